@@ -1,0 +1,58 @@
+# Everything happens in .venv of this checkout; each target does all of its own set-up.
+#
+#   make demo    the main job on the embedded defaults; says where the report is
+#   make test    lint, types and the whole test suite
+#   make check   lint and types only
+#   make docs    writes docs/commands.md from the program itself
+#   make clean   removes what make made
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+# The suite reads real footage where there is some beside the checkout.
+ifeq ($(strip $(VESTIGO_TEST_DATA)),)
+export VESTIGO_TEST_DATA := $(abspath $(wildcard ../shared/data))
+endif
+
+.PHONY: demo test check docs install constraints clean
+.DELETE_ON_ERROR:
+
+demo: install
+	$(BIN)/vestigo demo --out demo
+
+test: check
+	$(BIN)/python -m tools.provide
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m tools.commands
+
+install: $(INSTALLED)
+
+# torch goes first, by itself: with it in place nothing later pulls in another build of it.
+$(INSTALLED): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "vestigo: Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing PyTorch and the build tools into $(VENV)"
+	@$(PIP) torch hatchling editables
+	@echo "installing Vestigo and about 150 pinned packages into $(VENV) (some minutes)"
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# After a change of dependencies: pin what is installed now. A build's own tag (+cpu, +cu130) is left to the machine.
+constraints: install
+	@echo "# Every version that the tests ran with, development tools included; 'make constraints' writes this file." > $@.txt
+	$(BIN)/python -m pip --disable-pip-version-check freeze --all --exclude pip --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' >> $@.txt
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

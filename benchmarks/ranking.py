@@ -1,0 +1,90 @@
+"""Streaming ranking beside the plain peer: the full distance matrix in NumPy and a sort of it.
+
+    python benchmarks/ranking.py [--crops 100000] [--dim 512] [--queries 1 64 512] [--top 50]
+
+Both sides rank the same embeddings in the same process, alternating, and the median of the rounds counts. The bound is
+the time to read the embeddings once at the bandwidth that a copy of them reaches here; nothing that looks at every
+crop can be faster. Peak memory beyond the embeddings is what the two allocate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vestigo.retrieval import rank
+
+BATCH = 16384
+
+
+def unit(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
+    vectors = rng.normal(size=(count, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def stream(ids: pa.Array, gallery: NDArray[np.float32]) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
+    for start in range(0, len(gallery), BATCH):
+        yield ids[start : start + BATCH], gallery[start : start + BATCH]
+
+
+def plain(queries: NDArray[np.float32], gallery: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+    return np.argsort(1.0 - queries @ gallery.T, axis=1, kind="stable")[:, :top]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def peak_mb(work: Callable[[], object]) -> float:
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--crops", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--queries", type=int, nargs="+", default=[1, 64, 512])
+    parser.add_argument("--top", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    rng = np.random.default_rng(0)
+    gallery = unit(rng, given.crops, given.dim)
+    ids = pa.array([f"{number:020x}" for number in range(given.crops)])
+    copy = min(seconds(gallery.copy) for _ in range(given.rounds))
+    # A copy reads every byte and writes it.
+    bound = copy / 2
+    print(f"{given.crops} crops of {given.dim} dimensions, {gallery.nbytes / 1e6:.0f} MB, top {given.top}")
+    print(f"bound: {gallery.nbytes / bound / 1e9:.1f} GB/s, {1e3 * bound:.1f} ms a pass")
+    print("queries  streaming ms  plain ms  ratio  of bound  streaming MB  plain MB")
+    for count in given.queries:
+        queries = unit(rng, count, given.dim)
+
+        def streaming(queries: NDArray[np.float32] = queries) -> object:
+            return rank(queries, stream(ids, gallery), given.top)
+
+        def peer(queries: NDArray[np.float32] = queries) -> object:
+            return plain(queries, gallery, given.top)
+
+        rounds = [(seconds(streaming), seconds(peer)) for _ in range(given.rounds)]
+        ours, theirs = (statistics.median(times) for times in zip(*rounds, strict=True))
+        print(
+            f"{count:7d}  {1e3 * ours:12.1f}  {1e3 * theirs:8.1f}  {ours / theirs:5.2f}  {bound / ours:8.2f}"
+            f"  {peak_mb(streaming):12.1f}  {peak_mb(peer):8.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

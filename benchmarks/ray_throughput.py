@@ -1,0 +1,131 @@
+"""Crops a second of a Ray run with 2 CPU actors against two plain processes, side by side, start-up excluded.
+
+Both do the same work on the same crops with one thread of arithmetic each: read, decode, embed, write Parquet. The
+Ray side also plans, schedules and commits to the catalogue. `bare` leaves out of the plain processes everything but
+reading, decoding and embedding. The rounds alternate, so that drift of the machine hits both.
+
+    python benchmarks/ray_throughput.py [--crops 4000] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from vestigo.archives import ImageShard, discover, plan_shards
+from vestigo.store import ShardTask, Store
+from vestigo_models.extraction import Extractor
+from vestigo_models.images import read_image
+from vestigo_models.package import ModelPackage, resolve_model
+from vestigo_models.tracking import TrackingConfig
+from vestigo_workers.driver import drive
+from vestigo_workers.extraction import ExtractionFactory
+from vestigo_workers.planning import shard_plan
+from vestigo_workers.ray_executor import RayExecutor
+
+SHARD = 256
+
+
+def write_crops(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for i in range(count):
+        noise = np.random.default_rng(i).integers(0, 255, (16, 8, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{i:06d}.jpg"), cv2.resize(noise, (64, 128), interpolation=cv2.INTER_CUBIC))
+
+
+def shards_of(folder: Path) -> list[ImageShard]:
+    items = discover(folder)
+    planned = plan_shards(items, shard_size=SHARD, slice_s=30.0, tracking=TrackingConfig())  # type: ignore[arg-type]
+    return [shard for shard in planned if isinstance(shard, ImageShard)]
+
+
+def factory(data: str) -> ExtractionFactory:
+    return ExtractionFactory(
+        data=data,
+        model=str(resolve_model("default")),
+        detector="none",
+        device="cpu",
+        batch_size=32,
+        decode_threads=2,
+    )
+
+
+def plain_process(data: str, shards: list[ImageShard], bare: bool, barrier: Barrier) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    worker = factory(data)()
+    extractor = Extractor(ModelPackage.from_pretrained(resolve_model("default")), batch_size=32)
+    extractor.extract([np.zeros((128, 64, 3), np.uint8)])
+    barrier.wait()
+    for index, shard in enumerate(shards):
+        if bare:
+            paths = [Path(item.locator.path) for item in shard.inputs]
+            for i in range(0, len(paths), 32):
+                extractor.extract([read_image(path) for path in paths[i : i + 32]])
+        else:
+            names = tuple(item.name for item in shard.inputs)
+            worker.process(ShardTask(index, "plain", "images", "crops", None, {"shard": shard.to_json()}, 0, names))
+    barrier.wait()
+
+
+def time_plain(folder: Path, bare: bool) -> float:
+    shards = shards_of(folder)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as data:
+        barrier = context.Barrier(3)
+        processes = [context.Process(target=plain_process, args=(data, shards[i::2], bare, barrier)) for i in range(2)]
+        for process in processes:
+            process.start()
+        barrier.wait()
+        begin = time.perf_counter()
+        barrier.wait()
+        seconds = time.perf_counter() - begin
+        for process in processes:
+            process.join()
+    return seconds
+
+
+def time_ray(folder: Path) -> float:
+    with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
+        store.register_model("m" * 64, name="default", location="")
+        run = store.create_run(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
+        store.plan(run.id, (shard_plan("crops", shard) for shard in shards_of(folder)))
+        executor = RayExecutor(factory(store.data), actors=2)
+        begin = time.perf_counter()
+        ended: list[float] = []
+        drive(store, run.id, lambda: executor, lambda done, total: ended.append(time.perf_counter()))
+        assert store.check().intact
+        return ended[-1] - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crops", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "crops"
+        write_crops(folder, arguments.crops)
+        rounds = []
+        for _ in range(arguments.rounds):
+            ray, plain, bare = time_ray(folder), time_plain(folder, bare=False), time_plain(folder, bare=True)
+            rates = {name: arguments.crops / s for name, s in (("ray", ray), ("plain", plain), ("bare", bare))}
+            rounds.append(rates)
+            print(json.dumps({name: round(rate, 1) for name, rate in rates.items()}), flush=True)
+    for peer in ("plain", "bare"):
+        ratio = statistics.median(rates["ray"] / rates[peer] for rates in rounds)
+        print(f"ray / {peer}: {ratio:.3f} (median of {len(rounds)} rounds)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Training images: read once, augmented ahead of the network, every batch a function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo_models.augmentation import augment
+from vestigo_models.config import AugmentationConfig
+from vestigo_models.errors import BadInput, DatasetError
+from vestigo_models.images import read_image
+from vestigo_models.preprocessing import resize
+
+LOADER_THREADS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """N training images: files, identities relabelled to 0..identities-1 and cameras, both int64 of shape (N,)."""
+
+    paths: tuple[Path, ...]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.paths) == 0:
+            raise DatasetError("the training split holds no image; check the dataset's folder")
+        if not np.array_equal(np.unique(self.pids), np.arange(self.identities)):
+            raise ValueError("pids must be relabelled to 0..identities-1")
+
+    @property
+    def identities(self) -> int:
+        """How many people there are."""
+        return int(self.pids.max()) + 1
+
+
+class ImageReader:
+    """Images at the input size; kept in memory after the first reading when all of them fit in `cache_gib`."""
+
+    def __init__(self, paths: tuple[Path, ...], size: tuple[int, int], cache_gib: float) -> None:
+        self.paths = paths
+        self.size = size
+        fits = len(paths) * size[0] * size[1] * 3 <= cache_gib * 2**30
+        self._kept = np.empty((len(paths) if fits else 0, *size, 3), dtype=np.uint8)
+        self._is_kept = np.zeros(len(self._kept), dtype=bool)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Image `index` as RGB uint8 of the input size.
+
+        Raises:
+            DatasetError: the file cannot be read as an image.
+        """
+        if len(self._kept) and self._is_kept[index]:
+            kept: NDArray[np.uint8] = self._kept[index]
+            return kept
+        try:
+            image = resize(read_image(self.paths[index]), self.size)
+        except BadInput as error:
+            raise DatasetError(f"training image {error.detail}; remove the file or restore it") from None
+        if len(self._kept):
+            self._kept[index] = image
+            self._is_kept[index] = True
+        return image
+
+
+def batches(
+    reader: ImageReader,
+    plan: NDArray[np.int64],
+    config: AugmentationConfig,
+    *,
+    seed: int,
+    epoch: int,
+    first: int,
+    share: slice,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the augmented images of steps `first`, `first` + 1, ... of an epoch: B x H x W x 3 uint8.
+
+    `plan` holds the indices of every step (steps x whole batch), `share` the columns that this worker takes. The
+    generator of an image is keyed by its place in the plan, so neither resuming nor the number of workers changes it.
+    """
+    places = np.arange(plan.size).reshape(plan.shape)
+    prepare = partial(_prepare, reader, config, seed, epoch)
+    with ThreadPoolExecutor(LOADER_THREADS) as pool:
+        ahead = None
+        for step in range(first, len(plan)):
+            coming = pool.map(prepare, plan[step, share], places[step, share])
+            if ahead is not None:
+                yield np.stack(list(ahead))
+            ahead = coming
+        if ahead is not None:
+            yield np.stack(list(ahead))
+
+
+def _prepare(
+    reader: ImageReader, config: AugmentationConfig, seed: int, epoch: int, index: int, place: int
+) -> NDArray[np.uint8]:
+    return augment(reader.read(index), config, np.random.default_rng((seed, epoch, 1, place)))

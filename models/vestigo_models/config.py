@@ -1,0 +1,140 @@
+"""The training configuration: every key documented, unknown keys and wrong values reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vestigo_models.errors import ConfigError
+from vestigo_models.networks.build import NetworkConfig
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class AugmentationConfig(BaseModel):
+    """What happens to a training image. The first group is BoT's; the rest randomises the camera and is off there.
+
+    A probability decides whether a step happens to an image; a strength says how far it may go.
+    """
+
+    model_config = _STRICT
+
+    flip_probability: float = Field(default=0.5, ge=0, le=1, description="mirror left and right")
+    pad: int = Field(default=10, ge=0, description="pixels of black border before a random crop of the input size")
+    erase_probability: float = Field(default=0.5, ge=0, le=1, description="random erasing with the ImageNet mean")
+    erase_area: tuple[float, float] = Field(default=(0.02, 0.4), description="erased fraction of the image, from-to")
+    erase_aspect: float = Field(default=0.3, gt=0, le=1, description="height over width is drawn from [a, 1/a]")
+
+    zoom: float = Field(default=0.0, ge=0, lt=1, description="boxes that are sloppy by up to this fraction per side")
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor drawn from 1 ± this")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="factor drawn from 1 ± this, around the mean")
+    saturation: float = Field(default=0.0, ge=0, le=1, description="factor drawn from 1 ± this")
+    channel_gain: float = Field(default=0.0, ge=0, lt=1, description="white balance: a factor per channel, 1 ± this")
+    gamma: float = Field(default=0.0, ge=0, le=2, description="exponent drawn from exp(± this)")
+    grey_probability: float = Field(default=0.0, ge=0, le=1, description="drop all colour")
+    shrink_probability: float = Field(default=0.0, ge=0, le=1, description="scale down and up again: a distant person")
+    shrink_factor: float = Field(default=0.3, gt=0, le=1, description="the smallest scale of a shrunken image")
+    blur_probability: float = Field(default=0.0, ge=0, le=1, description="Gaussian blur")
+    blur_sigma: float = Field(default=1.5, gt=0, description="the largest sigma, in pixels of the input size")
+    noise_probability: float = Field(default=0.0, ge=0, le=1, description="Gaussian noise")
+    noise_sigma: float = Field(default=8.0, gt=0, description="the largest sigma, in grey levels of 255")
+
+
+class TrainConfig(BaseModel):
+    """One training; the defaults are the BoT recipe (specification, sections 9 and 10)."""
+
+    model_config = _STRICT
+
+    network: NetworkConfig = Field(default=NetworkConfig(backbone="resnet50"), description="what is trained")
+    weights: str | None = Field(default=None, description="ImageNet weights: a file, a folder or a hub id")
+    base: str | None = Field(
+        default=None,
+        description="model package to start from: default, a folder or hub:ID; the network must be the same",
+    )
+    input_size: tuple[int, int] | None = Field(
+        default=None, description="height and width in pixels; null takes the size the backbone was designed for"
+    )
+    seed: int = Field(default=0, ge=0, description="every random choice follows from it")
+
+    epochs: int = Field(default=120, ge=1, description="passes over the identities")
+    batch_identities: int = Field(default=16, ge=2, description="identities in a batch (P)")
+    images_per_identity: int = Field(default=4, ge=2, description="images of each (K)")
+    learning_rate: float = Field(default=3.5e-4, gt=0, description="Adam's rate after the warm-up")
+    schedule_epochs: int = Field(default=120, ge=1, description="the length that warm-up and milestones are stated for")
+    warmup_epochs: int = Field(default=10, ge=0, description="linear warm-up from about a hundredth of the rate")
+    milestones: tuple[int, ...] = Field(default=(40, 70), description="epochs from which the rate is decayed once more")
+    decay: float = Field(default=0.1, gt=0, le=1, description="factor at each milestone")
+    weight_decay: float = Field(default=5e-4, ge=0, description="Adam's weight decay, on all parameters")
+
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="of the identity loss")
+    triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
+    centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
+    centre_learning_rate: float = Field(default=0.5, gt=0, description="of the centres' own SGD")
+
+    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="see its own keys")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the forward pass; auto is float16 on CUDA and float32 on a CPU"
+    )
+    checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps, besides every epoch")
+    cache_gib: float = Field(default=4.0, ge=0, description="decoded images are kept in memory when they fit in this")
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch, over all workers."""
+        return self.batch_identities * self.images_per_identity
+
+    @classmethod
+    def load(cls, ref: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+        """Read a shipped configuration by name, or a YAML file; `overrides` replace keys (`network.backbone` style).
+
+        Raises:
+            ConfigError: no such configuration, or the list of everything that is wrong in it, in one line.
+        """
+        values = _read(ref)
+        for dotted, value in (overrides or {}).items():
+            *parents, key = dotted.split(".")
+            at = values
+            for parent in parents:
+                at = at.setdefault(parent, {})
+            at[key] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{ref}: " + "; ".join(_mistake(dict(e)) for e in error.errors())) from None
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    folder = resources.files("vestigo_models") / "configs"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(ref: str | Path) -> dict[str, Any]:
+    if str(ref) in shipped_configs():
+        text = (resources.files("vestigo_models") / "configs" / f"{ref}.yaml").read_text("utf-8")
+    elif Path(ref).is_file():
+        text = Path(ref).read_text("utf-8")
+    else:
+        shipped = ", ".join(shipped_configs())
+        raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {shipped}")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{ref}: not YAML ({' '.join(str(error).split())})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{ref}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: no such key"
+    return f"{key}={error['input']!r}: {error['msg']}"

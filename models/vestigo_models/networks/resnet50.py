@@ -1,0 +1,145 @@
+"""ResNet-50 with BoT's last stride 1, on transformers' implementation (specification, section 3)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vestigo_models.errors import ModelError
+from vestigo_models.networks.backbone import Backbone
+
+if TYPE_CHECKING:
+    from transformers import ResNetConfig
+
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+class ResNet50(Backbone):
+    """C2..C5; for a 256 x 128 input 64x32, 32x16, 16x8 and 16x8.
+
+    `config` exists for other depths and widths of the same family.
+    """
+
+    native_size = (256, 128)
+
+    def __init__(self, config: ResNetConfig | None = None) -> None:
+        # Loading transformers takes longer than everything else that a command on `tiny` loads together.
+        from transformers import ResNetBackbone, ResNetConfig
+
+        super().__init__()
+        config = config or ResNetConfig()
+        config.out_features = [f"stage{stage + 1}" for stage in range(len(config.depths or ()))]
+        body: Any = ResNetBackbone(config)
+        self.body: nn.Module = body
+        self.channels = tuple(config.hidden_sizes or ())
+        self.strides = (4, 8, 16, 16)
+        first = body.encoder.stages[-1].layers[0]
+        for convolution in (*first.layer.modules(), *first.shortcut.modules()):
+            if isinstance(convolution, nn.Conv2d):
+                convolution.stride = (1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """See `Backbone.forward`."""
+        maps: tuple[Tensor, ...] = self.body(x).feature_maps
+        return maps
+
+    def load_imagenet(self, ref: str) -> None:
+        """Load pretrained weights from a hub id, a folder or a file, in Hugging Face or torchvision naming.
+
+        Raises:
+            ModelError: there is no such file, or its keys or shapes are not those of this network.
+        """
+        found = to_backbone_names(read_weights(ref))
+        wanted = self.body.state_dict()
+        # Old checkpoints lack the counter, which only matters for a cumulative average that nobody uses here.
+        missing = sorted(k for k in wanted.keys() - found.keys() if not k.endswith("num_batches_tracked"))
+        unknown = sorted(found.keys() - wanted.keys())
+        wrong = sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape)
+        for problem, keys in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", wrong)):
+            if keys:
+                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+                raise ModelError(
+                    f"weights {ref!r}: the checkpoint {problem} {', '.join(keys[:3])}{more};"
+                    " give ImageNet weights of a ResNet-50 in Hugging Face or torchvision naming"
+                )
+        self.body.load_state_dict(found, strict=False)
+
+
+def read_weights(ref: str) -> dict[str, Tensor]:
+    """Read tensors from a file, a folder that holds one, or a Hugging Face hub id; never by unpickling objects.
+
+    Raises:
+        ModelError: nothing is there, or it is no safetensors and no plain torch state dict.
+    """
+    path = _locate(ref)
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({_first_line(error)})") from None
+    except torch.serialization.pickle.UnpicklingError:  # type: ignore[attr-defined]
+        raise ModelError(
+            f"weights {ref!r}: {path.name} holds more than plain tensors; save its state_dict as safetensors"
+        ) from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"weights {ref!r}: {path.name} is not a state dict; save model.state_dict()")
+    return state
+
+
+def _locate(ref: str) -> Path:
+    path = Path(ref)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for name in WEIGHT_FILES:
+            if (path / name).is_file():
+                return path / name
+        raise ModelError(f"weights {ref!r}: the folder holds neither {' nor '.join(WEIGHT_FILES)}")
+    for name in WEIGHT_FILES:
+        try:
+            return Path(hf_hub_download(ref, name))
+        except LocalEntryNotFoundError:
+            break
+        except (HfHubHTTPError, HFValidationError):
+            continue
+    raise ModelError(f"weights {ref!r}: no such file, folder or reachable hub id; download the weights and give a path")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+_TORCHVISION_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)$")
+
+
+def to_backbone_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of a ResNet checkpoint to those of transformers' `ResNetBackbone`; classifiers are dropped."""
+    named = {}
+    for key, value in state.items():
+        if not key.startswith(("fc.", "classifier.", "module.fc.")):
+            named[_backbone_name(key.removeprefix("module.").removeprefix("resnet."))] = value
+    return named
+
+
+def _backbone_name(key: str) -> str:
+    if match := _TORCHVISION_BLOCK.match(key):
+        stage, block, kind, number, leaf = match.groups()
+        at = f"encoder.stages.{int(stage) - 1}.layers.{block}"
+        if kind == "downsample.":
+            return f"{at}.shortcut.{'convolution' if number == '0' else 'normalization'}.{leaf}"
+        return f"{at}.layer.{int(number) - 1}.{'convolution' if kind == 'conv' else 'normalization'}.{leaf}"
+    if key.startswith("conv1."):
+        return key.replace("conv1.", "embedder.embedder.convolution.", 1)
+    if key.startswith("bn1."):
+        return key.replace("bn1.", "embedder.embedder.normalization.", 1)
+    return key

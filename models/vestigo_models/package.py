@@ -1,0 +1,163 @@
+"""Model packages: a folder with `model.safetensors` and `config.json`, local or on the Hugging Face hub.
+
+The same habits as Hugging Face models: `ModelPackage.from_pretrained(ref)`, `.save_pretrained(folder)`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vestigo_models.errors import ModelError
+from vestigo_models.networks import Baseline, NetworkConfig, build_network
+from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+HUB_PREFIX = "hub:"
+DEFAULT_PACKAGE = "tiny"
+Triple = tuple[float, float, float]
+
+
+class PackageConfig(BaseModel):
+    """`config.json`: everything about a model but its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = Field(default=1, description="of this file; a reader refuses versions it cannot know")
+    name: str = Field(description="what people call the model")
+    network: NetworkConfig = Field(description="what `build_network` builds")
+    input_size: tuple[int, int] = Field(description="height and width of the input in pixels")
+    mean: Triple = Field(default=IMAGENET_MEAN, description="subtracted from R, G, B (fractions of full scale)")
+    std: Triple = Field(default=IMAGENET_STD, description="then divided by")
+    flip_average: bool = Field(default=False, description="average a crop with its mirror image: twice the work")
+    attribute_schema: dict[str, Any] | None = Field(default=None, description="attributes that the network predicts")
+    region_schema: dict[str, Any] | None = Field(default=None, description="regions that the network predicts")
+    calibration: dict[str, Any] | None = Field(default=None, description="temperatures and thresholds")
+    trained_on: dict[str, Any] = Field(default={}, description="data, command and recipe")
+    judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
+
+    def of_the_output(self) -> dict[str, Any]:
+        """The keys that change what the model computes; name and provenance do not."""
+        return self.model_dump(mode="json", exclude={"name", "trained_on", "judged"})
+
+
+class ModelPackage:
+    """A network ready for inference, with its configuration and the digest that stored features are bound to."""
+
+    def __init__(self, config: PackageConfig, network: Baseline) -> None:
+        self.config = config
+        self.network = network.eval().requires_grad_(False)
+        self.digest = _digest(config, network)
+
+    @property
+    def name(self) -> str:
+        """What people call the model."""
+        return self.config.name
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return self.config.input_size
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the length of an embedding."""
+        return self.network.embedding_dim
+
+    @classmethod
+    def from_pretrained(cls, ref: str | Path) -> ModelPackage:
+        """Load `default`, a folder or `hub:ID`; weights are computed with in float32 however they are stored.
+
+        Raises:
+            ModelError: there is no such package, or its files do not fit each other.
+        """
+        folder = resolve_model(ref)
+        config = _read_config(folder)
+        network = build_network(config.network)
+        try:
+            state = load_file(folder / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{folder / WEIGHTS} cannot be read ({error}); fetch or train the model again") from None
+        wanted = network.state_dict()
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in wanted.items()}:
+            odd = sorted(k for k in state.keys() | wanted.keys() if _shape(state, k) != _shape(wanted, k))
+            raise ModelError(
+                f"{folder / WEIGHTS} does not fit the network of its {CONFIG}: {len(odd)} tensors differ, the first is"
+                f" {odd[0]}; fetch or train the model again"
+            )
+        network.load_state_dict(state)
+        return cls(config, network.float())
+
+    def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
+        """Write the package; `half` stores weights as float16 (half the size), rounding them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        if half:
+            state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def package_of(config: PackageConfig, trained: Baseline) -> ModelPackage:
+    """Package a copy of a trained network, on the CPU; the classifier of the training identities stays behind."""
+    network = copy.deepcopy(trained).cpu()
+    network.neck.classifier = None
+    return ModelPackage(config, network)
+
+
+def resolve_model(ref: str | Path) -> Path:
+    """Find the folder of a package: `default` ships with Vestigo, `hub:ID` is fetched, anything else is a folder.
+
+    Raises:
+        ModelError: nothing is there.
+    """
+    name = str(ref)
+    if name == "default":
+        return Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
+    if name.startswith(HUB_PREFIX):
+        try:
+            return Path(snapshot_download(name.removeprefix(HUB_PREFIX), allow_patterns=[WEIGHTS, CONFIG]))
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+            raise ModelError(
+                f"{name}: not on the Hugging Face hub, or the hub cannot be reached; check the id"
+            ) from None
+    folder = Path(ref)
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise ModelError(
+            f"model {name!r}: no folder with {CONFIG} and {WEIGHTS}; give `default`, such a folder or `hub:ID`"
+        )
+    return folder
+
+
+def _read_config(folder: Path) -> PackageConfig:
+    try:
+        return PackageConfig.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        what = error.errors()[0] if isinstance(error, ValidationError) else None
+        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else str(error).splitlines()[0]
+        raise ModelError(f"{folder / CONFIG} is not a model configuration ({why})") from None
+
+
+def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:
+    return state[key].shape if key in state else None
+
+
+def _digest(config: PackageConfig, network: nn.Module) -> str:
+    """SHA-256 over the configuration that changes the output and every tensor, by name."""
+    digest = hashlib.sha256(json.dumps(config.of_the_output(), sort_keys=True).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""Named settings of a rendered world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a world looks like; everything else is drawn from the seed.
+
+    Fractions are probabilities. `variety` mixes the real set's attribute frequencies (0) with even ones (1): the demo
+    and the tests want the real ones, a training set wants enough coats, hats and dresses to learn from.
+    """
+
+    name: str
+    identities: int = 40
+    cameras: int = 6
+    images_per_camera: int = 2
+    crop_height: int = 128
+    crop_width: int = 64
+    frame_height: int = 480
+    frame_width: int = 640
+    person_pixels: tuple[float, float] = (44.0, 190.0)
+    """Range of the height of people in a frame, in pixels: the resolution that a crop is made from."""
+    variety: float = 0.0
+    occluded: float = 0.15
+    crowded: float = 0.2
+    sloppiness: float = 1.0
+    """Scales how far a crop's box is from the person's true extent."""
+    degradation: float = 1.0
+    """Scales blur, noise, compression and colour errors of the cameras."""
+    scenes: int = 1
+    """Backgrounds and illuminations a camera changes between (times of day, re-mountings)."""
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(name="default", identities=100),
+        Preset(name="small", identities=12, cameras=3),
+        Preset(name="clean", occluded=0.0, crowded=0.0, sloppiness=0.3, degradation=0.3, person_pixels=(110.0, 190.0)),
+        Preset(
+            name="training",
+            identities=1000,
+            cameras=8,
+            images_per_camera=3,
+            variety=0.45,
+            scenes=8,
+            occluded=0.2,
+            crowded=0.3,
+            person_pixels=(36.0, 190.0),
+        ),
+    )
+}

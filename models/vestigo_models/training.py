@@ -1,0 +1,270 @@
+"""Training of the baseline (specification, sections 9 and 10): a plain loop that can be killed at any step.
+
+Everything random is keyed by (seed, epoch, step) instead of being drawn from a global stream, so a training that was
+killed and resumed from its last checkpoint ends, on a CPU, with the weights of an undisturbed one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vestigo_models.batches import ImageReader, TrainingSet, batches
+from vestigo_models.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from vestigo_models.config import TrainConfig
+from vestigo_models.errors import ConfigError, ModelError, WorkError
+from vestigo_models.losses import CentreLoss, identity_loss, triplet_loss
+from vestigo_models.networks import BACKBONES, Baseline, ResNet50, build_network
+from vestigo_models.package import ModelPackage, PackageConfig, package_of
+from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.ranks import Alone, Ranks
+from vestigo_models.sampler import identity_batches
+from vestigo_models.schedule import learning_rate
+
+__all__ = ["LOG", "RECIPE", "TERMS", "Progress", "TrainingResult", "TrainingSet", "train"]
+
+LOG, RECIPE = "losses.jsonl", "recipe.yaml"
+TERMS = ("total", "identity", "triplet", "centre", "ordered")
+"""What the log says of every step: the losses, and the fraction of anchors whose hardest triplet is in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training stands: step `step` of `steps` in the 1-based `epoch` is done, with these loss terms."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """The package that was written, and the loss terms averaged over the last epoch."""
+
+    model: Path
+    epochs: int
+    losses: dict[str, float]
+    seconds: float
+
+
+def train(
+    config: TrainConfig,
+    data: TrainingSet,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    ranks: Ranks | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    trained_on: dict[str, Any] | None = None,
+) -> TrainingResult:
+    """Train and write a model package, its `recipe.yaml`, `losses.jsonl` and `checkpoint.pt` into the folder `out`.
+
+    With several `ranks`, each takes its share of every batch and `out` is a folder that all of them see. `progress` is
+    called after every step; `trained_on` goes into the package.
+
+    Raises:
+        ConfigError: the configuration asks for what the data or the workers cannot give.
+        DatasetError: a training image cannot be read.
+        ModelError: the weights do not fit; `out` holds a training and `resume` is not set, or another one's checkpoint.
+        WorkError: the loss is no longer a number.
+    """
+    started = time.monotonic()
+    ranks = ranks or Alone()
+    if config.batch_identities % ranks.size:
+        raise ConfigError(f"batch_identities={config.batch_identities}: not a multiple of the {ranks.size} workers")
+    if (out / CHECKPOINT).exists() and not resume:
+        raise ModelError(f"{out} already holds a training; pass --resume to go on with it, or give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(config, data, device, ranks)
+    if state := read_checkpoint(out, config):
+        run.load(state)
+    with _open_log(out, run.log_bytes, ranks) as log:
+        for done in run.go(out, log):
+            if progress:
+                progress(done)
+    if ranks.rank == 0:
+        _write_package(config, run, out, trained_on or {})
+    ranks.barrier()
+    losses = _last_epoch(out, config.epochs)
+    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
+
+
+class _Run:
+    """The state of a training: what a checkpoint holds, and one step forward."""
+
+    def __init__(self, config: TrainConfig, data: TrainingSet, device: str, ranks: Ranks) -> None:
+        self.config, self.data, self.ranks = config, data, ranks
+        self.device = torch.device(device)
+        self.size = config.input_size or BACKBONES[config.network.backbone].native_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = build_network(config.network, identities=data.identities)
+            centres = CentreLoss(data.identities, network.embedding_dim)
+        _load_weights(network, config)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.centres = centres.to(self.device)
+        trainable = [p for p in self.network.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.sgd = torch.optim.SGD(self.centres.parameters(), lr=config.centre_learning_rate)
+        dtype = _compute_dtype(config, self.device)
+        self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+        self.epoch, self.step, self.log_bytes = 1, 0, 0
+
+    def go(self, out: Path, log: TextIO) -> Iterator[Progress]:
+        """Train to the end, leaving a checkpoint after every epoch (and every `checkpoint_steps`)."""
+        config = self.config
+        reader = ImageReader(self.data.paths, self.size, config.cache_gib)
+        width = config.batch_size // self.ranks.size
+        share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
+        for epoch in range(self.epoch, config.epochs + 1):
+            rate = learning_rate(epoch, config)
+            for group in self.adam.param_groups:
+                group["lr"] = rate
+            plan = identity_batches(
+                self.data.pids,
+                identities=config.batch_identities,
+                images=config.images_per_identity,
+                seed=config.seed,
+                epoch=epoch,
+            )
+            coming = batches(
+                reader, plan, config.augmentation, seed=config.seed, epoch=epoch, first=self.step, share=share
+            )
+            for step, images in enumerate(coming, start=self.step):
+                terms = self.update(images, self.data.pids[plan[step, share]])
+                record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
+                log.write(json.dumps(record) + "\n")
+                last = step + 1 == len(plan)
+                self.epoch, self.step = (epoch + 1, 0) if last else (epoch, step + 1)
+                if last or (config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0):
+                    self.save(out, log)
+                yield Progress(epoch=epoch, epochs=config.epochs, step=step + 1, steps=len(plan), losses=terms)
+
+    def update(self, images: NDArray[np.uint8], pids: NDArray[np.int64]) -> dict[str, float]:
+        """One step of both optimisers on this worker's images; returns the loss terms, averaged over the workers."""
+        config, ranks = self.config, self.ranks
+        self.network.train()
+        x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
+        y = torch.from_numpy(pids).to(self.device)
+        with self.autocast:
+            pre, _, logits = self.network(x)
+        identity = identity_loss(logits, y, smoothing=config.label_smoothing)
+        triplet, ordered = triplet_loss(pre, y, ranks.gather(pre), ranks.gather(y), margin=config.triplet_margin)
+        centre = self.centres(pre, y)
+        total: Tensor = identity + triplet + config.centre_weight * centre
+
+        self.adam.zero_grad()
+        self.sgd.zero_grad()
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.adam)
+        self.scaler.unscale_(self.sgd)
+        ranks.average_gradients([*self.network.parameters(), *self.centres.parameters()])
+        self.centres.rescale_gradients(config.centre_weight)
+        self.scaler.step(self.adam)
+        self.scaler.step(self.sgd)
+        self.scaler.update()
+
+        values = ranks.mean(torch.stack([total, identity, triplet, centre, ordered]).detach()).tolist()
+        if not np.isfinite(values).all():
+            raise WorkError(f"the loss is {values[0]} in epoch {self.epoch}, step {self.step + 1}; lower learning_rate")
+        return dict(zip(TERMS, values, strict=True))
+
+    def save(self, out: Path, log: TextIO) -> None:
+        """Write a checkpoint; the log is made durable first, up to the length that the checkpoint names."""
+        if self.ranks.rank == 0:
+            log.flush()
+            os.fsync(log.fileno())
+            state = {
+                "config": self.config.model_dump(mode="json"),
+                "epoch": self.epoch,
+                "step": self.step,
+                "log_bytes": log.tell(),
+                **{name: part.state_dict() for name, part in self._parts().items()},
+            }
+            write_checkpoint(out, state)
+        self.ranks.barrier()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ModelError: it was written for other training data.
+        """
+        theirs = state["centres"]["centres"].shape[0]
+        if theirs != self.data.identities:
+            raise ModelError(f"the checkpoint knows {theirs} identities, the data has {self.data.identities}")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.step, self.log_bytes = state["epoch"], state["step"], state["log_bytes"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "centres": self.centres,
+            "adam": self.adam,
+            "sgd": self.sgd,
+            "scaler": self.scaler,
+        }
+
+
+def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    automatic = "float16" if device.type == "cuda" else "float32"
+    dtype: torch.dtype = getattr(torch, automatic if config.precision == "auto" else config.precision)
+    return dtype
+
+
+def _load_weights(network: Baseline, config: TrainConfig) -> None:
+    if config.weights is not None:
+        if not isinstance(network.backbone, ResNet50):
+            raise ConfigError(
+                f"weights={config.weights!r}: none for {config.network.backbone}; start from a package with base"
+            )
+        network.backbone.load_imagenet(config.weights)
+    if config.base is not None:
+        base = ModelPackage.from_pretrained(config.base)
+        if base.config.network != config.network:
+            raise ConfigError(f"base={config.base!r}: that package holds another network, {base.config.network!r}")
+        network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
+
+
+def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
+    """Open the log for appending, without the steps after the checkpoint, which will be done again."""
+    path = out / LOG if ranks.rank == 0 else Path(os.devnull)
+    log = path.open("a", encoding="utf-8")
+    if ranks.rank == 0:
+        log.truncate(length)
+        log.seek(length)
+    return log
+
+
+def _last_epoch(out: Path, epoch: int) -> dict[str, float]:
+    records = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()]
+    last = [record for record in records if record["epoch"] == epoch]
+    return {name: float(np.mean([record[name] for record in last])) for name in TERMS}
+
+
+def _write_package(config: TrainConfig, run: _Run, out: Path, trained_on: dict[str, Any]) -> None:
+    package = PackageConfig(
+        name=config.network.backbone,
+        network=config.network,
+        input_size=run.size,
+        trained_on={**trained_on, "identities": run.data.identities, "images": len(run.data.paths)},
+    )
+    package_of(package, run.network).save_pretrained(out)
+    recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (out / RECIPE).write_text(recipe, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Floor 2: what is remembered. Datasets, store, retrieval, evaluation, archives, reports."""

@@ -1,0 +1,93 @@
+"""How long a video file ought to be, by the container's own account; the one header that healthy files get right."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+RIFF = b"RIFF"
+MP4_BOXES = frozenset(
+    {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid", b"pnot"}
+)
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+def missing_bytes(path: Path) -> str | None:
+    """Say what a file lacks against its container's own sizes, or None where nothing is missing.
+
+    Frame counts in headers are no measure: a healthy H.264 AVI may declare twice the frames it holds. Sizes of
+    chunks are: AVI names the length of the whole file, MP4 of each box, Matroska of its segment. Containers made
+    for broadcast (MPEG-TS) declare nothing and can be cut anywhere.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        start = handle.read(12)
+        if start[:4] == RIFF:
+            return _short(size, _riff_end(handle, size))
+        if start[4:8] in MP4_BOXES:
+            return _mp4(handle, size)
+        if start[:4] == EBML:
+            return _short(size, _segment_end(handle))
+    return None
+
+
+def _short(size: int, promised: int | None) -> str | None:
+    # One byte of padding may be left out at the end of a chunk.
+    if promised is None or size >= promised - 1:
+        return None
+    return f"{size:,} of the {promised:,} bytes that the container promises are there"
+
+
+def _riff_end(handle: BinaryIO, size: int) -> int:
+    """End of the last RIFF chunk; OpenDML files are several, one behind the other."""
+    end = 0
+    while end + 8 <= size:
+        handle.seek(end)
+        name, length = struct.unpack("<4sI", handle.read(8))
+        if name != RIFF:
+            break
+        end += 8 + length + length % 2
+    return end
+
+
+def _mp4(handle: BinaryIO, size: int) -> str | None:
+    end, names = 0, set()
+    while end + 8 <= size:
+        handle.seek(end)
+        length, name = struct.unpack(">I4s", handle.read(8))
+        names.add(name)
+        if length == 1:
+            (length,) = struct.unpack(">Q", handle.read(8).ljust(8, b"\0"))
+        elif length == 0:
+            length = size - end
+        if length < 8:
+            break
+        end += length
+    if b"moov" not in names:
+        return "the index of the file (moov) is missing; the recording was cut off or never closed"
+    return _short(size, end)
+
+
+def _segment_end(handle: BinaryIO) -> int | None:
+    handle.seek(len(EBML))
+    header = _vint(handle)
+    if header is None:
+        return None
+    handle.seek(header, os.SEEK_CUR)
+    if handle.read(len(SEGMENT)) != SEGMENT:
+        return None
+    length = _vint(handle)
+    return None if length is None else handle.tell() + length
+
+
+def _vint(handle: BinaryIO) -> int | None:
+    """A Matroska length (RFC 8794, section 4); None for "unknown", as live recordings say."""
+    first = handle.read(1)
+    if not first or first[0] == 0:
+        return None
+    width = 9 - first[0].bit_length()
+    rest = handle.read(width - 1)
+    value = int.from_bytes(bytes([first[0] & (0xFF >> width)]) + rest, "big")
+    return None if value == (1 << (7 * width)) - 1 else value

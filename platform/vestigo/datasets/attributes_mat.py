@@ -1,0 +1,149 @@
+"""Attribute annotations of the public `.mat` files (specification section 2.3).
+
+One 1x1 MATLAB struct holds `train` and `test`; each has one 1xN field an annotation column and `image_index`, the
+N identities. The order of fields differs between splits and files, so everything is accessed by name. Annotation is
+by identity: a backpack may be labelled on an image that does not show it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from vestigo_models.errors import DatasetError
+from vestigo_models.schemas import Attribute, AttributeSchema
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IdentityLabels:
+    """Annotations of I identities: `pids` (I,) int64 ascending, `labels` (I, n) int64 and `yes` (I, M) bool as in
+    `vestigo.datasets.Split`."""
+
+    schema: AttributeSchema
+    pids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    yes: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, schema: AttributeSchema) -> IdentityLabels:
+        """Annotations of nobody."""
+        return cls(
+            schema=schema,
+            pids=np.empty(0, dtype=np.int64),
+            labels=np.empty((0, len(schema)), dtype=np.int64),
+            yes=np.empty((0, schema.classes), dtype=np.bool_),
+        )
+
+    def expand(self, pids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give every image the labels of its identity.
+
+        Args:
+            pids: (N,) int64.
+
+        Returns:
+            labels (N, n) int64 and yes (N, M) bool; an identity without annotation has -1 and False throughout.
+        """
+        # One extra row at the end stands for everybody who is not annotated.
+        labels = np.vstack([self.labels, np.full((1, len(self.schema)), -1, dtype=np.int64)])
+        yes = np.vstack([self.yes, np.zeros((1, self.schema.classes), dtype=np.bool_)])
+        if not len(self.pids):
+            rows: NDArray[np.int64] = np.zeros(len(pids), dtype=np.int64)
+        else:
+            found = np.minimum(np.searchsorted(self.pids, pids), len(self.pids) - 1)
+            rows = np.where(self.pids[found] == pids, found, len(self.pids))
+        return labels[rows], yes[rows]
+
+
+def read_annotations(
+    path: Path, schema: AttributeSchema, split: str, *, overrides: Mapping[tuple[int, str], str] | None = None
+) -> IdentityLabels:
+    """Read the annotations of one split, `train` or `test`.
+
+    Value 0 of a field, and a colour group without any "yes", mean missing. `overrides` fills in values that are
+    missing in the file: {(pid, attribute): value}.
+
+    Raises:
+        DatasetError: the file is missing or broken, or a field is missing or has values outside the schema.
+    """
+    fields = _struct(_load(path), split, path)
+    pids = _identities(fields, f"{path}, {split}")
+    order = np.argsort(pids, kind="stable")
+    yes = np.zeros((len(pids), schema.classes), dtype=np.bool_)
+    labels = np.full((len(pids), len(schema)), -1, dtype=np.int64)
+    for position, attribute in enumerate(schema.attributes):
+        accepted = _accepted(fields, attribute, len(pids), f"{path}, {split}")
+        yes[:, schema.slice(attribute.name)] = accepted
+        labels[:, position] = np.where(accepted.any(axis=1), accepted.argmax(axis=1), -1)
+    for (pid, name), value in (overrides or {}).items():
+        rows = (pids == pid) & (labels[:, schema.index(name)] < 0)
+        column = schema[name].values.index(value)
+        labels[rows, schema.index(name)] = column
+        yes[rows, schema.slice(name).start + column] = True
+    return IdentityLabels(schema=schema, pids=pids[order], labels=labels[order], yes=yes[order])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such annotation file; copy it there")
+    try:
+        content: dict[str, Any] = scipy.io.loadmat(path)
+    except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, zlib.error) as error:
+        raise DatasetError(f"{path}: not a MATLAB v5 file ({' '.join(str(error).split())})") from None
+    except scipy.io.matlab.MatReadError as error:
+        raise DatasetError(f"{path}: not a MATLAB v5 file ({error})") from None
+    return content
+
+
+def _struct(content: Mapping[str, Any], split: str, path: Path) -> dict[str, Any]:
+    """Fields of `<the one variable>.<split>` by name."""
+    variables = [name for name in content if not name.startswith("__")]
+    if len(variables) != 1:
+        raise DatasetError(f"{path}: expected one struct with 'train' and 'test', found {variables or 'nothing'}")
+    outer = content[variables[0]]
+    if outer.dtype.names is None or split not in outer.dtype.names or outer.size != 1:
+        raise DatasetError(f"{path}: {variables[0]!r} has no {split!r}; is this an attribute annotation?")
+    inner = outer[split].item()
+    if getattr(inner, "dtype", None) is None or inner.dtype.names is None or inner.size != 1:
+        raise DatasetError(f"{path}: {variables[0]}.{split} is not a struct of annotation columns")
+    return {name: inner[name].item() for name in inner.dtype.names}
+
+
+def _identities(fields: Mapping[str, Any], where: str) -> NDArray[np.int64]:
+    if "image_index" not in fields:
+        raise DatasetError(f"{where}: field 'image_index' is missing")
+    texts = [str(np.asarray(cell).reshape(-1)[0]) for cell in fields["image_index"].reshape(-1)]
+    wrong = [text for text in texts if not text.isdigit()]
+    if wrong:
+        raise DatasetError(f"{where}: image_index holds {wrong[0]!r}, which is not an identity number")
+    pids = np.array([int(text) for text in texts], dtype=np.int64)
+    if len(np.unique(pids)) != len(pids):
+        raise DatasetError(f"{where}: image_index names an identity twice")
+    return pids
+
+
+def _column(fields: Mapping[str, Any], field: str, count: int, largest: int, where: str) -> NDArray[np.int64]:
+    if field not in fields:
+        raise DatasetError(f"{where}: field {field!r} is missing")
+    column = np.asarray(fields[field]).reshape(-1)
+    if column.dtype.kind not in "iufb" or len(column) != count:
+        raise DatasetError(f"{where}: field {field!r} must hold one number for each of the {count} identities")
+    values = column.astype(np.int64)
+    outside = values[(values < 0) | (values > largest)]
+    if len(outside):
+        raise DatasetError(f"{where}: field {field!r} holds {outside[0]}, outside 0 (missing) to {largest}")
+    return values
+
+
+def _accepted(fields: Mapping[str, Any], attribute: Attribute, count: int, where: str) -> NDArray[np.bool_]:
+    """(I, c) bool: the classes of `attribute` that the annotation accepts."""
+    if attribute.multi_field:
+        return np.stack([_column(fields, field, count, 2, where) == 2 for field in attribute.fields], axis=1)
+    values = _column(fields, attribute.fields[0], count, len(attribute.values), where)
+    return np.asarray(values[:, None] == np.arange(1, len(attribute.values) + 1), dtype=np.bool_)

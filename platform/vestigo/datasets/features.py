@@ -1,0 +1,98 @@
+"""Anybody's features: a Parquet file with `pid`, `camid`, `split` and `embedding`, and, if wanted, `image`.
+
+`split` is `query` or `gallery`, `embedding` a list of float, all of one length. Rows with equal `image` (text) are the
+same picture: a query is never compared with itself under the protocols that look into its own camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from vestigo_models.errors import DatasetError
+
+_KINDS = {
+    "pid": ("a whole number", pa.types.is_integer),
+    "camid": ("a whole number", pa.types.is_integer),
+    "split": ("text", lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_dictionary(t)),
+    "embedding": ("a list of float", lambda t: _is_list(t) and pa.types.is_floating(t.value_type)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureSet:
+    """N rows: `embeddings` (N, D) float64 or float32, `pids`, `camids` and `ids` (N,) int64; `ids` are equal for equal
+    images and None where the file names no images."""
+
+    embeddings: NDArray[np.floating]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    ids: NDArray[np.int64] | None
+
+
+def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
+    """Read the query and the gallery rows.
+
+    Raises:
+        DatasetError: one line with everything that is wrong with the file.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DatasetError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+    _check_columns(table, path)
+    embeddings = _matrix(table.column("embedding").combine_chunks(), path)
+    splits = np.asarray(table.column("split").to_pylist(), dtype=object)
+    unknown = set(splits.tolist()) - {"query", "gallery"}
+    if unknown:
+        raise DatasetError(f"{path}: split holds {min(unknown)!r}; it is query or gallery")
+    if "query" not in splits:
+        raise DatasetError(f"{path}: no row has split query, so there is nothing to score")
+    ids: NDArray[np.int64] | None = None
+    if "image" in table.column_names:
+        texts = np.asarray([str(text) for text in table.column("image").to_pylist()])
+        ids = np.unique(texts, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    pids, camids = (table.column(name).to_numpy().astype(np.int64) for name in ("pid", "camid"))
+
+    def part(name: str) -> FeatureSet:
+        rows = splits == name
+        return FeatureSet(
+            embeddings=embeddings[rows], pids=pids[rows], camids=camids[rows], ids=None if ids is None else ids[rows]
+        )
+
+    return part("query"), part("gallery")
+
+
+def _check_columns(table: pa.Table, path: Path) -> None:
+    mistakes = []
+    for name, (kind, fits) in _KINDS.items():
+        if name not in table.column_names:
+            mistakes.append(f"column {name!r} ({kind}) is missing")
+        elif not fits(table.schema.field(name).type):
+            mistakes.append(f"column {name!r} must be {kind}, not {table.schema.field(name).type}")
+        elif table.column(name).null_count:
+            mistakes.append(f"column {name!r} has {table.column(name).null_count} rows without a value")
+    if mistakes:
+        raise DatasetError(f"{path}: {'; '.join(mistakes)}")
+
+
+def _matrix(column: pa.Array, path: Path) -> NDArray[np.floating]:
+    lengths = np.unique(np.asarray(column.value_lengths(), dtype=np.int64))
+    if len(lengths) > 1:
+        raise DatasetError(f"{path}: embeddings have different lengths, from {lengths[0]} to {lengths[-1]}")
+    flat = column.flatten()
+    values = np.asarray(flat.to_numpy(zero_copy_only=False))
+    if flat.null_count or not np.isfinite(values).all():
+        raise DatasetError(f"{path}: some embeddings hold values that are no finite numbers")
+    return values.reshape(len(column), int(lengths[0]) if len(lengths) else 0)
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))

@@ -1,0 +1,54 @@
+"""Which layout a folder has, told from its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vestigo.datasets.dukemtmc import DUKE_LAYOUT
+from vestigo.datasets.layout import GALLERY, QUERY, TRAIN, Layout, image_names, read_layout
+from vestigo.datasets.market1501 import MARKET_LAYOUT
+from vestigo.datasets.reid import ReidDataset
+from vestigo_models.errors import DatasetError
+
+FORMATS: dict[str, Layout] = {layout.name: layout for layout in (MARKET_LAYOUT, DUKE_LAYOUT)}
+"""What `--format` takes."""
+
+
+def recognise(root: Path) -> Layout | None:
+    """Return the layout whose file names `root`'s query folder holds, or None where it is no benchmark dataset."""
+    if not all((root / folder).is_dir() for folder in (TRAIN, QUERY, GALLERY)):
+        return None
+    names = image_names(root / QUERY)
+    fitting = {name: sum(map(bool, map(layout.pattern.match, names))) for name, layout in FORMATS.items()}
+    best = max(fitting, key=lambda name: fitting[name])
+    return FORMATS[best] if fitting[best] else None
+
+
+def load_dataset(root: Path, format: str | None = None, *, duke_top_override: bool = False) -> ReidDataset:
+    """Load a dataset in the Market-1501 or DukeMTMC-reID layout, recognised by its content or forced by `format`.
+
+    `duke_top_override` gives the two Duke training identities without upper-body length the values that the public
+    attribute baseline hard-codes.
+
+    Raises:
+        DatasetError: one line with what is wrong with the folder or its annotation.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder")
+    if format is not None and format not in FORMATS:
+        raise DatasetError(f"unknown format {format!r}; choose {' or '.join(FORMATS)}")
+    layout = FORMATS[format] if format is not None else recognise(root)
+    if layout is None:
+        raise DatasetError(f"{root}: not a dataset; {_advice(root)}")
+    return read_layout(root, layout, fill_missing=duke_top_override)
+
+
+def _advice(root: Path) -> str:
+    for child in sorted(path for path in root.iterdir() if path.is_dir()):
+        if recognise(child) is not None:
+            return f"did you mean {child}?"
+    missing = [folder for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    examples = " or ".join(layout.example for layout in FORMATS.values())
+    return f"no image in {QUERY} is named like {examples}; name the layout with --format"

@@ -1,0 +1,82 @@
+"""A benchmark dataset in memory: paths, identities, cameras and attribute labels of its three splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo_models.errors import DatasetError
+from vestigo_models.schemas import AttributeSchema
+
+JUNK_PID = -1
+"""Badly detected boxes that are neither right nor wrong; dropped on load (specification section 2.1)."""
+DISTRACTOR_PID = 0
+"""False detections and people outside the benchmark; they stay in the gallery as negatives."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """N images in the order of their file names. The images themselves are read only when somebody asks for one.
+
+    Attributes:
+        paths: N image files.
+        pids: (N,) int64, identities as the file names give them; 0 is a distractor.
+        camids: (N,) int64, cameras counted from 0.
+        labels: (N, n) int64, one class for each attribute, -1 where none is annotated. Of several colours, the first.
+        yes: (N, M) bool, every class that the annotation accepts: one for most attributes, none or several colours.
+    """
+
+    paths: tuple[Path, ...]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    yes: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(N,) bool: images whose identity is annotated at all (neither distractor nor unlabelled identity)."""
+        return np.asarray((self.labels >= 0).any(axis=1), dtype=np.bool_)
+
+    def relabelled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Identities counted 0, 1, ... in sorted order, for a classifier.
+
+        Returns:
+            (N,) int64 new identity of each image, and (identities,) int64 the old identity of each new one.
+        """
+        pids, inverse = np.unique(self.pids, return_inverse=True)
+        return inverse.reshape(-1).astype(np.int64), pids
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReidDataset:
+    """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits.
+
+    Attributes:
+        junk: number of images dropped on load because their identity is -1.
+        without_labels: why there are no attribute labels, or "" where there are. Identities and cameras never
+            need the annotation, so a dataset without it still loads; `require_attributes` is for those who do.
+    """
+
+    name: str
+    root: Path
+    schema: AttributeSchema
+    train: Split
+    query: Split
+    gallery: Split
+    junk: int
+    without_labels: str
+
+    def require_attributes(self) -> None:
+        """Insist on attribute labels.
+
+        Raises:
+            DatasetError: the dataset has none; the line says why.
+        """
+        if self.without_labels:
+            raise DatasetError(f"{self.root}: attributes are needed, but {self.without_labels}")

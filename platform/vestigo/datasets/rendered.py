@@ -1,0 +1,236 @@
+"""Write rendered people to disk: the Market-1501 layout with attributes and regions, and footage with its truth.
+
+bounding_box_train/  query/  bounding_box_test/    PPPP_cCsS_FFFFFF_II.jpg
+regions/<split>/NAME.png                           region ids 0-5, one channel
+market_attribute.mat                               as specification 2.3 describes the public file
+videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.io import savemat
+
+from vestigo_models.errors import ConfigError
+from vestigo_models.images import decode_image, encode_jpeg
+from vestigo_models.rendering import PRESETS, World, render_crop, render_junk
+from vestigo_models.rendering.video import walk_through
+from vestigo_models.schemas import MARKET_1501
+
+TRAIN, QUERY, TEST = "bounding_box_train", "query", "bounding_box_test"
+FPS = 10
+MAX_CAMERAS = 9
+"""The layout's file names have one digit for the camera."""
+JPEG_QUALITY = 95
+
+Progress = Callable[[int, int], object]
+
+
+JUNK = -1
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One crop to render: who (or JUNK), where, which view, and the file it becomes."""
+
+    split: str
+    name: str
+    person: int
+    camera: int
+    view: int
+
+
+def write_rendered(
+    out: Path,
+    preset: str = "default",
+    identities: int | None = None,
+    cameras: int | None = None,
+    images_per_camera: int | None = None,
+    video_seconds: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> dict[str, Any]:
+    """Render a dataset into `out`.
+
+    The first half of the identities trains, the rest is tested: the first image of each of them under each camera is a
+    query, the others are gallery, with distractors (pid 0000, other people) and junk (-1, boxes that hold nobody).
+
+    Args:
+        out: an empty or new folder.
+        preset: a name of `PRESETS`; its counts are used where an argument is None.
+        video_seconds: length of the footage of each camera; 0 writes none.
+        progress: called with (done, total) files.
+        processes: worker processes; None takes one for each core.
+
+    Returns:
+        `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;
+        equal for equal arguments, whatever the number of processes.
+
+    Raises:
+        ConfigError: unknown preset, a count out of range, or a folder that already holds something.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"preset {preset!r} is unknown; choose one of {', '.join(sorted(PRESETS))}")
+    chosen = PRESETS[preset]
+    identities = chosen.identities if identities is None else identities
+    cameras = chosen.cameras if cameras is None else cameras
+    images_per_camera = chosen.images_per_camera if images_per_camera is None else images_per_camera
+    _check(out, identities, cameras, images_per_camera, video_seconds)
+    for folder in (TRAIN, QUERY, TEST):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        (out / "regions" / folder).mkdir(parents=True, exist_ok=True)
+    pictures = _plan(identities, cameras, images_per_camera)
+    videos = cameras if video_seconds > 0 else 0
+    labels = _world(preset, seed, identities, cameras).labels[:identities]
+    total = len(pictures) + videos
+    tell = progress or (lambda done, total: None)
+    parts: dict[str, str] = {}
+    tables: list[pa.Table] = []
+    # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        draw = partial(_write_picture, str(out), preset, seed, identities, cameras)
+        for done, (name, digest) in enumerate(pool.imap_unordered(draw, pictures, chunksize=16), start=1):
+            parts[name] = digest
+            tell(done, total)
+        film = partial(_write_video, str(out), preset, seed, identities, cameras, video_seconds)
+        for done, (name, digest, table) in enumerate(pool.imap(film, range(videos)), start=len(pictures) + 1):
+            parts[name] = digest
+            tables.append(table)
+            tell(done, total)
+    if tables:
+        pq.write_table(pa.concat_tables(tables), out / "truth.parquet")
+    _write_attributes(out / "market_attribute.mat", labels)
+    parts["market_attribute.mat"] = hashlib.sha256(labels.tobytes()).hexdigest()
+    whole = hashlib.sha256("".join(f"{name} {parts[name]}\n" for name in sorted(parts)).encode())
+    return {"identities": identities, "images": len(pictures), "videos": videos, "digest": whole.hexdigest()}
+
+
+def _check(out: Path, identities: int, cameras: int, images_per_camera: int, video_seconds: float) -> None:
+    if not 2 <= identities <= 9999:
+        raise ConfigError(f"identities={identities}: choose 2 to 9999 (half train, half test, four digits in a name)")
+    if not 1 <= cameras <= MAX_CAMERAS:
+        raise ConfigError(f"cameras={cameras}: choose 1 to {MAX_CAMERAS} (one digit in a file name)")
+    if not 1 <= images_per_camera <= 99:
+        raise ConfigError(f"images-per-camera={images_per_camera}: choose 1 to 99")
+    if video_seconds < 0:
+        raise ConfigError(f"video-seconds={video_seconds}: cannot be negative")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} already holds something; name a new or empty folder")
+
+
+@lru_cache(maxsize=1)
+def _world(preset: str, seed: int, identities: int, cameras: int) -> World:
+    """The world of one process; a tenth more people than identities walk in it as distractors."""
+    return World(PRESETS[preset], seed, identities + _strangers(identities), cameras)
+
+
+def _strangers(identities: int) -> int:
+    """People beyond the identities, who are the distractors."""
+    return max(1, identities // 10)
+
+
+def _plan(identities: int, cameras: int, images_per_camera: int) -> list[_Picture]:
+    pictures: list[_Picture] = []
+
+    def add(split: str, pid: str, person: int, camera: int, view: int) -> None:
+        frame = 1 + (person * 37 + view * 211) % 99991
+        pictures.append(_Picture(split, f"{pid}_c{camera + 1}s1_{frame:06d}_{view:02d}", person, camera, view))
+
+    for person in range(identities):
+        for camera in range(cameras):
+            for view in range(images_per_camera):
+                split = TRAIN if person < identities // 2 else (QUERY if view == 0 else TEST)
+                add(split, f"{person + 1:04d}", person, camera, view)
+    for person in range(identities, identities + _strangers(identities)):
+        for camera in range(cameras):
+            add(TEST, "0000", person, camera, 0)
+            add(TEST, "-1", JUNK, camera, person)
+    return pictures
+
+
+def _write_picture(
+    out: str, preset: str, seed: int, identities: int, cameras: int, picture: _Picture
+) -> tuple[str, str]:
+    """Render one crop and write it and its regions; returns its name and the digest of the decoded content."""
+    cv2.setNumThreads(1)
+    world = _world(preset, seed, identities, cameras)
+    if picture.person == JUNK:
+        crop = render_junk(world, picture.camera, picture.view)
+    else:
+        crop = render_crop(world, picture.person, picture.camera, picture.view)
+    encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
+    (Path(out) / picture.split / f"{picture.name}.jpg").write_bytes(encoded)
+    png = cv2.imencode(".png", crop.regions)[1]
+    (Path(out) / "regions" / picture.split / f"{picture.name}.png").write_bytes(png.tobytes())
+    content = hashlib.sha256(decode_image(encoded).tobytes() + crop.regions.tobytes())
+    return f"{picture.split}/{picture.name}", content.hexdigest()
+
+
+def _write_video(
+    out: str, preset: str, seed: int, identities: int, cameras: int, seconds: float, camera: int
+) -> tuple[str, str, pa.Table]:
+    """Render one camera's footage; returns its name, the digest of its frames before compression, and its truth."""
+    cv2.setNumThreads(1)
+    world = World(PRESETS[preset], seed, identities, cameras)
+    name = f"camera-{camera + 1}.mp4"
+    path = Path(out) / "videos" / name
+    path.parent.mkdir(exist_ok=True)
+    digest = hashlib.sha256()
+    rows: list[tuple[float, ...]] = []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(FPS))
+        stream.width, stream.height = world.preset.frame_width, world.preset.frame_height
+        stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1
+        stream.options = {"crf": "21", "preset": "fast", "g": str(5 * FPS)}
+        for number, frame in enumerate(walk_through(world, camera, seconds, FPS)):
+            digest.update(frame.image.tobytes() + frame.boxes.tobytes() + frame.pids.tobytes())
+            for pid, box in zip(frame.pids, frame.boxes, strict=True):
+                rows.append((number, int(pid) + 1, *map(float, box)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+        container.mux(stream.encode())
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    table = pa.table(
+        {
+            "video": pa.array([name] * len(rows), pa.string()),
+            "frame": pa.array(columns[0], pa.int64()),
+            "pid": pa.array(columns[1], pa.int64()),
+            **{key: pa.array(values, pa.float32()) for key, values in zip("xywh", columns[2:], strict=True)},
+        }
+    )
+    return f"videos/{name}", digest.hexdigest(), table
+
+
+def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
+    """Write labels (identities, 12) in the structure of the public file, the first half of the people in `train`."""
+    half = len(labels) // 2
+    splits = {"train": range(half), "test": range(half, len(labels))}
+    content = {}
+    for split, people in splits.items():
+        fields: dict[str, NDArray[Any]] = {}
+        for column, attribute in enumerate(MARKET_1501.attributes):
+            values = labels[people, column]
+            if attribute.multi_field:
+                for value, field in enumerate(attribute.fields):
+                    fields[field] = ((values == value) + 1).astype(np.uint8)[None, :]
+            else:
+                fields[attribute.fields[0]] = (values + 1).astype(np.uint8)[None, :]
+        names = np.empty((1, len(people)), dtype=object)
+        names[0, :] = [f"{person + 1:04d}" for person in people]
+        content[split] = {**fields, "image_index": names}
+    savemat(path, {"market_attribute": content})

@@ -1,0 +1,7 @@
+"""Reports: self-contained HTML pages of what `index`, `search`, `evaluate` and `demo` found."""
+
+from vestigo.reports.archive import Strip, archive_page, demo_page
+from vestigo.reports.evaluation import evaluation_page
+from vestigo.reports.search import search_page, when
+
+__all__ = ["Strip", "archive_page", "demo_page", "evaluation_page", "search_page", "when"]

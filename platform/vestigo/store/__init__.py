@@ -1,0 +1,66 @@
+"""The store: what an archive showed, which runs saw it, and what became of every input.
+
+catalogue (SQLite or PostgreSQL)   tables, database, migrate      what must be true
+files (Parquet, local or S3)       schema, folder, data_root      what grows with the archive
+a run                              runs, leases, planning, work, deaths, replacing
+readers                            visible, crops, cameras, rankings, exporting
+care                               ledger, digest, checking, vacuuming, faults
+"""
+
+from vestigo.store.data_root import DataRoot
+from vestigo.store.deaths import Fate
+from vestigo.store.records import (
+    Camera,
+    CheckReport,
+    ExportReport,
+    Failure,
+    FileKind,
+    FrameFailure,
+    InputOutcome,
+    InputPlan,
+    InputState,
+    Model,
+    Owner,
+    PlanResult,
+    Ranking,
+    Run,
+    RunStatus,
+    RunTotals,
+    ShardKind,
+    ShardPlan,
+    ShardTask,
+    StoredFile,
+    VacuumReport,
+    WrittenFile,
+    status_text,
+)
+from vestigo.store.store import Store
+
+__all__ = [
+    "Camera",
+    "CheckReport",
+    "DataRoot",
+    "ExportReport",
+    "Failure",
+    "Fate",
+    "FileKind",
+    "FrameFailure",
+    "InputOutcome",
+    "InputPlan",
+    "InputState",
+    "Model",
+    "Owner",
+    "PlanResult",
+    "Ranking",
+    "Run",
+    "RunStatus",
+    "RunTotals",
+    "ShardKind",
+    "ShardPlan",
+    "ShardTask",
+    "Store",
+    "StoredFile",
+    "VacuumReport",
+    "WrittenFile",
+    "status_text",
+]

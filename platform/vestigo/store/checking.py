@@ -1,0 +1,95 @@
+"""Whether a store is what its catalogue says: every file, every row, every count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pyarrow as pa
+from sqlalchemy import select
+
+from vestigo.store.crops import CropReader
+from vestigo.store.data_root import GROUP_ROWS, DataRoot
+from vestigo.store.database import Database
+from vestigo.store.digest import CropDigest
+from vestigo.store.ledger import ledger_problems
+from vestigo.store.records import CheckReport
+from vestigo.store.schema import CROP_COLUMNS, SCHEMA_VERSION, schema_problem
+from vestigo.store.tables import DataFileRow, RunRow
+from vestigo.store.vacuuming import is_ours
+from vestigo.store.visible import Span, VisibleFile, crop_files
+from vestigo_models.errors import StoreError
+
+NAMED = 20
+"""Crops that are there twice and are named; one shows the fault as well as a million."""
+READ_BYTES = 1 << 20
+
+
+def check(database: Database, root: DataRoot, progress: Callable[[int, int], None]) -> CheckReport:
+    """Verify the whole store against one snapshot of its catalogue; memory does not grow with the crops.
+
+    Files that nobody refers to are counted and are no fault: a crash leaves them, and vacuum removes them.
+    """
+    listed = [info.path for info in root.folder.walk() if is_ours(info.path)]
+    with database.read() as session:
+        problems = list(ledger_problems(session))
+        runs = len(session.scalars(select(RunRow.id)).all())
+        files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
+        visible = {file.path: file for file in crop_files(session)}
+        known = set(session.scalars(select(DataFileRow.path)))
+    with closing(CropDigest()) as digest:
+        for done, file in enumerate(files):
+            progress(done, len(files))
+            found = list(file_problems(root, file))
+            problems += found
+            if not found and file.path in visible:
+                _add_rows(digest, root, visible[file.path])
+        progress(len(files), len(files))
+        problems += [f"crop {crop} of model {model} is visible twice" for crop, model in digest.twice(NAMED)]
+        return CheckReport(
+            intact=not problems,
+            crops=digest.count(),
+            digest=digest.hexdigest(),
+            problems=tuple(problems),
+            runs=runs,
+            files=len(files),
+            unreferenced=sum(path not in known for path in listed),
+        )
+
+
+def file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
+    """Yield in what a file differs from what the catalogue recorded of it."""
+    size = root.folder.size(file.path)
+    if size is None:
+        yield f"file {file.path} is missing"
+        return
+    if size != file.bytes or _checksum(root, file.path) != file.checksum:
+        yield f"file {file.path} has other bytes than were written"
+        return
+    try:
+        with closing(root.open(file.path)) as parquet:
+            rows, schema = parquet.metadata.num_rows, parquet.schema_arrow
+    except (StoreError, pa.ArrowException) as error:
+        yield f"file {file.path}: {error}"
+        return
+    if rows != file.rows:
+        yield f"file {file.path} has {rows} rows, the catalogue says {file.rows}"
+    if file.schema_version > SCHEMA_VERSION:
+        yield f"file {file.path} has schema version {file.schema_version}, this Vestigo reads up to {SCHEMA_VERSION}"
+    elif problem := schema_problem(file.kind, schema):
+        yield f"file {file.path}: {problem}"
+
+
+def _checksum(root: DataRoot, path: str) -> str:
+    digest = hashlib.sha256()
+    with root.folder.open(path) as stream:
+        while block := stream.read(READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> None:
+    # Clock offsets are a fact about cameras; the digest is about what was stored.
+    for batch in CropReader(root, [file], {}).scan(CROP_COLUMNS, Span(), GROUP_ROWS):
+        digest.add(batch, file.model)

@@ -1,0 +1,139 @@
+"""Reading visible crops: scanned in batches, or looked up by id; clocks are put right on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vestigo.store.data_root import DataRoot, rechunk
+from vestigo.store.schema import CROP_COLUMNS, EMBEDDING
+from vestigo.store.visible import Span, VisibleFile
+from vestigo_models.errors import StoreError
+
+READERS = 8
+"""Files that a look-up opens at a time; it waits for the disk, not for the processor."""
+ALL_COLUMNS = (*CROP_COLUMNS, "model", "run")
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """Reads the crops of `files` with every camera's clock put right by `offsets`."""
+
+    root: DataRoot
+    files: Sequence[VisibleFile]
+    offsets: Mapping[str, timedelta]
+
+    def scan(self, columns: Sequence[str], span: Span, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of `span`, file after file, `batch_rows` at a time; memory is one batch.
+
+        Raises StoreError for an unknown column, and for embeddings of several models at once.
+        """
+        _require_known(columns)
+        models = sorted({file.model for file in self.files})
+        if EMBEDDING in columns and len(models) > 1:
+            raise StoreError(f"the store holds crops of several models ({', '.join(models)}): name one of them")
+        return rechunk((batch for file in self.files for batch in self._rows(file, columns, span)), batch_rows)
+
+    def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows of crop ids in the order asked; of a crop in several files the first file's row.
+
+        Raises StoreError for an unknown column, and for a crop that is not visible.
+        """
+        _require_known(columns)
+        wanted = list(dict.fromkeys(("crop_id", "model", *columns)))
+        found: dict[str, dict[str, Any]] = {}
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(self.files), 8 * READERS):
+                missing = pa.array(sorted(set(ids) - found.keys()), pa.string())
+                if not len(missing):
+                    break
+                some = self.files[start : start + 8 * READERS]
+                for rows in pool.map(partial(self._matches, ids=missing, columns=wanted), some):
+                    for row in rows:
+                        found.setdefault(row["crop_id"], row)
+        if unknown := [crop_id for crop_id in ids if crop_id not in found]:
+            raise StoreError(f"crop {unknown[0]} is not in the store: `vestigo search` names crops that are")
+        return [found[crop_id] for crop_id in ids]
+
+    def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Iterator[pa.RecordBatch]:
+        for batch in self.root.read(file.path, _needed(columns, file, span, self.offsets)):
+            shown = self._shown(batch, file, span)
+            if shown.num_rows:
+                yield _select(shown, columns, file)
+
+    def _matches(self, file: VisibleFile, ids: pa.Array, columns: Sequence[str]) -> list[dict[str, Any]]:
+        needed = _needed(columns, file, Span(), self.offsets)
+        rows: list[dict[str, Any]] = []
+        with closing(self.root.open(file.path)) as parquet:
+            for group in range(parquet.num_row_groups):
+                hit = pc.is_in(parquet.read_row_group(group, ["crop_id"]).column(0), ids)
+                # Most groups hold none of the crops: their images are never read.
+                if pc.any(hit).as_py():
+                    for batch in parquet.read_row_group(group, needed).filter(hit).to_batches():
+                        rows += _select(self._shown(batch, file, Span()), columns, file).to_pylist()
+        return rows
+
+    def _shown(self, batch: pa.RecordBatch, file: VisibleFile, span: Span) -> pa.RecordBatch:
+        """Return the rows that are visible and inside `span`, with corrected times."""
+        if "time" in batch.schema.names and self.offsets:
+            batch = _with_times(batch, _corrected(batch, self.offsets))
+        keep = np.ones(batch.num_rows, bool)
+        if file.hidden:
+            keep &= ~_is_in(batch.column("input"), file.hidden)
+        if span.cameras is not None:
+            keep &= _is_in(batch.column("camera"), span.cameras)
+        for bound, compare in ((span.since, pc.greater_equal), (span.until, pc.less)):
+            if bound is not None:
+                inside = compare(batch.column("time"), pa.scalar(bound, pa.timestamp("us", tz="UTC")))
+                keep &= inside.fill_null(False).to_numpy(zero_copy_only=False)
+        return batch if keep.all() else batch.filter(pa.array(keep))
+
+
+def _require_known(columns: Collection[str]) -> None:
+    if unknown := [name for name in columns if name not in ALL_COLUMNS]:
+        raise StoreError(f"crops have no column {unknown[0]}; the columns are {', '.join(ALL_COLUMNS)}")
+
+
+def _needed(columns: Sequence[str], file: VisibleFile, span: Span, offsets: Mapping[str, timedelta]) -> list[str]:
+    """Return the columns to be read for those asked for; at least one, for its length."""
+    needed = [name for name in columns if name in CROP_COLUMNS] or ["crop_id"]
+    if file.hidden:
+        needed.append("input")
+    if span.since is not None or span.until is not None:
+        needed.append("time")
+    if span.cameras is not None or ("time" in needed and offsets):
+        needed.append("camera")
+    return list(dict.fromkeys(needed))
+
+
+def _corrected(batch: pa.RecordBatch, offsets: Mapping[str, timedelta]) -> pa.Array:
+    cameras = sorted(offsets)
+    shifts = pa.array([*(offsets[camera] for camera in cameras), timedelta()], pa.duration("us"))
+    which = pc.index_in(batch.column("camera"), pa.array(cameras, pa.string())).fill_null(len(cameras))
+    return pc.add(batch.column("time"), shifts.take(which))
+
+
+def _with_times(batch: pa.RecordBatch, times: pa.Array) -> pa.RecordBatch:
+    return batch.set_column(batch.schema.get_field_index("time"), batch.schema.field("time"), times)
+
+
+def _is_in(column: pa.Array, values: Collection[str]) -> Any:
+    return pc.is_in(column, pa.array(sorted(values), pa.string())).to_numpy(zero_copy_only=False)
+
+
+def _select(batch: pa.RecordBatch, columns: Sequence[str], file: VisibleFile) -> pa.RecordBatch:
+    constant = {"model": file.model, "run": file.run}
+    arrays = [
+        pa.array([constant[name]] * batch.num_rows, pa.string()) if name in constant else batch.column(name)
+        for name in columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))

@@ -1,0 +1,247 @@
+"""What the store hands out and takes in: frozen facts without a database behind them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+
+ShardKind = Literal["images", "slice", "assembly"]
+InputState = Literal["done", "empty", "quarantined"]
+RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking"]
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """An input to be processed; `key` identifies its content, whatever the run."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard to be processed.
+
+    `after` is the group key of a video: its slices and its assembly carry the same one, and the assembly waits
+    until none of the slices is pending. `spec` is JSON for whoever does the work.
+    """
+
+    kind: ShardKind
+    source: str
+    after: str | None
+    spec: Spec
+    inputs: tuple[InputPlan, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """How much was added to the catalogue."""
+
+    shards: int
+    inputs: int
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A pending shard; `inputs` are the names in order of position, `attempts` the deaths so far."""
+
+    id: int
+    run_id: str
+    kind: ShardKind
+    source: str
+    after: str | None
+    spec: Spec
+    attempts: int
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A Parquet file that lies under the data root (`path` is relative to it) and that nobody refers to yet.
+
+    `checksum` is the SHA-256 of its bytes, in hex; `cameras` and times (as recorded) summarise its rows.
+    """
+
+    kind: FileKind
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+    schema_version: int
+    cameras: tuple[str, ...] = ()
+    first_time: datetime | None = None
+    last_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that the catalogue refers to."""
+
+    id: int
+    run_id: str | None
+    shard_id: int | None
+    kind: FileKind
+    path: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class InputOutcome:
+    """What became of the input at `position` of its shard."""
+
+    position: int
+    state: InputState
+    rows: int = 0
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class FrameFailure:
+    """A frame that could not be used, in an input that otherwise could."""
+
+    input: str
+    frame: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input (`frame` is None) or a frame that a run left out, and why."""
+
+    input: str
+    frame: int | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that drives a run."""
+
+    host: str
+    pid: int
+
+    @classmethod
+    def current(cls) -> Owner:
+        """This process."""
+        return cls(socket.gethostname(), os.getpid())
+
+
+@dataclass(frozen=True)
+class Run:
+    """An indexing run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven."""
+
+    id: str
+    created: datetime
+    finished: datetime | None
+    status: RunStatus
+    fingerprint: str
+    config: dict[str, Any]
+    model: str
+    command: str
+    cancel_requested: bool
+    planned: bool
+    replaces: bool
+    host: str | None
+    pid: int | None
+    heartbeat: datetime | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """The ledger of a run: inputs = done + empty + quarantined + pending; crops and tracklets that it made."""
+
+    inputs: int
+    done: int
+    empty: int
+    quarantined: int
+    pending: int
+    frame_failures: int
+    crops: int
+    tracklets: int
+
+    @property
+    def failures(self) -> int:
+        """Inputs and frames that were left out."""
+        return self.quarantined + self.frame_failures
+
+
+def status_text(status: str, totals: RunTotals) -> str:
+    """Return the status in words: `succeeded with N failures` where some were left out."""
+    if status != "succeeded" or not totals.failures:
+        return status
+    return f"succeeded with {totals.failures} failure{'s' if totals.failures > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model version whose embeddings are in the store."""
+
+    digest: str
+    name: str
+    location: str
+    registered: datetime
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera; `clock_offset_s` seconds are added to the times it recorded."""
+
+    name: str
+    clock_offset_s: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A kept bulk re-identification; `batches` have the columns of `schema.RANKING`."""
+
+    name: str
+    created: datetime
+    model: str
+    queries: int
+    rows: int
+    batches: Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found; `digest` is the SHA-256 over the visible crops, `unreferenced` files wait for `vacuum`."""
+
+    intact: bool
+    crops: int
+    digest: str
+    problems: tuple[str, ...]
+    runs: int
+    files: int
+    unreferenced: int
+
+
+@dataclass(frozen=True)
+class VacuumReport:
+    """What `vacuum` removed, or would remove."""
+
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported; `left_out` crops belong to no known person or tracklet."""
+
+    crops: int
+    identities: int
+    queries: int
+    left_out: int

@@ -1,0 +1,127 @@
+"""The store: one door to crops, runs, cameras and rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vestigo.store import cameras, rankings
+from vestigo.store.checking import check
+from vestigo.store.crops import CropReader
+from vestigo.store.driving import DrivingStore
+from vestigo.store.exporting import export_market
+from vestigo.store.records import Camera, CheckReport, ExportReport, Ranking, VacuumReport
+from vestigo.store.schema import CROP_COLUMNS, RANKING
+from vestigo.store.vacuuming import vacuum
+from vestigo.store.visible import Span, clock_offsets, crop_files
+from vestigo_models.errors import StoreError
+
+SCAN_ROWS = 16384
+
+
+class Store(DrivingStore):
+    """Everything that is remembered of one archive; safe to use from several threads and processes.
+
+    Crop columns are those of `schema.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times are read as
+    recorded plus the clock offset of their camera.
+    """
+
+    def scan_crops(
+        self,
+        columns: Sequence[str],
+        *,
+        model: str | None = None,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        batch_rows: int = SCAN_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the visible crops, `batch_rows` at a time, those of the newest model first; memory is one batch.
+
+        `since` is included, `until` is not; crops of unknown time are outside every span.
+
+        Raises StoreError for an unknown column or model, and for embeddings of several models at once.
+        """
+        span = Span(None if cameras is None else frozenset(cameras), since, until)
+        return self._reader(model, span).scan(columns, span, batch_rows)
+
+    def crops(
+        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return crops in the order of `ids`, with `crop_id`, `model` and `columns` (all by default).
+
+        A crop that several models saw is that of the newest. Raises StoreError for a crop that is not visible.
+        """
+        return self._reader(model, None).find(ids, CROP_COLUMNS if columns is None else columns)
+
+    def cameras(self) -> list[Camera]:
+        """Return the cameras that were seen, by name."""
+        with self._db.read() as session:
+            return cameras.cameras(session)
+
+    def set_clock_offset(self, name: str, seconds: float) -> None:
+        """Add `seconds` to the times that a camera recorded. Raises StoreError for an unknown camera."""
+        with self._db.write() as session:
+            cameras.set_clock_offset(session, name, seconds)
+
+    def save_ranking(self, name: str, *, model: str, queries: int, rows: pa.Table | Iterable[pa.RecordBatch]) -> int:
+        """Keep a ranking (columns of `schema.RANKING`) under `name`, in place of an older one; return its rows.
+
+        Raises StoreError for an unknown model or other columns.
+        """
+        file = self._root.write("ranking", rankings.RANKINGS, 0, rows, RANKING)
+        self._require_written(file)
+        with self._db.write() as session:
+            rankings.save(session, name, model, queries, file)
+        return file.rows
+
+    def load_ranking(self, name: str) -> Ranking:
+        """Return a kept ranking, its rows in batches. Raises StoreError for an unknown name."""
+        with self._db.read() as session:
+            row, file = rankings.find(session, name)
+            batches = self._root.read(file.path)
+            return Ranking(row.name, row.created, row.model_digest, row.queries, file.rows, batches)
+
+    def rankings(self) -> list[str]:
+        """Return the names of the kept rankings."""
+        with self._db.read() as session:
+            return rankings.names(session)
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+        """Verify every file, row and count; `progress` hears of files done and files in all."""
+        return check(self._db, self._root, progress or _silent)
+
+    def vacuum(self, *, dry_run: bool = False, now: bool = False) -> VacuumReport:
+        """Remove retired and stray files that are older than an hour, or with `now` of any age."""
+        return vacuum(self._db, self._root, dry_run=dry_run, now=now)
+
+    def export_market(
+        self,
+        out: Path,
+        *,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ExportReport:
+        """Write the crops of the newest model below `out` in the Market-1501 layout; see `exporting.export_market`.
+
+        Raises StoreError where the store holds no crops, or `out` is not an empty or new folder.
+        """
+        models = self.models()
+        if not models:
+            raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
+        span = Span(None if cameras is None else frozenset(cameras), since, until)
+        return export_market(self._reader(models[0].digest, span), span, out, progress or _silent)
+
+    def _reader(self, model: str | None, span: Span | None) -> CropReader:
+        with self._db.read() as session:
+            return CropReader(self._root, crop_files(session, model, span), clock_offsets(session))
+
+
+def _silent(done: int, total: int) -> None:
+    """Report nothing."""

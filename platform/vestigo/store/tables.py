@@ -1,0 +1,227 @@
+"""The catalogue's tables: what must be true stands here, what grows with the archive stands in Parquet.
+
+model ◄── run ◄── shard ◄── input            inputs are planned once per fingerprint
+            │       ▲  ▲
+            │       │  └── frame_failure
+            └── data_file                    a row of Parquet exists only through a row here
+camera, ranking                              facts about the archive, answers worth keeping
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, Index, Integer, MetaData, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+SCHEMA_REVISION = "0001"
+"""The Alembic revision that these tables describe."""
+
+# SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time; always timezone-aware UTC in Python (SQLite would drop the zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, which would mean something else on each machine."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can address them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: Instant(),
+        dict[str, Any]: JSON(),
+        list[str]: JSON(),
+        float: Double(),
+    }
+
+
+class ModelRow(Base):
+    """A model version whose embeddings are in the store."""
+
+    __tablename__ = "model"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str]
+    location: Mapped[str]
+    registered: Mapped[datetime]
+
+
+class RunRow(Base):
+    """One indexing run; `config` is everything that entered `fingerprint`."""
+
+    __tablename__ = "run"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created: Mapped[datetime]
+    finished: Mapped[datetime | None]
+    status: Mapped[str] = mapped_column(String(16))
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    config: Mapped[dict[str, Any]]
+    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    command: Mapped[str]
+    replaces: Mapped[bool]
+    planned: Mapped[bool]
+    planned_inputs: Mapped[int] = mapped_column(BigInteger)
+    cancel_requested: Mapped[bool]
+    host: Mapped[str | None]
+    pid: Mapped[int | None]
+    heartbeat: Mapped[datetime | None]
+    seconds: Mapped[float]
+
+
+class ShardRow(Base):
+    """The unit of work, of retry and of commit."""
+
+    __tablename__ = "shard"
+    __table_args__ = (
+        Index("ix_shard_run_state_position", "run_id", "state", "position"),
+        Index("ix_shard_run_after", "run_id", "after"),
+        # An assembly has no input whose key could keep it from being planned twice.
+        Index(
+            "uq_shard_assembly",
+            "run_id",
+            "after",
+            unique=True,
+            sqlite_where=text("kind = 'assembly'"),
+            postgresql_where=text("kind = 'assembly'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str]
+    after: Mapped[str | None]
+    spec: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+
+
+class InputRow(Base):
+    """One image file, archive member or video slice, and what became of it.
+
+    `retired` inputs were replaced by a run under another fingerprint: rows that they left in a file shared with
+    inputs that were not replaced are no longer visible.
+    """
+
+    __tablename__ = "input"
+    __table_args__ = (
+        Index("ix_input_shard_position", "shard_id", "position"),
+        # SQLite uses a partial index only for a condition that is spelled as in the query.
+        Index(
+            "uq_input_key_fingerprint",
+            "key",
+            "fingerprint",
+            unique=True,
+            sqlite_where=text("retired = 0"),
+            postgresql_where=text("NOT retired"),
+        ),
+        # Hardly any are; readers ask for all of them.
+        Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    shard_id: Mapped[int] = mapped_column(ForeignKey("shard.id"))
+    position: Mapped[int]
+    name: Mapped[str]
+    key: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    rows: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    retired: Mapped[bool]
+
+
+class FrameFailureRow(Base):
+    """A frame that failed inside an input which otherwise went well."""
+
+    __tablename__ = "frame_failure"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    shard_id: Mapped[int] = mapped_column(ForeignKey("shard.id"))
+    input: Mapped[str]
+    frame: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str]
+    detail: Mapped[str]
+
+
+class DataFileRow(Base):
+    """An immutable Parquet file; `cameras` and times let readers pass over it unopened.
+
+    State: `staged` (a replacing run has not finished), `visible`, `retired` (replaced, still on disk), `removed`.
+    Rankings belong to no run.
+    """
+
+    __tablename__ = "data_file"
+    __table_args__ = (
+        Index("ix_data_file_kind_state", "kind", "state"),
+        Index("ix_data_file_shard_id", "shard_id"),
+        Index("ix_data_file_run_id", "run_id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"))
+    shard_id: Mapped[int | None] = mapped_column(ForeignKey("shard.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    path: Mapped[str] = mapped_column(unique=True)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    checksum: Mapped[str] = mapped_column(String(64))
+    schema_version: Mapped[int]
+    cameras: Mapped[list[str]]
+    first_time: Mapped[datetime | None]
+    last_time: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(16))
+    retired: Mapped[datetime | None]
+
+
+class CameraRow(Base):
+    """A camera that was seen, and how many seconds are added to the times it recorded."""
+
+    __tablename__ = "camera"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    clock_offset_s: Mapped[float]
+
+
+class RankingRow(Base):
+    """A bulk re-identification that is kept under a name."""
+
+    __tablename__ = "ranking"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created: Mapped[datetime]
+    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    queries: Mapped[int] = mapped_column(BigInteger)
+    data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))

@@ -1,0 +1,108 @@
+"""Which files, and which of their rows, a reader sees."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from vestigo.store.records import StoredFile
+from vestigo.store.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow, ShardRow
+from vestigo_models.errors import StoreError
+
+
+@dataclass(frozen=True)
+class VisibleFile:
+    """A file of visible crops; rows whose `input` is in `hidden` were replaced and are passed over."""
+
+    path: str
+    run: str
+    model: str
+    hidden: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A choice of cameras and of a stretch of corrected time, `since` included and `until` not."""
+
+    cameras: frozenset[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def crop_files(session: Session, model: str | None = None, span: Span | None = None) -> list[VisibleFile]:
+    """Return the files with visible crops, those of the newest model first; files outside `span` are left out.
+
+    Raises StoreError for a model that is not in the store.
+    """
+    if model is not None and session.get(ModelRow, model) is None:
+        raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")
+    query = (
+        select(DataFileRow, RunRow.id, RunRow.model_digest)
+        .join(RunRow, RunRow.id == DataFileRow.run_id)
+        .join(ModelRow, ModelRow.digest == RunRow.model_digest)
+        .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
+        .order_by(ModelRow.registered.desc(), ModelRow.digest, DataFileRow.id)
+    )
+    if model is not None:
+        query = query.where(RunRow.model_digest == model)
+    hidden = _hidden(session)
+    offsets = clock_offsets(session)
+    return [
+        VisibleFile(row.path, run, digest, hidden.get(row.shard_id, frozenset()))
+        for row, run, digest in session.execute(query)
+        if span is None or _may_hold(row, span, offsets)
+    ]
+
+
+def clock_offsets(session: Session) -> dict[str, timedelta]:
+    """Return what is added to the recorded times of each camera whose clock is not right."""
+    rows = session.scalars(select(CameraRow).where(CameraRow.clock_offset_s != 0))
+    return {row.name: timedelta(seconds=row.clock_offset_s) for row in rows}
+
+
+def run_files(session: Session, run_id: str, kind: str, after: str | None) -> list[StoredFile]:
+    """Return the files of a run that are not retired, in the order of its shards; `after` chooses one video."""
+    query = (
+        select(DataFileRow)
+        .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
+        .where(DataFileRow.run_id == run_id, DataFileRow.kind == kind, DataFileRow.retired.is_(None))
+        .order_by(ShardRow.position, ShardRow.id, DataFileRow.id)
+    )
+    if after is not None:
+        query = query.where(ShardRow.after == after)
+    return [to_stored(row) for row in session.scalars(query)]
+
+
+def to_stored(row: DataFileRow) -> StoredFile:
+    """Return the public record of a file."""
+    return StoredFile(row.id, row.run_id, row.shard_id, row.kind, row.path, row.rows, row.bytes)  # type: ignore[arg-type]
+
+
+def _hidden(session: Session) -> dict[int | None, frozenset[str]]:
+    query = (
+        select(InputRow.shard_id, InputRow.name)
+        .join(DataFileRow, DataFileRow.shard_id == InputRow.shard_id)
+        .where(InputRow.retired, DataFileRow.kind == "crops", DataFileRow.state == "visible")
+    )
+    names: dict[int | None, set[str]] = {}
+    for shard_id, name in session.execute(query):
+        names.setdefault(shard_id, set()).add(name)
+    return {shard_id: frozenset(some) for shard_id, some in names.items()}
+
+
+def _may_hold(row: DataFileRow, span: Span, offsets: dict[str, timedelta]) -> bool:
+    cameras: Collection[str] = row.cameras
+    if span.cameras is not None and span.cameras.isdisjoint(cameras):
+        return False
+    if span.since is None and span.until is None:
+        return True
+    if row.first_time is None or row.last_time is None:
+        return False
+    shifts = [offsets.get(camera, timedelta()) for camera in cameras]
+    late = span.until is not None and row.first_time + min(shifts, default=timedelta()) >= span.until
+    early = span.since is not None and row.last_time + max(shifts, default=timedelta()) < span.since
+    return not (late or early)

@@ -1,0 +1,99 @@
+"""What every test may ask for, and which tests this machine leaves out.
+
+A test whose part is not there is deselected, never skipped, and the end of the run says how many and why.
+Fixtures of one subject live in a plugin of their own: `tests.datasets`, `tests.postgres`.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process, as in the pipeline's actors: sums come in one order. It counts only before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools import provide
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytest_plugins = [
+    f"tests.{plugin}"
+    for plugin in ("datasets", "postgres", "ray_cluster")
+    if Path(__file__).with_name(f"{plugin}.py").exists()
+]
+
+FOOTAGE = "VESTIGO_TEST_DATA"
+_LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def _reasons() -> dict[str, str]:
+    """Return why the tests of a part are left out, by the name of the part's marker and fixture."""
+    try:
+        reasons = {part: f"VESTIGO_WITHOUT={part}" for part in provide.left_out()}
+    except provide.Missing as error:
+        raise pytest.UsageError(str(error)) from None
+    footage = os.environ.get(FOOTAGE)
+    if not footage:
+        reasons["real_data"] = f"{FOOTAGE} is not set"
+    elif not Path(footage).is_dir():
+        raise pytest.UsageError(f"{FOOTAGE} names {footage}, which is not a folder")
+    return reasons
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = _reasons()
+    left_out: Counter[str] = Counter()
+    kept, dropped = [], []
+    for item in items:
+        named = set(getattr(item, "fixturenames", ())) | {mark.name for mark in item.iter_markers()}
+        part = next((part for part in reasons if part in named), None)
+        (kept if part is None else dropped).append(item)
+        if part is not None:
+            left_out[f"{part} ({reasons[part]})"] += 1
+    config.stash[_LEFT_OUT] = left_out
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out: Counter[str] = config.stash.get(_LEFT_OUT, Counter())
+    for reason, count in sorted(left_out.items()):
+        terminalreporter.write_line(f"left out: {count} {'test' if count == 1 else 'tests'} of {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real footage and the real attribute file."""
+    return Path(os.environ[FOOTAGE])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium that talks to this machine only."""
+    from playwright.sync_api import sync_playwright
+
+    program = provide.find_browser()
+    assert program is not None, "no browser: run `make test`, or go on without: VESTIGO_WITHOUT=browser"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program,
+            args=[
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-gpu",
+                "--disable-sync",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+                "--no-first-run",
+            ],
+        )
+        yield chromium
+        chromium.close()

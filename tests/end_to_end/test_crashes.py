@@ -1,0 +1,48 @@
+"""Killed at every fault point and begun again, indexing ends with exactly the rows of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.archives import walkers_video, write_crops
+from vestigo.store import Store
+
+LOOP = Path(__file__).with_name("crash_loop.py")
+
+
+def crash_until_done(store: Path, sources: list[Path]) -> int:
+    command = [sys.executable, str(LOOP), str(store), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr[-3000:]
+    deaths: int = json.loads(done.stdout)["deaths"]
+    return deaths
+
+
+def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
+    crops = write_crops(tmp_path / "crops", 10)
+    video = walkers_video(tmp_path / "walk.mp4", seconds=5)
+    from tests.end_to_end import crash_loop
+    from vestigo_workers import extraction, index
+    from vestigo_workers.request import IndexRequest
+
+    with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / "calm") as calm:
+        patch.setattr(extraction, "make_detector", lambda name, device="cpu": crash_loop.BrightDetector())
+        request = IndexRequest(sources=(str(crops), str(video)), **crash_loop.SETTINGS)
+        undisturbed = index.index(calm, request, lambda name: lambda done, total: None)
+        assert undisturbed.ended.totals.tracklets > 0
+        expected = calm.check()
+    assert expected.intact, expected.problems
+
+    deaths = crash_until_done(store_reference, [crops, video])
+    assert deaths > 20
+    with Store.open(store_reference) as store:
+        found = store.check()
+        assert found.intact, found.problems
+        assert (found.digest, found.crops) == (expected.digest, expected.crops)
+        assert store.totals(store.runs()[-1].id) == undisturbed.ended.totals
+        assert len([run for run in store.runs() if run.status == "succeeded"]) == 1

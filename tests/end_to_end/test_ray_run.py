@@ -1,0 +1,64 @@
+"""Drivers of Ray runs are killed against one cluster that stays up; what follows ends with the same rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.archives import write_crops
+from vestigo.store import Store
+
+pytestmark = pytest.mark.ray
+VESTIGO = [sys.executable, "-m", "vestigo_ui.cli.main"]
+
+
+def index_command(source: Path, store: Path, executor: str) -> list[str]:
+    settings = ["--executor", executor, "--detector", "none", "--shard-size", "8", "--json"]
+    return [*VESTIGO, "index", str(source), "--store", str(store), *settings]
+
+
+def test_a_killed_driver_leaves_a_run_that_ends_like_an_undisturbed_one(tmp_path: Path, ray_cluster: str) -> None:
+    source = write_crops(tmp_path / "crops", 200)
+    calm = subprocess.run(
+        index_command(source, tmp_path / "calm", "inline"), capture_output=True, text=True, check=False
+    )
+    assert calm.returncode == 0, calm.stderr
+
+    store_folder = tmp_path / "store"
+    with subprocess.Popen(
+        [*index_command(source, store_folder, "ray"), "--actors", "2"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as driver:
+        committed = 0
+        while committed == 0:
+            assert driver.poll() is None, "the run was over before it could be killed"
+            time.sleep(0.02)
+            if (store_folder / "catalogue.sqlite").exists():
+                with Store.open(store_folder) as store:
+                    committed = sum(store.totals(run.id).done for run in store.runs())
+        os.kill(driver.pid, signal.SIGKILL)
+    with Store.open(store_folder) as store:
+        [run] = store.runs()
+        before = store.totals(run.id)
+        assert 0 < before.pending < 200
+
+    resumed = subprocess.run(
+        [*VESTIGO, "runs", "resume", run.id, "--store", str(store_folder), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["done"] == 200
+    with Store.open(store_folder) as store, Store.open(tmp_path / "calm") as undisturbed:
+        found = store.check()
+        assert found.intact, found.problems
+        assert found.digest == undisturbed.check().digest

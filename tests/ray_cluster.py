@@ -1,0 +1,53 @@
+"""One Ray cluster for all tests of a session; drivers, actors and workers die, the cluster stays up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """Start a cluster of its own processes on loopback and yield its address, also set as RAY_ADDRESS."""
+    address = f"127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    options = ["--node-ip-address=127.0.0.1", "--num-cpus=4", "--include-dashboard=false", "--disable-usage-stats"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as cluster:
+        assert cluster.stdout is not None
+        said = ""
+        while "Ray runtime started" not in said:
+            line = cluster.stdout.readline()
+            assert line, f"Ray did not start: {said}"
+            said += line
+        os.environ["RAY_ADDRESS"] = address
+        yield address
+        import ray
+
+        ray.shutdown()
+        del os.environ["RAY_ADDRESS"]
+        os.killpg(cluster.pid, signal.SIGTERM)
+        try:
+            cluster.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(cluster.pid, signal.SIGKILL)
+            cluster.communicate()

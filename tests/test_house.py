@@ -1,0 +1,182 @@
+"""The rules of the house: floors import downwards only, in no circle, and every file keeps to its size."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "vestigo_models": ROOT / "models",
+    "vestigo": ROOT / "platform",
+    "vestigo_workers": ROOT / "workers",
+    "vestigo_ui": ROOT / "ui",
+}
+FORBIDDEN = {
+    "vestigo_models": {"ray", "sqlalchemy", "alembic", "psycopg", "streamlit", "typer", "label_studio_sdk"},
+    "vestigo": {"ray", "streamlit", "typer"},
+    "vestigo_workers": {"streamlit", "typer"},
+    "vestigo_ui": set(),
+}
+UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+MAX_LINES = 350
+
+
+def module_name(path: Path, source_root: Path) -> str:
+    parts = path.relative_to(source_root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    module_name(path, source_root): path
+    for package, source_root in FLOORS.items()
+    for path in sorted((source_root / package).rglob("*.py"))
+}
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+SOURCES = sorted(
+    path
+    for folder in ("models", "platform", "workers", "ui", "migrations", "tests", "tools", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, wherever the statement stands; `from a import b` as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(name: str) -> set[str]:
+    """Return the modules of the house that a module imports."""
+    found = set()
+    for imported in imports(MODULES[name]):
+        target = imported if imported in MODULES else imported.rpartition(".")[0]
+        if target in MODULES:
+            found.add(target)
+    return found - {name}
+
+
+def test_names_of_the_design_stand_at_the_top() -> None:
+    names = {"platform", "workers", "models", "ui", "migrations", "tests", "docker-compose.yml"}
+    assert names <= {path.name for path in ROOT.iterdir()}
+
+
+def test_platform_does_not_hide_pythons_own_module() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    done = subprocess.run([sys.executable, "-c", "import platform; platform.system()"], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+def test_each_source_root_holds_one_package() -> None:
+    for package, source_root in FLOORS.items():
+        held = {path.name for path in source_root.iterdir() if path.is_dir() and path.name != "__pycache__"}
+        assert held == {package}
+
+
+def test_imports_go_down() -> None:
+    order = list(FLOORS)
+    upward = [
+        f"{name} imports {target}"
+        for name in MODULES
+        for target in own_imports(name)
+        if order.index(target.split(".")[0]) > order.index(name.split(".")[0])
+    ]
+    assert upward == []
+
+
+def test_floors_do_not_know_what_they_must_not() -> None:
+    breaches = [
+        f"{name} imports {imported}"
+        for name, path in MODULES.items()
+        for imported in imports(path)
+        if imported.split(".")[0] in FORBIDDEN[name.split(".")[0]]
+    ]
+    assert breaches == []
+
+
+def test_imports_make_no_circle() -> None:
+    try:
+        graphlib.TopologicalSorter({name: own_imports(name) for name in MODULES}).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_public_names_are_true(name: str) -> None:
+    """A package's `__all__` is its table of contents: everything in it exists, and what it re-exports is in it."""
+    package = importlib.import_module(name)
+    listed = getattr(package, "__all__", [])
+    assert len(listed) == len(set(listed))
+    assert [entry for entry in listed if not hasattr(package, entry)] == []
+    tree = ast.parse(MODULES[name].read_text("utf-8"))
+    exported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FLOORS
+        for alias in node.names
+    }
+    assert exported <= set(listed)
+
+
+def test_files_are_short() -> None:
+    long = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
+
+
+def test_nothing_is_unpickled() -> None:
+    breaches = [
+        f"{path.relative_to(ROOT)} imports {imported}"
+        for path in SOURCES
+        for imported in imports(path)
+        if imported.split(".")[0] in UNSAFE and imported != "pickle.UnpicklingError"
+    ]
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}.get("weights_only")
+                if safe != "True":
+                    breaches.append(f"{path.relative_to(ROOT)}:{node.lineno} torch.load without weights_only=True")
+    assert breaches == []
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    place = re.compile(r"(?<![\w.~-])/(?:work|root|home|Users)/\w")
+    texts = {".py", ".toml", ".yml", ".yaml", ".md", ".txt", ".json", ".cfg", ".ini", ""}
+    folders = (ROOT / folder for folder in (*FLOORS, "migrations", "tests", "tools", "benchmarks", "docs"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in texts and path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.suffix in texts and path.is_file()]
+    found = [str(path.relative_to(ROOT)) for path in files if place.search(path.read_text("utf-8", errors="replace"))]
+    assert found == []
+
+
+def test_one_opencv_with_the_people_detector() -> None:
+    """Newer or fuller builds of OpenCV lack the detector, or break the headless one by lying over it."""
+    import cv2
+
+    installed = {dist.name for dist in importlib.metadata.distributions() if dist.name.lower().startswith("opencv")}
+    assert installed == {"opencv-python-headless"}
+    assert cv2.HOGDescriptor_getDefaultPeopleDetector().size > 0
+
+
+def test_the_command_line_starts_light() -> None:
+    """Heavy libraries are loaded by the command that needs them, so `--help` answers at once."""
+    heavy = "{'torch', 'ray', 'streamlit', 'transformers', 'pandas', 'cv2'}"
+    code = (
+        "import sys; from vestigo_ui.cli.main import build_app; build_app(); "
+        f"sys.exit(' '.join({heavy} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

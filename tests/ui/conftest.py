@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vestigo.archives import crop_id
+from vestigo.store import InputOutcome, InputPlan, ShardPlan, Store
+from vestigo.store.schema import crop_schema
+from vestigo_models.extraction import Extractor
+from vestigo_models.images import encode_jpeg
+from vestigo_models.package import ModelPackage
+from vestigo_models.rendering import PRESETS, VideoFrame, World
+from vestigo_models.rendering.video import walk_through
+
+START = datetime(2026, 5, 1, 8, tzinfo=UTC)
+CAMERAS = ("gate", "hall")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A store of rendered people, and the folder of frames that it was made from."""
+
+    store: Path
+    footage: Path
+    crops: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """Frames of two cameras as PNG files, their people as crops under their true boxes, one tracklet a person."""
+    root = tmp_path_factory.mktemp("archive")
+    footage = root / "footage"
+    footage.mkdir()
+    package = ModelPackage.from_pretrained("default")
+    rows = [row for camera, name in enumerate(CAMERAS) for row in _camera(footage, camera, name)]
+    images = [cv2.cvtColor(cv2.imdecode(np.frombuffer(row["image"], np.uint8), 1), cv2.COLOR_BGR2RGB) for row in rows]
+    for row, embedding in zip(rows, Extractor(package).extract(images), strict=True):
+        row["embedding"] = embedding
+    with Store.open(root / "store") as store:
+        store.register_model(package.digest, name=package.name, location="default")
+        run = store.create_run(fingerprint="f" * 64, config={}, model=package.digest, command="test")
+        names = sorted({row["input"] for row in rows})
+        inputs = tuple(InputPlan(name, name) for name in names)
+        store.plan(run.id, [ShardPlan("images", str(footage), None, {}, inputs)])
+        (task,) = store.pending(run.id, 1)
+        file = store.write(
+            "crops", run.id, task.id, pa.Table.from_pylist(rows, schema=crop_schema(package.embedding_dim))
+        )
+        counts = [sum(row["input"] == name for row in rows) for name in names]
+        outcomes = [InputOutcome(place, "done", count) for place, count in enumerate(counts)]
+        store.take_lease(run.id)
+        store.commit(task.id, files=[file], outcomes=outcomes)
+        store.finish_run(run.id, "succeeded")
+    return Archive(store=root / "store", footage=footage, crops=rows)
+
+
+def _camera(footage: Path, camera: int, name: str) -> Iterator[dict[str, Any]]:
+    world = World(PRESETS["clean"], seed=5, identities=8, cameras=len(CAMERAS))
+    for number, frame in enumerate(walk_through(world, camera, seconds=4.0, fps=1.0)):
+        path = footage / f"{name}-{number}.png"
+        cv2.imwrite(str(path), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
+        yield from _people(path, frame, name, START + timedelta(seconds=number))
+
+
+def _people(path: Path, frame: VideoFrame, camera: str, time: datetime) -> Iterator[dict[str, Any]]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    height, width = frame.image.shape[:2]
+    for box, pid in zip(frame.boxes, frame.pids, strict=True):
+        x, y, w, h = box.round().astype(int)
+        if w < 16 or h < 48:
+            continue
+        crop = frame.image[y : y + h, x : x + w]
+        box = np.array([x, y, w, h], np.float32)
+        yield {
+            "crop_id": crop_id(path.name, digest, -1, box),
+            "source": str(path.parent),
+            "input": path.name,
+            "frame": -1,
+            "time": time,
+            "offset_s": None,
+            "camera": camera,
+            "tracklet": f"{camera}-{pid}",
+            **dict(zip("xywh", box.tolist(), strict=True)),
+            "frame_width": width,
+            "frame_height": height,
+            "score": 1.0,
+            "quality": float(h / height),
+            "dhash": int.from_bytes(hashlib.sha256(crop.tobytes()).digest()[:8], "little", signed=True),
+            "pid": int(pid),
+            "image": encode_jpeg(crop),
+        }

@@ -1,0 +1,147 @@
+"""The pure functions behind the screen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vestigo_ui.app import launch, present
+from vestigo_ui.app.gallery import Candidate, candidates, page_of
+from vestigo_ui.cli.main import run
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def row(crop: str, tracklet: str = "", quality: float = 0.5, camera: str = "gate", second: int = 0) -> dict[str, Any]:
+    return {
+        "crop_id": crop,
+        "camera": camera,
+        "tracklet": tracklet,
+        "quality": quality,
+        "time": NOON + timedelta(seconds=second),
+        "offset_s": float(second),
+    }
+
+
+def batches(rows: list[dict[str, Any]], size: int) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pylist(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_tracklet_shows_its_best_crop_and_a_still_shows_itself(size: int) -> None:
+    rows = [
+        row("a", "walk", 0.2, second=9),
+        row("b", "walk", 0.9, second=5),
+        row("c", quality=0.1, second=7),
+        row("d", "walk", 0.4, second=1),
+        row("e", camera="atrium", second=8),
+    ]
+    people, more = candidates(batches(rows, size), limit=10)
+    assert [(person.crop, person.crops) for person in people] == [("e", 1), ("b", 3), ("c", 1)]
+    assert not more
+
+
+def test_candidates_are_limited_and_say_so() -> None:
+    rows = [row(f"crop{index}", second=index) for index in range(5)] + [row("late", "", 0.9)]
+    people, more = candidates(batches(rows, 2), limit=3)
+    assert [person.crop for person in people] == ["crop0", "crop1", "crop2"]
+    assert more
+
+
+def test_people_without_a_time_are_in_order_of_their_id() -> None:
+    def at(crop: str) -> Candidate:
+        return Candidate(crop=crop, camera="gate", time=None, offset_s=None, crops=1)
+
+    rows = [row(crop) | {"time": None, "offset_s": None} for crop in "cab"]
+    schema = pa.RecordBatch.from_pylist([row("x")]).schema
+    people, _ = candidates([pa.RecordBatch.from_pylist(rows, schema=schema)], limit=9)
+    assert people == [at("a"), at("b"), at("c")]
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [(0, [0, 1, 2]), (2, [6]), (9, [6]), (-1, [0, 1, 2])],
+    ids=["first", "last", "after", "before"],
+)
+def test_pages_stay_within_bounds(page: int, expected: list[int]) -> None:
+    shown, number, pages = page_of(range(7), page, 3)
+    assert list(shown) == expected
+    assert 0 <= number < pages == 3
+
+
+def test_an_empty_archive_has_one_page() -> None:
+    assert page_of([], 3, 24) == ([], 0, 1)
+
+
+def test_moments() -> None:
+    assert present.moment(NOON, 3.0) == "2026-05-01 12:00:00 UTC"
+    assert present.moment(None, 83.44) == "1:23.4 into the video"
+    assert present.moment(None, None) == "time unknown"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "0:00.0"), (59.96, "1:00.0"), (3599.99, "1:00:00.0"), (3725.5, "1:02:05.5")]
+)
+def test_clock_carries(seconds: float, text: str) -> None:
+    assert present.clock(seconds) == text
+
+
+def test_a_box_that_is_the_frame_is_told_from_one_inside() -> None:
+    assert present.fills([0, 0, 64, 128], (128, 64))
+    assert not present.fills([1, 0, 63, 128], (128, 64))
+
+
+def test_the_box_is_drawn_where_it_is_and_the_frame_is_left_alone() -> None:
+    frame = np.full((480, 640, 3), 100, np.uint8)
+    drawn = present.with_box(frame, [100, 50, 80, 200])
+    assert (frame == 100).all()
+    assert tuple(drawn[50, 140]) == present.BOX_COLOUR
+    assert tuple(drawn[249, 140]) == present.BOX_COLOUR
+    assert tuple(drawn[150, 100]) == present.BOX_COLOUR
+    assert (drawn[150, 140] == 100).all()
+    assert (drawn[20, 20] == 100).all()
+
+
+def test_a_wide_frame_is_scaled_with_its_box() -> None:
+    frame = np.zeros((2000, 4000, 3), np.uint8)
+    drawn = present.with_box(frame, [2000, 1000, 400, 800])
+    assert drawn.shape == (800, 1600, 3)
+    assert tuple(drawn[400, 880]) == present.BOX_COLOUR
+
+
+@pytest.mark.parametrize("shape", [(128, 64), (300, 40), (40, 300), (1, 1)])
+def test_tiles_are_alike_and_keep_the_shape_of_the_crop(shape: tuple[int, int]) -> None:
+    made = present.tile(np.full((*shape, 3), 7, np.uint8))
+    assert made.shape == (*present.TILE, 4)
+    solid = made[..., 3] == 255
+    height, width = solid.any(1).sum(), solid.any(0).sum()
+    assert height == present.TILE[0] or width == present.TILE[1]
+    assert width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
+    assert (made[solid][:, :3] == 7).all()
+
+
+def test_streamlit_is_started_on_loopback_and_silent() -> None:
+    flags = launch.arguments("127.0.0.1", 8600)
+    assert "--server.address=127.0.0.1" in flags
+    assert "--server.port=8600" in flags
+    assert "--browser.gatherUsageStats=false" in flags
+    assert "--client.showErrorDetails=none" in flags
+    assert Path(flags[1]).is_file()
+
+
+def test_streamlit_knows_every_option() -> None:
+    from streamlit import config
+
+    assert [key for key in launch.options("127.0.0.1", 8600) if key not in config.get_config_options()] == []
+
+
+def test_a_store_that_is_none_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ui", "--store", str(tmp_path / "nowhere")]) == 2
+    assert "is not a store" in capsys.readouterr().err

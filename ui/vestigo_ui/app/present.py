@@ -1,0 +1,66 @@
+"""How facts of the archive are put before people: times, distances, boxes in frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BOX_COLOUR = (45, 212, 191)
+MAX_FRAME_WIDTH = 1600
+TILE = (256, 128)
+"""Height and width of a picture in a grid."""
+
+
+def moment(time: datetime | None, offset_s: float | None) -> str:
+    """Say when: the time in UTC where it is known, else the place in the video, else nothing to say."""
+    if time is not None:
+        return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{clock(offset_s)} into the video" if offset_s is not None else "time unknown"
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as m:ss.t, or h:mm:ss.t from an hour on."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
+
+
+def tile(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an RGB crop of any size as an RGBA tile of 256x128 that it fills as far as its shape allows."""
+    height, width = crop.shape[:2]
+    scale = min(TILE[0] / height, TILE[1] / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    resized = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    canvas = np.zeros((*TILE, 4), dtype=np.uint8)
+    top, left = (TILE[0] - size[1]) // 2, (TILE[1] - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = np.dstack([resized, np.full(resized.shape[:2], 255, np.uint8)])
+    return canvas
+
+
+def fills(box: Sequence[float], size: tuple[int, int]) -> bool:
+    """Say whether a box (x, y, w, h in pixels) is the whole frame of `size` (height, width)."""
+    x, y, w, h = box
+    height, width = size
+    return x <= 0 and y <= 0 and w >= width and h >= height
+
+
+def with_box(frame: NDArray[np.uint8], box: Sequence[float]) -> NDArray[np.uint8]:
+    """Return a copy of an RGB uint8 frame, at most 1600 pixels wide, with a box (x, y, w, h in pixels) drawn."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, MAX_FRAME_WIDTH / width)
+    if scale < 1.0:
+        frame = np.asarray(
+            cv2.resize(frame, (MAX_FRAME_WIDTH, round(height * scale)), interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+    x, y, w, h = (value * scale for value in box)
+    corners = (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
+    drawn = frame.copy()
+    thickness = max(2, round(frame.shape[0] / 240))
+    cv2.rectangle(drawn, *corners, (0, 0, 0), thickness + 2)
+    cv2.rectangle(drawn, *corners, BOX_COLOUR, thickness)
+    return drawn

@@ -1,0 +1,73 @@
+"""What `evaluate` and `score` share: options, the result as JSON has it, and its rendering for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vestigo_ui.cli.console import out
+
+if TYPE_CHECKING:
+    from vestigo.benchmark import Benchmark
+
+RANKS = (1, 5, 10)
+
+
+class ProtocolName(StrEnum):
+    """`vestigo.evaluation.Protocol` as the command line takes it."""
+
+    cross_camera = "cross-camera"
+    same_camera = "same-camera"
+    all = "all"
+
+
+class ApName(StrEnum):
+    """`vestigo.evaluation.ApDefinition` as the command line takes it."""
+
+    standard = "standard"
+    trapezoid = "trapezoid"
+
+
+ProtocolOption = Annotated[
+    ProtocolName,
+    typer.Option(
+        "--protocol",
+        help="What a query is compared with: cross-camera leaves out its own person's images from its own camera (the "
+        "standard), same-camera looks in its own camera only, all everywhere. Never with itself.",
+    ),
+]
+ApOption = Annotated[
+    ApName,
+    typer.Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
+]
+RerankOption = Annotated[bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
+
+
+def judged(benchmark: Benchmark) -> dict[str, Any]:
+    """The keys that both commands report: percent, None where no query could be scored."""
+    metrics = benchmark.metrics
+    return {
+        "mAP": metrics.mAP,
+        "mINP": metrics.mINP,
+        "cmc": {str(rank): metrics.cmc[rank] for rank in RANKS},
+        "queries": metrics.queries,
+        "evaluated": metrics.queries - sum(metrics.excluded.values()),
+        "excluded": metrics.excluded,
+        "gallery": len(benchmark.gallery),
+    }
+
+
+def print_judged(result: Mapping[str, Any]) -> None:
+    """Print figures and exclusions for people."""
+
+    def percent(value: float | None) -> str:
+        return "  –  " if value is None else f"{value:5.1f}"
+
+    ranks = "   ".join(f"Rank-{rank} {percent(value)}" for rank, value in result["cmc"].items())
+    out.print(f"mAP {percent(result['mAP'])}   {ranks}   mINP {percent(result['mINP'])}   (percent)")
+    out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
+    for reason, count in result["excluded"].items():
+        out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)

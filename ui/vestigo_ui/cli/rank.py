@@ -1,0 +1,135 @@
+"""`vestigo rank`: bulk re-identification."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, out, progress
+from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, read_scope
+
+if TYPE_CHECKING:
+    from vestigo.retrieval import BulkQueries
+    from vestigo.store import Store
+
+
+def rank_command(
+    store: StoreOption,
+    name: Annotated[str, typer.Option("--name", help="The ranking is kept in the store under this name.")],
+    queries: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A dataset (its query split), a folder of images, or a text file with one crop id a line.",
+            show_default=False,
+        ),
+    ] = None,
+    each_tracklet: Annotated[
+        bool, typer.Option("--each-tracklet", help="Every tracklet of the store is a query, its crops fused.")
+    ] = False,
+    top: Annotated[int, typer.Option("--top", min=1, help="Crops kept a query.")] = 50,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="default, a folder or hub:ID; without it the newest in the store."),
+    ] = None,
+    cameras: CamerasOption = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Rank the archive for many queries in one pass and keep the ranking in the store.
+
+    A query that is a crop of the store, or a tracklet, is not ranked against itself. A ranking of the same name is
+    replaced. Images that cannot be read are left out and counted.
+
+    Example: vestigo rank wanted/ --store archive --name wanted-2026-05
+    """
+    from vestigo.retrieval import rank_archive
+    from vestigo.store import Store
+    from vestigo_models.errors import UsageError
+
+    if (queries is None) != each_tracklet:
+        raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
+    started = time.monotonic()
+    scope = read_scope(cameras, since, until)
+    with Store.open(store, create=False) as opened:
+        asked, excluded = _queries(opened, queries, model, device)
+        with progress("crops compared") as update:
+            rows = rank_archive(
+                opened, asked, name, top=top, scope=scope, advance=lambda compared: update(compared, None)
+            )
+    emit(
+        {
+            "name": name,
+            "queries": len(asked.names) + sum(excluded.values()),
+            "ranked": len(asked.names),
+            "rows": rows,
+            "excluded": excluded,
+            "model": asked.model,
+            "seconds": time.monotonic() - started,
+        },
+        as_json,
+        _print,
+    )
+
+
+def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
+    """The queries, and reason -> number of images left out."""
+    from vestigo.retrieval import crop_queries, newest_model, tracklet_queries
+    from vestigo_models.errors import UsageError
+
+    if queries is None or queries.is_file():
+        digest = None if model is None else _digest(store, model, device)
+        if queries is None:
+            return tracklet_queries(store, digest or newest_model(store).digest), {}
+        try:
+            lines = queries.read_text(encoding="utf-8").split()
+        except UnicodeDecodeError:
+            raise UsageError(f"{queries}: not a text file with one crop id a line") from None
+        if not lines:
+            raise UsageError(f"{queries}: names no crop")
+        return crop_queries(store, list(dict.fromkeys(lines)), digest), {}
+    return _image_queries(store, queries, model, device)
+
+
+def _digest(store: Store, model: str, device: str) -> str:
+    from vestigo.retrieval.encoder import open_encoder
+
+    return open_encoder(store, model, device).package.digest
+
+
+def _image_queries(store: Store, folder: Path, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
+    from vestigo.datasets import load_dataset, recognise
+    from vestigo.embedding import embed_files
+    from vestigo.retrieval import BulkQueries
+    from vestigo.retrieval.encoder import open_encoder
+    from vestigo_models.errors import UsageError
+    from vestigo_models.images import IMAGE_SUFFIXES
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such file or folder")
+    if recognise(folder) is not None:
+        paths = list(load_dataset(folder).query.paths)
+    else:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not paths:
+        raise UsageError(f"{folder}: holds no image")
+    encoder = open_encoder(store, model, device)
+    with progress("queries", len(paths)) as update:
+        found = embed_files(paths, encoder, lambda done: update(done, None))
+    names = [paths[row].relative_to(folder).as_posix() for row in found.rows]
+    asked = BulkQueries(names=names, embeddings=found.embeddings, own=[()] * len(names), model=encoder.package.digest)
+    return asked, found.unreadable
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    out.print(
+        f"{result['ranked']} of {result['queries']} queries ranked in {result['seconds']:.1f} s: "
+        f"{result['rows']} rows, kept as [bold]{result['name']}[/bold]"
+    )
+    for reason, count in result["excluded"].items():
+        out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)

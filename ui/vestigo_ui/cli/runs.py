@@ -1,0 +1,84 @@
+"""`vestigo runs`: what ran, how it ended, what it left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from vestigo_ui.cli.console import JsonOption, StoreOption, emit, out
+from vestigo_ui.cli.index import print_run, run_and_report
+
+app = typer.Typer(help="What ran, how it ended, what it left out; resume or cancel.", no_args_is_help=True)
+RunArgument = Annotated[str, typer.Argument(help="Run, as `vestigo runs list` names it.")]
+
+
+@app.command("list")
+def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
+    """List the runs, oldest first.
+
+    Example: vestigo runs list --store archive
+    """
+    from vestigo.store import Store
+    from vestigo_workers.index import finished
+
+    with Store.open(store, create=False) as opened:
+        runs = [summary_of(finished(opened, run.id), opened, created=run.created) for run in opened.runs()]
+    emit({"runs": runs}, as_json, _print_runs)
+
+
+@app.command("show")
+def show_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+    """Show one run: its counts, and every input it left out with the reason.
+
+    Example: vestigo runs show 20260501-080000-3f --store archive
+    """
+    from vestigo.store import Store
+    from vestigo_workers.index import finished
+
+    with Store.open(store, create=False) as opened:
+        emit(summary_of(finished(opened, run), opened), as_json, print_run)
+
+
+@app.command("resume")
+def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+    """Do what a run left undone, and only that; a finished run gives its totals.
+
+    Example: vestigo runs resume 20260501-080000-3f --store archive
+    """
+    from vestigo.store import Store
+    from vestigo_workers.index import resume
+
+    with Store.open(store, create=False) as opened:
+        run_and_report(lambda stage: resume(opened, run, stage), opened, as_json)
+
+
+@app.command("cancel")
+def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+    """Ask a run to stop after the shards it is working on; it can be resumed later.
+
+    Example: vestigo runs cancel 20260501-080000-3f --store archive
+    """
+    from vestigo.store import Store
+    from vestigo_workers.index import finished
+
+    with Store.open(store, create=False) as opened:
+        opened.request_cancel(run)
+        emit(summary_of(finished(opened, run), opened), as_json, print_run)
+
+
+def summary_of(indexed: Any, store: Any, **more: Any) -> dict[str, Any]:
+    """Return a run's result under the keys of `vestigo index`."""
+    from vestigo_workers.index import summary
+
+    return {**summary(store, indexed), **more}
+
+
+def _print_runs(result: Mapping[str, Any]) -> None:
+    table = Table("run", "status", "inputs", "crops", "tracklets", "seconds", box=None)
+    for run in result["runs"]:
+        row = (run["run"], run["status"], run["inputs"], run["crops"], run["tracklets"], f"{run['seconds']:.1f}")
+        table.add_row(*map(str, row))
+    out.print(table)

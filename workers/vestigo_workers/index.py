@@ -1,0 +1,192 @@
+"""Indexing an archive: survey, plan, drive, resume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from vestigo.archives import source_kind
+from vestigo.store import Run, Store, status_text
+from vestigo_models.errors import FingerprintMismatch, StoreError
+from vestigo_models.package import ModelPackage, resolve_model
+from vestigo_models.tracking import TrackingConfig
+from vestigo_workers.driver import Ended, Report, drive
+from vestigo_workers.executor import Executor, InlineExecutor
+from vestigo_workers.extraction import ExtractionFactory, active_detector
+from vestigo_workers.planning import plans, survey
+from vestigo_workers.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
+
+Stage = Callable[[str], Report]
+"""Opens a progress display for a named stage and returns its `report(done, total)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A request made concrete: the model found, the detector named, the fingerprint computed."""
+
+    request: IndexRequest
+    package: ModelPackage
+    model_folder: str
+    detector: str
+    tracking: TrackingConfig
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes a stored row."""
+        detector = active_detector(self.detector, "cpu")
+        return {
+            "schema": CROPS_SCHEMA_VERSION,
+            "model": self.package.digest,
+            "detector": {"mode": self.detector, "digest": detector.digest if detector else None},
+            "tracking": asdict(self.tracking),
+            "camera": self.request.camera,
+            "start": self.request.start.isoformat() if self.request.start else None,
+        }
+
+
+def prepare(request: IndexRequest) -> Setup:
+    """Resolve model and detector of a request.
+
+    Raises:
+        ModelError, ConfigError, SourceError: a name that leads nowhere.
+    """
+    kinds = {source_kind(source) for source in request.sources}
+    detector = "none" if request.detector == "auto" and kinds == {"dataset"} else request.detector
+    folder = resolve_model(request.model)
+    return Setup(
+        request=request,
+        package=ModelPackage.from_pretrained(folder),
+        model_folder=str(folder),
+        detector=detector,
+        tracking=TrackingConfig(fps=request.fps, crops_per_tracklet=request.crops_per_tracklet),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    """What an indexing run did; `skipped` inputs were in the store before."""
+
+    ended: Ended
+    skipped: int
+
+
+def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: bool = False) -> Indexed:
+    """Index the sources of a request into the store.
+
+    An unfinished run over the same sources under the same fingerprint is resumed instead of begun again.
+
+    Raises:
+        FingerprintMismatch: inputs are in the store under another fingerprint and may not be replaced.
+    """
+    setup = prepare(request)
+    config = setup.config
+    bound = fingerprint(config)
+    earlier = store.unfinished_run(bound)
+    if earlier is not None and IndexRequest.model_validate_json(earlier.command).sources == request.sources:
+        return resume(store, earlier.id, stage)
+    with survey(store, request, bound, stage("reading")) as found:
+        if found.stale and not reindex_stale:
+            differing = "; ".join(store.differences(min(found.stale), config))
+            raise FingerprintMismatch(
+                f"the store holds inputs of {', '.join(request.sources)} under another fingerprint ({differing}); "
+                "--reindex-stale replaces their rows, another --store keeps both"
+            )
+        store.register_model(setup.package.digest, name=setup.package.name, location=setup.model_folder)
+        run = store.create_run(
+            fingerprint=bound,
+            config=config,
+            model=setup.package.digest,
+            command=request.model_dump_json(),
+            replaces=bool(found.stale),
+        )
+        store.plan(run.id, plans(found.items(), request, setup.tracking))
+        ended = drive(store, run.id, partial(open_executor, store, setup, run.id), stage("indexing"))
+        return Indexed(ended=ended, skipped=found.skipped)
+
+
+def resume(store: Store, run_id: str, stage: Stage) -> Indexed:
+    """Do what a run left undone, and only that; a finished run is returned as it is.
+
+    Raises:
+        FingerprintMismatch: model, detector or settings are no longer those of the run.
+    """
+    run = store.find_run(run_id)
+    if run.status == "succeeded":
+        return finished(store, run_id)
+    request = request_of(run)
+    setup = prepare(request)
+    store.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
+    if not run.planned:
+        with survey(store, request, run.fingerprint, stage("reading")) as found:
+            store.plan(run.id, plans(found.items(), request, setup.tracking))
+    ended = drive(store, run.id, partial(open_executor, store, setup, run.id), stage("indexing"))
+    return Indexed(ended=ended, skipped=0)
+
+
+def finished(store: Store, run_id: str) -> Indexed:
+    """Return what a run has done so far, without doing anything."""
+    run = store.find_run(run_id)
+    return Indexed(ended=Ended(run=run, totals=store.totals(run_id)), skipped=0)
+
+
+def request_of(run: Run) -> IndexRequest:
+    """Return what the user asked of a run."""
+    try:
+        return IndexRequest.model_validate_json(run.command)
+    except ValueError:
+        raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
+
+
+def worker_factory(store: Store, setup: Setup) -> ExtractionFactory:
+    """Return what builds the workers of a run."""
+    return ExtractionFactory(
+        data=store.data,
+        model=setup.model_folder,
+        detector=setup.detector,
+        device=setup.request.device,
+        batch_size=setup.request.batch_size,
+        decode_threads=setup.request.decode_threads,
+    )
+
+
+def open_executor(store: Store, setup: Setup, run_id: str) -> Executor:
+    """Start the executor that the request asks for; `auto` takes Ray where shards can run side by side."""
+    request = setup.request
+    factory = worker_factory(store, setup)
+    if request.executor == "inline" or (request.executor == "auto" and not worth_ray(store, request, run_id)):
+        return InlineExecutor(factory)
+    from vestigo_workers.ray_executor import RayExecutor
+
+    return RayExecutor(factory, actors=request.actors, gpus_per_actor=request.gpus_per_actor)
+
+
+def worth_ray(store: Store, request: IndexRequest, run_id: str) -> bool:
+    """Whether a pool of actors pays: a cluster was named, actors were asked for, or there are shards for two."""
+    if os.environ.get("RAY_ADDRESS") or (request.actors or 0) > 1:
+        return True
+    shards = [task for task in store.pending(run_id, limit=4) if task.kind != "assembly"]
+    return len(shards) > 1 and (os.cpu_count() or 1) > 1
+
+
+def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
+    """Return the result of a run under the names of the command-line contract."""
+    run, totals = indexed.ended.run, indexed.ended.totals
+    return {
+        "run": run.id,
+        "status": status_text(run.status, totals),
+        "inputs": totals.inputs + indexed.skipped,
+        "done": totals.done,
+        "empty": totals.empty,
+        "quarantined": totals.quarantined,
+        "pending": totals.pending,
+        "skipped": indexed.skipped,
+        "frame_failures": totals.frame_failures,
+        "crops": totals.crops,
+        "tracklets": totals.tracklets,
+        "seconds": run.seconds,
+        "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
+        "failures": [asdict(failure) for failure in store.failures(run.id, limit=100)],
+    }
