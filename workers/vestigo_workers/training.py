@@ -111,7 +111,7 @@ def train_distributed(
     return replace(result, model=out, seconds=time.monotonic() - started)
 
 
-def _train_on_worker(settings: dict[Any, Any]) -> TrainingResult:
+def _train_on_worker(settings: dict[Any, Any]) -> Any:
     device = str(ray.train.torch.get_device())
     return train(**settings, device=device, ranks=ProcessGroup())
 
