@@ -78,7 +78,7 @@ WALKERS = (
     Walker((200, 40, 40), 0, 80, 5, 3.0),
     Walker((40, 200, 40), 10, 70, 280, -4.0, 40),
     Walker((40, 40, 220), 30, 119, 20, 2.2, 34),
-    Walker((220, 220, 30), 85, 110, 150, 1.5, 50),
+    Walker((220, 220, 30), 85, 110, 250, 1.5, 50),
 )
 
 
@@ -109,7 +109,7 @@ class ColourDetector:
             rows, columns = np.flatnonzero(near.sum(axis=1) > 4), np.flatnonzero(near.sum(axis=0) > 10)
             if not len(rows) or not len(columns):
                 continue
-            noise = int(near.sum()) % 7
+            noise = int(near.sum() + 3 * columns[0] + 5 * rows[0]) % 7
             if noise == 0:
                 continue
             x, y = columns[0] + noise / 3, rows[0] - noise / 4
