@@ -7,9 +7,12 @@ Fixtures of one subject live in a plugin of their own: `tests.datasets`, `tests.
 from __future__ import annotations
 
 import os
+import secrets
 
 # One thread a process, as in the pipeline's actors: sums come in one order. It counts only before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The clusters of the tests ask for a token of their own, and leave none in anybody's home.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 from collections import Counter
 from collections.abc import Iterator

@@ -25,6 +25,7 @@ def ray_cluster() -> Iterator[str]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
     options = ["--node-ip-address=127.0.0.1", "--num-cpus=4", "--include-dashboard=false", "--disable-usage-stats"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # stays on loopback: see vestigo_workers
     with subprocess.Popen(
         [*command, *options],
         stdout=subprocess.PIPE,
@@ -47,7 +48,7 @@ def ray_cluster() -> Iterator[str]:
         del os.environ["RAY_ADDRESS"]
         os.killpg(cluster.pid, signal.SIGTERM)
         try:
-            cluster.communicate(timeout=20)
+            cluster.communicate(timeout=3)
         except subprocess.TimeoutExpired:
             os.killpg(cluster.pid, signal.SIGKILL)
             cluster.communicate()

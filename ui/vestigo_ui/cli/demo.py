@@ -125,7 +125,7 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
 
     strips, total = read_strips(store, run, shown=24)
     cards = {
-        "people seen in the footage": str(total),
+        "tracklets in the footage": str(total),
         "mAP": f"{figures['mAP']:.1f} %",
         "Rank-1": f"{figures['rank1']:.1f} %",
     }
