@@ -69,11 +69,12 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def test_pick_a_person_see_the_answer_open_the_frame(page: Page, archive: Archive) -> None:
     tracklets = {row["tracklet"] for row in archive.crops}
-    page.get_by_text(f"{len(tracklets)} people · page 1 of 1").wait_for()
+    page.get_by_text(f"{len(tracklets)} sightings · page 1 of 1").wait_for()
     page.get_by_role("button", name="Find", exact=True).first.click()
 
     page.get_by_text("nearest first").wait_for()
     assert "crop=" in page.url
+    page.locator("[data-test-script-state=notRunning]").wait_for()
     distances = [float(text.split()[-1]) for text in page.get_by_text("· distance").all_inner_texts()]
     assert len(distances) > 1
     assert distances == sorted(distances)

@@ -62,7 +62,7 @@ def show_picker(model: str, cameras: list[str]) -> None:
 def show_people(model: str, people: list[Candidate], more: bool) -> None:
     """Show a page of people with a button each."""
     shown, page, pages = page_of(people, st.session_state.get("page", 0), PICKS_A_ROW * PICK_ROWS)
-    count = f"{'The first ' if more else ''}{len(people):,} people · page {page + 1:,} of {pages:,}"
+    count = f"{'The first ' if more else ''}{len(people):,} sightings · page {page + 1:,} of {pages:,}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(":material/chevron_left:", help="Page before", disabled=page == 0, on_click=turn_to, args=(page - 1,))
         st.button(
