@@ -89,6 +89,24 @@ def test_a_folder_is_walked_in_order(archive: Path) -> None:
     assert images(items)["b.jpg"].digest == hashlib.sha256(jpeg(1)).hexdigest()
 
 
+def test_an_empty_camera_folder_and_a_packed_archive_are_named(archive: Path) -> None:
+    (archive / "camera=yard").mkdir()
+    (archive / "old.tar.gz").write_bytes(b"")
+    (archive / "older.ZIP").write_bytes(b"")
+    found = problems(list(discover(archive)))
+    assert found == {
+        "bad.mp4": "not-a-video",
+        "camera=yard": "empty-folder",
+        "old.tar.gz": "archive-in-folder",
+        "older.ZIP": "archive-in-folder",
+    }
+
+
+def test_a_folder_of_other_things_is_an_empty_source(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    assert problems(list(discover(tmp_path))) == {tmp_path.name: "empty-source"}
+
+
 def test_items_survive_json(archive: Path) -> None:
     for item in discover(archive, start=datetime(2024, 5, 1, 12)):
         assert item_from_json(json.loads(json.dumps(item_to_json(item)))) == item
@@ -133,7 +151,7 @@ def test_a_pattern_gives_cameras(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "void" / "deeper").mkdir(parents=True)
-    assert problems(list(discover(tmp_path / "void"))) == {"void": "empty-source"}
+    assert problems(list(discover(tmp_path / "void"))) == {"deeper": "empty-folder", "void": "empty-source"}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_a_run_from_plan_to_end(store: Store) -> None:
         ("walk.avi[1]", 7, "undecodable"),
     ]
     assert [failure.input for failure in store.failures(run.id, limit=3)] == ["broken.jpg", POISON, "walk.avi[0]"]
+    assert (store.empty_inputs(run.id), store.empty_inputs(run.id, limit=0)) == (["empty.jpg"], [])
     assert store.runs() == [ended] == [store.find_run(run.id)]
     with pytest.raises(StoreError, match="has succeeded"):
         store.take_lease(run.id)

@@ -19,6 +19,9 @@ from vestigo_workers.extraction import ExtractionFactory, active_detector
 from vestigo_workers.planning import plans, survey
 from vestigo_workers.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
 
+NAMED = 100
+"""At most so many failures, and so many empty inputs, stand in a result; the counts are whole."""
+
 Stage = Callable[[str], Report]
 """Opens a progress display for a named stage and returns its `report(done, total)`."""
 
@@ -188,5 +191,6 @@ def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
         "tracklets": totals.tracklets,
         "seconds": run.seconds,
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
-        "failures": [asdict(failure) for failure in store.failures(run.id, limit=100)],
+        "failures": [asdict(failure) for failure in store.failures(run.id, limit=NAMED)],
+        "empty_inputs": store.empty_inputs(run.id, limit=NAMED),
     }

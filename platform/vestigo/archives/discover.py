@@ -10,13 +10,12 @@ from typing import Literal
 
 from vestigo.archives.containers import tar_items, zip_items
 from vestigo.archives.files import file_item, folder_items
-from vestigo.archives.inputs import ImageInput, Item, Problem
-from vestigo.archives.naming import Naming, is_image, is_video
+from vestigo.archives.inputs import Ignored, ImageInput, Item, Problem
+from vestigo.archives.naming import COMPRESSED_TARS, Naming, is_image, is_video
 from vestigo_models.errors import SourceError
 
 Kind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
 
-COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 DATASET_SPLITS = ("bounding_box_test", "bounding_box_train", "query")
 """The splits of the Market-1501 and DukeMTMC-reID layouts; all three are indexed."""
 
@@ -79,10 +78,11 @@ def discover(
 def _found(root: Path, kind: Kind, naming: Naming) -> Iterator[Item]:
     empty = True
     for item in _contents(root, kind, naming):
-        empty = False
+        nothing = isinstance(item, Ignored) or (isinstance(item, Problem) and item.reason == "empty-folder")
+        empty = empty and nothing
         yield item
     if empty:
-        yield Problem(root.name, "empty-source", f"{root.name} holds no file; name a source with images or videos")
+        yield Problem(root.name, "empty-source", f"{root.name} holds no image and no video; name a source that does")
 
 
 def _contents(root: Path, kind: Kind, naming: Naming) -> Iterator[Item]:

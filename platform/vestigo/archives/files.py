@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vestigo.archives.inputs import Ignored, ImageInput, Item, Locator, Problem, VideoInput
 from vestigo.archives.members import digest_of
-from vestigo.archives.naming import Naming, is_image, is_video
+from vestigo.archives.naming import Naming, is_archive, is_image, is_video
 from vestigo.archives.probe import probe
 from vestigo_models.errors import BadInput
 
@@ -18,13 +18,16 @@ def folder_items(folder: Path, root: Path, naming: Naming) -> Iterator[Item]:
     """Yield what lies under `folder`, named relative to `root`, depth first and sorted.
 
     A link to somewhere inside the root is left out, because its target is met anyway; one that leads outside is a
-    `Problem` and is never opened.
+    `Problem` and is never opened. So are an empty folder below the root (a camera that recorded nothing) and an
+    archive that lies among the files.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         yield Problem(_name(folder, root), "unreadable", f"{folder.name}: {error.strerror or error}")
         return
+    if not entries and folder != root:
+        yield Problem(_name(folder, root), "empty-folder", f"{_name(folder, root)} holds no file")
     for entry in entries:
         path = Path(entry.path)
         name = _name(path, root)
@@ -54,6 +57,8 @@ def file_item(path: Path, name: str, fallback_camera: str, naming: Naming) -> It
         return Problem(name, error.reason, error.detail)
     except OSError as error:
         return Problem(name, "unreadable", f"{name}: {error.strerror or error}")
+    if is_archive(name):
+        return Problem(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
     return Ignored(name)
 
 

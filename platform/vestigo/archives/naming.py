@@ -14,6 +14,8 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
 )
 
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+
 _CAMERA_FOLDER = re.compile(r"(?:^|/)camera=(?P<camera>[^/]+)/")
 
 
@@ -25,6 +27,11 @@ def is_image(name: str) -> bool:
 def is_video(name: str) -> bool:
     """Whether a file's ending is that of a video."""
     return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file's ending is that of a tar or zip, compressed or not."""
+    return name.lower().endswith((".tar", ".zip", *COMPRESSED_TARS))
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class DrivingStore(OpenedStore):
         with self._db.read() as session:
             yield from runs.failures(session, run_id, limit)
 
+    def empty_inputs(self, run_id: str, limit: int | None = None) -> list[str]:
+        """Name the inputs in which a run found nobody, in order of the plan."""
+        with self._db.read() as session:
+            return runs.empty_inputs(session, run_id, limit)
+
     def take_lease(self, run_id: str, owner: Owner | None = None) -> Run:
         """Become the driver of a run that has not succeeded; `owner` is this process by default.
 

@@ -118,6 +118,18 @@ def failures(session: Session, run_id: str, limit: int | None) -> Iterator[Failu
         yield Failure(row.input, row.frame, row.reason, row.detail)
 
 
+def empty_inputs(session: Session, run_id: str, limit: int | None) -> list[str]:
+    """Name the inputs of a run that gave no row, in order of the plan."""
+    empty = (
+        select(InputRow.name)
+        .join(ShardRow)
+        .where(ShardRow.run_id == run_id, InputRow.state == "empty")
+        .order_by(ShardRow.position, ShardRow.id, InputRow.position)
+        .limit(limit)
+    )
+    return list(session.scalars(empty))
+
+
 def require_fingerprint(run: Run, fingerprint: str, config: dict[str, Any]) -> None:
     """Raise FingerprintMismatch, naming what differs, unless `run` is bound to `fingerprint`."""
     if run.fingerprint != fingerprint:

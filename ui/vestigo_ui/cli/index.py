@@ -128,6 +128,9 @@ def print_run(result: Mapping[str, Any]) -> None:
     for failure in result["failures"][:10]:
         place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
         out.print(f"  left out: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
+    if result["empty_inputs"]:
+        more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
+        out.print(f"  nobody in: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)
     if len(result["failures"]) > 10:
         note(f"  and more: vestigo runs show {result['run']}")
 

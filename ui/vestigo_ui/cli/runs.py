@@ -77,7 +77,10 @@ def summary_of(indexed: Any, store: Any, **more: Any) -> dict[str, Any]:
 
 
 def _print_runs(result: Mapping[str, Any]) -> None:
-    table = Table("run", "status", "inputs", "crops", "tracklets", "seconds", box=None)
+    table = Table(box=None)
+    table.add_column("run", no_wrap=True)
+    for name in ("status", "inputs", "crops", "tracklets", "seconds"):
+        table.add_column(name, justify="left" if name == "status" else "right")
     for run in result["runs"]:
         row = (run["run"], run["status"], run["inputs"], run["crops"], run["tracklets"], f"{run['seconds']:.1f}")
         table.add_row(*map(str, row))
