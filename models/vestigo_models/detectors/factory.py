@@ -22,4 +22,4 @@ def make_detector(ref: str, device: str = "cpu") -> Detector:
         from vestigo_models.detectors.transformers import TransformersDetector
 
         return TransformersDetector(ref.removeprefix("hf:"), device=device)
-    raise ConfigError(f"unknown detector {ref!r}: use 'hog' or 'hf:FOLDER_OR_ID'")
+    raise ConfigError(f"unknown detector {ref!r}: use auto, none, hog or hf:FOLDER_OR_ID")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,11 +17,13 @@ from vestigo_ui.cli.console import JsonOption, emit, note, out, progress
 if TYPE_CHECKING:
     from vestigo.store import Store
 
+MARK = ".vestigo-demo"
+"""A folder with this file was made by the demo and may be made anew."""
 IDENTITIES, CAMERAS, IMAGES_PER_CAMERA, VIDEO_SECONDS = 60, 3, 4, 8.0
 
 
 def demo_command(
-    folder: Annotated[Path, typer.Option("--out", help="Where everything goes; made anew.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option("--out", help="Where everything goes; an earlier demo there is made anew.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the rendered world.")] = 2026,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,8 +37,12 @@ def demo_command(
     from vestigo_workers.index import index
     from vestigo_workers.request import IndexRequest
 
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty; name another folder with --out, or remove it")
+    if (folder / MARK).exists():
+        shutil.rmtree(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty and no earlier demo; name another folder with --out, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
     begin = time.monotonic()
     archive = folder / "archive"
     with ExitStack() as bars:
