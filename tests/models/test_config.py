@@ -12,7 +12,8 @@ from vestigo_models.package import PackageConfig
 
 
 def test_the_shipped_baseline_is_the_recipe() -> None:
-    assert shipped_configs() == ["baseline"]
+    assert shipped_configs() == ["baseline", "tiny"]
+    assert TrainConfig.load("tiny").network.backbone == "tiny"
     assert TrainConfig.load("baseline") == TrainConfig()
     assert TrainConfig().batch_size == 64
 

@@ -62,9 +62,9 @@ def train_command(
     images = TrainingSet(paths=dataset.train.paths, pids=pids, camids=dataset.train.camids)
     device = resolve_device(device)
     # The command as anybody could repeat it: no path of this machine enters the package.
-    command = (
-        f"vestigo train {Path(config).name} --data {dataset.root.name} --epochs {recipe.epochs} --seed {recipe.seed}"
-    )
+    options = {"data": dataset.root, "backbone": backbone, "epochs": recipe.epochs, "seed": recipe.seed, "base": base}
+    said = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
+    command = " ".join([f"vestigo train {Path(config).name}", *said])
     origin = {"dataset": dataset.name, "command": command}
 
     with progress("training") as update:
