@@ -23,7 +23,9 @@ IDENTITIES, CAMERAS, IMAGES_PER_CAMERA, VIDEO_SECONDS = 60, 3, 4, 8.0
 
 
 def demo_command(
-    folder: Annotated[Path, typer.Option("--out", help="Where everything goes; an earlier demo there is made anew.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option("--out", help="Where everything goes; an earlier demo there is made anew.")
+    ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the rendered world.")] = 2026,
     as_json: JsonOption = False,
 ) -> None:

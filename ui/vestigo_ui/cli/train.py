@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    config: Annotated[str, typer.Argument(help="A shipped configuration (baseline) or a YAML file.")],
+    config: Annotated[str, typer.Argument(help="A shipped configuration (baseline, tiny) or a YAML file.")],
     data: Annotated[Path, typer.Option("--data", help="Dataset: Market-1501 or DukeMTMC-reID layout.")],
     model: Annotated[Path, typer.Option("--out", help="New folder for the model package, its log and checkpoint.")],
     backbone: Annotated[

@@ -1,0 +1,41 @@
+"""The demo from its first picture to its report, on a world of its smallest size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vestigo_ui.cli import demo
+from vestigo_ui.cli.main import run
+
+
+def test_an_earlier_demo_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"IDENTITIES": 6, "CAMERAS": 2, "IMAGES_PER_CAMERA": 2, "VIDEO_SECONDS": 2.0}.items():
+        monkeypatch.setattr(demo, name, value)
+    out = tmp_path / "demo"
+    out.mkdir()
+    for left in (demo.MARK, "archive", "of an earlier demo"):
+        (out / left).touch()
+    assert run(["demo", "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert not (out / "of an earlier demo").exists()
+    assert result["report"] == str(out / "report.html")
+    assert result["crops"] > 0
+    assert 0 < result["rank1"] <= 100
+    assert 0 < result["mAP"] <= 100
+    page = (out / "report.html").read_text("utf-8")
+    assert "evaluation.html" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    for link in ("evaluation.html", "search.html"):
+        assert link not in page or (out / link).is_file()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("all of it")
+    assert run(["demo", "--out", str(tmp_path)]) == 2
+    assert "is not empty and no earlier demo" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "thesis.tex").read_text() == "all of it"

@@ -1,0 +1,64 @@
+"""Real footage through the commands that a user types: people are found, and found again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vestigo.store import Store
+
+
+def vestigo(*arguments: str | Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "vestigo_ui.cli.main", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("footage") / "S"
+    result = vestigo("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
+    assert (result["status"], result["quarantined"], result["frame_failures"]) == ("succeeded", 0, 0)
+    assert 20 <= result["tracklets"] <= 60
+    assert result["crops"] >= 4 * result["tracklets"]
+    return store
+
+
+@pytest.fixture(scope="module")
+def tracklets(store: Path) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    with Store.open(store) as opened:
+        for batch in opened.scan_crops(["crop_id", "tracklet", "camera"]):
+            for row in batch.to_pylist():
+                assert row["camera"] == "path"
+                found[row["tracklet"]].append(row["crop_id"])
+    return found
+
+
+def test_a_search_finds_the_same_tracklet_first(store: Path, tracklets: dict[str, list[str]]) -> None:
+    full = sorted(crops for crops in tracklets.values() if len(crops) == 8)
+    first = []
+    for crops in full[:8]:
+        answer = vestigo("search", crops[0], "--store", store, "--top", "5")["results"]
+        assert [hit["rank"] for hit in answer] == [1, 2, 3, 4, 5]
+        assert crops[0] not in {hit["crop"] for hit in answer}
+        first.append(answer[0]["crop"] in crops)
+    assert np.mean(first) >= 0.7
+
+
+def test_the_same_footage_again_adds_nothing(store: Path, real_data: Path) -> None:
+    before = vestigo("store", "check", "--store", store)
+    again = vestigo("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
+    assert (again["skipped"], again["crops"]) == (again["inputs"], 0)
+    after = vestigo("store", "check", "--store", store)
+    assert after["intact"]
+    assert (after["digest"], after["crops"]) == (before["digest"], before["crops"])
