@@ -19,7 +19,9 @@ from vestigo_models.rendering.world import Stream, World
 MIN_VISIBLE = 0.3
 """A person of whom less than this fraction is seen is in no list of boxes."""
 SPEED = 1.25  # metres a second
-AT_ONCE = 4.0  # people in the picture, on average, when the world has enough of them
+GAP = 2.0  # seconds between two people who come into the picture, on average: about four are in it at once
+LEAST_GAP = 1.0  # seconds, where many people must pass within a short film
+LEAD = 6.0  # seconds of walking before the film begins, so that it does not begin empty
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,16 @@ class Walk:
 
 
 def plan_walks(world: World, camera_index: int, seconds: float) -> list[Walk]:
-    """Let everybody pass once in random order, and again for as long as the footage lasts."""
+    """Let people pass in random order, and again for as long as the footage lasts.
+
+    Where the footage is too short for everybody, the same first people of the world pass all of its cameras.
+    """
     camera = world.setting(camera_index, 0).camera
     rng = world.rng(Stream.WALK, camera_index)
     walks: list[Walk] = []
-    time, order = -6.0, list(rng.permutation(len(world.people)))
-    # Closer together where many people must pass within a short film.
-    gap = min(8.0 / AT_ONCE, (seconds + 2.0) / max(len(order), 1))
+    gap = float(np.clip((seconds + LEAD - 4.0) / len(world.people), LEAST_GAP, GAP))
+    passing = min(len(world.people), int(np.ceil((seconds + LEAD - 1.0) / gap)))
+    time, order = -LEAD, list(rng.permutation(passing))
     turn = 0
     while time < seconds - 1.0:
         person = int(order[turn % len(order)])
