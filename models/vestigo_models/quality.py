@@ -11,6 +11,11 @@ FULL_HEIGHT = 128.0
 HALF_SHARPNESS = 400.0
 """Variance of the Laplacian (grey levels squared, on 128x64) at which sharpness is one half."""
 
+FULL_MOTION = 0.5
+"""A walker in full view changes at least half of the pixels of their box."""
+LEAST_MOTION = 0.2
+"""Somebody who stands still is not hidden: below this share of `FULL_MOTION` quality falls no further."""
+
 
 def size_score(height: float) -> float:
     """min(1, height / 128), height in pixels."""
@@ -46,21 +51,33 @@ def visibility(box: NDArray[np.floating], frame_size: tuple[int, int], others: N
     return float(seen.mean())
 
 
+def uncovered(motion: float) -> float:
+    """motion / 0.5, between 0.2 and 1; NaN (unknown) is 1.
+
+    A sign, post or car between camera and person stands still and is sharp: under a fixed camera, only the share of
+    a walker's box that moves tells that they are hidden.
+    """
+    return 1.0 if np.isnan(motion) else float(np.clip(motion / FULL_MOTION, LEAST_MOTION, 1.0))
+
+
 def crop_quality(
     crop: NDArray[np.uint8],
     box: NDArray[np.floating],
     frame_size: tuple[int, int],
     others: NDArray[np.floating] | None = None,
+    motion: float = np.nan,
 ) -> float:
-    """Quality of a crop in 0..1: sqrt(size * sharpness) * visibility.
+    """Quality of a crop in 0..1: sqrt(size * sharpness) * visibility * uncovered.
 
-    Size and sharpness say the same thing twice (a small crop is a blurred one), hence their geometric mean;
-    visibility multiplies, because half a person is half the evidence however sharp it is.
+    Size and sharpness say the same thing twice (a small crop is a blurred one), hence their geometric mean; what is
+    seen multiplies, because half a person is half the evidence however sharp it is.
 
-    crop: RGB uint8 (h, w, 3); box: (4,) in the frame, may stick out of it; others: (N, 4) other people's boxes.
+    crop: RGB uint8 (h, w, 3); box: (4,) in the frame, may stick out of it; others: (N, 4) other people's boxes;
+    motion: share of the box's pixels that changed lately, NaN where unknown (a still, the first frames of a video).
     """
     hidden_by = np.empty((0, 4)) if others is None else others
-    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * visibility(box, frame_size, hidden_by))
+    seen = visibility(box, frame_size, hidden_by) * uncovered(motion)
+    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * seen)
 
 
 def dhash(crop: NDArray[np.uint8]) -> int:

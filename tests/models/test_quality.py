@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestigo_models.quality import crop_quality, dhash, hamming, sharpness_score, size_score, visibility
+from vestigo_models.quality import LEAST_MOTION, crop_quality, dhash, hamming, sharpness_score, size_score, visibility
 from vestigo_models.tracking import BestCrops, best_crops, bucket_of, near_duplicates
 
 FRAME = (240, 320)
@@ -113,3 +113,12 @@ def test_buckets_are_absolute() -> None:
 
 def test_near_duplicates_are_marked_against_better_ones() -> None:
     assert near_duplicates([0, 0b111, -1, 0b1111111, -2], max_bits=3).tolist() == [False, True, False, False, True]
+
+
+def test_a_walker_behind_a_sign_is_a_worse_crop() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
+    box, frame = np.array([10.0, 10.0, 64.0, 128.0]), (240, 320)
+    seen, hidden, still, unknown = (crop_quality(crop, box, frame, motion=m) for m in (0.7, 0.25, 0.0, np.nan))
+    assert seen == unknown == crop_quality(crop, box, frame)
+    assert hidden == pytest.approx(seen / 2)
+    assert still == pytest.approx(seen * LEAST_MOTION)

@@ -34,6 +34,16 @@ def test_a_start_without_zone_is_utc() -> None:
     assert IndexRequest.model_validate_json(request.model_dump_json()) == request
 
 
+def test_what_is_there_is_named_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gate.mp4", "hog", "default"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    request = IndexRequest(sources=("gate.mp4", "gone.mp4"), model="default", detector="hf:gate.mp4")
+    assert request.sources == (str(tmp_path / "gate.mp4"), "gone.mp4")
+    assert (request.model, request.detector) == ("default", f"hf:{tmp_path / 'gate.mp4'}")
+    assert IndexRequest(sources=("a",), detector="hog", model="hub:some/id").detector == "hog"
+
+
 def test_every_setting_is_documented() -> None:
     documented = IndexRequest.__doc__ or ""
     assert [name for name in IndexRequest.model_fields if f"{name}:" not in documented] == []

@@ -37,13 +37,19 @@ class Setup:
     tracking: TrackingConfig
 
     @property
+    def location(self) -> str:
+        """Where a search finds the model again: by name where Vestigo or the hub has it, else its folder."""
+        model = self.request.model
+        return model if model == "default" or model.startswith("hub:") else self.model_folder
+
+    @property
     def config(self) -> dict[str, Any]:
         """Everything that changes a stored row."""
         detector = active_detector(self.detector, "cpu")
         return {
             "schema": CROPS_SCHEMA_VERSION,
             "model": self.package.digest,
-            "detector": {"mode": self.detector, "digest": detector.digest if detector else None},
+            "detector": {"mode": self.detector.split(":")[0], "digest": detector.digest if detector else None},
             "tracking": asdict(self.tracking),
             "camera": self.request.camera,
             "start": self.request.start.isoformat() if self.request.start else None,
@@ -97,7 +103,7 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
                 f"the store holds inputs of {', '.join(request.sources)} under another fingerprint ({differing}); "
                 "--reindex-stale replaces their rows, another --store keeps both"
             )
-        store.register_model(setup.package.digest, name=setup.package.name, location=setup.model_folder)
+        store.register_model(setup.package.digest, name=setup.package.name, location=setup.location)
         run = store.create_run(
             fingerprint=bound,
             config=config,

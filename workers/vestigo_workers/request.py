@@ -44,6 +44,12 @@ class IndexRequest(BaseModel):
     def _with_zone(cls, start: datetime | None) -> datetime | None:
         return start.replace(tzinfo=UTC) if start is not None and start.tzinfo is None else start
 
+    @field_validator("sources", "model", "detector")
+    @classmethod
+    def _from_anywhere(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """A run is resumed, and its frames are looked at, from another folder than it was begun in."""
+        return absolute(value) if isinstance(value, str) else tuple(map(absolute, value))
+
     sources: tuple[str, ...] = Field(min_length=1)
     camera: str | None = None
     start: datetime | None = None
@@ -59,6 +65,13 @@ class IndexRequest(BaseModel):
     slice_seconds: float = Field(default=30.0, gt=0)
     batch_size: int = Field(default=32, ge=1)
     decode_threads: int = Field(default=2, ge=1)
+
+
+def absolute(ref: str) -> str:
+    """Return what names a file or folder (`hf:` before it stays) with its whole path, and anything else as it is."""
+    prefix, rest = ("hf:", ref.removeprefix("hf:")) if ref.startswith("hf:") else ("", ref)
+    named = rest not in {"default", "auto", "none", "hog"} and Path(rest).exists()
+    return f"{prefix}{Path(rest).resolve()}" if named else ref
 
 
 def build_request(options: dict[str, Any], config: Path | None = None) -> IndexRequest:

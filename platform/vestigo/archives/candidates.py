@@ -82,10 +82,13 @@ class People:
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
 
-    def candidate(self, row: int, image: NDArray[np.uint8], frame: int, offset_s: float | None) -> Candidate:
-        """Cut out and judge one of them."""
+    def candidate(
+        self, row: int, image: NDArray[np.uint8], frame: int, offset_s: float | None, motion: float = np.nan
+    ) -> Candidate:
+        """Cut out and judge one of them; `motion` as `crop_quality` takes it."""
         crop = cut_out(image, self.boxes[row])
         size = (image.shape[0], image.shape[1])
+        others = np.delete(self.raw, row, axis=0)
         return Candidate(
             crop_id=self.ids[row],
             frame=frame,
@@ -93,7 +96,7 @@ class People:
             box=self.boxes[row],
             score=float(self.scores[row]),
             # Stored as float32; comparisons before and after storing must agree.
-            quality=float(np.float32(crop_quality(crop, self.raw[row], size, np.delete(self.raw, row, axis=0)))),
+            quality=float(np.float32(crop_quality(crop, self.raw[row], size, others, motion))),
             dhash=dhash(crop),
             frame_width=size[1],
             frame_height=size[0],

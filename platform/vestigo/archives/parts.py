@@ -104,7 +104,7 @@ def extract_part(
             if not is_owned:
                 continue
             bucket = bucket_of(frame.offset_s, config.bucket_s)
-            candidate = people.candidate(row, frame.image, frame.index, frame.offset_s)
+            candidate = people.candidate(row, frame.image, frame.index, frame.offset_s, float(motion[row]))
             chain.crops.add(candidate.crop_id, candidate.quality, bucket, candidate)
             box = people.boxes[row].tolist()
             before = seen[position][0][earlier] if linked else ""
