@@ -1,0 +1,118 @@
+"""The shipped model on real people: do crops of a tracklet find the rest of it?
+
+    python benchmarks/footage.py shared/data/pedestrians.avi [--model default]
+
+The footage is indexed with the embedded defaults; every crop is a query against all others, and a tracklet counts as
+one person. Three ways, each harder: as they are; without crops of the same second or so (25 frames), which any picture
+comparison finds; and with the query under other light, at another distance, in another box, half of them mirrored.
+
+The peer is a histogram of colours (HSV, 8x4x4 bins in each of six stripes), which knows nothing of people. Neither can
+reach 100 %: somebody who crosses twice has two tracklets, and a tracklet may hold two people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo.store import Store
+from vestigo_models.extraction import Extractor
+from vestigo_models.images import decode_image
+from vestigo_models.package import ModelPackage
+from vestigo_workers.index import index
+from vestigo_workers.request import IndexRequest
+
+Image = NDArray[np.uint8]
+STRIPES = 6
+APART = 25  # frames
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--model", default="default")
+    arguments = parser.parse_args()
+    images, tracklets, frames = crops_of(arguments.video)
+    changed = [change(image, np.random.default_rng(number)) for number, image in enumerate(images)]
+    extractor = Extractor(ModelPackage.from_pretrained(arguments.model))
+    print(f"{len(images)} crops of {len(set(tracklets))} tracklets")
+    for name, embed in (("colours", histograms), (arguments.model, extractor.extract)):
+        gallery, queries = (unit(embed(list(crops))) for crops in (images, changed))
+        report(name, "as they are", *judge(gallery, gallery, tracklets, frames, apart=0))
+        report(name, "25 frames apart", *judge(gallery, gallery, tracklets, frames, apart=APART))
+        report(name, "query changed", *judge(queries, gallery, tracklets, frames, apart=0))
+
+
+def crops_of(video: Path) -> tuple[list[Image], NDArray[np.str_], NDArray[np.int64]]:
+    """Index a video and return its crops, with the tracklet and the frame of each."""
+    with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
+        index(store, IndexRequest(sources=(str(video),), executor="inline"), lambda name: lambda done, total: None)
+        columns = ["crop_id", "tracklet", "frame", "image"]
+        rows = [row for batch in store.scan_crops(columns) for row in batch.to_pylist()]
+    rows.sort(key=lambda row: (row["tracklet"], row["frame"]))
+    images = [decode_image(row["image"]) for row in rows]
+    return images, np.array([row["tracklet"] for row in rows]), np.array([row["frame"] for row in rows])
+
+
+def change(image: Image, rng: np.random.Generator) -> Image:
+    """Look at a person with another camera: light, white balance, distance, mirror, box."""
+    lit = np.clip(image * rng.uniform(0.7, 1.3) * rng.uniform(0.85, 1.15, 3), 0, 255).astype(np.uint8)
+    height, width = lit.shape[:2]
+    scale = rng.uniform(0.4, 1.0)
+    small = (max(8, int(width * scale)), max(8, int(height * scale)))
+    far = cv2.resize(cv2.resize(lit, small, interpolation=cv2.INTER_AREA), (width, height))
+    turned = far[:, ::-1] if rng.random() < 0.5 else far
+    top, left = rng.integers(0, max(1, int(0.12 * height))), rng.integers(0, max(1, int(0.15 * width)))
+    return np.ascontiguousarray(turned[top:, left:])
+
+
+def histograms(images: list[Image]) -> NDArray[np.float32]:
+    return np.stack([histogram(image) for image in images])
+
+
+def histogram(image: Image) -> NDArray[np.float32]:
+    hsv = cv2.cvtColor(cv2.resize(image, (64, 128)), cv2.COLOR_RGB2HSV)
+    stripes = [
+        cv2.calcHist([stripe], [0, 1, 2], None, [8, 4, 4], [0, 180, 0, 256, 0, 256]).ravel()
+        for stripe in np.array_split(hsv, STRIPES)
+    ]
+    return np.concatenate([np.sqrt(counts / counts.sum()) for counts in stripes])
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def judge(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    tracklets: NDArray[np.str_],
+    frames: NDArray[np.int64],
+    *,
+    apart: int,
+) -> tuple[int, float, float]:
+    """Return the number of queries with a match, mAP and Rank-1 in percent."""
+    distances = 1 - queries @ gallery.T
+    precision, first = [], []
+    for query, row in enumerate(distances):
+        near = (tracklets == tracklets[query]) & (np.abs(frames - frames[query]) < apart)
+        kept = np.flatnonzero(~near & (np.arange(len(row)) != query))
+        matches = (tracklets[kept] == tracklets[query])[np.argsort(row[kept], kind="stable")]
+        if matches.any():
+            at = np.flatnonzero(matches)
+            precision.append(np.mean((np.arange(len(at)) + 1) / (at + 1)))
+            first.append(matches[0])
+    return len(first), 100 * float(np.mean(precision)), 100 * float(np.mean(first))
+
+
+def report(name: str, how: str, queries: int, mean_precision: float, rank1: float) -> None:
+    print(f"{name:10s} {how:16s} {queries:4d} queries   mAP {mean_precision:5.1f}   Rank-1 {rank1:5.1f}")
+
+
+if __name__ == "__main__":
+    main()
