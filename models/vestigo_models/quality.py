@@ -28,7 +28,8 @@ def sharpness_score(crop: NDArray[np.uint8]) -> float:
     The common size makes crops comparable: one that has to be enlarged is as blurred as it will look to a network.
     """
     grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (64, 128), interpolation=cv2.INTER_LINEAR)
-    variance = float(cv2.Laplacian(grey, cv2.CV_64F).var())
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    variance = float(deviation[0, 0]) ** 2
     return variance / (variance + HALF_SHARPNESS)
 
 
@@ -42,6 +43,8 @@ def visibility(box: NDArray[np.floating], frame_size: tuple[int, int], others: N
     x, y, w, h = (float(value) for value in box)
     if w <= 0 or h <= 0:
         return 0.0
+    if not len(others) and x >= 0 and y >= 0 and x + w <= frame_size[1] and y + h <= frame_size[0]:
+        return 1.0
     xs = x + w * (np.arange(16) + 0.5) / 16
     ys = y + h * (np.arange(32) + 0.5) / 32
     seen = ((ys >= 0) & (ys < frame_size[0]))[:, None] & ((xs >= 0) & (xs < frame_size[1]))[None, :]
