@@ -105,7 +105,7 @@ def test_digest_follows_the_parameters() -> None:
 
 @pytest.mark.parametrize("ref", ["yolo", "", "hf:"])
 def test_an_unknown_detector_is_named(ref: str) -> None:
-    with pytest.raises(ConfigError, match="use 'hog' or 'hf:FOLDER_OR_ID'"):
+    with pytest.raises(ConfigError, match="use auto, none, hog or hf:FOLDER_OR_ID"):
         make_detector(ref)
 
 

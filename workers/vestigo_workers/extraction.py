@@ -88,6 +88,8 @@ class ExtractionWorker:
         device = resolve_device(settings.device)
         self._extractor = Extractor(package, device=device, batch_size=settings.batch_size)
         self._detector = active_detector(settings.detector, device)
+        # The first batch picks its kernels, which takes a second: a worker that is ready has that behind it.
+        self._extractor.extract([np.zeros((*package.config.input_size, 3), dtype=np.uint8)])
 
     def process(self, task: ShardTask) -> ShardResult:
         """Work off one shard; bad inputs and frames are outcomes, never exceptions.

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_SECONDS = 60
 
@@ -50,6 +51,12 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+
+
+def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+    """Begin an insert that can say what happens where the row is there already, also by a writer at the same time."""
+    sqlite_in_use = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(table) if sqlite_in_use else postgresql.insert(table)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from vestigo.store.database import upsert
 from vestigo.store.records import Failure, Model, Run, RunTotals
 from vestigo.store.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
@@ -19,11 +20,9 @@ UNFINISHED = ("running", "failed", "cancelled")
 
 def register_model(session: Session, digest: str, name: str, location: str) -> None:
     """Make a model known; where it is, name and location follow the latest registration."""
-    row = session.get(ModelRow, digest)
-    if row is None:
-        session.add(ModelRow(digest=digest, name=name, location=location, registered=datetime.now(UTC)))
-    else:
-        row.name, row.location = name, location
+    facts = {"name": name, "location": location}
+    row = upsert(session, ModelRow).values(digest=digest, registered=datetime.now(UTC), **facts)
+    session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=facts))
 
 
 def models(session: Session) -> list[Model]:

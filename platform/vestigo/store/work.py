@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, exists, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
+from vestigo.store.database import upsert
 from vestigo.store.faults import fault_point
 from vestigo.store.records import FrameFailure, InputOutcome, ShardTask, WrittenFile
 from vestigo.store.runs import run_row
@@ -123,10 +123,9 @@ def retire_files(session: Session, shards: Select[Any], kinds: Sequence[str]) ->
 
 def add_cameras(session: Session, names: Collection[str]) -> None:
     """Make cameras known, with clocks that are right."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     # In one order everywhere, so that two writers cannot wait for each other.
     for name in sorted(names):
-        session.execute(dialect.insert(CameraRow).values(name=name, clock_offset_s=0.0).on_conflict_do_nothing())
+        session.execute(upsert(session, CameraRow).values(name=name, clock_offset_s=0.0).on_conflict_do_nothing())
 
 
 def _check_outcomes(
@@ -156,11 +155,20 @@ def _check_outcomes(
 
 
 def _settle(session: Session, shard_id: int, outcomes: Sequence[InputOutcome]) -> None:
-    by_position = {row.position: row for row in session.scalars(select(InputRow).where(InputRow.shard_id == shard_id))}
-    for outcome in outcomes:
-        row = by_position[outcome.position]
-        row.state, row.rows, row.reason, row.detail = outcome.state, outcome.rows, outcome.reason, outcome.detail
-    session.flush()
+    inputs = session.execute(select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id))
+    ids = dict(inputs.all())
+    settled = [
+        {
+            "id": ids[outcome.position],
+            "state": outcome.state,
+            "rows": outcome.rows,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+        }
+        for outcome in outcomes
+    ]
+    if settled:
+        session.execute(update(InputRow), settled)
 
 
 def _file_row(file: WrittenFile, shard: ShardRow, state: str) -> DataFileRow:
