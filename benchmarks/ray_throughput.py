@@ -56,7 +56,6 @@ def factory(data: str) -> ExtractionFactory:
         detector="none",
         device="cpu",
         batch_size=32,
-        decode_threads=2,
     )
 
 
@@ -66,15 +65,18 @@ def plain_process(data: str, shards: list[ImageShard], bare: bool, barrier: Barr
     worker = factory(data)()
     extractor = Extractor(ModelPackage.from_pretrained(resolve_model("default")), batch_size=32)
     extractor.extract([np.zeros((128, 64, 3), np.uint8)])
+    tasks = [
+        ShardTask(index, "plain", "images", "crops", None, {"shard": shard.to_json()}, 0, ("",) * len(shard.inputs))
+        for index, shard in enumerate(shards)
+    ]
     barrier.wait()
-    for index, shard in enumerate(shards):
+    for shard, task in zip(shards, tasks, strict=True):
         if bare:
             paths = [Path(item.locator.path) for item in shard.inputs]
             for i in range(0, len(paths), 32):
                 extractor.extract([read_image(path) for path in paths[i : i + 32]])
         else:
-            names = tuple(item.name for item in shard.inputs)
-            worker.process(ShardTask(index, "plain", "images", "crops", None, {"shard": shard.to_json()}, 0, names))
+            worker.process(task)
     barrier.wait()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,7 +10,6 @@ from functools import partial
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.archives import (
@@ -26,7 +23,6 @@ from vestigo.archives import (
     crop_id,
     detect_still,
     extract_part,
-    read_member,
     shard_from_json,
 )
 from vestigo.store import DataRoot, FileKind, FrameFailure, InputOutcome, ShardTask, WrittenFile
@@ -35,14 +31,13 @@ from vestigo_models.detectors import Detector, make_detector
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, WorkError
 from vestigo_models.extraction import Extractor
-from vestigo_models.images import decode_image
 from vestigo_models.package import ModelPackage
 from vestigo_models.quality import crop_quality, dhash
-from vestigo_workers.rows import STORED_HEIGHT, CropRow, crop_fields, embed_rows
+from vestigo_workers.decoding import DECODE_THREADS, decode_ahead
+from vestigo_workers.rows import CropRow, crop_row, embed_rows, picked_rows
 
 CROP_MAX_HEIGHT = 300
 """Detector `auto` takes an image that is taller than wide and at most this high (pixels) for a crop."""
-JPEG_MAGIC = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +58,7 @@ class ExtractionFactory:
         model: folder of the model package.
         detector: `none`, `auto`, `hog` or `hf:...`.
         device: `auto`, `cpu` or `cuda`.
+        decode_threads: threads that decode ahead of the network; by default 2 beside a GPU and none on a CPU.
     """
 
     data: str
@@ -70,7 +66,7 @@ class ExtractionFactory:
     detector: str
     device: str
     batch_size: int
-    decode_threads: int
+    decode_threads: int | None = None
 
     def __call__(self) -> ExtractionWorker:
         """Load model and detector."""
@@ -88,6 +84,8 @@ class ExtractionWorker:
         device = resolve_device(settings.device)
         self._extractor = Extractor(package, device=device, batch_size=settings.batch_size)
         self._detector = active_detector(settings.detector, device)
+        beside = 0 if device == "cpu" else DECODE_THREADS
+        self._threads = beside if settings.decode_threads is None else settings.decode_threads
         # The first batch picks its kernels, which takes a second: a worker that is ready has that behind it.
         self._extractor.extract([np.zeros((*package.config.input_size, 3), dtype=np.uint8)])
 
@@ -110,7 +108,7 @@ class ExtractionWorker:
         outcomes: list[InputOutcome] = []
 
         def rows() -> Iterator[CropRow]:
-            for position, item, loaded in decode_ahead(shard.inputs, self._settings.decode_threads):
+            for position, item, loaded in decode_ahead(shard.inputs, self._threads):
                 if isinstance(loaded, BadInput):
                     outcomes.append(quarantined(position, loaded))
                     continue
@@ -119,7 +117,9 @@ class ExtractionWorker:
                 outcomes.append(outcome(position, len(found)))
                 for candidate in found:
                     whole = candidate.image.shape == image.shape
-                    yield still_row(task.source, item, candidate, encoded if whole else None)
+                    start = datetime.fromisoformat(item.time) if item.time else None
+                    kept = encoded if whole else None
+                    yield crop_row(task.source, item.name, item.camera, start, candidate, item.pid, kept)
 
         files = self._write("crops", task, rows())
         return ShardResult(files=files, outcomes=tuple(outcomes))
@@ -152,7 +152,7 @@ class ExtractionWorker:
         except BadInput as error:
             return ShardResult(outcomes=(quarantined(0, error),))
         start = datetime.fromisoformat(video.start) if video.start else None
-        to_row = partial(video_row, task.source, video.name, video.camera, start)
+        to_row = partial(crop_row, task.source, video.name, video.camera, start)
         files = self._write("candidates", task, map(to_row, part.candidates))
         files += self._store("detections", task, part.detections)
         failures = [
@@ -224,31 +224,6 @@ def problem_result(task: ShardTask) -> ShardResult:
     )
 
 
-def decode_ahead(
-    inputs: Sequence[ImageInput], threads: int
-) -> Iterator[tuple[int, ImageInput, tuple[NDArray[np.uint8], bytes | None] | BadInput]]:
-    """Read and decode on `threads` threads, a bounded window ahead of the network; yields in the order of `inputs`."""
-    waiting: deque[tuple[int, ImageInput, Future[tuple[NDArray[np.uint8], bytes | None] | BadInput]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for position, item in enumerate(inputs):
-            waiting.append((position, item, pool.submit(_load, item)))
-            if len(waiting) > 4 * threads:
-                position, item, future = waiting.popleft()
-                yield position, item, future.result()
-        for position, item, future in waiting:
-            yield position, item, future.result()
-
-
-def _load(item: ImageInput) -> tuple[NDArray[np.uint8], bytes | None] | BadInput:
-    try:
-        data = read_member(item.locator)
-        image = decode_image(data)
-    except BadInput as error:
-        return error
-    keep = data.startswith(JPEG_MAGIC) and image.shape[0] <= STORED_HEIGHT
-    return image, data if keep else None
-
-
 def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:
     """Return the candidate that an image which already is a crop stands for."""
     height, width = image.shape[:2]
@@ -265,40 +240,6 @@ def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:
         frame_height=height,
         image=image,
     )
-
-
-def still_row(source: str, item: ImageInput, candidate: Candidate, encoded: bytes | None) -> CropRow:
-    """Return the row of a crop from a still image."""
-    start = datetime.fromisoformat(item.time) if item.time else None
-    row = video_row(source, item.name, item.camera, start, candidate)
-    return CropRow(image=row.image, encoded=encoded, fields={**row.fields, "pid": item.pid})
-
-
-def video_row(source: str, name: str, camera: str, start: datetime | None, candidate: Candidate) -> CropRow:
-    """Return the row of a crop from a frame of a video."""
-    fields = crop_fields(
-        crop_id=candidate.crop_id,
-        source=source,
-        name=name,
-        camera=camera,
-        box=candidate.box,
-        frame_size=(candidate.frame_height, candidate.frame_width),
-        frame=candidate.frame,
-        start=start,
-        offset_s=candidate.offset_s,
-        score=candidate.score,
-        quality=candidate.quality,
-        dhash=candidate.dhash,
-    )
-    return CropRow(image=candidate.image, fields=fields)
-
-
-def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:
-    """Return the candidates of `batch` that assembly picked, with their tracklets filled in."""
-    ids = batch.column("crop_id")
-    kept = batch.filter(pc.is_in(ids, value_set=pa.array(list(tracklet_of), pa.string())))
-    tracklets = pa.array([tracklet_of[name] for name in kept.column("crop_id").to_pylist()], pa.string())
-    return kept.set_column(kept.schema.get_field_index("tracklet"), "tracklet", tracklets)
 
 
 def outcome(position: int, rows: int) -> InputOutcome:

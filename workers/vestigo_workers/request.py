@@ -34,7 +34,8 @@ class IndexRequest(BaseModel):
         shard_size: still images a shard.
         slice_seconds: seconds of video a shard, rounded to keyframes.
         batch_size: crops a forward pass.
-        decode_threads: threads that decode images ahead of the network, per worker.
+        decode_threads: threads a worker that decode images ahead of the network; 0 decodes where the network runs.
+            By default 2 beside a GPU and 0 on a CPU, where both would only compete for the same core.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +65,7 @@ class IndexRequest(BaseModel):
     shard_size: int = Field(default=256, ge=1)
     slice_seconds: float = Field(default=30.0, gt=0)
     batch_size: int = Field(default=32, ge=1)
-    decode_threads: int = Field(default=2, ge=1)
+    decode_threads: int | None = Field(default=None, ge=0)
 
 
 def absolute(ref: str) -> str:

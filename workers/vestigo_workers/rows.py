@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vestigo.archives import Candidate
 from vestigo.store.schema import crop_schema
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import encode_jpeg, shrink
@@ -35,45 +37,38 @@ class CropRow:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def crop_fields(
-    *,
-    crop_id: str,
+def crop_row(
     source: str,
     name: str,
     camera: str,
-    box: NDArray[np.float32],
-    frame_size: tuple[int, int],
-    frame: int = -1,
-    start: datetime | None = None,
-    offset_s: float | None = None,
-    score: float = 1.0,
-    quality: float,
-    dhash: int,
+    start: datetime | None,
+    candidate: Candidate,
     pid: int | None = None,
-) -> dict[str, Any]:
-    """Return the columns of one crop; `box` is x, y, w, h and `frame_size` height, width, all in pixels."""
-    x, y, w, h = (float(value) for value in box)
-    time = start + timedelta(seconds=offset_s or 0.0) if start is not None else None
-    return {
-        "crop_id": crop_id,
+    encoded: bytes | None = None,
+) -> CropRow:
+    """Return the row of a candidate from the input `name`; `start` is when its video began, or the still was taken."""
+    x, y, w, h = (float(value) for value in candidate.box)
+    fields = {
+        "crop_id": candidate.crop_id,
         "source": source,
         "input": name,
-        "frame": frame,
-        "time": time,
-        "offset_s": offset_s,
+        "frame": candidate.frame,
+        "time": start + timedelta(seconds=candidate.offset_s or 0.0) if start is not None else None,
+        "offset_s": candidate.offset_s,
         "camera": camera,
         "tracklet": "",
         "x": x,
         "y": y,
         "w": w,
         "h": h,
-        "frame_width": frame_size[1],
-        "frame_height": frame_size[0],
-        "score": score,
-        "quality": quality,
-        "dhash": dhash,
+        "frame_width": candidate.frame_width,
+        "frame_height": candidate.frame_height,
+        "score": candidate.score,
+        "quality": candidate.quality,
+        "dhash": candidate.dhash,
         "pid": pid,
     }
+    return CropRow(image=candidate.image, encoded=encoded, fields=fields)
 
 
 def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
@@ -88,3 +83,11 @@ def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.Rec
         columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, STORED_HEIGHT)) for row in batch]
         columns["embedding"] = list(embeddings)
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
+
+
+def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:
+    """Return the candidates of `batch` that assembly picked, with their tracklets filled in."""
+    ids = batch.column("crop_id")
+    kept = batch.filter(pc.is_in(ids, value_set=pa.array(list(tracklet_of), pa.string())))
+    tracklets = pa.array([tracklet_of[name] for name in kept.column("crop_id").to_pylist()], pa.string())
+    return kept.set_column(kept.schema.get_field_index("tracklet"), "tracklet", tracklets)

@@ -32,7 +32,9 @@ def index_command(
     shard_size: Annotated[int | None, typer.Option(help="Still images a shard. Default: 256.")] = None,
     slice_seconds: Annotated[float | None, typer.Option(help="Seconds of video a shard. Default: 30.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops a forward pass. Default: 32.")] = None,
-    decode_threads: Annotated[int | None, typer.Option(help="Decoding threads a worker. Default: 2.")] = None,
+    decode_threads: Annotated[
+        int | None, typer.Option(help="Decoding threads a worker. Default: 2 beside a GPU, none of its own on a CPU.")
+    ] = None,
     plan_only: Annotated[bool, typer.Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
     reindex_stale: Annotated[
         bool, typer.Option("--reindex-stale", help="Replace rows made under another fingerprint.")
