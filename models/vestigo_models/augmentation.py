@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.config import AugmentationConfig
+from vestigo_models.images import encode_jpeg
 from vestigo_models.preprocessing import IMAGENET_MEAN
 
 Image = NDArray[np.uint8]
@@ -33,6 +34,8 @@ def augment(image: Image, config: AugmentationConfig, rng: np.random.Generator) 
     if rng.random() < config.noise_probability:
         noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, config.noise_sigma))
         image = _to_uint8(image + noise)
+    if rng.random() < config.jpeg_probability:
+        image = compress(image, int(rng.integers(config.jpeg_quality, 96)))
     if rng.random() < config.erase_probability:
         image = erase(image, config, rng)
     return np.ascontiguousarray(image)
@@ -85,6 +88,12 @@ def shrink(image: Image, factor: float) -> Image:
     small = (max(8, round(width * factor)), max(8, round(height * factor)))
     reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def compress(image: Image, quality: int) -> Image:
+    """Encode as JPEG of `quality` (1 to 95, colours at half the resolution) and decode again."""
+    data = np.frombuffer(encode_jpeg(image, quality=quality), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def erase(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:

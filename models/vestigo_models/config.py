@@ -43,6 +43,8 @@ class AugmentationConfig(BaseModel):
     blur_sigma: float = Field(default=1.5, gt=0, description="the largest sigma, in pixels of the input size")
     noise_probability: float = Field(default=0.0, ge=0, le=1, description="Gaussian noise")
     noise_sigma: float = Field(default=8.0, gt=0, description="the largest sigma, in grey levels of 255")
+    jpeg_probability: float = Field(default=0.0, ge=0, le=1, description="compression, which blocks shapes and colours")
+    jpeg_quality: int = Field(default=25, ge=1, le=95, description="the lowest JPEG quality; the highest is 95")
 
 
 class TrainConfig(BaseModel):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestigo_models.augmentation import augment, erase, pad_and_crop, recolour, shrink, zoom
+from vestigo_models.augmentation import augment, compress, erase, pad_and_crop, recolour, shrink, zoom
 from vestigo_models.config import AugmentationConfig
 
 NOTHING = {"flip_probability": 0.0, "pad": 0, "erase_probability": 0.0}
@@ -18,6 +18,7 @@ EVERYTHING = AugmentationConfig(
     shrink_probability=0.5,
     blur_probability=0.5,
     noise_probability=0.5,
+    jpeg_probability=0.5,
 )
 
 
@@ -110,6 +111,13 @@ def test_channel_gain_scales_whole_channels() -> None:
     values = {tuple(pixel) for pixel in changed.reshape(-1, 3)}
     assert len(values) == 1
     assert all(79 <= value <= 121 for value in values.pop())
+
+
+def test_compression_changes_little_and_less_at_high_quality() -> None:
+    row, column = np.mgrid[:128, :64]
+    image = np.stack([row * 2, column * 4, 255 - row * 2], axis=-1).astype(np.uint8)
+    low, high = (np.abs(compress(image, q).astype(int) - image).mean() for q in (25, 95))
+    assert 0 < high < low < 8
 
 
 def test_zoom_of_a_flat_image_is_flat_and_shrinking_loses_detail(image: np.ndarray) -> None:
