@@ -1,0 +1,104 @@
+"""From a parser's regions and an identity's clusters to one label map (specification, sections 5.3 and 5.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
+from vestigo_models.fls.clustering import Labels, foreground, guarded, parts
+from vestigo_models.fls.config import FlsConfig
+from vestigo_models.schemas import REGIONS
+
+BACKGROUND = REGIONS.names.index("background")
+UPPER = REGIONS.names.index("upper")
+BELONGINGS = REGIONS.names.index("belongings")
+
+
+def cluster_labels(features: NDArray[np.float32], config: FlsConfig) -> Labels | None:
+    """Labels from clustering alone: N x H x W x C to N x H x W of 0..K_c-1, None where too little is foreground."""
+    return parts(features, foreground(features, sharpen=config.sharpen), config.clusters - 1, config.seed)
+
+
+def fls_labels(features: NDArray[np.float32], parsed: Labels, config: FlsConfig) -> Labels:
+    """Regions of one identity's images: the parser's, and belongings that only clustering sees.
+
+    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser.
+    Returns N x H x W uint8, region ids 0..5.
+    """
+    config = scaled(config, parsed.shape[1:])
+    body = parsed > BACKGROUND
+    mask, trusted = guarded(foreground(features, sharpen=config.sharpen), body, least_iou=config.guard_iou)
+    mask = mask & trusted[:, None, None]
+    carried = np.zeros_like(body)
+    if config.belongings_mode in ("complement", "both"):
+        found = np.stack([belongings(seen, person, config) for seen, person in zip(mask, body, strict=True)])
+        carried |= supported(found, config.support)
+    if config.belongings_mode in ("cluster_vote", "both"):
+        clusters = parts(features, mask, config.clusters - 1, config.seed)
+        if clusters is not None:
+            carried |= voted(clusters, mask & ~body, parsed, config)
+    # What a parser says of a body it is not asked about again: only a vote takes cells, and only of the upper body.
+    fused = np.where(carried, np.uint8(BELONGINGS), parsed)
+    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
+
+
+def voted(clusters: Labels, missed: Mask, parsed: Labels, config: FlsConfig) -> Mask:
+    """Cells of clusters that the parser mostly missed, at a height where people carry things.
+
+    clusters, parsed: N x H x W; missed: foreground that the parser left out. Of the upper body of an image a vote takes
+    at most `vote_most_of_upper`, and of more the cells nearest to what the parser left out.
+    """
+    heights = relative_heights(parsed > BACKGROUND)
+    chosen = [
+        index
+        for index in range(1, config.clusters)
+        if (cells := clusters == index).any()
+        and missed[cells].mean() >= config.vote_share
+        and config.vote_heights[0] <= np.nanmean(heights[cells]) <= config.vote_heights[1]
+    ]
+    votes = np.isin(clusters, chosen)
+    taken = votes & (parsed == BACKGROUND)
+    for image, upper in zip(range(len(parsed)), parsed == UPPER, strict=True):
+        wanted = votes[image] & upper
+        most = int(config.vote_most_of_upper * upper.sum())
+        rows, columns = np.nonzero(wanted)
+        distance = ndimage.distance_transform_edt(parsed[image] != BACKGROUND)[rows, columns]
+        nearest = np.argsort(distance, kind="stable")[:most]
+        taken[image, rows[nearest], columns[nearest]] = True
+    return taken
+
+
+def relative_heights(body: Mask) -> NDArray[np.float64]:
+    """Where each cell's centre lies between the top (0) and bottom (1) of its image's person; NaN without a person."""
+    heights = np.full(body.shape, np.nan)
+    centres = np.arange(body.shape[1]) + 0.5
+    for image in np.flatnonzero(body.any(axis=(1, 2))):
+        top, bottom = extent(body[image])
+        heights[image] = ((centres - top) / (bottom - top))[:, None]
+    return heights
+
+
+def smoothed(labels: Labels) -> Labels:
+    """3 x 3 majority vote of an H x W label map; where two labels have most votes, the old label stays."""
+    votes = np.stack(
+        [
+            ndimage.convolve((labels == region.id).astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
+            for region in REGIONS.regions
+        ]
+    )
+    most = votes.max(axis=0)
+    tied = (votes == most).sum(axis=0) > 1
+    return np.where(tied, labels, votes.argmax(axis=0)).astype(np.uint8)
+
+
+def without_speckle(labels: Labels, least: int) -> Labels:
+    """An H x W label map whose 8-connected components of fewer than `least` cells are background."""
+    cleaned = labels.copy()
+    for region in REGIONS.regions[1:]:
+        found, _ = ndimage.label(labels == region.id, EIGHT)
+        small = np.bincount(found.ravel()) < least
+        small[0] = False
+        cleaned[small[found]] = BACKGROUND
+    return cleaned
