@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.config import AugmentationConfig
-from vestigo_models.images import encode_jpeg
+from vestigo_models.images import decode_image, encode_jpeg
 from vestigo_models.preprocessing import IMAGENET_MEAN
 
 Image = NDArray[np.uint8]
@@ -92,8 +92,7 @@ def shrink(image: Image, factor: float) -> Image:
 
 def compress(image: Image, quality: int) -> Image:
     """Encode as JPEG of `quality` (1 to 95, colours at half the resolution) and decode again."""
-    data = np.frombuffer(encode_jpeg(image, quality=quality), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return decode_image(encode_jpeg(image, quality=quality))
 
 
 def erase(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:

@@ -78,4 +78,4 @@ def visible_parts(labels: NDArray[np.integer], regions: int, *, least_cells: int
 
 def _unit(features: Floats) -> Floats:
     lengths = np.linalg.norm(features, axis=-1, keepdims=True)
-    return np.divide(features, lengths, out=np.zeros_like(features), where=lengths > 0)
+    return np.asarray(features / np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -68,7 +68,7 @@ def survivors(
     confidences), then by their place in the gallery.
     """
     counts = conflicts(query, gallery, schema)
-    kept = counts == 0
+    kept: NDArray[np.bool_] = counts == 0
     least = least_kept(len(gallery))
     for row in np.flatnonzero(kept.sum(axis=1) < least):
         ties = np.zeros(len(gallery)) if penalty is None else penalty[row]

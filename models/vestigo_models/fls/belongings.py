@@ -6,6 +6,8 @@ holds a halo around the body as well: a belonging must begin outside the halo, a
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -18,7 +20,7 @@ EIGHT = np.ones((3, 3), dtype=bool)
 REFERENCE_CELLS = 64 * 32
 
 
-def scaled(config: FlsConfig, shape: tuple[int, int]) -> FlsConfig:
+def scaled(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
     """The same configuration for a map of another size: areas scale with its cells, lengths with their root."""
     share = shape[0] * shape[1] / REFERENCE_CELLS
     if share == 1:
@@ -28,7 +30,7 @@ def scaled(config: FlsConfig, shape: tuple[int, int]) -> FlsConfig:
         return max(1, round(cells * share))
 
     def length(cells: int) -> int:
-        return round(cells * share**0.5)
+        return round(cells * math.sqrt(share))
 
     return config.model_copy(
         update={

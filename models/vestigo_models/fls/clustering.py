@@ -20,7 +20,7 @@ def activation(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Length of each cell's feature over the largest of its image: N x H x W x C to N x H x W in 0..1."""
     lengths = np.linalg.norm(features, axis=-1)
     largest = lengths.max(axis=(1, 2), keepdims=True)
-    return np.divide(lengths, largest, out=np.zeros_like(lengths), where=largest > 0)
+    return np.asarray(lengths / np.where(largest > 0, largest, 1), dtype=np.float32)
 
 
 def foreground(features: NDArray[np.float32], *, sharpen: bool = True) -> Mask:

@@ -59,7 +59,7 @@ def voted(clusters: Labels, missed: Mask, parsed: Labels, config: FlsConfig) -> 
         and config.vote_heights[0] <= np.nanmean(heights[cells]) <= config.vote_heights[1]
     ]
     votes = np.isin(clusters, chosen)
-    taken = votes & (parsed == BACKGROUND)
+    taken: Mask = votes & (parsed == BACKGROUND)
     for image, upper in zip(range(len(parsed)), parsed == UPPER, strict=True):
         wanted = votes[image] & upper
         most = int(config.vote_most_of_upper * upper.sum())
