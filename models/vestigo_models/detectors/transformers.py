@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +9,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
 from vestigo_models.detectors.base import Detections, suppress
 from vestigo_models.errors import ModelError
+from vestigo_models.networks.weights import weights_digest
 
 MIN_SCORE = 0.3
 MAX_IOU = 0.7
@@ -65,8 +63,4 @@ class TransformersDetector:
             "min_score": MIN_SCORE,
             "max_iou": MAX_IOU,
         }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(facts, self._model.state_dict())

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vestigo_models.errors import ModelError
 from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.weights import read_weights
 
 if TYPE_CHECKING:
     from transformers import ResNetConfig
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class ResNet50(Backbone):
@@ -71,52 +64,6 @@ class ResNet50(Backbone):
                     " give ImageNet weights of a ResNet-50 in Hugging Face or torchvision naming"
                 )
         self.body.load_state_dict(found, strict=False)
-
-
-def read_weights(ref: str) -> dict[str, Tensor]:
-    """Read tensors from a file, a folder that holds one, or a Hugging Face hub id; never by unpickling objects.
-
-    Raises:
-        ModelError: nothing is there, or it is no safetensors and no plain torch state dict.
-    """
-    path = _locate(ref)
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({_first_line(error)})") from None
-    except torch.serialization.pickle.UnpicklingError:  # type: ignore[attr-defined]
-        raise ModelError(
-            f"weights {ref!r}: {path.name} holds more than plain tensors; save its state_dict as safetensors"
-        ) from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"weights {ref!r}: {path.name} is not a state dict; save model.state_dict()")
-    return state
-
-
-def _locate(ref: str) -> Path:
-    path = Path(ref)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        for name in WEIGHT_FILES:
-            if (path / name).is_file():
-                return path / name
-        raise ModelError(f"weights {ref!r}: the folder holds neither {' nor '.join(WEIGHT_FILES)}")
-    for name in WEIGHT_FILES:
-        try:
-            return Path(hf_hub_download(ref, name))
-        except LocalEntryNotFoundError:
-            break
-        except (HfHubHTTPError, HFValidationError):
-            continue
-    raise ModelError(f"weights {ref!r}: no such file, folder or reachable hub id; download the weights and give a path")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 _TORCHVISION_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)$")
