@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vestigo_models.errors import ModelError
-from vestigo_models.parsing import LABEL_SETS, SchpParser
+from vestigo_models.parsing import LABEL_SETS, make_parser
 from vestigo_models.parsing.ce2p import CE2P
 from vestigo_models.parsing.labels import ATR, LIP, PASCAL, LabelSet
 from vestigo_models.parsing.merge import merge, merge_hard, middle_row
-from vestigo_models.parsing.schp import fit, normalised, undo
+from vestigo_models.parsing.schp import INPUT_SIDE, SchpParser, fit, normalised, undo
 
 EPS = 1e-5
 State = dict[str, Tensor]
@@ -178,19 +178,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_public_file_needs_no_conversion(checkpoint: Path) -> None:
-    parser = SchpParser.load(str(checkpoint))
+    parser = make_parser(f"schp:{checkpoint}")
     assert parser.label_set is PASCAL
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, size, dtype=np.uint8) for size in ((128, 64, 3), (61, 90, 3))]
-    parsed = parser.parse(images)
-    assert [one.labels.shape for one in parsed] == [(128, 64), (61, 90)]
-    for one in parsed:
-        assert one.labels.max() < 7
-        np.testing.assert_allclose(one.regions.sum(axis=0), 1, atol=1e-5)
-    alone = parser.parse(images[1:])[0]
-    np.testing.assert_array_equal(alone.labels, parsed[1].labels)
+    for image in images:
+        parsed = parser.parse(image, "somebody.jpg")
+        assert parsed.labels.shape == image.shape[:2]
+        assert parsed.labels.max() < 7
+        np.testing.assert_allclose(parsed.regions.sum(axis=0), 1, atol=1e-5)
+    assert make_parser(f"schp:{checkpoint}:pascal").digest == parser.digest
     with pytest.raises(ModelError, match="7 classes, not those of lip"):
-        SchpParser.load(str(checkpoint), "lip")
+        make_parser(f"schp:{checkpoint}:lip")
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
@@ -232,7 +231,8 @@ def test_pixels_are_normalised_as_blue_green_red() -> None:
 
 def test_label_sets_are_those_of_the_specification() -> None:
     assert [len(labels) for labels in (LIP, ATR, PASCAL)] == [20, 18, 7]
-    assert [labels.input_size for labels in (LIP, ATR, PASCAL)] == [473, 512, 512]
+    assert INPUT_SIDE == {"lip": 473, "atr": 512, "pascal": 512}
+    assert (LIP.split, ATR.split, PASCAL.split) == ((6, 10), (7,), ())
     by_region = {
         LIP.name: [(0,), (1, 2, 4, 13), (3, 5, 6, 7, 10, 11, 14, 15), (8, 9, 12, 16, 17), (18, 19), ()],
         ATR.name: [(0,), (1, 2, 3, 11), (4, 7, 8, 14, 15, 17), (5, 6, 12, 13), (9, 10), (16,)],

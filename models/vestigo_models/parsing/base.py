@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.parsing.labels import LabelSet
+
+MAX_CLASSES = 256
+"""Label maps are uint8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,16 @@ class Parsed:
 
 
 class Parser(Protocol):
-    """Parses crops of people; deterministic."""
+    """Parses crops of people; deterministic, and what it says of an image does not depend on the others."""
 
     label_set: LabelSet
     digest: str
     """SHA-256 of the weights and of every setting that changes what is parsed."""
 
-    def parse(self, images: Sequence[NDArray[np.uint8]]) -> list[Parsed]:
-        """RGB uint8 images (h x w x 3, each of its own size) to what they show."""
+    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
+        """Parse one RGB uint8 image (h x w x 3), whose file bears `name`.
+
+        Raises:
+            BadInput: this image cannot be parsed.
+        """
         ...

@@ -28,7 +28,7 @@ def merge(classes: Probabilities, labels: LabelSet, grid: tuple[int, int] = GRID
     if labels.split:
         upper, lower = REGIONS.names.index("upper"), REGIONS.names.index("lower")
         below = classes[..., labels.split].sum(axis=-1)
-        below[: middle_row(classes.argmax(axis=-1) > 0)] = 0
+        below[: middle_row(np.array(labels.regions)[classes.argmax(axis=-1)] > 0)] = 0
         regions[..., upper] -= below
         regions[..., lower] += below
     # INTER_AREA averages; it takes at most four channels at a time.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import torch
@@ -21,6 +19,9 @@ from vestigo_models.parsing.merge import merge
 # The network was trained on BGR, and so were these.
 MEAN = (0.406, 0.456, 0.485)
 STD = (0.225, 0.224, 0.229)
+
+INPUT_SIDE = {"lip": 473, "atr": 512, "pascal": 512}
+"""Pixels of the square that each public model looks at."""
 
 Image = NDArray[np.uint8]
 
@@ -58,12 +59,9 @@ class SchpParser:
         return cls(network, found, device=device)
 
     @torch.inference_mode()
-    def parse(self, images: Sequence[Image]) -> list[Parsed]:
+    def parse(self, image: Image, name: str = "") -> Parsed:
         """See `Parser.parse`."""
-        return [self._parse(image) for image in images]
-
-    def _parse(self, image: Image) -> Parsed:
-        side = self.label_set.input_size
+        side = INPUT_SIDE[self.label_set.name]
         matrix = fit(image.shape[:2], side)
         bgr = np.ascontiguousarray(image[..., ::-1])
         square = cv2.warpAffine(bgr, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.uint8)

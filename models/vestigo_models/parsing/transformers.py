@@ -1,0 +1,74 @@
+"""Any semantic-segmentation model of the transformers library as a parser: SegFormer, Mask2Former, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
+from transformers import AutoModelForUniversalSegmentation as AutoModelOfQueries
+
+from vestigo_models.errors import ConfigError, ModelError
+from vestigo_models.networks.weights import weights_digest
+from vestigo_models.parsing.base import MAX_CLASSES, Parsed
+from vestigo_models.parsing.labels import LabelSet
+from vestigo_models.parsing.merge import merge
+
+
+class TransformersParser:
+    """`ref` is a folder that `save_pretrained` wrote, or a hub id; `parse` is `Parser.parse`."""
+
+    def __init__(self, ref: str, label_map: Mapping[str, str] | None = None, *, device: str = "cpu") -> None:
+        try:
+            config = AutoConfig.from_pretrained(ref)
+            by_class = type(config) in AutoModelForSemanticSegmentation._model_mapping
+            kind: Any = AutoModelForSemanticSegmentation if by_class else AutoModelOfQueries
+            # The processors on PIL need no torchvision, and give the same pixels on every machine.
+            self._processor = AutoImageProcessor.from_pretrained(ref, backend="pil")  # type: ignore[no-untyped-call]
+            self._model = kind.from_pretrained(ref, use_safetensors=True).eval().to(device)
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"parser {ref!r} cannot be loaded as a transformers segmenter: {first_line}") from None
+        labels: dict[int, str] = self._model.config.id2label
+        if len(labels) > MAX_CLASSES:
+            raise ModelError(f"parser {ref!r} has {len(labels)} classes; label maps hold {MAX_CLASSES} at most")
+        try:
+            self.label_set = LabelSet.named("transformers", [labels[index] for index in range(len(labels))], label_map)
+        except ConfigError as error:
+            raise ConfigError(f"parser {ref!r}: {error}") from None
+        self._device = device
+        facts = {
+            "algorithm": "transformers-parser-1",
+            "type": self._model.config.model_type,
+            "processor": self._processor.to_dict(),
+            "regions": self.label_set.regions,
+            "split": self.label_set.split,
+        }
+        self.digest = weights_digest(facts, self._model.state_dict())
+
+    @torch.inference_mode()
+    def parse(self, image: NDArray[np.uint8], name: str = "") -> Parsed:
+        """See `Parser.parse`."""
+        inputs = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
+        scores = class_scores(self._model(**inputs))
+        full = functional.interpolate(scores, image.shape[:2], mode="bilinear", align_corners=False)[0]
+        classes = (full / full.sum(dim=0)).permute(1, 2, 0).cpu().numpy()
+        return Parsed(labels=classes.argmax(axis=-1).astype(np.uint8), regions=merge(classes, self.label_set))
+
+
+def class_scores(outputs: Any) -> Tensor:
+    """Score of every class at every place, 1 x classes x h x w, above 0.
+
+    Models that answer with queries say for each what it is and where; a class scores the sum over the queries
+    (Cheng et al., "Per-Pixel Classification is Not All You Need", NeurIPS 2021, semantic inference).
+    """
+    if "logits" in outputs:
+        return functional.softmax(outputs.logits.float(), dim=1)
+    what = functional.softmax(outputs.class_queries_logits.float(), dim=-1)[..., :-1]
+    where = outputs.masks_queries_logits.float().sigmoid()
+    return torch.einsum("bqc,bqhw->bchw", what, where).clamp(min=torch.finfo(torch.float32).tiny)
