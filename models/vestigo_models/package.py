@@ -6,7 +6,6 @@ The same habits as Hugging Face models: `ModelPackage.from_pretrained(ref)`, `.s
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -18,10 +17,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from vestigo_models.errors import ModelError
+from vestigo_models.errors import ModelError, first_line
 from vestigo_models.networks import Baseline, NetworkConfig, build_network
+from vestigo_models.networks.weights import weights_digest
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -59,7 +59,7 @@ class ModelPackage:
     def __init__(self, config: PackageConfig, network: Baseline) -> None:
         self.config = config
         self.network = network.eval().requires_grad_(False)
-        self.digest = _digest(config, network)
+        self.digest = weights_digest(config.of_the_output(), network.state_dict())
 
     @property
     def name(self) -> str:
@@ -146,18 +146,9 @@ def _read_config(folder: Path) -> PackageConfig:
         return PackageConfig.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
     except (OSError, ValueError) as error:
         what = error.errors()[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else str(error).splitlines()[0]
+        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else first_line(error)
         raise ModelError(f"{folder / CONFIG} is not a model configuration ({why})") from None
 
 
 def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:
     return state[key].shape if key in state else None
-
-
-def _digest(config: PackageConfig, network: nn.Module) -> str:
-    """SHA-256 over the configuration that changes the output and every tensor, by name."""
-    digest = hashlib.sha256(json.dumps(config.of_the_output(), sort_keys=True).encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -141,7 +141,7 @@ def test_a_label_map_is_checked_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_segmenter(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be loaded as a transformers segmenter"):
+    with pytest.raises(ModelError, match="cannot be loaded as a transformers semantic segmenter"):
         make_parser(f"hf:{tmp_path}")
 
 
@@ -211,3 +211,11 @@ def test_each_bad_map_is_named(tmp_path: Path) -> None:
     refused("bad-labels", "holds class 20; lip ends at 19")
     with pytest.raises(ConfigError, match="is no folder"):
         make_parser(f"labels:{tmp_path / 'absent'}")
+
+
+def test_a_model_that_finds_objects_is_no_segmenter(tmp_path: Path) -> None:
+    folder = save(segformer(), tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "detr"}))
+    with pytest.raises(ModelError, match="cannot be loaded as a transformers semantic segmenter"):
+        make_parser(f"hf:{folder}")

@@ -16,7 +16,8 @@ from vestigo_models.parsing import LABEL_SETS, make_parser
 from vestigo_models.parsing.ce2p import CE2P
 from vestigo_models.parsing.labels import ATR, LIP, PASCAL, LabelSet
 from vestigo_models.parsing.merge import merge, merge_hard, middle_row
-from vestigo_models.parsing.schp import INPUT_SIDE, SchpParser, fit, normalised, undo
+from vestigo_models.parsing.schp import INPUT_SIDE, MEAN, STD, SchpParser, fit, undo
+from vestigo_models.preprocessing import normalise
 
 EPS = 1e-5
 State = dict[str, Tensor]
@@ -225,7 +226,7 @@ def test_an_image_is_centred_in_the_square_and_comes_back(size: tuple[int, int])
 def test_pixels_are_normalised_as_blue_green_red() -> None:
     bgr = np.zeros((2, 2, 3), dtype=np.uint8)
     bgr[..., 2] = 255
-    values = normalised(bgr)[0, :, 0, 0]
+    values = normalise(bgr[None], MEAN, STD)[0, :, 0, 0]
     assert values.tolist() == pytest.approx([-0.406 / 0.225, -0.456 / 0.224, (1 - 0.485) / 0.229])
 
 

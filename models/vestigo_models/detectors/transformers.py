@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoImageProcessor, AutoModelForObjectDetection
+from transformers import AutoModelForObjectDetection
 
 from vestigo_models.detectors.base import Detections, suppress
 from vestigo_models.errors import ModelError
+from vestigo_models.networks.pretrained import load_pretrained
 from vestigo_models.networks.weights import weights_digest
 
 MIN_SCORE = 0.3
@@ -21,15 +22,7 @@ class TransformersDetector:
 
     def __init__(self, ref: str, *, device: str = "cpu") -> None:
         self.name = f"hf:{ref}"
-        try:
-            # The processors on PIL need no torchvision, and give the same pixels on every machine.
-            self._processor = AutoImageProcessor.from_pretrained(ref, backend="pil")  # type: ignore[no-untyped-call]
-            self._model = AutoModelForObjectDetection.from_pretrained(ref, use_safetensors=True).eval().to(device)
-        except (OSError, ValueError, ImportError, KeyError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(
-                f"detector {ref!r} cannot be loaded as a transformers object detector: {first_line}"
-            ) from None
+        self._processor, self._model = load_pretrained(ref, AutoModelForObjectDetection, "object detector", device)
         labels: dict[int, str] = self._model.config.id2label
         self._person = {number for number, label in labels.items() if label.lower() == "person"}
         if not self._person:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vestigo_models.errors import ModelError
+from vestigo_models.errors import ModelError, first_line
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -32,7 +32,7 @@ def read_weights(ref: str) -> dict[str, Tensor]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({_first_line(error)})") from None
+        raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({first_line(error)})") from None
     except torch.serialization.pickle.UnpicklingError:  # type: ignore[attr-defined]
         raise ModelError(
             f"weights {ref!r}: {path.name} holds more than plain tensors; save its state_dict as safetensors"
@@ -62,14 +62,10 @@ def _locate(ref: str) -> Path:
     raise ModelError(f"weights {ref!r}: no such file, folder or reachable hub id; download the weights and give a path")
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def weights_digest(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over tensors by name and over the settings that change what a network makes of its input."""
+    """SHA-256 (hex) over the settings that change what a network makes of its input, and every tensor by name."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for name, tensor in sorted(state.items()):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

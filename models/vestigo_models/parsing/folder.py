@@ -13,8 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from vestigo_models.errors import BadInput, ConfigError
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed
-from vestigo_models.parsing.labels import LIP, OWN, LabelSet
+from vestigo_models.parsing.labels import LIP, LabelSet
 from vestigo_models.parsing.merge import merge_hard
+from vestigo_models.schemas import REGIONS
 
 DESCRIPTION = "labels.json"
 """The file in a folder of label maps that says what they are: `name`, and `classes` in the order of their ids."""
@@ -78,7 +79,7 @@ def described(folder: Path, label_map: Mapping[str, str] | None) -> LabelSet:
         return LabelSet.named(name, classes, label_map)
     if label_map is not None and all(key.isdecimal() and int(key) < MAX_CLASSES for key in label_map):
         classes = [str(index) for index in range(1 + max(map(int, label_map)))]
-        return LabelSet.named(str(folder), classes, {**dict.fromkeys(classes, OWN.classes[0]), **label_map})
+        return LabelSet.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
     return LabelSet.named(LIP.name, LIP.classes, label_map)
 
 

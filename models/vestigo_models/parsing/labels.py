@@ -100,5 +100,3 @@ _PUBLIC = {
 LABEL_SETS = {name: LabelSet.named(name, classes.split()) for name, classes in _PUBLIC.items()}
 """The label sets of the public checkpoints by name."""
 LIP, ATR, PASCAL = LABEL_SETS.values()
-OWN = LabelSet.named("regions", REGIONS.names)
-"""Label maps whose classes are the regions themselves."""

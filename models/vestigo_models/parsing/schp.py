@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from vestigo_models.errors import ModelError
@@ -15,10 +14,10 @@ from vestigo_models.parsing.base import Parsed
 from vestigo_models.parsing.ce2p import CE2P, PREFIX
 from vestigo_models.parsing.labels import LABEL_SETS, LabelSet
 from vestigo_models.parsing.merge import merge
+from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 
-# The network was trained on BGR, and so were these.
-MEAN = (0.406, 0.456, 0.485)
-STD = (0.225, 0.224, 0.229)
+# The network was trained on BGR.
+MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
 
 INPUT_SIDE = {"lip": 473, "atr": 512, "pascal": 512}
 """Pixels of the square that each public model looks at."""
@@ -59,13 +58,13 @@ class SchpParser:
         return cls(network, found, device=device)
 
     @torch.inference_mode()
-    def parse(self, image: Image, name: str = "") -> Parsed:
+    def parse(self, image: Image, name: str) -> Parsed:
         """See `Parser.parse`."""
         side = INPUT_SIDE[self.label_set.name]
         matrix = fit(image.shape[:2], side)
         bgr = np.ascontiguousarray(image[..., ::-1])
         square = cv2.warpAffine(bgr, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.uint8)
-        logits = self.network(normalised(square).to(self._device))
+        logits = self.network(normalise(square[None], MEAN, STD, self._device))
         full = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=True)
         back = undo(full[0].permute(1, 2, 0).float().cpu().numpy(), matrix, image.shape[:2])
         labels = back.argmax(axis=-1).astype(np.uint8)
@@ -88,9 +87,3 @@ def undo(square: NDArray[np.float32], matrix: NDArray[np.float64], size: tuple[i
     # OpenCV warps at most four channels at a time.
     planes = [cv2.warpAffine(square[..., k], matrix, (width, height), flags=flags) for k in range(square.shape[-1])]
     return np.stack(planes, axis=-1).astype(np.float32)
-
-
-def normalised(bgr: Image) -> Tensor:
-    """S x S x 3 BGR uint8 to 1 x 3 x S x S float32."""
-    pixels = torch.from_numpy(np.ascontiguousarray(bgr)).float() / 255
-    return ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None]

@@ -10,30 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
-from transformers import AutoModelForUniversalSegmentation as AutoModelOfQueries
+from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation, PretrainedConfig
 
-from vestigo_models.errors import ConfigError, ModelError
+from vestigo_models.errors import ConfigError, ModelError, first_line
+from vestigo_models.networks.pretrained import load_pretrained
 from vestigo_models.networks.weights import weights_digest
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed
 from vestigo_models.parsing.labels import LabelSet
 from vestigo_models.parsing.merge import merge
+
+QUERY_MODELS = ("maskformer", "mask2former")
+"""Models that answer with queries, each a class and a mask, instead of a class for each pixel."""
 
 
 class TransformersParser:
     """`ref` is a folder that `save_pretrained` wrote, or a hub id; `parse` is `Parser.parse`."""
 
     def __init__(self, ref: str, label_map: Mapping[str, str] | None = None, *, device: str = "cpu") -> None:
-        try:
-            config = AutoConfig.from_pretrained(ref)
-            by_class = type(config) in AutoModelForSemanticSegmentation._model_mapping
-            kind: Any = AutoModelForSemanticSegmentation if by_class else AutoModelOfQueries
-            # The processors on PIL need no torchvision, and give the same pixels on every machine.
-            self._processor = AutoImageProcessor.from_pretrained(ref, backend="pil")  # type: ignore[no-untyped-call]
-            self._model = kind.from_pretrained(ref, use_safetensors=True).eval().to(device)
-        except (OSError, ValueError, ImportError, KeyError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"parser {ref!r} cannot be loaded as a transformers segmenter: {first_line}") from None
+        by_queries = _model_type(ref) in QUERY_MODELS
+        model_class = AutoModelForUniversalSegmentation if by_queries else AutoModelForSemanticSegmentation
+        self._processor, self._model = load_pretrained(ref, model_class, "semantic segmenter", device)
         labels: dict[int, str] = self._model.config.id2label
         if len(labels) > MAX_CLASSES:
             raise ModelError(f"parser {ref!r} has {len(labels)} classes; label maps hold {MAX_CLASSES} at most")
@@ -52,13 +48,22 @@ class TransformersParser:
         self.digest = weights_digest(facts, self._model.state_dict())
 
     @torch.inference_mode()
-    def parse(self, image: NDArray[np.uint8], name: str = "") -> Parsed:
+    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
         """See `Parser.parse`."""
         inputs = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
         scores = class_scores(self._model(**inputs))
         full = functional.interpolate(scores, image.shape[:2], mode="bilinear", align_corners=False)[0]
         classes = (full / full.sum(dim=0)).permute(1, 2, 0).cpu().numpy()
         return Parsed(labels=classes.argmax(axis=-1).astype(np.uint8), regions=merge(classes, self.label_set))
+
+
+def _model_type(ref: str) -> str:
+    try:
+        return str(PretrainedConfig.get_config_dict(ref)[0].get("model_type", ""))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{ref!r} cannot be loaded as a transformers semantic segmenter: {first_line(error)}"
+        ) from None
 
 
 def class_scores(outputs: Any) -> Tensor:

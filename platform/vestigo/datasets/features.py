@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vestigo_models.errors import DatasetError
+from vestigo_models.errors import DatasetError, first_line
 
 _KINDS = {
     "pid": ("a whole number", pa.types.is_integer),
@@ -46,7 +46,7 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+        raise DatasetError(f"{path}: not a Parquet file ({first_line(error)})") from None
     _check_columns(table, path)
     embeddings = _matrix(table.column("embedding").combine_chunks(), path)
     splits = np.asarray(table.column("split").to_pylist(), dtype=object)

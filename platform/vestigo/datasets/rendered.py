@@ -80,7 +80,7 @@ def write_rendered(
     Returns:
         `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;
         equal for equal arguments, whatever the number of processes. Processors with other vector units round
-        differently: about one image in a hundred then differs by a grey level or two in some pixels.
+        differently: of 480 crops, 3 differed by up to 4 grey levels with AVX-512 and without.
 
     Raises:
         ConfigError: unknown preset, a count out of range, or a folder that already holds something.
