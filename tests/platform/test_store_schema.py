@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import text
 
 from vestigo.store import Store, migrate
 from vestigo.store.database import Database
-from vestigo.store.location import locate
+from vestigo.store.location import CATALOGUE, locate
 from vestigo.store.migrate import VERSION_TABLE, migrations_folder
 from vestigo.store.tables import SCHEMA_REVISION, Base
 from vestigo_models.errors import StoreError
@@ -84,12 +85,15 @@ def test_older_schema_waits_for_migrate(store_ref: Path, tmp_path: Path, monkeyp
     Store.open(store_ref).close()
 
 
-def test_first_use_by_several_at_once(store_ref: Path) -> None:
+def use_at_once(ref: Path) -> list[BaseException]:
+    """Open one new store from several threads; returns what went wrong."""
     failures: list[BaseException] = []
+    together = threading.Barrier(4)
 
     def use() -> None:
+        together.wait()
         try:
-            with Store.open(store_ref) as store:
+            with Store.open(ref) as store:
                 store.register_model("a" * 64, name="m", location="x")
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
@@ -99,7 +103,27 @@ def test_first_use_by_several_at_once(store_ref: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failures == []
+    return failures
+
+
+def test_first_use_by_several_at_once(store_ref: Path) -> None:
+    assert use_at_once(store_ref) == []
+
+
+def test_a_folder_becomes_a_store_for_several_at_once(tmp_path: Path) -> None:
+    for number in range(25):
+        assert use_at_once(tmp_path / str(number)) == []
+
+
+def test_a_new_catalogue_waits_while_somebody_else_writes_it(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / CATALOGUE, check_same_thread=False, isolation_level=None)
+    other.execute("CREATE TABLE begun (id INTEGER)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    release.start()
+    Store.open(tmp_path).close()
+    release.join()
+    other.close()
 
 
 def test_data_of_another_store_is_not_taken_over(tmp_path: Path) -> None:

@@ -40,10 +40,12 @@ def locate(ref: str | Path, *, create: bool) -> Location:
         return _read_toml(path)
     if path.suffix == ".toml":
         raise StoreError(f"{path} does not exist: write the keys database and data into it, or name a folder")
+    # The catalogue is looked for last: whoever makes this store at the same time makes it before anything else.
+    occupied = path.is_dir() and any(path.iterdir())
     if not (path / CATALOGUE).exists():
         if not create:
             raise StoreError(f"{path} is not a store: check the path, or make one with `vestigo index`")
-        if path.is_dir() and any(path.iterdir()):
+        if occupied:
             raise StoreError(f"{path} holds other files and no store: name an empty or new folder")
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
