@@ -1,7 +1,9 @@
-"""Random changes to one training image, uint8 to uint8; every choice comes from the generator that is handed in.
+"""Random changes to one training image and its label map; every choice comes from the generator that is handed in.
 
 BoT's own are the flip, the padded crop and random erasing (specification, section 10). The others randomise the
 camera (box, light, colour, distance, focus, sensor), for models that must work on footage they never saw.
+
+A label map takes every step that moves or hides pixels, with the same numbers: what is padded or erased is background.
 """
 
 from __future__ import annotations
@@ -17,15 +19,30 @@ from vestigo_models.images import decode_image, encode_jpeg
 from vestigo_models.preprocessing import IMAGENET_MEAN
 
 Image = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
 ERASE_ATTEMPTS = 100
 
 
 def augment(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
     """Return a changed copy of an RGB uint8 image (H x W x 3) of the same size."""
-    image = zoom(image, config.zoom, rng)
+    return augment_pair(image, None, config, rng)[0]
+
+
+def augment_pair(
+    image: Image, labels: Labels | None, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[Image, Labels | None]:
+    """Change an image and its label map (h x w uint8, H and W multiples of h and w) alike.
+
+    The map is enlarged to the image, changed with it, and every cell is read at its middle (specification, section 10).
+    A map changes nothing of what happens to the image.
+    """
+    height, width = image.shape[:2]
+    full = None if labels is None else enlarged(labels, (height, width))
+    image, full = zoom(image, full, config.zoom, rng)
     if rng.random() < config.flip_probability:
         image = np.ascontiguousarray(image[:, ::-1])
-    image = pad_and_crop(image, config.pad, rng)
+        full = None if full is None else np.ascontiguousarray(full[:, ::-1])
+    image, full = pad_and_crop(image, full, config.pad, rng)
     image = recolour(image, config, rng)
     if rng.random() < config.shrink_probability:
         image = shrink(image, rng.uniform(config.shrink_factor, 1))
@@ -37,30 +54,61 @@ def augment(image: Image, config: AugmentationConfig, rng: np.random.Generator) 
     if rng.random() < config.jpeg_probability:
         image = compress(image, int(rng.integers(config.jpeg_quality, 96)))
     if rng.random() < config.erase_probability:
-        image = erase(image, config, rng)
-    return np.ascontiguousarray(image)
+        image, full = erase(image, full, config, rng)
+    if labels is None or full is None:
+        return np.ascontiguousarray(image), None
+    return np.ascontiguousarray(image), cells(full, labels.shape)
 
 
-def zoom(image: Image, amount: float, rng: np.random.Generator) -> Image:
+def enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
+    """An h x w label map at (H, W) pixels, each cell a block of equal labels.
+
+    Raises ValueError where H and W are no multiples of h and w: cells would have no common size.
+    """
+    (rows, columns), (height, width) = labels.shape, size
+    if height % rows or width % columns:
+        raise ValueError(f"a map of {rows}x{columns} cells does not divide an image of {height}x{width} pixels")
+    return np.repeat(np.repeat(labels, height // rows, axis=0), width // columns, axis=1)
+
+
+def cells(full: Labels, shape: tuple[int, ...]) -> Labels:
+    """The inverse of `enlarged`: each cell takes the label of the pixel at its middle."""
+    y, x = full.shape[0] // shape[0], full.shape[1] // shape[1]
+    return np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
+
+
+def zoom(image: Image, labels: Labels | None, amount: float, rng: np.random.Generator) -> tuple[Image, Labels | None]:
     """Move each side of the box in or out by up to the fraction `amount` of the side's length."""
     if not amount:
-        return image
+        return image, labels
     height, width = image.shape[:2]
     left, right, top, bottom = rng.uniform(-amount, amount, 4)
     x0, x1, y0, y1 = left * width, (1 + right) * width, top * height, (1 + bottom) * height
     matrix = np.array([[(x1 - x0) / width, 0, x0], [0, (y1 - y0) / height, y0]], dtype=np.float32)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+    def warped(pixels: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        return np.asarray(
+            cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
+        )
+
+    return warped(image, cv2.INTER_LINEAR), None if labels is None else warped(labels, cv2.INTER_NEAREST)
 
 
-def pad_and_crop(image: Image, pad: int, rng: np.random.Generator) -> Image:
+def pad_and_crop(
+    image: Image, labels: Labels | None, pad: int, rng: np.random.Generator
+) -> tuple[Image, Labels | None]:
     """Pad every side by `pad` black pixels and cut the original size out at a random place."""
     if not pad:
-        return image
+        return image, labels
     height, width = image.shape[:2]
-    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
     top, left = rng.integers(0, 2 * pad + 1, 2)
-    return np.asarray(padded[top : top + height, left : left + width], dtype=np.uint8)
+
+    def moved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        padded = cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+        return np.asarray(padded[top : top + height, left : left + width], dtype=np.uint8)
+
+    return moved(image), None if labels is None else moved(labels)
 
 
 def recolour(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
@@ -95,7 +143,9 @@ def compress(image: Image, quality: int) -> Image:
     return decode_image(encode_jpeg(image, quality=quality))
 
 
-def erase(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
+def erase(
+    image: Image, labels: Labels | None, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[Image, Labels | None]:
     """Fill one random rectangle with the ImageNet mean (Zhong et al., AAAI 2020); the image as it is if none fits."""
     height, width = image.shape[:2]
     for _ in range(ERASE_ATTEMPTS):
@@ -106,8 +156,11 @@ def erase(image: Image, config: AugmentationConfig, rng: np.random.Generator) ->
             top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
             image = image.copy()
             image[top : top + h, left : left + w] = _to_uint8(np.array(IMAGENET_MEAN) * 255)
+            if labels is not None:
+                labels = labels.copy()
+                labels[top : top + h, left : left + w] = 0
             break
-    return image
+    return image, labels
 
 
 def _to_uint8(values: NDArray[np.floating]) -> Image:

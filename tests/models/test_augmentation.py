@@ -3,7 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestigo_models.augmentation import augment, compress, erase, pad_and_crop, recolour, shrink, zoom
+from vestigo_models.augmentation import (
+    augment,
+    augment_pair,
+    compress,
+    enlarged,
+    erase,
+    pad_and_crop,
+    recolour,
+    shrink,
+    zoom,
+)
 from vestigo_models.config import AugmentationConfig
 
 NOTHING = {"flip_probability": 0.0, "pad": 0, "erase_probability": 0.0}
@@ -62,7 +72,7 @@ def test_pad_and_crop_shifts_by_at_most_the_padding_and_fills_black(image: np.nd
     shifts = set()
     bright = np.maximum(image, 1)
     for seed in range(50):
-        moved = pad_and_crop(bright, 3, rng(seed))
+        moved = pad_and_crop(bright, None, 3, rng(seed))[0]
         found = [
             (dy, dx)
             for dy in range(-3, 4)
@@ -82,7 +92,7 @@ def test_erasing_fills_one_rectangle_with_the_mean(image: np.ndarray) -> None:
     dark = image // 4
     areas = []
     for seed in range(50):
-        erased = erase(dark, AugmentationConfig(), rng(seed))
+        erased = erase(dark, None, AugmentationConfig(), rng(seed))[0]
         rows, columns = np.nonzero((erased != dark).any(axis=2))
         patch = erased[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert (patch == [124, 116, 104]).all()
@@ -95,7 +105,7 @@ def test_erasing_fills_one_rectangle_with_the_mean(image: np.ndarray) -> None:
 
 def test_erasing_that_never_fits_leaves_the_image(image: np.ndarray) -> None:
     too_large = AugmentationConfig(erase_area=(2.0, 3.0))
-    np.testing.assert_array_equal(erase(image, too_large, rng()), image)
+    np.testing.assert_array_equal(erase(image, None, too_large, rng())[0], image)
 
 
 def test_grey_has_no_colour(image: np.ndarray) -> None:
@@ -122,5 +132,43 @@ def test_compression_changes_little_and_less_at_high_quality() -> None:
 
 def test_zoom_of_a_flat_image_is_flat_and_shrinking_loses_detail(image: np.ndarray) -> None:
     flat = np.full((64, 32, 3), 77, dtype=np.uint8)
-    np.testing.assert_array_equal(zoom(flat, 0.2, rng()), flat)
+    np.testing.assert_array_equal(zoom(flat, None, 0.2, rng())[0], flat)
     assert shrink(image, 0.3).std() < 0.6 * image.std()
+
+
+SHADES = np.array([0, 60, 120, 180, 240, 30], dtype=np.uint8)
+"""A grey level for each region; none of them, background apart, is black or the mean that erasing fills in."""
+
+
+@pytest.mark.parametrize("zoom_amount", [0.0, 0.15])
+def test_labels_follow_the_image(zoom_amount: float) -> None:
+    """The image is a picture of its own label map, so every cell can be read back from the changed image."""
+    labels = enlarged(rng(3).integers(0, 6, (4, 2), dtype=np.uint8), (16, 8))
+    picture = np.repeat(SHADES[enlarged(labels, (64, 32))][..., None], 3, axis=2)
+    config = AugmentationConfig(flip_probability=0.5, pad=6, erase_probability=0.7, zoom=zoom_amount)
+    agreeing = []
+    for seed in range(60):
+        image, moved = augment_pair(picture, labels, config, rng(seed))
+        assert moved is not None
+        assert moved.shape == labels.shape
+        seen = np.zeros_like(moved)
+        for y in range(16):
+            for x in range(8):
+                pixel = image[4 * y + 2, 4 * x + 2].astype(int)
+                hidden = tuple(pixel) == (124, 116, 104)
+                seen[y, x] = 0 if hidden else np.abs(SHADES.astype(int) - pixel[0]).argmin()
+        agreeing.append((seen == moved).mean())
+    # Without zoom pixels only move; with it, an edge may pass through the middle of a cell.
+    assert min(agreeing) == 1 if not zoom_amount else np.mean(agreeing) > 0.9
+
+
+def test_a_label_map_changes_nothing_of_the_image(image: np.ndarray) -> None:
+    labels = np.zeros((16, 8), dtype=np.uint8)
+    for seed in range(10):
+        with_map, _ = augment_pair(image, labels, EVERYTHING, rng(seed))
+        np.testing.assert_array_equal(with_map, augment(image, EVERYTHING, rng(seed)))
+
+
+def test_a_map_must_divide_the_image() -> None:
+    with pytest.raises(ValueError, match="15x8 cells does not divide an image of 64x32"):
+        enlarged(np.zeros((15, 8), dtype=np.uint8), (64, 32))
