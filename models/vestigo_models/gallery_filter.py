@@ -25,7 +25,8 @@ LEAST_KEPT, LEAST_SHARE = 50, 0.01
 def encode(probabilities: Floats, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()) -> Words:
     """Words G with one bit for each reliably predicted class: N x M probabilities to N words.
 
-    A prediction is reliable from a confidence of `threshold` on; `names` restricts the filter to some attributes.
+    A prediction is reliable from a confidence of `threshold` on, compared in float32 as the probabilities are, so that
+    0.7 means the same wherever it is read from; `names` restricts the filter to some attributes.
 
     Raises:
         ConfigError: the schema has more than 64 classes, or no attribute of such a name.
@@ -37,7 +38,7 @@ def encode(probabilities: Floats, schema: AttributeSchema, threshold: float, nam
         place = schema.slice(name)
         group = probabilities[:, place]
         best = group.argmax(axis=1)
-        reliable = group[np.arange(len(group)), best] >= threshold
+        reliable = group[np.arange(len(group)), best] >= np.float32(threshold)
         bits = np.uint64(1) << (best + place.start).astype(np.uint64)
         words |= np.where(reliable, bits, np.uint64(0))
     return words
@@ -55,20 +56,25 @@ def opposed(words: Words, schema: AttributeSchema) -> Words:
 
 
 def conflicts(query: Words, gallery: Words, schema: AttributeSchema) -> NDArray[np.uint8]:
-    """How many attributes are reliable on both sides and differ: Q x G. Zero conflicts keep a crop."""
+    """How many attributes are reliable on both sides and differ: Q x G."""
     return np.asarray(np.bitwise_count(opposed(query, schema)[:, None] & gallery[None, :]), dtype=np.uint8)
 
 
 def survivors(
-    query: Words, gallery: Words, schema: AttributeSchema, penalty: NDArray[np.floating] | None = None
+    query: Words,
+    gallery: Words,
+    schema: AttributeSchema,
+    penalty: NDArray[np.floating] | None = None,
+    *,
+    max_conflicts: int = 0,
 ) -> NDArray[np.bool_]:
-    """Which crops stay for each query (Q x G): those without a conflict, and never fewer than `least_kept`.
+    """Which crops stay for each query (Q x G): those of at most `max_conflicts`, and never fewer than `least_kept`.
 
     Where too few would stay, crops come back by number of conflicts, then by `penalty` (Q x G, the conflicting
     confidences), then by their place in the gallery.
     """
     counts = conflicts(query, gallery, schema)
-    kept: NDArray[np.bool_] = counts == 0
+    kept: NDArray[np.bool_] = counts <= max_conflicts
     least = least_kept(len(gallery))
     for row in np.flatnonzero(kept.sum(axis=1) < least):
         ties = np.zeros(len(gallery)) if penalty is None else penalty[row]
@@ -86,7 +92,7 @@ def conflict_penalty(
         ours, theirs = query[:, place], gallery[:, place]
         p, q = ours.max(axis=1), theirs.max(axis=1)
         differ = ours.argmax(axis=1)[:, None] != theirs.argmax(axis=1)[None, :]
-        both = (p >= threshold)[:, None] & (q >= threshold)[None, :]
+        both = (p >= np.float32(threshold))[:, None] & (q >= np.float32(threshold))[None, :]
         total += np.where(differ & both, p[:, None] + q[None, :], np.float32(0))
     return total
 
