@@ -9,6 +9,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.rendering import PRESETS, World, render_crop, render_junk
 from vestigo_models.rendering import attributes as at
 from vestigo_models.rendering.body import Pose, pose_body
+from vestigo_models.rendering.crops import regions_behind
 from vestigo_models.rendering.raycast import Raster
 from vestigo_models.rendering.shading import render_layer
 from vestigo_models.rendering.views import body_box, draw_view
@@ -147,8 +148,45 @@ def test_people_differ_more_than_the_views_of_one(world):
     assert between > 1.5 * within
 
 
+def test_behind_the_belongings(world):
+    """Asking changes nothing else; the map differs from the regions where belongings are seen, and only there."""
+    carried = hidden = covered = 0
+    for person in range(24):
+        plain = render_crop(world, person, person % 3, 0)
+        crop = render_crop(world, person, person % 3, 0, behind=True)
+        assert plain.behind is None
+        assert np.array_equal(crop.image, plain.image)
+        assert np.array_equal(crop.regions, plain.regions)
+        assert crop.behind.shape == crop.regions.shape
+        assert crop.behind.dtype == np.uint8
+        assert crop.behind.max() < BELONGINGS
+        seen = crop.regions == BELONGINGS
+        assert np.array_equal(crop.behind[~seen], crop.regions[~seen])
+        carries = world.labels[person, [at.BACKPACK, at.HANDBAG, at.BAG]].any()
+        assert carries or not seen.any()
+        carried += np.count_nonzero(seen)
+        hidden += np.count_nonzero(crop.behind[seen])
+        covered += draw_view(world, person, person % 3, 0).occluder >= 0
+    assert 0 < hidden < carried
+    assert covered, "no crop tells whether occluders cover both maps"
+
+
+def test_behind_a_backpack_is_the_same_body_without_it(world):
+    """Beside the body ray-cast with a person who carries nothing: the pose does not depend on a backpack."""
+    setting = world.setting(0, 0)
+    pose = Pose(x=0.0, z=8.0, heading=0.3, phase=0.3, walking=0.2)
+    laden, free = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
+    x0, y0, x1, y1 = body_box(laden, setting.camera.view)
+    raster = Raster(x0, y0, x1 - x0, y1 - y0, 128, 64)
+    found = regions_behind(laden.solids, setting.camera.view, raster)
+    expected = render_layer(dressed(world), free, setting.camera.view, raster, setting.light).region
+    assert np.array_equal(found, expected)
+
+
 def test_junk_holds_nobody(world):
     junk = render_junk(world, 0, 1)
+    assert junk.behind is None
+    assert not render_junk(world, 0, 1, behind=True).behind.any()
     assert junk.image.shape == (128, 64, 3)
     assert not junk.regions.any()
 

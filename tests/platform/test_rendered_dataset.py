@@ -8,8 +8,9 @@ import pytest
 from scipy.io import loadmat
 
 from vestigo.datasets import load_dataset
+from vestigo.datasets.region_maps import BEHIND, region_maps
 from vestigo.datasets.rendered import write_rendered
-from vestigo_models.errors import ConfigError
+from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.rendering import PRESETS, World
 from vestigo_models.schemas import MARKET_1501
 
@@ -88,6 +89,42 @@ def test_the_digest_depends_on_the_seed_and_not_on_the_processes(written, tmp_pa
     other = write_rendered(tmp_path / "other", "small", 2, 1, 1, seed=5, processes=1)
     assert again["digest"] == written[1]["digest"]
     assert other["digest"] != again["digest"]
+
+
+def files(root):
+    """Every file but the attributes, which bear the time they were written at, by its path."""
+    paths = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".mat"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def test_what_lies_behind_is_written_beside_the_rest(tmp_path):
+    plain = write_rendered(tmp_path / "plain", "small", 6, 2, 1, seed=4, processes=1)
+    asked = write_rendered(tmp_path / "asked", "small", 6, 2, 1, seed=4, processes=1, behind=True)
+    before, after = files(tmp_path / "plain"), files(tmp_path / "asked")
+    added = {name: content for name, content in after.items() if name not in before}
+    assert {name: content for name, content in after.items() if name in before} == before
+    assert {name.replace("regions-behind/", "regions/") for name in added} == {n for n in before if n.startswith("reg")}
+    assert asked["digest"] != plain["digest"]
+    differ = 0
+    for name in added:
+        behind = cv2.imread(str(tmp_path / "asked" / name), cv2.IMREAD_UNCHANGED)
+        regions = cv2.imread(str(tmp_path / "asked" / name.replace("-behind", "")), cv2.IMREAD_UNCHANGED)
+        assert behind.max() < 5
+        assert np.array_equal(behind[regions != 5], regions[regions != 5])
+        differ += np.count_nonzero(behind != regions)
+    assert differ
+
+
+def test_label_maps_are_found_by_their_image(tmp_path):
+    write_rendered(tmp_path / "people", "small", 2, 1, 1, seed=4, processes=1)
+    dataset = load_dataset(tmp_path / "people")
+    (found,) = region_maps(dataset.root, dataset.train.paths)
+    assert found == tmp_path / "people" / "regions" / "bounding_box_train" / f"{dataset.train.paths[0].stem}.png"
+    with pytest.raises(DatasetError, match="`vestigo render --behind` writes such"):
+        region_maps(dataset.root, dataset.train.paths, BEHIND)
+    found.unlink()
+    with pytest.raises(DatasetError, match="1 images have no label map"):
+        region_maps(dataset.root, dataset.train.paths)
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,21 @@ from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.folder import FolderParser
 from vestigo_models.parsing.labels import LABEL_SETS
 
+KINDS = "default, package:FOLDER, schp:CHECKPOINT[:lip|atr|pascal], hf:FOLDER_OR_ID or labels:FOLDER"
+
 
 def make_parser(ref: str, label_map: Mapping[str, str] | None = None, device: str = "cpu") -> Parser:
-    """Build the parser that `ref` names: `schp:CHECKPOINT[:lip|atr|pascal]`, `hf:FOLDER_OR_ID` or `labels:FOLDER`.
+    """Build the parser that `ref` names: one of `KINDS`. `default` ships with Vestigo.
 
     `label_map` (class to region) tells what the classes of the last two are, where their names do not.
 
     Raises:
         ConfigError: no such kind of parser, or a label map that it cannot use.
-        ModelError: the checkpoint cannot be loaded.
+        ModelError: the checkpoint or the package cannot be loaded.
     """
     kind, _, rest = ref.partition(":")
-    if not rest or kind not in ("schp", "hf", "labels"):
-        raise ConfigError(
-            f"unknown parser {ref!r}: use schp:CHECKPOINT[:lip|atr|pascal], hf:FOLDER_OR_ID or labels:FOLDER"
-        )
+    if ref != "default" and (not rest or kind not in ("package", "schp", "hf", "labels")):
+        raise ConfigError(f"unknown parser {ref!r}: use {KINDS}")
     if kind == "labels":
         return FolderParser(Path(rest), label_map)
     if kind == "hf":
@@ -34,6 +34,10 @@ def make_parser(ref: str, label_map: Mapping[str, str] | None = None, device: st
         return TransformersParser(rest, label_map, device=device)
     if label_map is not None:
         raise ConfigError(f"parser {ref!r}: its classes are known; a label map is for hf: and labels:")
+    if kind in ("default", "package"):
+        from vestigo_models.parsing.embedded import EmbeddedParser
+
+        return EmbeddedParser.from_pretrained(rest or kind, device=device)
     from vestigo_models.parsing.schp import SchpParser
 
     path, _, labels = rest.rpartition(":")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.rendering.body import Pose, pose_body
+from vestigo_models.rendering.builder import BELONGINGS
 from vestigo_models.rendering.camera import compress, contact_shadow, develop
-from vestigo_models.rendering.raycast import Floats, Raster
+from vestigo_models.rendering.raycast import Floats, Raster, Solids, View, cast
 from vestigo_models.rendering.scene import paste
 from vestigo_models.rendering.shading import Layer, render_layer
 from vestigo_models.rendering.views import PASSER_BY, Draw, body_box, detector_box, draw_view
@@ -26,10 +27,14 @@ class Crop:
 
     image: NDArray[np.uint8]  # (height, width, 3) RGB
     regions: NDArray[np.uint8]  # (height, width), region ids 0-5
+    behind: NDArray[np.uint8] | None = None  # (height, width), 0-4: the regions if the belongings were not there
 
 
-def render_crop(world: World, person_index: int, camera_index: int, view_index: int) -> Crop:
+def render_crop(world: World, person_index: int, camera_index: int, view_index: int, *, behind: bool = False) -> Crop:
     """Render one crop; it depends on the world's seed and the three indices only.
+
+    Args:
+        behind: also tell what lies behind the person's belongings; nothing else changes.
 
     Returns:
         Crop of the preset's size; a pixel has the region that lies at its centre.
@@ -50,25 +55,42 @@ def render_crop(world: World, person_index: int, camera_index: int, view_index: 
         _passer_by(world, rng, image, draw, setting, sensor, nearer=-float(rng.uniform(0.4, 4.0)))
     contact_shadow(image, setting.camera, sensor, draw.pose.x, draw.pose.z)
     # Sampled on the crop's own grid, so that a region belongs to its pixel; the lens takes care of jagged edges.
-    layer = render_layer(person, body, view, Raster(x0, y0, x1 - x0, y1 - y0, height, width), setting.light)
+    raster = Raster(x0, y0, x1 - x0, y1 - y0, height, width)
+    layer = render_layer(person, body, view, raster, setting.light)
     regions = layer.region
+    hidden = regions_behind(body.solids, view, raster) if behind else None
     _composite(image, layer)
     if draw.occluder >= 0:
         covered = image.copy()
         cover = _occlude(world, rng, covered, draw, setting, sensor)
-        left = np.where(cv2.resize(cover, (width, height), interpolation=cv2.INTER_NEAREST) > 0.5, 0, regions)
+        covers = cv2.resize(cover, (width, height), interpolation=cv2.INTER_NEAREST) > 0.5
+        left = np.where(covers, 0, regions)
         # Somebody who can hardly be seen would not have been detected.
         if np.count_nonzero(left) >= MIN_VISIBLE * np.count_nonzero(regions):
             image, regions = covered, left.astype(np.uint8)
+            hidden = None if hidden is None else np.where(covers, 0, hidden).astype(np.uint8)
     image *= np.float32(draw.exposure)
     shown = develop(image, setting.look, world.rng(Stream.DEVELOP, *key), blur=draw.blur, streak=draw.streak)
     stored = compress(shown, setting.look)
     if stored.shape[:2] != (height, width):
         stored = np.asarray(cv2.resize(stored, (width, height), interpolation=draw.interpolation), dtype=np.uint8)
-    return Crop(stored, regions)
+    return Crop(stored, regions, hidden)
 
 
-def render_junk(world: World, camera_index: int, view_index: int) -> Crop:
+def regions_behind(solids: Solids, view: View, raster: Raster) -> NDArray[np.uint8]:
+    """Regions (rows, cols) of a body that carries nothing, standing as it does with its belongings.
+
+    Straps are painted on the torso, so without paint they are the clothes that they lie on.
+    """
+    bare = solids.region != BELONGINGS
+    body = Solids(**{field.name: getattr(solids, field.name)[bare] for field in fields(Solids)})
+    hits = cast(body, view, raster)
+    regions = np.zeros(raster.rows * raster.cols, dtype=np.uint8)
+    regions[hits.pixel] = body.region[hits.solid]
+    return regions.reshape(raster.rows, raster.cols)
+
+
+def render_junk(world: World, camera_index: int, view_index: int, *, behind: bool = False) -> Crop:
     """Render a false detection: a person-shaped box over a place where nobody is. Regions are all background."""
     rng = world.rng(Stream.JUNK, camera_index, view_index)
     setting = world.setting(camera_index, int(rng.integers(world.preset.scenes)))
@@ -80,7 +102,8 @@ def render_junk(world: World, camera_index: int, view_index: int) -> Crop:
     image = _background(setting.background, Raster(x, y, tall / 2, tall, rows, max(6, rows // 2)))
     stored = compress(develop(image, setting.look, rng), setting.look)
     enlarged = cv2.resize(stored, (width, height), interpolation=cv2.INTER_LINEAR)
-    return Crop(np.asarray(enlarged, dtype=np.uint8), np.zeros((height, width), dtype=np.uint8))
+    nothing = np.zeros((height, width), dtype=np.uint8)
+    return Crop(np.asarray(enlarged, dtype=np.uint8), nothing, nothing if behind else None)
 
 
 def _background(canvas: NDArray[np.float16], raster: Raster) -> Floats:

@@ -2,6 +2,7 @@
 
 bounding_box_train/  query/  bounding_box_test/    PPPP_cCsS_FFFFFF_II.jpg
 regions/<split>/NAME.png                           region ids 0-5, one channel
+regions-behind/<split>/NAME.png                    on demand: ids 0-4, as if nobody carried anything
 market_attribute.mat                               as specification 2.3 describes the public file
 videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
 """
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.io import savemat
 
+from vestigo.datasets.region_maps import BEHIND, REGIONS
 from vestigo_models.errors import ConfigError
 from vestigo_models.images import decode_image, encode_jpeg
 from vestigo_models.rendering import PRESETS, World, render_crop, render_junk
@@ -64,6 +66,8 @@ def write_rendered(
     seed: int = 0,
     progress: Progress | None = None,
     processes: int | None = None,
+    *,
+    behind: bool = False,
 ) -> dict[str, Any]:
     """Render a dataset into `out`.
 
@@ -76,6 +80,7 @@ def write_rendered(
         video_seconds: length of the footage of each camera; 0 writes none.
         progress: called with (done, total) files.
         processes: worker processes; None takes one for each core.
+        behind: also write what lies behind the belongings; no other file changes, the digest covers them too.
 
     Returns:
         `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;
@@ -94,7 +99,8 @@ def write_rendered(
     _check(out, identities, cameras, images_per_camera, video_seconds)
     for folder in (TRAIN, QUERY, TEST):
         (out / folder).mkdir(parents=True, exist_ok=True)
-        (out / "regions" / folder).mkdir(parents=True, exist_ok=True)
+        for maps in (REGIONS, BEHIND) if behind else (REGIONS,):
+            (out / maps / folder).mkdir(parents=True, exist_ok=True)
     pictures = _plan(identities, cameras, images_per_camera)
     videos = cameras if video_seconds > 0 else 0
     labels = _world(preset, seed, identities, cameras).labels[:identities]
@@ -104,7 +110,7 @@ def write_rendered(
     tables: list[pa.Table] = []
     # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        draw = partial(_write_picture, str(out), preset, seed, identities, cameras)
+        draw = partial(_write_picture, str(out), preset, seed, identities, cameras, behind)
         for done, (name, digest) in enumerate(pool.imap_unordered(draw, pictures, chunksize=16), start=1):
             parts[name] = digest
             tell(done, total)
@@ -165,20 +171,23 @@ def _plan(identities: int, cameras: int, images_per_camera: int) -> list[_Pictur
 
 
 def _write_picture(
-    out: str, preset: str, seed: int, identities: int, cameras: int, picture: _Picture
+    out: str, preset: str, seed: int, identities: int, cameras: int, behind: bool, picture: _Picture
 ) -> tuple[str, str]:
-    """Render one crop and write it and its regions; returns its name and the digest of the decoded content."""
+    """Render one crop and write it and its label maps; returns its name and the digest of the decoded content."""
     cv2.setNumThreads(1)
     world = _world(preset, seed, identities, cameras)
     if picture.person == JUNK:
-        crop = render_junk(world, picture.camera, picture.view)
+        crop = render_junk(world, picture.camera, picture.view, behind=behind)
     else:
-        crop = render_crop(world, picture.person, picture.camera, picture.view)
+        crop = render_crop(world, picture.person, picture.camera, picture.view, behind=behind)
     encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
     (Path(out) / picture.split / f"{picture.name}.jpg").write_bytes(encoded)
-    png = cv2.imencode(".png", crop.regions)[1]
-    (Path(out) / "regions" / picture.split / f"{picture.name}.png").write_bytes(png.tobytes())
-    content = hashlib.sha256(decode_image(encoded).tobytes() + crop.regions.tobytes())
+    content = hashlib.sha256(decode_image(encoded).tobytes())
+    for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.behind)):
+        if labels is not None:
+            png = cv2.imencode(".png", labels)[1]
+            (Path(out) / folder / picture.split / f"{picture.name}.png").write_bytes(png.tobytes())
+            content.update(labels.tobytes())
     return f"{picture.split}/{picture.name}", content.hexdigest()
 
 

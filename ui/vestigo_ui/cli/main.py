@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "vestigo_ui.cli.evaluate:evaluate_command",
     "score": "vestigo_ui.cli.score:score_command",
     "train": "vestigo_ui.cli.train:train_command",
+    "train-parser": "vestigo_ui.cli.train_parser:train_parser_command",
     "render": "vestigo_ui.cli.render:render_command",
     "ui": "vestigo_ui.cli.ui:ui_command",
     "doctor": "vestigo_ui.cli.doctor:doctor_command",

@@ -28,6 +28,9 @@ def render_command(
         float, typer.Option("--video-seconds", help="Seconds of footage by each camera; 0 writes no video.")
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is drawn.")] = 0,
+    behind: Annotated[
+        bool, typer.Option("--behind", help="Also write regions-behind/: the regions if nobody carried anything.")
+    ] = False,
     json_mode: JsonOption = False,
 ) -> None:
     """Render people who exist nowhere, as a labelled dataset in the Market-1501 layout.
@@ -40,7 +43,15 @@ def render_command(
 
     with progress("rendering") as update:
         result = write_rendered(
-            folder, preset, identities, cameras, images_per_camera, video_seconds, seed, progress=update
+            folder,
+            preset,
+            identities,
+            cameras,
+            images_per_camera,
+            video_seconds,
+            seed,
+            progress=update,
+            behind=behind,
         )
     emit(
         result,
