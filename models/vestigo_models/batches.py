@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.augmentation import augment
+from vestigo_models.augmentation import augment_pair
 from vestigo_models.config import AugmentationConfig
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.images import read_image
 from vestigo_models.preprocessing import resize
+from vestigo_models.schemas import AttributeSchema
 
 LOADER_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """N training images: files, identities relabelled to 0..identities-1 and cameras, both int64 of shape (N,)."""
+    """N training images.
+
+    Attributes:
+        paths: their files.
+        pids: (N,) int64, identities relabelled to 0..identities-1.
+        camids: (N,) int64, cameras.
+        schema, attributes: labels (N, n) int64 of a schema, -1 where missing; both None where there are none.
+        parsed: (N, rows, columns) uint8, region ids of an external parser on the network's grid; None without one.
+    """
 
     paths: tuple[Path, ...]
     pids: NDArray[np.int64]
     camids: NDArray[np.int64]
+    schema: AttributeSchema | None = None
+    attributes: NDArray[np.int64] | None = None
+    parsed: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if len(self.paths) == 0:
@@ -78,26 +89,33 @@ def batches(
     epoch: int,
     first: int,
     share: slice,
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the augmented images of steps `first`, `first` + 1, ... of an epoch: B x H x W x 3 uint8.
+    maps: NDArray[np.uint8] | None = None,
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    """Yield the augmented images of steps `first`, `first` + 1, ... of an epoch, B x H x W x 3 uint8, and their maps.
 
-    `plan` holds the indices of every step (steps x whole batch), `share` the columns that this worker takes. The
-    generator of an image is keyed by its place in the plan, so neither resuming nor the number of workers changes it.
+    `plan` holds the indices of every step (steps x whole batch), `share` the columns that this worker takes, `maps` the
+    label maps of all images (N x h x w). The generator of an image is keyed by its place in the plan, so neither
+    resuming nor the number of workers changes it.
     """
     places = np.arange(plan.size).reshape(plan.shape)
-    prepare = partial(_prepare, reader, config, seed, epoch)
+
+    def prepare(index: int, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        rng = np.random.default_rng((seed, epoch, 1, place))
+        return augment_pair(reader.read(index), None if maps is None else maps[index], config, rng)
+
     with ThreadPoolExecutor(LOADER_THREADS) as pool:
         ahead = None
         for step in range(first, len(plan)):
             coming = pool.map(prepare, plan[step, share], places[step, share])
             if ahead is not None:
-                yield np.stack(list(ahead))
+                yield _stacked(ahead)
             ahead = coming
         if ahead is not None:
-            yield np.stack(list(ahead))
+            yield _stacked(ahead)
 
 
-def _prepare(
-    reader: ImageReader, config: AugmentationConfig, seed: int, epoch: int, index: int, place: int
-) -> NDArray[np.uint8]:
-    return augment(reader.read(index), config, np.random.default_rng((seed, epoch, 1, place)))
+def _stacked(
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    images, maps = zip(*pairs, strict=True)
+    return np.stack(images), None if maps[0] is None else np.stack(maps)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.fls import FlsConfig
 from vestigo_models.networks.build import NetworkConfig
+from vestigo_models.schemas import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,7 +50,7 @@ class AugmentationConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """One training; the defaults are the BoT recipe (specification, sections 9 and 10)."""
+    """One training; the defaults are the paper's recipe (specification, sections 5, 9 and 10)."""
 
     model_config = _STRICT
 
@@ -77,6 +79,16 @@ class TrainConfig(BaseModel):
     triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
     centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
     centre_learning_rate: float = Field(default=0.5, gt=0, description="of the centres' own SGD")
+    alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
+    parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
+    lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
+    awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
+
+    fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")
+    parser: str = Field(default="default", description="the external parser: default, schp:, hf:, package: or labels:")
+    relabel_every: int = Field(default=2, ge=1, description="epochs between two refreshes of the label maps")
+    relabel_until: int = Field(default=101, ge=1, description="the last epoch that may begin with a refresh")
+    fls_start_epoch: int = Field(default=11, ge=1, description="belongings enter the label maps from this epoch on")
 
     augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="see its own keys")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -85,19 +97,47 @@ class TrainConfig(BaseModel):
     checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps, besides every epoch")
     cache_gib: float = Field(default=4.0, ge=0, description="decoded images are kept in memory when they fit in this")
 
+    @model_validator(mode="after")
+    def _regions_of_the_labels(self) -> TrainConfig:
+        wanted = len(self.region_schema) if self.network.regions else 0
+        if self.network.regions != wanted:
+            raise ValueError(
+                f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {wanted}"
+            )
+        return self
+
+    @property
+    def region_schema(self) -> RegionSchema:
+        """The regions of the label maps that the network learns from."""
+        if self.fls.labels == "cluster":
+            return cluster_regions(self.fls.clusters)
+        return REGIONS if self.fls.labels == "fls" else BODY_REGIONS
+
+    @property
+    def needs_parser(self) -> bool:
+        """Whether label maps are made with an external parser."""
+        return self.network.regions > 0 and self.fls.labels != "cluster"
+
     @property
     def batch_size(self) -> int:
         """Images in a batch, over all workers."""
         return self.batch_identities * self.images_per_identity
 
     @classmethod
-    def load(cls, ref: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
-        """Read a shipped configuration by name, or a YAML file; `overrides` replace keys (`network.backbone` style).
+    def load(
+        cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None
+    ) -> TrainConfig:
+        """Read a shipped configuration by name, or a YAML file; `overrides` replace keys (`network.channels` style).
+
+        `backbone` puts another backbone into it, with what that one is best trained with; `overrides` go last.
 
         Raises:
             ConfigError: no such configuration, or the list of everything that is wrong in it, in one line.
         """
-        values = _read(ref)
+        name, backbone = ("full", backbone or "tiny") if str(ref) == "tiny" else (ref, backbone)
+        values = _read(name)
+        if backbone is not None:
+            values = _merged(values, _fitting(backbone, values))
         for dotted, value in (overrides or {}).items():
             *parents, key = dotted.split(".")
             at = values
@@ -112,18 +152,41 @@ class TrainConfig(BaseModel):
 
 def shipped_configs() -> list[str]:
     """Names of the configurations that come with the package."""
-    folder = resources.files("vestigo_models") / "configs"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    entries = (resources.files("vestigo_models") / "configs").iterdir()
+    return sorted(["tiny", *(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))])
 
 
 def _read(ref: str | Path) -> dict[str, Any]:
-    if str(ref) in shipped_configs():
-        text = (resources.files("vestigo_models") / "configs" / f"{ref}.yaml").read_text("utf-8")
-    elif Path(ref).is_file():
-        text = Path(ref).read_text("utf-8")
-    else:
-        shipped = ", ".join(shipped_configs())
-        raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {shipped}")
+    shipped = resources.files("vestigo_models") / "configs" / f"{ref}.yaml"
+    if str(ref) in shipped_configs() and shipped.is_file():
+        return _mapping(shipped.read_text("utf-8"), ref)
+    if Path(ref).is_file():
+        return _mapping(Path(ref).read_text("utf-8"), ref)
+    known = ", ".join(shipped_configs())
+    raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {known}")
+
+
+def _fitting(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration changes with its backbone: the shipped table of that backbone, if there is one."""
+    chosen = {"network": {"backbone": backbone}}
+    table = resources.files("vestigo_models") / "configs" / "backbones" / f"{backbone}.yaml"
+    if not table.is_file():
+        return chosen
+    told = _mapping(table.read_text("utf-8"), table.name)
+    has_neck = values.get("network", {}).get("neck", "none") != "none"
+    return _merged(_merged(told["always"], told["with_neck"] if has_neck else {}), chosen)
+
+
+def _merged(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with those of `others` in their place, key by key."""
+    result = dict(values)
+    for key, value in others.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def _mapping(text: str, ref: object) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -139,4 +202,6 @@ def _mistake(error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key}: no such key"
+    if not key:
+        return str(error["msg"]).removeprefix("Value error, ")
     return f"{key}={error['input']!r}: {error['msg']}"

@@ -34,23 +34,17 @@ class Descriptors:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Descriptors:
+        return Descriptors(vectors=self.vectors[rows], visible=self.visible[rows], always=self.always)
 
-def describe(always: Sequence[Floats], parts: Floats | None = None, visible: Flags | None = None) -> Descriptors:
-    """Build descriptors from features after their BNNecks.
-
-    always: arrays N x D_i (global, foreground, global with attributes, those that the network has); parts: N x (K-1) x
-    D; visible: N x (K-1).
-    """
-    count = len(always[0])
-    blocks = [_unit(features) for features in always]
-    if parts is None or visible is None:
-        return Descriptors(
-            vectors=np.concatenate(blocks, axis=1), visible=np.zeros((count, 0), dtype=bool), always=len(always)
+    @classmethod
+    def joined(cls, parts: Sequence[Descriptors]) -> Descriptors:
+        """Descriptors of one network, one after the other; at least one."""
+        return cls(
+            vectors=np.concatenate([part.vectors for part in parts]),
+            visible=np.concatenate([part.visible for part in parts]),
+            always=parts[0].always,
         )
-    shown = np.where(visible[..., None], _unit(parts), np.float32(0))
-    return Descriptors(
-        vectors=np.concatenate([*blocks, shown.reshape(count, -1)], axis=1), visible=visible, always=len(always)
-    )
 
 
 def part_visible_distance(query: Descriptors, gallery: Descriptors) -> Floats:
@@ -68,14 +62,3 @@ def part_visible_distance(query: Descriptors, gallery: Descriptors) -> Floats:
     # Every term of the numerator is 1 - cosine, so the ones add up to the denominator.
     distance: Floats = 1 - similarity / (shared + query.always)
     return distance
-
-
-def visible_parts(labels: NDArray[np.integer], regions: int, *, least_cells: int = 1) -> Flags:
-    """Which of the regions 1..K-1 a person shows: N x H x W argmax labels to N x (K-1)."""
-    cells = np.stack([(labels == region).sum(axis=(1, 2)) for region in range(1, regions)], axis=1)
-    return np.asarray(cells >= least_cells)
-
-
-def _unit(features: Floats) -> Floats:
-    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
-    return np.asarray(features / np.where(lengths > 0, lengths, 1), dtype=np.float32)

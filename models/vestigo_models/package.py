@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vestigo_models.errors import ModelError, first_line
-from vestigo_models.networks import Baseline, NetworkConfig, build_network
+from vestigo_models.networks import BACKBONES, NetworkConfig, ReidNetwork, build_network
+from vestigo_models.networks.outputs import PART
 from vestigo_models.networks.weights import weights_digest
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from vestigo_models.schemas import AttributeSchema, RegionSchema
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 HUB_PREFIX = "hub:"
@@ -48,17 +51,35 @@ class PackageConfig(BaseModel):
     trained_on: dict[str, Any] = Field(default={}, description="data, command and recipe")
     judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
 
+    @cached_property
+    def attributes(self) -> AttributeSchema | None:
+        """The attributes that the network predicts."""
+        given = self.attribute_schema
+        return None if given is None else AttributeSchema.from_dict(given, origin="attribute schema of the model")
+
+    @cached_property
+    def regions(self) -> RegionSchema | None:
+        """The regions that the network predicts."""
+        return None if self.region_schema is None else RegionSchema.from_dict(self.region_schema)
+
     def of_the_output(self) -> dict[str, Any]:
         """The keys that change what the model computes; name and provenance do not."""
         return self.model_dump(mode="json", exclude={"name", "trained_on", "judged"})
 
 
 class ModelPackage:
-    """A network ready for inference, with its configuration and the digest that stored features are bound to."""
+    """A network ready for inference, with its configuration and the digest that stored features are bound to.
 
-    def __init__(self, config: PackageConfig, network: Baseline) -> None:
+    Attributes:
+        schema: attributes that the network predicts, None where it predicts none.
+        regions: regions that it sees, None where it sees none.
+    """
+
+    def __init__(self, config: PackageConfig, network: ReidNetwork) -> None:
         self.config = config
         self.network = network.eval().requires_grad_(False)
+        self.schema = config.attributes
+        self.regions = config.regions
         self.digest = weights_digest(config.of_the_output(), network.state_dict())
 
     @property
@@ -73,8 +94,29 @@ class ModelPackage:
 
     @property
     def embedding_dim(self) -> int:
-        """D, the length of an embedding."""
-        return self.network.embedding_dim
+        """D, the length of a descriptor."""
+        return sum(self.network.dims.values())
+
+    @property
+    def parts(self) -> int:
+        """Parts in a descriptor that may be invisible: K-1, or 0 where none is compared by itself."""
+        return len(self.regions) - 1 if self.regions and self.config.network.distance == "visible" else 0
+
+    @property
+    def always(self) -> int:
+        """Features in a descriptor that are always present."""
+        return 1 if self.config.network.distance == "concat" else len(self.network.dims.keys() - {PART})
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of F."""
+        stride = BACKBONES[self.config.network.backbone].strides[0]
+        return self.input_size[0] // stride, self.input_size[1] // stride
+
+    @property
+    def cells(self) -> int:
+        """Cells of F."""
+        return self.grid[0] * self.grid[1]
 
     @classmethod
     def from_pretrained(cls, ref: str | Path) -> ModelPackage:
@@ -85,7 +127,7 @@ class ModelPackage:
         """
         folder = resolve_model(ref)
         config = _read_config(folder)
-        network = build_network(config.network)
+        network = build_network(config.network, schema=config.attributes, regions=config.regions)
         try:
             state = load_file(folder / WEIGHTS)
         except (SafetensorError, OSError) as error:
@@ -110,10 +152,10 @@ class ModelPackage:
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def package_of(config: PackageConfig, trained: Baseline) -> ModelPackage:
-    """Package a copy of a trained network, on the CPU; the classifier of the training identities stays behind."""
+def package_of(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
+    """Package a copy of a trained network, on the CPU; the classifiers of the training identities stay behind."""
     network = copy.deepcopy(trained).cpu()
-    network.neck.classifier = None
+    network.without_classifiers()
     return ModelPackage(config, network)
 
 

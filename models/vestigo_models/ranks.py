@@ -20,6 +20,12 @@ class Ranks(Protocol):
     def mean(self, x: Tensor) -> Tensor:
         """Average `x` over the workers, without gradients."""
 
+    def total(self, x: Tensor) -> Tensor:
+        """Add up the `x` of all workers, without gradients."""
+
+    def agree(self, module: nn.Module) -> None:
+        """Give the buffers of `module` (statistics of its normalisations) the values that they have on worker 0."""
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its average over the workers."""
 
@@ -40,6 +46,13 @@ class Alone:
     def mean(self, x: Tensor) -> Tensor:
         """See `Ranks.mean`."""
         return x
+
+    def total(self, x: Tensor) -> Tensor:
+        """See `Ranks.total`."""
+        return x
+
+    def agree(self, module: nn.Module) -> None:
+        """See `Ranks.agree`."""
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """See `Ranks.average_gradients`."""

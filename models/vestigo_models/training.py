@@ -1,4 +1,4 @@
-"""Training of the baseline (specification, sections 9 and 10): a plain loop that can be killed at any step.
+"""Training (specification, sections 5, 9 and 10): a plain loop that can be killed at any step.
 
 Everything random is keyed by (seed, epoch, step) instead of being drawn from a global stream, so a training that was
 killed and resumed from its last checkpoint ends, on a CPU, with the weights of an undisturbed one, bit for bit.
@@ -24,19 +24,21 @@ from vestigo_models.batches import ImageReader, TrainingSet, batches
 from vestigo_models.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from vestigo_models.config import TrainConfig
 from vestigo_models.errors import ConfigError, ModelError, WorkError
-from vestigo_models.losses import CentreLoss, identity_loss, triplet_loss
-from vestigo_models.networks import BACKBONES, Baseline, ResNet50, build_network
+from vestigo_models.networks import BACKBONES, ConvNext, ReidNetwork, ResNet50, SemanticNetwork, build_network
+from vestigo_models.objective import Objective, Truth, Weights
 from vestigo_models.package import ModelPackage, PackageConfig, package_of
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.ranks import Alone, Ranks
+from vestigo_models.relabelling import due, first_labels, relabel
 from vestigo_models.sampler import identity_batches
 from vestigo_models.schedule import learning_rate
+from vestigo_models.schemas import AttributeSchema
 
-__all__ = ["LOG", "RECIPE", "TERMS", "Progress", "TrainingResult", "TrainingSet", "train"]
+__all__ = ["LOG", "RECIPE", "Progress", "TrainingResult", "TrainingSet", "train"]
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
-TERMS = ("total", "identity", "triplet", "centre", "ordered")
-"""What the log says of every step: the losses, and the fraction of anchors whose hardest triplet is in order."""
+ABOUT = ("epoch", "step", "steps", "learning_rate")
+"""What a line of the log says besides the terms of `Objective`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,7 @@ def train(
     """
     started = time.monotonic()
     ranks = ranks or Alone()
-    if config.batch_identities % ranks.size:
-        raise ConfigError(f"batch_identities={config.batch_identities}: not a multiple of the {ranks.size} workers")
+    _check(config, data, ranks)
     if (out / CHECKPOINT).exists() and not resume:
         raise ModelError(f"{out} already holds a training; pass --resume to go on with it, or give another folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -110,25 +111,29 @@ class _Run:
         self.config, self.data, self.ranks = config, data, ranks
         self.device = torch.device(device)
         self.size = config.input_size or BACKBONES[config.network.backbone].native_size
+        self.schema = data.schema if config.network.attributes != "none" else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            network = build_network(config.network, identities=data.identities)
-            centres = CentreLoss(data.identities, network.embedding_dim)
-        _load_weights(network, config)
+            network = build_network(
+                config.network, identities=data.identities, schema=self.schema, regions=config.region_schema
+            )
+            objective = Objective(network, Weights.of(config), data.identities, self.schema)
+        _load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.centres = centres.to(self.device)
+        self.objective = objective.to(self.device)
         trainable = [p for p in self.network.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.sgd = torch.optim.SGD(self.centres.parameters(), lr=config.centre_learning_rate)
+        self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
         dtype = _compute_dtype(config, self.device)
         self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
+        self.reader = ImageReader(data.paths, self.size, config.cache_gib)
+        self.maps = first_labels(data, grid_of(config)) if config.network.regions else None
 
     def go(self, out: Path, log: TextIO) -> Iterator[Progress]:
         """Train to the end, leaving a checkpoint after every epoch (and every `checkpoint_steps`)."""
         config = self.config
-        reader = ImageReader(self.data.paths, self.size, config.cache_gib)
         width = config.batch_size // self.ranks.size
         share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
         for epoch in range(self.epoch, config.epochs + 1):
@@ -142,11 +147,20 @@ class _Run:
                 seed=config.seed,
                 epoch=epoch,
             )
+            if self.step == 0 and due(epoch, config):
+                self.refresh()
             coming = batches(
-                reader, plan, config.augmentation, seed=config.seed, epoch=epoch, first=self.step, share=share
+                self.reader,
+                plan,
+                config.augmentation,
+                seed=config.seed,
+                epoch=epoch,
+                first=self.step,
+                share=share,
+                maps=self.maps,
             )
-            for step, images in enumerate(coming, start=self.step):
-                terms = self.update(images, self.data.pids[plan[step, share]])
+            for step, (images, maps) in enumerate(coming, start=self.step):
+                terms = self.update(images, maps, plan[step, share])
                 record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
                 log.write(json.dumps(record) + "\n")
                 last = step + 1 == len(plan)
@@ -155,34 +169,49 @@ class _Run:
                     self.save(out, log)
                 yield Progress(epoch=epoch, epochs=config.epochs, step=step + 1, steps=len(plan), losses=terms)
 
-    def update(self, images: NDArray[np.uint8], pids: NDArray[np.int64]) -> dict[str, float]:
-        """One step of both optimisers on this worker's images; returns the loss terms, averaged over the workers."""
-        config, ranks = self.config, self.ranks
+    def refresh(self) -> None:
+        """Make the label maps of the training images anew."""
+        assert self.maps is not None
+        assert isinstance(self.network, SemanticNetwork)
+        self.maps = relabel(self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device)
+
+    def update(
+        self, images: NDArray[np.uint8], maps: NDArray[np.uint8] | None, rows: NDArray[np.int64]
+    ) -> dict[str, float]:
+        """One step of both optimisers on this worker's images (B x H x W x 3, their label maps, and which they are).
+
+        Returns the terms of the objective, averaged over the workers.
+        """
+        ranks = self.ranks
         self.network.train()
         x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
-        y = torch.from_numpy(pids).to(self.device)
+        truth = Truth(
+            pids=self._tensor(self.data.pids[rows]),
+            maps=None if maps is None else self._tensor(maps.astype(np.int64)),
+            attributes=None if self.data.attributes is None else self._tensor(self.data.attributes[rows]),
+        )
         with self.autocast:
-            pre, _, logits = self.network(x)
-        identity = identity_loss(logits, y, smoothing=config.label_smoothing)
-        triplet, ordered = triplet_loss(pre, y, ranks.gather(pre), ranks.gather(y), margin=config.triplet_margin)
-        centre = self.centres(pre, y)
-        total: Tensor = identity + triplet + config.centre_weight * centre
+            output = self.network(x)
+        terms = self.objective(output, truth, ranks)
 
         self.adam.zero_grad()
         self.sgd.zero_grad()
-        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.adam)
         self.scaler.unscale_(self.sgd)
-        ranks.average_gradients([*self.network.parameters(), *self.centres.parameters()])
-        self.centres.rescale_gradients(config.centre_weight)
+        ranks.average_gradients([*self.network.parameters(), *self.objective.parameters()])
+        self.objective.rescale_gradients()
         self.scaler.step(self.adam)
         self.scaler.step(self.sgd)
         self.scaler.update()
 
-        values = ranks.mean(torch.stack([total, identity, triplet, centre, ordered]).detach()).tolist()
+        values = ranks.mean(torch.stack(list(terms.values())).detach()).tolist()
         if not np.isfinite(values).all():
             raise WorkError(f"the loss is {values[0]} in epoch {self.epoch}, step {self.step + 1}; lower learning_rate")
-        return dict(zip(TERMS, values, strict=True))
+        return dict(zip(terms, values, strict=True))
+
+    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
 
     def save(self, out: Path, log: TextIO) -> None:
         """Write a checkpoint; the log is made durable first, up to the length that the checkpoint names."""
@@ -194,6 +223,7 @@ class _Run:
                 "epoch": self.epoch,
                 "step": self.step,
                 "log_bytes": log.tell(),
+                "maps": None if self.maps is None else torch.from_numpy(self.maps),
                 **{name: part.state_dict() for name, part in self._parts().items()},
             }
             write_checkpoint(out, state)
@@ -205,17 +235,18 @@ class _Run:
         Raises:
             ModelError: it was written for other training data.
         """
-        theirs = state["centres"]["centres"].shape[0]
+        theirs = state["objective"]["centres.global.centres"].shape[0]
         if theirs != self.data.identities:
             raise ModelError(f"the checkpoint knows {theirs} identities, the data has {self.data.identities}")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        self.maps = None if state["maps"] is None else state["maps"].numpy()
         self.epoch, self.step, self.log_bytes = state["epoch"], state["step"], state["log_bytes"]
 
     def _parts(self) -> dict[str, Any]:
         return {
             "network": self.network,
-            "centres": self.centres,
+            "objective": self.objective,
             "adam": self.adam,
             "sgd": self.sgd,
             "scaler": self.scaler,
@@ -228,17 +259,46 @@ def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def _load_weights(network: Baseline, config: TrainConfig) -> None:
+def grid_of(config: TrainConfig) -> tuple[int, int]:
+    """Rows and columns of the network's feature map, which label maps have too.
+
+    Raises:
+        ConfigError: its cells do not divide the input.
+    """
+    backbone = BACKBONES[config.network.backbone]
+    height, width = config.input_size or backbone.native_size
+    stride = backbone.strides[0]
+    if height % stride or width % stride:
+        raise ConfigError(f"input_size={height},{width}: give multiples of {stride}, the cells of the feature map")
+    return height // stride, width // stride
+
+
+def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
+    if config.batch_identities % ranks.size:
+        raise ConfigError(f"batch_identities={config.batch_identities}: not a multiple of the {ranks.size} workers")
+    if config.network.attributes != "none" and data.attributes is None:
+        raise ConfigError(f"network.attributes={config.network.attributes}: the training data has no attribute labels")
+    if config.needs_parser and (data.parsed is None or data.parsed.shape[1:] != grid_of(config)):
+        raise ConfigError(f"fls.labels={config.fls.labels}: label maps of a parser are needed, on the network's grid")
+
+
+def _load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:
     if config.weights is not None:
-        if not isinstance(network.backbone, ResNet50):
+        backbone = network.backbone
+        if not isinstance(backbone, ResNet50 | ConvNext):
             raise ConfigError(
                 f"weights={config.weights!r}: none for {config.network.backbone}; start from a package with base"
             )
-        network.backbone.load_imagenet(config.weights)
+        backbone.load_imagenet(config.weights)
     if config.base is not None:
         base = ModelPackage.from_pretrained(config.base)
         if base.config.network != config.network:
             raise ConfigError(f"base={config.base!r}: that package holds another network, {base.config.network!r}")
+        if base.schema is not None and schema is not None and base.schema.digest != schema.digest:
+            raise ConfigError(
+                f"base={config.base!r}: that package predicts the attributes of {base.schema.name}, the data has those "
+                f"of {schema.name}; start from a package of that schema"
+            )
         network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
 
 
@@ -255,7 +315,7 @@ def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
 def _last_epoch(out: Path, epoch: int) -> dict[str, float]:
     records = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()]
     last = [record for record in records if record["epoch"] == epoch]
-    return {name: float(np.mean([record[name] for record in last])) for name in TERMS}
+    return {name: float(np.mean([record[name] for record in last])) for name in last[0] if name not in ABOUT}
 
 
 def _write_package(config: TrainConfig, run: _Run, out: Path, trained_on: dict[str, Any]) -> None:
@@ -263,6 +323,8 @@ def _write_package(config: TrainConfig, run: _Run, out: Path, trained_on: dict[s
         name=config.network.backbone,
         network=config.network,
         input_size=run.size,
+        attribute_schema=None if run.schema is None else run.schema.to_dict(),
+        region_schema=config.region_schema.to_dict() if config.network.regions else None,
         trained_on={**trained_on, "identities": run.data.identities, "images": len(run.data.paths)},
     )
     package_of(package, run.network).save_pretrained(out)

@@ -12,7 +12,17 @@ from vestigo_models.package import PackageConfig
 
 
 def test_the_shipped_baseline_is_the_recipe() -> None:
-    assert shipped_configs() == ["baseline", "tiny"]
+    assert shipped_configs() == [
+        "alm",
+        "baseline",
+        "clustering",
+        "control",
+        "fls",
+        "full",
+        "global-attr",
+        "parser",
+        "tiny",
+    ]
     assert TrainConfig.load("tiny").network.backbone == "tiny"
     assert TrainConfig.load("baseline") == TrainConfig()
     assert TrainConfig().batch_size == 64
@@ -43,7 +53,7 @@ def test_files_that_are_no_configuration(text: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match="one of the shipped ones: baseline"):
+    with pytest.raises(ConfigError, match="one of the shipped ones: alm, baseline"):
         TrainConfig.load("basline")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 
-from vestigo_models.distance import Descriptors, describe, part_visible_distance, visible_parts
+from vestigo_models.distance import Descriptors, part_visible_distance
+from vestigo_models.extraction import describe as describe_features
 
 RNG = np.random.default_rng(0)
 PARTS, D = 5, 8
@@ -18,6 +21,18 @@ def people(count: int, seed: int, kinds: int = 3) -> tuple[list[np.ndarray], np.
     always = [rng.normal(size=(count, size)).astype(np.float32) for size in (8, 8, 11)[:kinds]]
     parts = rng.normal(size=(count, PARTS, D)).astype(np.float32)
     return always, parts, rng.random((count, PARTS)) < 0.6
+
+
+def describe(
+    always: Sequence[np.ndarray], parts: np.ndarray | None = None, visible: np.ndarray | None = None
+) -> Descriptors:
+    posts = {f"always-{index}": torch.from_numpy(each) for index, each in enumerate(always)}
+    if parts is None or visible is None:
+        visible = np.zeros((len(always[0]), 0), dtype=bool)
+    else:
+        posts["part"] = torch.from_numpy(parts.reshape(len(parts), -1))
+    vectors = describe_features(posts, torch.from_numpy(visible), concat=False).numpy()
+    return Descriptors(vectors=vectors, visible=visible, always=len(always))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -80,11 +95,3 @@ def test_in_chunks_as_at_once() -> None:
 def test_descriptors_of_two_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="different networks"):
         part_visible_distance(describe(*people(2, 0)), describe(*people(2, 0, kinds=2)))
-
-
-def test_a_part_is_visible_from_its_least_cells_on() -> None:
-    labels = np.zeros((2, 4, 4), dtype=np.uint8)
-    labels[0, 0, :2] = 1
-    labels[1, 0, 0] = 3
-    np.testing.assert_array_equal(visible_parts(labels, 4), [[True, False, False], [False, False, True]])
-    np.testing.assert_array_equal(visible_parts(labels, 4, least_cells=2), [[True, False, False], [False] * 3])

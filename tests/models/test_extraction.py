@@ -32,37 +32,39 @@ def crops() -> list[np.ndarray]:
 
 
 def test_unit_rows_in_order(package: ModelPackage, crops: list[np.ndarray]) -> None:
-    rows = Extractor(package, batch_size=4).extract(crops)
+    rows = Extractor(package, batch_size=4).extract(crops).descriptors.vectors
     assert rows.shape == (11, 256)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
-    assert Extractor(package).extract([]).shape == (0, 256)
+    assert Extractor(package).extract([]).descriptors.vectors.shape == (0, 256)
 
 
 def test_neighbours_change_no_bit(package: ModelPackage, crops: list[np.ndarray]) -> None:
     extractor = Extractor(package, batch_size=4)
-    together = extractor.extract(crops)
+    together = extractor.extract(crops).descriptors.vectors
     for index, crop in enumerate(crops):
-        np.testing.assert_array_equal(extractor.extract([crop])[0], together[index])
+        np.testing.assert_array_equal(extractor.extract([crop]).descriptors.vectors[0], together[index])
     order = np.random.default_rng(1).permutation(len(crops))
-    np.testing.assert_array_equal(extractor.extract([crops[i] for i in order]), together[order])
+    np.testing.assert_array_equal(extractor.extract([crops[i] for i in order]).descriptors.vectors, together[order])
 
 
 def test_it_is_the_network_on_normalised_pixels(package: ModelPackage, crops: list[np.ndarray]) -> None:
     crop = crops[0]
     pixels = cv2.resize(crop, (64, 128), interpolation=cv2.INTER_AREA if crop.size > 128 * 64 * 3 else cv2.INTER_LINEAR)
     x = torch.from_numpy((pixels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)).float()
-    post = package.network(x.permute(2, 0, 1)[None]).post[0]
+    post = package.network(x.permute(2, 0, 1)[None]).features["global"].post[0]
     expected = (post / post.norm()).numpy()
-    np.testing.assert_allclose(Extractor(package).extract([crop])[0], expected, atol=2e-5)
+    np.testing.assert_allclose(Extractor(package).extract([crop]).descriptors.vectors[0], expected, atol=2e-5)
 
 
 def test_flip_average_sees_no_left_and_right() -> None:
     crops = list(np.random.default_rng(0).integers(0, 256, (3, 128, 64, 3), dtype=np.uint8))
     mirrored = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops]
     plain, averaged = Extractor(make_package(), batch_size=4), Extractor(make_package(flip_average=True), batch_size=4)
-    assert np.abs(plain.extract(crops) - plain.extract(mirrored)).max() > 1e-3
-    np.testing.assert_allclose(averaged.extract(crops), averaged.extract(mirrored), atol=1e-6)
+    assert np.abs(plain.extract(crops).descriptors.vectors - plain.extract(mirrored).descriptors.vectors).max() > 1e-3
+    np.testing.assert_allclose(
+        averaged.extract(crops).descriptors.vectors, averaged.extract(mirrored).descriptors.vectors, atol=1e-6
+    )
 
 
 def test_resizing_and_normalising() -> None:

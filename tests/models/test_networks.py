@@ -69,7 +69,7 @@ def test_shapes_of_resnet50(size: tuple[int, int]) -> None:
 
 def test_resnet50_is_the_real_one() -> None:
     network = build_network(NetworkConfig(backbone="resnet50"), identities=7)
-    assert network.embedding_dim == 2048
+    assert network.dims == {"global": 2048}
     assert network.backbone.channels == (256, 512, 1024, 2048)
     parameters = sum(p.numel() for p in network.backbone.parameters())
     assert parameters == 23_508_032  # torchvision's resnet50 without its classifier
@@ -89,15 +89,15 @@ def test_baseline(backbone: str, pooling: str) -> None:
     config = NetworkConfig.model_validate({"backbone": backbone, "pooling": pooling})
     network = build_network(config, identities=5)
     x = torch.randn(4, 3, 128, 64)
-    features = network(x)
-    assert features.pre.shape == features.post.shape == (4, network.embedding_dim)
+    features = network(x).features["global"]
+    assert features.pre.shape == features.post.shape == (4, network.dims["global"])
     assert features.logits is not None
     assert features.logits.shape == (4, 5)
-    assert network.neck.classifier is not None
-    assert network.neck.classifier.bias is None
+    neck = network.necks["global"]
+    assert neck.classifier.bias is None
     features.logits.sum().backward()
-    assert network.neck.norm.bias.grad is None
-    assert build_network(config)(x).logits is None
+    assert neck.norm.bias.grad is None
+    assert build_network(config)(x).features["global"].logits is None
 
 
 def test_generalised_mean_lies_between_mean_and_maximum() -> None:

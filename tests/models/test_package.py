@@ -25,7 +25,9 @@ def test_saved_and_loaded_it_is_the_same(package: ModelPackage, tmp_path: Path) 
     assert loaded.config == package.config
     assert (loaded.name, loaded.input_size, loaded.embedding_dim) == ("trial", (128, 64), 256)
     x = torch.randn(2, 3, 128, 64)
-    torch.testing.assert_close(loaded.network(x).post, package.network(x).post, rtol=0, atol=0)
+    torch.testing.assert_close(
+        loaded.network(x).features["global"].post, package.network(x).features["global"].post, rtol=0, atol=0
+    )
     assert not any(p.requires_grad for p in loaded.network.parameters())
 
 

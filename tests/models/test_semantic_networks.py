@@ -11,7 +11,8 @@ from torch.nn import functional
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import DUKE_SOURCES, MARKET_SOURCES, AttributeHeads, Pooled, pool_regions
 from vestigo_models.networks.awm import Reweighting, attribute_loss, log_probabilities
-from vestigo_models.networks.neck import ConcatNeck, PyramidNeck, SpatialAttention
+from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
+from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
 from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, REGIONS, AttributeSchema
 
 SCHEMAS = [(MARKET_1501, MARKET_SOURCES), (DUKEMTMC_REID, DUKE_SOURCES)]
@@ -32,25 +33,48 @@ def test_the_concat_neck_is_one_convolution_of_all_maps() -> None:
     enlarged = [functional.interpolate(m, (16, 8), mode="bilinear", align_corners=False) for m in found]
     weight = torch.cat([lateral.weight for lateral in neck.laterals], dim=1)
     expected = functional.relu(neck.norm(functional.conv2d(torch.cat(enlarged, dim=1), weight)))
-    torch.testing.assert_close(neck(found), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(neck(found).full(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_pyramid_adds_coarse_to_fine() -> None:
     neck = PyramidNeck((4, 6, 8, 8), 5)
     found = maps()
-    assert neck(found).shape == (2, 5, 16, 8)
+    assert neck(found).size == (16, 8)
     lateral = [layer(m) for layer, m in zip(neck.laterals, found, strict=True)]
     sums = torch.zeros(2, 5, 16, 8)
     for y in range(16):
         for x in range(8):
             sums[:, :, y, x] = lateral[0][:, :, y, x] + lateral[1][:, :, y // 2, x // 2]
             sums[:, :, y, x] += lateral[2][:, :, y // 4, x // 4] + lateral[3][:, :, y // 4, x // 4]
-    torch.testing.assert_close(neck(found), functional.relu(neck.smooth(sums)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(neck(found).full(), functional.relu(neck.smooth(sums)), atol=1e-5, rtol=1e-5)
+
+
+def test_the_joined_neck_is_coarse_channels_enlarged_beside_fine_ones() -> None:
+    neck = JoinedNeck((4, 6, 8, 8), 5, thin=2).eval()
+    found = maps()
+    joined = neck(found)
+    coarse = functional.interpolate(neck.coarse(found[1:]).full(), (16, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(joined.full(), torch.cat([neck.fine(found[0]), coarse], dim=1))
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("coarse", [(8, 4), (4, 2), (5, 3)])
+def test_maps_on_two_grids_are_read_as_if_they_were_one(gated: bool, coarse: tuple[int, int]) -> None:
+    gate = torch.rand(2, 1, 16, 8) if gated else None
+    split = FeatureMap((torch.randn(2, 3, 16, 8), torch.randn(2, 4, *coarse)), gate)
+    whole = FeatureMap((split.full(),))
+    weights = torch.rand(2, 5, 16, 8)
+    expected = torch.einsum("bchw,bkhw->bkc", split.full(), weights) / (16 * 8)
+    torch.testing.assert_close(split.pooled(weights), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(whole.pooled(weights), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(split.mean(), split.full().mean(dim=(2, 3)), atol=1e-5, rtol=1e-5)
+    classifier = PixelClassifier((3, 4), 6)
+    torch.testing.assert_close(classifier(split), classifier.convolution(split.full()), atol=1e-5, rtol=1e-5)
 
 
 def test_attention_only_weakens_and_alike_in_all_channels() -> None:
     x = torch.rand(2, 6, 16, 8) + 0.1
-    ratio = SpatialAttention(6)(x) / x
+    ratio = SpatialAttention((6,))(FeatureMap((x,))).full() / x
     assert ((ratio > 0) & (ratio < 1)).all()
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
 
@@ -58,7 +82,7 @@ def test_attention_only_weakens_and_alike_in_all_channels() -> None:
 @pytest.mark.parametrize("regions", [5, 6])
 def test_pooling_is_the_weighted_sum_over_cells(regions: int) -> None:
     features, p = torch.rand(2, 3, 4, 5), torch.randn(2, regions, 4, 5).softmax(dim=1)
-    pooled = pool_regions(features, p)
+    pooled = pool_regions(FeatureMap((features,)), p)
     assert pooled.parts.shape == (2, regions - 1, 3)
     for b in range(2):
         for k in range(1, regions):
@@ -75,7 +99,7 @@ def test_by_area_a_part_is_the_mean_of_its_cells() -> None:
     features = torch.rand(1, 3, 4, 4)
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     labels[0, :2], labels[0, 2] = 1, 2
-    pooled = pool_regions(features, functional.one_hot(labels, 4).permute(0, 3, 1, 2).float(), "area")
+    pooled = pool_regions(FeatureMap((features,)), functional.one_hot(labels, 4).permute(0, 3, 1, 2).float(), "area")
     torch.testing.assert_close(pooled.parts[0, 0], features[0, :, :2].mean(dim=(1, 2)))
     torch.testing.assert_close(pooled.foreground[0], features[0, :, :3].mean(dim=(1, 2)))
     assert not pooled.parts[0, 2].any()
@@ -83,7 +107,7 @@ def test_by_area_a_part_is_the_mean_of_its_cells() -> None:
 
 @pytest.mark.parametrize(("schema", "sources"), SCHEMAS)
 def test_heads_read_their_regions_and_no_others(schema: AttributeSchema, sources: dict[str, tuple[str, ...]]) -> None:
-    heads = AttributeHeads(schema, REGIONS, sources, channels=7).eval()
+    heads = AttributeHeads(schema, REGIONS.names[1:], sources, channels=7).eval()
     pooled = Pooled(torch.randn(3, 7), torch.randn(3, 7), torch.randn(3, 5, 7))
     logits = heads(pooled)
     assert logits.shape == (3, schema.classes)
@@ -98,7 +122,7 @@ def test_heads_read_their_regions_and_no_others(schema: AttributeSchema, sources
 def test_a_wrong_source_is_named_with_all_others() -> None:
     sources = {**MARKET_SOURCES, "hat": ("hed",), "shoe_size": ("shoes",), "bag": ()}
     with pytest.raises(ConfigError, match=r"bag: no region; shoe_size: no such attribute; hat: no region 'hed'"):
-        AttributeHeads(MARKET_1501, REGIONS, sources, channels=4)
+        AttributeHeads(MARKET_1501, REGIONS.names[1:], sources, channels=4)
 
 
 @pytest.mark.parametrize(("schema", "classes"), [(MARKET_1501, 39), (DUKEMTMC_REID, 31)])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.schemas import AttributeSchema, RegionSchema
+from vestigo_models.networks.feature_map import FeatureMap
+from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, AttributeSchema
 
 PoolNorm = Literal["none", "area"]
 
@@ -25,20 +26,17 @@ class Pooled(NamedTuple):
     parts: Tensor
 
 
-def pool_regions(features: Tensor, probabilities: Tensor, norm: PoolNorm = "none") -> Pooled:
-    """Global average pooling of F weighted by P, B x K x H x W with background first.
+def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "none") -> Pooled:
+    """Global average pooling of F weighted by P, B x K x H x W with background first; P adds up to 1 over K.
 
     Without `norm` the weights are not divided by their sum, so an absent part tends to zero, and the parts add up to
     the foreground; `area` divides by it.
     """
-    flat = features.float().flatten(2)
-    weights = probabilities.float().flatten(2)
-    cells = flat.shape[2]
-    whole = flat.mean(dim=2)
-    parts = torch.einsum("bcx,bkx->bkc", flat, weights[:, 1:]) / cells
+    every = features.pooled(probabilities)
+    whole, parts = every.sum(dim=1), every[:, 1:]
     foreground = parts.sum(dim=1)
     if norm == "area":
-        area = weights[:, 1:].mean(dim=2)
+        area = probabilities[:, 1:].float().mean(dim=(2, 3))
         parts = parts / area.clamp(min=1e-6).unsqueeze(2)
         foreground = foreground / area.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return Pooled(whole, foreground, parts)
@@ -47,17 +45,18 @@ def pool_regions(features: Tensor, probabilities: Tensor, norm: PoolNorm = "none
 class AttributeHeads(nn.Module):
     """A softmax classifier for each attribute on the pooled features of the regions that it belongs to.
 
-    Each head is BatchNorm1d, which takes up the scale that pooling leaves to an area, then Linear.
+    `parts` are the names of the regions 1..K-1. Each head is BatchNorm1d, which takes up the scale that pooling leaves
+    to an area, then Linear.
 
     Raises:
         ConfigError: an attribute without regions, or one of the schema's that `sources` does not name.
     """
 
     def __init__(
-        self, schema: AttributeSchema, regions: RegionSchema, sources: Mapping[str, Sequence[str]], channels: int
+        self, schema: AttributeSchema, parts: Sequence[str], sources: Mapping[str, Sequence[str]], channels: int
     ) -> None:
         super().__init__()
-        known = (WHOLE, FOREGROUND, *regions.names[1:])
+        known = (WHOLE, FOREGROUND, *parts)
         mistakes = [f"{name}: no region" for name in schema.names if not sources.get(name)]
         mistakes += [f"{name}: no such attribute" for name in sources if name not in schema.names]
         mistakes += [
@@ -113,3 +112,11 @@ DUKE_SOURCES: dict[str, tuple[str, ...]] = {
     "handbag": ("belongings", "upper"),
 }
 """Where the attributes of DukeMTMC-reID are read."""
+
+SOURCES = {MARKET_1501.name: MARKET_SOURCES, DUKEMTMC_REID.name: DUKE_SOURCES}
+"""The recommended sources by name of the attribute schema."""
+
+
+def sources_of(schema: AttributeSchema, given: Mapping[str, Sequence[str]] | None) -> Mapping[str, Sequence[str]]:
+    """Where each attribute is read: `given` for those it names, the recommended regions for the others."""
+    return {**SOURCES.get(schema.name, {}), **(given or {})}

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.outputs import GLOBAL, BNNeck, NetworkOutput, ReidNetwork
 
 Pooling = Literal["average", "gem"]
-
-
-class Features(NamedTuple):
-    """What the network says of a batch of B crops.
-
-    `pre` (B x D) stands before the BNNeck and feeds the metric losses; `post` (B x D) stands after it and feeds the
-    classifier and, L2-normalised, retrieval; `logits` (B x identities) exist only on a network built with identities.
-    """
-
-    pre: Tensor
-    post: Tensor
-    logits: Tensor | None
-
-
-class BNNeck(nn.Module):
-    """BatchNorm1d with its bias frozen at 0, then a bias-free classifier (BoT; specification, section 8)."""
-
-    def __init__(self, dim: int, identities: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(dim)
-        self.norm.bias.requires_grad_(False)
-        self.classifier: nn.Linear | None = None
-        if identities:
-            self.classifier = nn.Linear(dim, identities, bias=False)
-            nn.init.normal_(self.classifier.weight, std=0.001)
-
-    def forward(self, pre: Tensor) -> Features:
-        """B x D to `Features`."""
-        post = self.norm(pre)
-        return Features(pre, post, None if self.classifier is None else self.classifier(post))
 
 
 class GeneralisedMean(nn.Module):
@@ -65,21 +36,15 @@ class GlobalAverage(nn.Module):
         return x.float().mean(dim=(2, 3))
 
 
-class Baseline(nn.Module):
+class Baseline(ReidNetwork):
     """BoT: the last map of the backbone, pooled, through a BNNeck."""
 
     def __init__(self, backbone: Backbone, *, pooling: Pooling, identities: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = GeneralisedMean() if pooling == "gem" else GlobalAverage()
-        self.neck = BNNeck(backbone.channels[-1], identities)
+        self.necks = nn.ModuleDict({GLOBAL: BNNeck(backbone.channels[-1], identities)})
 
-    @property
-    def embedding_dim(self) -> int:
-        """D, the length of an embedding."""
-        return self.backbone.channels[-1]
-
-    def forward(self, x: Tensor) -> Features:
-        """B x 3 x H x W float32, normalised, to `Features`."""
-        features: Features = self.neck(self.pool(self.backbone(x)[-1]))
-        return features
+    def forward(self, x: Tensor) -> NetworkOutput:
+        """B x 3 x H x W float32, normalised, to `NetworkOutput` with the global features alone."""
+        return NetworkOutput({GLOBAL: self.necks[GLOBAL](self.pool(self.backbone(x)[-1]))})

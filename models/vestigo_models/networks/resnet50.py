@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from vestigo_models.errors import ModelError
 from vestigo_models.networks.backbone import Backbone
-from vestigo_models.networks.weights import read_weights
+from vestigo_models.networks.weights import fit_weights, read_weights
 
 if TYPE_CHECKING:
     from transformers import ResNetConfig
+
+NAMINGS = "Hugging Face or torchvision"
 
 
 class ResNet50(Backbone):
@@ -22,6 +23,7 @@ class ResNet50(Backbone):
     """
 
     native_size = (256, 128)
+    strides = (4, 8, 16, 16)
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
         # Loading transformers takes longer than everything else that a command on `tiny` loads together.
@@ -33,7 +35,6 @@ class ResNet50(Backbone):
         body: Any = ResNetBackbone(config)
         self.body: nn.Module = body
         self.channels = tuple(config.hidden_sizes or ())
-        self.strides = (4, 8, 16, 16)
         first = body.encoder.stages[-1].layers[0]
         for convolution in (*first.layer.modules(), *first.shortcut.modules()):
             if isinstance(convolution, nn.Conv2d):
@@ -50,20 +51,7 @@ class ResNet50(Backbone):
         Raises:
             ModelError: there is no such file, or its keys or shapes are not those of this network.
         """
-        found = to_backbone_names(read_weights(ref))
-        wanted = self.body.state_dict()
-        # Old checkpoints lack the counter, which only matters for a cumulative average that nobody uses here.
-        missing = sorted(k for k in wanted.keys() - found.keys() if not k.endswith("num_batches_tracked"))
-        unknown = sorted(found.keys() - wanted.keys())
-        wrong = sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape)
-        for problem, keys in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", wrong)):
-            if keys:
-                more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-                raise ModelError(
-                    f"weights {ref!r}: the checkpoint {problem} {', '.join(keys[:3])}{more};"
-                    " give ImageNet weights of a ResNet-50 in Hugging Face or torchvision naming"
-                )
-        self.body.load_state_dict(found, strict=False)
+        fit_weights(self.body, to_backbone_names(read_weights(ref)), ref, f"a ResNet-50 in {NAMINGS} naming")
 
 
 _TORCHVISION_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)$")

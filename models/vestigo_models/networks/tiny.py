@@ -26,7 +26,9 @@ class HalfInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
-        return torch.cat([self.norm(x[:, : self.normalised].contiguous()), x[:, self.normalised :]], dim=1)
+        # In float32: on a CPU, torch's instance normalisation of bfloat16 now and then yields numbers that are none.
+        normalised = self.norm(x[:, : self.normalised].contiguous().float()).to(x.dtype)
+        return torch.cat([normalised, x[:, self.normalised :]], dim=1)
 
 
 class Bottleneck(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vestigo_models.errors import ModelError, first_line
 
@@ -41,6 +41,32 @@ def read_weights(ref: str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"weights {ref!r}: {path.name} is not a state dict; save model.state_dict()")
     return state
+
+
+def fit_weights(
+    module: nn.Module, found: Mapping[str, Tensor], ref: str, what: str, *, fresh: Sequence[str] = ()
+) -> None:
+    """Load the tensors that `ref` held into `module`; names that begin with one of `fresh` may be missing.
+
+    Raises:
+        ModelError: other names or shapes than those of the module, which is called `what`.
+    """
+    wanted = module.state_dict()
+    # Old checkpoints lack the counter, which only matters for a cumulative average that nobody uses here.
+    optional = ("num_batches_tracked",)
+    missing = sorted(
+        k for k in wanted.keys() - found.keys() if not k.endswith(optional) and not k.startswith(tuple(fresh))
+    )
+    unknown = sorted(found.keys() - wanted.keys())
+    wrong = sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape)
+    for problem, keys in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", wrong)):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise ModelError(
+                f"weights {ref!r}: the checkpoint {problem} {', '.join(keys[:3])}{more};"
+                f" give ImageNet weights of {what}"
+            )
+    module.load_state_dict(dict(found), strict=False)
 
 
 def _locate(ref: str) -> Path:

@@ -2,9 +2,10 @@
 
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501, SCHEMAS
-from vestigo_models.schemas.regions import REGIONS, Region, RegionSchema
+from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, Region, RegionSchema, cluster_regions
 
 __all__ = [
+    "BODY_REGIONS",
     "DUKEMTMC_REID",
     "MARKET_1501",
     "REGIONS",
@@ -13,4 +14,5 @@ __all__ = [
     "AttributeSchema",
     "Region",
     "RegionSchema",
+    "cluster_regions",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vestigo_models.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
@@ -39,6 +41,30 @@ class RegionSchema:
             ],
         }
 
+    @classmethod
+    def from_dict(cls, data: Any) -> RegionSchema:
+        """Read what `to_dict` gave.
+
+        Raises:
+            ConfigError: it is something else, or its ids are not 0, 1, ...
+        """
+        try:
+            regions = tuple(
+                Region(id=int(entry["id"]), name=str(entry["name"]), colour_rgb=_colour(entry["colour_rgb"]))
+                for entry in data["regions"]
+            )
+            schema = cls(name=str(data["name"]), regions=regions)
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError("region schema: give 'name' and 'regions', each with id, name and colour_rgb") from None
+        if [region.id for region in regions] != list(range(len(regions))):
+            raise ConfigError(f"region schema {schema.name}: ids must be 0, 1, ... in order")
+        return schema
+
+
+def _colour(values: Any) -> tuple[int, int, int]:
+    red, green, blue = values
+    return int(red), int(green), int(blue)
+
 
 REGIONS = RegionSchema(
     name="person-regions",
@@ -52,3 +78,19 @@ REGIONS = RegionSchema(
     ),
 )
 """The K = 6 regions of the specification, in colours that colour-blind readers can tell apart."""
+
+BODY_REGIONS = RegionSchema(name="body-regions", regions=REGIONS.regions[:-1])
+"""The K = 5 regions of a parser that knows no belongings."""
+
+
+def cluster_regions(count: int) -> RegionSchema:
+    """The `count` regions of clusters, background included, which mean no more than their order from top to bottom.
+
+    Colours are those of `REGIONS`, again from the second one where there are more clusters.
+    """
+    colours = [region.colour_rgb for region in REGIONS.regions[1:]]
+    clusters = (
+        Region(id=index, name=f"cluster-{index}", colour_rgb=colours[(index - 1) % len(colours)])
+        for index in range(1, count)
+    )
+    return RegionSchema(name="clusters", regions=(REGIONS.regions[0], *clusters))

@@ -1,0 +1,116 @@
+"""Label maps of the training images, made anew from the network's own features (specification, section 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vestigo_models.batches import ImageReader, TrainingSet
+from vestigo_models.config import TrainConfig
+from vestigo_models.errors import BadInput, DatasetError
+from vestigo_models.fls import cluster_labels, fls_labels
+from vestigo_models.images import read_image
+from vestigo_models.networks import SemanticNetwork
+from vestigo_models.objective import UNLABELLED
+from vestigo_models.parsing import Parser
+from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.ranks import Ranks
+
+Labels = NDArray[np.uint8]
+FORWARD_AT_ONCE = 32
+
+
+def parsed_labels(
+    paths: Sequence[Path], parser: Parser, grid: tuple[int, int], advance: Callable[[int], None] = lambda done: None
+) -> Labels:
+    """What a parser says of training images: N x rows x columns uint8 region ids on the network's grid.
+
+    Raises:
+        DatasetError: an image cannot be read or parsed.
+    """
+    labels = np.empty((len(paths), *grid), dtype=np.uint8)
+    for index, path in enumerate(paths):
+        try:
+            labels[index] = on_grid(parser.parse(read_image(path), path.name).regions, grid)
+        except BadInput as error:
+            raise DatasetError(f"training image {path}: {error.detail}; remove the file or restore it") from None
+        advance(index + 1)
+    return labels
+
+
+def on_grid(regions: NDArray[np.float32], grid: tuple[int, int]) -> Labels:
+    """The most probable region of each cell, K x rows x columns on any grid to grid uint8."""
+    if regions.shape[1:] != grid:
+        planes = [cv2.resize(plane, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for plane in regions]
+        regions = np.stack(planes).astype(np.float32)
+    return regions.argmax(axis=0).astype(np.uint8)
+
+
+def first_labels(data: TrainingSet, grid: tuple[int, int]) -> Labels:
+    """The label maps before any clustering: the parser's, or `UNLABELLED` without one."""
+    if data.parsed is not None:
+        return data.parsed.copy()
+    return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
+
+
+def due(epoch: int, config: TrainConfig) -> bool:
+    """Whether the 1-based `epoch` begins with a refresh: with clusters from the first on, else once FLS starts."""
+    if not config.network.regions or config.fls.labels == "parser":
+        return False
+    start = 1 if config.fls.labels == "cluster" else config.fls_start_epoch
+    return start <= epoch <= config.relabel_until and (epoch - start) % config.relabel_every == 0
+
+
+def relabel(
+    network: SemanticNetwork,
+    reader: ImageReader,
+    data: TrainingSet,
+    previous: Labels,
+    config: TrainConfig,
+    ranks: Ranks,
+    device: torch.device,
+) -> Labels:
+    """Cluster the features of every identity and return the label maps of all images, N x h x w uint8.
+
+    With several workers each takes its share of the identities, on the network of the first one; the result is the
+    same. The network is left in evaluation mode. Memory is the features of one identity.
+    """
+    ranks.agree(network)
+    network.eval()
+    labels = np.zeros_like(previous)
+    for pid in range(ranks.rank, data.identities, ranks.size):
+        members = np.flatnonzero(data.pids == pid)
+        features = identity_features(network, [reader.read(index) for index in members], device)
+        parsed = None if data.parsed is None else data.parsed[members]
+        labels[members] = identity_labels(features, parsed, previous[members], config)
+    return ranks.total(torch.from_numpy(labels).to(device)).cpu().numpy()
+
+
+@torch.inference_mode()
+def identity_features(
+    network: SemanticNetwork, images: Sequence[NDArray[np.uint8]], device: torch.device
+) -> NDArray[np.float32]:
+    """F of the images of one identity, N x h x w x C float32; always in batches of one size."""
+    found = []
+    for start in range(0, len(images), FORWARD_AT_ONCE):
+        some = images[start : start + FORWARD_AT_ONCE]
+        pixels = np.zeros((FORWARD_AT_ONCE, *images[0].shape), dtype=np.uint8)
+        pixels[: len(some)] = some
+        x = normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device)
+        found.append(network.features(x).full()[: len(some)].float().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def identity_labels(
+    features: NDArray[np.float32], parsed: Labels | None, previous: Labels, config: TrainConfig
+) -> Labels:
+    """New label maps of one identity; those it had where too little of it is foreground."""
+    if parsed is not None:
+        return fls_labels(features, parsed, config.fls)
+    found = cluster_labels(features, config.fls)
+    return previous if found is None else found
