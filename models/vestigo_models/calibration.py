@@ -105,7 +105,7 @@ def _labelled(
     """Of each attribute: its name, and scores, classes and weights (sum 1) of the rows where it is labelled."""
     for position, name in enumerate(schema.names):
         rows = np.flatnonzero(labels[:, position] >= 0)
-        weights = np.ones(len(rows))
+        weights: Doubles = np.ones(len(rows))
         if identities is not None:
             _, whose, counts = np.unique(identities[rows], return_inverse=True, return_counts=True)
             weights = 1.0 / counts[whose]

@@ -26,33 +26,52 @@ def encode(probabilities: Floats, schema: AttributeSchema, threshold: float, nam
     """Words G with one bit for each reliably predicted class: N x M probabilities to N words.
 
     A prediction is reliable from a confidence of `threshold` on, compared in float32 as the probabilities are, so that
-    0.7 means the same wherever it is read from; `names` restricts the filter to some attributes.
+    0.7 means the same wherever it is read from; `names` restricts the filter to some attributes. Of equally likely
+    classes the first is predicted.
 
     Raises:
         ConfigError: the schema has more than 64 classes, or no attribute of such a name.
     """
     if schema.classes > 64:
         raise ConfigError(f"{schema.name} has {schema.classes} classes; the filter takes at most 64")
-    words: Words = np.zeros(len(probabilities), dtype=np.uint64)
-    for name in names or schema.names:
-        place = schema.slice(name)
-        group = probabilities[:, place]
-        best = group.argmax(axis=1)
-        reliable = group[np.arange(len(group)), best] >= np.float32(threshold)
-        bits = np.uint64(1) << (best + place.start).astype(np.uint64)
-        words |= np.where(reliable, bits, np.uint64(0))
+    best = confidences(probabilities, schema)
+    used = np.zeros(len(schema), dtype=np.bool_)
+    used[[schema.index(name) for name in names] or slice(None)] = True
+    reliable = used & (best >= np.float32(threshold))
+    least = np.where(reliable, best, np.float32(np.inf))
+    sizes = [len(attribute.values) for attribute in schema.attributes]
+    bits = np.uint64(1) << np.arange(schema.classes, dtype=np.uint64)
+    said = np.where(probabilities >= np.repeat(least, sizes, axis=1), bits, np.uint64(0))
+    words: Words = np.bitwise_or.reduce(said, axis=1)
+    tied = np.flatnonzero(np.bitwise_count(words) > reliable.sum(axis=1))
+    if len(tied):
+        groups = words[tied, None] & class_masks(schema)
+        words[tied] = np.bitwise_or.reduce(groups & (~groups + np.uint64(1)), axis=1)
     return words
 
 
 def opposed(words: Words, schema: AttributeSchema) -> Words:
     """The query's words: for each attribute that a word says reliably, all classes except the one it says."""
-    refused: Words = np.zeros_like(words)
-    for name in schema.names:
-        place = schema.slice(name)
-        group = np.uint64(((1 << (place.stop - place.start)) - 1) << place.start)
-        said = words & group
-        refused |= np.where(said != 0, group & ~said, np.uint64(0))
+    masks = class_masks(schema)
+    said = words[:, None] & masks
+    refused: Words = np.bitwise_or.reduce(np.where(said != 0, masks & ~said, np.uint64(0)), axis=1)
     return refused
+
+
+def confidences(probabilities: Floats, schema: AttributeSchema) -> Floats:
+    """How sure each attribute's prediction is: N x M to N x n."""
+    return np.asarray(np.maximum.reduceat(probabilities, schema.offsets, axis=1))
+
+
+def class_masks(schema: AttributeSchema) -> Words:
+    """The bits of each of the n attributes' classes."""
+    return np.array(
+        [
+            ((1 << len(attribute.values)) - 1) << offset
+            for attribute, offset in zip(schema.attributes, schema.offsets, strict=True)
+        ],
+        dtype=np.uint64,
+    )
 
 
 def conflicts(query: Words, gallery: Words, schema: AttributeSchema) -> NDArray[np.uint8]:
