@@ -138,7 +138,8 @@ def test_it_learns_and_reports(data: TrainingSet, tmp_path: Path) -> None:
 
 
 def test_bfloat16_on_a_cpu(data: TrainingSet, tmp_path: Path) -> None:
-    config = SMALL.model_copy(update={"epochs": 1, "precision": "bfloat16"})
+    # The size the network is made for: on a few cells, convolutions of bfloat16 read memory that nobody wrote.
+    config = SMALL.model_copy(update={"epochs": 1, "precision": "bfloat16", "input_size": (128, 64)})
     result = train(config, data, tmp_path / "model")
     assert np.isfinite(list(result.losses.values())).all()
 
