@@ -1,4 +1,4 @@
-"""Image files to embeddings: read, skip and count what cannot be read, embed in batches."""
+"""Image files to what a model says of them: read, skip and count what cannot be read, extract in batches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput
+from vestigo_models.extraction import Outputs
 from vestigo_models.images import decode_image
 
 READERS = 2
 IMAGES_AT_ONCE = 256
 
+Watch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
+"""Sees every lot of images that could be read: which of the N files they are, and their RGB uint8 pixels."""
+
 
 class CropExtractor(Protocol):
     """What `vestigo_models.extraction.Extractor` does."""
 
-    def extract(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, D) float32, rows L2-normalised, of N RGB uint8 crops."""
+    def extract(self, crops: Sequence[NDArray[np.uint8]]) -> Outputs:
+        """What the model says of N RGB uint8 crops, N = 0 included."""
         ...
 
 
@@ -34,28 +38,32 @@ class Embedded:
 
     Attributes:
         rows: (n,) int64, which of the N files could be read, ascending.
-        embeddings: (n, D) float32 of those.
+        outputs: what the model says of those.
         ids: (n,) int64, equal exactly for files of equal name and content: the same picture in two splits.
         unreadable: reason -> number of files left out.
     """
 
     rows: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
+    outputs: Outputs
     ids: NDArray[np.int64]
     unreadable: dict[str, int] = field(default_factory=dict)
 
 
 def embed_files(
-    paths: Sequence[Path], extractor: CropExtractor, advance: Callable[[int], None] = lambda done: None
+    paths: Sequence[Path],
+    extractor: CropExtractor,
+    advance: Callable[[int], None] = lambda done: None,
+    watch: Watch | None = None,
 ) -> Embedded:
-    """Embed image files; `advance` hears how many are done. Memory is a batch of images and the embeddings."""
+    """Put image files through a model; `advance` hears how many are done. Memory is a batch of images, and outputs."""
     rows: list[int] = []
     ids: list[int] = []
-    embeddings: list[NDArray[np.float32]] = []
+    outputs: list[Outputs] = []
     unreadable: Counter[str] = Counter()
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(paths), IMAGES_AT_ONCE):
             crops = []
+            first = len(rows)
             for row, read in enumerate(readers.map(_read, paths[start : start + IMAGES_AT_ONCE]), start):
                 if isinstance(read, BadInput):
                     unreadable[read.reason] += 1
@@ -63,11 +71,13 @@ def embed_files(
                     rows.append(row)
                     ids.append(read[0])
                     crops.append(read[1])
-            embeddings.append(extractor.extract(crops))
+            outputs.append(extractor.extract(crops))
+            if watch is not None:
+                watch(rows[first:], crops)
             advance(min(start + IMAGES_AT_ONCE, len(paths)))
     return Embedded(
         rows=np.array(rows, dtype=np.int64),
-        embeddings=np.concatenate(embeddings) if embeddings else np.empty((0, 0), dtype=np.float32),
+        outputs=Outputs.joined(outputs or [extractor.extract([])]),
         ids=np.array(ids, dtype=np.int64),
         unreadable=dict(unreadable),
     )

@@ -28,7 +28,7 @@ def naive_map(root: Path) -> float:
     extractor = Extractor(ModelPackage.from_pretrained("default"))
     dataset = load_dataset(root)
     query, gallery = (
-        [(int(pid), int(cam), extractor.extract([read_image(path)])[0].astype(float)) for path, pid, cam in
+        [(int(pid), int(cam), extractor.extract([read_image(path)]).descriptors.vectors[0].astype(float)) for path, pid, cam in
          zip(split.paths, split.pids, split.camids, strict=True)]
         for split in (dataset.query, dataset.gallery)
     )  # fmt: skip

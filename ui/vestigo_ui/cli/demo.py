@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import JsonOption, emit, note, out, progress
+from vestigo_ui.cli.judged import judged_attributes
 
 if TYPE_CHECKING:
     from vestigo.store import Store
@@ -98,7 +99,7 @@ def evaluate(dataset: Path, page: Path, report: Callable[[int, int | None], None
     facts = {"Dataset": "rendered people", "Model": f"{package.name} ({package.digest[:12]})"}
     page.write_text(evaluation_page(benchmark, facts, "cross-camera"), encoding="utf-8")
     metrics = benchmark.metrics
-    return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": {}}
+    return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": judged_attributes(benchmark)["attributes_mean"]}
 
 
 def search_one(store: Store, run: str, page: Path) -> str | None:

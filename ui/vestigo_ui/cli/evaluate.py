@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out, progress
-from vestigo_ui.cli.judged import ApName, ApOption, ProtocolName, ProtocolOption, RerankOption, judged, print_judged
+from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out
+from vestigo_ui.cli.judged import (
+    ApName,
+    ApOption,
+    ProtocolName,
+    ProtocolOption,
+    RerankOption,
+    judged,
+    judged_attributes,
+    print_judged,
+    stages,
+)
 
 
 def evaluate_command(
@@ -45,24 +54,18 @@ def evaluate_command(
     loaded = load_dataset(dataset, format)
     package = ModelPackage.from_pretrained(model)
     options = Options(protocol=protocol.value, ap=ap.value, rerank=rerank)
-    with ExitStack() as bars:
-        updates: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in updates:
-                updates[stage] = bars.enter_context(progress(stage, total))
-            updates[stage](done, total)
-
+    with stages() as advance:
         benchmark = judge_model(loaded, Extractor(package, resolve_device(device)), options, advance)
+    for text in benchmark.notes:
+        note(text)
     unreadable = {f"unreadable ({reason})": count for reason, count in benchmark.gallery_unreadable.items()}
     result = {
         **judged(benchmark),
         "gallery_excluded": {**({"junk": loaded.junk} if loaded.junk else {}), **unreadable},
-        "attributes": {},
-        "attributes_mean": None,
-        "attributes_balanced": None,
+        **judged_attributes(benchmark),
         "regions": {},
         "filter": None,
+        "notes": list(benchmark.notes),
         "dataset": loaded.name,
         "model": {"name": package.name, "digest": package.digest},
         "protocol": protocol.value,

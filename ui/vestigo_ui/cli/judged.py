@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.console import out
+from vestigo_ui.cli.console import out, progress
 
 if TYPE_CHECKING:
     from vestigo.benchmark import Benchmark
@@ -46,6 +47,20 @@ ApOption = Annotated[
 RerankOption = Annotated[bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar a stage; yields what `judge_model` and `judge_features` report to."""
+    with ExitStack() as bars:
+        updates: dict[str, Callable[[int, int | None], None]] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in updates:
+                updates[stage] = bars.enter_context(progress(stage, total))
+            updates[stage](done, total)
+
+        yield advance
+
+
 def judged(benchmark: Benchmark) -> dict[str, Any]:
     """The keys that both commands report: percent, None where no query could be scored."""
     metrics = benchmark.metrics
@@ -57,6 +72,23 @@ def judged(benchmark: Benchmark) -> dict[str, Any]:
         "evaluated": metrics.queries - sum(metrics.excluded.values()),
         "excluded": metrics.excluded,
         "gallery": len(benchmark.gallery),
+    }
+
+
+def judged_attributes(benchmark: Benchmark) -> dict[str, Any]:
+    """What `evaluate`, `train` and `demo` report about attributes: percent; empty where none were judged."""
+    if benchmark.attributes is None:
+        return {"attributes": {}, "attributes_mean": None, "attributes_balanced": None}
+    found = benchmark.attributes.metrics
+    return {
+        "attributes": found.official,
+        "attributes_mean": found.official_mean,
+        "attributes_balanced": found.balanced,
+        "attributes_labelled_only": found.labelled_only,
+        "attributes_labelled_only_mean": found.labelled_only_mean,
+        "attributes_recall": found.recall,
+        "attributes_calibration_error": benchmark.attributes.calibration_errors,
+        "attributes_images": found.images,
     }
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, out, progress
+from vestigo_ui.cli.judged import judged, judged_attributes, stages
 
 if TYPE_CHECKING:
     from vestigo.datasets import ReidDataset
+    from vestigo_models.batches import TrainingSet
+    from vestigo_models.config import TrainConfig
 
 
 def train_command(
@@ -49,18 +52,17 @@ def train_command(
     Example: vestigo train baseline --backbone tiny --data people/ --out models/mine --epochs 30
     """
     from vestigo.datasets import load_dataset
-    from vestigo_models.batches import TrainingSet
     from vestigo_models.config import TrainConfig
     from vestigo_models.devices import resolve_device
     from vestigo_models.training import Progress, train
     from vestigo_workers.training import train_distributed
 
-    given = {"network.backbone": backbone, "epochs": epochs, "seed": seed, "weights": weights, "base": base}
-    recipe = TrainConfig.load(config, {key: value for key, value in given.items() if value is not None})
+    given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = load_dataset(data)
-    pids, _ = dataset.train.relabelled()
-    images = TrainingSet(paths=dataset.train.paths, pids=pids, camids=dataset.train.camids)
     device = resolve_device(device)
+    images = _training_set(dataset, recipe, device)
     # The command as anybody could repeat it: no path of this machine enters the package.
     options = {"data": dataset.root, "backbone": backbone, "epochs": recipe.epochs, "seed": recipe.seed, "base": base}
     said = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
@@ -92,27 +94,44 @@ def train_command(
     )
 
 
+def _training_set(dataset: ReidDataset, recipe: TrainConfig, device: str) -> TrainingSet:
+    """The training split with all that the recipe learns from: attribute labels, and what the parser says."""
+    from vestigo_models.batches import TrainingSet
+    from vestigo_models.parsing import make_parser
+    from vestigo_models.relabelling import parsed_labels
+    from vestigo_models.training import grid_of
+
+    split = dataset.train
+    has_attributes = recipe.network.attributes != "none"
+    if has_attributes:
+        dataset.require_attributes()
+    parsed = None
+    if recipe.needs_parser:
+        parser = make_parser(recipe.parser, device=device)
+        with progress("parsing", len(split)) as update:
+            parsed = parsed_labels(split.paths, parser, grid_of(recipe), lambda done: update(done, None))
+    return TrainingSet(
+        paths=split.paths,
+        pids=split.relabelled()[0],
+        camids=split.camids,
+        schema=dataset.schema if has_attributes else None,
+        attributes=split.labels if has_attributes else None,
+        parsed=parsed,
+    )
+
+
 def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
-    """Cross-camera retrieval on the dataset's query and gallery; empty where it has none."""
+    """What `vestigo evaluate` says of the model on the dataset's query and gallery; empty where it has none."""
     if not len(dataset.query) or not len(dataset.gallery):
         return {}
-    from vestigo.evaluation import ImageSet, distance_chunks, score_chunks
+    from vestigo.benchmark import Options, judge_model
     from vestigo_models.extraction import Extractor
-    from vestigo_models.images import read_image
     from vestigo_models.package import ModelPackage
 
     extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
-    query, gallery = (
-        extractor.extract([read_image(path) for path in split.paths]) for split in (dataset.query, dataset.gallery)
-    )
-    scores = score_chunks(
-        distance_chunks(query, gallery),
-        ImageSet(pids=dataset.query.pids, camids=dataset.query.camids),
-        ImageSet(pids=dataset.gallery.pids, camids=dataset.gallery.camids),
-    )
-    summary = scores.summary()
-    cmc = {str(rank): share for rank, share in summary.cmc.items()}
-    return {"mAP": summary.mAP, "mINP": summary.mINP, "cmc": cmc, "queries": summary.queries}
+    with stages() as advance:
+        benchmark = judge_model(dataset, extractor, Options(), advance)
+    return {**judged(benchmark), **judged_attributes(benchmark)}
 
 
 def _tell(result: Mapping[str, Any]) -> None:
@@ -121,4 +140,6 @@ def _tell(result: Mapping[str, Any]) -> None:
     metrics = result["metrics"]
     if metrics and metrics["mAP"] is not None:
         out.print(f"on {metrics['queries']} queries: mAP {metrics['mAP']:.1f} %, Rank-1 {metrics['cmc']['1']:.1f} %")
+    if metrics and metrics["attributes_mean"] is not None:
+        out.print(f"attributes: {metrics['attributes_mean']:.1f} % right on average")
     out.print(f"\nnext: vestigo evaluate DATASET --model {result['model']}")

@@ -1,0 +1,88 @@
+"""Distances to rankings to scores, a chunk of queries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo.benchmark.result import STRIP, Advance, Options
+from vestigo.evaluation import (
+    ImageSet,
+    QueryScores,
+    compared_images,
+    distance_chunks,
+    reranked_chunks,
+    score_queries,
+)
+from vestigo.evaluation.distances import TIE_DECIMALS
+from vestigo_models.distance import Descriptors
+
+CELLS_AT_ONCE = 2_000_000
+"""Query-gallery pairs that are ranked at a time; about 60 bytes each."""
+
+Distances = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranked:
+    """Scores of all queries, and `nearest` as `Benchmark` has it."""
+
+    scores: QueryScores
+    nearest: NDArray[np.int64]
+
+
+def rank(chunks: Iterable[Distances], query: ImageSet, gallery: ImageSet, options: Options, advance: Advance) -> Ranked:
+    """Rank and score from chunks of distances, each (c, G), in the order of the queries."""
+    parts: list[QueryScores] = []
+    nearest: list[NDArray[np.int64]] = [np.empty((0, STRIP), dtype=np.int64)]
+    start = 0
+    for distances in chunks:
+        some = query[start : start + len(distances)]
+        parts.append(score_queries(distances, some, gallery, protocol=options.protocol, ap=options.ap))
+        nearest.append(_nearest(distances, compared_images(some, gallery, options.protocol)))
+        start += len(distances)
+        advance("ranking", start, len(query))
+    return Ranked(scores=QueryScores.merge(parts), nearest=np.concatenate(nearest))
+
+
+def feature_distances(
+    query: NDArray[np.floating], gallery: NDArray[np.floating], options: Options
+) -> Iterator[Distances]:
+    """Chunks of distances between plain features, re-ranked where that is asked for."""
+    if not len(gallery):
+        return iter([np.empty((len(query), 0))])
+    chunk = _chunk(len(gallery))
+    if not options.rerank:
+        return distance_chunks(query, gallery, metric=options.metric, chunk=chunk)
+    return reranked_chunks(query, gallery, metric=options.metric, chunk=chunk)
+
+
+def descriptor_distances(query: Descriptors, gallery: Descriptors, options: Options) -> Iterator[Distances]:
+    """Chunks of equation 14 between descriptors, re-ranked where that is asked for."""
+    if options.rerank or not len(gallery):
+        return feature_distances(query.vectors, gallery.vectors, options)
+    return _part_visible(query, gallery, _chunk(len(gallery)))
+
+
+def _part_visible(query: Descriptors, gallery: Descriptors, chunk: int) -> Iterator[Distances]:
+    """Equation 14 in float64, rounded so that equal descriptors tie."""
+    right, shown = gallery.vectors.astype(np.float64), gallery.visible.astype(np.float64)
+    for start in range(0, len(query), chunk):
+        part = query[start : start + chunk]
+        shared = part.visible.astype(np.float64) @ shown.T + query.always
+        yield (1.0 - part.vectors.astype(np.float64) @ right.T / shared).round(TIE_DECIMALS)
+
+
+def _chunk(gallery: int) -> int:
+    return max(1, CELLS_AT_ONCE // gallery)
+
+
+def _nearest(distances: Distances, compared: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(c, `STRIP`) int64: the nearest compared images, -1 where there are fewer."""
+    masked = np.where(compared, distances, np.inf)
+    order = np.argsort(masked, axis=1, kind="stable")[:, :STRIP]
+    nearest = np.where(np.take_along_axis(compared, order, axis=1), order, -1)
+    return np.pad(nearest, ((0, 0), (0, STRIP - nearest.shape[1])), constant_values=-1)
