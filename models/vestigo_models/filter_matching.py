@@ -1,8 +1,8 @@
 """Matching behind the attribute filter: the word of a query decides which runs of a grouped gallery are multiplied.
 
-One query gathers the crops that stay a block at a time, small enough to be multiplied in cache, and so runs at the
-speed of memory. Many queries go through the gallery together, a tile of neighbouring words at a time: the tile is read
-once, for all the queries that keep any of it.
+One query multiplies its runs where they lie, so that it runs at the speed of memory and nothing is copied. Many queries
+go through the gallery together, a tile of neighbours at a time: the tile is read once, for all the queries that keep
+any of it.
 
 Those products only screen: what may be among the nearest k is computed again pair by pair, so that neither the
 grouping of the gallery nor the company of a query changes an answer by a bit. Symbols: Q queries, G gallery crops.
@@ -12,22 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.distance import Descriptors
-from vestigo_models.filter_words import GalleryWords, Rows, Stay
+from vestigo_models.filter_words import GalleryWords, Rows, spread
 from vestigo_models.gallery_filter import Floats
 from vestigo_models.schemas import AttributeSchema
 
-BLOCK = 128
-"""Crops that are gathered at a time."""
+BRIDGE = 4
+"""Runs so many crops apart are multiplied as one: cheaper than another call of the product."""
 TOGETHER = 8
 """From so many queries on a pass over tiles beats query by query."""
-TILE = 256
-"""Words are put together until a tile has so many crops."""
-CELLS = 1 << 25
+TILE = 64
+"""Crops of a tile; the more, the better the product, and the more of it for nothing."""
+AT_ONCE = 512
+"""Queries that go through the gallery together."""
+CELLS = 1 << 24
 """Query-gallery products held at a time, 4 bytes each."""
 
 
@@ -86,48 +89,66 @@ class FilteredGallery:
         rows = np.full((count, k), -1, dtype=np.int64)
         distances = np.full((count, k), np.inf, dtype=np.float32)
         kept = np.zeros(count, dtype=np.int64)
-        stays = self.words.stay(probabilities)
-        chunk = max(TOGETHER, CELLS // max(1, len(self.words)))
-        for start in range(0, count, chunk):
-            some = range(start, min(start + chunk, count))
-            tiled = self._tiled(query.vectors[some], stays[start : some.stop]) if len(some) >= TOGETHER else None
-            for row in some:
-                places = self.words.places(stays[row])
-                vector = query.vectors[row]
-                products = self._gathered(vector, places) if tiled is None else tiled[row - start, places]
+        if not len(self.words):
+            return Matches(rows=rows, distances=distances, kept=kept)
+        for start in range(0, count, AT_ONCE):
+            some = slice(start, min(start + AT_ONCE, count))
+            vectors, stays = query.vectors[some], self.words.stay(probabilities[some])
+            runs = [self.words.runs(stay) for stay in stays]
+            places = [spread(some_runs) for some_runs in runs]
+            if len(stays) < TOGETHER:
+                products = [self._sliced(*both) for both in zip(vectors, runs, strict=True)]
+            else:
+                products = self._tiled(vectors, runs, places)
+            for row, vector, where, rough in zip(range(start, some.stop), vectors, places, products, strict=True):
                 shared = (self.shown & query.visible[row]).sum(axis=1).astype(np.float32) + query.always
-                nearest, exact = self._nearest(vector, shared, places, products, k)
+                nearest, exact = self._nearest(vector, shared, where, rough, k)
                 rows[row, : len(nearest)], distances[row, : len(nearest)] = nearest, exact
-                kept[row] = len(places)
+                kept[row] = len(where)
         return Matches(rows=rows, distances=distances, kept=kept)
 
-    def _gathered(self, vector: Floats, places: Rows) -> Floats:
-        """(P,) products of one query with some places."""
-        products = np.empty(len(places), dtype=np.float32)
-        block = np.empty((min(BLOCK, len(places)), len(vector)), dtype=np.float32)
-        for start in range(0, len(places), BLOCK):
-            some = places[start : start + BLOCK]
-            # Places are in range; any other mode than "clip" would write through a second buffer.
-            crops = np.take(self.descriptors.vectors, some, axis=0, out=block[: len(some)], mode="clip")
-            np.dot(crops, vector, out=products[start : start + BLOCK])
+    def _sliced(self, vector: Floats, runs: Rows) -> Floats:
+        """Products of one query with the places of its runs."""
+        apart = np.flatnonzero(runs[1:, 0] - runs[:-1, 1] > BRIDGE)
+        first, last = runs[np.append(0, apart + 1), 0], runs[np.append(apart, len(runs) - 1), 1]
+        ends = np.cumsum(last - first)
+        products = np.empty(ends[-1], dtype=np.float32)
+        for begin, end, at in zip(first.tolist(), last.tolist(), ends.tolist(), strict=True):
+            np.dot(self.descriptors.vectors[begin:end], vector, out=products[at - end + begin : at])
+        # Leave out what only bridged: where each run came to lie.
+        moved = (ends - last)[np.searchsorted(first, runs[:, 0], side="right") - 1]
+        return products[spread(runs + moved[:, None])]
+
+    def _tiled(self, vectors: Floats, runs: Sequence[Rows], places: Sequence[Rows]) -> list[Floats]:
+        """Products of each query with its places."""
+        products: list[Floats] = [np.empty(len(where), dtype=np.float32) for where in places]
+        keeps = self._keeps(runs)
+        span = max(1, CELLS // len(vectors) // TILE)
+        for begin in range(0, keeps.shape[1], span):
+            some_tiles = keeps[:, begin : begin + span]
+            origin = begin * TILE
+            block = np.empty((len(vectors), TILE * some_tiles.shape[1]), dtype=np.float32)
+            # Tiles in line that the same queries keep are multiplied as one.
+            changes = np.flatnonzero((some_tiles[:, 1:] != some_tiles[:, :-1]).any(axis=0)) + 1
+            for first, last in pairwise([0, *changes.tolist(), some_tiles.shape[1]]):
+                queries = np.flatnonzero(some_tiles[:, first])
+                if len(queries):
+                    crops = self.descriptors.vectors[origin + first * TILE : origin + last * TILE]
+                    block[queries, first * TILE : first * TILE + len(crops)] = vectors[queries] @ crops.T
+            for row, where in enumerate(places):
+                part = slice(*np.searchsorted(where, (origin, origin + block.shape[1])))
+                products[row][part] = block[row, where[part] - origin]
         return products
 
-    def _tiled(self, vectors: Floats, stays: Sequence[Stay]) -> Floats:
-        """(q, G) products of some queries, filled where a query keeps a place and undefined elsewhere."""
-        products = np.empty((len(vectors), len(self.words)), dtype=np.float32)
-        starts = self.words.starts
-        # A group ends a tile where it takes it over a multiple of TILE.
-        last = np.flatnonzero(np.append(np.diff(starts[1:] // TILE) > 0, True))
-        first = np.append(0, last[:-1] + 1)
-        keeps = np.logical_or.reduceat(np.stack([stay.groups for stay in stays]), first, axis=1)
-        for tile, (begin, end) in enumerate(zip(starts[first].tolist(), starts[last + 1].tolist(), strict=True)):
-            some = np.flatnonzero(keeps[:, tile])
-            if len(some):
-                products[some, begin:end] = vectors[some] @ self.descriptors.vectors[begin:end].T
-        for row, stay in enumerate(stays):
-            if len(stay.places):
-                products[row, stay.places] = self._gathered(vectors[row], stay.places)
-        return products
+    def _keeps(self, runs: Sequence[Rows]) -> NDArray[np.bool_]:
+        """Which tiles of TILE places each query keeps any place of: Q x tiles."""
+        tiles = -(-len(self.words) // TILE)
+        keeps = np.empty((len(runs), tiles), dtype=np.bool_)
+        for row, some in enumerate(runs):
+            enters = np.bincount(some[:, 0] // TILE, minlength=tiles)
+            leaves = np.bincount((some[:, 1] - 1) // TILE + 1, minlength=tiles + 1)
+            keeps[row] = np.cumsum(enters - leaves[:tiles]) > 0
+        return keeps
 
     def _nearest(self, vector: Floats, shared: Floats, places: Rows, products: Floats, k: int) -> tuple[Rows, Floats]:
         """Gallery rows and distances of the nearest k of some places; `shared` (V,) are the terms that count."""

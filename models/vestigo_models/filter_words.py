@@ -1,7 +1,7 @@
 """A gallery grouped by filter word, so that a filter decides about a word once and not about every crop that has it.
 
-Sorted by word, crops that stay for a query lie near one another: the highest bits are those of the last attributes,
-which are the colours in the built-in schemas and divide people best.
+Groups are sorted by what they say of the attribute that divides people best, then of the next, and so on: crops that
+stay for a query lie near one another, and neighbours are refused together.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from vestigo_models.gallery_filter import Floats, Words, class_masks, confidence
 from vestigo_models.schemas import AttributeSchema
 
 Rows = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stay:
-    """What stays of a gallery for one query: whole `groups` (W,) bool, and `places` (int64, ascending, in grouped
-    order) that came back out of groups of which not all did."""
+    """What stays of a gallery for one query: whole `groups`, and `places` that came back out of groups of which not
+    all did; int64, ascending."""
 
-    groups: Flags
+    groups: Rows
     places: Rows
 
 
@@ -34,7 +33,7 @@ class GalleryWords:
     """G crops in groups of one word each; a place is a position in grouped order.
 
     Attributes:
-        words: (W,) uint64, the distinct words, ascending.
+        words: (W,) uint64, the distinct words, in the order of their groups.
         starts: (W + 1,) int64, where each group begins, and G.
         order: (G,) int64, the gallery row at each place, ascending within a group.
         confidences: (n, G) float32, how sure each prediction is, in grouped order.
@@ -60,14 +59,14 @@ class GalleryWords:
     ) -> GalleryWords:
         """Group a gallery by its (G, M) probabilities; the rest as in `encode` and `survivors`."""
         words = encode(probabilities, schema, threshold, names)
-        order = np.argsort(words, kind="stable")
-        distinct, starts = np.unique(words[order], return_index=True)
+        order = np.argsort(_by_power(words, schema), kind="stable")
+        starts = np.flatnonzero(np.diff(words[order], prepend=~words[order[:1]]))
         return cls(
             schema=schema,
             threshold=threshold,
             names=tuple(names or schema.names),
             max_conflicts=max_conflicts,
-            words=distinct,
+            words=words[order[starts]],
             starts=np.append(starts, len(words)).astype(np.int64),
             order=order.astype(np.int64),
             confidences=np.ascontiguousarray(confidences(probabilities, schema)[order].T),
@@ -84,15 +83,20 @@ class GalleryWords:
             self._stay(word, sure) for word, sure in zip(refused, confidences(probabilities, self.schema), strict=True)
         ]
 
-    def places(self, stay: Stay) -> Rows:
-        """The places that stay, ascending."""
-        groups = np.flatnonzero(stay.groups)
-        whole = spread(self.starts[groups], self.sizes[groups])
-        return np.sort(np.concatenate([whole, stay.places])) if len(stay.places) else whole
+    def runs(self, stay: Stay) -> Rows:
+        """The places that stay: (R, 2) int64, first and one past the last of each run, ascending and disjoint."""
+        # Groups in line make one run.
+        ends = np.flatnonzero(np.diff(stay.groups, append=-1) != 1)
+        begins = np.append(0, ends[:-1] + 1)[: len(ends)]
+        runs = np.stack([self.starts[stay.groups[begins]], self.starts[stay.groups[ends] + 1]], axis=1)
+        if not len(stay.places):
+            return runs
+        runs = np.concatenate([runs, np.stack([stay.places, stay.places + 1], axis=1)])
+        return runs[np.argsort(runs[:, 0])]
 
     def rows(self, stay: Stay) -> Rows:
         """The gallery rows that stay, ascending."""
-        return np.sort(self.order[self.places(stay)])
+        return np.sort(self.order[spread(self.runs(stay))])
 
     @cached_property
     def sizes(self) -> Rows:
@@ -101,17 +105,19 @@ class GalleryWords:
 
     def _stay(self, refused: np.uint64, sure: Floats) -> Stay:
         counts = np.bitwise_count(self.words & refused)
-        groups = counts <= self.max_conflicts
-        least = least_kept(len(self))
-        if self.sizes[groups].sum() >= least:
+        groups = np.flatnonzero(counts <= self.max_conflicts)
+        missing = least_kept(len(self)) - int(self.sizes[groups].sum())
+        if missing <= 0:
             return Stay(groups=groups, places=_NONE)
-        # Too few: all groups with fewer conflicts than the level at which there are enough, and the best of that level.
-        reach = np.cumsum(np.bincount(counts, weights=self.sizes))
-        level = int(np.searchsorted(reach, least))
-        groups = counts < level
-        missing = least - int(self.sizes[groups].sum())
+        # Too few: level by level of conflicts, whole groups while they fit, and the best of the last level.
+        level = self.max_conflicts + 1
         last = np.flatnonzero(counts == level)
-        places = spread(self.starts[last], self.sizes[last])
+        while (held := int(self.sizes[last].sum())) < missing:
+            groups = np.union1d(groups, last)
+            missing -= held
+            level += 1
+            last = np.flatnonzero(counts == level)
+        places = spread(np.stack([self.starts[last], self.starts[last + 1]], axis=1))
         penalties = self._penalties(refused, sure, last, places)
         cut = np.partition(penalties, missing - 1)[missing - 1]
         near = np.flatnonzero(penalties <= cut)
@@ -132,8 +138,26 @@ class GalleryWords:
 _NONE = np.empty(0, dtype=np.int64)
 
 
-def spread(starts: Rows, lengths: Rows) -> Rows:
-    """The numbers start, start + 1, ... of each run, one run after the other."""
-    total = int(lengths.sum())
-    before = np.cumsum(lengths) - lengths
-    return np.asarray(np.arange(total) + np.repeat(starts - before, lengths), dtype=np.int64)
+def spread(runs: Rows) -> Rows:
+    """The places of (R, 2) runs, one run after the other."""
+    lengths = runs[:, 1] - runs[:, 0]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.asarray(np.arange(total) + np.repeat(runs[:, 1] - ends, lengths), dtype=np.int64)
+
+
+def _by_power(words: Words, schema: AttributeSchema) -> Words:
+    """The words with their attributes in another order: the higher its bits, the more pairs an attribute refuses."""
+    powers = []
+    for mask in class_masks(schema):
+        said, counts = np.unique(words & mask, return_counts=True)
+        shares = counts[said != 0] / max(1, len(words))
+        powers.append(shares.sum() ** 2 - (shares**2).sum())
+    keys = np.zeros_like(words)
+    shift = 0
+    for at in np.argsort(powers, kind="stable"):
+        place = schema.slice(schema.names[at])
+        classes = place.stop - place.start
+        keys |= ((words >> np.uint64(place.start)) & np.uint64((1 << classes) - 1)) << np.uint64(shift)
+        shift += classes
+    return keys
