@@ -1,16 +1,23 @@
 """A model judged on a dataset, or anybody's features judged as they are: everything `evaluate` and `score` report."""
 
 from vestigo.benchmark.attributes import AttributeJudgement, judge_attributes
+from vestigo.benchmark.filtering import FilterJudgement
 from vestigo.benchmark.judging import judge_features, judge_model
-from vestigo.benchmark.result import CURVE, STRIP, Advance, Benchmark, Options
+from vestigo.benchmark.options import NO_FILTER, Advance, Options
+from vestigo.benchmark.ranking import STRIP
+from vestigo.benchmark.regions import RegionJudgement
+from vestigo.benchmark.result import CURVE, Benchmark
 
 __all__ = [
     "CURVE",
+    "NO_FILTER",
     "STRIP",
     "Advance",
     "AttributeJudgement",
     "Benchmark",
+    "FilterJudgement",
     "Options",
+    "RegionJudgement",
     "judge_attributes",
     "judge_features",
     "judge_model",

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 from vestigo.benchmark.attributes import judge_attributes, why_not
+from vestigo.benchmark.filtering import FilterRun
+from vestigo.benchmark.options import Advance, Options
 from vestigo.benchmark.ranking import descriptor_distances, feature_distances, rank
-from vestigo.benchmark.result import Advance, Benchmark, Options
+from vestigo.benchmark.regions import belongings_auc, region_judge
+from vestigo.benchmark.result import Benchmark
 from vestigo.datasets import ReidDataset, Split
 from vestigo.datasets.features import FeatureSet
-from vestigo.embedding import Embedded, embed_files
+from vestigo.embedding import Embedded, Watch, embed_files
 from vestigo.evaluation import ImageSet
+from vestigo_models.errors import ConfigError
 from vestigo_models.extraction import Extractor
 
 
 def judge_model(
     dataset: ReidDataset, extractor: Extractor, options: Options, advance: Advance = lambda *_: None
 ) -> Benchmark:
-    """Put a dataset's query and gallery images through a model, rank and judge: unreadable ones are left out and
-    counted."""
-    schema = extractor.package.schema
+    """Put a dataset's query and gallery images through a model, rank and judge; unreadable ones are left out and
+    counted.
 
-    def embedded(stage: str, split: Split) -> Embedded:
-        return embed_files(split.paths, extractor, lambda done: advance(stage, done, len(split)))
+    Raises:
+        ConfigError: a filter is asked for, and the model predicts no attributes.
+    """
+    schema = extractor.package.schema
+    if options.filter.mode != "off" and schema is None:
+        raise ConfigError(
+            f"filter {options.filter.mode}: model {extractor.package.name} predicts no attributes to filter by; leave"
+            " the filter off or take a model that was trained with attributes"
+        )
+
+    def embedded(stage: str, split: Split, watch: Watch | None = None) -> Embedded:
+        return embed_files(split.paths, extractor, lambda done: advance(stage, done, len(split)), watch)
 
     def images(split: Split, found: Embedded) -> ImageSet:
         return ImageSet(pids=split.pids[found.rows], camids=split.camids[found.rows], ids=found.ids)
 
-    query, gallery = embedded("query", dataset.query), embedded("gallery", dataset.gallery)
+    regions, no_regions = region_judge(dataset, extractor)
+    query, gallery = embedded("query", dataset.query), embedded("gallery", dataset.gallery, regions)
     query_images, gallery_images = images(dataset.query, query), images(dataset.gallery, gallery)
     chunks = descriptor_distances(query.outputs.descriptors, gallery.outputs.descriptors, options)
+    run = None
+    if schema is not None and options.filter.mode != "off" and len(gallery_images):
+        run = FilterRun(
+            options.filter, schema, (query_images, query.outputs), (gallery_images, gallery.outputs), options
+        )
+        chunks = run.filtered(chunks)
     ranked = rank(chunks, query_images, gallery_images, options, advance)
-    note = why_not(dataset, schema)
+    no_attributes = why_not(dataset, schema)
     return Benchmark(
         query=query_images,
         gallery=gallery_images,
@@ -40,9 +60,12 @@ def judge_model(
         query_paths=tuple(dataset.query.paths[row] for row in query.rows),
         gallery_paths=tuple(dataset.gallery.paths[row] for row in gallery.rows),
         attributes=None
-        if schema is None or note
+        if schema is None or no_attributes
         else judge_attributes(gallery.outputs.probabilities, dataset.gallery, gallery.rows, schema),
-        notes=(note,) if note else (),
+        regions=None if regions is None else regions.judgement(),
+        belongings_auc=belongings_auc(gallery.outputs.areas, extractor.package.regions, dataset, gallery.rows),
+        filter=None if run is None else run.judgement(),
+        notes=tuple(note for note in (no_attributes, no_regions) if note),
     )
 
 

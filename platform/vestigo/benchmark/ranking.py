@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.benchmark.result import STRIP, Advance, Options
+from vestigo.benchmark.options import Advance, Options
 from vestigo.evaluation import (
     ImageSet,
     QueryScores,
@@ -20,6 +20,8 @@ from vestigo.evaluation import (
 from vestigo.evaluation.distances import TIE_DECIMALS
 from vestigo_models.distance import Descriptors
 
+STRIP = 10
+"""Nearest images that are kept of each query, to look at."""
 CELLS_AT_ONCE = 2_000_000
 """Query-gallery pairs that are ranked at a time; about 60 bytes each."""
 

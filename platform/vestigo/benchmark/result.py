@@ -1,8 +1,7 @@
-"""How a model or features are judged, and what was found."""
+"""What was found about a model or about features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,28 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.benchmark.attributes import AttributeJudgement
-from vestigo.evaluation import ApDefinition, ImageSet, Metric, Protocol, QueryScores, RetrievalMetrics
+from vestigo.benchmark.filtering import FilterJudgement
+from vestigo.benchmark.regions import RegionJudgement
+from vestigo.evaluation import ImageSet, QueryScores, RetrievalMetrics
 
-STRIP = 10
 CURVE = tuple(range(1, 21))
-
-Advance = Callable[[str, int, int], None]
-"""Hears the stage, how many of its items are done, and how many there are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a ranking is made and scored; `metric` is for plain features, a model brings its own distance."""
-
-    protocol: Protocol = "cross-camera"
-    ap: ApDefinition = "standard"
-    metric: Metric = "cosine"
-    rerank: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Benchmark:
-    """What was found.
+    """What was found, for the ranking that was asked for.
 
     Attributes:
         scores: by query, for the Q queries that could be read.
@@ -40,6 +27,9 @@ class Benchmark:
         unreadable: reason -> number of queries left out because their image cannot be read.
         gallery_unreadable: the same for gallery images.
         attributes: of the gallery, None where they cannot be judged.
+        regions: of the gallery, None where they cannot be judged.
+        belongings_auc: see `vestigo.benchmark.regions.belongings_auc`.
+        filter: what the filter did, None without one.
         notes: why something that the dataset or the model has was not judged.
     """
 
@@ -52,6 +42,9 @@ class Benchmark:
     query_paths: tuple[Path, ...] = ()
     gallery_paths: tuple[Path, ...] = ()
     attributes: AttributeJudgement | None = None
+    regions: RegionJudgement | None = None
+    belongings_auc: float | None = None
+    filter: FilterJudgement | None = None
     notes: tuple[str, ...] = ()
 
     @property

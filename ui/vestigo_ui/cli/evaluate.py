@@ -10,14 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out
+from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, choose
 from vestigo_ui.cli.judged import (
     ApName,
     ApOption,
     ProtocolName,
     ProtocolOption,
     RerankOption,
+    filtered,
     judged,
     judged_attributes,
+    judged_regions,
     print_judged,
     stages,
 )
@@ -33,6 +36,8 @@ def evaluate_command(
     protocol: ProtocolOption = ProtocolName.cross_camera,
     ap: ApOption = ApName.standard,
     rerank: RerankOption = False,
+    filter: FilterOption = "off",
+    max_lost: MaxLostOption = 0.01,
     html: HtmlOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -53,7 +58,8 @@ def evaluate_command(
     started = time.monotonic()
     loaded = load_dataset(dataset, format)
     package = ModelPackage.from_pretrained(model)
-    options = Options(protocol=protocol.value, ap=ap.value, rerank=rerank)
+    choice = choose(filter, max_lost, package.config.calibration)
+    options = Options(protocol=protocol.value, ap=ap.value, rerank=rerank, filter=choice)
     with stages() as advance:
         benchmark = judge_model(loaded, Extractor(package, resolve_device(device)), options, advance)
     for text in benchmark.notes:
@@ -63,8 +69,8 @@ def evaluate_command(
         **judged(benchmark),
         "gallery_excluded": {**({"junk": loaded.junk} if loaded.junk else {}), **unreadable},
         **judged_attributes(benchmark),
-        "regions": {},
-        "filter": None,
+        **judged_regions(benchmark),
+        "filter": filtered(benchmark),
         "notes": list(benchmark.notes),
         "dataset": loaded.name,
         "model": {"name": package.name, "digest": package.digest},

@@ -92,6 +92,40 @@ def judged_attributes(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
+def judged_regions(benchmark: Benchmark) -> dict[str, Any]:
+    """What `evaluate` and `train` report about regions: percent, the AUC a fraction; empty where none were judged."""
+    found = benchmark.regions
+    return {
+        "regions": found.iou if found else {},
+        "regions_mean": found.mean if found else None,
+        "regions_two_class": found.two_class if found else {},
+        "belongings_auc": benchmark.belongings_auc,
+    }
+
+
+def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
+    """What the filter kept, lost and cost; None without a filter. mAP and Rank-1 in percent, the rest in fractions."""
+    found = benchmark.filter
+    if found is None:
+        return None
+    cost = found.choice.cost
+    return {
+        "mode": found.choice.mode,
+        "threshold": found.choice.threshold,
+        "kept_fraction": found.kept_fraction,
+        "true_matches_lost": found.true_matches_lost,
+        "speed_up": found.speed_up,
+        "mAP": benchmark.metrics.mAP,
+        "rank1": benchmark.metrics.cmc[1],
+        "mAP_without": found.without.mAP,
+        "rank1_without": found.without.cmc[1],
+        "expected_kept": cost.kept_fraction if cost else None,
+        "expected_lost": cost.lost if cost else None,
+        "guaranteed": found.choice.guaranteed,
+        "sentence": found.choice.sentence(),
+    }
+
+
 def print_judged(result: Mapping[str, Any]) -> None:
     """Print figures and exclusions for people."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, out, progress
-from vestigo_ui.cli.judged import judged, judged_attributes, stages
+from vestigo_ui.cli.judged import judged, judged_attributes, judged_regions, stages
 
 if TYPE_CHECKING:
     from vestigo.datasets import ReidDataset
@@ -131,7 +131,7 @@ def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
     extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
     with stages() as advance:
         benchmark = judge_model(dataset, extractor, Options(), advance)
-    return {**judged(benchmark), **judged_attributes(benchmark)}
+    return {**judged(benchmark), **judged_attributes(benchmark), **judged_regions(benchmark)}
 
 
 def _tell(result: Mapping[str, Any]) -> None:

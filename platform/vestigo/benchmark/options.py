@@ -1,0 +1,27 @@
+"""How a model or features are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vestigo.evaluation import ApDefinition, Metric, Protocol
+from vestigo_models.filter_curve import OFF
+from vestigo_models.filter_modes import FilterChoice
+
+NO_FILTER = FilterChoice(mode="off", threshold=OFF)
+
+Advance = Callable[[str, int, int], None]
+"""Hears the stage, how many of its items are done, and how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a ranking is made and scored. `metric` is for plain features: a model brings its own distance; `filter` is
+    for models."""
+
+    protocol: Protocol = "cross-camera"
+    ap: ApDefinition = "standard"
+    metric: Metric = "cosine"
+    rerank: bool = False
+    filter: FilterChoice = NO_FILTER
