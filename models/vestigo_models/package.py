@@ -108,6 +108,15 @@ class ModelPackage:
         return 1 if self.config.network.distance == "concat" else len(self.network.dims.keys() - {PART})
 
     @property
+    def blocks(self) -> tuple[int, ...]:
+        """Lengths of the blocks of a descriptor: the always-present ones in their order, then the K-1 parts."""
+        dims = self.network.dims
+        if self.config.network.distance == "concat":
+            return (self.embedding_dim,)
+        whole = tuple(dim for kind, dim in dims.items() if kind != PART)
+        return whole + (dims[PART] // self.parts,) * self.parts if self.parts else whole
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of F."""
         stride = BACKBONES[self.config.network.backbone].strides[0]

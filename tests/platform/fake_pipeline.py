@@ -42,6 +42,9 @@ def crop(name: str, **more: Any) -> dict[str, Any]:
         "dhash": int.from_bytes(digest[:8], "little", signed=True),
         "pid": None,
         "image": b"\xff\xd8" + digest,
+        "visible": 0,
+        "attributes": [],
+        "regions": [],
         "embedding": vector / np.linalg.norm(vector),
     }
     return row | more

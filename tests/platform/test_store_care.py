@@ -49,7 +49,7 @@ def naive_digest(rows: list[dict[str, Any]]) -> str:
             value = row[field.name]
             if field.name == "source":
                 continue
-            if field.name == "embedding":
+            if str(field.type).startswith(("list", "fixed_size_list")):
                 value = b"".join(struct.pack("<f", number) for number in value)
             if isinstance(value, str):
                 value = value.encode()
@@ -67,6 +67,8 @@ def naive_digest(rows: list[dict[str, Any]]) -> str:
 def test_digest_is_that_of_the_rows_however_they_are_spread(tmp_path: Path) -> None:
     rows = [crop(f"{n}.jpg", pid=n if n % 2 else None, offset_s=None if n % 3 else n / 7) for n in range(40)]
     rows[5] |= {"time": None, "camera": "Überwachung", "image": b""}
+    for n, row in enumerate(rows):
+        row |= {"visible": n % 4, "attributes": [n / 40, 1 - n / 40], "regions": [0.5, 0.25, 0.25]}
     spread = {
         "one": [rows],
         "many": [rows[20:], *([row] for row in rows[:20])],
@@ -91,6 +93,9 @@ def test_digest_is_that_of_the_rows_however_they_are_spread(tmp_path: Path) -> N
         {"tracklet": "t"},
         {"pid": 0},
         {"embedding": np.float32([0, 0, 0, 1])},
+        {"visible": 1},
+        {"attributes": [0.5]},
+        {"regions": [0.5]},
         {"offset_s": 0.0},
     ],
     ids=lambda change: next(iter(change)),
@@ -140,7 +145,7 @@ def show_a_crop_twice(store: Store) -> None:
         (flip_a_byte, r"has other bytes than were written"),
         (show_a_crop_twice, r"crop [0-9a-f]{20} of model a{64} is visible twice"),
         (sql(update(DataFileRow).where(DataFileRow.kind == "crops").values(rows=9)), r"rows, the catalogue says 9"),
-        (sql(update(DataFileRow).values(schema_version=9)), r"schema version 9, this Vestigo reads up to 1"),
+        (sql(update(DataFileRow).values(schema_version=9)), r"schema version 9, this Vestigo reads up to 2"),
         (sql(update(DataFileRow).where(DataFileRow.kind == "tracklets").values(kind="ranking")), r"column query is"),
         (sql(delete(InputRow).where(InputRow.name == "empty.jpg")), r"planned 7 inputs, holds 6"),
         (sql(update(RunRow).values(planned_inputs=8)), r"planned 8 inputs, holds 7: 4 done, 1 empty, 2 quarantined"),

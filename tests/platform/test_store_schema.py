@@ -72,16 +72,16 @@ def test_older_schema_waits_for_migrate(store_ref: Path, tmp_path: Path, monkeyp
     Store.open(store_ref).close()
     later = tmp_path / "migrations"
     shutil.copytree(migrations_folder(), later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "0002_later.py").write_text(
-        "from alembic import op\nrevision, down_revision = '0002', '0001'\nbranch_labels = depends_on = None\n"
+    (later / "versions" / "9000_later.py").write_text(
+        "from alembic import op\nrevision, down_revision = '9000', '0002'\nbranch_labels = depends_on = None\n"
         "def upgrade():\n    op.execute('CREATE TABLE later (id INTEGER)')\n"
     )
     monkeypatch.setattr(migrate, "migrations_folder", lambda: later)
-    monkeypatch.setattr(migrate, "SCHEMA_REVISION", "0002")
-    with pytest.raises(StoreError, match=r"schema 0001, this Vestigo needs 0002: run `vestigo store migrate`"):
+    monkeypatch.setattr(migrate, "SCHEMA_REVISION", "9000")
+    with pytest.raises(StoreError, match=r"schema 0002, this Vestigo needs 9000: run `vestigo store migrate`"):
         Store.open(store_ref)
-    assert Store.migrate(store_ref) == ("0001", "0002")
-    assert Store.migrate(store_ref) == ("0002", "0002")
+    assert Store.migrate(store_ref) == ("0002", "9000")
+    assert Store.migrate(store_ref) == ("9000", "9000")
     Store.open(store_ref).close()
 
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from vestigo.archives import crop_id
-from vestigo.store import InputOutcome, InputPlan, ShardPlan, Store
+from vestigo.store import InputOutcome, InputPlan, ModelFacts, ShardPlan, Store
+from vestigo.store.features import feature_columns
 from vestigo.store.schema import crop_schema
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import encode_jpeg
@@ -43,10 +44,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     package = ModelPackage.from_pretrained("default")
     rows = [row for camera, name in enumerate(CAMERAS) for row in _camera(footage, camera, name)]
     images = [cv2.cvtColor(cv2.imdecode(np.frombuffer(row["image"], np.uint8), 1), cv2.COLOR_BGR2RGB) for row in rows]
-    for row, embedding in zip(rows, Extractor(package).extract(images), strict=True):
-        row["embedding"] = embedding
+    outputs = Extractor(package).extract(images)
+    columns = feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
+    for name, column in columns.items():
+        for row, value in zip(rows, column.to_pylist(), strict=True):
+            row[name] = value
     with Store.open(root / "store") as store:
-        store.register_model(package.digest, name=package.name, location="default")
+        store.register_model(package.digest, name=package.name, location="default", facts=ModelFacts.of(package))
         run = store.create_run(fingerprint="f" * 64, config={}, model=package.digest, command="test")
         names = sorted({row["input"] for row in rows})
         inputs = tuple(InputPlan(name, name) for name in names)

@@ -51,7 +51,7 @@ def test_vacuum(archive: Path) -> None:
 
 
 def test_migrate(archive: Path) -> None:
-    assert run(store.app, "migrate", "--store", archive) == {"before": "0001", "after": "0001"}
+    assert run(store.app, "migrate", "--store", archive) == {"before": "0002", "after": "0002"}
 
 
 def test_export(archive: Path, tmp_path: Path) -> None:

@@ -77,6 +77,9 @@ def crop_row(name: str) -> dict[str, Any]:
         "dhash": 0,
         "pid": None,
         "image": b"jpeg",
+        "visible": 0,
+        "attributes": [],
+        "regions": [],
         "embedding": embedding,
     }
 

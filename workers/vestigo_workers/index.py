@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from vestigo.archives import source_kind
-from vestigo.store import Run, Store, status_text
+from vestigo.store import ModelFacts, Run, Store, status_text
 from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.package import ModelPackage, resolve_model
 from vestigo_models.tracking import TrackingConfig
@@ -103,7 +103,8 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
                 f"the store holds inputs of {', '.join(request.sources)} under another fingerprint ({differing}); "
                 "--reindex-stale replaces their rows, another --store keeps both"
             )
-        store.register_model(setup.package.digest, name=setup.package.name, location=setup.location)
+        facts = ModelFacts.of(setup.package)
+        store.register_model(setup.package.digest, name=setup.package.name, location=setup.location, facts=facts)
         run = store.create_run(
             fingerprint=bound,
             config=config,

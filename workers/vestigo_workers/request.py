@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from vestigo_models.errors import ConfigError
 
-CROPS_SCHEMA_VERSION = 1
+CROPS_SCHEMA_VERSION = 2
 
 
 class IndexRequest(BaseModel):

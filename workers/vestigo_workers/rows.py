@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.archives import Candidate
-from vestigo.store.schema import crop_schema
+from vestigo.store.features import feature_columns
+from vestigo.store.schema import EMBEDDING, SINCE_2, crop_schema
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import encode_jpeg, shrink
 
@@ -29,7 +30,7 @@ class CropRow:
     Attributes:
         image: RGB uint8 (height, width, 3) as the network will see it.
         encoded: the crop's own JPEG bytes where the archive already holds them, else None.
-        fields: the other columns of a crop row, without `image`, `embedding`.
+        fields: the other columns of a crop row, without `image` and what a model says.
     """
 
     image: NDArray[np.uint8]
@@ -74,14 +75,15 @@ def crop_row(
 def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
     """Embed and encode `rows`, a fixed-size batch at a time; memory is one batch."""
     schema = crop_schema(extractor.package.embedding_dim)
+    seen = (*SINCE_2.names, EMBEDDING)
     pending = iter(rows)
     while batch := list(islice(pending, extractor.batch_size)):
-        embeddings = extractor.extract([row.image for row in batch])
-        columns = {
-            name: [row.fields[name] for row in batch] for name in schema.names if name not in ("image", "embedding")
+        outputs = extractor.extract([row.image for row in batch])
+        columns: dict[str, Any] = {
+            name: [row.fields[name] for row in batch] for name in schema.names if name not in ("image", *seen)
         }
         columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, STORED_HEIGHT)) for row in batch]
-        columns["embedding"] = list(embeddings)
+        columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
 
 

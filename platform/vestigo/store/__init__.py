@@ -2,6 +2,7 @@
 
 catalogue (SQLite or PostgreSQL)   tables, database, migrate      what must be true
 files (Parquet, local or S3)       schema, folder, data_root      what grows with the archive
+what crops mean                    facts, features
 a run                              runs, leases, planning, work, deaths, replacing
 readers                            visible, crops, cameras, rankings, exporting
 care                               ledger, digest, checking, vacuuming, faults
@@ -9,6 +10,7 @@ care                               ledger, digest, checking, vacuuming, faults
 
 from vestigo.store.data_root import DataRoot
 from vestigo.store.deaths import Fate
+from vestigo.store.facts import ModelFacts
 from vestigo.store.records import (
     Camera,
     CheckReport,
@@ -49,6 +51,7 @@ __all__ = [
     "InputPlan",
     "InputState",
     "Model",
+    "ModelFacts",
     "Owner",
     "PlanResult",
     "Ranking",

@@ -15,7 +15,7 @@ from vestigo.store.database import Database
 from vestigo.store.digest import CropDigest
 from vestigo.store.ledger import ledger_problems
 from vestigo.store.records import CheckReport
-from vestigo.store.schema import CROP_COLUMNS, SCHEMA_VERSION, schema_problem
+from vestigo.store.schema import CROP_COLUMNS, SCHEMA_VERSIONS, schema_problem
 from vestigo.store.tables import DataFileRow, RunRow
 from vestigo.store.vacuuming import is_ours
 from vestigo.store.visible import Span, VisibleFile, crop_files
@@ -75,9 +75,10 @@ def file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
         return
     if rows != file.rows:
         yield f"file {file.path} has {rows} rows, the catalogue says {file.rows}"
-    if file.schema_version > SCHEMA_VERSION:
-        yield f"file {file.path} has schema version {file.schema_version}, this Vestigo reads up to {SCHEMA_VERSION}"
-    elif problem := schema_problem(file.kind, schema):
+    newest = SCHEMA_VERSIONS.get(file.kind, 0)
+    if file.schema_version > newest:
+        yield f"file {file.path} has schema version {file.schema_version}, this Vestigo reads up to {newest}"
+    elif problem := schema_problem(file.kind, schema, file.schema_version):
         yield f"file {file.path}: {problem}"
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.store.data_root import DataRoot, rechunk
-from vestigo.store.schema import CROP_COLUMNS, EMBEDDING
+from vestigo.store.schema import CROP_COLUMNS, EMBEDDING, SINCE_2, completed
 from vestigo.store.visible import Span, VisibleFile
 from vestigo_models.errors import StoreError
 
@@ -65,8 +65,9 @@ class CropReader:
         return [found[crop_id] for crop_id in ids]
 
     def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Iterator[pa.RecordBatch]:
-        for batch in self.root.read(file.path, _needed(columns, file, span, self.offsets)):
-            shown = self._shown(batch, file, span)
+        needed = _needed(columns, file, span, self.offsets)
+        for batch in self.root.read(file.path, needed):
+            shown = self._shown(completed(batch, needed), file, span)
             if shown.num_rows:
                 yield _select(shown, columns, file)
 
@@ -79,7 +80,8 @@ class CropReader:
                 # Most groups hold none of the crops: their images are never read.
                 if pc.any(hit).as_py():
                     for batch in parquet.read_row_group(group, needed).filter(hit).to_batches():
-                        rows += _select(self._shown(batch, file, Span()), columns, file).to_pylist()
+                        shown = self._shown(completed(batch, needed), file, Span())
+                        rows += _select(shown, columns, file).to_pylist()
         return rows
 
     def _shown(self, batch: pa.RecordBatch, file: VisibleFile, span: Span) -> pa.RecordBatch:
@@ -104,8 +106,10 @@ def _require_known(columns: Collection[str]) -> None:
 
 
 def _needed(columns: Sequence[str], file: VisibleFile, span: Span, offsets: Mapping[str, timedelta]) -> list[str]:
-    """Return the columns to be read for those asked for; at least one, for its length."""
-    needed = [name for name in columns if name in CROP_COLUMNS] or ["crop_id"]
+    """Return the columns to be read for those asked for; at least one that every file has, for its length."""
+    needed = [name for name in columns if name in CROP_COLUMNS]
+    if not set(needed) - set(SINCE_2.names):
+        needed.append("crop_id")
     if file.hidden:
         needed.append("input")
     if span.since is not None or span.until is not None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from vestigo.store.faults import fault_point
 from vestigo.store.folder import Folder, Tally
 from vestigo.store.records import FileKind, WrittenFile
-from vestigo.store.schema import EMBEDDING, SCHEMA_VERSION, null_problem, schema_problem
+from vestigo.store.schema import EMBEDDING, SCHEMA_VERSIONS, rows_problem, schema_problem
 from vestigo_models.errors import StoreError
 
 GROUP_ROWS = 1000
@@ -65,7 +65,7 @@ class DataRoot:
             tally = Tally(sink, digest)
             with pq.ParquetWriter(tally, schema, compression=_compression(schema)) as writer:
                 for batch in rechunk(batches, GROUP_ROWS):
-                    if problem := null_problem(kind, batch):
+                    if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
                     summary.add(batch)
                     writer.write_batch(batch)
@@ -77,7 +77,7 @@ class DataRoot:
             rows=summary.rows,
             bytes=tally.count,
             checksum=digest.hexdigest(),
-            schema_version=SCHEMA_VERSION,
+            schema_version=SCHEMA_VERSIONS[kind],
             cameras=tuple(sorted(summary.cameras)),
             first_time=summary.first,
             last_time=summary.last,

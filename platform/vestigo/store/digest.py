@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vestigo.store.schema import CROP_COLUMNS, EMBEDDING
+from vestigo.store.schema import CROP_COLUMNS
 
 # A source is named by its path, which says where an archive lies and not what it shows.
 DIGESTED = tuple(name for name in CROP_COLUMNS if name != "source")
@@ -58,9 +59,10 @@ def row_digests(batch: pa.RecordBatch) -> Iterator[bytes]:
 
 
 def _encoded(column: pa.Array, name: str) -> list[bytes]:
-    if name == EMBEDDING:
-        vectors = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
-        return _prefixed(_rows(vectors.reshape(len(column), -1)))
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        numbers = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
+        ends = np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))[:-1]
+        return _prefixed([part.tobytes() for part in np.split(numbers, ends)])
     if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
         return _prefixed(column.cast(pa.binary()).to_pylist())
     present = column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vestigo.store import deaths, leases, planning, runs, visible, work
 from vestigo.store.data_root import GROUP_ROWS
+from vestigo.store.facts import ModelFacts
 from vestigo.store.faults import fault_point
 from vestigo.store.opened import OpenedStore
 from vestigo.store.records import (
@@ -34,10 +35,10 @@ from vestigo_models.errors import StoreError
 class DrivingStore(OpenedStore):
     """What a run does to the store. Every method that changes it is one transaction, `plan` one a video or shard."""
 
-    def register_model(self, digest: str, *, name: str, location: str) -> None:
-        """Make a model known; known ones take the new name and location."""
+    def register_model(self, digest: str, *, name: str, location: str, facts: ModelFacts | None = None) -> None:
+        """Make a model known; known ones take the new name and location, and keep their facts without new ones."""
         with self._db.write() as session:
-            runs.register_model(session, digest, name, location)
+            runs.register_model(session, digest, name, location, facts)
 
     def models(self) -> list[Model]:
         """Return the models whose crops the store may hold, newest first."""

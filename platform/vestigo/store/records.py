@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
 
-ShardKind = Literal["images", "slice", "assembly"]
+from vestigo.store.facts import ModelFacts
+
+ShardKind = Literal["images", "slice", "assembly", "regions"]
 InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking"]
+FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "regions"]
 Spec = dict[str, Any]
 
 
@@ -161,7 +163,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """The ledger of a run: inputs = done + empty + quarantined + pending; crops and tracklets that it made."""
+    """The ledger of a run: inputs = done + empty + quarantined + pending; crops, tracklets, label maps that it made."""
 
     inputs: int
     done: int
@@ -171,6 +173,7 @@ class RunTotals:
     frame_failures: int
     crops: int
     tracklets: int
+    regions: int = 0
 
     @property
     def failures(self) -> int:
@@ -187,12 +190,13 @@ def status_text(status: str, totals: RunTotals) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """A model version whose embeddings are in the store."""
+    """A model version whose embeddings are in the store, and what its crops mean."""
 
     digest: str
     name: str
     location: str
     registered: datetime
+    facts: ModelFacts = field(default_factory=ModelFacts)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from vestigo.store.database import upsert
+from vestigo.store.facts import ModelFacts
 from vestigo.store.records import Failure, Model, Run, RunTotals
 from vestigo.store.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
@@ -18,17 +19,22 @@ from vestigo_models.errors import FingerprintMismatch, StoreError
 UNFINISHED = ("running", "failed", "cancelled")
 
 
-def register_model(session: Session, digest: str, name: str, location: str) -> None:
-    """Make a model known; where it is, name and location follow the latest registration."""
-    facts = {"name": name, "location": location}
-    row = upsert(session, ModelRow).values(digest=digest, registered=datetime.now(UTC), **facts)
-    session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=facts))
+def register_model(session: Session, digest: str, name: str, location: str, facts: ModelFacts | None) -> None:
+    """Make a model known; where it is, name and location follow the latest registration, and facts if there are."""
+    latest: dict[str, Any] = {"name": name, "location": location}
+    if facts is not None:
+        latest["facts"] = facts.to_dict()
+    row = upsert(session, ModelRow).values({"digest": digest, "registered": datetime.now(UTC), "facts": {}} | latest)
+    session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=latest))
 
 
 def models(session: Session) -> list[Model]:
     """Return the models, newest first."""
     rows = session.scalars(select(ModelRow).order_by(ModelRow.registered.desc(), ModelRow.digest))
-    return [Model(row.digest, row.name, row.location, row.registered) for row in rows]
+    return [
+        Model(row.digest, row.name, row.location, row.registered, ModelFacts.from_dict(row.facts, row.name))
+        for row in rows
+    ]
 
 
 def create_run(
@@ -80,7 +86,7 @@ def latest_run(session: Session, fingerprint: str, *, unfinished: bool = False) 
 
 
 def totals(session: Session, run_id: str) -> RunTotals:
-    """Count what became of a run's inputs, and the crops and tracklets that it made."""
+    """Count what became of a run's inputs, and the crops, tracklets and label maps that it made."""
     run_row(session, run_id)
     by_state = select(InputRow.state, func.count()).join(ShardRow).where(ShardRow.run_id == run_id)
     states = {str(state): int(count) for state, count in session.execute(by_state.group_by(InputRow.state))}
@@ -96,6 +102,7 @@ def totals(session: Session, run_id: str) -> RunTotals:
         frame_failures=frames or 0,
         crops=rows.get("crops", 0),
         tracklets=rows.get("tracklets", 0),
+        regions=rows.get("regions", 0),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from collections.abc import Sequence
 
-SCHEMA_VERSION = 1
+import pyarrow as pa
+import pyarrow.compute as pc
+
+SCHEMA_VERSIONS = {"crops": 2, "candidates": 2, "detections": 1, "tracklets": 1, "ranking": 1, "regions": 1}
+"""What this code writes, a kind of file each. Crops without `SINCE_2` are version 1: readers fill them in."""
 
 _CROP_FIELDS = (
     ("crop_id", pa.string()),  # 20 hex digits: a digest of source content, frame and box
@@ -27,11 +31,27 @@ _CROP_FIELDS = (
     ("pid", pa.int32()),  # the dataset's label; null where there is none
     ("image", pa.binary()),  # JPEG
 )
-EMBEDDING = "embedding"
-CROP_COLUMNS = (*(name for name, _ in _CROP_FIELDS), EMBEDDING)
+SINCE_2 = pa.schema(
+    [
+        ("visible", pa.int32()),  # one bit a part that the crop shows, the first part lowest; 0 without parts
+        # Lists of one length a model, so that files of all models have one schema and a model without has empty ones.
+        ("attributes", pa.list_(pa.float32())),  # calibrated probability of each class, attribute after attribute
+        ("regions", pa.list_(pa.float32())),  # share of the crop that each region has, background first
+    ]
+)
+EMBEDDING = "embedding"  # the descriptor: blocks of length 1, or 0 for a part that is not visible
+CROP_COLUMNS = (*(name for name, _ in _CROP_FIELDS), *SINCE_2.names, EMBEDDING)
 NULLABLE = frozenset({"time", "offset_s", "pid"})
 _EMBEDDED = frozenset({"crops", "candidates"})
 
+REGIONS = pa.schema(
+    [
+        ("crop_id", pa.string()),
+        ("labels", pa.binary()),  # PNG of one channel, of the size of the crop's image
+        ("areas", pa.list_(pa.float32())),  # share of the grid's cells that each region has, background first
+        ("belongings", pa.bool_()),  # whether any cell shows something carried
+    ]
+)
 RANKING = pa.schema([("query", pa.string()), ("rank", pa.int32()), ("crop", pa.string()), ("distance", pa.float32())])
 _REQUIRED = {
     "crops": pa.schema(_CROP_FIELDS),
@@ -39,22 +59,37 @@ _REQUIRED = {
     "detections": pa.schema([]),
     "tracklets": pa.schema([("tracklet", pa.string())]),
     "ranking": RANKING,
+    "regions": REGIONS,
 }
-_EXACT = frozenset({"crops", "ranking"})
+_EXACT = frozenset({"crops", "ranking", "regions"})
 KINDS = tuple(_REQUIRED)
+_DEFAULTS = {"visible": 0, "attributes": [], "regions": []}
 
 
 def crop_schema(dim: int) -> pa.Schema:
     """Return the schema of a crops file whose embeddings have `dim` dimensions."""
-    return pa.schema([*_CROP_FIELDS, (EMBEDDING, pa.list_(pa.float32(), dim))])
+    return pa.schema([*_CROP_FIELDS, *SINCE_2, (EMBEDDING, pa.list_(pa.float32(), dim))])
 
 
-def schema_problem(kind: str, schema: pa.Schema) -> str | None:
-    """Say in what `schema` is not that of a file of `kind`, None where it is."""
+def completed(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Return `columns` of crops, those that files of version 1 do not have filled with what they stand for: nothing."""
+    arrays = [
+        pa.array([_DEFAULTS[name]] * batch.num_rows, SINCE_2.field(name).type)
+        if name in _DEFAULTS and name not in batch.schema.names
+        else batch.column(name)
+        for name in columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> str | None:
+    """Say in what `schema` is not that of a file of `kind`, None where it is; by default of the version written now."""
     if kind not in _REQUIRED:
         return f"{kind} is not one of {', '.join(KINDS)}"
     wanted = {field.name: field.type for field in _REQUIRED[kind]}
     found = {field.name: field.type for field in schema}
+    if kind in _EMBEDDED and not (version == 1 and found.keys().isdisjoint(SINCE_2.names)):
+        wanted |= {field.name: field.type for field in SINCE_2}
     if kind in _EMBEDDED and not _is_embedding(found.pop(EMBEDDING, None)):
         return f"column {EMBEDDING} is not a fixed-size list of float32"
     for name, type_ in wanted.items():
@@ -65,11 +100,17 @@ def schema_problem(kind: str, schema: pa.Schema) -> str | None:
     return None
 
 
-def null_problem(kind: str, batch: pa.RecordBatch) -> str | None:
-    """Say which column of a crop is null and may not be, None where none is."""
+def rows_problem(kind: str, batch: pa.RecordBatch) -> str | None:
+    """Say which column of a crop is null and may not be, or has lists of several lengths; None where none is."""
     for name in CROP_COLUMNS if kind in _EMBEDDED else ():
         if name not in NULLABLE and batch.column(name).null_count:
             return f"column {name} is null in {batch.column(name).null_count} rows"
+    for name in ("attributes", "regions") if kind in _EMBEDDED else ():
+        column = batch.column(name)
+        if len(lengths := pc.unique(pc.list_value_length(column))) > 1:
+            return f"column {name} has lists of {len(lengths)} lengths"
+        if column.flatten().null_count:
+            return f"column {name} has nulls in its lists"
     return None
 
 

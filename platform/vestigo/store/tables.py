@@ -16,7 +16,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The Alembic revision that these tables describe."""
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
@@ -64,7 +64,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A model version whose embeddings are in the store."""
+    """A model version whose embeddings are in the store; `facts` is JSON of `facts.ModelFacts`."""
 
     __tablename__ = "model"
 
@@ -72,6 +72,7 @@ class ModelRow(Base):
     name: Mapped[str]
     location: Mapped[str]
     registered: Mapped[datetime]
+    facts: Mapped[dict[str, Any]]
 
 
 class RunRow(Base):
