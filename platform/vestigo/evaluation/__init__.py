@@ -1,7 +1,10 @@
 """Evaluation: pure functions on arrays that say how good rankings and attribute predictions are."""
 
 from vestigo.evaluation.attributes import AttributeCounts, AttributeMetrics, count_attributes, majority_predictions
+from vestigo.evaluation.bootstrap import Difference, compare_accuracies, compare_map, compare_means
+from vestigo.evaluation.calibrating import Sample, calibrate, choose_soft
 from vestigo.evaluation.distances import Metric, distance_chunks
+from vestigo.evaluation.filtering import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.reranking import reranked_chunks
 from vestigo.evaluation.retrieval import (
     PROTOCOLS,
@@ -24,16 +27,27 @@ __all__ = [
     "ApDefinition",
     "AttributeCounts",
     "AttributeMetrics",
+    "Difference",
+    "FilterCost",
+    "FilterScores",
     "ImageSet",
     "Metric",
     "Protocol",
     "QueryScores",
     "RetrievalMetrics",
+    "Sample",
+    "calibrate",
+    "choose_soft",
+    "compare_accuracies",
+    "compare_map",
+    "compare_means",
     "compared_images",
     "count_attributes",
     "distance_chunks",
+    "filtered_distances",
     "majority_predictions",
     "reranked_chunks",
     "score_chunks",
+    "score_filtered",
     "score_queries",
 ]
