@@ -2,5 +2,6 @@
 
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import cluster_labels, fls_labels
+from vestigo_models.fls.pixels import with_belongings
 
-__all__ = ["FlsConfig", "cluster_labels", "fls_labels"]
+__all__ = ["FlsConfig", "cluster_labels", "fls_labels", "with_belongings"]

@@ -41,6 +41,16 @@ def merge_hard(found: Labels, labels: LabelSet, grid: tuple[int, int] = GRID) ->
     return merge(np.eye(len(labels), dtype=np.float32)[found], labels, grid)
 
 
+def merge_labels(found: Labels, labels: LabelSet) -> Labels:
+    """The region id of every pixel of a label map, h x w of class ids; a dress is halved as in `merge`."""
+    regions = np.array(labels.regions, dtype=np.uint8)[found]
+    if labels.split:
+        below = np.isin(found, labels.split)
+        below[: middle_row(regions > 0)] = False
+        regions[below] = REGIONS.names.index("lower")
+    return regions
+
+
 def middle_row(person: NDArray[np.bool_]) -> int:
     """The row that halves the vertical extent of a mask; the mask's height where it is empty."""
     rows = np.flatnonzero(person.any(axis=1))

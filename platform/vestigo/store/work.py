@@ -16,7 +16,7 @@ from vestigo.store.runs import run_row
 from vestigo.store.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, ShardRow
 from vestigo_models.errors import StoreError
 
-OUTPUT = {"images": "crops", "slice": "candidates"}
+OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
 """The kind of file whose rows are the rows of a shard's inputs."""
 
 

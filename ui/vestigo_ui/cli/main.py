@@ -24,6 +24,7 @@ COMMANDS = {
     "rank": "vestigo_ui.cli.rank:rank_command",
     "evaluate": "vestigo_ui.cli.evaluate:evaluate_command",
     "score": "vestigo_ui.cli.score:score_command",
+    "regions": "vestigo_ui.cli.regions:regions_command",
     "train": "vestigo_ui.cli.train:train_command",
     "train-parser": "vestigo_ui.cli.train_parser:train_parser_command",
     "render": "vestigo_ui.cli.render:render_command",
