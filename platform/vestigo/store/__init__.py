@@ -4,7 +4,7 @@ catalogue (SQLite or PostgreSQL)   tables, database, migrate      what must be t
 files (Parquet, local or S3)       schema, folder, data_root      what grows with the archive
 what crops mean                    facts, features
 a run                              runs, leases, planning, work, deaths, replacing
-readers                            visible, crops, cameras, rankings, exporting
+readers                            visible, crops, regions, cameras, rankings, exporting
 care                               ledger, digest, checking, vacuuming, faults
 """
 

@@ -74,14 +74,9 @@ class CropReader:
     def _matches(self, file: VisibleFile, ids: pa.Array, columns: Sequence[str]) -> list[dict[str, Any]]:
         needed = _needed(columns, file, Span(), self.offsets)
         rows: list[dict[str, Any]] = []
-        with closing(self.root.open(file.path)) as parquet:
-            for group in range(parquet.num_row_groups):
-                hit = pc.is_in(parquet.read_row_group(group, ["crop_id"]).column(0), ids)
-                # Most groups hold none of the crops: their images are never read.
-                if pc.any(hit).as_py():
-                    for batch in parquet.read_row_group(group, needed).filter(hit).to_batches():
-                        shown = self._shown(completed(batch, needed), file, Span())
-                        rows += _select(shown, columns, file).to_pylist()
+        for batch in picked(self.root, file.path, ids, needed):
+            shown = self._shown(completed(batch, needed), file, Span())
+            rows += _select(shown, columns, file).to_pylist()
         return rows
 
     def _shown(self, batch: pa.RecordBatch, file: VisibleFile, span: Span) -> pa.RecordBatch:
@@ -98,6 +93,19 @@ class CropReader:
                 inside = compare(batch.column("time"), pa.scalar(bound, pa.timestamp("us", tz="UTC")))
                 keep &= inside.fill_null(False).to_numpy(zero_copy_only=False)
         return batch if keep.all() else batch.filter(pa.array(keep))
+
+
+def picked(
+    root: DataRoot, path: str, ids: Sequence[str] | pa.Array, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that a file has of some crops, in its order; columns that it does not have are left out."""
+    wanted = ids if isinstance(ids, pa.Array) else pa.array(list(ids), pa.string())
+    with closing(root.open(path)) as parquet:
+        for group in range(parquet.num_row_groups):
+            hit = pc.is_in(parquet.read_row_group(group, ["crop_id"]).column(0), wanted)
+            # Most groups hold none of the crops: their images are never read.
+            if pc.any(hit).as_py():
+                yield from parquet.read_row_group(group, list(columns)).filter(hit).to_batches()
 
 
 def _require_known(columns: Collection[str]) -> None:
