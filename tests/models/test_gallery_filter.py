@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.gallery_filter import conflict_penalty, conflicts, encode, least_kept, survivors
@@ -88,3 +90,49 @@ def test_more_classes_than_bits_are_refused() -> None:
     wide = AttributeSchema("wide", (Attribute(name="a", values=values, fields=("a",), title="A"),))
     with pytest.raises(ConfigError, match="65 classes"):
         encode(np.zeros((1, 65), dtype=np.float32), wide, 0.7)
+
+
+def test_of_equally_likely_classes_the_first_is_said() -> None:
+    even = np.concatenate([np.full((1, len(a.values)), 1 / len(a.values)) for a in MARKET.attributes], axis=1)
+    word = int(encode(even.astype(np.float32), MARKET, 0.1)[0])
+    first = sum(1 << offset for offset, a in zip(MARKET.offsets, MARKET.attributes, strict=True) if len(a.values) < 10)
+    assert word == first
+
+
+schemas = st.sampled_from([MARKET, DUKE])
+
+
+@given(
+    schema=schemas,
+    threshold=st.floats(0.05, 1.2),
+    max_conflicts=st.integers(0, 4),
+    queries=st.integers(1, 6),
+    count=st.integers(1, 130),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_invariants(
+    schema: AttributeSchema, threshold: float, max_conflicts: int, queries: int, count: int, seed: int
+) -> None:
+    """Specification 15.4: enough stay, oneself stays, a looser filter keeps more, survivors keep their order."""
+    query, gallery = predictions(schema, queries, seed), predictions(schema, count, seed + 1)
+    gallery[0] = query[0]
+    words = encode(query, schema, threshold), encode(gallery, schema, threshold)
+    penalty = conflict_penalty(query, gallery, schema, threshold)
+    kept = survivors(*words, schema, penalty, max_conflicts=max_conflicts)
+    assert (kept.sum(axis=1) >= least_kept(count)).all()
+    assert kept[0, 0]
+    if threshold > 1:
+        assert kept.all()
+    within = np.array(
+        [[len(differing(schema, q, g, float(np.float32(threshold)))) <= max_conflicts for g in gallery] for q in query]
+    )
+    assert kept[within].all()
+    full = within.sum(axis=1) >= least_kept(count)
+    np.testing.assert_array_equal(kept[full], within[full])
+    assert survivors(*words, schema, penalty, max_conflicts=max_conflicts + 1)[kept & within].all()
+    distances = np.random.default_rng(seed).random((queries, count))
+    order = np.argsort(distances, axis=1, kind="stable")
+    filtered = np.argsort(np.where(kept, distances, np.inf), axis=1, kind="stable")
+    for row in range(queries):
+        assert filtered[row, : kept[row].sum()].tolist() == [g for g in order[row] if kept[row, g]]
