@@ -49,12 +49,20 @@ def test_the_pyramid_adds_coarse_to_fine() -> None:
     torch.testing.assert_close(neck(found).full(), functional.relu(neck.smooth(sums)), atol=1e-5, rtol=1e-5)
 
 
-def test_the_joined_neck_is_coarse_channels_enlarged_beside_fine_ones() -> None:
-    neck = JoinedNeck((4, 6, 8, 8), 5, thin=2).eval()
+def test_the_joined_neck_leaves_channels_on_three_grids() -> None:
+    neck = JoinedNeck((4, 6, 8, 8), 3, 2).eval()
     found = maps()
-    joined = neck(found)
-    coarse = functional.interpolate(neck.coarse(found[1:]).full(), (16, 8), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(joined.full(), torch.cat([neck.fine(found[0]), coarse], dim=1))
+    up = [
+        functional.interpolate(layer(m), (4, 2), mode="bilinear")
+        for layer, m in zip(neck.laterals, found[2:], strict=True)
+    ]
+    deep = up[0] + up[1]
+    middle = neck.first(found[1]) + functional.interpolate(deep[:, :3], (8, 4), mode="bilinear")
+    fine, second, third = neck(found).maps
+    assert neck.channels == (4, 3, 2)
+    torch.testing.assert_close(fine, found[0])
+    torch.testing.assert_close(second, functional.relu(neck.middle_norm(middle)))
+    torch.testing.assert_close(third, functional.relu(neck.coarse_norm(deep[:, 3:])))
 
 
 @pytest.mark.parametrize("gated", [False, True])

@@ -47,6 +47,17 @@ class ProcessGroup:
         """See `Ranks.mean`."""
         return self._average(x.clone())
 
+    def total(self, x: Tensor) -> Tensor:
+        """See `Ranks.total`."""
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    def agree(self, module: nn.Module) -> None:
+        """See `Ranks.agree`."""
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """See `Ranks.average_gradients`; one message for all of them."""
         gradients = [p.grad for p in parameters if p.grad is not None]

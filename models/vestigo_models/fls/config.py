@@ -20,6 +20,11 @@ class FlsConfig(BaseModel):
 
     labels: LabelSource = Field(default="fls", description="clusters alone, the parser alone, or both fused")
     clusters: int = Field(default=6, ge=2, description="K_c: part clusters and background, of level 2")
+    foreground: Literal["activation", "classifier"] = Field(
+        default="activation",
+        description="what tells a person from the background: two clusters of activations (ISP), or the network's own "
+        "pixel classifier where it has one",
+    )
     sharpen: bool = Field(default=True, description="push activations apart before level 1; off for occluded people")
     guard_iou: float = Field(
         default=0.3, ge=0, le=1, description="least overlap of level 1 and parser for an image's foreground to count"
@@ -49,5 +54,8 @@ class FlsConfig(BaseModel):
     )
     vote_most_of_upper: float = Field(
         default=0.4, ge=0, le=1, description="most of an image's upper body that a voting cluster may take"
+    )
+    doubt: int = Field(
+        default=10, ge=0, description="cells around the body of somebody who carries something that stay unlabelled"
     )
     speckle: int = Field(default=4, ge=0, description="components of fewer cells become background in the end")

@@ -21,15 +21,22 @@ def cluster_labels(features: NDArray[np.float32], config: FlsConfig) -> Labels |
     return parts(features, foreground(features, sharpen=config.sharpen), config.clusters - 1, config.seed)
 
 
-def fls_labels(features: NDArray[np.float32], parsed: Labels, config: FlsConfig) -> Labels:
-    """Regions of one identity's images: the parser's, and belongings that only clustering sees.
+def fls_labels(
+    features: NDArray[np.float32],
+    parsed: Labels,
+    config: FlsConfig,
+    background: NDArray[np.float32] | None = None,
+) -> Labels:
+    """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
-    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser.
+    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser; background:
+    N x H x W, P_0 of the network's pixel classifier, which then tells the foreground instead of two clusters.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
-    mask, trusted = guarded(foreground(features, sharpen=config.sharpen), body, least_iou=config.guard_iou)
+    seen = foreground(features, sharpen=config.sharpen) if background is None else background < 0.5
+    mask, trusted = guarded(seen, body, least_iou=config.guard_iou)
     mask = mask & trusted[:, None, None]
     carried = np.zeros_like(body)
     if config.belongings_mode in ("complement", "both"):

@@ -39,10 +39,10 @@ class NetworkConfig(BaseModel):
     )
     neck: Literal["none", "concat", "fpn", "joined"] = Field(
         default="none",
-        description="what makes the feature map F; `none` is BoT, `joined` keeps most channels on a coarser grid",
+        description="what makes the feature map F; `none` is BoT, `joined` keeps channels on coarser grids",
     )
     channels: int = Field(default=256, ge=2, description="channels of F")
-    thin_channels: int = Field(default=16, ge=1, description="those of them that `joined` has at the finest grid")
+    middle_channels: int = Field(default=48, ge=1, description="those of them that `joined` has on the second grid")
     spatial_attention: bool = Field(default=True, description="weigh the cells of F, as in ISP")
     global_source: Literal["F", "c5"] = Field(
         default="F", description="the global feature: pooled F, or the backbone's pooled last map (BoT's vector)"
@@ -108,11 +108,13 @@ def build_network(
 
 def _neck(config: NetworkConfig, backbone: Backbone) -> ConcatNeck | JoinedNeck | PyramidNeck:
     if config.neck == "joined":
-        if config.thin_channels >= config.channels:
+        coarse = config.channels - config.middle_channels - backbone.channels[0]
+        if coarse < 1:
             raise ConfigError(
-                f"network.thin_channels={config.thin_channels}: must be fewer than the {config.channels} channels of F"
+                f"network.channels={config.channels}: joined needs more than {backbone.channels[0]} fine and "
+                f"{config.middle_channels} middle ones"
             )
-        return JoinedNeck(backbone.channels, config.channels, config.thin_channels)
+        return JoinedNeck(backbone.channels, config.middle_channels, coarse)
     return (ConcatNeck if config.neck == "concat" else PyramidNeck)(backbone.channels, config.channels)
 
 

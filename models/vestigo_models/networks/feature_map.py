@@ -70,11 +70,9 @@ class PixelClassifier(nn.Module):
     def forward(self, features: FeatureMap) -> Tensor:
         """F to B x K x H x W logits."""
         weights = torch.split(self.convolution.weight, list(self.channels), dim=1)
-        parts = [
-            enlarge(functional.conv2d(found, weight), features.size)
-            for found, weight in zip(features.maps, weights, strict=True)
-        ]
-        total = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+        total = functional.conv2d(features.maps[0], weights[0])
+        for found, weight in zip(features.maps[1:], weights[1:], strict=True):
+            total = total + enlarge(functional.conv2d(found, weight), features.size)
         if features.gate is not None:
             total = total * features.gate
         assert self.convolution.bias is not None

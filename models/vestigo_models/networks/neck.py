@@ -52,37 +52,51 @@ class PyramidNeck(nn.Module):
 
 
 class JoinedNeck(nn.Module):
-    """For networks whose finest map costs most: all others meet on the second finest grid, as in `ConcatNeck`.
+    """For networks whose finest map costs most: every channel of F stays on the grid where it can be told.
 
-    F is that, enlarged, and beside it `thin` channels of the finest map, which know where edges are.
+    The finest map is taken as it is, for where edges are; `middle` channels on the second grid see everything, as in
+    `ConcatNeck` but enlarged step by step; `coarse` channels on the third grid see what is coarser still.
     """
 
-    def __init__(self, channels: Sequence[int], out: int, thin: int) -> None:
+    def __init__(self, channels: Sequence[int], middle: int, coarse: int) -> None:
         super().__init__()
-        self.coarse = ConcatNeck(channels[1:], out - thin)
-        self.fine = nn.Sequential(nn.Conv2d(channels[0], thin, 1, bias=False), nn.BatchNorm2d(thin), nn.ReLU())
-        self.channels = (thin, out - thin)
+        self.channels = (channels[0], middle, coarse)
+        self.first = nn.Conv2d(channels[1], middle, 1, bias=False)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, middle + coarse, 1, bias=False) for width in channels[2:])
+        self.middle_norm, self.coarse_norm = nn.BatchNorm2d(middle), nn.BatchNorm2d(coarse)
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
-        """Maps B x C_i x H_i x W_i, the finest first, to F, B x out x H_0 x W_0, not negative."""
-        return FeatureMap((self.fine(maps[0]), *self.coarse(maps[1:]).maps))
+        """Maps B x C_i x H_i x W_i, the finest first, to F, B x (C_0 + middle + coarse) x H_0 x W_0, not negative."""
+        third = (maps[2].shape[2], maps[2].shape[3])
+        deep = self.laterals[0](maps[2])
+        for lateral, found in zip(self.laterals[1:], maps[3:], strict=True):
+            deep = deep + enlarge(lateral(found), third)
+        middle, coarse = deep.split(list(self.channels[1:]), dim=1)
+        second = self.first(maps[1]) + enlarge(middle, (maps[1].shape[2], maps[1].shape[3]))
+        return FeatureMap(
+            (
+                maps[0],
+                functional.relu(self.middle_norm(second)),
+                functional.relu(self.coarse_norm(coarse)),
+            )
+        )
 
 
 class SpatialAttention(nn.Module):
     """ISP's attention: one weight in 0..1 for each cell, multiplied into F.
 
-    It is made on half of F's grid: by a stride of 2, or from channels that a neck left there.
+    It is made on half of F's grid: by a stride of 2, or from channels that a neck left on a coarser grid.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        stride = 2 if len(channels) == 1 else 1
+        stride, self.source = (2, 0) if len(channels) == 1 else (1, 1)
         self.squeeze = nn.Sequential(
-            nn.Conv2d(channels[-1], 1, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(1), nn.ReLU()
+            nn.Conv2d(channels[self.source], 1, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(1), nn.ReLU()
         )
         self.weigh = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1), nn.Sigmoid())
 
     def forward(self, features: FeatureMap) -> FeatureMap:
         """F with its gate."""
-        coarse = self.squeeze(features.maps[-1])
+        coarse = self.squeeze(features.maps[self.source])
         return FeatureMap(features.maps, self.weigh(enlarge(coarse, features.size)))

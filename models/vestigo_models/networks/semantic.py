@@ -86,6 +86,13 @@ class SemanticNetwork(ReidNetwork):
         """F of B x 3 x H x W float32, normalised: what clustering looks at."""
         return self._features(self.backbone(x))
 
+    def maps(self, x: Tensor) -> tuple[FeatureMap, Tensor]:
+        """F and the B x K x H x W logits of regions. Raises ValueError for a network without regions."""
+        if self.classify is None:
+            raise ValueError("the network has no regions")
+        found = self.features(x)
+        return found, self.classify(found)
+
     def forward(self, x: Tensor) -> NetworkOutput:
         """B x 3 x H x W float32, normalised, to everything that the network says."""
         maps = self.backbone(x)
