@@ -1,13 +1,13 @@
 """Matching behind the attribute filter beside matching without it, and what the filter loses for its speed.
 
-    OMP_NUM_THREADS=1 python benchmarks/filter.py [--crops 20000 200000] [--queries 1 64 512] [--kept 0.01 0.05 0.14 0.3]
+    OMP_NUM_THREADS=1 python benchmarks/filter.py [--crops 20000 200000] [--queries 1 64 512] [--kept 0.01 0.05 ...]
 
-People are drawn from the attribute shares of Market-1501 (specification, section 2.3), 20 crops each, and predicted by a
-classifier that is calibrated by construction and about as accurate as table 7. Both sides get the same descriptors
+People are drawn from the attribute shares of Market-1501 (specification, section 2.3), 20 crops each, and predicted by
+a classifier that is calibrated by construction and about as accurate as table 7. Both sides get the same descriptors
 (equation 14, 3 features that are always present and 5 parts) in the same process and give the nearest `--top` crops,
-alternating; the median of the rounds counts. The peer is one matrix product over the whole gallery and the same choice
-of the nearest. The bound of a ratio is 1 / kept. Every query's own encoding counts as matching, grouping the gallery
-does not: that is done once.
+alternating, in processor time, because the machine is shared; the median of the rounds counts. The peer is one matrix
+product over the whole gallery and the same choice of the nearest. The bound of a ratio is 1 / kept. Every query's own
+encoding counts as matching, grouping the gallery does not: that is done once.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation import ImageSet, score_queries
+from vestigo.evaluation import FilterCost, ImageSet, Sample, choose_soft, score_filtered, score_queries
 from vestigo_models.distance import Descriptors, part_visible_distance
 from vestigo_models.filter_choice import choose_threshold
-from vestigo_models.filter_curve import OFF, TAUS, People, measure_curve
+from vestigo_models.filter_curve import TAUS, People, measure_curve
 from vestigo_models.filter_matching import FilteredGallery
 from vestigo_models.filter_record import record_filter
-from vestigo_models.gallery_filter import STRICT, conflict_penalty
+from vestigo_models.gallery_filter import QUALITY, STRICT, conflict_penalty, conflicts, encode, survivors
 from vestigo_models.schemas import MARKET_1501 as SCHEMA
 
 PER_PERSON, CAMERAS = 20, 6
+CALIBRATED, QUERIES = 400, 64
+"""People that `auto` and `soft` are chosen on, and queries that the loss is measured on."""
 SHARES: dict[str, tuple[int, ...]] = {
     "gender": (414, 336),
     "age": (2, 640, 103, 5),
@@ -54,15 +56,15 @@ SHARED_ERROR = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
+    """Who is on crops, and what is compared."""
+
     people: People
     descriptors: Descriptors
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Crops:
         people = self.people
         return Crops(
-            people=People(
-                pids=people.pids[rows], camids=people.camids[rows], probabilities=people.probabilities[rows]
-            ),
+            people=People(pids=people.pids[rows], camids=people.camids[rows], probabilities=people.probabilities[rows]),
             descriptors=Descriptors(
                 vectors=self.descriptors.vectors[rows], visible=self.descriptors.visible[rows], always=3
             ),
@@ -78,7 +80,7 @@ def draw(rng: np.random.Generator, crops: int, width: int) -> Crops:
     persons = int(pids[-1])
     who = pids - 1
     groups = []
-    for name, counts in SHARES.items():
+    for counts in SHARES.values():
         prior = np.array(counts) / sum(counts)
         truth = rng.choice(len(prior), persons, p=prior)
         apart = COLOUR_SEPARATION if len(prior) > 4 else SEPARATION
@@ -117,13 +119,10 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def mean_ap(distances: NDArray[np.floating], query: People, gallery: People) -> float:
-    images = [ImageSet(pids=people.pids, camids=people.camids) for people in (query, gallery)]
-    return score_queries(distances, *images).summary().mAP or 0.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Timed:
+    """Share that was compared, and seconds a query with and without the filter."""
+
     kept: float
     filtered: float
     plain: float
@@ -176,10 +175,7 @@ def group(gallery: Crops, threshold: float) -> FilteredGallery:
 
 
 def speeds(given: argparse.Namespace, rng: np.random.Generator, crops: int) -> None:
-    everybody = draw(rng, crops + max(32, *given.queries), given.width)
-    chosen = rng.permutation(len(everybody.people.pids))
-    query, gallery = everybody[chosen[crops:]], everybody[np.sort(chosen[:crops])]
-    del everybody
+    query, gallery = halves(draw(rng, crops + max(32, *given.queries), given.width), rng, crops)
     curve = measure_curve(query.people, gallery.people, SCHEMA)
     print(f"\n{crops} crops of {8 * given.width} dimensions, {gallery.descriptors.vectors.nbytes / 1e6:.0f} MB")
     print("threshold  words  queries     kept  with, ms  without, ms  times as fast  bound")
@@ -193,11 +189,71 @@ def speeds(given: argparse.Namespace, rng: np.random.Generator, crops: int) -> N
         del grouped
 
 
+def losses(given: argparse.Namespace, rng: np.random.Generator, crops: int) -> None:
+    """Loss against speed of the modes; `auto` and `soft` are chosen on other people."""
+    others = draw(rng, CALIBRATED * PER_PERSON, given.width)
+    sides = [sample(side) for side in halves(others, rng, CALIBRATED * PER_PERSON * 3 // 4)]
+    record = record_filter(measure_curve(others.people, others.people, SCHEMA))
+    softly = choose_soft(*sides, (sides[0].probabilities, sides[1].probabilities), SCHEMA)
+    query, gallery = halves(draw(rng, crops + QUERIES, given.width), rng, crops)
+    pool = query[np.arange(32)]
+    images = [sample(side).images for side in (query, gallery)]
+    distances = part_visible_distance(query.descriptors, gallery.descriptors)
+    print(f"\n{crops} crops, {QUERIES} queries, one at a time; chosen on {record.identities} other people")
+    print("mode         threshold     kept     lost      mAP  times as fast")
+    modes = {"strict": STRICT, "quality": QUALITY}
+    modes |= {f"auto {bound:g}": choose_threshold(record, bound).threshold for bound in given.max_lost}
+    for mode, threshold in modes.items():
+        ours, theirs = (encode(side.people.probabilities, SCHEMA, threshold) for side in (query, gallery))
+        penalty = conflict_penalty(query.people.probabilities, gallery.people.probabilities, SCHEMA, threshold)
+        clashes = conflicts(ours, theirs, SCHEMA)
+        kept = survivors(ours, theirs, SCHEMA, penalty)
+        cost = score_filtered(distances, clashes, kept, *images).summary()
+        match = hard(group(gallery, threshold), given.top)
+        line(mode, threshold, cost, timed(match, gallery, pool, 1, given.top, given.rounds))
+    if softly is not None:
+        match = soft(gallery, softly.weight, softly.threshold, given.top)
+        speed = timed(match, gallery, pool, 1, given.top, given.rounds)
+        penalty = conflict_penalty(query.people.probabilities, gallery.people.probabilities, SCHEMA, softly.threshold)
+        everything = np.ones(distances.shape, dtype=np.bool_)
+        cost = score_filtered(
+            distances + np.float32(softly.weight) * penalty, np.zeros(distances.shape, np.uint8), everything, *images
+        ).summary()
+        line(f"soft {softly.weight:g}", softly.threshold, cost, speed)
+    without = score_queries(distances, *images).summary().mAP
+    print(f"{'off':11}  {'':9}  {100:6.1f} %  {0:5.2f} %  {without:7.2f}  {1:6.1f}")
+
+
+def line(mode: str, threshold: float, cost: FilterCost, speed: Timed) -> None:
+    kept, lost = 100 * (cost.kept_fraction or 0.0), 100 * (cost.identity_loss or 0.0)
+    ratio = speed.plain / speed.filtered
+    print(
+        f"{mode:11}  {threshold:9.4g}  {kept:6.1f} %  {lost:5.2f} %  {cost.with_filter.mAP:7.2f}  {ratio:6.1f}",
+        flush=True,
+    )
+
+
+def halves(everybody: Crops, rng: np.random.Generator, crops: int) -> tuple[Crops, Crops]:
+    """Queries and a gallery of `crops`, of the same people."""
+    chosen = rng.permutation(len(everybody.people.pids))
+    return everybody[chosen[crops:]], everybody[np.sort(chosen[:crops])]
+
+
+def sample(crops: Crops) -> Sample:
+    return Sample(
+        images=ImageSet(pids=crops.people.pids, camids=crops.people.camids),
+        labels=np.full((len(crops.people.pids), len(SCHEMA)), -1),
+        probabilities=crops.people.probabilities,
+        descriptors=crops.descriptors,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crops", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 64, 512], help="at a time")
     parser.add_argument("--kept", type=float, nargs="+", default=[0.01, 0.05, 0.14, 0.3])
+    parser.add_argument("--max-lost", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1])
     parser.add_argument("--width", type=int, default=128, help="numbers a feature; 8 features")
     parser.add_argument("--top", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
@@ -205,6 +261,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     for crops in given.crops:
         speeds(given, rng, crops)
+    for crops in given.crops:
+        losses(given, rng, crops)
 
 
 if __name__ == "__main__":
