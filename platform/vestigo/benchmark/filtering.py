@@ -1,23 +1,19 @@
-"""What the attribute filter does to a ranking: what it keeps, what it loses, how much faster it is (specification,
-section 11).
-
-Discarded images stand behind all that stay, by number of conflicts, then by their place in the gallery, and every true
-match counts, so that a wrong discard costs average precision.
-"""
+"""The attribute filter between distances and ranking, and how much faster it makes matching (specification, section
+11)."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.benchmark.options import Options
-from vestigo.benchmark.ranking import Distances
-from vestigo.evaluation import SCORED, ImageSet, QueryScores, RetrievalMetrics, compared_images, score_queries
+from vestigo.benchmark.options import Distances, Options
+from vestigo.evaluation import ImageSet, score_queries
+from vestigo.evaluation.filtering import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo_models.distance import Descriptors, part_visible_distance
 from vestigo_models.extraction import Outputs
 from vestigo_models.filter_matching import FilteredGallery
@@ -26,8 +22,6 @@ from vestigo_models.filter_words import GalleryWords
 from vestigo_models.gallery_filter import conflict_penalty, conflicts, encode
 from vestigo_models.schemas import AttributeSchema
 
-BEHIND = 4.0
-"""Added to what is discarded; distances end at 2."""
 TIMED_QUERIES, TIMED_TOP, ROUNDS = 64, 100, 3
 """Speed is measured on so many queries, one by one, that ask for so many nearest images; the median round counts."""
 
@@ -37,112 +31,98 @@ class FilterJudgement:
     """What a filter did on this dataset.
 
     Attributes:
-        kept_fraction: share of the gallery that stays, mean over queries; None without any gallery image.
-        true_matches_lost: share of its true matches that an identity loses: mean over the scored queries of each
-            identity, then over identities; None where no query is scored.
-        speed_up: time of matching without the filter over the time with it, features cached; None where nothing is
-            discarded.
-        without: the metrics of the same ranking without the filter.
+        cost: what it kept and lost; the metrics with it are those of the whole benchmark.
+        speed_up: time of matching without the filter over the time with it, features cached and the gallery grouped;
+            None where nothing is discarded.
     """
 
     choice: FilterChoice
-    kept_fraction: float | None
-    true_matches_lost: float | None
+    cost: FilterCost
     speed_up: float | None
-    without: RetrievalMetrics
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """Who is on some images, and what the model says of them."""
+
+    images: ImageSet
+    outputs: Outputs
 
 
 class FilterRun:
-    """Puts a filter between distances and ranking, and counts what it does."""
+    """Puts a filter into chunks of distances, one after the other, and counts what it does."""
 
     def __init__(
-        self,
-        choice: FilterChoice,
-        schema: AttributeSchema,
-        query: tuple[ImageSet, Outputs],
-        gallery: tuple[ImageSet, Outputs],
-        options: Options,
+        self, choice: FilterChoice, schema: AttributeSchema, query: Side, gallery: Side, options: Options
     ) -> None:
-        self.choice, self.schema, self.options = choice, schema, options
-        self.query, self.asked = query
-        self.gallery, self.held = gallery
-        probabilities = self.held.probabilities
-        self._words = encode(probabilities, schema, choice.threshold, choice.names)
-        self._groups = GalleryWords.of(probabilities, schema, choice.threshold, choice.names, choice.max_conflicts)
-        self._plain: list[QueryScores] = []
-        self._kept: list[int] = []
-        self._lost: list[float] = []
+        self._choice, self._schema, self._options = choice, schema, options
+        self._query, self._gallery = query, gallery
+        held = gallery.outputs.probabilities
+        self._words = encode(held, schema, choice.threshold, choice.names)
+        self._groups = GalleryWords.of(held, schema, choice.threshold, choice.names, choice.max_conflicts)
+        self._parts: list[FilterScores] = []
 
-    def filtered(self, chunks: Iterable[Distances]) -> Iterator[Distances]:
-        """Yield each chunk of distances with the filter in it, and score it without."""
-        start = 0
-        for distances in chunks:
-            some = slice(start, start + len(distances))
-            self._plain.append(
-                score_queries(
-                    distances, self.query[some], self.gallery, protocol=self.options.protocol, ap=self.options.ap
-                )
-            )
-            yield self._soft(distances, some) if self.choice.mode == "soft" else self._discarded(distances, some)
-            start += len(distances)
+    def apply(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
+        """The scores of the queries `some`, and their (c, G) distances as the filter changes them."""
+        soft = self._choice.mode == "soft"
+        part, changed = self._softened(distances, some) if soft else self._discarded(distances, some)
+        self._parts.append(part)
+        return part, changed
 
     def judgement(self) -> FilterJudgement:
         """What was found, once all chunks went through."""
-        scores = QueryScores.merge(self._plain)
-        kept, lost = np.array(self._kept), np.array(self._lost)
-        pids = self.query.pids[scores.status == SCORED]
-        lost = lost[scores.status == SCORED]
+        timed = self._choice.discards and len(self._query.images)
         return FilterJudgement(
-            choice=self.choice,
-            kept_fraction=float(kept.mean() / len(self.gallery)) if len(kept) and len(self.gallery) else None,
-            true_matches_lost=float(np.mean([lost[pids == pid].mean() for pid in np.unique(pids)]))
-            if len(lost)
-            else None,
-            speed_up=self._speed_up() if self.choice.discards and len(self.query) and len(self.gallery) else None,
-            without=scores.summary(),
+            choice=self._choice,
+            cost=FilterScores.merge(self._parts).summary(),
+            speed_up=self._speed_up() if timed else None,
         )
 
-    def _soft(self, distances: Distances, some: slice) -> Distances:
-        choice = self.choice
-        penalty = conflict_penalty(
-            self.asked.probabilities[some], self.held.probabilities, self.schema, choice.threshold, choice.names
-        )
-        self._count(np.ones(distances.shape, dtype=np.bool_), some)
-        return np.asarray(distances + choice.weight * penalty.astype(np.float64))
-
-    def _discarded(self, distances: Distances, some: slice) -> Distances:
-        asked = self.asked.probabilities[some]
+    def _discarded(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
+        asked = self._query.outputs.probabilities[some]
         kept = np.zeros(distances.shape, dtype=np.bool_)
         for row, stay in enumerate(self._groups.stay(asked)):
             kept[row, self._groups.rows(stay)] = True
-        self._count(kept, some)
-        words = encode(asked, self.schema, self.choice.threshold, self.choice.names)
-        return np.where(kept, distances, BEHIND + conflicts(words, self._words, self.schema))
+        words = encode(asked, self._schema, self._choice.threshold, self._choice.names)
+        counts = conflicts(words, self._words, self._schema)
+        return self._scored(distances, counts, kept, some), filtered_distances(distances, counts, kept)
 
-    def _count(self, kept: NDArray[np.bool_], some: slice) -> None:
-        query = self.query[some]
-        matches = compared_images(query, self.gallery, self.options.protocol)
-        matches &= query.pids[:, None] == self.gallery.pids
-        self._kept += kept.sum(axis=1).tolist()
-        self._lost += ((matches & ~kept).sum(axis=1) / np.maximum(matches.sum(axis=1), 1)).tolist()
+    def _softened(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
+        choice = self._choice
+        asked, held = self._query.outputs.probabilities[some], self._gallery.outputs.probabilities
+        penalty = conflict_penalty(asked, held, self._schema, choice.threshold, choice.names)
+        changed = np.asarray(distances + choice.weight * penalty.astype(np.float64))
+        nothing = np.zeros(distances.shape, dtype=np.uint8)
+        plain = self._scored(distances, nothing, nothing == 0, some)
+        options = self._options
+        scores = score_queries(
+            changed, self._query.images[some], self._gallery.images, protocol=options.protocol, ap=options.ap
+        )
+        return replace(plain, with_filter=scores), changed
+
+    def _scored(
+        self, distances: Distances, counts: NDArray[np.uint8], kept: NDArray[np.bool_], some: slice
+    ) -> FilterScores:
+        options = self._options
+        query, gallery = self._query.images[some], self._gallery.images
+        return score_filtered(distances, counts, kept, query, gallery, protocol=options.protocol, ap=options.ap)
 
     def _speed_up(self) -> float:
         """Matching a query with everything over matching it with what the filter leaves."""
-        choice = self.choice
-        rows = np.unique(np.linspace(0, len(self.query) - 1, TIMED_QUERIES).round().astype(np.int64))
-        top = min(TIMED_TOP, len(self.gallery))
-        gallery = self.held.descriptors
-        asked = [(self.asked.descriptors[rows[[at]]], self.asked.probabilities[rows[[at]]]) for at in range(len(rows))]
+        choice, asked, held = self._choice, self._query.outputs, self._gallery.outputs
+        rows = np.unique(np.linspace(0, len(asked) - 1, TIMED_QUERIES).round().astype(np.int64))
+        top = min(TIMED_TOP, len(held))
+        queries = [(asked.descriptors[rows[[at]]], asked.probabilities[rows[[at]]]) for at in range(len(rows))]
         grouped = FilteredGallery.of(
-            gallery, self.held.probabilities, self.schema, choice.threshold, choice.names, choice.max_conflicts
+            held.descriptors, held.probabilities, self._schema, choice.threshold, choice.names, choice.max_conflicts
         )
 
         def without() -> None:
-            for descriptor, _ in asked:
-                _nearest(descriptor, gallery, top)
+            for descriptor, _ in queries:
+                _nearest(descriptor, held.descriptors, top)
 
         def with_filter() -> None:
-            for descriptor, probabilities in asked:
+            for descriptor, probabilities in queries:
                 grouped.match(descriptor, probabilities, top)
 
         times = [(_seconds(without), _seconds(with_filter)) for _ in range(ROUNDS)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vestigo.benchmark.attributes import judge_attributes, why_not
-from vestigo.benchmark.filtering import FilterRun
+from vestigo.benchmark.filtering import FilterRun, Side
 from vestigo.benchmark.options import Advance, Options
 from vestigo.benchmark.ranking import descriptor_distances, feature_distances, rank
 from vestigo.benchmark.regions import belongings_auc, region_judge
@@ -44,11 +44,10 @@ def judge_model(
     chunks = descriptor_distances(query.outputs.descriptors, gallery.outputs.descriptors, options)
     run = None
     if schema is not None and options.filter.mode != "off" and len(gallery_images):
-        run = FilterRun(
-            options.filter, schema, (query_images, query.outputs), (gallery_images, gallery.outputs), options
-        )
-        chunks = run.filtered(chunks)
-    ranked = rank(chunks, query_images, gallery_images, options, advance)
+        asked = Side(images=query_images, outputs=query.outputs)
+        held = Side(images=gallery_images, outputs=gallery.outputs)
+        run = FilterRun(options.filter, schema, asked, held, options)
+    ranked = rank(chunks, query_images, gallery_images, options, advance, run)
     no_attributes = why_not(dataset, schema)
     return Benchmark(
         query=query_images,
@@ -59,6 +58,8 @@ def judge_model(
         gallery_unreadable=gallery.unreadable,
         query_paths=tuple(dataset.query.paths[row] for row in query.rows),
         gallery_paths=tuple(dataset.gallery.paths[row] for row in gallery.rows),
+        schema=schema,
+        probabilities=None if schema is None else (query.outputs.probabilities, gallery.outputs.probabilities),
         attributes=None
         if schema is None or no_attributes
         else judge_attributes(gallery.outputs.probabilities, dataset.gallery, gallery.rows, schema),

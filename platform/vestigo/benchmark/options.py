@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vestigo.evaluation import ApDefinition, Metric, Protocol
 from vestigo_models.filter_curve import OFF
 from vestigo_models.filter_modes import FilterChoice
 
+Distances = NDArray[np.float64]
+"""(c, G): c queries to the whole gallery, the smaller the more alike."""
 NO_FILTER = FilterChoice(mode="off", threshold=OFF)
 
 Advance = Callable[[str, int, int], None]

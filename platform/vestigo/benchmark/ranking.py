@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.benchmark.options import Advance, Options
+from vestigo.benchmark.filtering import FilterRun
+from vestigo.benchmark.options import Advance, Distances, Options
 from vestigo.evaluation import (
     ImageSet,
     QueryScores,
@@ -25,8 +26,6 @@ STRIP = 10
 CELLS_AT_ONCE = 2_000_000
 """Query-gallery pairs that are ranked at a time; about 60 bytes each."""
 
-Distances = NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranked:
@@ -36,14 +35,26 @@ class Ranked:
     nearest: NDArray[np.int64]
 
 
-def rank(chunks: Iterable[Distances], query: ImageSet, gallery: ImageSet, options: Options, advance: Advance) -> Ranked:
+def rank(
+    chunks: Iterable[Distances],
+    query: ImageSet,
+    gallery: ImageSet,
+    options: Options,
+    advance: Advance,
+    filter: FilterRun | None = None,
+) -> Ranked:
     """Rank and score from chunks of distances, each (c, G), in the order of the queries."""
     parts: list[QueryScores] = []
     nearest: list[NDArray[np.int64]] = [np.empty((0, STRIP), dtype=np.int64)]
     start = 0
-    for distances in chunks:
-        some = query[start : start + len(distances)]
-        parts.append(score_queries(distances, some, gallery, protocol=options.protocol, ap=options.ap))
+    for found in chunks:
+        rows = slice(start, start + len(found))
+        some, distances = query[rows], found
+        if filter is None:
+            parts.append(score_queries(distances, some, gallery, protocol=options.protocol, ap=options.ap))
+        else:
+            scores, distances = filter.apply(found, rows)
+            parts.append(scores.with_filter)
         nearest.append(_nearest(distances, compared_images(some, gallery, options.protocol)))
         start += len(distances)
         advance("ranking", start, len(query))

@@ -8,20 +8,18 @@ as label maps for training are made. Counts add up image by image, so no map out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from vestigo.datasets import ReidDataset
 from vestigo.datasets.region_maps import REGIONS as FOLDER
 from vestigo.datasets.region_maps import region_maps
+from vestigo.evaluation import RegionCounts, RegionMetrics, area_auc, count_regions
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.extraction import Extractor
 from vestigo_models.parsing.folder import read_labels
-from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.relabelling import on_grid
 from vestigo_models.schemas import REGIONS, RegionSchema
 
@@ -30,22 +28,7 @@ CARRIED = ("backpack", "bag", "handbag")
 BELONGINGS = "belongings"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegionJudgement:
-    """Overlap of the network's regions with the true ones, in percent; None for a region that neither has.
-
-    Attributes:
-        iou: region -> intersection over union, background included.
-        mean: of `iou` (mIoU).
-        two_class: `foreground` and each region -> mean of the IoU of two classes, it and everything else, which is
-            what ISP calls its IoU.
-        images: label maps that were compared.
-    """
-
-    iou: dict[str, float | None]
-    mean: float | None
-    two_class: dict[str, float | None]
-    images: int
+RegionJudgement = RegionMetrics
 
 
 class RegionJudge:
@@ -56,31 +39,19 @@ class RegionJudge:
         assert schema is not None
         self._extractor, self._maps, self._names = extractor, maps, schema.names
         self._ids = np.array([REGIONS.names.index(name) for name in schema.names], dtype=np.uint8)
-        self._counts = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64)
-        self._images = 0
+        self._counts = RegionCounts.merge(REGIONS, [])
 
     def __call__(self, rows: Sequence[int], crops: Sequence[NDArray[np.uint8]]) -> None:
         """Count for the images `rows` of the split, RGB uint8 pixels `crops`."""
         if not rows:
             return
         found = self._ids[self._extractor.regions(crops).argmax(axis=3)]
-        for row, labels in zip(rows, found, strict=True):
-            self._counts += confusion(_truth(self._maps[row], labels.shape), labels, len(REGIONS))
-        self._images += len(rows)
+        truth = np.stack([_truth(self._maps[row], found.shape[1:]) for row in rows])
+        self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, found, REGIONS)])
 
     def judgement(self) -> RegionJudgement:
         """What was found, once all images passed by."""
-        shares = dict(zip(REGIONS.names, iou(self._counts).tolist(), strict=True))
-        found = {name: _percent(shares[name]) for name in self._names}
-        known = [value for value in found.values() if value is not None]
-        masks = {"foreground": np.arange(len(REGIONS)) > 0}
-        masks |= {name: np.array(REGIONS.names) == name for name in self._names[1:]}
-        return RegionJudgement(
-            iou=found,
-            mean=sum(known) / len(known) if known else None,
-            two_class={name: _percent(float(iou(_binary(self._counts, mask)).mean())) for name, mask in masks.items()},
-            images=self._images,
-        )
+        return self._counts.summary(self._names)
 
 
 def region_judge(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionJudge | None, str]:
@@ -115,10 +86,8 @@ def belongings_auc(
         return None
     known = (labels[:, columns] >= 0).all(axis=1)
     yes = np.array([dataset.schema.attributes[column].values.index("yes") for column in columns])
-    carried = (labels[known][:, columns] == yes).any(axis=1)
-    if len(np.unique(carried)) < 2:
-        return None
-    return float(roc_auc_score(carried, areas[known, regions.names.index(BELONGINGS)]))
+    carried = (labels[:, columns] == yes).any(axis=1)
+    return area_auc(areas[:, regions.names.index(BELONGINGS)], np.where(known, carried, -1))
 
 
 def _truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -131,13 +100,3 @@ def _truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DatasetError(f"label map {path} holds region {labels.max()}; ids go from 0 to {len(REGIONS) - 1}")
     planes = (labels == np.arange(len(REGIONS), dtype=np.uint8)[:, None, None]).astype(np.float32)
     return on_grid(planes, (grid[0], grid[1]))
-
-
-def _binary(counts: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Counts of two classes, outside and inside `mask` (K,) of classes: 2 x 2."""
-    sides = np.stack([~mask, mask]).astype(np.int64)
-    return np.asarray(sides @ counts @ sides.T)
-
-
-def _percent(share: float) -> float | None:
-    return None if np.isnan(share) else 100.0 * share

@@ -12,6 +12,7 @@ from vestigo.benchmark.attributes import AttributeJudgement
 from vestigo.benchmark.filtering import FilterJudgement
 from vestigo.benchmark.regions import RegionJudgement
 from vestigo.evaluation import ImageSet, QueryScores, RetrievalMetrics
+from vestigo_models.schemas import AttributeSchema
 
 CURVE = tuple(range(1, 21))
 
@@ -26,6 +27,8 @@ class Benchmark:
             -1 where there are fewer.
         unreadable: reason -> number of queries left out because their image cannot be read.
         gallery_unreadable: the same for gallery images.
+        schema: attributes that the model predicts, None where it predicts none.
+        probabilities: (Q, M) and (G, M) float32, what it says of them for query and gallery.
         attributes: of the gallery, None where they cannot be judged.
         regions: of the gallery, None where they cannot be judged.
         belongings_auc: see `vestigo.benchmark.regions.belongings_auc`.
@@ -41,6 +44,8 @@ class Benchmark:
     gallery_unreadable: dict[str, int] = field(default_factory=dict)
     query_paths: tuple[Path, ...] = ()
     gallery_paths: tuple[Path, ...] = ()
+    schema: AttributeSchema | None = None
+    probabilities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     attributes: AttributeJudgement | None = None
     regions: RegionJudgement | None = None
     belongings_auc: float | None = None

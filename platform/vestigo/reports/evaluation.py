@@ -1,24 +1,49 @@
-"""The page of `vestigo evaluate`: figures, the CMC curve, what was left out, and ranking strips to look at."""
+"""The page of `vestigo evaluate`: figures, curves, what was left out, and pictures to judge with one's own eyes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from vestigo.benchmark import CURVE, Benchmark, Comparison
+from vestigo.reports.charts import Axis, Chart, Point, percent_axis
+from vestigo.reports.filter_chart import filter_chart
+from vestigo.reports.judged_attributes import attribute_cards, attribute_rows, reliability
+from vestigo.reports.page import render
+from vestigo.reports.ranking_strips import groups
+from vestigo.reports.region_pictures import RegionPicture, picture_cards
+from vestigo_models.schemas import REGIONS
 
-from vestigo.benchmark import CURVE, Benchmark
-from vestigo.evaluation import SCORED
-from vestigo.reports.page import data_uri, render
-from vestigo_models.images import read_image
 
-STRIPS_A_GROUP = 8
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """Another model on the same dataset, and by how much the model of the page is better."""
+
+    name: str
+    benchmark: Benchmark
+    comparison: Comparison
 
 
-def evaluation_page(benchmark: Benchmark, facts: Mapping[str, str], protocol: str) -> str:
-    """Return the page; `facts` (name -> value) say what was judged and how."""
+def evaluation_page(
+    benchmark: Benchmark,
+    facts: Mapping[str, str],
+    protocol: str,
+    *,
+    model: str = "this model",
+    other: Compared | None = None,
+    pictures: Sequence[RegionPicture] = (),
+) -> str:
+    """Return the page.
+
+    Args:
+        facts: name -> value, what was judged and how.
+        model: what the model is called beside `other`.
+        pictures: images with their regions.
+    """
     metrics = benchmark.metrics
     cameras = benchmark.by_camera()
+    judged = [(model, benchmark), *([(other.name, other.benchmark)] if other else [])]
     return render(
         "evaluation.html",
         {
@@ -27,72 +52,85 @@ def evaluation_page(benchmark: Benchmark, facts: Mapping[str, str], protocol: st
             "evaluated": metrics.queries - sum(metrics.excluded.values()),
             "gallery": len(benchmark.gallery),
             "gallery_unreadable": benchmark.gallery_unreadable,
+            "notes": benchmark.notes,
             "protocol": protocol,
             "curve": _curve(metrics.cmc),
             "cameras": [{"number": camera + 1, "metrics": found} for camera, found in cameras.items()],
-            "groups": _groups(benchmark),
+            "groups": groups(judged),
+            "compared": _compared(benchmark, model, other),
+            "attributes": _attributes(benchmark),
+            "regions": _regions(benchmark),
+            "pictures": picture_cards(pictures),
+            "key": [
+                {"name": region.name, "colour": "#{:02x}{:02x}{:02x}".format(*region.colour_rgb)}
+                for region in REGIONS.regions[1:]
+            ],
+            "filter": benchmark.filter,
+            "filter_chart": filter_chart(benchmark),
         },
     )
 
 
-def _curve(cmc: Mapping[int, float | None]) -> dict[str, Any] | None:
-    """The CMC curve in a 520 x 200 drawing; the scale begins at the ten below the first value."""
-    points = [(rank, value) for rank, value in cmc.items() if value is not None]
+def _curve(cmc: Mapping[int, float | None]) -> Chart | None:
+    """The CMC curve; the scale begins at the ten below the first value."""
+    points = [
+        Point(x=rank, y=value, text=f"Rank-{rank}: {value:.1f} %") for rank, value in cmc.items() if value is not None
+    ]
     if not points:
         return None
-    floor = min(90.0, 10.0 * (points[0][1] // 10.0))
+    return Chart(
+        description="Percent of scored queries whose first match stands at this rank or before.",
+        x=Axis(low=1, high=CURVE[-1], marks=[(rank, str(rank)) for rank in (1, 5, 10, 15, 20)]),
+        y=percent_axis(low=min(90.0, 10.0 * (points[0].y // 10.0))),
+        points=points,
+    )
 
-    def x(rank: int) -> float:
-        return 40.0 + 470.0 * (rank - 1) / (CURVE[-1] - 1)
 
-    def y(value: float) -> float:
-        return 10.0 + 160.0 * (100.0 - value) / (100.0 - floor)
-
-    marks = np.linspace(floor, 100.0, 5)
+def _attributes(benchmark: Benchmark) -> dict[str, Any] | None:
+    judged = benchmark.attributes
+    if judged is None:
+        return None
     return {
-        "line": " ".join(f"{x(rank):.1f},{y(value):.1f}" for rank, value in points),
-        "points": [
-            {"x": f"{x(rank):.1f}", "y": f"{y(value):.1f}", "text": f"Rank-{rank}: {value:.1f} %"}
-            for rank, value in points
-        ],
-        "rows": [{"y": f"{y(mark):.1f}", "text": f"{mark:.0f}"} for mark in marks],
-        "columns": [{"x": f"{x(rank):.1f}", "text": str(rank)} for rank in (1, 5, 10, 15, 20)],
+        "metrics": judged.metrics,
+        "rows": attribute_rows(judged),
+        "cards": attribute_cards(judged, benchmark.gallery_paths, benchmark.gallery.pids.tolist()),
+        "reliability": reliability(judged),
     }
 
 
-def _groups(benchmark: Benchmark) -> list[dict[str, Any]]:
-    """Queries worth a look: the worst, those in the middle and the best, by average precision."""
-    scored = np.flatnonzero(benchmark.scores.status == SCORED)
-    order = scored[np.argsort(benchmark.scores.ap[scored], kind="stable")]
-    size = min(STRIPS_A_GROUP, -(-len(order) // 3))
-    worst, rest = order[:size], order[size:]
-    best = rest[len(rest) - min(size, len(rest)) :]
-    between = rest[: len(rest) - len(best)]
-    middle = between[max(0, (len(between) - size) // 2) :][:size]
-    named = (("Hardest queries", worst), ("In the middle", middle), ("Easiest queries", best))
-    return [{"title": title, "strips": [_strip(benchmark, row) for row in rows]} for title, rows in named if len(rows)]
-
-
-def _strip(benchmark: Benchmark, row: int) -> dict[str, Any]:
-    nearest = benchmark.nearest[row]
-    pid = benchmark.query.pids[row]
+def _regions(benchmark: Benchmark) -> dict[str, Any] | None:
+    judged = benchmark.regions
+    if judged is None:
+        return None
+    names = ["foreground", *judged.iou]
     return {
-        "query": _picture(benchmark, row),
-        "pid": int(pid),
-        "camera": int(benchmark.query.camids[row]) + 1,
-        "ap": 100.0 * float(benchmark.scores.ap[row]),
-        "first": int(benchmark.scores.first[row]),
-        "answers": [
+        "mean": judged.mean,
+        "images": judged.images,
+        "auc": benchmark.belongings_auc,
+        "rows": [
+            {"name": name, "iou": judged.iou.get(name), "two_class": judged.two_class.get(name)} for name in names
+        ],
+    }
+
+
+def _compared(benchmark: Benchmark, model: str, other: Compared | None) -> dict[str, Any] | None:
+    """Rows of a table: both models' figures, and the difference with its interval."""
+    if other is None:
+        return None
+    ours, theirs, found = benchmark.metrics, other.benchmark.metrics, other.comparison
+    rows = [
+        {"title": "mAP", "ours": ours.mAP, "theirs": theirs.mAP, "difference": found.mAP},
+        {"title": "Rank-1", "ours": ours.cmc[1], "theirs": theirs.cmc[1], "difference": None},
+    ]
+    if benchmark.attributes is not None and other.benchmark.attributes is not None:
+        mine, others = (side.metrics.official for side in (benchmark.attributes, other.benchmark.attributes))
+        rows += [
             {
-                "image": data_uri(read_image(benchmark.gallery_paths[column])),
-                "right": bool(benchmark.gallery.pids[column] == pid),
-                "pid": int(benchmark.gallery.pids[column]),
-                "camera": int(benchmark.gallery.camids[column]) + 1,
+                "title": attribute.title,
+                "ours": mine[attribute.name],
+                "theirs": others[attribute.name],
+                "difference": found.attributes[attribute.name],
             }
-            for column in nearest[nearest >= 0]
-        ],
-    }
-
-
-def _picture(benchmark: Benchmark, row: int) -> str:
-    return data_uri(read_image(benchmark.query_paths[row]))
+            for attribute in benchmark.attributes.schema.attributes
+        ]
+    return {"model": model, "other": other.name, "rows": rows}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vestigo.reports.page import data_uri, render
 from vestigo.retrieval import Hit, SearchResult
+from vestigo_models.gallery_filter import STRICT
 
 
 def search_page(
@@ -26,7 +27,7 @@ def search_page(
             "result": result,
             "queries": [data_uri(image) for image in queries],
             "hits": [
-                {"hit": hit, "image": data_uri(image), "when": when(hit)}
+                {"hit": hit, "image": data_uri(image), "when": when(hit), "looks": described(hit)}
                 for hit, image in zip(result.hits, pictures, strict=True)
             ],
             "cameras": _by_camera(result.hits),
@@ -42,6 +43,21 @@ def when(hit: Hit) -> str:
         minutes, seconds = divmod(hit.offset_s, 60)
         return f"{int(minutes)}:{seconds:04.1f} in the video"
     return ""
+
+
+def described(hit: Hit) -> str:
+    """What the model says of the person, for people: `gender female, no hat, upper colour red?`, where the question
+    mark stands behind what it is less than 70 % sure of. Nothing for a model without attributes."""
+    return ", ".join(
+        _said(name.replace("_", " "), value) + ("?" if hit.confidences[name] < STRICT else "")
+        for name, value in hit.attributes.items()
+    )
+
+
+def _said(name: str, value: str) -> str:
+    if value in ("yes", "no"):
+        return name if value == "yes" else f"no {name}"
+    return f"{name} {value}"
 
 
 def _by_camera(hits: Sequence[Hit]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import JsonOption, emit, note, out, progress
+from vestigo_ui.cli.evaluated_page import write_page
 from vestigo_ui.cli.judged import judged_attributes
 
 if TYPE_CHECKING:
@@ -89,15 +90,15 @@ def evaluate(dataset: Path, page: Path, report: Callable[[int, int | None], None
     """Judge the shipped model on the rendered dataset's test identities and write the page."""
     from vestigo.benchmark import Options, judge_model
     from vestigo.datasets import load_dataset
-    from vestigo.reports import evaluation_page
     from vestigo_models.extraction import Extractor
     from vestigo_models.package import ModelPackage
 
     package = ModelPackage.from_pretrained("default")
     loaded = load_dataset(dataset)
-    benchmark = judge_model(loaded, Extractor(package), Options(), lambda stage, done, total: report(done, total))
+    extractor = Extractor(package)
+    benchmark = judge_model(loaded, extractor, Options(), lambda stage, done, total: report(done, total))
     facts = {"Dataset": "rendered people", "Model": f"{package.name} ({package.digest[:12]})"}
-    page.write_text(evaluation_page(benchmark, facts, "cross-camera"), encoding="utf-8")
+    write_page(page, loaded, [extractor], [benchmark], None, facts, "cross-camera")
     metrics = benchmark.metrics
     return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": judged_attributes(benchmark)["attributes_mean"]}
 
@@ -139,6 +140,8 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
         "mAP": f"{figures['mAP']:.1f} %",
         "Rank-1": f"{figures['rank1']:.1f} %",
     }
+    if figures["attributes"] is not None:
+        cards["Attributes right"] = f"{figures['attributes']:.1f} %"
     links = {"evaluation.html": "how good the ranking is, with rankings right and wrong"}
     if query is not None:
         links["search.html"] = "one person searched for in the whole archive"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vestigo_models.filter_modes import FilterChoice
+    from vestigo_models.filter_modes import FilterChoice, FilterConfig
 
 FilterOption = Annotated[
     str,
@@ -30,10 +30,34 @@ def choose(mode: str, max_lost: float, calibration: dict[str, Any] | None) -> Fi
     Raises:
         UsageError: one line with what is wrong with an option, or what the model lacks for it.
     """
-    from vestigo_models.errors import UsageError
-    from vestigo_models.filter_modes import FilterConfig, choose_filter
+    from vestigo_models.filter_modes import choose_filter
     from vestigo_models.filter_record import Calibration
+
+    return choose_filter(asked(mode, max_lost), Calibration.read(calibration))
+
+
+def asked(mode: str, max_lost: float) -> FilterConfig:
+    """The two options as settings; raises UsageError for a share that is none."""
+    from vestigo_models.errors import UsageError
+    from vestigo_models.filter_modes import FilterConfig
 
     if not 0 < max_lost < 1:
         raise UsageError(f"--max-lost {max_lost:g}: give a share of true matches between 0 and 1, such as 0.01")
-    return choose_filter(FilterConfig(filter=mode, max_lost=max_lost), Calibration.read(calibration))
+    return FilterConfig(filter=mode, max_lost=max_lost)
+
+
+def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
+    """What a filter over a store is expected to cost, under the names of the contract; None where there is none.
+
+    `guaranteed` is false: nobody knows of an archive that its people are like those of the calibration.
+    """
+    if choice is None or choice.mode == "off":
+        return None
+    return {
+        "mode": choice.mode,
+        "threshold": choice.threshold,
+        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
+        "expected_lost": choice.cost.lost if choice.cost else None,
+        "guaranteed": False,
+        "sentence": choice.sentence(),
+    }

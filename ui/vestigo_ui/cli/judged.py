@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,8 @@ import typer
 from vestigo_ui.cli.console import out, progress
 
 if TYPE_CHECKING:
-    from vestigo.benchmark import Benchmark
+    from vestigo.benchmark import Benchmark, Comparison
+    from vestigo.evaluation import Difference
 
 RANKS = (1, 5, 10)
 
@@ -108,21 +110,35 @@ def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
     found = benchmark.filter
     if found is None:
         return None
-    cost = found.choice.cost
+    choice, cost = found.choice, found.cost
     return {
-        "mode": found.choice.mode,
-        "threshold": found.choice.threshold,
-        "kept_fraction": found.kept_fraction,
-        "true_matches_lost": found.true_matches_lost,
+        "mode": choice.mode,
+        "threshold": choice.threshold,
+        "kept_fraction": cost.kept_fraction,
+        "true_matches_lost": cost.true_matches_lost,
+        "identity_loss": cost.identity_loss,
         "speed_up": found.speed_up,
-        "mAP": benchmark.metrics.mAP,
-        "rank1": benchmark.metrics.cmc[1],
-        "mAP_without": found.without.mAP,
-        "rank1_without": found.without.cmc[1],
-        "expected_kept": cost.kept_fraction if cost else None,
-        "expected_lost": cost.lost if cost else None,
-        "guaranteed": found.choice.guaranteed,
-        "sentence": found.choice.sentence(),
+        "mAP": cost.with_filter.mAP,
+        "rank1": cost.with_filter.cmc[1],
+        "mAP_without": cost.without.mAP,
+        "rank1_without": cost.without.cmc[1],
+        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
+        "expected_lost": choice.cost.lost if choice.cost else None,
+        "guaranteed": choice.guaranteed,
+        "sentence": choice.sentence(),
+    }
+
+
+def compared(comparison: Comparison, other: Benchmark) -> dict[str, Any]:
+    """By how much the model is better than the other one, in percentage points, and how the other one was judged."""
+
+    def plain(difference: Difference | None) -> dict[str, Any] | None:
+        return None if difference is None else asdict(difference)
+
+    return {
+        "mAP": plain(comparison.mAP),
+        "attributes": {name: plain(difference) for name, difference in comparison.attributes.items()},
+        "judged": {**judged(other), **judged_attributes(other), **judged_regions(other), "filter": filtered(other)},
     }
 
 
@@ -137,3 +153,28 @@ def print_judged(result: Mapping[str, Any]) -> None:
     out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
     for reason, count in result["excluded"].items():
         out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)
+
+
+def print_more(result: Mapping[str, Any]) -> None:
+    """Print what `evaluate` says besides the ranking, for people."""
+    if result["attributes_mean"] is not None:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in result["attributes"].items())
+        out.print(f"attributes: {result['attributes_mean']:.1f} % right on average ({figures})")
+    if result["regions_mean"] is not None:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in result["regions"].items() if value is not None)
+        out.print(f"regions: mean IoU {result['regions_mean']:.1f} % ({figures})")
+    if result["belongings_auc"] is not None:
+        out.print(f"belongings: AUC {result['belongings_auc']:.3f} for who carries something")
+    if (found := result["filter"]) is not None and found["kept_fraction"] is not None:
+        lost = (
+            "" if found["true_matches_lost"] is None else f", {100 * found['true_matches_lost']:.1f} % of matches lost"
+        )
+        faster = "" if found["speed_up"] is None else f", matching {found['speed_up']:.2f} x as fast"
+        out.print(f"filter {found['mode']}: {100 * found['kept_fraction']:.1f} % of the gallery kept{lost}{faster}")
+        out.print(f"  {found['sentence']}", style="dim", markup=False)
+    if (other := result["comparison"]) is not None and other["mAP"] is not None:
+        gain = other["mAP"]
+        out.print(
+            f"beside {other['model']['name']}: mAP {gain['difference']:+.1f} points "
+            f"(95 % interval {gain['low']:+.1f} to {gain['high']:+.1f})"
+        )

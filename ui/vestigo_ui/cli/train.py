@@ -99,7 +99,7 @@ def _training_set(dataset: ReidDataset, recipe: TrainConfig, device: str) -> Tra
     from vestigo_models.batches import TrainingSet
     from vestigo_models.parsing import make_parser
     from vestigo_models.relabelling import parsed_labels
-    from vestigo_models.training import grid_of
+    from vestigo_models.training_run import grid_of
 
     split = dataset.train
     has_attributes = recipe.network.attributes != "none"

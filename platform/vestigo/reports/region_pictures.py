@@ -1,0 +1,151 @@
+"""Some gallery images as parser, clustering, their fusion and the network see them (figure 5 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo.benchmark.regions import BELONGINGS, CARRIED
+from vestigo.datasets import ReidDataset
+from vestigo.datasets.region_maps import REGIONS as FOLDER
+from vestigo.datasets.region_maps import region_maps
+from vestigo.reports.page import THUMBNAIL_HEIGHT, data_uri
+from vestigo.reports.panels import region_overlay
+from vestigo_models.errors import BadInput
+from vestigo_models.extraction import Extractor
+from vestigo_models.fls import FlsConfig
+from vestigo_models.images import read_image
+from vestigo_models.parsing import Parser
+from vestigo_models.parsing.folder import read_labels
+from vestigo_models.region_finding import MOST_IMAGES, NamedImage, RegionFinder
+from vestigo_models.schemas import REGIONS, RegionSchema, cluster_regions
+
+SHOWN = 12
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RegionPicture:
+    """One image, and label maps of it (uint8, of any size) with their captions and what their ids are."""
+
+    title: str
+    image: NDArray[np.uint8]
+    layers: tuple[tuple[str, Labels, RegionSchema], ...]
+
+
+def region_pictures(
+    dataset: ReidDataset, extractor: Extractor, parser: Parser, config: FlsConfig | None = None, shown: int = SHOWN
+) -> list[RegionPicture]:
+    """Look at `shown` gallery images, one an identity, as `chosen` takes them.
+
+    Clusters and fusion are made from all gallery images of an identity, as training makes them from its training
+    images. Raises ValueError for a model without a feature map.
+    """
+    config = config or FlsConfig()
+    finder = RegionFinder(parser, extractor, config, clusters=True)
+    has_maps = (dataset.root / FOLDER).is_dir()
+    pictures = []
+    for title, members in chosen(dataset, shown):
+        images = [image for row in members if (image := _read(dataset, row)) is not None]
+        if not images:
+            continue
+        truths = region_maps(dataset.root, [dataset.gallery.paths[row] for row, _ in images]) if has_maps else ()
+        maps = [read_labels(path) for path in truths]
+        best = _most_belongings(maps)
+        (found,) = finder.find([[image for _, image in images]])
+        regions = found[best]
+        if isinstance(regions, BadInput):
+            continue
+        pixels = images[best][1].pixels
+        layers: list[tuple[str, Labels, RegionSchema]] = [("parser", regions.body, REGIONS)]
+        if regions.clusters is not None:
+            layers.append(("clustering", regions.clusters, cluster_regions(config.clusters)))
+        layers.append(("FLS", regions.grid, REGIONS))
+        if extractor.package.regions is not None:
+            network = extractor.regions([pixels])[0].argmax(axis=2).astype(np.uint8)
+            layers.append(("network", network, extractor.package.regions))
+        if maps:
+            layers.append(("truth", maps[best], REGIONS))
+        pictures.append(RegionPicture(title=title, image=pixels, layers=tuple(layers)))
+    return pictures
+
+
+def chosen(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Which identities are looked at, and what their labels say they carry: a title and the gallery rows of each.
+
+    The first ones by number that carry a backpack, a bag, a handbag and nothing, in turn, so that no picture is there
+    because it came out well; identities without such labels only where there are not enough others.
+    """
+    split = dataset.gallery
+    columns = {name: dataset.schema.index(name) for name in CARRIED if name in dataset.schema.names}
+    pids = [int(pid) for pid in np.unique(split.pids) if pid > 0]
+    carried: dict[int, tuple[str, ...]] = {}
+    queues: dict[str, list[int]] = {name: [] for name in (*columns, "nothing", "unknown")}
+    for pid in pids:
+        labels = split.labels[np.flatnonzero(split.pids == pid)[0]]
+        carried[pid] = tuple(
+            name for name, column in columns.items() if labels[column] == dataset.schema[name].values.index("yes")
+        )
+        known = bool(columns) and all(labels[column] >= 0 for column in columns.values())
+        for kind in (carried[pid] or ("nothing",)) if known else ("unknown",):
+            queues[kind].append(pid)
+    unknown = queues.pop("unknown")
+    taken: list[int] = []
+    while any(queues.values()) and len(taken) < shown:
+        for queue in queues.values():
+            while queue and queue[0] in taken:
+                queue.pop(0)
+            if queue and len(taken) < shown:
+                taken.append(queue.pop(0))
+    taken = sorted([*taken, *unknown[: shown - len(taken)]])
+    return [
+        (_title(pid, carried[pid], pid in unknown), np.flatnonzero(split.pids == pid)[:MOST_IMAGES]) for pid in taken
+    ]
+
+
+def picture_cards(pictures: Sequence[RegionPicture]) -> list[dict[str, Any]]:
+    """What the template shows of pictures: titles and data URIs."""
+    return [
+        {
+            "title": picture.title,
+            "images": [
+                {"caption": caption, "image": data_uri(image)}
+                for caption, image in [("crop", large), *_overlays(large, picture)]
+            ],
+        }
+        for picture in pictures
+        for large in [_enlarged(picture.image)]
+    ]
+
+
+def _overlays(large: NDArray[np.uint8], picture: RegionPicture) -> list[tuple[str, NDArray[np.uint8]]]:
+    return [(caption, region_overlay(large, labels, schema)) for caption, labels, schema in picture.layers]
+
+
+def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    size = (max(1, round(image.shape[1] * THUMBNAIL_HEIGHT / image.shape[0])), THUMBNAIL_HEIGHT)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _read(dataset: ReidDataset, row: int) -> tuple[int, NamedImage] | None:
+    path = dataset.gallery.paths[row]
+    try:
+        return row, NamedImage(name=path.name, pixels=read_image(path))
+    except BadInput:
+        return None
+
+
+def _most_belongings(maps: Sequence[Labels]) -> int:
+    """The image whose true label map shows most belongings; the first one where none does, or without label maps."""
+    areas = [float((labels == REGIONS.names.index(BELONGINGS)).mean()) for labels in maps]
+    return int(np.argmax(areas)) if areas else 0
+
+
+def _title(pid: int, carried: Sequence[str], unknown: bool) -> str:
+    return f"person {pid} · {'not annotated' if unknown else ', '.join(carried) or 'carries nothing'}"
