@@ -5,6 +5,7 @@ from vestigo.evaluation.bootstrap import Difference, compare_accuracies, compare
 from vestigo.evaluation.calibrating import Sample, calibrate, choose_soft
 from vestigo.evaluation.distances import Metric, distance_chunks
 from vestigo.evaluation.filtering import FilterCost, FilterScores, filtered_distances, score_filtered
+from vestigo.evaluation.regions import RegionCounts, RegionMetrics, area_auc, count_regions
 from vestigo.evaluation.reranking import reranked_chunks
 from vestigo.evaluation.retrieval import (
     PROTOCOLS,
@@ -34,8 +35,11 @@ __all__ = [
     "Metric",
     "Protocol",
     "QueryScores",
+    "RegionCounts",
+    "RegionMetrics",
     "RetrievalMetrics",
     "Sample",
+    "area_auc",
     "calibrate",
     "choose_soft",
     "compare_accuracies",
@@ -43,6 +47,7 @@ __all__ = [
     "compare_means",
     "compared_images",
     "count_attributes",
+    "count_regions",
     "distance_chunks",
     "filtered_distances",
     "majority_predictions",
