@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.retrieval import rank
+from vestigo.retrieval import Batch, rank
+from vestigo_models.distance import Descriptors
 
 BATCH = 16384
 
@@ -29,9 +30,13 @@ def unit(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def stream(ids: pa.Array, gallery: NDArray[np.float32]) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
+def descriptors(vectors: NDArray[np.float32]) -> Descriptors:
+    return Descriptors(vectors=vectors, visible=np.empty((len(vectors), 0), np.bool_), always=1)
+
+
+def stream(ids: pa.Array, gallery: Descriptors) -> Iterator[Batch]:
     for start in range(0, len(gallery), BATCH):
-        yield ids[start : start + BATCH], gallery[start : start + BATCH]
+        yield Batch(ids=ids[start : start + BATCH], crops=gallery[start : start + BATCH])
 
 
 def plain(queries: NDArray[np.float32], gallery: NDArray[np.float32], top: int) -> NDArray[np.int64]:
@@ -73,7 +78,7 @@ def main() -> None:
         queries = unit(rng, count, given.dim)
 
         def streaming(queries: NDArray[np.float32] = queries) -> object:
-            return rank(queries, stream(ids, gallery), given.top)
+            return rank(descriptors(queries), stream(ids, descriptors(gallery)), given.top)
 
         def peer(queries: NDArray[np.float32] = queries) -> object:
             return plain(queries, gallery, given.top)

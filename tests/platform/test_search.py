@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vestigo.retrieval import Query, Scope, crop_queries, rank_archive, search, tracklet_queries
-from vestigo.store import Model
+from vestigo.retrieval import Appearance, Query, Scope, crop_queries, rank_archive, search, tracklet_queries
+from vestigo.store import Model, ModelFacts
+from vestigo_models.distance import Descriptors
 from vestigo_models.errors import StoreError, UsageError
 
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
@@ -23,10 +24,12 @@ class FakeArchive:
 
     rows: list[dict[str, Any]]
     batch_rows: int = 7
+    facts: ModelFacts = field(default_factory=ModelFacts)
     kept: dict[str, tuple[str, int, list[dict[str, Any]]]] = field(default_factory=dict)
+    read: list[tuple[str, ...]] = field(default_factory=list)
 
     def models(self) -> list[Model]:
-        known = [Model(digest, name, "", START) for digest, name in ((NEWER, "newer"), (OLDER, "older"))]
+        known = [Model(digest, name, "", START, self.facts) for digest, name in ((NEWER, "newer"), (OLDER, "older"))]
         return [model for model in known if any(row["model"] == model.digest for row in self.rows)]
 
     def crops(
@@ -48,6 +51,7 @@ class FakeArchive:
         until: datetime | None = None,
         batch_rows: int = 16384,
     ) -> Iterator[pa.RecordBatch]:
+        self.read.append(tuple(columns))
         rows = [
             row
             for row in self.rows
@@ -58,11 +62,10 @@ class FakeArchive:
         ]
         for start in range(0, len(rows), self.batch_rows):
             part = rows[start : start + self.batch_rows]
-            embeddings = pa.FixedSizeListArray.from_arrays(
-                pa.array(np.concatenate([row["embedding"] for row in part])), len(part[0]["embedding"])
-            )
-            texts = {name: pa.array([row[name] for row in part]) for name in columns if name != "embedding"}
-            yield pa.RecordBatch.from_pydict({**texts, "embedding": embeddings})
+            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32()}
+            types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
+            columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
+            yield pa.RecordBatch.from_pydict(columns_)
 
     def save_ranking(self, name: str, *, model: str, queries: int, rows: Any) -> int:
         kept = [row for batch in rows for row in batch.to_pylist()]
@@ -74,6 +77,8 @@ def crop(number: int, embedding: np.ndarray, *, model: str = NEWER, tracklet: st
     return {
         "crop_id": f"{number:020x}",
         "embedding": (embedding / np.linalg.norm(embedding)).astype(np.float32),
+        "visible": 0,
+        "attributes": [],
         "model": model,
         "camera": f"cam{number % 3}",
         "time": START + timedelta(seconds=number),
@@ -92,6 +97,12 @@ def people(count: int = 40, identities: int = 5, **more: Any) -> FakeArchive:
     centres = rng.normal(size=(identities, 16))
     rows = [crop(i, centres[i % identities] + 0.2 * rng.normal(size=16), **more) for i in range(count)]
     return FakeArchive(rows)
+
+
+def view_of(row: dict[str, Any]) -> Appearance:
+    """A new image that looks exactly like a crop."""
+    descriptors = Descriptors(vectors=row["embedding"][None], visible=np.empty((1, 0), bool), always=1)
+    return Appearance(descriptors=descriptors, probabilities=np.empty((1, 0), np.float32))
 
 
 def number(crop_id: str) -> int:
@@ -117,8 +128,7 @@ def test_crop_finds_its_own_person_and_not_itself() -> None:
 def test_several_views_are_one_query() -> None:
     archive = people()
     ids = tuple(archive.rows[i]["crop_id"] for i in (1, 6))
-    embedding = archive.rows[11]["embedding"][None]
-    answer = search(archive, Query(crops=ids, embeddings=embedding, model=NEWER), top=6)
+    answer = search(archive, Query(crops=ids, views=view_of(archive.rows[11]), model=NEWER), top=6)
     assert {number(hit.crop) % 5 for hit in answer.hits} == {1}
     assert not {hit.crop for hit in answer.hits} & set(ids)
     # An embedding is no crop: the picture it came from may be found.
@@ -146,9 +156,7 @@ def test_near_identical_frames_of_a_tracklet_are_shown_once() -> None:
     one = [crop(i, close(), tracklet="one", dhash=(1 << (i % 3)) - 1) for i in range(300)]
     other = [crop(1000, close(), tracklet="two", dhash=0), crop(1001, close(), tracklet="two", dhash=-1)]
     stills = [crop(2000 + i, close(), dhash=0) for i in range(3)]
-    answer = search(
-        FakeArchive([*one, *other, *stills]), Query(embeddings=one[0]["embedding"][None], model=NEWER), top=6
-    )
+    answer = search(FakeArchive([*one, *other, *stills]), Query(views=view_of(one[0]), model=NEWER), top=6)
     shown = [number(hit.crop) for hit in answer.hits]
     assert sum(i < 300 for i in shown) == 1
     assert {1000, 1001, 2000, 2001, 2002} <= set(shown)
@@ -172,7 +180,7 @@ def test_models_are_never_mixed() -> None:
     with pytest.raises(StoreError, match="of 2 models"):
         search(archive, Query(crops=(newer, older)))
     with pytest.raises(StoreError, match="no crop of model cccccccccccc; it holds newer"):
-        search(archive, Query(embeddings=np.ones((1, 16), dtype=np.float32) / 4, model="c" * 64))
+        search(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
 
 
 def test_a_crop_that_two_models_saw() -> None:
@@ -187,7 +195,7 @@ def test_empty_queries_and_scopes() -> None:
     with pytest.raises(UsageError, match="needs a crop"):
         search(archive, Query())
     with pytest.raises(UsageError, match="digest of the model"):
-        search(archive, Query(embeddings=np.ones((1, 16), dtype=np.float32)))
+        search(archive, Query(views=view_of(archive.rows[0])))
     with pytest.raises(StoreError, match="is not in the store"):
         search(archive, Query(crops=("f" * 20,)))
     for rerank in (False, True):
@@ -199,9 +207,9 @@ def test_empty_queries_and_scopes() -> None:
 def test_bulk_ranking_equals_single_searches() -> None:
     archive = people()
     ids = [row["crop_id"] for row in archive.rows[::4]]
-    rows = rank_archive(archive, crop_queries(archive, ids), "all", top=5)
+    ranked = rank_archive(archive, crop_queries(archive, ids), "all", top=5)
     model, queries, kept = archive.kept["all"]
-    assert (model, queries, rows) == (NEWER, 10, 50)
+    assert (model, queries, ranked.rows, ranked.compared, ranked.kept_fraction) == (NEWER, 10, 50, 40, 1.0)
     for query in ids:
         hits = search(archive, Query(crops=(query,)), top=5).hits
         found = [(row["rank"], row["crop"]) for row in kept if row["query"] == query]
@@ -213,7 +221,7 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
     archive = people()
     for row in archive.rows:
         row["tracklet"] = f"t{number(row['crop_id']) % 10}" if row["camera"] != "cam0" else ""
-    queries = tracklet_queries(archive, NEWER)
+    queries = tracklet_queries(archive, archive.models()[0])
     assert list(queries.names) == [f"t{i}" for i in range(10)]
     rank_archive(archive, queries, "each", top=3)
     tracklets = {row["crop_id"]: row["tracklet"] for row in archive.rows}
@@ -225,5 +233,5 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
 
 def test_ranking_nobody() -> None:
     archive = people()
-    assert rank_archive(archive, tracklet_queries(archive, NEWER), "none") == 0
+    assert rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
     assert archive.kept["none"] == (NEWER, 0, [])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.platform.fake_pipeline import START, begin, crop, crop_table, images
-from vestigo.store import InputOutcome, Store
+from vestigo.store import InputOutcome, ModelFacts, Store
+from vestigo.store.features import feature_columns
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import encode_jpeg, read_image
 from vestigo_models.package import ModelPackage, resolve_model
@@ -38,7 +39,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
     folder = tmp_path_factory.mktemp("archive")
     shown = [(person, camera) for person in range(PEOPLE) for camera in range(CAMERAS)]
     pictures = [picture(*pair) for pair in shown]
-    embeddings = Extractor(package).extract(pictures)
+    outputs = Extractor(package).extract(pictures)
+    said = feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
     rows = [
         crop(
             f"p{person}c{camera}.jpg",
@@ -46,15 +48,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
             time=START + timedelta(minutes=10 * camera + person),
             tracklet=f"t{person}-{camera}",
             image=encode_jpeg(image),
-            embedding=embedding,
+            **{name: column[row].as_py() for name, column in said.items()},
         )
-        for (person, camera), image, embedding in zip(shown, pictures, embeddings, strict=True)
+        for row, ((person, camera), image) in enumerate(zip(shown, pictures, strict=True))
     ]
     for row, image in zip(rows, pictures, strict=True):
         cv2.imwrite(str(folder / row["input"].replace("jpg", "png")), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     with Store.open(folder / "store") as store:
         begun = begin(store, model=package.digest)
-        store.register_model(package.digest, name=package.name, location=str(resolve_model("default")))
+        location = str(resolve_model("default"))
+        store.register_model(package.digest, name=package.name, location=location, facts=ModelFacts.of(package))
         store.plan(begun.id, [images(*(row["input"] for row in rows))])
         store.take_lease(begun.id)
         (task,) = store.pending(begun.id, limit=1)

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from vestigo.evaluation.distances import Metric, squared_euclidean, unit
+from vestigo.evaluation.distances import Features, Metric, Space, space
+from vestigo_models.distance import Descriptors
 
 PAIRS_AT_ONCE = 8192
 
 
 def reranked_chunks(
-    query: NDArray[np.floating],
-    gallery: NDArray[np.floating],
+    query: Features,
+    gallery: Features,
     *,
     metric: Metric = "cosine",
     k1: int = 20,
@@ -31,9 +32,10 @@ def reranked_chunks(
     """Yield re-ranked distances in chunks of queries, in order.
 
     Args:
-        query: (Q, D) features.
-        gallery: (G, D) features.
-        metric: `cosine` compares directions (rows are L2-normalised first), `euclidean` the features as they are.
+        query: (Q, D) features, or Q descriptors.
+        gallery: (G, D) features, or G descriptors.
+        metric: of features: `cosine` compares directions (rows are L2-normalised first), `euclidean` the features as
+            they are. Of descriptors twice equation 14 stands for the squared distance, as it does between unit vectors.
         k1: neighbours that must be mutual; at most Q + G - 1 are used.
         k2: neighbours whose neighbourhoods are averaged (local query expansion).
         weight: share of the original distance in the result, 0 to 1 (lambda of the paper).
@@ -41,9 +43,7 @@ def reranked_chunks(
     Yields:
         (c, G) float64, c <= chunk.
     """
-    features = np.concatenate([query, gallery]).astype(np.float64)
-    if metric == "cosine":
-        features = unit(features)
+    features = space(_joined(query, gallery), metric)
     k1 = min(k1, len(features) - 1)
     neighbours, scale = _neighbours(features, k1 + 1, chunk)
     encoding = _encoding(features, neighbours, scale, k1)
@@ -53,17 +53,25 @@ def reranked_chunks(
     gallery_by_column = csc_array(encoding[q:])
     for start in range(0, q, chunk):
         stop = min(start + chunk, q)
-        original = squared_euclidean(features[start:stop], features[q:]) / scale[start:stop, None]
+        original = features[start:stop].squares(features[q:]) / scale[start:stop, None]
         shared = np.stack([_shared(encoding[[row]], gallery_by_column) for row in range(start, stop)])
         yield (1.0 - shared / (2.0 - shared)) * (1.0 - weight) + original * weight
 
 
-def _neighbours(features: NDArray[np.float64], count: int, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _joined(query: Features, gallery: Features) -> Features:
+    if isinstance(query, Descriptors) and isinstance(gallery, Descriptors):
+        return Descriptors.joined([query, gallery])
+    if isinstance(query, Descriptors) or isinstance(gallery, Descriptors):
+        raise ValueError("features and descriptors cannot be compared")
+    return np.concatenate([query, gallery])
+
+
+def _neighbours(features: Space, count: int, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N, count) int64 nearest images, the nearest first, and (N,) float64 the distance of the farthest image."""
     neighbours = np.empty((len(features), count), dtype=np.int64)
     scale = np.empty(len(features))
     for start in range(0, len(features), chunk):
-        distances = squared_euclidean(features[start : start + chunk], features)
+        distances = features[start : start + chunk].squares(features)
         neighbours[start : start + chunk] = np.argsort(distances, axis=1, kind="stable")[:, :count]
         scale[start : start + chunk] = distances.max(axis=1)
     # All images equal: every distance is 0, whatever it is divided by.
@@ -82,9 +90,7 @@ def _reciprocal(neighbours: NDArray[np.int64]) -> csr_array:
     return csr_array(near.multiply(near.T))
 
 
-def _encoding(
-    features: NDArray[np.float64], neighbours: NDArray[np.int64], scale: NDArray[np.float64], k1: int
-) -> csr_array:
+def _encoding(features: Space, neighbours: NDArray[np.int64], scale: NDArray[np.float64], k1: int) -> csr_array:
     """(N, N) sparse, rows sum to 1: Gaussian weights over each image's expanded k-reciprocal neighbourhood."""
     mutual = _reciprocal(neighbours)
     half = _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
@@ -96,7 +102,7 @@ def _encoding(
     squares = np.empty(expanded.nnz)
     for start in range(0, expanded.nnz, PAIRS_AT_ONCE):
         some = slice(start, start + PAIRS_AT_ONCE)
-        squares[some] = ((features[expanded.row[some]] - features[expanded.col[some]]) ** 2).sum(axis=1)
+        squares[some] = features[expanded.row[some]].pair_squares(features[expanded.col[some]])
     weights = np.exp(-squares / scale[expanded.row])
     totals = np.bincount(expanded.row, weights=weights, minlength=len(features))
     return csr_array((weights / totals[expanded.row], (expanded.row, expanded.col)), shape=mutual.shape)

@@ -11,8 +11,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vestigo.retrieval.appearance import Appearance
 from vestigo.store import Model
-from vestigo_models.errors import StoreError
+from vestigo.store.features import descriptors_of, matrix, unpacked
+from vestigo_models.distance import Descriptors
+from vestigo_models.errors import StoreError, UsageError
+from vestigo_models.schemas import AttributeSchema
 
 
 class Archive(Protocol):
@@ -44,47 +48,140 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Which crops are searched: some cameras, `since` <= time < `until`; None is no restriction."""
+    """Which crops are searched: some cameras, `since` <= time < `until`, and those that a model says are as `where`
+    has it (`gender=female,backpack=yes`: of each of these attributes that value is the likeliest); None and "" are no
+    restriction."""
 
     cameras: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    where: str = ""
 
 
 EVERYWHERE = Scope()
+LOOKS = ("embedding", "visible")
+"""Columns that a descriptor is read from."""
 
 
-def embedding_batches(
-    archive: Archive, model: str, scope: Scope = EVERYWHERE
+def descriptor_batches(
+    archive: Archive, model: Model, scope: Scope = EVERYWHERE, *, attributes: bool = False
+) -> Iterator[tuple[pa.Array, Appearance]]:
+    """Yield crop ids with what they look like, of one model only; probabilities only where `attributes` asks for them.
+
+    Raises:
+        UsageError: `scope` has conditions, or attributes are asked for, and the model predicts none.
+    """
+    columns = ("crop_id", *LOOKS, *(("attributes",) if attributes else ()))
+    for batch in _scanned(archive, model, scope, columns):
+        yield batch.column("crop_id"), looks_of(batch, model, attributes=attributes)
+
+
+def looks_of(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> Appearance:
+    """What crops look like, from their columns `LOOKS` and, where they are asked for, `attributes`."""
+    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
+    descriptors = descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts)
+    return Appearance(descriptors=descriptors, probabilities=probabilities)
+
+
+def probability_batches(
+    archive: Archive, model: Model, scope: Scope = EVERYWHERE
 ) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
-    """Yield crop ids with their (n, D) embeddings, of one model digest only."""
-    columns = ("crop_id", "embedding")
-    for batch in archive.scan_crops(columns, model=model, cameras=scope.cameras, since=scope.since, until=scope.until):
-        yield batch.column("crop_id"), matrix(batch.column("embedding"))
+    """Yield crop ids with their (n, M) attribute probabilities, of one model only; descriptors are not read.
+
+    Raises:
+        UsageError: the model predicts no attributes.
+    """
+    for batch in _scanned(archive, model, scope, ("crop_id", "attributes")):
+        yield batch.column("crop_id"), _probabilities(batch, model)
 
 
-def matrix(embeddings: pa.Array) -> NDArray[np.float32]:
-    """(n, D) float32 view of a column of fixed-size lists."""
-    flat = embeddings.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(len(embeddings), -1)
-
-
-def stored_embeddings(
-    archive: Archive, ids: Sequence[str], model: str | None = None
-) -> tuple[str, NDArray[np.float32]]:
-    """The model digest and the (n, D) embeddings of stored crops; `model` chooses among several that saw them.
+def stored_appearance(archive: Archive, ids: Sequence[str], model: str | None = None) -> tuple[Model, Appearance]:
+    """The model and the looks of stored crops; `model`, a digest, chooses among several that saw them.
 
     Raises:
         StoreError: a crop is not in the store, or their newest models differ.
     """
-    rows = archive.crops(ids, ["embedding"], model=model)
+    rows = archive.crops(ids, ["embedding", "visible", "attributes"], model=model)
     models = sorted({row["model"] for row in rows})
     if len(models) > 1:
         raise StoreError(
             f"the crops are of {len(models)} models ({', '.join(digest[:12] for digest in models)}), which cannot be "
             "compared; choose crops of one, or the model with --model"
         )
-    return models[0], np.array([row["embedding"] for row in rows], dtype=np.float32)
+    found = require_model(archive, models[0])
+    return found, appearance_of(rows, found)
+
+
+def appearance_of(rows: Sequence[dict[str, Any]], model: Model) -> Appearance:
+    """What crops look like, from their rows with `embedding`, `visible` and `attributes`; at least one."""
+    masks = np.array([row["visible"] for row in rows], dtype=np.int32)
+    descriptors = Descriptors(
+        vectors=np.array([row["embedding"] for row in rows], dtype=np.float32),
+        visible=unpacked(masks, model.facts.parts),
+        always=model.facts.always,
+    )
+    probabilities = np.array([row["attributes"] for row in rows], dtype=np.float32).reshape(len(rows), -1)
+    return Appearance(descriptors=descriptors, probabilities=probabilities)
+
+
+def nobody(model: Model) -> Appearance:
+    """No crop at all of a model."""
+    facts = model.facts
+    descriptors = Descriptors(
+        vectors=np.empty((0, sum(facts.blocks)), np.float32),
+        visible=np.empty((0, facts.parts), np.bool_),
+        always=facts.always,
+    )
+    classes = 0 if facts.attributes is None else facts.attributes.classes
+    return Appearance(descriptors=descriptors, probabilities=np.empty((0, classes), np.float32))
+
+
+def require_attributes(model: Model) -> AttributeSchema:
+    """The attributes that a model predicts.
+
+    Raises:
+        UsageError: it predicts none.
+    """
+    if model.facts.attributes is None:
+        raise UsageError(
+            f"model {model.name} ({model.digest[:12]}) of the store predicts no attributes, which --where and --filter "
+            "go by; leave them out, or index with a model that was trained with attributes"
+        )
+    return model.facts.attributes
+
+
+def _scanned(archive: Archive, model: Model, scope: Scope, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    conditions: dict[str, str] = {}
+    if scope.where:
+        conditions = require_attributes(model).parse(scope.where)
+        columns = tuple(dict.fromkeys((*columns, "attributes")))
+    batches = archive.scan_crops(
+        columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until
+    )
+    for batch in batches:
+        kept = batch.filter(pa.array(_meets(_probabilities(batch, model), conditions, model))) if conditions else batch
+        if kept.num_rows:
+            yield kept
+
+
+def _meets(probabilities: NDArray[np.float32], conditions: dict[str, str], model: Model) -> NDArray[np.bool_]:
+    """(n,) bool: of each attribute the value asked for is the likeliest, the first of equally likely ones."""
+    schema = require_attributes(model)
+    meets = np.ones(len(probabilities), dtype=np.bool_)
+    for name, value in conditions.items():
+        meets &= probabilities[:, schema.slice(name)].argmax(axis=1) == schema[name].values.index(value)
+    return meets
+
+
+def _probabilities(batch: pa.RecordBatch, model: Model) -> NDArray[np.float32]:
+    schema = require_attributes(model)
+    probabilities = matrix(batch.column("attributes"))
+    if probabilities.shape[1] != schema.classes:
+        raise StoreError(
+            f"crops of model {model.name} have {probabilities.shape[1]} attribute classes, its schema {schema.name} "
+            f"has {schema.classes}: run `vestigo store check`, or index again"
+        )
+    return probabilities
 
 
 def newest_model(archive: Archive) -> Model:
@@ -99,16 +196,18 @@ def newest_model(archive: Archive) -> Model:
     return models[0]
 
 
-def require_model(archive: Archive, digest: str) -> None:
-    """Insist that the store knows a model.
+def require_model(archive: Archive, digest: str) -> Model:
+    """A model that the store knows.
 
     Raises:
         StoreError: it does not; embeddings of different models are never compared.
     """
     known = archive.models()
-    if digest not in {model.digest for model in known}:
+    found = next((model for model in known if model.digest == digest), None)
+    if found is None:
         holds = ", ".join(f"{model.name} ({model.digest[:12]})" for model in known) or "nothing yet"
         raise StoreError(
             f"the store has no crop of model {digest[:12]}; it holds {holds}: choose one of them with --model, or "
             "index the archive with this one"
         )
+    return found

@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from vestigo.retrieval.appearance import Appearance
 from vestigo.retrieval.archive import (
     EVERYWHERE,
+    LOOKS,
     Archive,
     Scope,
-    embedding_batches,
-    matrix,
+    looks_of,
+    nobody,
     require_model,
-    stored_embeddings,
+    stored_appearance,
 )
+from vestigo.retrieval.comparison import NO_FILTER, Comparison
 from vestigo.retrieval.fusion import fuse
 from vestigo.retrieval.ranking import Ranking
+from vestigo.store import Model
 from vestigo.store.schema import RANKING
+from vestigo_models.filter_modes import FilterChoice, FilterConfig
 
 QUERIES_A_BATCH = 256
 
@@ -36,37 +39,53 @@ class RankingArchive(Archive, Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BulkQueries:
-    """Q queries of one model: their `names`, `embeddings` (Q, D) float32, rows L2-normalised, and the stored crops
-    that each is made of (`own`, one collection a query), which are left out of its ranking."""
+    """Q queries of the model with digest `model`: their `names`, what they look like (`views`, Q rows), and the stored
+    crops that each is made of (`own`, one collection a query), which are left out of its ranking."""
 
     names: Sequence[str]
-    embeddings: NDArray[np.float32]
+    views: Appearance
     own: Sequence[Sequence[str]]
     model: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """What was kept: `rows` of a ranking, out of `compared` crops; `kept_fraction` and `filter` as in
+    `vestigo.retrieval.search.SearchResult`, the fraction a mean over the queries."""
+
+    rows: int
+    compared: int
+    kept_fraction: float
+    filter: FilterChoice
+
+
 def crop_queries(archive: Archive, ids: Sequence[str], model: str | None = None) -> BulkQueries:
-    """One query a stored crop; errors as in `vestigo.retrieval.archive.stored_embeddings`."""
-    model, embeddings = stored_embeddings(archive, ids, model)
-    return BulkQueries(names=ids, embeddings=embeddings, own=[(crop,) for crop in ids], model=model)
+    """One query a stored crop; errors as in `vestigo.retrieval.archive.stored_appearance`."""
+    found, views = stored_appearance(archive, ids, model)
+    return BulkQueries(names=ids, views=views, own=[(crop,) for crop in ids], model=found.digest)
 
 
-def tracklet_queries(archive: Archive, model: str) -> BulkQueries:
+def tracklet_queries(archive: Archive, model: Model) -> BulkQueries:
     """One query a tracklet, its crops fused; memory is O(crops in tracklets x D)."""
+    attributes = model.facts.attributes is not None
+    columns = ("crop_id", "tracklet", *LOOKS, *(("attributes",) if attributes else ()))
     crops: dict[str, list[str]] = {}
-    views: dict[str, list[NDArray[np.float32]]] = {}
-    for batch in archive.scan_crops(("crop_id", "tracklet", "embedding"), model=model):
-        columns = (batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist())
-        for crop, tracklet, embedding in zip(*columns, matrix(batch.column("embedding")), strict=True):
+    views: dict[str, list[Appearance]] = {}
+    for batch in archive.scan_crops(columns, model=model.digest):
+        looks = looks_of(batch, model, attributes=attributes)
+        for row, (crop, tracklet) in enumerate(
+            zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
+        ):
             if tracklet:
                 crops.setdefault(tracklet, []).append(crop)
-                views.setdefault(tracklet, []).append(embedding)
+                views.setdefault(tracklet, []).append(looks[row : row + 1])
     names = sorted(crops)
+    fused = [fuse(Appearance.joined(views[name]), model.facts.blocks) for name in names]
     return BulkQueries(
         names=names,
-        embeddings=np.array([fuse(np.stack(views[name])) for name in names], dtype=np.float32),
+        views=Appearance.joined(fused) if fused else nobody(model),
         own=[crops[name] for name in names],
-        model=model,
+        model=model.digest,
     )
 
 
@@ -77,23 +96,32 @@ def rank_archive(
     *,
     top: int = 50,
     scope: Scope = EVERYWHERE,
+    filter_config: FilterConfig = NO_FILTER,
     advance: Callable[[int], None] = lambda compared: None,
-) -> int:
-    """Rank the archive for every query in one pass and keep the ranking under `name`; returns its rows.
+) -> Ranked:
+    """Rank the archive for every query in one pass and keep the ranking under `name`.
 
-    `advance` hears how many crops have been compared. Memory is O(Q x (top + own crops of the largest query) + batch).
+    A filter takes passes over the attributes before that. `advance` hears how many crops have been compared. Memory is
+    O(Q x (top + own crops of the largest query) + batch), and what `ArchiveFilter.of` needs.
 
     Raises:
         StoreError: the store does not hold the model of the queries.
+        UsageError, ConfigError: as in `Comparison.of`.
     """
-    require_model(archive, queries.model)
+    model = require_model(archive, queries.model)
+    comparison = Comparison.of(archive, model, queries.views, scope, filter_config)
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.of_nothing(len(queries.names), depth)
-    for ids, embeddings in embedding_batches(archive, queries.model, scope):
-        ranking = ranking.add(queries.embeddings, ids, embeddings)
+    for batch in comparison.batches():
+        ranking = ranking.add(queries.views.descriptors, batch)
         advance(ranking.compared)
     rows = ranking_batches(queries.names, ranking.without(queries.own, top))
-    return archive.save_ranking(name, model=queries.model, queries=len(queries.names), rows=rows)
+    return Ranked(
+        rows=archive.save_ranking(name, model=queries.model, queries=len(queries.names), rows=rows),
+        compared=ranking.compared,
+        kept_fraction=comparison.kept_fraction,
+        filter=comparison.choice,
+    )
 
 
 def ranking_batches(names: Sequence[str], ranking: Ranking) -> Iterator[pa.RecordBatch]:

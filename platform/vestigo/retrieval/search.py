@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vestigo.evaluation import reranked_chunks
-from vestigo.retrieval.archive import EVERYWHERE, Archive, Scope, embedding_batches, require_model, stored_embeddings
+from vestigo.retrieval.appearance import Appearance
+from vestigo.retrieval.archive import (
+    EVERYWHERE,
+    LOOKS,
+    Archive,
+    Scope,
+    appearance_of,
+    newest_model,
+    probability_batches,
+    require_attributes,
+    require_model,
+    stored_appearance,
+)
+from vestigo.retrieval.comparison import NO_FILTER, Comparison
 from vestigo.retrieval.fusion import fuse
-from vestigo.retrieval.ranking import rank
+from vestigo.retrieval.ranking import Ranking, rank
+from vestigo.retrieval.where import rank_where
+from vestigo.store import Model
 from vestigo_models.errors import UsageError
+from vestigo_models.filter_modes import FilterChoice, FilterConfig
 from vestigo_models.tracking.selection import near_duplicates
 
 NEAR_IDENTICAL_BITS = 6
 """Crops of one tracklet whose 64-bit difference hashes differ in at most so many bits are one picture to a reader."""
 RERANK_DEPTH = 200
 """Re-ranking reorders so many of the nearest crops; what is farther away stays behind them."""
-SHOWN = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame")
+SHOWN = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame", "attributes")
+
+Found = list[tuple[str, float]]
+"""Crop ids and distances, nearest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Views of one person: stored `crops` by id, and `embeddings` (V, D) float32, rows L2-normalised.
+    """Views of one person: stored `crops` by id, and `views` of new images.
 
-    `model` is the digest of the model that made the embeddings; without embeddings it may be left out, which means
-    the newest model that saw the crops.
+    `model` is the digest of the model that made the views; without views it may be left out, which means the newest
+    model that saw the crops.
     """
 
     crops: tuple[str, ...] = ()
-    embeddings: NDArray[np.float32] | None = None
+    views: Appearance | None = None
     model: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """One crop of the answer. `time` is in UTC and `offset_s` in seconds from the start of the video, each None where
-    unknown; `attributes` maps names to values, empty for a model that predicts none."""
+    unknown; `attributes` maps names to the likeliest values and `confidences` names to their calibrated probabilities,
+    both empty for a model that predicts none."""
 
     rank: int
     crop: str
@@ -53,78 +71,129 @@ class Hit:
     input: str
     frame: int
     attributes: dict[str, str] = field(default_factory=dict)
+    confidences: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
     """The answer: `hits` nearest first, out of `compared` crops of the model with digest `model`.
 
-    `kept_fraction` is the share of the crops in scope that an attribute filter left over (1.0: there was none).
+    `kept_fraction` is the share of the crops in scope that an attribute filter left over (1.0: there was none);
+    `filter` is what that filter was and what it is expected to cost, None where nobody asked for one.
     """
 
     hits: tuple[Hit, ...]
     compared: int
     model: str
     kept_fraction: float = 1.0
+    filter: FilterChoice | None = None
 
 
 def search(
-    archive: Archive, query: Query, *, top: int = 20, scope: Scope = EVERYWHERE, rerank: bool = False
+    archive: Archive,
+    query: Query,
+    *,
+    top: int = 20,
+    scope: Scope = EVERYWHERE,
+    filter_config: FilterConfig = NO_FILTER,
+    rerank: bool = False,
 ) -> SearchResult:
-    """Find the `top` crops nearest to a query, in one pass over the archive.
+    """Find the `top` crops nearest to a query, in one pass over the archive (a filter takes further ones over the
+    attributes alone).
 
     Query crops are left out of the answer, and of near-identical crops of one tracklet only the nearest is shown.
-    With `rerank`, the nearest `RERANK_DEPTH` crops are put in order by k-reciprocal re-ranking, whose distances the
-    answer then carries.
+    What a filter discards is not in the answer. With `rerank`, the nearest `RERANK_DEPTH` crops are put in order by
+    k-reciprocal re-ranking, whose distances the answer then carries.
 
     Raises:
         StoreError: an unknown crop, crops of several models, or a model that the store does not hold.
-        UsageError: no view, embeddings without their model, or views without anything in common.
+        UsageError: no view, views without their model or without anything in common, a filter or a condition and a
+            model without attributes, or the soft filter together with re-ranking.
+        ConfigError: the filter needs a calibration that the model does not have.
     """
     model, views = _views(archive, query)
-    person = fuse(views)[None]
+    person = fuse(views, model.facts.blocks)
+    comparison = Comparison.of(archive, model, person, scope, filter_config)
+    if rerank and comparison.choice.mode == "soft":
+        raise UsageError("--filter soft adds to the distances that --rerank replaces; choose one of them")
+
+    def nearest(depth: int) -> tuple[Found, Ranking]:
+        ranking = rank(person.descriptors, comparison.batches(), depth)
+        found = ranking.without([query.crops], depth).of_query(0)
+        return (_reranked(archive, person, found, model) if rerank else found), ranking
+
     wanted = top + len(query.crops)
-    depth = max(wanted * 2, RERANK_DEPTH if rerank else 0)
+    hits, compared = _deep_enough(archive, model, nearest, top, max(wanted * 2, RERANK_DEPTH if rerank else 0))
+    return SearchResult(
+        hits=hits,
+        compared=compared,
+        model=model.digest,
+        kept_fraction=comparison.kept_fraction,
+        filter=None if comparison.choice.mode == "off" else comparison.choice,
+    )
+
+
+def search_where(
+    archive: Archive, where: str, *, model: str | None = None, top: int = 20, scope: Scope = EVERYWHERE
+) -> SearchResult:
+    """Find the `top` crops that are likeliest to meet conditions such as `gender=female,backpack=yes`.
+
+    The distance is 1 - the product of the calibrated probabilities. `model` is a digest; without it the newest.
+
+    Raises:
+        StoreError: nothing is indexed, or the store does not hold that model.
+        UsageError: the model predicts no attributes.
+        ConfigError: a condition that its attributes do not have.
+    """
+    found = newest_model(archive) if model is None else require_model(archive, model)
+    schema = require_attributes(found)
+    conditions = schema.parse(where)
+
+    def likeliest(depth: int) -> tuple[Found, Ranking]:
+        ranking = rank_where(probability_batches(archive, found, scope), conditions, schema, depth)
+        return [(crop, -math.expm1(-distance)) for crop, distance in ranking.of_query(0)], ranking
+
+    hits, compared = _deep_enough(archive, found, likeliest, top, top * 2)
+    return SearchResult(hits=hits, compared=compared, model=found.digest)
+
+
+def _views(archive: Archive, query: Query) -> tuple[Model, Appearance]:
+    """The model that the query is in, and its views."""
+    views = [] if query.views is None else [query.views]
+    digest = query.model
+    if query.crops:
+        found, stored = stored_appearance(archive, query.crops, query.model)
+        digest = found.digest
+        views.append(stored)
+    if digest is None or not sum(map(len, views)):
+        raise UsageError("a search needs a crop, or views of new images and the digest of the model that made them")
+    return require_model(archive, digest), Appearance.joined(views)
+
+
+def _deep_enough(
+    archive: Archive, model: Model, nearest: Callable[[int], tuple[Found, Ranking]], top: int, depth: int
+) -> tuple[tuple[Hit, ...], int]:
+    """The `top` hits after near-identical crops are taken out, and how many crops were compared."""
     while True:
-        ranking = rank(person, embedding_batches(archive, model, scope), depth)
-        nearest = ranking.without([query.crops], depth).of_query(0)
-        if rerank:
-            nearest = _reranked(archive, person, nearest, model)
-        hits = _shown_once(archive, nearest, model)[:top]
+        found, ranking = nearest(depth)
+        hits = _shown_once(archive, found, model)[:top]
         # Near-identical crops took places that others should have: look deeper, unless that was everything.
-        if len(hits) == top or depth >= ranking.compared:
-            return SearchResult(hits=tuple(hits), compared=ranking.compared, model=model)
+        if len(hits) == top or len(ranking.of_query(0)) < depth:
+            return tuple(hits), ranking.compared
         depth *= 4
 
 
-def _views(archive: Archive, query: Query) -> tuple[str, NDArray[np.float32]]:
-    """The model that the query is in, and its (V, D) views."""
-    views = [] if query.embeddings is None else [query.embeddings]
-    model = query.model
-    if query.crops:
-        model, stored = stored_embeddings(archive, query.crops, query.model)
-        views.append(stored)
-    if model is None or not sum(map(len, views)):
-        raise UsageError("a search needs a crop, or an embedding and the digest of the model that made it")
-    require_model(archive, model)
-    return model, np.concatenate(views)
-
-
-def _reranked(
-    archive: Archive, person: NDArray[np.float32], nearest: Sequence[tuple[str, float]], model: str
-) -> list[tuple[str, float]]:
+def _reranked(archive: Archive, person: Appearance, nearest: Found, model: Model) -> Found:
     if not nearest:
         return []
     ids = [crop for crop, _ in nearest]
-    candidates = np.array(
-        [row["embedding"] for row in archive.crops(ids, ["embedding"], model=model)], dtype=np.float32
-    )
-    (distances,) = reranked_chunks(person, candidates)
+    candidates = appearance_of(archive.crops(ids, [*LOOKS, "attributes"], model=model.digest), model)
+    (distances,) = reranked_chunks(person.descriptors, candidates.descriptors)
     return sorted(zip(ids, distances[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
 
 
-def _shown_once(archive: Archive, nearest: Sequence[tuple[str, float]], model: str) -> list[Hit]:
-    rows = archive.crops([crop for crop, _ in nearest], SHOWN, model=model)
+def _shown_once(archive: Archive, nearest: Found, model: Model) -> list[Hit]:
+    rows = archive.crops([crop for crop, _ in nearest], SHOWN, model=model.digest)
     by_tracklet: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if row["tracklet"]:
@@ -134,14 +203,15 @@ def _shown_once(archive: Archive, nearest: Sequence[tuple[str, float]], model: s
         marked = near_duplicates([rows[position]["dhash"] for position in positions], NEAR_IDENTICAL_BITS)
         repeated.update(position for position, mark in zip(positions, marked, strict=True) if mark)
     hits = [
-        _hit(row, distance)
+        _hit(row, distance, model)
         for position, (row, (_, distance)) in enumerate(zip(rows, nearest, strict=True))
         if position not in repeated
     ]
     return [replace(hit, rank=position) for position, hit in enumerate(hits, start=1)]
 
 
-def _hit(row: dict[str, Any], distance: float) -> Hit:
+def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
+    attributes, confidences = _said(row["attributes"], model)
     return Hit(
         rank=0,
         crop=row["crop_id"],
@@ -153,4 +223,16 @@ def _hit(row: dict[str, Any], distance: float) -> Hit:
         source=row["source"],
         input=row["input"],
         frame=row["frame"],
+        attributes=attributes,
+        confidences=confidences,
     )
+
+
+def _said(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
+    """The likeliest value of each attribute, the first of equally likely ones, and how likely it is."""
+    schema = model.facts.attributes
+    if schema is None:
+        return {}, {}
+    groups = [(attribute, probabilities[schema.slice(attribute.name)]) for attribute in schema.attributes]
+    values = {attribute.name: attribute.values[group.index(max(group))] for attribute, group in groups}
+    return values, {attribute.name: max(group) for attribute, group in groups}

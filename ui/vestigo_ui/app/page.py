@@ -12,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.archives.origin import frame_of
+from vestigo.reports.search import described
 from vestigo.retrieval import Hit, Query, Scope
 from vestigo_models.errors import BadInput, VestigoError
 from vestigo_models.images import decode_image
@@ -117,6 +118,8 @@ def show_hit(hit: Hit, row: dict[str, Any]) -> None:
     st.image(tile(decode_image(row["image"])), width="stretch")
     st.markdown(f"**{hit.rank}** · distance {hit.distance:.3f}")
     st.caption(f"**{hit.camera}**  \n{moment(hit.time, hit.offset_s)}")
+    if hit.attributes:
+        st.caption(described(hit))
     with st.container(horizontal=True, gap="small"):
         if st.button("Frame", key=f"frame-{hit.crop}", help="Show the frame around it"):
             show_frame(row)

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.archives.origin import ORIGIN_COLUMNS
-from vestigo.retrieval import Query, Scope, SearchResult, search
+from vestigo.retrieval import Appearance, Query, Scope, SearchResult, search
 from vestigo.retrieval.encoder import open_encoder
 from vestigo.store import Store
 from vestigo_models.detectors import Detector, make_detector
@@ -91,4 +91,4 @@ def people_in(upload: bytes) -> list[NDArray[np.uint8]]:
 
 def query_of(crop: NDArray[np.uint8], model: str) -> Query:
     """Return the query that an uploaded crop makes."""
-    return Query(embeddings=the_encoder(model).extract([crop]), model=model)
+    return Query(views=Appearance.of(the_encoder(model).extract([crop])), model=model)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, out, progress
-from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, read_scope
+from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
+from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
 
 if TYPE_CHECKING:
     from vestigo.retrieval import BulkQueries
@@ -35,6 +36,9 @@ def rank_command(
         str | None,
         typer.Option("--model", help="default, a folder or hub:ID; without it the newest in the store."),
     ] = None,
+    where: WhereOption = "",
+    filter_mode: FilterOption = "off",
+    max_lost: MaxLostOption = 0.01,
     cameras: CamerasOption = None,
     since: FromOption = None,
     until: ToOption = None,
@@ -44,7 +48,7 @@ def rank_command(
     """Rank the archive for many queries in one pass and keep the ranking in the store.
 
     A query that is a crop of the store, or a tracklet, is not ranked against itself. A ranking of the same name is
-    replaced. Images that cannot be read are left out and counted.
+    replaced. Images that cannot be read are left out and counted. --where and --filter are those of `vestigo search`.
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
@@ -55,21 +59,31 @@ def rank_command(
     if (queries is None) != each_tracklet:
         raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
     started = time.monotonic()
-    scope = read_scope(cameras, since, until)
+    scope = read_scope(cameras, since, until, where)
+    config = asked(filter_mode, max_lost)
     with Store.open(store, create=False) as opened:
-        asked, excluded = _queries(opened, queries, model, device)
+        wanted, excluded = _queries(opened, queries, model, device)
         with progress("crops compared") as update:
-            rows = rank_archive(
-                opened, asked, name, top=top, scope=scope, advance=lambda compared: update(compared, None)
+            ranked = rank_archive(
+                opened,
+                wanted,
+                name,
+                top=top,
+                scope=scope,
+                filter_config=config,
+                advance=lambda compared: update(compared, None),
             )
     emit(
         {
             "name": name,
-            "queries": len(asked.names) + sum(excluded.values()),
-            "ranked": len(asked.names),
-            "rows": rows,
+            "queries": len(wanted.names) + sum(excluded.values()),
+            "ranked": len(wanted.names),
+            "rows": ranked.rows,
+            "compared": ranked.compared,
+            "kept_fraction": ranked.kept_fraction,
+            "filter": expected(ranked.filter),
             "excluded": excluded,
-            "model": asked.model,
+            "model": wanted.model,
             "seconds": time.monotonic() - started,
         },
         as_json,
@@ -79,13 +93,14 @@ def rank_command(
 
 def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     """The queries, and reason -> number of images left out."""
-    from vestigo.retrieval import crop_queries, newest_model, tracklet_queries
+    from vestigo.retrieval import crop_queries, newest_model, require_model, tracklet_queries
     from vestigo_models.errors import UsageError
 
     if queries is None or queries.is_file():
         digest = None if model is None else _digest(store, model, device)
         if queries is None:
-            return tracklet_queries(store, digest or newest_model(store).digest), {}
+            found = newest_model(store) if digest is None else require_model(store, digest)
+            return tracklet_queries(store, found), {}
         try:
             lines = queries.read_text(encoding="utf-8").split()
         except UnicodeDecodeError:
@@ -105,7 +120,7 @@ def _digest(store: Store, model: str, device: str) -> str:
 def _image_queries(store: Store, folder: Path, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     from vestigo.datasets import load_dataset, recognise
     from vestigo.embedding import embed_files
-    from vestigo.retrieval import BulkQueries
+    from vestigo.retrieval import Appearance, BulkQueries
     from vestigo.retrieval.encoder import open_encoder
     from vestigo_models.errors import UsageError
     from vestigo_models.images import IMAGE_SUFFIXES
@@ -122,8 +137,9 @@ def _image_queries(store: Store, folder: Path, model: str | None, device: str) -
     with progress("queries", len(paths)) as update:
         found = embed_files(paths, encoder, lambda done: update(done, None))
     names = [paths[row].relative_to(folder).as_posix() for row in found.rows]
-    asked = BulkQueries(names=names, embeddings=found.embeddings, own=[()] * len(names), model=encoder.package.digest)
-    return asked, found.unreadable
+    views = Appearance.of(found.outputs)
+    wanted = BulkQueries(names=names, views=views, own=[()] * len(names), model=encoder.package.digest)
+    return wanted, found.unreadable
 
 
 def _print(result: Mapping[str, Any]) -> None:
@@ -131,5 +147,7 @@ def _print(result: Mapping[str, Any]) -> None:
         f"{result['ranked']} of {result['queries']} queries ranked in {result['seconds']:.1f} s: "
         f"{result['rows']} rows, kept as [bold]{result['name']}[/bold]"
     )
+    if result["filter"] is not None:
+        out.print(f"{result['kept_fraction']:.1%} of the crops stayed. {result['filter']['sentence']}", style="dim")
     for reason, count in result["excluded"].items():
         out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)

@@ -20,15 +20,24 @@ FromOption = Annotated[
 ToOption = Annotated[
     str | None, typer.Option("--to", metavar="ISO8601", help="Only before this time; UTC unless it says otherwise.")
 ]
+WhereOption = Annotated[
+    str,
+    typer.Option(
+        "--where",
+        metavar="ATTRIBUTE=VALUE,...",
+        help="Only crops that the model says are so, as in gender=female,backpack=yes.",
+        show_default=False,
+    ),
+]
 
 
-def read_scope(cameras: list[str] | None, since: str | None, until: str | None) -> Scope:
+def read_scope(cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
     """Read the three options; raises UsageError for a text that is no time, or an empty stretch."""
     from vestigo.retrieval import Scope
     from vestigo_models.errors import UsageError
 
     names = None if cameras is None else tuple(name.strip() for text in cameras for name in text.split(","))
-    scope = Scope(cameras=names, since=_time(since, "--from"), until=_time(until, "--to"))
+    scope = Scope(cameras=names, since=_time(since, "--from"), until=_time(until, "--to"), where=where)
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
         raise UsageError(f"--from {since} is not before --to {until}")
     return scope

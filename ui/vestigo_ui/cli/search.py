@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, StoreOption, emit, note, out
-from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, read_scope
+from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
+from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 
 def search_command(
-    query: Annotated[
-        list[str],
-        typer.Argument(
-            help="Image files (a crop, or a frame with --box) or crop ids; several are views of one person."
-        ),
-    ],
     store: StoreOption,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Image files (a crop, or a frame with --box) or crop ids; several are views of one person. None with "
+            "--where alone.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Crops in the answer.")] = 20,
     box: Annotated[
         str | None, typer.Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")
@@ -37,6 +40,9 @@ def search_command(
         str | None,
         typer.Option("--model", help="default, a folder or hub:ID; without it the newest in the store."),
     ] = None,
+    where: WhereOption = "",
+    filter_mode: FilterOption = "off",
+    max_lost: MaxLostOption = 0.01,
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Put the nearest 200 in order by k-reciprocal neighbours.")
     ] = False,
@@ -47,32 +53,49 @@ def search_command(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the crops that look most like a person.
+    """Find the crops that look most like a person, or that are as --where describes somebody.
 
-    Several views of one person are fused into one query: the mean of their embeddings, which keeps what they share.
-    The query crops themselves are left out, and near-identical frames of one tracklet are shown once. Crops are
-    compared only with crops of the same model version.
+    Several views of one person are fused into one query: of each part of the descriptor the mean over the views that
+    show it, which keeps what they share. The query crops themselves are left out, and near-identical frames of one
+    tracklet are shown once. Crops are compared only with crops of the same model version.
+
+    --where without a query ranks all crops by how likely they are so; the distance is 1 - that probability. With a
+    query it narrows the search, like --cameras, to crops whose likeliest values are these.
+
+    --filter leaves crops out that the model is sure look different, and says what that is expected to cost. However
+    sure it is, at least 50 crops and 1 % of those in scope stay. With soft the distances contain the penalty.
 
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
-    from vestigo.retrieval import search
+    from vestigo.retrieval import search, search_where
     from vestigo.store import Store
+    from vestigo_models.errors import UsageError
 
     started = time.monotonic()
-    scope = read_scope(cameras, since, until)
-    crops, images = _read_query(query, box)
+    scope = read_scope(cameras, since, until, where if query else "")
+    config = asked(filter_mode, max_lost)
+    crops, images = _read_query(query or [], box)
+    if not query and not where:
+        raise UsageError("nobody to search for: give an image, the id of a crop, or --where")
+    if not query and (rerank or filter_mode != "off"):
+        raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with Store.open(store, create=False) as opened:
-        asked = _query(opened, crops, list(images.values()), model, device)
-        result = search(opened, asked, top=top, scope=scope, rerank=rerank)
+        if query:
+            person = _query(opened, crops, list(images.values()), model, device)
+            result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
+        else:
+            result = search_where(opened, where, model=_digest(opened, model, device), top=top, scope=scope)
         seconds = time.monotonic() - started
         if html is not None:
-            _write_page(opened, html, result, crops, list(images.values()), {"Store": Path(store).name})
+            facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
+            _write_page(opened, html, result, crops, list(images.values()), facts)
             note(f"report: {html}")
     emit(
         {
             "results": [_row(hit) for hit in result.hits],
             "compared": result.compared,
             "kept_fraction": result.kept_fraction,
+            "filter": expected(result.filter),
             "model": result.model,
             "seconds": seconds,
         },
@@ -106,15 +129,23 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
 def _query(
     store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
 ) -> Any:
-    from vestigo.retrieval import Query
+    from vestigo.retrieval import Appearance, Query
 
     if not images and model is None:
         return Query(crops=crops)
     from vestigo.retrieval.encoder import open_encoder
 
     encoder = open_encoder(store, model, device)
-    embeddings = encoder.extract(images) if images else None
-    return Query(crops=crops, embeddings=embeddings, model=encoder.package.digest)
+    views = Appearance.of(encoder.extract(images)) if images else None
+    return Query(crops=crops, views=views, model=encoder.package.digest)
+
+
+def _digest(store: Store, model: str | None, device: str) -> str | None:
+    if model is None:
+        return None
+    from vestigo.retrieval.encoder import open_encoder
+
+    return open_encoder(store, model, device).package.digest
 
 
 def _row(hit: Hit) -> dict[str, Any]:
@@ -129,6 +160,7 @@ def _row(hit: Hit) -> dict[str, Any]:
         "input": hit.input,
         "frame": hit.frame if hit.frame >= 0 else None,
         "attributes": hit.attributes,
+        "confidences": hit.confidences,
     }
 
 
@@ -147,6 +179,8 @@ def _write_page(
         return [decode_image(row["image"]) for row in store.crops(ids, ["image"], model=result.model)]
 
     facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
+    if result.filter is not None:
+        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.sentence()}
     page = search_page(result, [*images, *pictures(crops)], pictures(tuple(hit.crop for hit in result.hits)), facts)
     html.write_text(page, encoding="utf-8")
 
@@ -161,3 +195,5 @@ def _print(result: Mapping[str, Any]) -> None:
         table.add_row(str(row["rank"]), f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"])
     out.print(table)
     out.print(f"{result['compared']} crops compared in {result['seconds']:.2f} s", style="dim")
+    if result["filter"] is not None:
+        out.print(f"{result['kept_fraction']:.1%} of them stayed. {result['filter']['sentence']}", style="dim")
