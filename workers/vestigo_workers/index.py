@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,9 +13,10 @@ from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.package import ModelPackage, resolve_model
 from vestigo_models.tracking import TrackingConfig
 from vestigo_workers.driver import Ended, Report, drive
-from vestigo_workers.executor import Executor, InlineExecutor
+from vestigo_workers.executor import Executor
 from vestigo_workers.extraction import ExtractionFactory, active_detector
 from vestigo_workers.planning import plans, survey
+from vestigo_workers.pool import open_executor
 from vestigo_workers.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
 
 NAMED = 100
@@ -113,7 +113,7 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
             replaces=bool(found.stale),
         )
         store.plan(run.id, plans(found.items(), request, setup.tracking))
-        ended = drive(store, run.id, partial(open_executor, store, setup, run.id), stage("indexing"))
+        ended = drive(store, run.id, executor_opener(store, setup, run.id), stage("indexing"))
         return Indexed(ended=ended, skipped=found.skipped)
 
 
@@ -132,7 +132,7 @@ def resume(store: Store, run_id: str, stage: Stage) -> Indexed:
     if not run.planned:
         with survey(store, request, run.fingerprint, stage("reading")) as found:
             store.plan(run.id, plans(found.items(), request, setup.tracking))
-    ended = drive(store, run.id, partial(open_executor, store, setup, run.id), stage("indexing"))
+    ended = drive(store, run.id, executor_opener(store, setup, run.id), stage("indexing"))
     return Indexed(ended=ended, skipped=0)
 
 
@@ -162,23 +162,9 @@ def worker_factory(store: Store, setup: Setup) -> ExtractionFactory:
     )
 
 
-def open_executor(store: Store, setup: Setup, run_id: str) -> Executor:
-    """Start the executor that the request asks for; `auto` takes Ray where shards can run side by side."""
-    request = setup.request
-    factory = worker_factory(store, setup)
-    if request.executor == "inline" or (request.executor == "auto" and not worth_ray(store, request, run_id)):
-        return InlineExecutor(factory)
-    from vestigo_workers.ray_executor import RayExecutor
-
-    return RayExecutor(factory, actors=request.actors, gpus_per_actor=request.gpus_per_actor)
-
-
-def worth_ray(store: Store, request: IndexRequest, run_id: str) -> bool:
-    """Whether a pool of actors pays: a cluster was named, actors were asked for, or there are shards for two."""
-    if os.environ.get("RAY_ADDRESS") or (request.actors or 0) > 1:
-        return True
-    shards = [task for task in store.pending(run_id, limit=4) if task.kind != "assembly"]
-    return len(shards) > 1 and (os.cpu_count() or 1) > 1
+def executor_opener(store: Store, setup: Setup, run_id: str) -> Callable[[], Executor]:
+    """Return what starts the executor of a run, once there is something to do."""
+    return partial(open_executor, store, run_id, worker_factory(store, setup), setup.request)
 
 
 def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
@@ -186,6 +172,7 @@ def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
     run, totals = indexed.ended.run, indexed.ended.totals
     return {
         "run": run.id,
+        "kind": run.kind,
         "status": status_text(run.status, totals),
         "inputs": totals.inputs + indexed.skipped,
         "done": totals.done,
@@ -196,6 +183,7 @@ def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
         "frame_failures": totals.frame_failures,
         "crops": totals.crops,
         "tracklets": totals.tracklets,
+        "label_maps": totals.regions,
         "seconds": run.seconds,
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
         "failures": [asdict(failure) for failure in store.failures(run.id, limit=NAMED)],

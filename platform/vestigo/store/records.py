@@ -142,7 +142,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Run:
-    """An indexing run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven."""
+    """A run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven."""
 
     id: str
     created: datetime
@@ -159,6 +159,11 @@ class Run:
     pid: int | None
     heartbeat: datetime | None
     seconds: float
+
+    @property
+    def kind(self) -> str:
+        """What it did: `index`, or `regions`."""
+        return str(self.config.get("kind", "index"))
 
 
 @dataclass(frozen=True)

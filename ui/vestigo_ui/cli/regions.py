@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, note, out, progress
+from vestigo_ui.cli.index import print_run, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo_models.region_finding import RegionFinder
+    from vestigo_models.fls import FlsConfig
+    from vestigo_workers.regions_request import RegionsRequest
 
 NAMED = 10
 """Images left out that are named to people; the JSON has all of them."""
+
+
+class ExecutorChoice(StrEnum):
+    """Where the shards of a run are worked off."""
+
+    inline = "inline"
+    ray = "ray"
+    auto = "auto"
 
 
 def regions_command(
@@ -50,6 +62,18 @@ def regions_command(
         typer.Option("--label-map", help="YAML with the region of each class that hf: or labels: does not name."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the clustering.")] = 0,
+    executor: Annotated[
+        ExecutorChoice | None, typer.Option("--executor", help="Of a run: inline, ray or auto (by default).")
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option("--actors", min=1, help="Ray actors; by default one a GPU share or CPU.")
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None, typer.Option("--gpus-per-actor", min=0, help="Share of a GPU an actor is pinned to.")
+    ] = None,
+    shard_size: Annotated[
+        int | None, typer.Option("--shard-size", min=1, help="Crops of a run a shard, at most. Default: 256.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -64,19 +88,72 @@ def regions_command(
     """
     from vestigo_models.errors import UsageError
     from vestigo_models.fls import FlsConfig
+    from vestigo_models.parsing import read_label_map
 
-    started = time.monotonic()
-    if folder is None:
-        raise UsageError("give --out, a folder for the label maps")
-    target = folder
+    if store is None and folder is None:
+        store = os.environ.get("VESTIGO_STORE")
+    told = None if label_map is None else read_label_map(label_map)
+    config, features = FlsConfig(seed=seed), model if fls else None
+    pool = {
+        "executor": executor and executor.value,
+        "actors": actors,
+        "gpus_per_actor": gpus_per_actor,
+        "shard_size": shard_size,
+    }
+    given = {name: value for name, value in pool.items() if value is not None}
+    if store is None:
+        if folder is None:
+            raise UsageError("give --out, a folder for the label maps, or --store, where SOURCE is a run")
+        if given.get("executor", "auto") == "ray" or given.keys() - {"executor"}:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(f"{named}: a folder is worked off in this process; index it and label the run (--store)")
+        _label_folder(Path(source), folder, split, parser, told, features, config, panel, device, as_json)
+        return
+    if split is not None:
+        raise UsageError("--split: belongs to a dataset in a folder, not to a run of a store")
+    if panel != (folder is not None):
+        raise UsageError("with --store the label maps go there: give --out and --panel both, for pictures, or neither")
+    from vestigo_workers.regions_request import RegionsRequest
+
+    asked = {"run": source, "parser": parser, "label_map": told, "model": features, "fls": config, "device": device}
+    request = RegionsRequest.model_validate({**asked, **given})
+    _label_run(store, request, folder, as_json)
+
+
+def _label_folder(
+    source: Path,
+    target: Path,
+    split: str | None,
+    parser: str,
+    label_map: dict[str, str] | None,
+    model: str | None,
+    config: FlsConfig,
+    panels: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    import torch
+
+    from vestigo_models.errors import UsageError
     from vestigo_workers.regions_folder import SPLITS, label_images, source_images
+    from vestigo_workers.regions_worker import FinderFactory
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
-    images = source_images(Path(source), target, split)
-    finder = _finder(parser, label_map, model if fls else None, device, FlsConfig(seed=seed), clusters=panel)
+    started = time.monotonic()
+    images = source_images(source, target, split)
+    # One thread, as in the actors: sums come in one order, and maps do not depend on the machine's cores.
+    torch.set_num_threads(1)
+    finder = FinderFactory(
+        parser=parser,
+        label_map=label_map,
+        model=model,
+        fls=config.model_dump(),
+        device=device,
+        clusters=panels and model is not None,
+    )()
     with progress("regions", len(images)) as update:
-        found = label_images(images, target, finder, panels=panel, report=update)
+        found = label_images(images, target, finder, panels=panels, report=update)
     seconds = time.monotonic() - started
     emit(
         {
@@ -94,22 +171,19 @@ def regions_command(
     )
 
 
-def _finder(
-    parser: str, label_map: Path | None, model: str | None, device: str, config: Any, *, clusters: bool
-) -> RegionFinder:
-    import torch
+def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
+    from vestigo.store import Store
+    from vestigo_workers.regions import draw_panels, label_run, regions_summary
 
-    from vestigo_models.devices import resolve_device
-    from vestigo_models.extraction import Extractor
-    from vestigo_models.parsing import make_parser, read_label_map
-    from vestigo_models.region_finding import RegionFinder, feature_model
-
-    # One thread, as in the actors: sums come in one order, and maps do not depend on the machine's cores.
-    torch.set_num_threads(1)
-    device = resolve_device(device)
-    told = None if label_map is None else read_label_map(label_map)
-    extractor = None if model is None else Extractor(feature_model(model), device=device)
-    return RegionFinder(make_parser(parser, told, device), extractor, config, clusters=clusters and model is not None)
+    with Store.open(store, create=False) as opened:
+        labelled = run_with_bars(lambda stage: label_run(opened, request, stage), opened)
+        result = regions_summary(opened, labelled)
+        if pictures is not None:
+            with progress("pictures") as update:
+                result["panels"] = draw_panels(opened, request, pictures, update)
+    emit(result, as_json, print_run)
+    if pictures is not None and not as_json:
+        note(f"{result['panels']} pictures in {pictures}")
 
 
 def _tell(result: Mapping[str, Any]) -> None:

@@ -22,10 +22,10 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
     Example: vestigo runs list --store archive
     """
     from vestigo.store import Store
-    from vestigo_workers.index import finished
+    from vestigo_workers.index import finished, summary
 
     with Store.open(store, create=False) as opened:
-        runs = [summary_of(finished(opened, run.id), opened, created=run.created) for run in opened.runs()]
+        runs = [{**summary(opened, finished(opened, run.id)), "created": run.created} for run in opened.runs()]
     emit({"runs": runs}, as_json, _print_runs)
 
 
@@ -49,7 +49,7 @@ def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
     Example: vestigo runs resume 20260501-080000-3f --store archive
     """
     from vestigo.store import Store
-    from vestigo_workers.index import resume
+    from vestigo_workers.resuming import resume
 
     with Store.open(store, create=False) as opened:
         run_and_report(lambda stage: resume(opened, run, stage), opened, as_json)
@@ -69,19 +69,22 @@ def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
         emit(summary_of(finished(opened, run), opened), as_json, print_run)
 
 
-def summary_of(indexed: Any, store: Any, **more: Any) -> dict[str, Any]:
-    """Return a run's result under the keys of `vestigo index`."""
-    from vestigo_workers.index import summary
+def summary_of(indexed: Any, store: Any) -> dict[str, Any]:
+    """Return a run's result under the keys of `vestigo index`, and those of its own kind."""
+    from vestigo_workers.resuming import summary
 
-    return {**summary(store, indexed), **more}
+    return summary(store, indexed)
 
 
 def _print_runs(result: Mapping[str, Any]) -> None:
     table = Table(box=None)
     table.add_column("run", no_wrap=True)
-    for name in ("status", "inputs", "crops", "tracklets", "seconds"):
-        table.add_column(name, justify="left" if name == "status" else "right")
+    table.add_column("status")
+    for name in ("inputs", "made", "seconds"):
+        table.add_column(name, justify="right")
     for run in result["runs"]:
-        row = (run["run"], run["status"], run["inputs"], run["crops"], run["tracklets"], f"{run['seconds']:.1f}")
-        table.add_row(*map(str, row))
+        made = f"{run['crops']} crops, {run['tracklets']} tracklets"
+        if run["kind"] == "regions":
+            made = f"{run['label_maps']} label maps"
+        table.add_row(run["run"], run["status"], str(run["inputs"]), made, f"{run['seconds']:.1f}")
     out.print(table)
