@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from threadpoolctl import ThreadpoolController
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8]
 
 ITERATIONS = 20
+_THREADS = ThreadpoolController()
 
 
 def activation(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -74,7 +76,10 @@ def parts(features: NDArray[np.float32], mask: Mask, count: int, seed: int) -> L
         return None
     cells = cells / np.linalg.norm(cells, axis=1, keepdims=True)
     # scikit-learn gives an empty cluster the farthest point, as the specification asks.
-    found = KMeans(count, init="random", n_init=1, max_iter=ITERATIONS, tol=0, random_state=seed).fit_predict(cells)
+    clustering = KMeans(count, init="random", n_init=1, max_iter=ITERATIONS, tol=0, random_state=seed)
+    # Several threads add up in another order: a centre would depend on how many cores a machine has.
+    with _THREADS.limit(limits=1):
+        found = clustering.fit_predict(cells)
     rows = np.nonzero(mask)[1]
     sizes = np.bincount(found, minlength=count)
     means = np.bincount(found, weights=rows, minlength=count) / np.maximum(sizes, 1)
