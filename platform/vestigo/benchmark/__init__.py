@@ -6,7 +6,6 @@ from vestigo.benchmark.filtering import FilterJudgement
 from vestigo.benchmark.judging import judge_features, judge_model
 from vestigo.benchmark.options import NO_FILTER, Advance, Options
 from vestigo.benchmark.ranking import STRIP
-from vestigo.benchmark.regions import RegionJudgement
 from vestigo.benchmark.result import CURVE, Benchmark
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "Comparison",
     "FilterJudgement",
     "Options",
-    "RegionJudgement",
     "compare",
     "judge_attributes",
     "judge_features",

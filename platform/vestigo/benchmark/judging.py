@@ -5,7 +5,7 @@ from __future__ import annotations
 from vestigo.benchmark.attributes import judge_attributes, why_not
 from vestigo.benchmark.filtering import FilterRun, Side
 from vestigo.benchmark.options import Advance, Options
-from vestigo.benchmark.ranking import descriptor_distances, feature_distances, rank
+from vestigo.benchmark.ranking import distances, rank
 from vestigo.benchmark.regions import belongings_auc, region_judge
 from vestigo.benchmark.result import Benchmark
 from vestigo.datasets import ReidDataset, Split
@@ -41,7 +41,7 @@ def judge_model(
     regions, no_regions = region_judge(dataset, extractor)
     query, gallery = embedded("query", dataset.query), embedded("gallery", dataset.gallery, regions)
     query_images, gallery_images = images(dataset.query, query), images(dataset.gallery, gallery)
-    chunks = descriptor_distances(query.outputs.descriptors, gallery.outputs.descriptors, options)
+    chunks = distances(query.outputs.descriptors, gallery.outputs.descriptors, options)
     run = None
     if schema is not None and options.filter.mode != "off" and len(gallery_images):
         asked = Side(images=query_images, outputs=query.outputs)
@@ -76,6 +76,6 @@ def judge_features(
     """Score the ranking that given features make."""
     query_images = ImageSet(pids=query.pids, camids=query.camids, ids=query.ids)
     gallery_images = ImageSet(pids=gallery.pids, camids=gallery.camids, ids=gallery.ids)
-    chunks = feature_distances(query.embeddings, gallery.embeddings, options)
+    chunks = distances(query.embeddings, gallery.embeddings, options)
     ranked = rank(chunks, query_images, gallery_images, options, advance)
     return Benchmark(query=query_images, gallery=gallery_images, scores=ranked.scores, nearest=ranked.nearest)

@@ -18,8 +18,7 @@ from vestigo.evaluation import (
     reranked_chunks,
     score_queries,
 )
-from vestigo.evaluation.distances import TIE_DECIMALS
-from vestigo_models.distance import Descriptors
+from vestigo.evaluation.distances import Features
 
 STRIP = 10
 """Nearest images that are kept of each query, to look at."""
@@ -49,48 +48,26 @@ def rank(
     start = 0
     for found in chunks:
         rows = slice(start, start + len(found))
-        some, distances = query[rows], found
+        some, changed = query[rows], found
         if filter is None:
-            parts.append(score_queries(distances, some, gallery, protocol=options.protocol, ap=options.ap))
+            parts.append(score_queries(found, some, gallery, protocol=options.protocol, ap=options.ap))
         else:
-            scores, distances = filter.apply(found, rows)
+            scores, changed = filter.apply(found, rows)
             parts.append(scores.with_filter)
-        nearest.append(_nearest(distances, compared_images(some, gallery, options.protocol)))
-        start += len(distances)
+        nearest.append(_nearest(changed, compared_images(some, gallery, options.protocol)))
+        start += len(found)
         advance("ranking", start, len(query))
     return Ranked(scores=QueryScores.merge(parts), nearest=np.concatenate(nearest))
 
 
-def feature_distances(
-    query: NDArray[np.floating], gallery: NDArray[np.floating], options: Options
-) -> Iterator[Distances]:
-    """Chunks of distances between plain features, re-ranked where that is asked for."""
+def distances(query: Features, gallery: Features, options: Options) -> Iterator[Distances]:
+    """Chunks of distances between features, or of equation 14 between descriptors; re-ranked if that is asked for."""
     if not len(gallery):
         return iter([np.empty((len(query), 0))])
-    chunk = _chunk(len(gallery))
-    if not options.rerank:
-        return distance_chunks(query, gallery, metric=options.metric, chunk=chunk)
-    return reranked_chunks(query, gallery, metric=options.metric, chunk=chunk)
-
-
-def descriptor_distances(query: Descriptors, gallery: Descriptors, options: Options) -> Iterator[Distances]:
-    """Chunks of equation 14 between descriptors, re-ranked where that is asked for."""
-    if options.rerank or not len(gallery):
-        return feature_distances(query.vectors, gallery.vectors, options)
-    return _part_visible(query, gallery, _chunk(len(gallery)))
-
-
-def _part_visible(query: Descriptors, gallery: Descriptors, chunk: int) -> Iterator[Distances]:
-    """Equation 14 in float64, rounded so that equal descriptors tie."""
-    right, shown = gallery.vectors.astype(np.float64), gallery.visible.astype(np.float64)
-    for start in range(0, len(query), chunk):
-        part = query[start : start + chunk]
-        shared = part.visible.astype(np.float64) @ shown.T + query.always
-        yield (1.0 - part.vectors.astype(np.float64) @ right.T / shared).round(TIE_DECIMALS)
-
-
-def _chunk(gallery: int) -> int:
-    return max(1, CELLS_AT_ONCE // gallery)
+    chunk = max(1, CELLS_AT_ONCE // len(gallery))
+    if options.rerank:
+        return reranked_chunks(query, gallery, metric=options.metric, chunk=chunk)
+    return distance_chunks(query, gallery, metric=options.metric, chunk=chunk)
 
 
 def _nearest(distances: Distances, compared: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -28,9 +28,6 @@ CARRIED = ("backpack", "bag", "handbag")
 BELONGINGS = "belongings"
 
 
-RegionJudgement = RegionMetrics
-
-
 class RegionJudge:
     """Watches a split's images pass by (`vestigo.embedding.Watch`) and counts where regions and label maps agree."""
 
@@ -49,7 +46,7 @@ class RegionJudge:
         truth = np.stack([_truth(self._maps[row], found.shape[1:]) for row in rows])
         self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, found, REGIONS)])
 
-    def judgement(self) -> RegionJudgement:
+    def judgement(self) -> RegionMetrics:
         """What was found, once all images passed by."""
         return self._counts.summary(self._names)
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from vestigo.benchmark.attributes import AttributeJudgement
 from vestigo.benchmark.filtering import FilterJudgement
-from vestigo.benchmark.regions import RegionJudgement
-from vestigo.evaluation import ImageSet, QueryScores, RetrievalMetrics
+from vestigo.evaluation import ImageSet, QueryScores, RegionMetrics, RetrievalMetrics
 from vestigo_models.schemas import AttributeSchema
 
 CURVE = tuple(range(1, 21))
@@ -47,7 +46,7 @@ class Benchmark:
     schema: AttributeSchema | None = None
     probabilities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     attributes: AttributeJudgement | None = None
-    regions: RegionJudgement | None = None
+    regions: RegionMetrics | None = None
     belongings_auc: float | None = None
     filter: FilterJudgement | None = None
     notes: tuple[str, ...] = ()
