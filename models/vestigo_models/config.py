@@ -84,13 +84,6 @@ class TrainConfig(BaseModel):
     lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
     awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
 
-    carrying_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="of the loss that finds belongings near those who are labelled as carrying some; 0 leaves it out",
-    )
-    carrying_cells: int = Field(default=32, ge=1, description="cells that it asks for, over an identity's images")
-
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")
     parser: str = Field(default="default", description="the external parser: default, schp:, hf:, package: or labels:")
     relabel_every: int = Field(default=2, ge=1, description="epochs between two refreshes of the label maps")

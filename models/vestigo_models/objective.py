@@ -45,8 +45,6 @@ class Weights:
     parsing_sum: bool
     lambda_attr: float
     awm_aux_loss: float
-    carrying_weight: float
-    carrying_cells: int
 
     @classmethod
     def of(cls, config: TrainConfig) -> Weights:
@@ -59,8 +57,6 @@ class Weights:
             parsing_sum=config.parsing_reduction == "sum",
             lambda_attr=config.lambda_attr,
             awm_aux_loss=config.awm_aux_loss,
-            carrying_weight=config.carrying_weight,
-            carrying_cells=config.carrying_cells,
         )
 
 
@@ -96,9 +92,6 @@ class Objective(nn.Module):
         if output.pixels is not None and truth.maps is not None:
             terms |= parsing_terms(output.pixels, truth.maps, summed=weights.parsing_sum)
             total = total + weights.alpha * terms["parsing"]
-            if weights.carrying_weight:
-                terms["carrying"] = carrying_loss(output.pixels, truth.maps, truth.pids, weights.carrying_cells)
-                total = total + weights.carrying_weight * terms["carrying"]
         if output.attributes is not None and output.plain is not None and truth.attributes is not None:
             assert self.schema is not None
             terms["attributes"] = attribute_loss(output.attributes, truth.attributes, self.schema)
@@ -124,25 +117,6 @@ def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool) -> dict[str, Te
     losses = functional.cross_entropy(pixels.float(), maps, ignore_index=UNLABELLED, reduction="sum")
     right = ((pixels.argmax(dim=1) == maps) & known).sum() / count
     return {"parsing": losses / (len(maps) if summed else count), "pixels": right}
-
-
-def carrying_loss(pixels: Tensor, maps: Tensor, pids: Tensor, cells: int) -> Tensor:
-    """Somewhere around a carrier is what they carry: -log P_5 of the likeliest `cells` cells of each such identity.
-
-    pixels: B x K x h x w logits with belongings last; maps: B x h x w int64. Only cells that are unlabelled, or
-    labelled as belongings, are asked, over all images of an identity together, because not every view shows the thing.
-    Elsewhere, and around people who carry nothing, the parsing loss says what background looks like (multiple-instance
-    learning). Without any carrier the loss is 0.
-    """
-    belongings = pixels.shape[1] - 1
-    likely = pixels.float().log_softmax(dim=1)[:, belongings]
-    asked = (maps == UNLABELLED) | (maps == belongings)
-    losses = []
-    for pid in torch.unique(pids):
-        found = likely[pids == pid][asked[pids == pid]]
-        if len(found) >= cells:
-            losses.append(-found.topk(cells).values.mean())
-    return torch.stack(losses).mean() if losses else pixels.sum() * 0
 
 
 def share_right(log_probabilities: Tensor, labels: Tensor, schema: AttributeSchema) -> Tensor:

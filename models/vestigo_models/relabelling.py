@@ -14,20 +14,16 @@ from numpy.typing import NDArray
 from vestigo_models.batches import ImageReader, TrainingSet
 from vestigo_models.config import TrainConfig
 from vestigo_models.errors import BadInput, DatasetError
-from vestigo_models.fls import FlsConfig, cluster_labels, fls_labels
-from vestigo_models.fls.belongings import dilated, extent, scaled
+from vestigo_models.fls import cluster_labels, fls_labels
 from vestigo_models.images import read_image
 from vestigo_models.networks import SemanticNetwork
 from vestigo_models.objective import UNLABELLED
 from vestigo_models.parsing import Parser
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.ranks import Ranks
-from vestigo_models.schemas import REGIONS
 
 Labels = NDArray[np.uint8]
 FORWARD_AT_ONCE = 32
-CARRYING = ("backpack", "bag", "handbag")
-"""Attributes that say that somebody carries something."""
 
 
 def parsed_labels(
@@ -57,45 +53,11 @@ def on_grid(regions: NDArray[np.float32], grid: tuple[int, int]) -> Labels:
     return labels
 
 
-def first_labels(data: TrainingSet, config: TrainConfig, grid: tuple[int, int]) -> Labels:
+def first_labels(data: TrainingSet, grid: tuple[int, int]) -> Labels:
     """The label maps before any clustering: the parser's, or `UNLABELLED` without one."""
-    if data.parsed is None:
-        return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
-    return doubted(data.parsed, data.parsed, carriers(data, config), config.fls)
-
-
-def carriers(data: TrainingSet, config: TrainConfig) -> NDArray[np.bool_]:
-    """(N,) bool: images of people who are labelled as carrying something; none where that is not to be used."""
-    found = np.zeros(len(data.paths), dtype=bool)
-    if (
-        config.carrying_weight
-        and config.network.regions == len(REGIONS)
-        and data.schema
-        and data.attributes is not None
-    ):
-        for name in CARRYING:
-            if name in data.schema.names:
-                yes = data.schema[name].values.index("yes")
-                found |= data.attributes[:, data.schema.index(name)] == yes
-    return found
-
-
-def doubted(labels: Labels, parsed: Labels, carrying: NDArray[np.bool_], config: FlsConfig) -> Labels:
-    """`labels` of people who carry something, without an answer where they may carry it (N x h x w, N flags).
-
-    That is background near the parser's body: the parser knows no belongings, so it cannot say that there are none.
-    """
-    result = labels.copy()
-    config = scaled(config, labels.shape[1:])
-    for index in np.flatnonzero(carrying):
-        body = parsed[index] > 0
-        if body.any():
-            top, bottom = extent(body)
-            heights = (np.arange(len(body)) + 0.5 - top) / (bottom - top)
-            level = (heights >= config.heights[0]) & (heights <= config.heights[1])
-            near = dilated(body, config.doubt) & level[:, None]
-            result[index][near & (labels[index] == 0)] = UNLABELLED
-    return result
+    if data.parsed is not None:
+        return data.parsed.copy()
+    return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
 
 
 def due(epoch: int, config: TrainConfig) -> bool:
@@ -123,12 +85,11 @@ def relabel(
     ranks.agree(network)
     network.eval()
     labels = np.zeros_like(previous)
-    carrying = carriers(data, config)
     for pid in range(ranks.rank, data.identities, ranks.size):
         members = np.flatnonzero(data.pids == pid)
         found = identity_maps(network, [reader.read(index) for index in members], device)
         parsed = None if data.parsed is None else data.parsed[members]
-        labels[members] = identity_labels(found, parsed, carrying[members], previous[members], config)
+        labels[members] = identity_labels(found, parsed, previous[members], config)
     return ranks.total(torch.from_numpy(labels).to(device)).cpu().numpy()
 
 
@@ -153,16 +114,9 @@ def identity_maps(network: SemanticNetwork, images: Sequence[NDArray[np.uint8]],
     return IdentityMaps(np.concatenate(features), np.concatenate(background))
 
 
-def identity_labels(
-    found: IdentityMaps,
-    parsed: Labels | None,
-    carrying: NDArray[np.bool_],
-    previous: Labels,
-    config: TrainConfig,
-) -> Labels:
+def identity_labels(found: IdentityMaps, parsed: Labels | None, previous: Labels, config: TrainConfig) -> Labels:
     """New label maps of one identity; those it had where too little of it is foreground."""
     if parsed is not None:
-        seen = found.background if config.fls.foreground == "classifier" else None
-        return doubted(fls_labels(found.features, parsed, config.fls, seen), parsed, carrying, config.fls)
+        return fls_labels(found.features, parsed, config.fls, found.background)
     clusters = cluster_labels(found.features, config.fls)
     return previous if clusters is None else clusters

@@ -1,4 +1,4 @@
-"""Label maps of a training: when they are made, for whom they stay open, and by how many workers."""
+"""Label maps of a training: when they are made, and by how many workers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import torch
 from vestigo_models.batches import ImageReader, TrainingSet
 from vestigo_models.config import TrainConfig
 from vestigo_models.errors import BadInput, DatasetError
-from vestigo_models.fls import FlsConfig
 from vestigo_models.networks import build_network
-from vestigo_models.objective import UNLABELLED
 from vestigo_models.parsing.base import Parsed
 from vestigo_models.ranks import Alone
-from vestigo_models.relabelling import carriers, doubted, due, first_labels, on_grid, parsed_labels, relabel
-from vestigo_models.schemas import MARKET_1501, REGIONS
+from vestigo_models.relabelling import due, first_labels, on_grid, parsed_labels, relabel
+from vestigo_models.schemas import REGIONS
 
 SIZE, GRID = (64, 32), (32, 16)
 
@@ -30,7 +28,7 @@ def config(labels: str = "fls", **keys: object) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
-    """Five people in 3 images each; a block of the parser's body in every image, the first two carry something."""
+    """Five people in 3 images each; a block of the parser's body in every image."""
     folder = tmp_path_factory.mktemp("crops")
     rng = np.random.default_rng(0)
     paths = []
@@ -39,15 +37,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
         cv2.imwrite(str(paths[-1]), rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
     parsed = np.zeros((15, *GRID), dtype=np.uint8)
     parsed[:, 4:9, 6:10], parsed[:, 9:18, 6:10], parsed[:, 18:28, 6:10] = 1, 2, 3
-    attributes = np.zeros((15, 12), dtype=np.int64)
-    attributes[:3, MARKET_1501.index("backpack")] = 1
-    attributes[3:6, MARKET_1501.index("handbag")] = 1
     return TrainingSet(
         paths=tuple(paths),
         pids=np.arange(15) // 3,
         camids=np.zeros(15, dtype=np.int64),
-        schema=MARKET_1501,
-        attributes=attributes,
         parsed=parsed,
     )
 
@@ -59,30 +52,6 @@ def test_maps_are_made_anew_on_schedule() -> None:
     assert [epoch for epoch in range(1, 121) if due(epoch, clusters)] == list(range(1, 102, 2))
     for name in ("baseline", "control", "parser"):
         assert not any(due(epoch, TrainConfig.load(name)) for epoch in range(1, 121))
-
-
-def test_around_carriers_background_is_doubted(data: TrainingSet) -> None:
-    settings = config(carrying_weight=1.0)
-    carrying = carriers(data, settings)
-    assert carrying.tolist() == [True] * 6 + [False] * 9
-    assert not carriers(data, config()).any()
-    first = first_labels(data, settings, GRID)
-    reach = 5  # 10 cells on the reference map of 64 x 32
-    for y in range(32):
-        for x in range(16):
-            near = 4 - reach <= y < 28 + reach and 6 - reach <= x < 10 + reach
-            level = 0.15 <= (y + 0.5 - 4) / 24 <= 0.85
-            open_ = data.parsed[0, y, x] == 0 and near and level
-            assert first[0, y, x] == (UNLABELLED if open_ else data.parsed[0, y, x]), (y, x)
-    np.testing.assert_array_equal(first[6:], data.parsed[6:])
-
-
-def test_what_was_found_is_not_doubted(data: TrainingSet) -> None:
-    found = data.parsed.copy()
-    found[0, 12:15, 10:12] = 5
-    result = doubted(found, data.parsed, np.arange(15) == 0, FlsConfig())
-    assert (result[0, 12:15, 10:12] == 5).all()
-    assert (result[0, 12:15, 12] == UNLABELLED).all()
 
 
 class Share(Alone):
@@ -100,7 +69,7 @@ def test_workers_together_make_what_one_makes(data: TrainingSet, labels: str, fo
         data = TrainingSet(paths=data.paths, pids=data.pids, camids=data.camids)
     network = build_network(settings.network, regions=REGIONS)
     reader = ImageReader(data.paths, SIZE, 1.0)
-    previous = first_labels(data, settings, GRID)
+    previous = first_labels(data, GRID)
     one, again, *shares = (
         relabel(network, reader, data, previous, settings, ranks, torch.device("cpu"))
         for ranks in (Alone(), Alone(), Share(0, 3), Share(1, 3), Share(2, 3))

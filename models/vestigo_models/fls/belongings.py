@@ -37,7 +37,6 @@ def scaled(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
             "halo": length(config.halo),
             "growth": length(config.growth),
             "reach": length(config.reach),
-            "doubt": length(config.doubt),
             "seed_cells": area(config.seed_cells),
             "least_cells": area(config.least_cells),
             "speckle": area(config.speckle) if config.speckle else 0,

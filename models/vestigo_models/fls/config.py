@@ -55,7 +55,4 @@ class FlsConfig(BaseModel):
     vote_most_of_upper: float = Field(
         default=0.4, ge=0, le=1, description="most of an image's upper body that a voting cluster may take"
     )
-    doubt: int = Field(
-        default=10, ge=0, description="cells around the body of somebody who carries something that stay unlabelled"
-    )
     speckle: int = Field(default=4, ge=0, description="components of fewer cells become background in the end")

@@ -30,12 +30,15 @@ def fls_labels(
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
     features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser; background:
-    N x H x W, P_0 of the network's pixel classifier, which then tells the foreground instead of two clusters.
+    N x H x W, P_0 of the network's pixel classifier, for `foreground: classifier`.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
-    seen = foreground(features, sharpen=config.sharpen) if background is None else background < 0.5
+    if config.foreground == "classifier" and background is not None:
+        seen = background < 0.5
+    else:
+        seen = foreground(features, sharpen=config.sharpen)
     mask, trusted = guarded(seen, body, least_iou=config.guard_iou)
     mask = mask & trusted[:, None, None]
     carried = np.zeros_like(body)

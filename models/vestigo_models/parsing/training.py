@@ -38,9 +38,9 @@ class ParserTrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, description="every random choice follows from it")
-    epochs: int = Field(default=12, ge=1, description="passes over the images")
-    batch_size: int = Field(default=64, ge=1, description="images in a batch")
-    learning_rate: float = Field(default=2e-3, gt=0, description="AdamW's first rate; a cosine takes it to 0")
+    epochs: int = Field(default=8, ge=1, description="passes over the images")
+    batch_size: int = Field(default=32, ge=1, description="images in a batch")
+    learning_rate: float = Field(default=3e-3, gt=0, description="AdamW's first rate; a cosine takes it to 0")
     weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's")
     dice_weight: float = Field(default=1.0, ge=0, description="of the soft Dice loss beside the cross-entropy")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the network's own layers")
