@@ -55,7 +55,11 @@ class TrainConfig(BaseModel):
     model_config = _STRICT
 
     network: NetworkConfig = Field(default=NetworkConfig(backbone="resnet50"), description="what is trained")
-    weights: str | None = Field(default=None, description="ImageNet weights: a file, a folder or a hub id")
+    weights: str | None = Field(
+        default=None,
+        description="of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, a package of"
+        " another network on the same backbone",
+    )
     base: str | None = Field(
         default=None,
         description="model package to start from: default, a folder or hub:ID; the network must be the same",
@@ -82,6 +86,12 @@ class TrainConfig(BaseModel):
     alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
     parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
     lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
+    attr_balance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how far rare values weigh more: 0 as in eq 18, 1 as common ones",
+    )
     awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
 
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")

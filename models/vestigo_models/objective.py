@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -63,10 +65,21 @@ class Weights:
 class Objective(nn.Module):
     """Equation 15 of every kind of features, parsing, attributes; holds the centres, one table for each kind."""
 
-    def __init__(self, network: ReidNetwork, weights: Weights, identities: int, schema: AttributeSchema | None) -> None:
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        network: ReidNetwork,
+        weights: Weights,
+        identities: int,
+        schema: AttributeSchema | None,
+        class_weights: NDArray[np.float32] | None = None,
+    ) -> None:
         super().__init__()
         self.weights = weights
         self.schema = schema
+        even = np.ones(0 if schema is None else schema.classes, dtype=np.float32)
+        self.register_buffer("class_weights", torch.from_numpy(even if class_weights is None else class_weights))
         self.centres = nn.ModuleDict({kind: CentreLoss(identities, dim) for kind, dim in network.dims.items()})
 
     def forward(self, output: NetworkOutput, truth: Truth, ranks: Ranks) -> dict[str, Tensor]:
@@ -94,12 +107,16 @@ class Objective(nn.Module):
             total = total + weights.alpha * terms["parsing"]
         if output.attributes is not None and output.plain is not None and truth.attributes is not None:
             assert self.schema is not None
-            terms["attributes"] = attribute_loss(output.attributes, truth.attributes, self.schema)
+            terms["attributes"] = self._attributes(output.attributes, truth.attributes)
             terms["right"] = share_right(output.attributes, truth.attributes, self.schema)
             total = total + weights.lambda_attr * terms["attributes"]
             if weights.awm_aux_loss:
-                total = total + weights.awm_aux_loss * attribute_loss(output.plain, truth.attributes, self.schema)
+                total = total + weights.awm_aux_loss * self._attributes(output.plain, truth.attributes)
         return {"total": total, **terms}
+
+    def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
+        assert self.schema is not None
+        return attribute_loss(log_probabilities, labels, self.schema, self.class_weights)
 
     def rescale_gradients(self) -> None:
         """Undo, for the centres alone, the weight that the centre loss carries in the total."""

@@ -19,6 +19,7 @@ from vestigo_models.checkpoint import write_checkpoint
 from vestigo_models.config import TrainConfig
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.networks import BACKBONES, ConvNext, ReidNetwork, ResNet50, SemanticNetwork, build_network
+from vestigo_models.networks.awm import class_weights
 from vestigo_models.objective import Objective, Truth, Weights
 from vestigo_models.package import ModelPackage
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
@@ -27,6 +28,9 @@ from vestigo_models.relabelling import due, first_labels, relabel
 from vestigo_models.sampler import identity_batches
 from vestigo_models.schedule import learning_rate
 from vestigo_models.schemas import AttributeSchema
+
+PACKAGE_PREFIX = "package:"
+"""Before weights that are the backbone of a model package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,10 @@ class TrainingRun:
             network = build_network(
                 config.network, identities=data.identities, schema=self.schema, regions=config.region_schema
             )
-            objective = Objective(network, Weights.of(config), data.identities, self.schema)
+            factors = None
+            if self.schema is not None and data.attributes is not None:
+                factors = class_weights(data.attributes, self.schema, config.attr_balance)
+            objective = Objective(network, Weights.of(config), data.identities, self.schema, factors)
         _load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
@@ -211,12 +218,7 @@ def grid_of(config: TrainConfig) -> tuple[int, int]:
 
 def _load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:
     if config.weights is not None:
-        backbone = network.backbone
-        if not isinstance(backbone, ResNet50 | ConvNext):
-            raise ConfigError(
-                f"weights={config.weights!r}: none for {config.network.backbone}; start from a package with base"
-            )
-        backbone.load_imagenet(config.weights)
+        _load_backbone(network, config.weights, config.network.backbone)
     if config.base is not None:
         base = ModelPackage.from_pretrained(config.base)
         if base.config.network != config.network:
@@ -227,3 +229,19 @@ def _load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSc
                 f"of {schema.name}; start from a package of that schema"
             )
         network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
+
+
+def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
+    backbone = network.backbone
+    if ref.startswith(PACKAGE_PREFIX):
+        package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
+        if package.config.network.backbone != name:
+            raise ConfigError(f"weights={ref!r}: the backbone there is {package.config.network.backbone}, not {name}")
+        backbone.load_state_dict(package.network.backbone.state_dict())
+    elif isinstance(backbone, ResNet50 | ConvNext):
+        backbone.load_imagenet(ref)
+    else:
+        raise ConfigError(
+            f"weights={ref!r}: there are no ImageNet weights for {name}; name a model package whose backbone is taken:"
+            f" {PACKAGE_PREFIX}FOLDER"
+        )

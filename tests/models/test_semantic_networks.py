@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import DUKE_SOURCES, MARKET_SOURCES, AttributeHeads, Pooled, pool_regions
-from vestigo_models.networks.awm import Reweighting, attribute_loss, log_probabilities
+from vestigo_models.networks.awm import Reweighting, attribute_loss, class_weights, log_probabilities
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
 from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, REGIONS, AttributeSchema
@@ -184,3 +185,18 @@ def test_the_loss_reaches_the_correlations_and_skips_missing_labels() -> None:
     loss.backward()
     assert awm.correlate.weight.grad is not None
     assert awm.correlate.weight.grad.abs().sum() > 0
+
+
+def test_rare_classes_may_weigh_more() -> None:
+    labels = np.zeros((8, 12), dtype=np.int64)
+    labels[:2, 0] = 1
+    labels[7, 0] = -1
+    labels[:, 1] = -1
+    even, half, whole = (class_weights(labels, MARKET_1501, balance) for balance in (0.0, 0.5, 1.0))
+    assert even[:2].tolist() == [1, 1]
+    assert even[2:6].tolist() == [0, 0, 0, 0]
+    raw = [(5 / 7) ** -0.5, (2 / 7) ** -0.5]
+    mean = raw[0] * 5 / 7 + raw[1] * 2 / 7
+    assert half[:2].tolist() == pytest.approx([raw[0] / mean, raw[1] / mean])
+    assert whole[0] * 5 == pytest.approx(whole[1] * 2)
+    assert whole[0] * 5 + whole[1] * 2 == pytest.approx(7)

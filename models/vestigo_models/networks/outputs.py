@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from vestigo_models.networks.backbone import Backbone
+
 GLOBAL, FOREGROUND, PART, GLOBAL_ATTRIBUTES = "global", "foreground", "part", "globalattr"
 """The kinds of features (specification, section 8), in the order of a descriptor."""
 
@@ -58,8 +60,9 @@ class BNNeck(nn.Module):
 
 
 class ReidNetwork(nn.Module):
-    """What the networks share: a BNNeck for each kind of features, under `necks`."""
+    """What the networks share: a backbone, and a BNNeck for each kind of features, under `necks`."""
 
+    backbone: Backbone
     necks: nn.ModuleDict
 
     @property
