@@ -115,8 +115,8 @@ def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
     archive = people()
     query = archive.rows[3]
     asked = Query(crops=(query["crop_id"],))
-    result = search(archive, asked, top=239, filter_config=FilterConfig(filter="0.9999"), rerank=rerank)
-    counted = [(len(conflicts(query, row, np.float32(0.9999))), row["crop_id"]) for row in archive.rows]
+    result = search(archive, asked, top=239, filter_config=FilterConfig(filter="0.999"), rerank=rerank)
+    counted = [(len(conflicts(query, row, np.float32(0.999))), row["crop_id"]) for row in archive.rows]
     stays = {name for count, name in counted if not count}
     assert 50 < len(stays) < 200
     assert result.kept_fraction == pytest.approx(len(stays) / 240)
@@ -256,7 +256,7 @@ def test_conditions_that_no_model_knows() -> None:
 def test_bulk_ranking_behind_a_filter_equals_single_searches() -> None:
     archive = people()
     ids = [row["crop_id"] for row in archive.rows[:12]]
-    config = FilterConfig(filter="0.9999")
+    config = FilterConfig(filter="0.999")
     scope = Scope(where="hat=no")
     ranked = rank_archive(archive, crop_queries(archive, ids), "kept", top=5, scope=scope, filter_config=config)
     kept = archive.kept["kept"][2]
@@ -266,7 +266,7 @@ def test_bulk_ranking_behind_a_filter_equals_single_searches() -> None:
         fractions.append(single.kept_fraction)
         assert [row["crop"] for row in kept if row["query"] == query] == [hit.crop for hit in single.hits]
     assert ranked.kept_fraction == pytest.approx(math.fsum(fractions) / 12)
-    assert ranked.filter.threshold == 0.9999
+    assert ranked.filter.threshold == 0.999
 
 
 def test_tracklets_are_fused_with_their_attributes() -> None:

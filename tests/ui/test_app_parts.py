@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from vestigo.reports.search import described
+from vestigo.retrieval import Hit
 from vestigo_ui.app import launch, present
 from vestigo_ui.app.gallery import Candidate, candidates, page_of
 from vestigo_ui.cli.main import run
@@ -145,3 +148,22 @@ def test_a_store_that_is_none_is_refused_before_anything_starts(
 ) -> None:
     assert run(["ui", "--store", str(tmp_path / "nowhere")]) == 2
     assert "is not a store" in capsys.readouterr().err
+
+
+def test_people_are_described_in_words() -> None:
+    hit = Hit(
+        rank=1,
+        crop="a",
+        distance=0.1,
+        camera="gate",
+        time=None,
+        offset_s=None,
+        track="",
+        source="s",
+        input="i",
+        frame=-1,
+        attributes={"gender": "female", "hat": "no", "backpack": "yes", "upper_colour": "red"},
+        confidences={"gender": 0.99, "hat": 0.7, "backpack": 0.69, "upper_colour": 0.5},
+    )
+    assert described(hit) == "gender female, no hat, backpack?, upper colour red?"
+    assert described(replace(hit, attributes={}, confidences={})) == ""
