@@ -34,7 +34,7 @@ class Precision(StrEnum):
 def train_parser_command(
     data: Annotated[Path, typer.Option("--data", help="Dataset with label maps, as `vestigo render` writes it.")],
     model: Annotated[Path, typer.Option("--out", help="New folder for the parser's package.")],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 12,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 8,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes every random choice.")] = 0,
     hidden_by: Annotated[
         Hidden,
