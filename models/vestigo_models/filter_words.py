@@ -118,20 +118,20 @@ class GalleryWords:
             level += 1
             last = np.flatnonzero(counts == level)
         places = spread(np.stack([self.starts[last], self.starts[last + 1]], axis=1))
-        penalties = self._penalties(refused, sure, last, places)
+        penalties = self._penalties(refused, sure, last, level, places)
         cut = np.partition(penalties, missing - 1)[missing - 1]
         near = np.flatnonzero(penalties <= cut)
         best = near[np.lexsort((self.order[places[near]], penalties[near]))[:missing]]
         return Stay(groups=groups, places=np.sort(places[best]))
 
-    def _penalties(self, refused: np.uint64, sure: Floats, groups: Rows, places: Rows) -> Floats:
-        """`conflict_penalty` of the query with the places of some groups, summed in the same order."""
+    def _penalties(self, refused: np.uint64, sure: Floats, groups: Rows, level: int, places: Rows) -> Floats:
+        """`conflict_penalty` of the query with the places of groups of `level` conflicts each, in the same order."""
         clash = (self.words[groups] & refused)[:, None] & class_masks(self.schema)
+        attributes = np.nonzero(clash)[1].reshape(len(groups), level)
         total = np.zeros(len(places), dtype=np.float32)
-        for name in self.names:
-            at = self.schema.index(name)
-            differ = np.flatnonzero(np.repeat(clash[:, at] != 0, self.sizes[groups]))
-            total[differ] += sure[at] + self.confidences[at, places[differ]]
+        for column in attributes.T:
+            at = np.repeat(column, self.sizes[groups])
+            total += sure[at] + self.confidences[at, places]
         return total
 
 

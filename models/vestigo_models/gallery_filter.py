@@ -106,7 +106,8 @@ def conflict_penalty(
 ) -> NDArray[np.float32]:
     """Sum over conflicting attributes of both sides' confidences, Q x M and G x M to Q x G; the soft filter adds it."""
     total = np.zeros((len(query), len(gallery)), dtype=np.float32)
-    for name in names or schema.names:
+    # In the schema's order, so that the sum does not depend on the order of `names`.
+    for name in sorted(names, key=schema.index) or schema.names:
         place = schema.slice(name)
         ours, theirs = query[:, place], gallery[:, place]
         p, q = ours.max(axis=1), theirs.max(axis=1)

@@ -56,7 +56,7 @@ def test_exactly_what_the_rule_keeps_stays(schema: AttributeSchema, count: int, 
 
 def test_only_named_attributes_decide() -> None:
     query, gallery = predictions(MARKET, 6, 2), predictions(MARKET, 300, 3)
-    names = ("upper_colour", "gender")
+    names = ("upper_colour", "gender", "hat")
     words = GalleryWords.of(gallery, MARKET, 0.5, names)
     penalty = conflict_penalty(query, gallery, MARKET, 0.5, names)
     kept = survivors(encode(query, MARKET, 0.5, names), encode(gallery, MARKET, 0.5, names), MARKET, penalty)
