@@ -1,8 +1,8 @@
 """Matching behind the attribute filter: the word of a query decides which runs of a grouped gallery are multiplied.
 
-One query multiplies its runs where they lie, so that it runs at the speed of memory and nothing is copied. Many queries
-go through the gallery together, a tile of neighbours at a time: the tile is read once, for all the queries that keep
-any of it.
+One query multiplies its runs where they lie and copies only what is scattered, so that it runs at the speed of memory.
+Many queries go through the gallery together, a tile of neighbours at a time: the tile is read once, for all the
+queries that keep any of it.
 
 Those products only screen: what may be among the nearest k is computed again pair by pair, so that neither the
 grouping of the gallery nor the company of a query changes an answer by a bit. Symbols: Q queries, G gallery crops.
@@ -24,6 +24,8 @@ from vestigo_models.schemas import AttributeSchema
 
 BRIDGE = 4
 """Runs so many crops apart are multiplied as one: cheaper than another call of the product."""
+SHORT, BLOCK = 6, 128
+"""Runs of fewer crops are copied together, so many crops at a time, and multiplied as one."""
 TOGETHER = 8
 """From so many queries on a pass over tiles beats query by query."""
 TILE = 64
@@ -113,11 +115,26 @@ class FilteredGallery:
         first, last = runs[np.append(0, apart + 1), 0], runs[np.append(apart, len(runs) - 1), 1]
         ends = np.cumsum(last - first)
         products = np.empty(ends[-1], dtype=np.float32)
-        for begin, end, at in zip(first.tolist(), last.tolist(), ends.tolist(), strict=True):
+        long = last - first >= SHORT
+        for begin, end, at in zip(first[long].tolist(), last[long].tolist(), ends[long].tolist(), strict=True):
             np.dot(self.descriptors.vectors[begin:end], vector, out=products[at - end + begin : at])
+        if not long.all():
+            scattered = np.stack([first, last], axis=1)[~long]
+            products[spread(scattered + (ends - last)[~long, None])] = self._gathered(vector, spread(scattered))
         # Leave out what only bridged: where each run came to lie.
         moved = (ends - last)[np.searchsorted(first, runs[:, 0], side="right") - 1]
         return products[spread(runs + moved[:, None])]
+
+    def _gathered(self, vector: Floats, places: Rows) -> Floats:
+        """Products of one query with single places, copied together a block at a time that stays in cache."""
+        products = np.empty(len(places), dtype=np.float32)
+        block = np.empty((BLOCK, len(vector)), dtype=np.float32)
+        for start in range(0, len(places), BLOCK):
+            some = places[start : start + BLOCK]
+            # Places are in range; any other mode than "clip" would write through a second buffer.
+            crops = np.take(self.descriptors.vectors, some, axis=0, out=block[: len(some)], mode="clip")
+            np.dot(crops, vector, out=products[start : start + BLOCK])
+        return products
 
     def _tiled(self, vectors: Floats, runs: Sequence[Rows], places: Sequence[Rows]) -> list[Floats]:
         """Products of each query with its places."""
