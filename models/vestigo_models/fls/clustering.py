@@ -6,9 +6,12 @@ of all images of an identity are clustered together, which makes the parts consi
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 Mask = NDArray[np.bool_]
@@ -78,7 +81,9 @@ def parts(features: NDArray[np.float32], mask: Mask, count: int, seed: int) -> L
     # scikit-learn gives an empty cluster the farthest point, as the specification asks.
     clustering = KMeans(count, init="random", n_init=1, max_iter=ITERATIONS, tol=0, random_state=seed)
     # Several threads add up in another order: a centre would depend on how many cores a machine has.
-    with _THREADS.limit(limits=1):
+    with _THREADS.limit(limits=1), warnings.catch_warnings():
+        # Cells of fewer directions than there are clusters make fewer of them, which is no fault.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         found = clustering.fit_predict(cells)
     rows = np.nonzero(mask)[1]
     sizes = np.bincount(found, minlength=count)

@@ -1,0 +1,86 @@
+"""Drawn people for tests of label maps: bright on black, so that brightness is a feature that FLS can cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vestigo_models.networks import NetworkConfig, build_network
+from vestigo_models.package import ModelPackage, PackageConfig
+from vestigo_models.schemas import BODY_REGIONS
+
+HEIGHT, WIDTH = 128, 64
+GRID = (64, 32)
+HEAD, UPPER, LOWER, SHOES, BAG = 1, 2, 3, 4, 5
+COLOURS = np.array(
+    [(0, 0, 0), (240, 200, 180), (60, 120, 250), (120, 250, 90), (250, 250, 250), (250, 60, 200)], dtype=np.uint8
+)
+BAG_BOX = (slice(48, 72), slice(42, 56))
+
+
+def drawn(*, bag: bool = True, shift: int = 0) -> NDArray[np.uint8]:
+    """The truth of a person, 128 x 64 region ids: head, body, shoes, and beside the body a bag."""
+    labels = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    labels[12:28, 26 + shift : 38 + shift] = HEAD
+    labels[28:68, 20 + shift : 40 + shift] = UPPER
+    labels[68:108, 22 + shift : 38 + shift] = LOWER
+    labels[108:116, 20 + shift : 40 + shift] = SHOES
+    if bag:
+        rows, columns = BAG_BOX
+        labels[rows, columns.start + shift : columns.stop + shift] = BAG
+    return labels
+
+
+def image_of(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture of a drawn person: RGB uint8."""
+    return np.asarray(COLOURS[truth])
+
+
+def parsed_of(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a parser without belongings says of it."""
+    return np.where(truth == BAG, 0, truth).astype(np.uint8)
+
+
+class BrightFeatures:
+    """Stands in for `Extractor`: the mean colour of every cell, N x 64 x 32 x 3."""
+
+    def features(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        cells = [cv2.resize(crop, GRID[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) for crop in crops]
+        return np.stack(cells) if cells else np.empty((0, *GRID, 3), dtype=np.float32)
+
+
+def write_people(folder: Path, truths: dict[str, NDArray[np.uint8]], maps: Path | None = None) -> Path:
+    """Write a PNG a drawn person, as lossless as its truth; with `maps` also what a parser says of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, truth in truths.items():
+        cv2.imwrite(str(folder / f"{name}.png"), cv2.cvtColor(image_of(truth), cv2.COLOR_RGB2BGR))
+    if maps is not None:
+        write_maps(maps, truths)
+    return folder
+
+
+def write_maps(folder: Path, truths: dict[str, NDArray[np.uint8]]) -> Path:
+    """Write what a parser without belongings says of drawn people, as `labels:FOLDER` reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {"name": BODY_REGIONS.name, "classes": list(BODY_REGIONS.names)}
+    (folder / "labels.json").write_text(json.dumps(description))
+    for name, truth in truths.items():
+        cv2.imwrite(str(folder / f"{name}.png"), parsed_of(truth))
+    return folder
+
+
+def write_model(folder: Path, *, neck: str = "concat") -> Path:
+    """Write an untrained model package: with `neck` "none" one that has no feature map."""
+    torch.manual_seed(0)
+    config: dict[str, Any] = {"backbone": "tiny", "neck": neck, "channels": 16}
+    network = NetworkConfig.model_validate(config)
+    package = PackageConfig(name="untrained", network=network, input_size=(HEIGHT, WIDTH))
+    ModelPackage(package, build_network(network)).save_pretrained(folder)
+    return folder
