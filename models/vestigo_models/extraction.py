@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vestigo_models.distance import Descriptors
 from vestigo_models.networks import NetworkOutput, SemanticNetwork
+from vestigo_models.networks.folding import folded
 from vestigo_models.networks.outputs import PART
 from vestigo_models.package import ModelPackage
 from vestigo_models.preprocessing import normalise, stack
@@ -58,7 +59,8 @@ class Extractor:
         self.package = package
         self.device = torch.device(device)
         self.batch_size = batch_size
-        self._network = package.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = folded(package.network)
+        self._network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def extract(self, crops: Images) -> Outputs:
         """What the model says of RGB uint8 crops of any size (H x W x 3), in the order given."""

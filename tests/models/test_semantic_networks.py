@@ -10,9 +10,11 @@ import torch
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.networks import NetworkConfig, build_network
 from vestigo_models.networks.alm import DUKE_SOURCES, MARKET_SOURCES, AttributeHeads, Pooled, pool_regions
 from vestigo_models.networks.awm import Reweighting, attribute_loss, class_weights, log_probabilities
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
+from vestigo_models.networks.folding import folded
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
 from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, REGIONS, AttributeSchema
 
@@ -62,7 +64,7 @@ def test_the_joined_neck_leaves_channels_on_three_grids() -> None:
     fine, second, third = neck(found).maps
     assert neck.channels == (4, 3, 2)
     torch.testing.assert_close(fine, found[0])
-    torch.testing.assert_close(second, functional.relu(neck.middle_norm(middle)))
+    torch.testing.assert_close(second, neck.refine(functional.relu(neck.middle_norm(middle))))
     torch.testing.assert_close(third, functional.relu(neck.coarse_norm(deep[:, 3:])))
 
 
@@ -200,3 +202,26 @@ def test_rare_classes_may_weigh_more() -> None:
     assert half[:2].tolist() == pytest.approx([raw[0] / mean, raw[1] / mean])
     assert whole[0] * 5 == pytest.approx(whole[1] * 2)
     assert whole[0] * 5 + whole[1] * 2 == pytest.approx(7)
+
+
+@pytest.mark.parametrize("neck", ["none", "joined", "concat"])
+def test_folded_a_network_computes_the_same(neck: str) -> None:
+    semantic = {} if neck == "none" else {"neck": neck, "channels": 64, "regions": 6, "attributes": "regions"}
+    config = NetworkConfig.model_validate({"backbone": "tiny", **semantic})
+    network = build_network(config, schema=MARKET_1501, regions=REGIONS)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    network.eval()
+    x = torch.randn(2, 3, 64, 32)
+    before, after = network(x), folded(network)(x)
+    for kind, features in before.features.items():
+        torch.testing.assert_close(after.features[kind].post, features.post, rtol=1e-3, atol=1e-3)
+    if before.pixels is not None:
+        torch.testing.assert_close(after.pixels, before.pixels, rtol=1e-3, atol=1e-3)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    left = [name for name, module in folded(network).named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert not left or neck == "concat"

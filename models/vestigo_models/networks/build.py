@@ -42,7 +42,7 @@ class NetworkConfig(BaseModel):
         description="what makes the feature map F; `none` is BoT, `joined` keeps channels on coarser grids",
     )
     channels: int = Field(default=256, ge=2, description="channels of F")
-    middle_channels: int = Field(default=48, ge=1, description="those of them that `joined` has on the second grid")
+    middle_channels: int = Field(default=32, ge=1, description="those of them that `joined` has on the second grid")
     spatial_attention: bool = Field(default=True, description="weigh the cells of F, as in ISP")
     global_source: Literal["F", "c5"] = Field(
         default="F", description="the global feature: pooled F, or the backbone's pooled last map (BoT's vector)"

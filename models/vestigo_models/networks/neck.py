@@ -55,7 +55,8 @@ class JoinedNeck(nn.Module):
     """For networks whose finest map costs most: every channel of F stays on the grid where it can be told.
 
     The finest map is taken as it is, for where edges are; `middle` channels on the second grid see everything, as in
-    `ConcatNeck` but enlarged step by step; `coarse` channels on the third grid see what is coarser still.
+    `ConcatNeck` but enlarged step by step and looked at once more with their neighbours; `coarse` channels on the third
+    grid see what is coarser still.
     """
 
     def __init__(self, channels: Sequence[int], middle: int, coarse: int) -> None:
@@ -63,7 +64,11 @@ class JoinedNeck(nn.Module):
         self.channels = (channels[0], middle, coarse)
         self.first = nn.Conv2d(channels[1], middle, 1, bias=False)
         self.laterals = nn.ModuleList(nn.Conv2d(width, middle + coarse, 1, bias=False) for width in channels[2:])
-        self.middle_norm, self.coarse_norm = nn.BatchNorm2d(middle), nn.BatchNorm2d(coarse)
+        self.middle_norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(middle)
+        self.coarse_norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(coarse)
+        self.refine = nn.Sequential(
+            nn.Conv2d(middle, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(inplace=True)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
         """Maps B x C_i x H_i x W_i, the finest first, to F, B x (C_0 + middle + coarse) x H_0 x W_0, not negative."""
@@ -76,7 +81,7 @@ class JoinedNeck(nn.Module):
         return FeatureMap(
             (
                 maps[0],
-                functional.relu(self.middle_norm(second)),
+                self.refine(functional.relu(self.middle_norm(second))),
                 functional.relu(self.coarse_norm(coarse)),
             )
         )
