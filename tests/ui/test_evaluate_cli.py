@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vestigo.datasets import load_dataset
+from tests.random_models import random_model
+from vestigo.datasets import Split, load_dataset
+from vestigo_models.distance import Descriptors
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import read_image
 from vestigo_models.package import ModelPackage
@@ -24,18 +26,23 @@ def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict
 
 
 def naive_map(root: Path) -> float:
-    """mAP of the shipped model by loops, each crop embedded alone."""
+    """mAP of the shipped model by loops over equation 14, each crop put through it alone."""
     extractor = Extractor(ModelPackage.from_pretrained("default"))
     dataset = load_dataset(root)
-    query, gallery = (
-        [(int(pid), int(cam), extractor.extract([read_image(path)]).descriptors.vectors[0].astype(float)) for path, pid, cam in
-         zip(split.paths, split.pids, split.camids, strict=True)]
-        for split in (dataset.query, dataset.gallery)
-    )  # fmt: skip
+
+    def people(split: Split) -> list[tuple[int, int, Descriptors]]:
+        rows = zip(split.pids.tolist(), split.camids.tolist(), split.paths, strict=True)
+        return [(pid, cam, extractor.extract([read_image(path)]).descriptors) for pid, cam, path in rows]
+
     aps = []
-    for pid, cam, features in query:
-        ranked = [(1 - features @ other[2], place, other[0] == pid) for place, other in enumerate(gallery)
-                  if other[:2] != (pid, cam)]  # fmt: skip
+    gallery = people(dataset.gallery)
+    for pid, cam, query in people(dataset.query):
+        ranked = []
+        for place, (other, camera, held) in enumerate(gallery):
+            if (other, camera) != (pid, cam):
+                terms = query.always + int((query.visible[0] & held.visible[0]).sum())
+                product = query.vectors[0].astype(float) @ held.vectors[0].astype(float)
+                ranked.append((1 - product / terms, place, other == pid))
         hits = [rank for rank, (_, _, right) in enumerate(sorted(ranked), start=1) if right]
         aps.append(np.mean([n / rank for n, rank in enumerate(hits, start=1)]))
     return float(100 * np.mean(aps))
@@ -48,8 +55,16 @@ def test_agrees_with_naive_loop(write_dataset: Writer, capsys: pytest.CaptureFix
     assert result["queries"] == result["evaluated"] == 2
     assert result["gallery_excluded"] == {"junk": 1}
     assert result["cmc"].keys() == {"1", "5", "10"}
+
+
+def test_a_model_of_the_ranking_alone_says_nothing_else(
+    write_dataset: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = random_model(tmp_path / "plain", schema=None, regions=None)
+    result = evaluate(capsys, write_dataset(), "--model", plain)
     assert (result["attributes"], result["attributes_mean"], result["attributes_balanced"]) == ({}, None, None)
-    assert (result["regions"], result["filter"]) == ({}, None)
+    assert (result["regions"], result["regions_mean"], result["belongings_auc"]) == ({}, None, None)
+    assert (result["filter"], result["comparison"], result["notes"]) == (None, None, [])
 
 
 def test_single_camera_dataset_is_a_report(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,12 +125,15 @@ def test_people_read_figures(write_dataset: Writer, capsys: pytest.CaptureFixtur
         (["nowhere"], "no such folder"),
         ([".", "--format", "cuhk"], "unknown format 'cuhk'"),
         ([".", "--protocol", "any"], "'any' is not one of"),
+        (["DATASET", "--filter", "perhaps"], "filter 'perhaps': give off, strict"),
+        (["DATASET", "--filter", "auto", "--max-lost", "2"], "--max-lost 2: give a share"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    write_dataset: Writer, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert run(["evaluate", *arguments]) == 2
+    dataset = str(write_dataset())
+    assert run(["evaluate", *(dataset if word == "DATASET" else word for word in arguments)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 

@@ -86,14 +86,16 @@ def demo_command(
     emit(result, as_json, _print)
 
 
-def evaluate(dataset: Path, page: Path, report: Callable[[int, int | None], None]) -> dict[str, Any]:
-    """Judge the shipped model on the rendered dataset's test identities and write the page."""
+def evaluate(
+    dataset: Path, page: Path, report: Callable[[int, int | None], None], model: str = "default"
+) -> dict[str, Any]:
+    """Judge a model on the rendered dataset's test identities and write the page."""
     from vestigo.benchmark import Options, judge_model
     from vestigo.datasets import load_dataset
     from vestigo_models.extraction import Extractor
     from vestigo_models.package import ModelPackage
 
-    package = ModelPackage.from_pretrained("default")
+    package = ModelPackage.from_pretrained(model)
     loaded = load_dataset(dataset)
     extractor = Extractor(package)
     benchmark = judge_model(loaded, extractor, Options(), lambda stage, done, total: report(done, total))
