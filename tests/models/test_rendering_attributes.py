@@ -5,7 +5,7 @@ import pytest
 from scipy.io import loadmat
 
 from vestigo_models.rendering import attributes as at
-from vestigo_models.rendering import draw_person
+from vestigo_models.rendering import PRESETS, Preset, draw_person
 from vestigo_models.schemas import MARKET_1501
 
 DRAWN = 5000
@@ -102,3 +102,18 @@ def test_named_colours_are_what_they_say():
             "yellow": 38 < hue < 62 and saturation > 0.25,
         }
         assert expected[name], (name, hue, saturation, value)
+
+
+def test_the_world_of_the_ablation_stays_as_it_is() -> None:
+    assert PRESETS["bench-1"] == Preset(
+        name="bench-1",
+        identities=320,
+        cameras=4,
+        images_per_camera=3,
+        person_pixels=(95.0, 190.0),
+        variety=0.0,
+        occluded=0.05,
+        crowded=0.05,
+        sloppiness=0.4,
+        degradation=0.4,
+    )
