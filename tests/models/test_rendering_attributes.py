@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from vestigo_models.rendering import attributes as at
 from vestigo_models.rendering import PRESETS, Preset, draw_person
+from vestigo_models.rendering import attributes as at
 from vestigo_models.schemas import MARKET_1501
 
 DRAWN = 5000
