@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vestigo_models.calibration import apply_temperatures
 from vestigo_models.distance import Descriptors
 from vestigo_models.networks import NetworkOutput, SemanticNetwork
 from vestigo_models.networks.folding import folded
@@ -27,7 +28,8 @@ class Outputs:
 
     Attributes:
         descriptors: what crops are compared by.
-        probabilities: N x M float32, calibrated, adding up to 1 within each attribute; M = 0 without attributes.
+        probabilities: N x M float32, calibrated where the package is, adding up to 1 within each attribute; M = 0
+            without attributes.
         areas: N x K float32, share of the grid's cells that each region has; K = 0 without regions.
     """
 
@@ -111,16 +113,17 @@ class Extractor:
         visible = areas[:, 1:] * package.cells >= package.config.network.visibility_min_cells
         posts = {kind: sum(view.features[kind].post for view in views) for kind in views[0].features}
         vectors = describe(posts, visible, concat=package.config.network.distance == "concat")
-        probabilities = _probabilities(views)
         count = len(crops)
-        found = probabilities[:count].cpu().numpy()
+        probabilities = _probabilities(views).cpu().numpy()
+        if package.schema is not None and package.calibration is not None:
+            probabilities = apply_temperatures(probabilities, package.calibration.temperatures, package.schema)
         return Outputs(
             descriptors=Descriptors(
                 vectors=vectors[:count].cpu().numpy(),
                 visible=visible[:count, : package.parts].cpu().numpy(),
                 always=package.always,
             ),
-            probabilities=found,
+            probabilities=probabilities[:count],
             areas=areas[:count].cpu().numpy(),
         )
 

@@ -18,7 +18,7 @@ from vestigo_models.filter_record import Calibration
 from vestigo_models.gallery_filter import QUALITY, STRICT
 
 FilterMode = Literal["off", "strict", "quality", "fixed", "auto", "soft"]
-REMEDY = "take a model that was calibrated (`vestigo train` does it), or give strict, quality or a threshold"
+REMEDY = "calibrate it (`vestigo calibrate --model FOLDER --data DATASET`), or give strict, quality or a threshold"
 
 
 class FilterConfig(BaseModel):

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vestigo_models.errors import ModelError, first_line
+from vestigo_models.errors import ConfigError, ModelError, first_line
+from vestigo_models.filter_record import Calibration
 from vestigo_models.networks import BACKBONES, NetworkConfig, ReidNetwork, build_network
 from vestigo_models.networks.outputs import PART
 from vestigo_models.networks.weights import weights_digest
@@ -73,13 +74,16 @@ class ModelPackage:
     Attributes:
         schema: attributes that the network predicts, None where it predicts none.
         regions: regions that it sees, None where it sees none.
+        calibration: what was measured on validation people, None where nothing was.
     """
 
     def __init__(self, config: PackageConfig, network: ReidNetwork) -> None:
+        """Raises ConfigError for a calibration that is none, or that of other attributes."""
         self.config = config
         self.network = network.eval().requires_grad_(False)
         self.schema = config.attributes
         self.regions = config.regions
+        self.calibration = _calibration(config)
         self.digest = weights_digest(config.of_the_output(), network.state_dict())
 
     @property
@@ -151,6 +155,11 @@ class ModelPackage:
         network.load_state_dict(state)
         return cls(config, network.float())
 
+    def calibrated(self, calibration: Calibration | None) -> ModelPackage:
+        """The same network with another calibration, or without one; what it says of attributes follows."""
+        told = None if calibration is None else calibration.model_dump(mode="json")
+        return ModelPackage(self.config.model_copy(update={"calibration": told}), self.network)
+
     def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
         """Write the package; `half` stores weights as float16 (half the size), rounding them."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +167,14 @@ class ModelPackage:
         if half:
             state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_config(folder, self.config)
+
+
+def write_config(folder: Path, config: PackageConfig) -> None:
+    """Replace the configuration of a package and leave its weights; a crash leaves the old or the new one."""
+    partial = folder / f"{CONFIG}.partial"
+    partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CONFIG)
 
 
 def package_of(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
@@ -199,6 +215,16 @@ def _read_config(folder: Path) -> PackageConfig:
         what = error.errors()[0] if isinstance(error, ValidationError) else None
         why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else first_line(error)
         raise ModelError(f"{folder / CONFIG} is not a model configuration ({why})") from None
+
+
+def _calibration(config: PackageConfig) -> Calibration | None:
+    calibration = Calibration.read(config.calibration)
+    known = () if config.attributes is None else config.attributes.names
+    if calibration is not None and (odd := sorted(calibration.temperatures.keys() - set(known))):
+        raise ConfigError(
+            f"calibration.temperatures: the model predicts no {', '.join(odd)}; calibrate the model again"
+        )
+    return calibration
 
 
 def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:

@@ -1,6 +1,7 @@
 """A model judged on a dataset, or anybody's features judged as they are: everything `evaluate` and `score` report."""
 
 from vestigo.benchmark.attributes import AttributeJudgement, judge_attributes
+from vestigo.benchmark.calibrating import CalibrationSplit, ModelCalibration, calibrate_model
 from vestigo.benchmark.comparison import Comparison, compare
 from vestigo.benchmark.filtering import FilterJudgement
 from vestigo.benchmark.judging import judge_features, judge_model
@@ -15,9 +16,12 @@ __all__ = [
     "Advance",
     "AttributeJudgement",
     "Benchmark",
+    "CalibrationSplit",
     "Comparison",
     "FilterJudgement",
+    "ModelCalibration",
     "Options",
+    "calibrate_model",
     "compare",
     "judge_attributes",
     "judge_features",

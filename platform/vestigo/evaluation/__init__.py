@@ -2,7 +2,7 @@
 
 from vestigo.evaluation.attributes import AttributeCounts, AttributeMetrics, count_attributes, majority_predictions
 from vestigo.evaluation.bootstrap import Difference, compare_accuracies, compare_map, compare_means
-from vestigo.evaluation.calibrating import Sample, calibrate, choose_soft
+from vestigo.evaluation.calibrating import Sample, calibrate, choose_soft, fitted_people
 from vestigo.evaluation.distances import Metric, distance_chunks
 from vestigo.evaluation.filtering import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.regions import RegionCounts, RegionMetrics, area_auc, count_regions
@@ -50,6 +50,7 @@ __all__ = [
     "count_regions",
     "distance_chunks",
     "filtered_distances",
+    "fitted_people",
     "majority_predictions",
     "reranked_chunks",
     "score_chunks",

@@ -59,8 +59,7 @@ def calibrate(
     Raises:
         ConfigError: no query has a true match on another camera, or nobody else is in the gallery.
     """
-    rng = np.random.default_rng(seed)
-    fitted = _fitted(query, gallery, rng)
+    fitted = fitted_people(query, gallery, seed=seed)
     spent = [np.isin(side.images.pids, fitted) for side in (query, gallery)]
     labels = np.concatenate([query.labels[spent[0]], gallery.labels[spent[1]]])
     pids = np.concatenate([query.images.pids[spent[0]], gallery.images.pids[spent[1]]])
@@ -82,6 +81,15 @@ def calibrate(
         soft=choose_soft(query, gallery, (ours, theirs), schema, names=names, seed=seed),
         measured_on=measured_on,
     )
+
+
+def fitted_people(query: Sample, gallery: Sample, *, seed: int = 0) -> NDArray[np.int64]:
+    """Identities, ascending, that `calibrate` fits the temperatures on: none where nothing is labelled, so that nobody
+    is spent on them."""
+    sides = (query, gallery)
+    labelled = np.concatenate([side.images.pids[(side.labels >= 0).any(axis=1)] for side in sides])
+    pids = np.unique(labelled[labelled > 0])
+    return np.sort(np.random.default_rng(seed).permutation(pids)[: int(FITTED_SHARE * len(pids))])
 
 
 def choose_soft(
@@ -116,14 +124,6 @@ def choose_soft(
     best = int(np.argmax(reached))
     weight, threshold = settings[best]
     return SoftRecord(weight=weight, threshold=threshold, mAP=reached[best], mAP_without=without)
-
-
-def _fitted(query: Sample, gallery: Sample, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Identities for the temperatures: none where nothing is labelled, so that nobody is spent on them."""
-    sides = (query, gallery)
-    labelled = np.concatenate([side.images.pids[(side.labels >= 0).any(axis=1)] for side in sides])
-    pids = np.unique(labelled[labelled > 0])
-    return np.sort(rng.permutation(pids)[: int(FITTED_SHARE * len(pids))])
 
 
 def _others(images: ImageSet, probabilities: NDArray[np.float32], fitted: NDArray[np.int64]) -> People:
