@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.networks import NetworkConfig, build_network
 from vestigo_models.package import ModelPackage, PackageConfig
-from vestigo_models.schemas import BODY_REGIONS
+from vestigo_models.schemas import BODY_REGIONS, REGIONS
 
 HEIGHT, WIDTH = 128, 64
 GRID = (64, 32)
@@ -49,11 +49,20 @@ def parsed_of(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class BrightFeatures:
-    """Stands in for `Extractor`: the mean colour of every cell, N x 64 x 32 x 3."""
+    """Stands in for `Extractor`: F is the mean colour of every cell, N x 64 x 32 x 3.
 
-    def features(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    With `sees`, a classifier is as sure of the background as that says; without, there is none.
+    """
+
+    def __init__(self, sees: float | None = None) -> None:
+        self.sees = sees
+
+    def maps(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         cells = [cv2.resize(crop, GRID[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) for crop in crops]
-        return np.stack(cells) if cells else np.empty((0, *GRID, 3), dtype=np.float32)
+        features = np.stack(cells) if cells else np.empty((0, *GRID, 3), dtype=np.float32)
+        if self.sees is None:
+            return features, None
+        return features, np.full((len(crops), *GRID, 6), self.sees, dtype=np.float32)
 
 
 def write_people(folder: Path, truths: dict[str, NDArray[np.uint8]], maps: Path | None = None) -> Path:
@@ -76,11 +85,17 @@ def write_maps(folder: Path, truths: dict[str, NDArray[np.uint8]]) -> Path:
     return folder
 
 
-def write_model(folder: Path, *, neck: str = "concat") -> Path:
+def write_model(folder: Path, *, neck: str = "concat", regions: bool = False) -> Path:
     """Write an untrained model package: with `neck` "none" one that has no feature map."""
     torch.manual_seed(0)
-    config: dict[str, Any] = {"backbone": "tiny", "neck": neck, "channels": 16}
+    config: dict[str, Any] = {"backbone": "tiny", "neck": neck, "channels": 16, "regions": len(REGIONS) * regions}
     network = NetworkConfig.model_validate(config)
-    package = PackageConfig(name="untrained", network=network, input_size=(HEIGHT, WIDTH))
-    ModelPackage(package, build_network(network)).save_pretrained(folder)
+    schema = REGIONS if regions else None
+    package = PackageConfig(
+        name="untrained",
+        network=network,
+        input_size=(HEIGHT, WIDTH),
+        region_schema=None if schema is None else schema.to_dict(),
+    )
+    ModelPackage(package, build_network(network, regions=schema)).save_pretrained(folder)
     return folder

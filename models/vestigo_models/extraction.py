@@ -84,6 +84,21 @@ class Extractor:
 
         return self._mapped(crops, probabilities)
 
+    def maps(self, crops: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """F and P of crops in one pass, as `features` and `regions` give them; P is None without regions."""
+
+        def both(network: SemanticNetwork, x: Tensor) -> Tensor:
+            if network.classify is None:
+                return network.features(x).full().permute(0, 2, 3, 1)
+            found, logits = network.maps(x)
+            return torch.cat([found.full().float(), logits.float().softmax(dim=1)], dim=1).permute(0, 2, 3, 1)
+
+        found = self._mapped(crops, both)
+        regions = self.package.config.network.regions
+        if not regions:
+            return found, None
+        return np.ascontiguousarray(found[..., :-regions]), np.ascontiguousarray(found[..., -regions:])
+
     def _lots(self, crops: Images) -> list[Images]:
         return [crops[start : start + self.batch_size] for start in range(0, len(crops), self.batch_size)]
 

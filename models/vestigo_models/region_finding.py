@@ -116,18 +116,21 @@ class RegionFinder:
         images = [image for identity in lot for image in identity]
         parsed = parse_all(self.parser, images)
         good = [image.pixels for image, said in zip(images, parsed, strict=True) if isinstance(said, Parsed)]
-        features = None if self.extractor is None else self.extractor.features(good)
+        features, seen = (None, None) if self.extractor is None else self.extractor.maps(good)
         first = used = 0
         for identity in lot:
             said = parsed[first : first + len(identity)]
             kept = [one for one in said if isinstance(one, Parsed)]
-            own = None if features is None else features[used : used + len(kept)]
-            maps = iter(self._identity(kept, own) if kept else [])
+            own = slice(used, used + len(kept))
+            likely = None if seen is None else seen[own]
+            maps = iter(self._identity(kept, None if features is None else features[own], likely) if kept else [])
             yield [one if isinstance(one, BadInput) else next(maps) for one in said]
             first, used = first + len(identity), used + len(kept)
 
-    def _identity(self, parsed: Sequence[Parsed], features: NDArray[np.float32] | None) -> list[RegionMap]:
-        """The maps of one identity: `parsed` of N images, and N x rows x columns x C features."""
+    def _identity(
+        self, parsed: Sequence[Parsed], features: NDArray[np.float32] | None, likely: NDArray[np.float32] | None
+    ) -> list[RegionMap]:
+        """The maps of one identity: `parsed` of N images, their F (N x rows x columns x C), and P."""
         label_set = self.parser.label_set
         bodies = [merge_labels(one.labels, label_set) for one in parsed]
         if features is None:
@@ -138,7 +141,7 @@ class RegionFinder:
             ]
         grid = (features.shape[1], features.shape[2])
         coarse = np.stack([on_grid(one.regions, grid) for one in parsed])
-        fused = fls_labels(features, coarse, self.config)
+        fused = fls_labels(features, coarse, self.config, likely)
         found = cluster_labels(features, self.config) if self._clusters else None
         return [
             RegionMap(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.drawn_people import BAG, GRID, BrightFeatures, drawn, image_of, parsed_of, write_maps, write_model
 from vestigo_models import region_finding
 from vestigo_models.errors import BadInput, ModelError
+from vestigo_models.extraction import Extractor
 from vestigo_models.fls import FlsConfig, with_belongings
 from vestigo_models.parsing import LABEL_SETS, Parser, make_parser
 from vestigo_models.parsing.merge import merge_labels
@@ -58,6 +59,14 @@ def test_nobody_without_a_bag_gets_one(parser: Parser) -> None:
     [one] = maps(found)
     assert not one.belongings
     np.testing.assert_array_equal(one.labels, TRUTHS["bare"])
+
+
+def test_a_classifier_that_sees_nobody_leaves_the_parsers_body(parser: Parser) -> None:
+    blind = BrightFeatures(sees=1.0)
+    for foreground, carrying in (("classifier", False), ("activation", True)):
+        config = FlsConfig.model_validate({"foreground": foreground})
+        [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [one.belongings for one in maps(found)] == [carrying, carrying]
 
 
 def test_one_image_is_an_identity(parser: Parser) -> None:
@@ -180,3 +189,17 @@ def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None
         feature_model(str(folder))
     assert "\n" not in str(caught.value)
     assert feature_model(str(write_model(tmp_path / "neck"))).grid == GRID
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_features_and_regions_come_of_one_pass(tmp_path: Path, regions: bool) -> None:
+    extractor = Extractor(feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
+    crops = [one.pixels for one in named("p0", "p1", "bare")]
+    for some in (crops, []):
+        features, seen = extractor.maps(some)
+        np.testing.assert_array_equal(features, extractor.features(some))
+        if regions:
+            assert seen is not None
+            np.testing.assert_array_equal(seen, extractor.regions(some))
+        else:
+            assert seen is None

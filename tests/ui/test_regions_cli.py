@@ -24,7 +24,7 @@ TRUTHS = {**MARKET, "0000_c1s1_000009_00": drawn(), "-1_c1s1_000008_00": drawn(b
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
+    return write_model(tmp_path_factory.mktemp("model"), regions=True)
 
 
 @pytest.fixture

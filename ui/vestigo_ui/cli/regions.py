@@ -30,6 +30,13 @@ class ExecutorChoice(StrEnum):
     auto = "auto"
 
 
+class Foreground(StrEnum):
+    """`FlsConfig.foreground` as the command line takes it."""
+
+    classifier = "classifier"
+    activation = "activation"
+
+
 def regions_command(
     source: Annotated[str, typer.Argument(help="Folder of images, one image, a dataset; with --store a run.")],
     parser: Annotated[
@@ -51,6 +58,14 @@ def regions_command(
     model: Annotated[
         str, typer.Option("--model", help="Whose features --fls clusters: default, a package folder, or hub:ID.")
     ] = "default",
+    foreground: Annotated[
+        Foreground,
+        typer.Option(
+            "--foreground",
+            help="What tells --fls a person from the background: the model's pixel classifier where it has one, or two "
+            "clusters of activations.",
+        ),
+    ] = Foreground.classifier,
     panel: Annotated[
         bool, typer.Option("--panel", help="Also draw parser, clustering and result side by side, an image a picture.")
     ] = False,
@@ -93,7 +108,7 @@ def regions_command(
     if store is None and folder is None:
         store = os.environ.get("VESTIGO_STORE")
     told = None if label_map is None else read_label_map(label_map)
-    config, features = FlsConfig(seed=seed), model if fls else None
+    config, features = FlsConfig(foreground=foreground.value, seed=seed), model if fls else None
     pool = {
         "executor": executor and executor.value,
         "actors": actors,
