@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.filter_record import Calibration
+from vestigo_models.fls import FlsConfig
 from vestigo_models.networks import BACKBONES, NetworkConfig, ReidNetwork, build_network
 from vestigo_models.networks.outputs import PART
 from vestigo_models.networks.weights import weights_digest
@@ -49,6 +50,7 @@ class PackageConfig(BaseModel):
     attribute_schema: dict[str, Any] | None = Field(default=None, description="attributes that the network predicts")
     region_schema: dict[str, Any] | None = Field(default=None, description="regions that the network predicts")
     calibration: dict[str, Any] | None = Field(default=None, description="temperatures and thresholds")
+    fls: FlsConfig | None = Field(default=None, description="how label maps are best made with this model")
     trained_on: dict[str, Any] = Field(default={}, description="data, command and recipe")
     judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
 
@@ -64,8 +66,9 @@ class PackageConfig(BaseModel):
         return None if self.region_schema is None else RegionSchema.from_dict(self.region_schema)
 
     def of_the_output(self) -> dict[str, Any]:
-        """The keys that change what the model computes; name and provenance do not."""
-        return self.model_dump(mode="json", exclude={"name", "trained_on", "judged"})
+        """The keys that change what the model computes: of a calibration the temperatures, not what it advises."""
+        told = self.model_dump(mode="json", exclude={"name", "trained_on", "judged", "fls", "calibration"})
+        return {**told, "temperatures": (self.calibration or {}).get("temperatures")}
 
 
 class ModelPackage:

@@ -94,29 +94,29 @@ def relabel(
 
 
 class IdentityMaps(NamedTuple):
-    """What the network sees in the N images of one identity: F, N x h x w x C, and P_0, N x h x w, both float32."""
+    """What the network sees in the N images of one identity: F, N x h x w x C, and P, N x h x w x K, both float32."""
 
     features: NDArray[np.float32]
-    background: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
 
 
 @torch.inference_mode()
 def identity_maps(network: SemanticNetwork, images: Sequence[NDArray[np.uint8]], device: torch.device) -> IdentityMaps:
-    """F and P_0 of the images of one identity, always computed in batches of one size."""
-    features, background = [], []
+    """F and P of the images of one identity, always computed in batches of one size."""
+    features, probabilities = [], []
     for start in range(0, len(images), FORWARD_AT_ONCE):
         some = images[start : start + FORWARD_AT_ONCE]
         pixels = np.zeros((FORWARD_AT_ONCE, *images[0].shape), dtype=np.uint8)
         pixels[: len(some)] = some
         found, logits = network.maps(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
         features.append(found.full()[: len(some)].float().permute(0, 2, 3, 1).cpu().numpy())
-        background.append(logits[: len(some)].float().softmax(dim=1)[:, 0].cpu().numpy())
-    return IdentityMaps(np.concatenate(features), np.concatenate(background))
+        probabilities.append(logits[: len(some)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
+    return IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
 
 
 def identity_labels(found: IdentityMaps, parsed: Labels | None, previous: Labels, config: TrainConfig) -> Labels:
     """New label maps of one identity; those it had where too little of it is foreground."""
     if parsed is not None:
-        return fls_labels(found.features, parsed, config.fls, found.background)
+        return fls_labels(found.features, parsed, config.fls, found.probabilities)
     clusters = cluster_labels(found.features, config.fls)
     return previous if clusters is None else clusters

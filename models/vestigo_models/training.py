@@ -116,6 +116,7 @@ def _write_package(config: TrainConfig, run: TrainingRun, out: Path, trained_on:
         input_size=run.size,
         attribute_schema=None if run.schema is None else run.schema.to_dict(),
         region_schema=config.region_schema.to_dict() if config.network.regions else None,
+        fls=config.fls if config.network.regions else None,
         trained_on={**trained_on, "identities": run.data.identities, "images": len(run.data.paths)},
     )
     package_of(package, run.network).save_pretrained(out)

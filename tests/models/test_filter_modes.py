@@ -56,7 +56,9 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize("mode", ["auto", "soft"])
 def test_without_a_calibration_the_remedy_is_named(mode: str) -> None:
     for calibration in (None, Calibration(measured_on="nobody")):
-        with pytest.raises(ConfigError, match=f"filter {mode}: the model package has no calibration.*vestigo calibrate"):
+        with pytest.raises(
+            ConfigError, match=f"filter {mode}: the model package has no calibration.*vestigo calibrate"
+        ):
             choose_filter(FilterConfig(filter=mode), calibration)
 
 

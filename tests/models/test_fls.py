@@ -290,3 +290,30 @@ def test_clusters_alone_give_parts() -> None:
     assert labels is not None
     np.testing.assert_array_equal(labels > 0, truth > 0)
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5}
+
+
+def test_what_the_classifier_calls_belongings_goes_before_clothes_but_not_before_heads() -> None:
+    rng = np.random.default_rng(3)
+    likely = rng.random((3, 32, 16)).astype(np.float32) * 0.4
+    likely[:2, 10:18, 2:7] = 0.8
+    likely[0, 2:4, 7:9] = 0.9  # too small
+    parsed = np.zeros((3, 32, 16), dtype=np.uint8)
+    parsed[:, 4:9, 5:11], parsed[:, 9:18, 5:11], parsed[:, 18:28, 5:11] = 1, 2, 3
+    parsed[:, 10:12, 5:7] = 1
+    config = FlsConfig(belongings_mode="classifier", least_cells=20)
+    probabilities = np.zeros((3, 32, 16, 6), dtype=np.float32)
+    probabilities[..., 5], probabilities[..., 0] = likely, 1 - likely
+    found = fls_labels(np.zeros((3, 32, 16, 4), dtype=np.float32), parsed, config, probabilities)
+    expected = parsed.copy()
+    for image in range(2):
+        for y in range(10, 18):
+            for x in range(2, 7):
+                if parsed[image, y, x] != 1:
+                    expected[image, y, x] = 5
+    np.testing.assert_array_equal(found, smooth(expected))
+
+    # One image of three: not enough support. A network without belongings is read as `complement`.
+    probabilities[1, ..., 5] = 0
+    features = np.zeros((3, 32, 16, 4), dtype=np.float32)
+    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities), smooth(parsed))
+    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities[..., :5]), smooth(parsed))

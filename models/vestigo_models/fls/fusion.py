@@ -12,7 +12,7 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.schemas import REGIONS
 
 BACKGROUND = REGIONS.names.index("background")
-UPPER = REGIONS.names.index("upper")
+UPPER, LOWER = REGIONS.names.index("upper"), REGIONS.names.index("lower")
 BELONGINGS = REGIONS.names.index("belongings")
 
 
@@ -25,33 +25,65 @@ def fls_labels(
     features: NDArray[np.float32],
     parsed: Labels,
     config: FlsConfig,
-    background: NDArray[np.float32] | None = None,
+    probabilities: NDArray[np.float32] | None = None,
 ) -> Labels:
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
-    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser; background:
-    N x H x W, P_0 of the network's pixel classifier, for `foreground: classifier`.
+    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
+    probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. A network
+    without one, or with other regions, is read by its activations and as `complement`.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
-    if config.foreground == "classifier" and background is not None:
-        seen = background < 0.5
+    if config.belongings_mode == "classifier" and probabilities is not None and probabilities.shape[3] == len(REGIONS):
+        carried = supported(told(probabilities[..., BELONGINGS], parsed, config), config.support)
+    else:
+        carried = _clustered(features, parsed, body, config, probabilities)
+    # What a parser says of a body it is not asked about again: only a vote takes cells, and only of the upper body.
+    fused = np.where(carried, np.uint8(BELONGINGS), parsed)
+    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
+
+
+def _clustered(
+    features: NDArray[np.float32],
+    parsed: Labels,
+    body: Mask,
+    config: FlsConfig,
+    probabilities: NDArray[np.float32] | None,
+) -> Mask:
+    """Belongings among what the network takes for foreground and the parser does not."""
+    if config.foreground == "classifier" and probabilities is not None:
+        seen = probabilities[..., BACKGROUND] < 0.5
     else:
         seen = foreground(features, sharpen=config.sharpen)
     mask, trusted = guarded(seen, body, least_iou=config.guard_iou)
     mask = mask & trusted[:, None, None]
     carried = np.zeros_like(body)
-    if config.belongings_mode in ("complement", "both"):
+    if config.belongings_mode != "cluster_vote":
         found = np.stack([belongings(seen, person, config) for seen, person in zip(mask, body, strict=True)])
         carried |= supported(found, config.support)
     if config.belongings_mode in ("cluster_vote", "both"):
         clusters = parts(features, mask, config.clusters - 1, config.seed)
         if clusters is not None:
             carried |= voted(clusters, mask & ~body, parsed, config)
-    # What a parser says of a body it is not asked about again: only a vote takes cells, and only of the upper body.
-    fused = np.where(carried, np.uint8(BELONGINGS), parsed)
-    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
+    return carried
+
+
+def told(likely: NDArray[np.float32], parsed: Labels, config: FlsConfig) -> Mask:
+    """Cells that a network calls belongings, N x H x W: outside the parser's body, or on its clothes.
+
+    Components of fewer than `least_cells` cells are left out. A parser takes a backpack for the jacket below it, but
+    nothing for a bag that it sees to be a head or a shoe.
+    """
+    wanted = (likely >= config.sure) & np.isin(parsed, (BACKGROUND, UPPER, LOWER))
+    kept = np.zeros_like(wanted)
+    for image, cells in enumerate(wanted):
+        found, _ = ndimage.label(cells, EIGHT)
+        large = np.bincount(found.ravel()) >= config.least_cells
+        large[0] = False
+        kept[image] = large[found]
+    return kept
 
 
 def voted(clusters: Labels, missed: Mask, parsed: Labels, config: FlsConfig) -> Mask:

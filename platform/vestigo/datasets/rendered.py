@@ -1,7 +1,7 @@
 """Write rendered people to disk: the Market-1501 layout with attributes and regions, and footage with its truth.
 
 bounding_box_train/  query/  bounding_box_test/    PPPP_cCsS_FFFFFF_II.jpg
-regions/<split>/NAME.png                           region ids 0-5, one channel
+regions/<split>/NAME.png                           region ids 0-5, one channel; labels.json beside them names the ids
 regions-behind/<split>/NAME.png                    on demand: ids 0-4, as if nobody carried anything
 market_attribute.mat                               as specification 2.3 describes the public file
 videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
@@ -10,6 +10,7 @@ videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, 
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,11 +28,12 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from vestigo.datasets.region_maps import BEHIND, REGIONS
+from vestigo_models import schemas
 from vestigo_models.errors import ConfigError
 from vestigo_models.images import decode_image, encode_jpeg
+from vestigo_models.parsing.folder import DESCRIPTION
 from vestigo_models.rendering import PRESETS, World, render_crop, render_junk
 from vestigo_models.rendering.video import walk_through
-from vestigo_models.schemas import MARKET_1501
 
 TRAIN, QUERY, TEST = "bounding_box_train", "query", "bounding_box_test"
 FPS = 10
@@ -101,6 +103,8 @@ def write_rendered(
         (out / folder).mkdir(parents=True, exist_ok=True)
         for maps in (REGIONS, BEHIND) if behind else (REGIONS,):
             (out / maps / folder).mkdir(parents=True, exist_ok=True)
+            described = {"name": schemas.REGIONS.name, "classes": list(schemas.REGIONS.names)}
+            (out / maps / folder / DESCRIPTION).write_text(json.dumps(described) + "\n", encoding="utf-8")
     pictures = _plan(identities, cameras, images_per_camera)
     videos = cameras if video_seconds > 0 else 0
     labels = _world(preset, seed, identities, cameras).labels[:identities]
@@ -233,7 +237,7 @@ def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
     content = {}
     for split, people in splits.items():
         fields: dict[str, NDArray[Any]] = {}
-        for column, attribute in enumerate(MARKET_1501.attributes):
+        for column, attribute in enumerate(schemas.MARKET_1501.attributes):
             values = labels[people, column]
             if attribute.multi_field:
                 for value, field in enumerate(attribute.fields):

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    config: Annotated[str, typer.Argument(help="A shipped configuration (baseline, tiny) or a YAML file.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or a shipped configuration: baseline, control, clustering, parser, fls, global-attr, "
+            "alm, full, or tiny, which is full on the small backbone."
+        ),
+    ],
     data: Annotated[Path, typer.Option("--data", help="Dataset: Market-1501 or DukeMTMC-reID layout.")],
     model: Annotated[Path, typer.Option("--out", help="New folder for the model package, its log and checkpoint.")],
     backbone: Annotated[
         str | None,
-        typer.Option("--backbone", help="resnet50 or tiny instead of the configuration's.", show_default=False),
+        typer.Option(
+            "--backbone", help="resnet50, convnext or tiny instead of the configuration's.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -33,12 +41,28 @@ def train_command(
     weights: Annotated[
         str | None,
         typer.Option(
-            "--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.", show_default=False
+            "--weights",
+            help="Of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, the backbone of "
+            "a model package.",
+            show_default=False,
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option("--base", help="Model package to start from: default, a folder or hub:ID.", show_default=False),
+    ] = None,
+    parser: Annotated[
+        str | None,
+        typer.Option(
+            "--parser",
+            help="What tells the regions of training images: default, package:FOLDER, "
+            "schp:CHECKPOINT[:lip|atr|pascal], hf:ID or labels:FOLDER.",
+            show_default=False,
+        ),
+    ] = None,
+    label_map: Annotated[
+        Path | None,
+        typer.Option("--label-map", help="YAML with the region of each class that hf: or labels: does not name."),
     ] = None,
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
@@ -57,14 +81,22 @@ def train_command(
     from vestigo_models.training import Progress, train
     from vestigo_workers.training import train_distributed
 
-    given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base}
+    given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
     overrides = {key: value for key, value in given.items() if value is not None}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = load_dataset(data)
     device = resolve_device(device)
-    images = _training_set(dataset, recipe, device)
+    images = _training_set(dataset, recipe, label_map, device)
     # The command as anybody could repeat it: no path of this machine enters the package.
-    options = {"data": dataset.root, "backbone": backbone, "epochs": recipe.epochs, "seed": recipe.seed, "base": base}
+    options = {
+        "data": dataset.root,
+        "backbone": backbone,
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "weights": weights,
+        "base": base,
+        "parser": parser,
+    }
     said = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
     command = " ".join([f"vestigo train {Path(config).name}", *said])
     origin = {"dataset": dataset.name, "command": command}
@@ -94,10 +126,10 @@ def train_command(
     )
 
 
-def _training_set(dataset: ReidDataset, recipe: TrainConfig, device: str) -> TrainingSet:
+def _training_set(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> TrainingSet:
     """The training split with all that the recipe learns from: attribute labels, and what the parser says."""
     from vestigo_models.batches import TrainingSet
-    from vestigo_models.parsing import make_parser
+    from vestigo_models.parsing import make_parser, read_label_map
     from vestigo_models.relabelling import parsed_labels
     from vestigo_models.training_run import grid_of
 
@@ -107,7 +139,7 @@ def _training_set(dataset: ReidDataset, recipe: TrainConfig, device: str) -> Tra
         dataset.require_attributes()
     parsed = None
     if recipe.needs_parser:
-        parser = make_parser(recipe.parser, device=device)
+        parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
         with progress("parsing", len(split)) as update:
             parsed = parsed_labels(split.paths, parser, grid_of(recipe), lambda done: update(done, None))
     return TrainingSet(
