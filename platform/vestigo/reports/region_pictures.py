@@ -47,7 +47,7 @@ def region_pictures(
     Clusters and fusion are made from all gallery images of an identity, as training makes them from its training
     images. Raises ValueError for a model without a feature map.
     """
-    config = config or FlsConfig()
+    config = config or extractor.package.config.fls or FlsConfig(foreground="classifier")
     finder = RegionFinder(parser, extractor, config, clusters=True)
     has_maps = (dataset.root / FOLDER).is_dir()
     pictures = []

@@ -30,6 +30,15 @@ class ExecutorChoice(StrEnum):
     auto = "auto"
 
 
+class Belongings(StrEnum):
+    """`FlsConfig.belongings_mode` as the command line takes it."""
+
+    complement = "complement"
+    cluster_vote = "cluster_vote"
+    both = "both"
+    classifier = "classifier"
+
+
 class Foreground(StrEnum):
     """`FlsConfig.foreground` as the command line takes it."""
 
@@ -59,13 +68,23 @@ def regions_command(
         str, typer.Option("--model", help="Whose features --fls clusters: default, a package folder, or hub:ID.")
     ] = "default",
     foreground: Annotated[
-        Foreground,
+        Foreground | None,
         typer.Option(
             "--foreground",
-            help="What tells --fls a person from the background: the model's pixel classifier where it has one, or two "
-            "clusters of activations.",
+            help="What tells --fls a person from the background: the model's pixel classifier, or two clusters of "
+            "activations. Without it as the model's package says.",
+            show_default=False,
         ),
-    ] = Foreground.classifier,
+    ] = None,
+    belongings: Annotated[
+        Belongings | None,
+        typer.Option(
+            "--belongings",
+            help="Where --fls finds them: in the foreground that the parser missed (complement), by votes of clusters, "
+            "by both, or where the model's pixel classifier sees them. Without it as the model's package says.",
+            show_default=False,
+        ),
+    ] = None,
     panel: Annotated[
         bool, typer.Option("--panel", help="Also draw parser, clustering and result side by side, an image a picture.")
     ] = False,
@@ -102,13 +121,14 @@ def regions_command(
     Example: vestigo regions people/ --parser default --fls --out maps/ --panel
     """
     from vestigo_models.errors import UsageError
-    from vestigo_models.fls import FlsConfig
     from vestigo_models.parsing import read_label_map
 
     if store is None and folder is None:
         store = os.environ.get("VESTIGO_STORE")
     told = None if label_map is None else read_label_map(label_map)
-    config, features = FlsConfig(foreground=foreground.value, seed=seed), model if fls else None
+    features = model if fls else None
+    asked = {"foreground": foreground and foreground.value, "belongings_mode": belongings and belongings.value}
+    config = fls_config(features, {"seed": seed, **{key: value for key, value in asked.items() if value is not None}})
     pool = {
         "executor": executor and executor.value,
         "actors": actors,
@@ -130,9 +150,18 @@ def regions_command(
         raise UsageError("with --store the label maps go there: give --out and --panel both, for pictures, or neither")
     from vestigo_workers.regions_request import RegionsRequest
 
-    asked = {"run": source, "parser": parser, "label_map": told, "model": features, "fls": config, "device": device}
-    request = RegionsRequest.model_validate({**asked, **given})
+    wanted = {"run": source, "parser": parser, "label_map": told, "model": features, "fls": config, "device": device}
+    request = RegionsRequest.model_validate({**wanted, **given})
     _label_run(store, request, folder, as_json)
+
+
+def fls_config(model: str | None, asked: Mapping[str, Any]) -> FlsConfig:
+    """The keys of FLS that a model's package recommends, those that were asked for in their place."""
+    from vestigo_models.fls import FlsConfig
+    from vestigo_models.region_finding import feature_model
+
+    told = None if model is None else feature_model(model).config.fls
+    return (told or FlsConfig(foreground="classifier")).model_copy(update=dict(asked))
 
 
 def _label_folder(
