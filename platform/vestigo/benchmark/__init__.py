@@ -3,10 +3,12 @@
 from vestigo.benchmark.attributes import AttributeJudgement, judge_attributes
 from vestigo.benchmark.calibrating import CalibrationSplit, ModelCalibration, calibrate_model
 from vestigo.benchmark.comparison import Comparison, compare
+from vestigo.benchmark.filter_trials import FilterTrial, try_filters
 from vestigo.benchmark.filtering import FilterJudgement
 from vestigo.benchmark.judging import judge_features, judge_model
 from vestigo.benchmark.options import NO_FILTER, Advance, Options
 from vestigo.benchmark.ranking import STRIP
+from vestigo.benchmark.regions import label_overlap
 from vestigo.benchmark.result import CURVE, Benchmark
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "CalibrationSplit",
     "Comparison",
     "FilterJudgement",
+    "FilterTrial",
     "ModelCalibration",
     "Options",
     "calibrate_model",
@@ -26,4 +29,6 @@ __all__ = [
     "judge_attributes",
     "judge_features",
     "judge_model",
+    "label_overlap",
+    "try_filters",
 ]

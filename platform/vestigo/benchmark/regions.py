@@ -20,6 +20,7 @@ from vestigo.evaluation import RegionCounts, RegionMetrics, area_auc, count_regi
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.extraction import Extractor
 from vestigo_models.parsing.folder import read_labels
+from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.relabelling import on_grid
 from vestigo_models.schemas import REGIONS, RegionSchema
 
@@ -43,7 +44,7 @@ class RegionJudge:
         if not rows:
             return
         found = self._ids[self._extractor.regions(crops).argmax(axis=3)]
-        truth = np.stack([_truth(self._maps[row], found.shape[1:]) for row in rows])
+        truth = np.stack([region_truth(self._maps[row], found.shape[1:]) for row in rows])
         self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, found, REGIONS)])
 
     def judgement(self) -> RegionMetrics:
@@ -87,8 +88,37 @@ def belongings_auc(
     return area_auc(areas[:, regions.names.index(BELONGINGS)], np.where(known, carried, -1))
 
 
-def _truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    """What covers most of each cell of the grid: rows x columns uint8; of equal shares, the smaller id."""
+def label_overlap(labels: NDArray[np.uint8], schema: RegionSchema, maps: Sequence[Path]) -> dict[str, float | None]:
+    """How far label maps that a network learnt from agree with the truth: IoU in percent, None where neither has any.
+
+    Args:
+        labels: (N, rows, columns) uint8 region ids of `schema`; ids beyond it (nobody knows) count as background.
+        maps: the true label map of each of the N images.
+
+    Returns `foreground` first, then every region that the truth knows by name: clusters have no such regions.
+    """
+    known = set(schema.names) <= set(REGIONS.names)
+    ids = np.array([REGIONS.names.index(name) if known else min(k, 1) for k, name in enumerate(schema.names)])
+    to_region = np.zeros(256, dtype=np.uint8)
+    to_region[: len(ids)] = ids
+    foreground = np.zeros((2, 2), dtype=np.int64)
+    parts = []
+    for found, path in zip(to_region[labels], maps, strict=True):
+        truth = region_truth(path, found.shape)
+        foreground += confusion((truth > 0).astype(np.uint8), (found > 0).astype(np.uint8), 2)
+        parts.append(count_regions(truth[None], found[None], REGIONS))
+    share = float(iou(foreground)[1])
+    named = RegionCounts.merge(REGIONS, parts).summary(schema.names[1:]).iou if known else {}
+    return {"foreground": None if np.isnan(share) else 100.0 * share, **named}
+
+
+def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The label map in a file, on a grid: what covers most of each cell, rows x columns uint8; of equal shares, the
+    smaller id.
+
+    Raises:
+        DatasetError: the file is no label map.
+    """
     try:
         labels = read_labels(path)
     except BadInput as error:

@@ -27,6 +27,7 @@ COMMANDS = {
     "regions": "vestigo_ui.cli.regions:regions_command",
     "train": "vestigo_ui.cli.train:train_command",
     "train-parser": "vestigo_ui.cli.train_parser:train_parser_command",
+    "ablate": "vestigo_ui.cli.ablate:ablate_command",
     "calibrate": "vestigo_ui.cli.calibrate:calibrate_command",
     "render": "vestigo_ui.cli.render:render_command",
     "ui": "vestigo_ui.cli.ui:ui_command",

@@ -1,0 +1,206 @@
+"""Tables 4 to 7 of the paper, and the filter's, from the results of single trainings (specification, sections 12, 13).
+
+A result is what one training of one configuration with one seed gave (`vestigo_workers.ablation_cell` writes it).
+Means are over seeds, spreads are sample standard deviations. Gains are paired: differences between two configurations
+with the same seed, whose spread is not that of either.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from vestigo.reports.paper_tables import ATTRIBUTES, FILTER_SPEED_UP, RETRIEVAL
+
+Result = Mapping[str, Any]
+Results = Mapping[str, Mapping[int, Result]]
+"""Configuration -> seed -> result."""
+Table = dict[str, Any]
+
+TABLE_4 = {"baseline": "Baseline", "fls": "+ FLS", "alm": "+ ALM", "full": "+ AWM"}
+TABLE_5 = {"baseline": "Baseline", "clustering": "+ clustering", "parser": "+ parser", "fls": "+ FLS"}
+TABLE_6 = {"fls": "+ FLS", "global-attr": "+ attributes from the global feature", "alm": "+ ALM"}
+TABLE_7 = {"global-attr": "global feature", "alm": "+ ALM", "full": "+ AWM"}
+ORDER = ("baseline", "control", *(config for config in RETRIEVAL if config != "baseline"))
+AS_PAPER, MISSES = "as in the paper", "misses"
+
+
+def tables(results: Results) -> Table:
+    """All tables, of whatever there is: rows whose configuration has no result yet are left out."""
+    return {
+        "table4": _retrieval(results, TABLE_4),
+        "table5": _retrieval(results, TABLE_5),
+        "table6": _retrieval(results, TABLE_6),
+        "table7": _attributes(results),
+        "filter": _filter(results.get("full", {})),
+        "control": _control(results),
+        "cells": [_cell(result) for config in ORDER for _, result in sorted(results.get(config, {}).items())],
+    }
+
+
+def spread(values: Iterable[float | None]) -> Table | None:
+    """`mean`, `sd` (sample standard deviation, None for one value) and `n` of the values that exist, None of none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    sd = statistics.stdev(known) if len(known) > 1 else None
+    return {"mean": statistics.fmean(known), "sd": sd, "n": len(known)}
+
+
+def gain(results: Results, config: str, base: str | None, read: Callable[[Result], float | None]) -> Table | None:
+    """By how much `config` is above `base`, paired over the seeds that both have."""
+    ours, theirs = results.get(config, {}), results.get(base or "", {})
+    pairs = [(read(ours[seed]), read(theirs[seed])) for seed in sorted(ours.keys() & theirs.keys())]
+    return spread(a - b for a, b in pairs if a is not None and b is not None)
+
+
+def mean_ap(result: Result) -> float | None:
+    """mAP of a result, percent."""
+    return _number(result["metrics"]["mAP"])
+
+
+def rank1(result: Result) -> float | None:
+    """Rank-1 of a result, percent."""
+    return _number(result["metrics"]["rank1"])
+
+
+def attributes_mean(result: Result) -> float | None:
+    """Mean official accuracy of a result, percent."""
+    return _number(result["attributes"]["mean"]) if result["attributes"] else None
+
+
+def _retrieval(results: Results, rows: Mapping[str, str]) -> list[Table]:
+    first = next(iter(rows))
+    found = []
+    for config, before in zip(rows, [None, *rows], strict=False):
+        if not results.get(config):
+            continue
+        step = gain(results, config, before, mean_ap)
+        paper = RETRIEVAL[config]
+        row = {
+            "name": rows[config],
+            "config": config,
+            "seeds": sorted(results[config]),
+            "mAP": spread(map(mean_ap, results[config].values())),
+            "rank1": spread(map(rank1, results[config].values())),
+            "gain": gain(results, config, first, mean_ap) if config != first else None,
+            "gain_rank1": gain(results, config, first, rank1) if config != first else None,
+            "step": step,
+            "paper": {"mAP": paper[0], "rank1": paper[1]},
+        }
+        found.append({**row, **_verdict(step, results[config])})
+    return found
+
+
+def _attributes(results: Results) -> list[Table]:
+    found = []
+    for config, before in zip(TABLE_7, [None, *TABLE_7], strict=False):
+        judged = [result for result in results.get(config, {}).values() if result["attributes"]]
+        if not judged:
+            continue
+        names = list(judged[0]["attributes"]["official"])
+        steps = {name: gain(results, config, before, _accuracy(name)) for name in names}
+        step = gain(results, config, before, attributes_mean)
+        row = {
+            "name": TABLE_7[config],
+            "config": config,
+            "seeds": sorted(results[config]),
+            "attributes": {name: spread(_accuracy(name)(result) for result in judged) for name in names},
+            "mean": spread(map(attributes_mean, judged)),
+            "balanced": spread(_number(result["attributes"]["balanced"]) for result in judged),
+            "step": step,
+            "steps": steps,
+            "better": sum(one is not None and one["mean"] > 0 for one in steps.values()) if before else None,
+            "paper": list(ATTRIBUTES[config]),
+        }
+        found.append({**row, **_verdict(step, results[config])})
+    return found
+
+
+def _filter(cells: Mapping[int, Result]) -> list[Table]:
+    """One row a mode, in the order of the first cell."""
+    trials = [{trial["mode"]: trial for trial in result["filter"]} for result in cells.values() if result["filter"]]
+    gallery = next((result["metrics"]["gallery"] for result in cells.values()), 0)
+    found = []
+    for mode in trials[0] if trials else ():
+        some = [trial[mode] for trial in trials if mode in trial]
+        row: Table = {"mode": mode, "seeds": len(some), "gallery": gallery}
+        for key in ("kept_fraction", "true_matches_lost", "identity_loss", "mAP", "rank1", "speed_up"):
+            row[key] = spread(trial[key] for trial in some)
+        thresholds = [threshold for trial in some for threshold in trial["thresholds"]]
+        row["threshold"] = spread(threshold for threshold in thresholds if threshold <= 1)
+        row["on"] = sum(threshold <= 1 for threshold in thresholds) / len(thresholds)
+        row["reason"] = next((trial["reason"] for trial in some if trial["reason"]), "")
+        row["verdict"] = None
+        if mode == "strict":
+            faster = row["speed_up"] is not None and row["speed_up"]["mean"] > 1
+            row |= {"paper": {"speed_up": FILTER_SPEED_UP}, "verdict": AS_PAPER if faster else MISSES}
+        found.append(row)
+    return found
+
+
+def _control(results: Results) -> Table | None:
+    """The neck without regions: what of `fls`'s gain over the baseline is the neck's, and what the regions'."""
+    cells = results.get("control")
+    if not cells:
+        return None
+    return {
+        "config": "control",
+        "seeds": sorted(cells),
+        "mAP": spread(map(mean_ap, cells.values())),
+        "rank1": spread(map(rank1, cells.values())),
+        "over_baseline": gain(results, "control", "baseline", mean_ap),
+        "fls_over_control": gain(results, "fls", "control", mean_ap),
+        "diagnosis": _diagnosis(cells),
+    }
+
+
+def _cell(result: Result) -> Table:
+    keys = ("config", "seed", "device", "epochs", "images", "seconds", "judging_seconds", "cpu_seconds")
+    return {key: result[key] for key in keys} | {"mAP": mean_ap(result), "rank1": rank1(result)}
+
+
+def _verdict(step: Table | None, cells: Mapping[int, Result]) -> Table:
+    """Whether a row is above the one before it, as each row of the paper is; and why, where it is not."""
+    if step is None:
+        return {"verdict": None, "diagnosis": None}
+    misses = step["mean"] <= 0
+    return {"verdict": MISSES if misses else AS_PAPER, "diagnosis": _diagnosis(cells) if misses else None}
+
+
+def _diagnosis(cells: Mapping[int, Result]) -> Table:
+    """What may explain a row: label maps and P against the truth (IoU, percent), attributes, losses; means over seeds.
+
+    `labels` are the last label maps that the network learnt from, `regions` what it sees on the gallery.
+    """
+    some = list(cells.values())
+    return {
+        "labels": _means([result["labels"] for result in some]),
+        "regions": _means([result["regions"]["iou"] for result in some if result["regions"]]),
+        "belongings_auc": _mean([result["belongings_auc"] for result in some]),
+        "attributes_mean": _mean(list(map(attributes_mean, some))),
+        "attributes_balanced": _mean([result["attributes"]["balanced"] for result in some if result["attributes"]]),
+        "losses": _means([result["losses"] for result in some]),
+    }
+
+
+def _means(found: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None]:
+    known = [each for each in found if each]
+    return {name: _mean([each.get(name) for each in known]) for name in (known[0] if known else ())}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    found = spread(values)
+    return None if found is None else float(found["mean"])
+
+
+def _accuracy(name: str) -> Callable[[Result], float | None]:
+    def read(result: Result) -> float | None:
+        return _number(result["attributes"]["official"][name]) if result["attributes"] else None
+
+    return read
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
