@@ -33,7 +33,8 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 DEFAULT_PACKAGE = "parser"
 CLASSES = REGIONS.names[:-1]
 """What the project's own parsers tell apart: all regions but belongings, as LIP (specification, section 4)."""
-BATCH_SIZE = 8
+CPU_BATCH, GPU_BATCH = 1, 32
+"""On one core a batch of 8 saves a fifth of the time a crop, and costs whoever parses one crop four times as much."""
 
 Image = NDArray[np.uint8]
 
@@ -63,11 +64,12 @@ class ParserConfig(BaseModel):
 class EmbeddedParser:
     """The small network at work, always in batches of one size: what it says of a crop depends on no other crop.
 
-    `network` stays as it is; the parser works on a copy whose weights are rounded as a package stores them.
+    `network` stays as it is; the parser works on a copy whose weights are rounded as a package stores them. Without a
+    `batch_size` it is that of the kind of device.
     """
 
     def __init__(
-        self, config: ParserConfig, network: ParserNetwork, *, device: str = "cpu", batch_size: int = BATCH_SIZE
+        self, config: ParserConfig, network: ParserNetwork, *, device: str = "cpu", batch_size: int | None = None
     ) -> None:
         self.config = config
         self.label_set = LabelSet.named(config.name, config.classes)
@@ -75,7 +77,7 @@ class EmbeddedParser:
         self.digest = weights_digest({"algorithm": "embedded-parser-1", **_of_the_output(config)}, rounded.state_dict())
         self._network = rounded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
-        self._batch_size = batch_size
+        self._batch_size = batch_size or (CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH)
 
     @classmethod
     def from_pretrained(cls, ref: str | Path, *, device: str = "cpu") -> EmbeddedParser:
