@@ -300,7 +300,7 @@ def test_what_the_classifier_calls_belongings_goes_before_clothes_but_not_before
     parsed = np.zeros((3, 32, 16), dtype=np.uint8)
     parsed[:, 4:9, 5:11], parsed[:, 9:18, 5:11], parsed[:, 18:28, 5:11] = 1, 2, 3
     parsed[:, 10:12, 5:7] = 1
-    config = FlsConfig(belongings_mode="classifier", least_cells=20)
+    config = FlsConfig(belongings_mode="classifier", least_cells=20, sure=0.45)
     probabilities = np.zeros((3, 32, 16, 6), dtype=np.float32)
     probabilities[..., 5], probabilities[..., 0] = likely, 1 - likely
     found = fls_labels(np.zeros((3, 32, 16, 4), dtype=np.float32), parsed, config, probabilities)

@@ -33,11 +33,11 @@ class FlsConfig(BaseModel):
 
     belongings_mode: BelongingsMode = Field(
         default="complement",
-        description="what the parser missed, clusters that vote, the union of both, or what the pixel classifier of a "
-        "network calls belongings that has learnt to",
+        description="what the parser missed, clusters that vote, the union of both, or what was missed together with "
+        "what the pixel classifier of a network calls belongings",
     )
     sure: float = Field(
-        default=0.45, gt=0, le=1, description="of `classifier`: least probability of belongings in a cell"
+        default=0.2, gt=0, le=1, description="of `classifier`: least probability of belongings in a cell"
     )
     halo: int = Field(default=2, ge=0, description="cells around the body that are never the seed of a belonging")
     seed_cells: int = Field(default=8, ge=1, description="least area of a seed component")

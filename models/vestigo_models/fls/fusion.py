@@ -30,29 +30,12 @@ def fls_labels(
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
     features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
-    probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. A network
-    without one, or with other regions, is read by its activations and as `complement`.
+    probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. Without
+    one the foreground is told by activations; one that has not learnt belongings finds none.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
-    if config.belongings_mode == "classifier" and probabilities is not None and probabilities.shape[3] == len(REGIONS):
-        carried = supported(told(probabilities[..., BELONGINGS], parsed, config), config.support)
-    else:
-        carried = _clustered(features, parsed, body, config, probabilities)
-    # What a parser says of a body it is not asked about again: only a vote takes cells, and only of the upper body.
-    fused = np.where(carried, np.uint8(BELONGINGS), parsed)
-    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
-
-
-def _clustered(
-    features: NDArray[np.float32],
-    parsed: Labels,
-    body: Mask,
-    config: FlsConfig,
-    probabilities: NDArray[np.float32] | None,
-) -> Mask:
-    """Belongings among what the network takes for foreground and the parser does not."""
     if config.foreground == "classifier" and probabilities is not None:
         seen = probabilities[..., BACKGROUND] < 0.5
     else:
@@ -67,7 +50,12 @@ def _clustered(
         clusters = parts(features, mask, config.clusters - 1, config.seed)
         if clusters is not None:
             carried |= voted(clusters, mask & ~body, parsed, config)
-    return carried
+    knows = probabilities is not None and probabilities.shape[3] == len(REGIONS)
+    if config.belongings_mode == "classifier" and probabilities is not None and knows:
+        carried |= supported(told(probabilities[..., BELONGINGS], parsed, config), config.support)
+    # What a parser says of a body it is not asked about again: only a vote and a classifier take cells of clothes.
+    fused = np.where(carried, np.uint8(BELONGINGS), parsed)
+    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
 
 
 def told(likely: NDArray[np.float32], parsed: Labels, config: FlsConfig) -> Mask:

@@ -81,7 +81,7 @@ def regions_command(
         typer.Option(
             "--belongings",
             help="Where --fls finds them: in the foreground that the parser missed (complement), by votes of clusters, "
-            "by both, or where the model's pixel classifier sees them. Without it as the model's package says.",
+            "by both, or there and where the model's pixel classifier sees them. Without it as the package says.",
             show_default=False,
         ),
     ] = None,
