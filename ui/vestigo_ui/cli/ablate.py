@@ -79,10 +79,11 @@ def ablate_command(
         parser=parser,
         overrides=_overrides(changes or []),
     )
-    chosen = [name.strip() for name in configs.split(",") if name.strip()] if configs else list(CONFIGS)
+    named = [name.strip() for name in (configs or "").split(",") if name.strip()]
+    chosen = list(dict.fromkeys(named)) or list(CONFIGS)
     loaded = load_dataset(dataset)
     # The command as anybody could repeat it: no path of this machine enters the page.
-    given = {"configs": configs, "parser": recipe.parser_words if parser != "default" else None}
+    given = {"configs": ",".join(dict.fromkeys(named)), "parser": recipe.parser_words if parser != "default" else None}
     said = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
     said += [f"--{name} {value}" for name, value in given.items() if value] + [
         f"--set {text}" for text in changes or []
