@@ -32,7 +32,7 @@ def test_it_is_written_and_used(people: Path, tmp_path: Path, capsys: Captured) 
     result = json.loads(capsys.readouterr().out)
     package = ModelPackage.from_pretrained(model)
     assert package.calibration == expected.calibration
-    assert result["digest"] == package.digest
+    assert (result["model"], result["digest"]) == (str(model), package.digest)
     assert (result["identities"], result["fitted"], result["images"]) == (6, 2, expected.images)
     assert result["temperatures"] == expected.calibration.temperatures
     assert (result["error_before"], result["error_after"]) == (expected.error_before, expected.error_after)

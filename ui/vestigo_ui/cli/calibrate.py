@@ -46,7 +46,7 @@ def calibrate_command(
     from vestigo.datasets import load_dataset
     from vestigo_models.devices import resolve_device
     from vestigo_models.errors import ConfigError
-    from vestigo_models.package import CONFIG, ModelPackage, write_config
+    from vestigo_models.package import ModelPackage, write_config
 
     started = time.monotonic()
     folder = Path(model)
@@ -68,7 +68,7 @@ def calibrate_command(
     calibrated = package.calibrated(found.calibration)
     write_config(folder, calibrated.config)
     result = {
-        "model": folder / CONFIG,
+        "model": folder,
         "digest": calibrated.digest,
         "measured_on": found.calibration.measured_on,
         "images": found.images,
@@ -118,4 +118,4 @@ def _tell(result: Mapping[str, Any]) -> None:
             f"soft: weight {soft['weight']:g} from confidence {soft['threshold']:g}:"
             f" mAP {soft['mAP']:.1f} %, {soft['mAP_without']:.1f} % without"
         )
-    out.print(f"written into {result['model']} in {result['seconds']:.1f} s", style="dim", markup=False)
+    out.print(f"written into the package {result['model']} in {result['seconds']:.1f} s", style="dim", markup=False)
