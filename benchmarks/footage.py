@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.store import Store
+from vestigo_models.distance import Descriptors, part_visible_distance
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import decode_image
 from vestigo_models.package import ModelPackage
@@ -41,8 +42,11 @@ def main() -> None:
     changed = [change(image, np.random.default_rng(number)) for number, image in enumerate(images)]
     extractor = Extractor(ModelPackage.from_pretrained(arguments.model))
     print(f"{len(images)} crops of {len(set(tracklets))} tracklets")
-    for name, embed in (("colours", histograms), (arguments.model, extractor.extract)):
-        gallery, queries = (unit(embed(list(crops))) for crops in (images, changed))
+    for name, describe in (
+        ("colours", histograms),
+        (arguments.model, lambda crops: extractor.extract(crops).descriptors),
+    ):
+        gallery, queries = (describe(crops) for crops in (images, changed))
         report(name, "as they are", *judge(gallery, gallery, tracklets, frames, apart=0))
         report(name, "25 frames apart", *judge(gallery, gallery, tracklets, frames, apart=APART))
         report(name, "query changed", *judge(queries, gallery, tracklets, frames, apart=0))
@@ -71,8 +75,10 @@ def change(image: Image, rng: np.random.Generator) -> Image:
     return np.ascontiguousarray(turned[top:, left:])
 
 
-def histograms(images: list[Image]) -> NDArray[np.float32]:
-    return np.stack([histogram(image) for image in images])
+def histograms(images: list[Image]) -> Descriptors:
+    found = np.stack([histogram(image) for image in images]).astype(np.float32)
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return Descriptors(vectors=unit, visible=np.zeros((len(unit), 0), dtype=bool), always=1)
 
 
 def histogram(image: Image) -> NDArray[np.float32]:
@@ -84,20 +90,16 @@ def histogram(image: Image) -> NDArray[np.float32]:
     return np.concatenate([np.sqrt(counts / counts.sum()) for counts in stripes])
 
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
 def judge(
-    queries: NDArray[np.float32],
-    gallery: NDArray[np.float32],
+    queries: Descriptors,
+    gallery: Descriptors,
     tracklets: NDArray[np.str_],
     frames: NDArray[np.int64],
     *,
     apart: int,
 ) -> tuple[int, float, float]:
     """Return the number of queries with a match, mAP and Rank-1 in percent."""
-    distances = 1 - queries @ gallery.T
+    distances = part_visible_distance(queries, gallery)
     precision, first = [], []
     for query, row in enumerate(distances):
         near = (tracklets == tracklets[query]) & (np.abs(frames - frames[query]) < apart)
