@@ -185,7 +185,7 @@ class TestRefusals:
             train(config, data, tmp_path / "model")
 
     def test_weights_for_tiny(self, data: TrainingSet, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="none for tiny; start from a package with base"):
+        with pytest.raises(ConfigError, match="no ImageNet weights for tiny; name a model package"):
             train(SMALL.model_copy(update={"weights": "x"}), data, tmp_path / "model")
 
     def test_a_base_of_another_shape(self, data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:

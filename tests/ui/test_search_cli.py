@@ -15,6 +15,7 @@ from vestigo.store.features import feature_columns
 from vestigo_models.extraction import Extractor
 from vestigo_models.images import encode_jpeg, read_image
 from vestigo_models.package import ModelPackage, resolve_model
+from vestigo_models.schemas import MARKET_1501
 from vestigo_ui.cli.main import run
 
 PEOPLE, CAMERAS = 4, 3
@@ -89,7 +90,8 @@ def test_crop_query(search: Any, package: ModelPackage) -> None:
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
     assert crop_of(1, 0) not in [row["crop"] for row in rows]
     assert rows[0].keys() >= {"rank", "crop", "distance", "camera", "time", "track", "attributes"}
-    assert rows[0]["attributes"] == {}
+    assert rows[0]["attributes"].keys() == set(MARKET_1501.names)
+    assert rows[0]["attributes"]["gender"] in MARKET_1501["gender"].values
     assert (result["kept_fraction"], result["compared"], result["model"]) == (1.0, 12, package.digest)
     by_crop = {row["crop"]: row for row in rows}
     for row in by_crop.values():
