@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -79,3 +80,26 @@ def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:
 def test_errors_of_workers_arrive_as_they_are(data: TrainingSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="batch_identities=4: not a multiple of the 3 workers"):
         train_distributed(SMALL, data, tmp_path / "a", workers=3)
+
+
+@pytest.mark.parametrize("labels", ["fls", "cluster"])
+def test_two_workers_share_the_making_of_label_maps(labels: str, data: TrainingSet, tmp_path: Path) -> None:
+    keys = {
+        "fls.labels": labels,
+        "fls_start_epoch": 1,
+        "epochs": 1,
+        "network.channels": 64,
+        "network.middle_channels": 8,
+    }
+    config = TrainConfig.load("fls", {**keys, **SMALL.model_dump(include={"input_size", "batch_identities"}),
+                                      "images_per_identity": 2}, backbone="tiny")  # fmt: skip
+    rng = np.random.default_rng(0)
+    parsed = np.zeros((24, 16, 8), dtype=np.uint8)
+    parsed[:, 2:14, 2:6] = rng.integers(1, 4, (24, 12, 4))
+    given = replace(data, parsed=parsed if labels == "fls" else None)
+    train_distributed(config, given, tmp_path / "two", workers=2)
+    train(config, given, tmp_path / "one")
+    # The maps were made before the first step, from the same weights.
+    two, one = (torch.load(tmp_path / f / "checkpoint.pt", weights_only=True)["maps"] for f in ("two", "one"))
+    assert torch.equal(two, one)
+    assert len(one.unique()) > 1
