@@ -65,8 +65,13 @@ class FilterChoice:
         """Whether the filter can discard a crop at all."""
         return self.mode != "soft" and self.threshold <= 1
 
-    def sentence(self, *, here: bool = False) -> str:
-        """Say what is expected of this filter; `here`: the crops at hand are like those of the calibration."""
+    @property
+    def holds_for(self) -> str | None:
+        """The people for whom the bound on lost matches is guaranteed on average, None where there is no bound."""
+        return self.measured_on if self.guaranteed else None
+
+    def sentence(self) -> str:
+        """Say what is expected of this filter. Nobody knows whether the people at hand are like the calibration's."""
         if self.mode == "soft":
             return (
                 f"Nothing is discarded; conflicting attributes add to the distance (weight {self.weight:g},"
@@ -81,8 +86,9 @@ class FilterChoice:
             f" {_percent(self.cost.lost)} of a person's true matches are lost"
         )
         source = f"{self.cost.identities} people of {self.measured_on}"
-        if self.guaranteed and here and self.max_lost is not None:
-            return f"{expected}; on average at most {_percent(self.max_lost)}, guaranteed for people like {source}."
+        if self.guaranteed and self.max_lost is not None:
+            most = _percent(self.max_lost)
+            return f"{expected}; on average at most {most} is guaranteed for people like {source}, not guaranteed here."
         return f"{expected}, measured on {source}; not guaranteed here."
 
 

@@ -36,7 +36,7 @@ def test_thresholds_need_no_calibration(text: str, mode: str, threshold: float) 
     assert found.discards
     assert found.cost is None
     assert "not measured" in found.sentence()
-    assert "not guaranteed here" in found.sentence(here=True)
+    assert "not guaranteed here" in found.sentence()
 
 
 def test_off_is_off_and_so_is_a_threshold_above_one() -> None:
@@ -69,7 +69,7 @@ def test_auto_holds_its_bound_and_says_where(calibration: Calibration) -> None:
     assert found.guaranteed
     assert found.cost is not None
     assert found.cost.lost < 0.05
-    assert "at most 5 %, guaranteed for people like" in found.sentence(here=True)
+    assert "at most 5 % is guaranteed for people like" in found.sentence()
     assert "not guaranteed here" in found.sentence()
     looser = choose_filter(FilterConfig(filter="auto", max_lost=0.2), calibration)
     assert looser.threshold < found.threshold
@@ -87,7 +87,7 @@ def test_auto_that_cannot_promise_is_off_and_says_why(calibration: Calibration) 
 def test_a_fixed_threshold_knows_its_cost_only_for_the_measured_attributes(calibration: Calibration) -> None:
     known = choose_filter(FilterConfig(filter="strict"), calibration)
     assert known.cost is not None
-    assert "not guaranteed here" in known.sentence(here=True)
+    assert "not guaranteed here" in known.sentence()
     assert f"{100 * known.cost.kept_fraction:.2g} %" in known.sentence()
     assert choose_filter(FilterConfig(filter="strict", filter_attributes=("hat",)), calibration).cost is None
     assert choose_filter(FilterConfig(filter="strict", filter_max_conflicts=2), calibration).cost is None

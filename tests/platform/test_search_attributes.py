@@ -157,7 +157,8 @@ def test_auto_says_what_it_is_expected_to_cost() -> None:
     assert result.filter.threshold == 0.9
     assert result.filter.cost is not None
     assert (result.filter.cost.kept_fraction, result.filter.cost.lost) == (0.1, 0.004)
-    assert "rendered people; not guaranteed here" in result.filter.sentence()
+    assert "rendered people" in result.filter.sentence()
+    assert result.filter.sentence().endswith("not guaranteed here.")
     # More than the calibration can promise: off, and it says why.
     result = search(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.001))
     assert result.kept_fraction == 1.0

@@ -49,7 +49,8 @@ def asked(mode: str, max_lost: float) -> FilterConfig:
 def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
     """What a filter over a store is expected to cost, under the names of the contract; None where there is none.
 
-    `guaranteed` is false: nobody knows of an archive that its people are like those of the calibration.
+    `guaranteed` is false: nobody knows of an archive that its people are like those of the calibration, which
+    `holds_for` names.
     """
     if choice is None or choice.mode == "off":
         return None
@@ -59,5 +60,6 @@ def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
         "expected_kept": choice.cost.kept_fraction if choice.cost else None,
         "expected_lost": choice.cost.lost if choice.cost else None,
         "guaranteed": False,
+        "holds_for": choice.holds_for,
         "sentence": choice.sentence(),
     }

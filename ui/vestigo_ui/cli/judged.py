@@ -124,7 +124,8 @@ def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
         "rank1_without": cost.without.cmc[1],
         "expected_kept": choice.cost.kept_fraction if choice.cost else None,
         "expected_lost": choice.cost.lost if choice.cost else None,
-        "guaranteed": choice.guaranteed,
+        "guaranteed": False,
+        "holds_for": choice.holds_for,
         "sentence": choice.sentence(),
     }
 
