@@ -1,0 +1,68 @@
+"""What `--filter auto` really loses: many random halvings of identities, one half chooses, the other is filtered.
+
+vestigo render people --preset default --identities 1000 --cameras 4 --images-per-camera 2 --seed 77
+python benchmarks/filter_splits.py people --splits 1000
+
+All identities of the dataset are used, so the model must have seen none of them. An identity's loss depends on its own
+images alone; a split therefore only chooses rows of one table of losses. The model's temperatures are used as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vestigo.datasets import load_dataset
+from vestigo.embedding import embed_files
+from vestigo_models.extraction import Extractor
+from vestigo_models.filter_choice import choose_threshold
+from vestigo_models.filter_curve import People, measure_curve
+from vestigo_models.filter_record import record_filter
+from vestigo_models.gallery_filter import QUALITY, STRICT
+from vestigo_models.package import ModelPackage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--splits", type=int, default=1000)
+    arguments = parser.parse_args()
+
+    package = ModelPackage.from_pretrained(arguments.model)
+    assert package.schema is not None
+    extractor = Extractor(package)
+    dataset = load_dataset(arguments.dataset)
+    splits = (dataset.train, dataset.query, dataset.gallery)
+    outputs = [embed_files(split.paths, extractor) for split in splits]
+    people = People(
+        pids=np.concatenate([split.pids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
+        camids=np.concatenate([split.camids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
+        probabilities=np.concatenate([found.outputs.probabilities for found in outputs]),
+    )
+    curve = measure_curve(people, people, package.schema)
+    print(f"{len(curve.pids)} identities, {len(people.pids)} images")
+    for name, tau in (("strict", STRICT), ("quality", QUALITY)):
+        at = int(np.searchsorted(curve.taus, tau))
+        print(f"{name} {tau}: keeps {curve.kept[at]:.1%}, loses {curve.losses[:, at].mean():.2%}")
+    rng = np.random.default_rng(0)
+    for bound in (0.01, 0.02, 0.05, 0.1):
+        lost, kept = [], []
+        for _ in range(arguments.splits):
+            order = rng.permutation(len(curve.pids))
+            mine, others = np.array_split(order, 2)
+            record = record_filter(replace(curve, losses=curve.losses[mine], pids=curve.pids[mine]))
+            at = int(np.searchsorted(curve.taus, choose_threshold(record, bound).threshold - 1e-9))
+            lost.append(curve.losses[others, at].mean())
+            kept.append(curve.kept[at])
+        print(
+            f"auto {bound:.0%}: keeps {np.mean(kept):.1%}, loses {np.mean(lost):.2%} on average over {arguments.splits}"
+            f" splits (5th to 95th percentile {np.quantile(lost, 0.05):.2%} to {np.quantile(lost, 0.95):.2%})"
+        )
+
+
+if __name__ == "__main__":
+    main()
