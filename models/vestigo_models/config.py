@@ -85,12 +85,18 @@ class TrainConfig(BaseModel):
     centre_learning_rate: float = Field(default=0.5, gt=0, description="of the centres' own SGD")
     alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
     parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
+    belongings_weight: float = Field(
+        default=1.0, gt=0, description="of cells of belongings in the parsing loss; they are rarer than all others"
+    )
     lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
     attr_balance: float = Field(
         default=0.0,
         ge=0,
         le=1,
         description="how far rare values weigh more: 0 as in eq 18, 1 as common ones",
+    )
+    attr_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of what an attribute head reads that is hidden from it"
     )
     awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vestigo_models.config import TrainConfig
+from vestigo_models.fls.agreement import BELONGINGS
 from vestigo_models.losses import CentreLoss, identity_loss, triplet_loss
 from vestigo_models.networks import NetworkOutput, ReidNetwork
 from vestigo_models.networks.awm import attribute_loss
@@ -45,6 +46,7 @@ class Weights:
     centre_weight: float
     alpha: float
     parsing_sum: bool
+    belongings_weight: float
     lambda_attr: float
     awm_aux_loss: float
 
@@ -57,6 +59,7 @@ class Weights:
             centre_weight=config.centre_weight,
             alpha=config.alpha,
             parsing_sum=config.parsing_reduction == "sum",
+            belongings_weight=config.belongings_weight,
             lambda_attr=config.lambda_attr,
             awm_aux_loss=config.awm_aux_loss,
         )
@@ -103,7 +106,9 @@ class Objective(nn.Module):
         terms["ordered"] = torch.stack(ordered).mean()
         total = terms["identity"] + terms["triplet"] + weights.centre_weight * terms["centre"]
         if output.pixels is not None and truth.maps is not None:
-            terms |= parsing_terms(output.pixels, truth.maps, summed=weights.parsing_sum)
+            terms |= parsing_terms(
+                output.pixels, truth.maps, summed=weights.parsing_sum, belongings_weight=weights.belongings_weight
+            )
             total = total + weights.alpha * terms["parsing"]
         if output.attributes is not None and output.plain is not None and truth.attributes is not None:
             assert self.schema is not None
@@ -124,15 +129,19 @@ class Objective(nn.Module):
             centres.rescale_gradients(self.weights.centre_weight)  # type: ignore[operator]
 
 
-def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool) -> dict[str, Tensor]:
+def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weight: float = 1.0) -> dict[str, Tensor]:
     """Equations 16 and 17 over the labelled cells, and the share of them whose region is right.
 
-    pixels: B x K x h x w logits; maps: B x h x w int64. Without any labelled cell the loss is 0.
+    pixels: B x K x h x w logits; maps: B x h x w int64. A cell of belongings counts `belongings_weight` times (1 in
+    the paper), also in the mean. Without any labelled cell the loss is 0.
     """
     known = maps != UNLABELLED
-    count = known.sum().clamp(min=1)
-    losses = functional.cross_entropy(pixels.float(), maps, ignore_index=UNLABELLED, reduction="sum")
-    right = ((pixels.argmax(dim=1) == maps) & known).sum() / count
+    factors = pixels.new_ones(pixels.shape[1], dtype=torch.float32)
+    if pixels.shape[1] > BELONGINGS:
+        factors[BELONGINGS] = belongings_weight
+    losses = functional.cross_entropy(pixels.float(), maps, factors, ignore_index=UNLABELLED, reduction="sum")
+    right = ((pixels.argmax(dim=1) == maps) & known).sum() / known.sum().clamp(min=1)
+    count = factors[maps[known]].sum().clamp(min=1)
     return {"parsing": losses / (len(maps) if summed else count), "pixels": right}
 
 

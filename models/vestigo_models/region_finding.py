@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.extraction import Extractor
 from vestigo_models.fls import FlsConfig, cluster_labels, fls_labels, with_belongings
-from vestigo_models.fls.fusion import BELONGINGS
+from vestigo_models.fls.agreement import BELONGINGS
 from vestigo_models.networks import SemanticNetwork
 from vestigo_models.package import ModelPackage
 from vestigo_models.parsing import Parsed, Parser
 from vestigo_models.parsing.merge import merge_labels
-from vestigo_models.relabelling import on_grid
+from vestigo_models.relabelling import resampled
 from vestigo_models.schemas import REGIONS
 
 Labels = NDArray[np.uint8]
@@ -140,8 +140,8 @@ class RegionFinder:
                 for one, grid, body in zip(parsed, grids, bodies, strict=True)
             ]
         grid = (features.shape[1], features.shape[2])
-        coarse = np.stack([on_grid(one.regions, grid) for one in parsed])
-        fused = fls_labels(features, coarse, self.config, likely)
+        said = np.stack([resampled(one.regions, grid).transpose(1, 2, 0) for one in parsed])
+        fused = fls_labels(features, said.argmax(axis=3).astype(np.uint8), self.config, likely, said)
         found = cluster_labels(features, self.config) if self._clusters else None
         return [
             RegionMap(

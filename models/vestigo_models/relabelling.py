@@ -46,11 +46,16 @@ def parsed_labels(
 
 def on_grid(regions: NDArray[np.float32], grid: tuple[int, int]) -> Labels:
     """The most probable region of each cell, K x rows x columns on any grid to grid uint8."""
-    if regions.shape[1:] != grid:
-        planes = [cv2.resize(plane, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for plane in regions]
-        regions = np.stack(planes).astype(np.float32)
-    labels: Labels = regions.argmax(axis=0).astype(np.uint8)
+    labels: Labels = resampled(regions, grid).argmax(axis=0).astype(np.uint8)
     return labels
+
+
+def resampled(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Region probabilities averaged over the cells of a grid, K x rows x columns on any grid to K x grid."""
+    if regions.shape[1:] == grid:
+        return regions
+    planes = [cv2.resize(plane, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for plane in regions]
+    return np.stack(planes).astype(np.float32)
 
 
 def first_labels(data: TrainingSet, grid: tuple[int, int]) -> Labels:

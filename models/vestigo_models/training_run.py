@@ -55,7 +55,11 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = build_network(
-                config.network, identities=data.identities, schema=self.schema, regions=config.region_schema
+                config.network,
+                identities=data.identities,
+                schema=self.schema,
+                regions=config.region_schema,
+                attr_dropout=config.attr_dropout,
             )
             factors = None
             if self.schema is not None and data.attributes is not None:

@@ -18,7 +18,15 @@ from vestigo_models.parsing import make_parser
 from vestigo_models.parsing.embedded import CLASSES, EmbeddedParser, ParserConfig
 from vestigo_models.parsing.network import ParserNetwork
 from vestigo_models.parsing.overlap import confusion, iou
-from vestigo_models.parsing.training import LabelledImages, PairReader, ParserTrainConfig, batches, dice_loss
+from vestigo_models.parsing.training import (
+    LabelledImages,
+    PairReader,
+    ParserTrainConfig,
+    as_background,
+    batches,
+    cross_entropy,
+    dice_loss,
+)
 from vestigo_models.parsing.training import train_parser as train
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vestigo_models.rendering import PRESETS, World, render_crop
@@ -178,6 +186,19 @@ def test_dice_beside_counting() -> None:
     assert float(dice_loss(logits, labels)) == pytest.approx(expected, abs=1e-9)
 
 
+def test_hidden_pixels_are_background_that_counts_more() -> None:
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = torch.randint(0, 4, (2, 4, 5), generator=torch.Generator().manual_seed(2))
+    p = functional.softmax(logits, dim=1).numpy()
+    total = weight = 0.0
+    for b, y, x in np.ndindex(2, 4, 5):
+        hidden = int(labels[b, y, x]) == 3
+        total -= (2.5 if hidden else 1) * float(np.log(p[b, 0 if hidden else labels[b, y, x], y, x]))
+        weight += 2.5 if hidden else 1
+    assert float(cross_entropy(logits, labels, 2.5)) == pytest.approx(total / weight, abs=1e-9)
+    assert set(np.unique(as_background(labels, logits))) == {0, 1, 2}
+
+
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> LabelledImages:
     """Eight images of 32 x 16 pixels: three stripes whose colours tell their labels; one label is belongings."""
@@ -222,6 +243,18 @@ def test_it_learns_and_repeats(people: LabelledImages, tmp_path: Path) -> None:
     assert min(iou(np.asarray(counts))[[0, 2, 3]]) > 0.6
 
 
+def test_training_goes_on_from_a_package(people: LabelledImages, tmp_path: Path) -> None:
+    train(CONFIG, people, tmp_path / "first", package=SMALL)
+    still = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
+    train(still, people, tmp_path / "second", package=SMALL, base=tmp_path / "first")
+    one, two = (EmbeddedParser.from_pretrained(tmp_path / name).trainable() for name in ("first", "second"))
+    for (name, before), after in zip(one.named_parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(after, before, msg=name)
+        assert after.requires_grad
+    with pytest.raises(ConfigError, match="start from a parser of the same classes"):
+        train(CONFIG, people, tmp_path / "third", package=ParserConfig(classes=("background", "head")), base="default")
+
+
 def test_batches_follow_from_seed_and_epoch(people: LabelledImages) -> None:
     reader = PairReader(people, SMALL)
     config = CONFIG.model_copy(update={"batch_size": 3})
@@ -236,11 +269,11 @@ def test_batches_follow_from_seed_and_epoch(people: LabelledImages) -> None:
     assert drawn(0) != drawn(0, seed=1)
 
 
-def test_belongings_are_background_and_maps_follow_the_input_size(people: LabelledImages) -> None:
+def test_belongings_have_the_id_after_the_last_class_and_maps_follow_the_input_size(people: LabelledImages) -> None:
     for index, path in enumerate(people.maps):
         truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         image, labels = PairReader(people, SMALL).read(index)
-        np.testing.assert_array_equal(labels, np.where(truth == 5, 0, truth))
+        np.testing.assert_array_equal(labels, truth)
         assert image.shape == (32, 16, 3)
         large = PairReader(people, ParserConfig(input_size=(64, 32))).read(index)
         np.testing.assert_array_equal(large[1], np.kron(labels, np.ones((2, 2), dtype=np.uint8)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +37,22 @@ def test_parsing_is_the_cross_entropy_of_labelled_cells(summed: bool) -> None:
     terms = parsing_terms(pixels, maps, summed=summed)
     assert float(terms["parsing"]) == pytest.approx(sum(losses) / (2 if summed else len(losses)), rel=1e-4)
     assert float(terms["pixels"]) == pytest.approx(right / len(losses))
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_cells_of_belongings_count_as_often_as_asked(summed: bool) -> None:
+    pixels, maps = torch.randn(2, 6, 3, 5), torch.randint(0, 6, (2, 3, 5))
+    maps[0, 0, :2], maps[1, 1] = 5, UNLABELLED
+    total, weight = 0.0, 0.0
+    for b, y, x in np.ndindex(2, 3, 5):
+        if maps[b, y, x] != UNLABELLED:
+            z, factor = pixels[b, :, y, x].tolist(), 4.0 if maps[b, y, x] == 5 else 1.0
+            total += factor * (math.log(sum(map(math.exp, z))) - z[int(maps[b, y, x])])
+            weight += factor
+    terms = parsing_terms(pixels, maps, summed=summed, belongings_weight=4.0)
+    assert float(terms["parsing"]) == pytest.approx(total / (2 if summed else weight), rel=1e-4)
+    few = pixels[:, :5], maps.clamp(max=4)
+    assert parsing_terms(*few, summed=summed, belongings_weight=4.0) == parsing_terms(*few, summed=summed)
 
 
 def test_without_a_labelled_cell_nothing_is_parsed() -> None:

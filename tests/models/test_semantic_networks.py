@@ -130,6 +130,16 @@ def test_heads_read_their_regions_and_no_others(schema: AttributeSchema, sources
             assert changed[:, schema.slice(name)].any() == (region in sources[name]), (name, region)
 
 
+def test_dropout_hides_what_heads_read_while_they_learn_and_nothing_afterwards() -> None:
+    sources = MARKET_SOURCES
+    plain = AttributeHeads(MARKET_1501, REGIONS.names[1:], sources, channels=7)
+    heads = AttributeHeads(MARKET_1501, REGIONS.names[1:], sources, channels=7, dropout=0.5)
+    heads.load_state_dict(plain.state_dict())
+    pooled = Pooled(torch.randn(3, 7), torch.randn(3, 7), torch.randn(3, 5, 7))
+    assert not torch.equal(heads(pooled), plain(pooled))
+    torch.testing.assert_close(heads.eval()(pooled), plain.eval()(pooled), rtol=0, atol=0)
+
+
 def test_a_wrong_source_is_named_with_all_others() -> None:
     sources = {**MARKET_SOURCES, "hat": ("hed",), "shoe_size": ("shoes",), "bag": ()}
     with pytest.raises(ConfigError, match=r"bag: no region; shoe_size: no such attribute; hat: no region 'hed'"):

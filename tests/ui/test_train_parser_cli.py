@@ -55,7 +55,7 @@ def test_trains_judges_and_says_so(
     assert result["losses"].keys() == {"total", "cross_entropy", "dice"}
     assert result["regions"] == pytest.approx(naive_iou(dataset, folder, model), abs=1e-12)
     trained_on = json.loads((model / "config.json").read_text())["trained_on"]
-    said = f"--epochs 2 --seed 0 --hidden-by {hidden_by} --precision float32"
+    said = f"--epochs 2 --seed 0 --hidden-by {hidden_by} --hidden-weight 1 --learning-rate 0.003 --precision float32"
     assert trained_on["command"] == f"vestigo train-parser --data people {said}"
 
 
@@ -82,3 +82,15 @@ def test_a_dataset_without_label_maps_gets_one_line(dataset: Path, tmp_path: Pat
     shutil.rmtree(copy / "regions")
     assert "has no regions/ with a label map for each image" in refused()
     assert not (tmp_path / "p").exists()
+
+
+def test_goes_on_from_another_parser(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
+    options = ["--data", str(dataset), "--epochs", "1", "--device", "cpu"]
+    more = ["--base", "default", "--hidden-weight", "2", "--learning-rate", "1e-4", "--json"]
+    assert run(["train-parser", *options, "--out", str(tmp_path / "p"), *more]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert min(result["regions"].values()) > 0.4
+    command = json.loads((tmp_path / "p" / "config.json").read_text())["trained_on"]["command"]
+    assert command.endswith("--hidden-weight 2 --learning-rate 0.0001 --precision float32 --base default")
+    assert run(["train-parser", *options, "--out", str(tmp_path / "q"), "--base", str(tmp_path / "absent")]) == 2
+    assert "absent" in capsys.readouterr().err

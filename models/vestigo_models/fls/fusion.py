@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS, agreed
 from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
 from vestigo_models.fls.clustering import Labels, foreground, guarded, parts
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.schemas import REGIONS
 
-BACKGROUND = REGIONS.names.index("background")
 UPPER, LOWER = REGIONS.names.index("upper"), REGIONS.names.index("lower")
-BELONGINGS = REGIONS.names.index("belongings")
 
 
 def cluster_labels(features: NDArray[np.float32], config: FlsConfig) -> Labels | None:
@@ -26,16 +25,21 @@ def fls_labels(
     parsed: Labels,
     config: FlsConfig,
     probabilities: NDArray[np.float32] | None = None,
+    said: NDArray[np.float32] | None = None,
 ) -> Labels:
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
     features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
     probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. Without
-    one the foreground is told by activations; one that has not learnt belongings finds none.
+    one the foreground is told by activations; one that has not learnt belongings finds none;
+    said: N x H x W x 6, the region probabilities that `parsed` are the best of: P is then heard together with them.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
+    knows = probabilities is not None and probabilities.shape[3] == len(REGIONS)
+    if probabilities is not None and said is not None and knows:
+        probabilities = agreed(probabilities, said)
     if config.foreground == "classifier" and probabilities is not None:
         seen = probabilities[..., BACKGROUND] < 0.5
     else:
@@ -50,7 +54,6 @@ def fls_labels(
         clusters = parts(features, mask, config.clusters - 1, config.seed)
         if clusters is not None:
             carried |= voted(clusters, mask & ~body, parsed, config)
-    knows = probabilities is not None and probabilities.shape[3] == len(REGIONS)
     if config.belongings_mode == "classifier" and probabilities is not None and knows:
         carried |= supported(told(probabilities[..., BELONGINGS], parsed, config), config.support)
     # What a parser says of a body it is not asked about again: only a vote and a classifier take cells of clothes.

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import BACKGROUND, BELONGINGS, UPPER
+from vestigo_models.fls.fusion import UPPER
 
 Labels = NDArray[np.uint8]
 

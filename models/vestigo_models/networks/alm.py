@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.feature_map import FeatureMap
@@ -46,14 +47,19 @@ class AttributeHeads(nn.Module):
     """A softmax classifier for each attribute on the pooled features of the regions that it belongs to.
 
     `parts` are the names of the regions 1..K-1. Each head is BatchNorm1d, which takes up the scale that pooling leaves
-    to an area, then Linear.
+    to an area, then Linear. While training, `dropout` of what a head reads is hidden from it.
 
     Raises:
         ConfigError: an attribute without regions, or one of the schema's that `sources` does not name.
     """
 
     def __init__(
-        self, schema: AttributeSchema, parts: Sequence[str], sources: Mapping[str, Sequence[str]], channels: int
+        self,
+        schema: AttributeSchema,
+        parts: Sequence[str],
+        sources: Mapping[str, Sequence[str]],
+        channels: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         known = (WHOLE, FOREGROUND, *parts)
@@ -67,6 +73,7 @@ class AttributeHeads(nn.Module):
         ]
         if mistakes:
             raise ConfigError(f"attr_regions: {'; '.join(mistakes)}")
+        self.dropout = dropout
         self.places = [[known.index(source) for source in sources[name]] for name in schema.names]
         self.heads = nn.ModuleList(
             nn.Sequential(
@@ -78,9 +85,12 @@ class AttributeHeads(nn.Module):
     def forward(self, pooled: Pooled) -> Tensor:
         """Pooled features to logits, B x M in the order of the schema."""
         stack = torch.cat([pooled.whole[:, None], pooled.foreground[:, None], pooled.parts], dim=1)
-        return torch.cat(
-            [head(stack[:, places].flatten(1)) for head, places in zip(self.heads, self.places, strict=True)], dim=1
-        )
+        logits = []
+        for head, places in zip(self.heads, self.places, strict=True):
+            norm, linear = head.children()
+            read = norm(stack[:, places].flatten(1))
+            logits.append(linear(functional.dropout(read, self.dropout, self.training)))
+        return torch.cat(logits, dim=1)
 
 
 MARKET_SOURCES: dict[str, tuple[str, ...]] = {

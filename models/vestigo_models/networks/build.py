@@ -72,8 +72,11 @@ def build_network(
     identities: int = 0,
     schema: AttributeSchema | None = None,
     regions: RegionSchema | None = None,
+    attr_dropout: float = 0.0,
 ) -> ReidNetwork:
     """Build a network with fresh weights; `identities` > 0 adds the classifiers that training needs.
+
+    `attr_dropout` of what an attribute head reads is hidden from it while training.
 
     Raises:
         ConfigError: keys that contradict each other, attributes without a schema, or an attribute without a region.
@@ -87,7 +90,7 @@ def build_network(
     if config.attributes != "none":
         if schema is None:
             raise ConfigError(f"network.attributes={config.attributes}: no attribute schema; the data has no labels")
-        heads = _heads(config, schema, regions)
+        heads = _heads(config, schema, regions, attr_dropout)
     elif config.awm:
         raise ConfigError("network.awm: re-weights attributes; set network.attributes to regions or global")
     return SemanticNetwork(
@@ -118,9 +121,11 @@ def _neck(config: NetworkConfig, backbone: Backbone) -> ConcatNeck | JoinedNeck 
     return (ConcatNeck if config.neck == "concat" else PyramidNeck)(backbone.channels, config.channels)
 
 
-def _heads(config: NetworkConfig, schema: AttributeSchema, regions: RegionSchema | None) -> AttributeHeads:
+def _heads(
+    config: NetworkConfig, schema: AttributeSchema, regions: RegionSchema | None, dropout: float
+) -> AttributeHeads:
     if config.attributes == "global":
-        return AttributeHeads(schema, (), dict.fromkeys(schema.names, (WHOLE,)), config.channels)
+        return AttributeHeads(schema, (), dict.fromkeys(schema.names, (WHOLE,)), config.channels, dropout)
     if not config.regions or regions is None:
         raise ConfigError("network.attributes=regions: the network has no regions; set network.regions, or use global")
-    return AttributeHeads(schema, regions.names[1:], sources_of(schema, config.attr_regions), config.channels)
+    return AttributeHeads(schema, regions.names[1:], sources_of(schema, config.attr_regions), config.channels, dropout)

@@ -102,6 +102,11 @@ class EmbeddedParser:
         except ConfigError as error:
             raise ModelError(f"{folder / CONFIG}: {error}") from None
 
+    def trainable(self) -> ParserNetwork:
+        """A copy of the network to go on training with."""
+        network: ParserNetwork = copy.deepcopy(self._network)
+        return network.requires_grad_(True)
+
     def save_pretrained(self, folder: Path) -> None:
         """Write the package; weights are stored as float16."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from vestigo_models.augmentation import augment_pair
 from vestigo_models.config import AugmentationConfig
-from vestigo_models.errors import BadInput, DatasetError, ModelError, WorkError
+from vestigo_models.errors import BadInput, ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.images import read_image
 from vestigo_models.parsing.embedded import CONFIG, EmbeddedParser, ParserConfig
 from vestigo_models.parsing.folder import read_labels
@@ -43,6 +43,9 @@ class ParserTrainConfig(BaseModel):
     learning_rate: float = Field(default=3e-3, gt=0, description="AdamW's first rate; a cosine takes it to 0")
     weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's")
     dice_weight: float = Field(default=1.0, ge=0, description="of the soft Dice loss beside the cross-entropy")
+    hidden_weight: float = Field(
+        default=1.0, gt=0, description="in the cross-entropy, of pixels that are background for want of a class"
+    )
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the network's own layers")
     augmentation: AugmentationConfig = Field(
         default=AugmentationConfig(
@@ -95,15 +98,17 @@ def train_parser(
     out: Path,
     *,
     package: ParserConfig | None = None,
+    base: str | Path | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], object] | None = None,
 ) -> ParserTraining:
-    """Train from random weights and write a parser package into the folder `out`.
+    """Train from random weights, or on from the package `base`, and write a parser package into the folder `out`.
 
     `package` says the input's size and the classes, and may say what else enters `config.json`; `progress` is called
     with the steps done and their total.
 
     Raises:
+        ConfigError: `base` has other classes.
         DatasetError: an image or a label map cannot be read, or the two differ in size.
         ModelError: `out` already holds a package.
         WorkError: the loss is no longer a number.
@@ -114,7 +119,7 @@ def train_parser(
     package = package or ParserConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = ParserNetwork(len(package.classes))
+        network = ParserNetwork(len(package.classes)) if base is None else _continued(base, package)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     reader = PairReader(data, package)
@@ -136,6 +141,16 @@ def train_parser(
     return ParserTraining(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
 
 
+def _continued(base: str | Path, package: ParserConfig) -> ParserNetwork:
+    started = EmbeddedParser.from_pretrained(base)
+    if started.config.classes != package.classes:
+        raise ConfigError(
+            f"base={str(base)!r} tells {', '.join(started.config.classes)} apart, the training"
+            f" {', '.join(package.classes)}; start from a parser of the same classes"
+        )
+    return started.trainable()
+
+
 class PairReader:
     """Images and label maps at the input size, kept in memory after the first reading (32 KiB a pair of 128 x 64)."""
 
@@ -150,7 +165,7 @@ class PairReader:
         return len(self._data.images)
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """RGB uint8 H x W x 3 and class ids uint8 H x W.
+        """RGB uint8 H x W x 3 and class ids uint8 H x W, one more than the last for what the parser has no class for.
 
         Raises:
             DatasetError: a file cannot be read, or the two differ in size.
@@ -173,7 +188,7 @@ class PairReader:
             )
         height, width = self._size
         labels = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        return resize(image, self._size), np.where(labels < self._classes, labels, 0).astype(np.uint8)
+        return resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
 
 
 def batches(
@@ -216,18 +231,30 @@ def _update(
     """One step; returns the loss terms in the order of `TERMS`."""
     network.train()
     x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, device)
-    y = torch.from_numpy(labels.astype(np.int64)).to(device)
+    known = torch.from_numpy(labels.astype(np.int64)).to(device)
     kind = torch.device(device).type
     with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16"):
         logits = network(x)
     # Judged at the pixels of the input, as `EmbeddedParser` enlarges to those of the image.
-    logits = functional.interpolate(logits.float(), y.shape[1:], mode="bilinear", align_corners=False)
-    entropy, dice = functional.cross_entropy(logits, y), dice_loss(logits, y)
+    logits = functional.interpolate(logits.float(), known.shape[1:], mode="bilinear", align_corners=False)
+    entropy, dice = cross_entropy(logits, known, config.hidden_weight), dice_loss(logits, as_background(known, logits))
     total = entropy + config.dice_weight * dice
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return [float(term.detach()) for term in (total, entropy, dice)]
+
+
+def as_background(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels B x H x W int64 in which the id after the last class of `logits` (B x classes x H x W) is background."""
+    return labels.masked_fill(labels == logits.shape[1], 0)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, hidden_weight: float) -> Tensor:
+    """The mean over pixels, in which those of the id after the last class are background and count `hidden_weight`."""
+    weights = torch.where(labels == logits.shape[1], hidden_weight, 1.0)
+    losses = functional.cross_entropy(logits, as_background(labels, logits), reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:

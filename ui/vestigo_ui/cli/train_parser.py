@@ -44,6 +44,20 @@ def train_parser_command(
             "(behind; needs `vestigo render --behind`).",
         ),
     ] = Hidden.REGIONS,
+    hidden_weight: Annotated[
+        float,
+        typer.Option(
+            "--hidden-weight",
+            min=0.01,
+            help="How much more a pixel of belongings counts than others, while they are background to the parser.",
+        ),
+    ] = 1.0,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Parser package to go on from: default, or a folder.")
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=1e-6, help="The first rate; a cosine takes it to 0.")
+    ] = 3e-3,
     precision: Annotated[
         Precision, typer.Option("--precision", help="bfloat16 is faster where the processor has it.")
     ] = Precision.FLOAT32,
@@ -62,7 +76,13 @@ def train_parser_command(
     from vestigo_models.parsing.embedded import ParserConfig
     from vestigo_models.parsing.training import LabelledImages, ParserTrainConfig, train_parser
 
-    recipe = ParserTrainConfig(seed=seed, precision=precision.value, epochs=epochs)
+    recipe = ParserTrainConfig(
+        seed=seed,
+        precision=precision.value,
+        epochs=epochs,
+        hidden_weight=hidden_weight,
+        learning_rate=learning_rate,
+    )
     dataset = load_dataset(data)
     folder = BEHIND if hidden_by is Hidden.BEHIND else REGIONS
     paths = dataset.train.paths
@@ -71,12 +91,17 @@ def train_parser_command(
     judged = LabelledImages(images=tested, maps=region_maps(dataset.root, tested, folder))
     device = resolve_device(device)
     # The command as anybody could repeat it: no path of this machine enters the package.
-    said = f"--epochs {recipe.epochs} --seed {seed} --hidden-by {hidden_by} --precision {precision}"
+    said = (
+        f"--epochs {epochs} --seed {seed} --hidden-by {hidden_by} --hidden-weight {hidden_weight:g}"
+        f" --learning-rate {learning_rate:g} --precision {precision}"
+    )
+    if base is not None:
+        said += f" --base {Path(base).name}"
     command = f"vestigo train-parser --data {dataset.root.name} {said}"
     package = ParserConfig(trained_on={"dataset": dataset.name, "command": command, "images": len(paths)})
 
     with progress("training") as update:
-        result = train_parser(recipe, images, model, package=package, device=device, progress=update)
+        result = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
     with progress("judging") as update:
         regions = _judge(model, judged, device, update)
     emit(
