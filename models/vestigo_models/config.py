@@ -83,6 +83,9 @@ class TrainConfig(BaseModel):
     triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
     centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
     centre_learning_rate: float = Field(default=0.5, gt=0, description="of the centres' own SGD")
+    globalattr_weight: float = Field(
+        default=1.0, gt=0, description="of L_globalattr in equation 20; it asks the global feature a second time"
+    )
     alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
     parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
     belongings_weight: float = Field(
@@ -97,6 +100,9 @@ class TrainConfig(BaseModel):
     )
     attr_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of what an attribute head reads that is hidden from it"
+    )
+    awm_rate: float = Field(
+        default=1.0, gt=0, description="factor on the learning rate of V and b of AWM, for trainings of few steps"
     )
     awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
 

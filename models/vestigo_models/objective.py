@@ -16,6 +16,7 @@ from vestigo_models.fls.agreement import BELONGINGS
 from vestigo_models.losses import CentreLoss, identity_loss, triplet_loss
 from vestigo_models.networks import NetworkOutput, ReidNetwork
 from vestigo_models.networks.awm import attribute_loss
+from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES
 from vestigo_models.ranks import Ranks
 from vestigo_models.schemas import AttributeSchema
 
@@ -44,6 +45,7 @@ class Weights:
     label_smoothing: float
     triplet_margin: float
     centre_weight: float
+    globalattr_weight: float
     alpha: float
     parsing_sum: bool
     belongings_weight: float
@@ -57,6 +59,7 @@ class Weights:
             label_smoothing=config.label_smoothing,
             triplet_margin=config.triplet_margin,
             centre_weight=config.centre_weight,
+            globalattr_weight=config.globalattr_weight,
             alpha=config.alpha,
             parsing_sum=config.parsing_reduction == "sum",
             belongings_weight=config.belongings_weight,
@@ -88,7 +91,7 @@ class Objective(nn.Module):
     def forward(self, output: NetworkOutput, truth: Truth, ranks: Ranks) -> dict[str, Tensor]:
         """The terms by name, `total` the one to minimise.
 
-        Sums over the kinds of features: `identity`, `triplet`, `centre`. Shares that are logged only: `ordered`,
+        Weighted sums over the kinds of features: `identity`, `triplet`, `centre`. Shares that are logged only: `ordered`,
         anchors whose hardest triplet is in order, `pixels`, cells whose region is right, `right`, attributes that are.
         """
         weights = self.weights
@@ -96,11 +99,12 @@ class Objective(nn.Module):
         identity, triplet, centre, ordered = [], [], [], []
         for kind, (pre, _, logits) in output.features.items():
             assert logits is not None
-            identity.append(identity_loss(logits, truth.pids, smoothing=weights.label_smoothing))
+            weight = self._weight(kind)
+            identity.append(weight * identity_loss(logits, truth.pids, smoothing=weights.label_smoothing))
             hard, order = triplet_loss(pre, truth.pids, ranks.gather(pre), everyone, margin=weights.triplet_margin)
-            triplet.append(hard)
+            triplet.append(weight * hard)
             ordered.append(order)
-            centre.append(self.centres[kind](pre, truth.pids))
+            centre.append(weight * self.centres[kind](pre, truth.pids))
         terms = {name: torch.stack(each).sum() for name, each in (("identity", identity), ("triplet", triplet))}
         terms["centre"] = torch.stack(centre).sum()
         terms["ordered"] = torch.stack(ordered).mean()
@@ -123,10 +127,13 @@ class Objective(nn.Module):
         assert self.schema is not None
         return attribute_loss(log_probabilities, labels, self.schema, self.class_weights)
 
+    def _weight(self, kind: str) -> float:
+        return self.weights.globalattr_weight if kind == GLOBAL_ATTRIBUTES else 1.0
+
     def rescale_gradients(self) -> None:
-        """Undo, for the centres alone, the weight that the centre loss carries in the total."""
-        for centres in self.centres.values():
-            centres.rescale_gradients(self.weights.centre_weight)  # type: ignore[operator]
+        """Undo, for the centres alone, the weight that their loss carries in the total."""
+        for kind, centres in self.centres.items():
+            centres.rescale_gradients(self.weights.centre_weight * self._weight(kind))  # type: ignore[operator]
 
 
 def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weight: float = 1.0) -> dict[str, Tensor]:

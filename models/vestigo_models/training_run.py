@@ -68,8 +68,9 @@ class TrainingRun:
         _load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
-        trainable = [p for p in self.network.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.adam = torch.optim.Adam(
+            _groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
         dtype = _compute_dtype(config, self.device)
         self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
@@ -86,7 +87,7 @@ class TrainingRun:
         for epoch in range(self.epoch, config.epochs + 1):
             rate = learning_rate(epoch, config)
             for group in self.adam.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             plan = identity_batches(
                 self.data.pids,
                 identities=config.batch_identities,
@@ -198,6 +199,15 @@ class TrainingRun:
             "sgd": self.sgd,
             "scaler": self.scaler,
         }
+
+
+def _groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters for Adam, each with a factor on the learning rate."""
+    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    awm = [p for name, p in trainable.items() if name.startswith("reweight.")]
+    others = [p for name, p in trainable.items() if not name.startswith("reweight.")]
+    groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}]
+    return groups + ([{"params": awm, "factor": config.awm_rate}] if awm else [])
 
 
 def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:

@@ -14,7 +14,8 @@ from vestigo_models.objective import UNLABELLED, Objective, Truth, Weights, pars
 from vestigo_models.ranks import Alone
 from vestigo_models.schemas import MARKET_1501, REGIONS
 
-FULL = TrainConfig.load("full", {"awm_aux_loss": 0.5, "alpha": 0.3}, backbone="tiny")
+CHANGES = {"awm_aux_loss": 0.5, "alpha": 0.3, "lambda_attr": 0.7, "globalattr_weight": 0.25}
+FULL = TrainConfig.load("full", CHANGES, backbone="tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -76,12 +77,17 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     with torch.no_grad():
         terms = {name: float(value) for name, value in objective(output, truth, Alone()).items()}
 
-    centres = [objective.centres[kind] for kind in output.features]
-    squared = sum(
-        float((features.pre - table.centres[truth.pids]).square().sum(1).mean().detach())
-        for features, table in zip(output.features.values(), centres, strict=True)
-    )
+    squared = identity = 0.0
+    for kind, features in output.features.items():
+        share = 0.25 if kind == "globalattr" else 1
+        table = objective.centres[kind].centres[truth.pids]
+        squared += share * float((features.pre - table).square().sum(1).mean().detach())
+        log = torch.log_softmax(features.logits, dim=1)
+        smooth = torch.full((6, 3), 0.1 / 3)
+        smooth[torch.arange(6), truth.pids] += 0.9
+        identity -= share * float((log * smooth).sum(1).mean())
     assert terms["centre"] == pytest.approx(squared, rel=1e-4)
+    assert terms["identity"] == pytest.approx(identity, rel=1e-4)
     entropy = -sum(
         float(log[i, MARKET_1501.offsets[j] + int(labels[i, j])]) / int((labels[:, j] >= 0).sum())
         for log in (output.plain,)
@@ -94,7 +100,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
         + terms["triplet"]
         + 5e-4 * terms["centre"]
         + 0.3 * terms["parsing"]
-        + terms["attributes"]
+        + 0.7 * terms["attributes"]
         + 0.5 * entropy
     )
     assert terms["total"] == pytest.approx(expected, rel=1e-4)
@@ -111,3 +117,18 @@ def test_every_parameter_hears_of_the_loss() -> None:
     deaf = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert not deaf
     assert network.reweight.correlate.weight.grad.any()
+
+
+def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
+    moved = []
+    for weight in (1.0, 0.25):
+        torch.manual_seed(0)
+        config = TrainConfig.load("full", {**CHANGES, "globalattr_weight": weight}, backbone="tiny")
+        network = build_network(config.network, identities=3, schema=MARKET_1501, regions=REGIONS)
+        objective = Objective(network, Weights.of(config), 3, MARKET_1501)
+        labels = torch.zeros(6, 12, dtype=torch.long)
+        truth = Truth(torch.arange(6) % 3, torch.randint(0, 6, (6, 32, 16)), labels)
+        objective(network(torch.randn(6, 3, 64, 32)), truth, Alone())["total"].backward()
+        objective.rescale_gradients()
+        moved.append(objective.centres["globalattr"].centres.grad)
+    torch.testing.assert_close(moved[1], moved[0])

@@ -172,3 +172,14 @@ class TestRefusals:
         labelled = dataclasses.replace(data, schema=own, attributes=np.zeros((24, 1), dtype=np.int64))
         with pytest.raises(ConfigError, match="attr_regions: gloves: no region"):
             train(short("full"), labelled, tmp_path)
+
+
+def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
+    moved = []
+    for rate in (1e-9, 1.0, 10.0):
+        config = short("full", epochs=1, learning_rate=1e-3, awm_rate=rate)
+        train(config, data, tmp_path / str(rate))
+        weights = load_file(tmp_path / str(rate) / "model.safetensors")
+        moved.append(float(weights["reweight.correlate.weight"].float().abs().max()))
+    assert moved[0] < 1e-7
+    assert moved[2] == pytest.approx(10 * moved[1], rel=0.5)
