@@ -91,8 +91,9 @@ class Objective(nn.Module):
     def forward(self, output: NetworkOutput, truth: Truth, ranks: Ranks) -> dict[str, Tensor]:
         """The terms by name, `total` the one to minimise.
 
-        Weighted sums over the kinds of features: `identity`, `triplet`, `centre`. Shares that are logged only: `ordered`,
-        anchors whose hardest triplet is in order, `pixels`, cells whose region is right, `right`, attributes that are.
+        Weighted sums over the kinds of features: `identity`, `triplet`, `centre`. Shares that are logged only:
+        `ordered`, anchors whose hardest triplet is in order, `pixels`, cells whose region is right, `right`, attributes
+        that are.
         """
         weights = self.weights
         everyone = ranks.gather(truth.pids)
