@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.drawn_people import drawn, parsed_of, write_maps, write_model, write_people
+from vestigo.datasets.rendered import write_rendered
 from vestigo_models.parsing import make_parser
 from vestigo_models.parsing.folder import read_labels
 from vestigo_ui.cli.main import run
@@ -127,6 +128,24 @@ def test_who_is_clustered_together(people: Path, tmp_path: Path) -> None:
     assert identity_of("0001_c2_f0046182.jpg") == 1
     assert identity_of("0002_c1s1_000451_03.jpg") == 2
     assert [identity_of(name) for name in ("0000_c1s1_000001_00.jpg", "-1_c1s1_000001_00.jpg", "a.jpg")] == [None] * 3
+
+
+def test_maps_are_judged_beside_true_ones(model: Path, tmp_path: Path, capsys: Captured) -> None:
+    root = tmp_path / "people"
+    write_rendered(root, "small", 8, 2, 2, seed=11, processes=1)
+    asked = [root, "--split", "gallery", "--fls", "--model", model, "--judge", "--out", tmp_path / "out"]
+    result = told(capsys, *asked)
+    assert list(result["judged"]) == ["parser", "clustering", "fls", "oracle"]
+    assert result["judged"]["parser"]["regions"]["images"] == result["images"] - 2  # junk is in no split
+    assert set(result["judged"]["parser"]["belongings"].values()) == {0.0, None}  # none carries some of them
+    assert result["judged"]["oracle"]["regions"]["mean"] > result["judged"]["parser"]["regions"]["mean"] > 40
+    assert result["belongings_of_oracle"].keys() == {"backpack", "bag", "handbag"}
+    assert run(["regions", *map(str, asked)]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("of oracle", "clustering", "belongings", "  handbag"))
+    assert "add --fls" in refused(capsys, root, "--judge", "--out", tmp_path / "out")
+    assert "--judge: a run has no true" in refused(capsys, "run", "--judge", "--store", tmp_path / "s")
+    assert "not a dataset" in refused(capsys, tmp_path / "out", "--fls", "--judge", "--out", tmp_path / "other")
 
 
 def test_what_is_refused(people: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

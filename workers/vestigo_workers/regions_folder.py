@@ -12,12 +12,14 @@ from vestigo.datasets import FORMATS, recognise
 from vestigo.datasets.layout import GALLERY, QUERY, TRAIN, image_names
 from vestigo_models.errors import BadInput, UsageError, WorkError
 from vestigo_models.images import IMAGE_SUFFIXES, read_image
-from vestigo_models.region_finding import MOST_IMAGES, NamedImage, RegionFinder
+from vestigo_models.region_finding import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
 from vestigo_workers.regions_output import PANELS, encode_png, picture_of, write_description, write_whole
 
 SPLITS = {"train": TRAIN, "query": QUERY, "gallery": GALLERY}
 
 Report = Callable[[int, int | None], None]
+Watch = Callable[[Sequence[Path], Sequence[RegionMap]], None]
+"""Sees the images of one identity and their maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,13 @@ def by_identity(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
 
 
 def label_images(
-    images: Sequence[SourceImage], out: Path, finder: RegionFinder, *, panels: bool, report: Report
+    images: Sequence[SourceImage],
+    out: Path,
+    finder: RegionFinder,
+    *,
+    panels: bool,
+    report: Report,
+    watch: Watch | None = None,
 ) -> Labelled:
     """Write the label map of every image below `out`, and with `panels` its picture; an image that fails is left out.
 
@@ -150,11 +158,13 @@ def label_images(
     try:
         write_description(out, finder.description)
         for found in finder.find(identities()):
+            shown: list[tuple[Path, RegionMap]] = []
             for (image, named), region_map in zip(waiting.popleft(), found, strict=True):
                 if isinstance(region_map, BadInput):
                     leave_out(image, region_map)
                     continue
                 carrying += region_map.belongings
+                shown.append((image.path, region_map))
                 target = out / image.target.parent / f"{image.target.name}.png"
                 write_description(target.parent, finder.description)
                 write_whole(target, encode_png(region_map.labels))
@@ -162,6 +172,8 @@ def label_images(
                     picture = out / PANELS / image.target.parent / f"{image.target.name}.png"
                     write_whole(picture, encode_png(picture_of(named.pixels, region_map, fused=finder.fuses)))
                 done += 1
+            if watch and shown:
+                watch(*zip(*shown, strict=True))
             report(done + len(left_out), len(images))
     except OSError as error:
         raise WorkError(f"cannot write to {out}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import cluster_labels, fls_labels
+from vestigo_models.fls.oracle import oracle_labels
 from vestigo_models.fls.pixels import with_belongings
 
-__all__ = ["FlsConfig", "cluster_labels", "fls_labels", "with_belongings"]
+__all__ = ["FlsConfig", "cluster_labels", "fls_labels", "oracle_labels", "with_belongings"]

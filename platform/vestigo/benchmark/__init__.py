@@ -5,6 +5,7 @@ from vestigo.benchmark.calibrating import CalibrationSplit, ModelCalibration, ca
 from vestigo.benchmark.comparison import Comparison, compare
 from vestigo.benchmark.filter_trials import FilterTrial, try_filters
 from vestigo.benchmark.filtering import FilterJudgement
+from vestigo.benchmark.fusion import FusionJudge, MethodMetrics, shares_of_oracle
 from vestigo.benchmark.judging import judge_features, judge_model
 from vestigo.benchmark.options import NO_FILTER, Advance, Options
 from vestigo.benchmark.ranking import STRIP
@@ -22,6 +23,8 @@ __all__ = [
     "Comparison",
     "FilterJudgement",
     "FilterTrial",
+    "FusionJudge",
+    "MethodMetrics",
     "ModelCalibration",
     "Options",
     "calibrate_model",
@@ -30,5 +33,6 @@ __all__ = [
     "judge_features",
     "judge_model",
     "label_overlap",
+    "shares_of_oracle",
     "try_filters",
 ]

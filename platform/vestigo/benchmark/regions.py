@@ -113,8 +113,7 @@ def label_overlap(labels: NDArray[np.uint8], schema: RegionSchema, maps: Sequenc
 
 
 def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The label map in a file, on a grid: what covers most of each cell, rows x columns uint8; of equal shares, the
-    smaller id.
+    """The label map in a file, on a grid (see `reduced`): rows x columns uint8.
 
     Raises:
         DatasetError: the file is no label map.
@@ -125,5 +124,10 @@ def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DatasetError(f"label map {path}: {error.detail}; restore it") from None
     if labels.max(initial=0) >= len(REGIONS):
         raise DatasetError(f"label map {path} holds region {labels.max()}; ids go from 0 to {len(REGIONS) - 1}")
+    return reduced(labels, grid)
+
+
+def reduced(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A label map of region ids on a grid: what covers most of each cell; of equal shares, the smaller id."""
     planes = (labels == np.arange(len(REGIONS), dtype=np.uint8)[:, None, None]).astype(np.float32)
     return on_grid(planes, (grid[0], grid[1]))

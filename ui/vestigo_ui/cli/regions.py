@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, note, out, progress
+from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, note, progress
 from vestigo_ui.cli.index import print_run, run_with_bars
+from vestigo_ui.cli.regions_folder import label_folder
 
 if TYPE_CHECKING:
     from vestigo_models.fls import FlsConfig
     from vestigo_workers.regions_request import RegionsRequest
-
-NAMED = 10
-"""Images left out that are named to people; the JSON has all of them."""
 
 
 class ExecutorChoice(StrEnum):
@@ -88,6 +85,14 @@ def regions_command(
     panel: Annotated[
         bool, typer.Option("--panel", help="Also draw parser, clustering and result side by side, an image a picture.")
     ] = False,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            "--judge",
+            help="Of a dataset with true label maps, and with --fls: overlap with them, beside that of the parser "
+            "alone, of clustering alone and of an oracle.",
+        ),
+    ] = False,
     split: Annotated[
         str | None, typer.Option("--split", help="Of a dataset only train, query or gallery.", show_default=False)
     ] = None,
@@ -142,8 +147,10 @@ def regions_command(
         if given.get("executor", "auto") == "ray" or given.keys() - {"executor"}:
             named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise UsageError(f"{named}: a folder is worked off in this process; index it and label the run (--store)")
-        _label_folder(Path(source), folder, split, parser, told, features, config, panel, device, as_json)
+        label_folder(Path(source), folder, split, parser, told, features, config, panel, judge, device, as_json)
         return
+    if judge:
+        raise UsageError("--judge: a run has no true label maps; label a dataset in a folder (--out)")
     if split is not None:
         raise UsageError("--split: belongs to a dataset in a folder, not to a run of a store")
     if panel != (folder is not None):
@@ -164,57 +171,6 @@ def fls_config(model: str | None, asked: Mapping[str, Any]) -> FlsConfig:
     return (told or FlsConfig(foreground="classifier")).model_copy(update=dict(asked))
 
 
-def _label_folder(
-    source: Path,
-    target: Path,
-    split: str | None,
-    parser: str,
-    label_map: dict[str, str] | None,
-    model: str | None,
-    config: FlsConfig,
-    panels: bool,
-    device: str,
-    as_json: bool,
-) -> None:
-    import torch
-
-    from vestigo_models.errors import UsageError
-    from vestigo_workers.regions_folder import SPLITS, label_images, source_images
-    from vestigo_workers.regions_worker import FinderFactory
-
-    if split is not None and split not in SPLITS:
-        raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
-    started = time.monotonic()
-    images = source_images(source, target, split)
-    # One thread, as in the actors: sums come in one order, and maps do not depend on the machine's cores.
-    torch.set_num_threads(1)
-    finder = FinderFactory(
-        parser=parser,
-        label_map=label_map,
-        model=model,
-        fls=config.model_dump(),
-        device=device,
-        clusters=panels and model is not None,
-    )()
-    with progress("regions", len(images)) as update:
-        found = label_images(images, target, finder, panels=panels, report=update)
-    seconds = time.monotonic() - started
-    emit(
-        {
-            "out": target,
-            "labels": finder.description["name"],
-            "images": found.images,
-            "quarantined": len(found.left_out),
-            "with_belongings": found.with_belongings,
-            "failures": [vars(one) for one in found.left_out],
-            "seconds": seconds,
-            "images_per_second": found.images / seconds,
-        },
-        as_json,
-        _tell,
-    )
-
-
 def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
     from vestigo.store import Store
     from vestigo_workers.regions import draw_panels, label_run, regions_summary
@@ -228,17 +184,3 @@ def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_js
     emit(result, as_json, print_run)
     if pictures is not None and not as_json:
         note(f"{result['panels']} pictures in {pictures}")
-
-
-def _tell(result: Mapping[str, Any]) -> None:
-    labelled = result["images"] - result["quarantined"]
-    out.print(
-        f"{labelled} label maps ({result['labels']}) in {result['out']}, {result['with_belongings']} with belongings; "
-        f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s",
-        markup=False,
-    )
-    for failure in result["failures"][:NAMED]:
-        line = f"  left out: {failure['image']}: {failure['reason']}: {failure['detail']}"
-        out.print(line, style="yellow", markup=False)
-    if len(result["failures"]) > NAMED:
-        note(f"  and {len(result['failures']) - NAMED} more: --json names them all")
