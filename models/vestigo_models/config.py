@@ -104,6 +104,9 @@ class TrainConfig(BaseModel):
     awm_rate: float = Field(
         default=1.0, gt=0, description="factor on the learning rate of V and b of AWM, for trainings of few steps"
     )
+    awm_weight_decay: float | None = Field(
+        default=None, ge=0, description="of V and b of AWM, so that only what many people share stays; null: as all"
+    )
     awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
 
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")

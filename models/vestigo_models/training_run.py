@@ -202,12 +202,15 @@ class TrainingRun:
 
 
 def _groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameters for Adam, each with a factor on the learning rate."""
+    """Parameters for Adam, each group with a factor on the learning rate, V and b of AWM with a decay of their own."""
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
     awm = [p for name, p in trainable.items() if name.startswith("reweight.")]
     others = [p for name, p in trainable.items() if not name.startswith("reweight.")]
     groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}]
-    return groups + ([{"params": awm, "factor": config.awm_rate}] if awm else [])
+    if awm:
+        decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
+        groups.append({"params": awm, "factor": config.awm_rate, "weight_decay": decay})
+    return groups
 
 
 def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:

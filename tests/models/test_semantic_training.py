@@ -183,3 +183,12 @@ def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
         moved.append(float(weights["reweight.correlate.weight"].float().abs().max()))
     assert moved[0] < 1e-7
     assert moved[2] == pytest.approx(10 * moved[1], rel=0.5)
+
+
+def test_a_decay_of_its_own_keeps_awm_small(data: TrainingSet, tmp_path: Path) -> None:
+    found = []
+    for name, decay in (("none", None), ("same", 5e-5), ("strong", 1.0)):
+        train(short("full", epochs=2, awm_rate=10, awm_weight_decay=decay), data, tmp_path / name)
+        found.append(load_file(tmp_path / name / "model.safetensors")["reweight.correlate.weight"].float())
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert found[2].abs().mean() < 0.5 * found[0].abs().mean()
