@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,19 +19,15 @@ from vestigo_models.batches import ImageReader, TrainingSet, batches
 from vestigo_models.checkpoint import write_checkpoint
 from vestigo_models.config import TrainConfig
 from vestigo_models.errors import ConfigError, ModelError, WorkError
-from vestigo_models.networks import BACKBONES, ConvNext, ReidNetwork, ResNet50, SemanticNetwork, build_network
+from vestigo_models.networks import BACKBONES, ReidNetwork, SemanticNetwork, build_network
 from vestigo_models.networks.awm import class_weights
 from vestigo_models.objective import Objective, Truth, Weights
-from vestigo_models.package import ModelPackage
 from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.ranks import Ranks
 from vestigo_models.relabelling import due, first_labels, relabel
 from vestigo_models.sampler import identity_batches
 from vestigo_models.schedule import learning_rate
-from vestigo_models.schemas import AttributeSchema
-
-PACKAGE_PREFIX = "package:"
-"""Before weights that are the backbone of a model package."""
+from vestigo_models.starting_weights import load_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ class TrainingRun:
             if self.schema is not None and data.attributes is not None:
                 factors = class_weights(data.attributes, self.schema, config.attr_balance)
             objective = Objective(network, Weights.of(config), data.identities, self.schema, factors)
-        _load_weights(network, config, self.schema)
+        load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
         self.adam = torch.optim.Adam(
@@ -138,7 +135,7 @@ class TrainingRun:
             maps=None if maps is None else self._tensor(maps.astype(np.int64)),
             attributes=None if self.data.attributes is None else self._tensor(self.data.attributes[rows]),
         )
-        with self.autocast:
+        with self._own_randomness(), self.autocast:
             output = self.network(x)
         terms = self.objective(output, truth, ranks)
 
@@ -157,6 +154,14 @@ class TrainingRun:
         if not np.isfinite(values).all():
             raise WorkError(f"the loss is {values[0]} in epoch {self.epoch}, step {self.step + 1}; lower learning_rate")
         return dict(zip(terms, values, strict=True))
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Dropout follows from seed, epoch, step and worker alone, as everything random in a training."""
+        key = (self.config.seed, self.epoch, self.step, self.ranks.rank)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+            yield
 
     def _tensor(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -231,34 +236,3 @@ def grid_of(config: TrainConfig) -> tuple[int, int]:
     if height % stride or width % stride:
         raise ConfigError(f"input_size={height},{width}: give multiples of {stride}, the cells of the feature map")
     return height // stride, width // stride
-
-
-def _load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:
-    if config.weights is not None:
-        _load_backbone(network, config.weights, config.network.backbone)
-    if config.base is not None:
-        base = ModelPackage.from_pretrained(config.base)
-        if base.config.network != config.network:
-            raise ConfigError(f"base={config.base!r}: that package holds another network, {base.config.network!r}")
-        if base.schema is not None and schema is not None and base.schema.digest != schema.digest:
-            raise ConfigError(
-                f"base={config.base!r}: that package predicts the attributes of {base.schema.name}, the data has those "
-                f"of {schema.name}; start from a package of that schema"
-            )
-        network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
-
-
-def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
-    backbone = network.backbone
-    if ref.startswith(PACKAGE_PREFIX):
-        package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
-        if package.config.network.backbone != name:
-            raise ConfigError(f"weights={ref!r}: the backbone there is {package.config.network.backbone}, not {name}")
-        backbone.load_state_dict(package.network.backbone.state_dict())
-    elif isinstance(backbone, ResNet50 | ConvNext):
-        backbone.load_imagenet(ref)
-    else:
-        raise ConfigError(
-            f"weights={ref!r}: there are no ImageNet weights for {name}; name a model package whose backbone is taken:"
-            f" {PACKAGE_PREFIX}FOLDER"
-        )
