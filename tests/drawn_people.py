@@ -54,6 +54,8 @@ class BrightFeatures:
     With `sees`, a classifier is as sure of the background as that says; without, there is none.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, sees: float | None = None) -> None:
         self.sees = sees
 

@@ -141,8 +141,9 @@ class RegionFinder:
             ]
         grid = (features.shape[1], features.shape[2])
         said = np.stack([resampled(one.regions, grid).transpose(1, 2, 0) for one in parsed])
-        fused = fls_labels(features, said.argmax(axis=3).astype(np.uint8), self.config, likely, said)
-        found = cluster_labels(features, self.config) if self._clusters else None
+        device = "cpu" if self.extractor is None else self.extractor.device
+        fused = fls_labels(features, said.argmax(axis=3).astype(np.uint8), self.config, likely, said, device)
+        found = cluster_labels(features, self.config, device) if self._clusters else None
         return [
             RegionMap(
                 labels=with_belongings(body, labels, self.config),

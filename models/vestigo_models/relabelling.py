@@ -94,7 +94,7 @@ def relabel(
         members = np.flatnonzero(data.pids == pid)
         found = identity_maps(network, [reader.read(index) for index in members], device)
         parsed = None if data.parsed is None else data.parsed[members]
-        labels[members] = identity_labels(found, parsed, previous[members], config)
+        labels[members] = identity_labels(found, parsed, previous[members], config, device)
     return ranks.total(torch.from_numpy(labels).to(device)).cpu().numpy()
 
 
@@ -119,9 +119,11 @@ def identity_maps(network: SemanticNetwork, images: Sequence[NDArray[np.uint8]],
     return IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
 
 
-def identity_labels(found: IdentityMaps, parsed: Labels | None, previous: Labels, config: TrainConfig) -> Labels:
+def identity_labels(
+    found: IdentityMaps, parsed: Labels | None, previous: Labels, config: TrainConfig, device: torch.device
+) -> Labels:
     """New label maps of one identity; those it had where too little of it is foreground."""
     if parsed is not None:
-        return fls_labels(found.features, parsed, config.fls, found.probabilities)
-    clusters = cluster_labels(found.features, config.fls)
+        return fls_labels(found.features, parsed, config.fls, found.probabilities, device=device)
+    clusters = cluster_labels(found.features, config.fls, device)
     return previous if clusters is None else clusters

@@ -6,19 +6,15 @@ of all images of an identity are clustered together, which makes the parts consi
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
+
+from vestigo_models.fls.kmeans import kmeans
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8]
-
-ITERATIONS = 20
-_THREADS = ThreadpoolController()
+Device = torch.device | str
 
 
 def activation(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,7 +64,7 @@ def guarded(mask: Mask, body: Mask, *, least_iou: float) -> tuple[Mask, Mask]:
     return mask, _iou(mask, body, axis=(1, 2)) >= least_iou
 
 
-def parts(features: NDArray[np.float32], mask: Mask, count: int, seed: int) -> Labels | None:
+def parts(features: NDArray[np.float32], mask: Mask, count: int, seed: int, device: Device = "cpu") -> Labels | None:
     """Level 2: `count` clusters of the directions of the cells in `mask`, from top (1) to bottom, 0 outside.
 
     features: N x H x W x C. Clusters carry no meaning: they are ranked by their mean row. None where the mask holds
@@ -78,13 +74,7 @@ def parts(features: NDArray[np.float32], mask: Mask, count: int, seed: int) -> L
     if len(cells) < count:
         return None
     cells = cells / np.linalg.norm(cells, axis=1, keepdims=True)
-    # scikit-learn gives an empty cluster the farthest point, as the specification asks.
-    clustering = KMeans(count, init="random", n_init=1, max_iter=ITERATIONS, tol=0, random_state=seed)
-    # Several threads add up in another order: a centre would depend on how many cores a machine has.
-    with _THREADS.limit(limits=1), warnings.catch_warnings():
-        # Cells of fewer directions than there are clusters make fewer of them, which is no fault.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = clustering.fit_predict(cells)
+    found = kmeans(cells, count, seed, device)
     rows = np.nonzero(mask)[1]
     sizes = np.bincount(found, minlength=count)
     means = np.bincount(found, weights=rows, minlength=count) / np.maximum(sizes, 1)

@@ -8,16 +8,19 @@ from scipy import ndimage
 
 from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS, agreed
 from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
-from vestigo_models.fls.clustering import Labels, foreground, guarded, parts
+from vestigo_models.fls.clustering import Device, Labels, foreground, guarded, parts
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.schemas import REGIONS
 
 UPPER, LOWER = REGIONS.names.index("upper"), REGIONS.names.index("lower")
 
 
-def cluster_labels(features: NDArray[np.float32], config: FlsConfig) -> Labels | None:
-    """Labels from clustering alone: N x H x W x C to N x H x W of 0..K_c-1, None where too little is foreground."""
-    return parts(features, foreground(features, sharpen=config.sharpen), config.clusters - 1, config.seed)
+def cluster_labels(features: NDArray[np.float32], config: FlsConfig, device: Device = "cpu") -> Labels | None:
+    """Labels from clustering alone: N x H x W x C to N x H x W of 0..K_c-1, None where too little is foreground.
+
+    k-means runs on `device`.
+    """
+    return parts(features, foreground(features, sharpen=config.sharpen), config.clusters - 1, config.seed, device)
 
 
 def fls_labels(
@@ -26,13 +29,15 @@ def fls_labels(
     config: FlsConfig,
     probabilities: NDArray[np.float32] | None = None,
     said: NDArray[np.float32] | None = None,
+    device: Device = "cpu",
 ) -> Labels:
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
 
     features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
     probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. Without
     one the foreground is told by activations; one that has not learnt belongings finds none;
-    said: N x H x W x 6, the region probabilities that `parsed` are the best of: P is then heard together with them.
+    said: N x H x W x 6, the region probabilities that `parsed` are the best of: P is then heard together with them;
+    device: where k-means runs, for the settings that vote.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
@@ -51,7 +56,7 @@ def fls_labels(
         found = np.stack([belongings(seen, person, config) for seen, person in zip(mask, body, strict=True)])
         carried |= supported(found, config.support)
     if config.belongings_mode in ("cluster_vote", "both"):
-        clusters = parts(features, mask, config.clusters - 1, config.seed)
+        clusters = parts(features, mask, config.clusters - 1, config.seed, device)
         if clusters is not None:
             carried |= voted(clusters, mask & ~body, parsed, config)
     if config.belongings_mode == "classifier" and probabilities is not None and knows:
