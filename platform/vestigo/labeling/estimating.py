@@ -1,0 +1,91 @@
+"""What reviewed tasks tell of all tasks: shares with intervals, unbiased by how the tasks were chosen.
+
+Every reviewed task stands for 1 / its probability tasks (Hajek's ratio estimator); the variance is Hajek's
+approximation for draws of a fixed size (Tille, "Sampling Algorithms", 2006, section 7.5). Intervals are Wilson's with
+the number of reviews that a simple draw would have needed for that variance (after Korn and Graubard, Survey
+Methodology 24, 1998).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A share, fractions of 1.
+
+    Attributes:
+        value: the estimate.
+        low, high: its interval.
+        reviewed: tasks that it rests on.
+        effective: reviews of a simple draw that would tell as much.
+    """
+
+    value: float
+    low: float
+    high: float
+    reviewed: int
+    effective: float
+
+
+def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, level: float = LEVEL) -> Estimate | None:
+    """The share of what is right among what counts, in all tasks, from n reviewed ones.
+
+    right, counted: n, how much of each reviewed task is right, and how much of it counts (its crops, or 1, or 0);
+    probabilities: n, how likely each was drawn. None where nothing counts.
+
+    Raises ValueError for a probability outside (0, 1]: a task that could not be drawn stands for nothing.
+    """
+    if ((probabilities <= 0) | (probabilities > 1)).any():
+        raise ValueError("a task's probability lies between 0 and 1")
+    weights = 1 / probabilities
+    total = float((weights * counted).sum())
+    if total == 0:
+        return None
+    value = float((weights * right).sum()) / total
+    reviewed = int((counted > 0).sum())
+    variance = _variance(weights * (right - value * counted), probabilities) / total**2
+    # Kish's number where all answers agree, and never more than was reviewed: agreement is no proof of certainty.
+    kish = total**2 / float(((weights * counted) ** 2).sum())
+    spread = value * (1 - value)
+    effective = min(spread / variance, float(reviewed)) if variance > 0 and spread > 0 else kish
+    low, high = _wilson(value, effective, _quantile(level, effective))
+    return Estimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
+
+
+def reviews_needed(estimate: Estimate, half_width: float = 0.03, *, level: float = LEVEL) -> int:
+    """How many more reviews, chosen like those so far, bring the interval to about +- `half_width`; 0 where it is."""
+    if (estimate.high - estimate.low) / 2 <= half_width:
+        return 0
+    spread = max(estimate.value * (1 - estimate.value), half_width * (1 - half_width))
+    wanted = float(norm.ppf((1 + level) / 2)) ** 2 * spread / half_width**2
+    return max(1, ceil(wanted * estimate.reviewed / estimate.effective) - estimate.reviewed)
+
+
+def _variance(terms: Floats, probabilities: Floats) -> float:
+    """Of a sum of n weighted terms over a draw of fixed size."""
+    n = len(terms)
+    shares = (1 - probabilities) * n / max(1, n - 1)
+    if n < 2 or shares.sum() == 0:
+        return 0.0
+    middle = (shares * terms).sum() / shares.sum()
+    return float((shares * (terms - middle) ** 2).sum())
+
+
+def _quantile(level: float, effective: float) -> float:
+    return float(t.ppf((1 + level) / 2, max(1.0, effective - 1)))
+
+
+def _wilson(value: float, count: float, z: float) -> tuple[float, float]:
+    centre = (value + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * sqrt(value * (1 - value) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
