@@ -1,0 +1,141 @@
+"""What makes a task worth a reviewer's time: a score for each of N tasks, not negative, 0 for nothing to learn.
+
+A task is a tracklet, one decision for all its crops, or a single crop. All strategies see the same `Candidates`; the
+draw that follows them mixes chance in (see `vestigo.labeling.drawing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.neighbors import NearestNeighbors
+
+from vestigo_models.schemas import AttributeSchema
+
+Floats = NDArray[np.float64]
+NEIGHBOURS = 5
+CLUSTERS = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """N tasks that could be reviewed.
+
+    Attributes:
+        schema: of the attributes, n of them with M classes together.
+        probabilities: (N, M) float, the mean over a task's crops; adds up to 1 within each attribute.
+        votes: (N, M) float, the share of a task's crops whose likeliest class each is.
+        embeddings: (N, D) float, of length 1: people who look alike are near.
+        labels: (N, n) int64, what is believed so far, from a dataset or an earlier review; -1 where nothing is.
+    """
+
+    schema: AttributeSchema
+    probabilities: NDArray[np.floating]
+    votes: NDArray[np.floating]
+    embeddings: NDArray[np.floating]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+
+def random(candidates: Candidates) -> Floats:
+    """Every task alike."""
+    return np.ones(len(candidates))
+
+
+def least_confident(candidates: Candidates) -> Floats:
+    """How far the likeliest class of each attribute is from certain (1 - max p), the mean over attributes."""
+    return _over_attributes(candidates, lambda _, p: 1 - p.max(axis=1))
+
+
+def disagreement(candidates: Candidates) -> Floats:
+    """The share of a task's crops that are against its majority, the mean over attributes; 0 for a single crop."""
+    votes = candidates.votes
+    shares = [1 - votes[:, candidates.schema.slice(name)].max(axis=1) for name in candidates.schema.names]
+    return np.asarray(np.mean(shares, axis=0), dtype=np.float64)
+
+
+def neighbours(candidates: Candidates) -> Floats:
+    """How far a task is from what its nearest five others are said to wear: total variation, the mean over attributes.
+
+    Only who looks alike both ways counts: of two people the one is among the other's nearest, and the other way round.
+    """
+    count = min(NEIGHBOURS, len(candidates) - 1)
+    if count < 1:
+        return np.zeros(len(candidates))
+    search = NearestNeighbors(n_neighbors=count).fit(candidates.embeddings)
+    near = search.kneighbors(return_distance=False)
+    mutual = (near[near] == np.arange(len(candidates))[:, None, None]).any(axis=2)
+    partners = np.maximum(mutual.sum(axis=1), 1)[:, None]
+    theirs = (candidates.probabilities[near] * mutual[:, :, None]).sum(axis=1) / partners
+    apart = np.abs(candidates.probabilities - theirs).sum(axis=1) / 2 / len(candidates.schema.names)
+    return np.where(mutual.any(axis=1), apart, 0.0).astype(np.float64)
+
+
+def label_errors(candidates: Candidates) -> Floats:
+    """How much likelier another class is than the label (the margin of confident learning: Northcutt et al., JAIR 2021,
+    section 3.1), the mean over attributes; 0 where the label is the likeliest, or there is none.
+    """
+
+    def margin(position: int, p: NDArray[np.floating]) -> Floats:
+        labels = candidates.labels[:, position]
+        known = labels >= 0
+        own = p[np.arange(len(p)), np.where(known, labels, 0)]
+        return np.where(known, p.max(axis=1) - own, 0.0).astype(np.float64)
+
+    return _over_attributes(candidates, margin)
+
+
+def rare(candidates: Candidates) -> Floats:
+    """How seldom its classes are said of anybody: expected -log share, the mean over attributes.
+
+    Shares are those of the candidates' own probabilities, so that no label is needed.
+    """
+
+    def surprise(_: int, p: NDArray[np.floating]) -> Floats:
+        shares = p.mean(axis=0, dtype=np.float64)
+        return np.asarray(p @ -np.log(np.maximum(shares, 1 / (10 * len(p)))), dtype=np.float64)
+
+    return _over_attributes(candidates, surprise)
+
+
+def diverse(candidates: Candidates) -> Floats:
+    """One over the number of candidates that look alike: clusters of embeddings share a draw evenly."""
+    count = min(CLUSTERS, len(candidates))
+    clustering = MiniBatchKMeans(count, random_state=0, n_init=1)
+    sizes = np.bincount(found := clustering.fit_predict(candidates.embeddings), minlength=count)
+    return np.asarray(1 / sizes[found], dtype=np.float64)
+
+
+def mixed(candidates: Candidates) -> Floats:
+    """Doubt, disagreement and rarity in equal shares of the draw."""
+    scores = [strategy(candidates) for strategy in (least_confident, disagreement, rare)]
+    shares = [score / score.sum() for score in scores if score.any()]
+    return np.asarray(np.sum(shares, axis=0) if shares else random(candidates), dtype=np.float64)
+
+
+STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
+    "random": random,
+    "least-confident": least_confident,
+    "disagreement": disagreement,
+    "neighbours": neighbours,
+    "label-errors": label_errors,
+    "rare": rare,
+    "diverse": diverse,
+    "mix": mixed,
+}
+"""By the name that the command line knows."""
+
+
+def _over_attributes(
+    candidates: Candidates, score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]]
+) -> Floats:
+    """The mean of `score(position, probabilities)` over attributes."""
+    schema = candidates.schema
+    scores = [score(j, candidates.probabilities[:, schema.slice(name)]) for j, name in enumerate(schema.names)]
+    return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
