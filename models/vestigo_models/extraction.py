@@ -169,7 +169,8 @@ def _areas(view: NetworkOutput) -> Tensor:
     for region, plane in enumerate(planes[1:], start=1):
         labels.masked_fill_(plane > best, region)
         best = torch.maximum(best, plane)
-    return torch.stack([(labels == region).float().mean(dim=1) for region in range(len(planes))], dim=1)
+    counts = [torch.count_nonzero(labels == region, dim=1) for region in range(len(planes))]
+    return torch.stack(counts, dim=1).float() / labels.shape[1]
 
 
 def _probabilities(views: Sequence[NetworkOutput]) -> Tensor:

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from vestigo_models.fls import FlsConfig, cluster_labels, fls_labels
-from vestigo_models.fls.agreement import agreed
 from vestigo_models.fls.belongings import belongings, dilated, scaled, supported
 from vestigo_models.fls.clustering import activation, foreground, guarded, parts, two_means
 from vestigo_models.fls.fusion import relative_heights, smoothed, voted, without_speckle
@@ -318,34 +317,3 @@ def test_what_the_classifier_calls_belongings_goes_before_clothes_but_not_before
     features = np.zeros((3, 32, 16, 4), dtype=np.float32)
     np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities), smooth(parsed))
     np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities[..., :5]), smooth(parsed))
-
-
-def test_a_network_and_a_parser_are_heard_together() -> None:
-    rng = np.random.default_rng(4)
-    network = rng.dirichlet(np.ones(6), (2, 3, 4)).astype(np.float32)
-    parser = rng.dirichlet(np.ones(6), (2, 3, 4)).astype(np.float32)
-    found = agreed(network, parser)
-    for cell in np.ndindex(2, 3, 4):
-        p, s = network[cell].tolist(), parser[cell].tolist()
-        products = [p[k] * s[k] for k in range(5)] + [p[5] * (s[0] + s[5])]
-        np.testing.assert_allclose(found[cell], [value / sum(products) for value in products], rtol=1e-5)
-
-
-def test_the_network_stays_where_a_parser_leaves_nothing_of_it() -> None:
-    network, parser = np.eye(6, dtype=np.float32)[[5, 0]], np.eye(6, dtype=np.float32)[[2, 2]]
-    np.testing.assert_array_equal(agreed(network, parser), network)
-
-
-def test_a_sure_parser_keeps_its_jacket_from_a_classifier() -> None:
-    _, parsed = with_bag()
-    said = np.eye(6, dtype=np.float32)[parsed]
-    probabilities = np.full((3, H, W, 6), 0.02, dtype=np.float32)
-    probabilities[..., 0] = 0.9
-    probabilities[:, 24:36, 14:26] = (0.05, 0, 0.2, 0.05, 0, 0.7)
-    config = FlsConfig(belongings_mode="classifier", foreground="classifier", sure=0.3)
-    features = np.zeros((3, H, W, C), dtype=np.float32)
-    alone = fls_labels(features, parsed, config, probabilities)
-    assert (alone[:, 25:33, 15:19] == BAG).all()
-    together = fls_labels(features, parsed, config, probabilities, said)
-    assert (together[:, 25:33, 15:19] == UPPER).all()
-    assert (together[:, 25:35, 21:25] == BAG).all()

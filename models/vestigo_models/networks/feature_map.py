@@ -72,11 +72,12 @@ class PixelClassifier(nn.Module):
         weights = torch.split(self.convolution.weight, list(self.channels), dim=1)
         total = functional.conv2d(features.maps[0], weights[0])
         for found, weight in zip(features.maps[1:], weights[1:], strict=True):
-            total = total + enlarge(functional.conv2d(found, weight), features.size)
+            total += enlarge(functional.conv2d(found, weight), features.size)
         if features.gate is not None:
             total = total * features.gate
         assert self.convolution.bias is not None
-        return total + self.convolution.bias[:, None, None]
+        # Regions are looked at plane by plane: softmax, pooling and areas are faster so.
+        return (total + self.convolution.bias[:, None, None]).contiguous()
 
 
 def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:

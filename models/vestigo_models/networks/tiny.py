@@ -28,7 +28,10 @@ class HalfInstanceNorm(nn.Module):
         """B x C x H x W to the same shape."""
         # In float32: on a CPU, torch's instance normalisation of bfloat16 now and then yields numbers that are none.
         normalised = self.norm(x[:, : self.normalised].contiguous().float()).to(x.dtype)
-        return torch.cat([normalised, x[:, self.normalised :]], dim=1)
+        joined = torch.cat([normalised, x[:, self.normalised :]], dim=1)
+        # Several layers read it: one of them after the other would bring it back to the layout that all others have.
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        return joined.contiguous(memory_format=torch.channels_last) if channels_last else joined
 
 
 class Bottleneck(nn.Module):
