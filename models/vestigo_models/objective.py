@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vestigo_models.config import TrainConfig
-from vestigo_models.fls.agreement import BELONGINGS
 from vestigo_models.losses import CentreLoss, identity_loss, triplet_loss
 from vestigo_models.networks import NetworkOutput, ReidNetwork
 from vestigo_models.networks.awm import attribute_loss
 from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES
 from vestigo_models.ranks import Ranks
 from vestigo_models.schemas import AttributeSchema
+from vestigo_models.schemas.regions import BELONGINGS
 
 UNLABELLED = 255
 """In a label map: nobody knows yet."""

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.extraction import Extractor
 from vestigo_models.fls import FlsConfig, cluster_labels, fls_labels, with_belongings
-from vestigo_models.fls.agreement import BELONGINGS
 from vestigo_models.networks import SemanticNetwork
 from vestigo_models.package import ModelPackage
 from vestigo_models.parsing import Parsed, Parser
 from vestigo_models.parsing.merge import merge_labels
 from vestigo_models.relabelling import resampled
-from vestigo_models.schemas import REGIONS
+from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
 Labels = NDArray[np.uint8]
 

@@ -88,7 +88,7 @@ def test_over_all_simple_draws_the_estimate_is_the_share() -> None:
 def test_all_reviewed_is_known() -> None:
     found = estimate_share(np.array([1.0, 0, 1, 1]), np.ones(4), np.ones(4))
     assert found is not None
-    assert found.value == 0.75
+    assert (found.low, found.value, found.high) == (0.75, 0.75, 0.75)
     assert estimate_share(np.zeros(2), np.zeros(2), np.ones(2)) is None
     with pytest.raises(ValueError, match="between 0 and 1"):
         estimate_share(np.ones(1), np.ones(1), np.zeros(1))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.schemas import REGIONS
-
-BACKGROUND, BELONGINGS = (REGIONS.names.index(name) for name in ("background", "belongings"))
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 
 Floats = NDArray[np.float32]
 

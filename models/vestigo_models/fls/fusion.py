@@ -6,13 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS, agreed
+from vestigo_models.fls.agreement import agreed
 from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
 from vestigo_models.fls.clustering import Device, Labels, foreground, guarded, parts
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.schemas import REGIONS
-
-UPPER, LOWER = REGIONS.names.index("upper"), REGIONS.names.index("lower")
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, LOWER, REGIONS, UPPER
 
 
 def cluster_labels(features: NDArray[np.float32], config: FlsConfig, device: Device = "cpu") -> Labels | None:
@@ -28,7 +26,7 @@ def fls_labels(
     parsed: Labels,
     config: FlsConfig,
     probabilities: NDArray[np.float32] | None = None,
-    said: NDArray[np.float32] | None = None,
+    parser_probabilities: NDArray[np.float32] | None = None,
     device: Device = "cpu",
 ) -> Labels:
     """Regions of one identity's images: the parser's, and belongings that only the network sees.
@@ -36,15 +34,15 @@ def fls_labels(
     features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
     probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. Without
     one the foreground is told by activations; one that has not learnt belongings finds none;
-    said: N x H x W x 6, the region probabilities that `parsed` are the best of: P is then heard together with them;
+    parser_probabilities: N x H x W x 6, of which `parsed` are the best: P is then heard together with them;
     device: where k-means runs, for the settings that vote.
     Returns N x H x W uint8, region ids 0..5.
     """
     config = scaled(config, parsed.shape[1:])
     body = parsed > BACKGROUND
     knows = probabilities is not None and probabilities.shape[3] == len(REGIONS)
-    if probabilities is not None and said is not None and knows:
-        probabilities = agreed(probabilities, said)
+    if probabilities is not None and parser_probabilities is not None and knows:
+        probabilities = agreed(probabilities, parser_probabilities)
     if config.foreground == "classifier" and probabilities is not None:
         seen = probabilities[..., BACKGROUND] < 0.5
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS
 from vestigo_models.fls.clustering import Labels
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 
 
 def oracle_labels(truth: Labels, config: FlsConfig) -> Labels:

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.fls.agreement import BACKGROUND, BELONGINGS
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import UPPER
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, UPPER
 
 Labels = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.parsing.labels import LabelSet
-from vestigo_models.schemas import REGIONS
+from vestigo_models.schemas.regions import LOWER, REGIONS, UPPER
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -26,11 +26,10 @@ def merge(classes: Probabilities, labels: LabelSet, grid: tuple[int, int] = GRID
     for index, region in enumerate(labels.regions):
         regions[..., region] += classes[..., index]
     if labels.split:
-        upper, lower = REGIONS.names.index("upper"), REGIONS.names.index("lower")
         below = classes[..., labels.split].sum(axis=-1)
         below[: middle_row(np.array(labels.regions)[classes.argmax(axis=-1)] > 0)] = 0
-        regions[..., upper] -= below
-        regions[..., lower] += below
+        regions[..., UPPER] -= below
+        regions[..., LOWER] += below
     # INTER_AREA averages; it takes at most four channels at a time.
     cells = [cv2.resize(regions[..., k], (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for k in range(len(REGIONS))]
     return np.stack(cells).astype(np.float32)
@@ -47,7 +46,7 @@ def merge_labels(found: Labels, labels: LabelSet) -> Labels:
     if labels.split:
         below = np.isin(found, labels.split)
         below[: middle_row(regions > 0)] = False
-        regions[below] = REGIONS.names.index("lower")
+        regions[below] = LOWER
     return regions
 
 

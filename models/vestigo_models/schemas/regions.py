@@ -78,6 +78,8 @@ REGIONS = RegionSchema(
     ),
 )
 """The K = 6 regions of the specification, in colours that colour-blind readers can tell apart."""
+BACKGROUND, HEAD, UPPER, LOWER, SHOES, BELONGINGS = (region.id for region in REGIONS.regions)
+"""Their ids."""
 
 BODY_REGIONS = RegionSchema(name="body-regions", regions=REGIONS.regions[:-1])
 """The K = 5 regions of a parser that knows no belongings."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vestigo.benchmark.regions import BELONGINGS, CARRIED, reduced, region_truth
+from vestigo.benchmark.regions import CARRIED, reduced, region_truth
 from vestigo.datasets import ReidDataset
 from vestigo.datasets.region_maps import region_maps
 from vestigo.evaluation import RegionCounts, RegionMetrics, count_regions
@@ -21,11 +21,10 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.fls import FlsConfig, oracle_labels
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.region_finding import RegionMap
-from vestigo_models.schemas import REGIONS
+from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
 Labels = NDArray[np.uint8]
 METHODS = ("parser", "clustering", "fls", "oracle")
-PLACE = REGIONS.names.index(BELONGINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,9 @@ class FusionJudge:
             counts = count_regions(truth, labels, REGIONS)
             self._counts[method] = RegionCounts.merge(REGIONS, [self._counts[method], counts])
             for index, (path, _) in enumerate(known):
-                both = confusion((truth[index] == PLACE).astype(np.uint8), (labels[index] == PLACE).astype(np.uint8), 2)
+                both = confusion(
+                    (truth[index] == BELONGINGS).astype(np.uint8), (labels[index] == BELONGINGS).astype(np.uint8), 2
+                )
                 for name in self._carried[path]:
                     self._belongings[method, name] += both
 

@@ -41,7 +41,7 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
     """The share of what is right among what counts, in all tasks, from n reviewed ones.
 
     right, counted: n, how much of each reviewed task is right, and how much of it counts (its crops, or 1, or 0);
-    probabilities: n, how likely each was drawn. None where nothing counts.
+    probabilities: n, how likely each was drawn; where all were certain the share is known. None where nothing counts.
 
     Raises ValueError for a probability outside (0, 1]: a task that could not be drawn stands for nothing.
     """
@@ -54,6 +54,8 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
     value = float((weights * right).sum()) / total
     reviewed = int((counted > 0).sum())
     variance = _variance(weights * (right - value * counted), probabilities) / total**2
+    if (probabilities == 1).all():
+        return Estimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
     # Kish's number where all answers agree, and never more than was reviewed: agreement is no proof of certainty.
     kish = total**2 / float(((weights * counted) ** 2).sum())
     spread = value * (1 - value)

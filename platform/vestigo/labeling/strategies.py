@@ -50,14 +50,12 @@ def random(candidates: Candidates) -> Floats:
 
 def least_confident(candidates: Candidates) -> Floats:
     """How far the likeliest class of each attribute is from certain (1 - max p), the mean over attributes."""
-    return _over_attributes(candidates, lambda _, p: 1 - p.max(axis=1))
+    return _over_attributes(candidates.schema, candidates.probabilities, lambda _, p: 1 - p.max(axis=1))
 
 
 def disagreement(candidates: Candidates) -> Floats:
     """The share of a task's crops that are against its majority, the mean over attributes; 0 for a single crop."""
-    votes = candidates.votes
-    shares = [1 - votes[:, candidates.schema.slice(name)].max(axis=1) for name in candidates.schema.names]
-    return np.asarray(np.mean(shares, axis=0), dtype=np.float64)
+    return _over_attributes(candidates.schema, candidates.votes, lambda _, votes: 1 - votes.max(axis=1))
 
 
 def neighbours(candidates: Candidates) -> Floats:
@@ -88,7 +86,7 @@ def label_errors(candidates: Candidates) -> Floats:
         own = p[np.arange(len(p)), np.where(known, labels, 0)]
         return np.where(known, p.max(axis=1) - own, 0.0).astype(np.float64)
 
-    return _over_attributes(candidates, margin)
+    return _over_attributes(candidates.schema, candidates.probabilities, margin)
 
 
 def rare(candidates: Candidates) -> Floats:
@@ -101,7 +99,7 @@ def rare(candidates: Candidates) -> Floats:
         shares = p.mean(axis=0, dtype=np.float64)
         return np.asarray(p @ -np.log(np.maximum(shares, 1 / (10 * len(p)))), dtype=np.float64)
 
-    return _over_attributes(candidates, surprise)
+    return _over_attributes(candidates.schema, candidates.probabilities, surprise)
 
 
 def diverse(candidates: Candidates) -> Floats:
@@ -133,9 +131,10 @@ STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
 
 
 def _over_attributes(
-    candidates: Candidates, score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]]
+    schema: AttributeSchema,
+    shares: NDArray[np.floating],
+    score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]],
 ) -> Floats:
-    """The mean of `score(position, probabilities)` over attributes."""
-    schema = candidates.schema
-    scores = [score(j, candidates.probabilities[:, schema.slice(name)]) for j, name in enumerate(schema.names)]
+    """The mean over attributes of `score(position, its columns)` of (N, M) shares of classes."""
+    scores = [score(position, shares[:, schema.slice(name)]) for position, name in enumerate(schema.names)]
     return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
