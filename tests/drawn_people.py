@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.networks import NetworkConfig, build_network
 from vestigo_models.package import ModelPackage, PackageConfig
-from vestigo_models.schemas import BODY_REGIONS, REGIONS
+from vestigo_models.schemas import BODY_REGIONS, REGIONS, RegionSchema
 
 HEIGHT, WIDTH = 128, 64
 GRID = (64, 32)
@@ -56,8 +57,9 @@ class BrightFeatures:
 
     device = torch.device("cpu")
 
-    def __init__(self, sees: float | None = None) -> None:
+    def __init__(self, sees: float | None = None, regions: RegionSchema = REGIONS) -> None:
         self.sees = sees
+        self.package = SimpleNamespace(regions=regions)
 
     def maps(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         cells = [cv2.resize(crop, GRID[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) for crop in crops]

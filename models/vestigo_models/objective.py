@@ -62,7 +62,8 @@ class Weights:
             globalattr_weight=config.globalattr_weight,
             alpha=config.alpha,
             parsing_sum=config.parsing_reduction == "sum",
-            belongings_weight=config.belongings_weight,
+            # Of five or six clusters none is belongings.
+            belongings_weight=config.belongings_weight if config.fls.labels == "fls" else 1.0,
             lambda_attr=config.lambda_attr,
             awm_aux_loss=config.awm_aux_loss,
         )

@@ -115,7 +115,7 @@ class RegionFinder:
         images = [image for identity in lot for image in identity]
         parsed = parse_all(self.parser, images)
         good = [image.pixels for image, said in zip(images, parsed, strict=True) if isinstance(said, Parsed)]
-        features, seen = (None, None) if self.extractor is None else self.extractor.maps(good)
+        features, seen = (None, None) if self.extractor is None else _maps(self.extractor, good)
         first = used = 0
         for identity in lot:
             said = parsed[first : first + len(identity)]
@@ -152,6 +152,17 @@ class RegionFinder:
             )
             for index, (body, labels) in enumerate(zip(bodies, fused, strict=True))
         ]
+
+
+def _maps(
+    extractor: Extractor, images: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """F and P of images; of regions that are no `REGIONS`, such as clusters, only the background means the same."""
+    features, seen = extractor.maps(images)
+    regions = extractor.package.regions
+    if seen is None or (regions is not None and regions.names == REGIONS.names):
+        return features, seen
+    return features, seen[..., :1]
 
 
 def parse_all(parser: Parser, images: Sequence[NamedImage]) -> list[Parsed | BadInput]:

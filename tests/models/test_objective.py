@@ -132,3 +132,9 @@ def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
         objective.rescale_gradients()
         moved.append(objective.centres["globalattr"].centres.grad)
     torch.testing.assert_close(moved[1], moved[0])
+
+
+def test_of_clusters_none_weighs_more() -> None:
+    changes = {"belongings_weight": 5.0}
+    assert Weights.of(TrainConfig.load("fls", changes, backbone="tiny")).belongings_weight == 5
+    assert Weights.of(TrainConfig.load("clustering", changes, backbone="tiny")).belongings_weight == 1

@@ -17,6 +17,7 @@ from vestigo_models.fls import FlsConfig, with_belongings
 from vestigo_models.parsing import LABEL_SETS, Parser, make_parser
 from vestigo_models.parsing.merge import merge_labels
 from vestigo_models.region_finding import NamedImage, RegionFinder, RegionMap, feature_model
+from vestigo_models.schemas import REGIONS, cluster_regions
 
 TRUTHS = {f"p{index}": drawn(shift=index % 3) for index in range(5)} | {"bare": drawn(bag=False)}
 
@@ -66,6 +67,14 @@ def test_a_classifier_that_sees_nobody_leaves_the_parsers_body(parser: Parser) -
     for foreground, carrying in (("classifier", False), ("activation", True)):
         config = FlsConfig.model_validate({"foreground": foreground})
         [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [one.belongings for one in maps(found)] == [carrying, carrying]
+
+
+def test_a_sixth_cluster_is_no_belonging(parser: Parser) -> None:
+    config = FlsConfig(foreground="classifier", belongings_mode="classifier", sure=0.5)
+    for regions, carrying in ((REGIONS, True), (cluster_regions(6), False)):
+        everything = BrightFeatures(sees=1.0, regions=regions)
+        [found] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
         assert [one.belongings for one in maps(found)] == [carrying, carrying]
 
 
