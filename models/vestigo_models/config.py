@@ -101,13 +101,21 @@ class TrainConfig(BaseModel):
     attr_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of what an attribute head reads that is hidden from it"
     )
+    awm_dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="AWM learns apart from the heads, with this share of what they read hidden; null: as one (paper)",
+    )
     awm_rate: float = Field(
         default=1.0, gt=0, description="factor on the learning rate of V and b of AWM, for trainings of few steps"
     )
     awm_weight_decay: float | None = Field(
         default=None, ge=0, description="of V and b of AWM, so that only what many people share stays; null: as all"
     )
-    awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the same loss before re-weighting")
+    awm_aux_loss: float = Field(
+        default=0.0, ge=0, description="weight of the attribute loss before re-weighting, where there is AWM"
+    )
 
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")
     parser: str = Field(default="default", description="the external parser: default, schp:, hf:, package: or labels:")
@@ -128,6 +136,14 @@ class TrainConfig(BaseModel):
         if self.network.regions != wanted:
             raise ValueError(
                 f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {wanted}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_learn(self) -> TrainConfig:
+        if self.network.awm and self.awm_dropout is not None and self.lambda_attr and not self.awm_aux_loss:
+            raise ValueError(
+                f"awm_dropout={self.awm_dropout}: attribute heads hear nothing of AWM; let them learn by awm_aux_loss"
             )
         return self
 

@@ -57,6 +57,7 @@ class TrainingRun:
                 schema=self.schema,
                 regions=config.region_schema,
                 attr_dropout=config.attr_dropout,
+                awm_dropout=config.awm_dropout,
             )
             factors = None
             if self.schema is not None and data.attributes is not None:

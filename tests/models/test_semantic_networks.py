@@ -235,3 +235,28 @@ def test_folded_a_network_computes_the_same(neck: str) -> None:
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     left = [name for name, module in folded(network).named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert not left or neck == "concat"
+
+
+def test_awm_learns_apart_from_heads_that_see_less_and_afterwards_corrects_all_that_they_say() -> None:
+    wanted = {"backbone": "tiny", "neck": "joined", "channels": 64, "regions": 6, "attributes": "regions", "awm": True}
+    config = NetworkConfig.model_validate(wanted)
+    network = build_network(config, identities=3, schema=MARKET_1501, regions=REGIONS, awm_dropout=0.9)
+    joined = build_network(config, identities=3, schema=MARKET_1501, regions=REGIONS)
+    joined.load_state_dict(network.state_dict())
+    x, labels = torch.randn(8, 3, 64, 32), torch.zeros(8, 12, dtype=torch.long)
+
+    output = network(x)
+    assert output.attributes is not None
+    assert output.plain is not None
+    with torch.no_grad():
+        assert not torch.allclose(output.attributes, output.plain, atol=0.1)
+    attribute_loss(output.attributes, labels, MARKET_1501).backward()
+    assert network.reweight.correlate.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for name, p in network.named_parameters() if not name.startswith("reweight."))
+
+    told = joined(x)
+    torch.testing.assert_close(told.plain, output.plain, rtol=0, atol=1e-5)
+    for (name, one), (_, other) in zip(network.named_buffers(), joined.named_buffers(), strict=True):
+        if name.startswith("heads."):
+            torch.testing.assert_close(one, other, msg=lambda text, name=name: f"{name}: {text}")
+    torch.testing.assert_close(network.eval()(x).attributes, joined.eval()(x).attributes, rtol=0, atol=1e-5)

@@ -185,6 +185,11 @@ def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
     assert moved[2] == pytest.approx(10 * moved[1], rel=0.5)
 
 
+def test_heads_that_would_learn_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"awm_dropout=0.5: attribute heads hear nothing of AWM.*awm_aux_loss"):
+        TrainConfig.load("full", {"awm_dropout": 0.5})
+
+
 def test_a_decay_of_its_own_keeps_awm_small(data: TrainingSet, tmp_path: Path) -> None:
     found = []
     for name, decay in (("none", None), ("same", 5e-5), ("strong", 1.0)):

@@ -84,12 +84,20 @@ class AttributeHeads(nn.Module):
 
     def forward(self, pooled: Pooled) -> Tensor:
         """Pooled features to logits, B x M in the order of the schema."""
+        return self.say(self.read(pooled), self.dropout)
+
+    def read(self, pooled: Pooled) -> list[Tensor]:
+        """What each head reads, normalised: B x its channels."""
         stack = torch.cat([pooled.whole[:, None], pooled.foreground[:, None], pooled.parts], dim=1)
+        norms = (next(head.children()) for head in self.heads)
+        return [norm(stack[:, places].flatten(1)) for norm, places in zip(norms, self.places, strict=True)]
+
+    def say(self, read: list[Tensor], dropout: float) -> Tensor:
+        """Logits, B x M, from what the heads have read; while training, `dropout` of it is hidden."""
         logits = []
-        for head, places in zip(self.heads, self.places, strict=True):
-            norm, linear = head.children()
-            read = norm(stack[:, places].flatten(1))
-            logits.append(linear(functional.dropout(read, self.dropout, self.training)))
+        for head, each in zip(self.heads, read, strict=True):
+            _, linear = head.children()
+            logits.append(linear(functional.dropout(each, dropout, self.training)))
         return torch.cat(logits, dim=1)
 
 

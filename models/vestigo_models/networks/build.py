@@ -73,10 +73,12 @@ def build_network(
     schema: AttributeSchema | None = None,
     regions: RegionSchema | None = None,
     attr_dropout: float = 0.0,
+    awm_dropout: float | None = None,
 ) -> ReidNetwork:
     """Build a network with fresh weights; `identities` > 0 adds the classifiers that training needs.
 
-    `attr_dropout` of what an attribute head reads is hidden from it while training.
+    `attr_dropout` of what an attribute head reads is hidden from it while training; for `awm_dropout` see
+    `SemanticNetwork`.
 
     Raises:
         ConfigError: keys that contradict each other, attributes without a schema, or an attribute without a region.
@@ -101,6 +103,7 @@ def build_network(
         heads=heads,
         schema=schema if heads is not None else None,
         reweighted=config.awm,
+        awm_dropout=awm_dropout,
         global_from_last=config.global_source == "c5",
         pool_norm=config.pool_norm,
         detach_masks=config.detach_masks,

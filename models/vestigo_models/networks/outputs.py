@@ -31,7 +31,7 @@ class NetworkOutput(NamedTuple):
         features: by kind, those that the network has; `global` is always there.
         pixels: B x K x h x w logits of regions at the grid of F, None without regions.
         attributes: B x M log-probabilities, re-weighted where the network has AWM; None without attributes.
-        plain: the same before re-weighting.
+        plain: the same before re-weighting, the same object where there is none.
     """
 
     features: dict[str, Features]

@@ -38,6 +38,8 @@ class SemanticNetwork(ReidNetwork):
         heads: attribute heads on regions, None for a network without attributes.
         schema: the attributes of the heads.
         reweighted: whether AWM corrects the attributes.
+        awm_dropout: None, and heads and AWM learn as one (the paper). Or the share of what the heads read that is
+            hidden while AWM learns from them; they hear nothing of AWM then.
         global_from_last: whether the global feature is the pooled last map of the backbone instead of pooled F.
         pool_norm: see `pool_regions`.
         detach_masks: whether gradients of features stop at P.
@@ -55,6 +57,7 @@ class SemanticNetwork(ReidNetwork):
         heads: AttributeHeads | None,
         schema: AttributeSchema | None,
         reweighted: bool,
+        awm_dropout: float | None,
         global_from_last: bool,
         pool_norm: PoolNorm,
         detach_masks: bool,
@@ -70,6 +73,7 @@ class SemanticNetwork(ReidNetwork):
         self.heads = heads
         self.schema = schema
         self.reweight = Reweighting(schema) if reweighted and schema is not None else None
+        self.awm_dropout = awm_dropout
         self.global_from_last = global_from_last
         self.pool_norm: PoolNorm = pool_norm
         self.detach_masks = detach_masks
@@ -106,9 +110,10 @@ class SemanticNetwork(ReidNetwork):
             features[PART] = self.necks[PART](pooled.parts.flatten(1))
         if self.heads is None or self.schema is None:
             return NetworkOutput(features, pixels)
-        logits = self.heads(pooled).float()
+        read = self.heads.read(pooled)
+        logits = self.heads.say(read, self.heads.dropout).float()
         plain = log_probabilities(logits, self.schema)
-        attributes = plain if self.reweight is None else self.reweight(logits)
+        attributes = plain if self.reweight is None else self.reweight(self._heard(self.heads, read, logits))
         joined = torch.cat([whole, self.attribute_scale * attributes.exp()], dim=1)
         features[GLOBAL_ATTRIBUTES] = self.necks[GLOBAL_ATTRIBUTES](joined)
         return NetworkOutput(features, pixels, attributes, plain)
@@ -116,6 +121,13 @@ class SemanticNetwork(ReidNetwork):
     def _features(self, maps: tuple[Tensor, ...]) -> FeatureMap:
         found = self.neck(maps)
         return found if self.attention is None else self.attention(found)  # type: ignore[no-any-return]
+
+    def _heard(self, heads: AttributeHeads, read: list[Tensor], logits: Tensor) -> Tensor:
+        """The logits that AWM corrects."""
+        if self.awm_dropout is None or not self.training:
+            return logits
+        with torch.no_grad():
+            return heads.say(read, self.awm_dropout).float()
 
     def _pooled(self, found: FeatureMap, pixels: Tensor | None) -> Pooled:
         if pixels is None:
