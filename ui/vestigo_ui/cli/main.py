@@ -6,7 +6,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from importlib.metadata import version
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -52,11 +53,26 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=True,
     )
+    app.callback()(_program)
     for name, place in COMMANDS.items():
         app.command(name)(_load(place))
     for name, place in SUB_APPS.items():
         app.add_typer(_load(place), name=name)
     return app
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vestigo {version('vestigo')}")
+        raise typer.Exit
+
+
+def _program(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options of the program itself; they are done with before a command starts."""
 
 
 def _load(place: str) -> typer.Typer:
