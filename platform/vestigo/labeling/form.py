@@ -1,0 +1,119 @@
+"""The form that a reviewer fills in: made of an attribute schema for Label Studio, and read back from what it stores.
+
+One group of choices an attribute, one picture a task. Names of the form are those of the schema, so an answer needs no
+table to be understood, and a form that was edited by hand is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from vestigo_models.errors import ConfigError
+from vestigo_models.schemas import AttributeSchema
+
+CANNOT_TELL = "cannot tell"
+"""An answer like the values: it is no value, and no gap either."""
+IMAGE = "image"
+"""The field of a task with its picture."""
+PICTURE = "picture"
+_KEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
+HOTKEYS = (*_KEYS, *(f"shift+{key}" for key in _KEYS))
+
+Answers = Mapping[str, str]
+"""Attribute to value, or to `CANNOT_TELL`."""
+
+
+def form(schema: AttributeSchema) -> str:
+    """Label Studio's labelling configuration of a schema, XML.
+
+    Every value and every "cannot tell" has a key of its own, in reading order, as long as there are keys.
+    """
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(view, "Image", name=PICTURE, value=f"${IMAGE}", zoom="true")
+    keys = iter(HOTKEYS)
+    for attribute in schema.attributes:
+        ElementTree.SubElement(view, "Header", value=attribute.title, size="5")
+        group = ElementTree.SubElement(
+            view,
+            "Choices",
+            name=attribute.name,
+            toName=PICTURE,
+            choice="single-radio",
+            showInline="true",
+            required="true",
+            requiredMessage=f"{attribute.title}: choose a value, or {CANNOT_TELL}",
+        )
+        for value in (*attribute.values, CANNOT_TELL):
+            key = next(keys, None)
+            ElementTree.SubElement(group, "Choice", {"value": value} | ({} if key is None else {"hotkey": key}))
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def prediction(schema: AttributeSchema, probabilities: Mapping[str, Mapping[str, float]], model: str) -> dict[str, Any]:
+    """What a model says of a task, as Label Studio takes it: the likeliest value of each attribute, chosen beforehand.
+
+    probabilities: attribute to value to calibrated probability; of two equal ones the schema's first is chosen. The
+    score of the whole is that of the attribute in most doubt.
+    """
+    result, scores = [], []
+    for attribute in schema.attributes:
+        shares = probabilities[attribute.name]
+        value = max(attribute.values, key=lambda each: shares[each])
+        scores.append(float(shares[value]))
+        result.append(
+            {
+                "from_name": attribute.name,
+                "to_name": PICTURE,
+                "type": "choices",
+                "value": {"choices": [value]},
+                "score": scores[-1],
+            }
+        )
+    return {"model_version": model, "score": min(scores), "result": result}
+
+
+def answers(schema: AttributeSchema, result: list[dict[str, Any]]) -> dict[str, str]:
+    """What a reviewer chose, from the `result` of an annotation; attributes left open are left out.
+
+    Raises:
+        ConfigError: an attribute or a value that the schema does not have: the form was edited by hand, or the schema
+            has changed since.
+    """
+    found: dict[str, str] = {}
+    for region in result:
+        name, chosen = str(region.get("from_name")), region.get("value", {}).get("choices", [])
+        if name not in schema.names:
+            raise ConfigError(f"{name}: schema {schema.name} has no such attribute; push with the schema of this model")
+        for value in chosen:
+            if value != CANNOT_TELL and value not in schema[name].values:
+                known = ", ".join(schema[name].values)
+                raise ConfigError(f"{name}={value}: not one of {known}; push with the schema of this model")
+            found[name] = value
+    return found
+
+
+def same_form(schema: AttributeSchema, config: str) -> str | None:
+    """In what a project's configuration is not the form of `schema`; None where its questions and answers are.
+
+    Looks, headers and keys may be edited by hand; names, values and their kind may not.
+    """
+    try:
+        view = ElementTree.fromstring(config)
+    except ElementTree.ParseError as error:
+        return f"the configuration is no XML: {error}"
+    if not any(image.get("name") == PICTURE and image.get("value") == f"${IMAGE}" for image in view.iter("Image")):
+        return f"there is no image {PICTURE} that shows ${IMAGE}"
+    groups = {str(group.get("name")): group for group in view.iter("Choices")}
+    for attribute in schema.attributes:
+        group = groups.pop(attribute.name, None)
+        if group is None:
+            return f"{attribute.name} is not asked for"
+        if not str(group.get("choice", "single")).startswith("single"):
+            return f"{attribute.name} takes several values"
+        there, wanted = {str(choice.get("value")) for choice in group.iter("Choice")}, {*attribute.values, CANNOT_TELL}
+        if there != wanted:
+            gone, new = (", ".join(sorted(some)) or "none" for some in (wanted - there, there - wanted))
+            return f"{attribute.name} has other values (missing: {gone}; unknown: {new})"
+    return f"{min(groups)} is asked for and schema {schema.name} does not have it" if groups else None
