@@ -121,7 +121,7 @@ class Objective(nn.Module):
             terms["attributes"] = self._attributes(output.attributes, truth.attributes)
             terms["right"] = share_right(output.attributes, truth.attributes, self.schema)
             total = total + weights.lambda_attr * terms["attributes"]
-            if output.plain is not output.attributes:
+            if weights.awm_aux_loss and output.plain is not output.attributes:
                 total = total + weights.awm_aux_loss * self._attributes(output.plain, truth.attributes)
         return {"total": total, **terms}
 

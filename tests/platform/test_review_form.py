@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from vestigo.labeling.form import CANNOT_TELL, PICTURE, answers, form, prediction, same_form
+from vestigo.labeling.form import CANNOT_TELL, PICTURE, answers, form, form_problem, prediction
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, AttributeSchema
 
@@ -33,10 +34,8 @@ def test_every_attribute_is_asked_for_with_all_its_values_and_a_key_for_each(sch
 
 
 def test_the_likeliest_values_are_chosen_beforehand_and_the_score_is_that_of_the_most_doubtful() -> None:
-    shares = {
-        a.name: {value: 0.9 if value == a.values[-1] else 0.01 for value in a.values} for a in MARKET_1501.attributes
-    }
-    shares["hair"] = {"short": 0.5, "long": 0.5}
+    shares = np.concatenate([[0.01] * (len(a.values) - 1) + [0.9] for a in MARKET_1501.attributes])
+    shares[MARKET_1501.slice("hair")] = 0.5
     said = prediction(MARKET_1501, shares, "tiny-1")
     assert said["model_version"] == "tiny-1"
     assert said["score"] == 0.5
@@ -64,8 +63,8 @@ def test_an_answer_of_another_form_is_named(result: dict[str, object], line: str
 
 def test_looks_may_be_edited_and_questions_may_not() -> None:
     mine = form(MARKET_1501)
-    assert same_form(MARKET_1501, mine) is None
-    assert same_form(MARKET_1501, mine.replace('size="5"', 'size="3"').replace('hotkey="1"', "")) is None
+    assert form_problem(MARKET_1501, mine) is None
+    assert form_problem(MARKET_1501, mine.replace('size="5"', 'size="3"').replace('hotkey="1"', "")) is None
     edits = {
         "is no XML": mine[:-3],
         "no image picture": mine.replace("$image", "$photo"),
@@ -76,7 +75,7 @@ def test_looks_may_be_edited_and_questions_may_not() -> None:
     }
     for line, edited in edits.items():
         assert edited != mine
-        assert line in str(same_form(MARKET_1501, edited)), line
+        assert line in str(form_problem(MARKET_1501, edited)), line
     renamed = dataclasses.replace(MARKET_1501["hat"], name="headwear")
     schema = AttributeSchema("own", tuple(renamed if a.name == "hat" else a for a in MARKET_1501.attributes))
-    assert same_form(schema, mine) == "headwear is not asked for"
+    assert form_problem(schema, mine) == "headwear is not asked for"

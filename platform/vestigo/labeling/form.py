@@ -6,9 +6,11 @@ table to be understood, and a form that was edited by hand is recognised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas import AttributeSchema
@@ -18,11 +20,9 @@ CANNOT_TELL = "cannot tell"
 IMAGE = "image"
 """The field of a task with its picture."""
 PICTURE = "picture"
+"""What the form calls it."""
 _KEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 HOTKEYS = (*_KEYS, *(f"shift+{key}" for key in _KEYS))
-
-Answers = Mapping[str, str]
-"""Attribute to value, or to `CANNOT_TELL`."""
 
 
 def form(schema: AttributeSchema) -> str:
@@ -51,23 +51,22 @@ def form(schema: AttributeSchema) -> str:
     return ElementTree.tostring(view, encoding="unicode")
 
 
-def prediction(schema: AttributeSchema, probabilities: Mapping[str, Mapping[str, float]], model: str) -> dict[str, Any]:
+def prediction(schema: AttributeSchema, probabilities: NDArray[np.floating], model: str) -> dict[str, Any]:
     """What a model says of a task, as Label Studio takes it: the likeliest value of each attribute, chosen beforehand.
 
-    probabilities: attribute to value to calibrated probability; of two equal ones the schema's first is chosen. The
-    score of the whole is that of the attribute in most doubt.
+    probabilities: (M,) calibrated; of two equal ones the first is chosen. The score of the whole is that of the
+    attribute in most doubt.
     """
     result, scores = [], []
     for attribute in schema.attributes:
-        shares = probabilities[attribute.name]
-        value = max(attribute.values, key=lambda each: shares[each])
-        scores.append(float(shares[value]))
+        shares = probabilities[schema.slice(attribute.name)]
+        scores.append(float(shares.max()))
         result.append(
             {
                 "from_name": attribute.name,
                 "to_name": PICTURE,
                 "type": "choices",
-                "value": {"choices": [value]},
+                "value": {"choices": [attribute.values[int(shares.argmax())]]},
                 "score": scores[-1],
             }
         )
@@ -75,7 +74,7 @@ def prediction(schema: AttributeSchema, probabilities: Mapping[str, Mapping[str,
 
 
 def answers(schema: AttributeSchema, result: list[dict[str, Any]]) -> dict[str, str]:
-    """What a reviewer chose, from the `result` of an annotation; attributes left open are left out.
+    """What a reviewer chose, attribute to value or `CANNOT_TELL`, from an annotation's `result`, open ones left out.
 
     Raises:
         ConfigError: an attribute or a value that the schema does not have: the form was edited by hand, or the schema
@@ -94,7 +93,7 @@ def answers(schema: AttributeSchema, result: list[dict[str, Any]]) -> dict[str, 
     return found
 
 
-def same_form(schema: AttributeSchema, config: str) -> str | None:
+def form_problem(schema: AttributeSchema, config: str) -> str | None:
     """In what a project's configuration is not the form of `schema`; None where its questions and answers are.
 
     Looks, headers and keys may be edited by hand; names, values and their kind may not.
