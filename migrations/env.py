@@ -3,7 +3,7 @@
 from alembic import context
 
 from vestigo.store.migrate import VERSION_TABLE
-from vestigo.store.tables import Base
+from vestigo.store.review_tables import Base
 
 connection = context.config.attributes.get("connection")
 if connection is None:

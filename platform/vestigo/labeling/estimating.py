@@ -13,7 +13,7 @@ from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95
@@ -69,7 +69,7 @@ def reviews_needed(estimate: Estimate, half_width: float = 0.03, *, level: float
     if (estimate.high - estimate.low) / 2 <= half_width:
         return 0
     spread = max(estimate.value * (1 - estimate.value), half_width * (1 - half_width))
-    wanted = float(norm.ppf((1 + level) / 2)) ** 2 * spread / half_width**2
+    wanted = float(ndtri((1 + level) / 2)) ** 2 * spread / half_width**2
     return max(1, ceil(wanted * estimate.reviewed / estimate.effective) - estimate.reviewed)
 
 
@@ -84,7 +84,7 @@ def _variance(terms: Floats, probabilities: Floats) -> float:
 
 
 def _quantile(level: float, effective: float) -> float:
-    return float(t.ppf((1 + level) / 2, max(1.0, effective - 1)))
+    return float(stdtrit(max(1.0, effective - 1), (1 + level) / 2))
 
 
 def _wilson(value: float, count: float, z: float) -> tuple[float, float]:

@@ -24,7 +24,8 @@ def register_model(session: Session, digest: str, name: str, location: str, fact
     latest: dict[str, Any] = {"name": name, "location": location}
     if facts is not None:
         latest["facts"] = facts.to_dict()
-    row = upsert(session, ModelRow).values({"digest": digest, "registered": datetime.now(UTC), "facts": {}} | latest)
+    new = {"digest": digest, "registered": datetime.now(UTC), "facts": {}, "origin": {}, "scores": {}}
+    row = upsert(session, ModelRow).values(new | latest)
     session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=latest))
 
 

@@ -5,6 +5,8 @@ model ◄── run ◄── shard ◄── input            inputs are planne
             │       │  └── frame_failure
             └── data_file                    a row of Parquet exists only through a row here
 camera, ranking                              facts about the archive, answers worth keeping
+
+Review and the registry have theirs in `review_tables`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The Alembic revision that these tables describe."""
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
@@ -64,7 +66,8 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A model version whose embeddings are in the store; `facts` is JSON of `facts.ModelFacts`."""
+    """A model version; `facts` is JSON of `facts.ModelFacts`, `origin` of how it was trained (data and label-set
+    digests, configuration), `scores` of how it was judged; both are {} for a model that was not trained here."""
 
     __tablename__ = "model"
 
@@ -73,6 +76,9 @@ class ModelRow(Base):
     location: Mapped[str]
     registered: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
+    parent: Mapped[str | None] = mapped_column(String(64))
+    origin: Mapped[dict[str, Any]]
+    scores: Mapped[dict[str, Any]]
 
 
 class RunRow(Base):
@@ -181,7 +187,7 @@ class DataFileRow(Base):
     """An immutable Parquet file; `cameras` and times let readers pass over it unopened.
 
     State: `staged` (a replacing run has not finished), `visible`, `retired` (replaced, still on disk), `removed`.
-    Rankings belong to no run.
+    Rankings, draws and label sets belong to no run.
     """
 
     __tablename__ = "data_file"
