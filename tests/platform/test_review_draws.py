@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
-from vestigo.labeling import draw, estimate_share, inclusion_probabilities, reviews_needed
+from vestigo.labeling import combined, draw, estimate_share, inclusion_probabilities, reviews_needed
 
 
 class Comb:
@@ -48,6 +49,79 @@ def test_without_any_score_all_are_alike() -> None:
     np.testing.assert_allclose(inclusion_probabilities(np.zeros(8), 2), np.full(8, 0.25))
     # Tasks without a score can still be needed.
     np.testing.assert_allclose(inclusion_probabilities(np.array([1.0, 0, 0]), 2, chance=0), [1, 0.5, 0.5])
+
+
+def shared_by_bisection(scores: list[float], budget: int, drawn: list[bool], chance: float) -> list[float]:
+    left = [i for i in range(len(scores)) if not drawn[i]]
+    total = sum(scores[i] for i in left)
+    sizes = [chance / len(left) + (1 - chance) * (s / total if total else 1 / len(left)) for s in scores]
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        middle = (low + high) / 2
+        if sum(min(1.0, middle * sizes[i]) for i in left) < budget:
+            low = middle
+        else:
+            high = middle
+    return [min(1.0, high * size) for size in sizes]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_drawn_costs_nothing_and_keeps_a_probability(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(5, 40))
+    scores = rng.random(count) ** int(rng.integers(1, 8))
+    drawn = rng.random(count) < 0.4
+    budget = int(rng.integers(0, (~drawn).sum()))
+    found = inclusion_probabilities(scores, budget, drawn=drawn, chance=0.25)
+    expected = shared_by_bisection(scores.tolist(), budget, drawn.tolist(), 0.25)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    assert found[~drawn].sum() == pytest.approx(budget)
+    taken = draw(found, rng, drawn=drawn)
+    assert len(set(taken.tolist())) == budget
+    assert not drawn[taken].any()
+
+
+def test_a_draw_of_all_that_is_left() -> None:
+    drawn = np.array([True, False, False, True])
+    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 2, drawn=drawn), np.ones(4))
+    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 0, drawn=np.ones(4, bool)), np.zeros(4))
+    with pytest.raises(ValueError, match="budget=3: there are 2 tasks"):
+        inclusion_probabilities(np.arange(4.0), 3, drawn=drawn)
+    # Without a share for chance, what has no score is drawn only where nothing else is left.
+    found = inclusion_probabilities(np.array([5.0, 0, 1, 0]), 2, drawn=drawn, chance=0)
+    np.testing.assert_array_equal(found, np.ones(4))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_after_two_draws_every_task_was_reviewed_as_often_as_they_say_together(share: float) -> None:
+    rng = np.random.default_rng(0)
+    count, budget, rounds = 240, 40, 20_000
+    first_scores, later_scores, values = rng.random(count) ** 2, rng.random(count) ** 2, rng.random(count)
+    first = inclusion_probabilities(first_scores, budget)
+    times, said, total = np.zeros(count), np.zeros(count), 0.0
+    for _ in range(rounds):
+        taken = draw(first, rng)
+        drawn = np.isin(np.arange(count), taken)
+        # What the first draw found decides what the second looks for.
+        scores = first_scores if values[taken].mean() > values.mean() else later_scores
+        second = inclusion_probabilities(scores, budget, drawn=drawn)
+        later = draw(second, rng, drawn=drawn)
+        seen = np.concatenate([rng.permutation(taken)[: round(budget * share)], later])
+        probability = combined(np.stack([first, second]), np.array([share, 1.0]))
+        times[seen] += 1 / rounds
+        said += probability / rounds
+        total += (values[seen] / probability[seen]).sum() / rounds
+    np.testing.assert_allclose(times, said, atol=0.015)
+    assert total == pytest.approx(values.sum(), rel=0.003)
+
+
+def test_draws_together_are_what_is_left_of_missing_every_one() -> None:
+    rng = np.random.default_rng(2)
+    probabilities = rng.random((3, 5))
+    expected = [1 - math.prod(1 - p for p in column) for column in probabilities.T.tolist()]
+    np.testing.assert_allclose(combined(probabilities), expected)
+    np.testing.assert_allclose(combined(probabilities[:1]), probabilities[0])
+    assert combined(np.zeros((0, 4))).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("wrong", [{"budget": 4}, {"chance": 1.5}, {"scores": np.array([1.0, -1, 2])}])

@@ -171,8 +171,9 @@ def _attribute(reviewed: Reviewed, position: int, confidence: float) -> Attribut
 
     def share(right: Flags, counted: Flags) -> Estimate | None:
         tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
-        hits, crops = (np.bincount(place, weights, len(tasks)) for weights in (right[counted].astype(np.float64), None))
-        return estimate_share(hits, crops.astype(np.float64), reviewed.probability[tasks])
+        hits = np.bincount(place[right[counted]], minlength=len(tasks)).astype(np.float64)
+        crops = np.bincount(place, minlength=len(tasks)).astype(np.float64)
+        return estimate_share(hits, crops, reviewed.probability[tasks])
 
     accuracy = share(predicted == answer, known & sure)
     values = {}
