@@ -1,4 +1,4 @@
-"""The losses of the baseline: identity, triplet and centre (specification, section 9, equation 15)."""
+"""Losses: identity, triplet and centre (specification, section 9, equation 15), and of labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def triplet_loss(
     negative = distances.masked_fill(same, torch.inf).amin(1)
     loss = functional.relu(positive - negative + margin).mean()
     return loss, (negative > positive).float().mean()
+
+
+def noisy_label_loss(log_probabilities: Tensor, labels: Tensor, noise: Tensor | float) -> Tensor:
+    """Cross-entropy with labels that may be wrong: forward correction (Patrini et al., CVPR 2017).
+
+    A label is another of the k classes, each as likely, with probability `noise`: the network's distribution is sent
+    through that before it is compared, -sum_j q_j log((1 - e) p_j + e / (k - 1) (1 - p_j)). Without noise, the usual
+    cross-entropy.
+
+    log_probabilities: N x k; labels: N x k distributions, one-hot for a class that somebody named, all zeros where
+    there is none; noise: N, or one for all, below (k - 1) / k. Returns N, 0 where there is no label.
+    """
+    wrong = torch.as_tensor(noise, dtype=log_probabilities.dtype, device=log_probabilities.device).reshape(-1, 1)
+    each = wrong / (log_probabilities.shape[1] - 1)
+    heard = torch.logaddexp(log_probabilities + torch.log1p(-wrong - each), each.log())
+    return -(labels * heard).sum(dim=1)
 
 
 class CentreLoss(nn.Module):

@@ -26,6 +26,15 @@ class Pooled(NamedTuple):
     foreground: Tensor
     parts: Tensor
 
+    def stacked(self) -> Tensor:
+        """Whole, foreground and parts as one B x (K+1) x C."""
+        return torch.cat([self.whole[:, None], self.foreground[:, None], self.parts], dim=1)
+
+    @classmethod
+    def of(cls, stacked: Tensor) -> Pooled:
+        """The opposite of `stacked`."""
+        return cls(stacked[:, 0], stacked[:, 1], stacked[:, 2:])
+
 
 def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "none") -> Pooled:
     """Global average pooling of F weighted by P, B x K x H x W with background first; P adds up to 1 over K.
@@ -88,7 +97,7 @@ class AttributeHeads(nn.Module):
 
     def read(self, pooled: Pooled) -> list[Tensor]:
         """What each head reads, normalised: B x its channels."""
-        stack = torch.cat([pooled.whole[:, None], pooled.foreground[:, None], pooled.parts], dim=1)
+        stack = pooled.stacked()
         norms = (next(head.children()) for head in self.heads)
         return [norm(stack[:, places].flatten(1)) for norm, places in zip(norms, self.places, strict=True)]
 

@@ -26,8 +26,8 @@ class Reweighting(nn.Module):
         nn.init.zeros_(self.correlate.bias)
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Logits B x M to log p-hat, B x M float32; each attribute's probabilities add up to 1."""
-        logits = logits.float()
+        """Logits B x M to log p-hat, B x M, float32 at least; each attribute's probabilities add up to 1."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         scores = log_probabilities(logits, self.schema).exp()
         weights = functional.logsigmoid(self.correlate(scores))
         return log_probabilities(logits + weights, self.schema)

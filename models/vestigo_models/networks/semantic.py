@@ -97,6 +97,11 @@ class SemanticNetwork(ReidNetwork):
         found = self.features(x)
         return found, self.classify(found)
 
+    def pooled(self, x: Tensor) -> Pooled:
+        """What the attribute heads read in B x 3 x H x W float32, normalised."""
+        found = self.features(x)
+        return self._pooled(found, None if self.classify is None else self.classify(found))
+
     def forward(self, x: Tensor) -> NetworkOutput:
         """B x 3 x H x W float32, normalised, to everything that the network says."""
         maps = self.backbone(x)
