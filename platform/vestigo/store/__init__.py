@@ -4,6 +4,7 @@ catalogue (SQLite or PostgreSQL)   tables, database, migrate      what must be t
 files (Parquet, local or S3)       schema, folder, data_root      what grows with the archive
 what crops mean                    facts, features
 a run                              runs, leases, planning, work, deaths, replacing
+review                             reviewing, review, review_answers, label_sets
 readers                            visible, crops, regions, cameras, rankings, exporting
 care                               ledger, digest, checking, vacuuming, faults
 """
@@ -36,12 +37,24 @@ from vestigo.store.records import (
     WrittenFile,
     status_text,
 )
+from vestigo.store.review_records import (
+    Draw,
+    LabelAnswer,
+    LabelBatch,
+    LabelProject,
+    LabelSet,
+    LabelTask,
+    NewTask,
+    TaskState,
+    Unit,
+)
 from vestigo.store.store import Store
 
 __all__ = [
     "Camera",
     "CheckReport",
     "DataRoot",
+    "Draw",
     "ExportReport",
     "Failure",
     "Fate",
@@ -50,8 +63,14 @@ __all__ = [
     "InputOutcome",
     "InputPlan",
     "InputState",
+    "LabelAnswer",
+    "LabelBatch",
+    "LabelProject",
+    "LabelSet",
+    "LabelTask",
     "Model",
     "ModelFacts",
+    "NewTask",
     "Owner",
     "PlanResult",
     "Ranking",
@@ -63,6 +82,8 @@ __all__ = [
     "ShardTask",
     "Store",
     "StoredFile",
+    "TaskState",
+    "Unit",
     "VacuumReport",
     "WrittenFile",
     "status_text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_SECONDS = 60
+KEYS_PER_QUERY = 500
+"""Below the limit of bound parameters that every SQLite has."""
 
 
 class Database:
@@ -59,6 +61,11 @@ def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | po
     """Begin an insert that can say what happens where the row is there already, also by a writer at the same time."""
     sqlite_in_use = session.get_bind().dialect.name == "sqlite"
     return sqlite.insert(table) if sqlite_in_use else postgresql.insert(table)
+
+
+def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield keys, as many at a time as one query asks for."""
+    return (keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -8,21 +8,18 @@ from sqlalchemy import exists, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from vestigo.store.database import Database
+from vestigo.store.database import Database, chunks
 from vestigo.store.faults import fault_point
 from vestigo.store.records import PlanResult, ShardPlan
 from vestigo.store.runs import run_row
 from vestigo.store.tables import InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
-# Below the limit of bound parameters that every SQLite has.
-KEYS_PER_QUERY = 500
-
 
 def unseen(session: Session, fingerprint: str, keys: Sequence[str]) -> set[str]:
     """Return those of `keys` under which no input is planned yet with this fingerprint."""
     fresh = set(keys)
-    for some in _chunks(keys):
+    for some in chunks(keys):
         known = select(InputRow.key).where(
             InputRow.key.in_(some), InputRow.fingerprint == fingerprint, ~InputRow.retired
         )
@@ -33,7 +30,7 @@ def unseen(session: Session, fingerprint: str, keys: Sequence[str]) -> set[str]:
 def stale(session: Session, fingerprint: str, keys: Sequence[str]) -> set[str]:
     """Return the other fingerprints under which the store holds any of `keys`."""
     others: set[str] = set()
-    for some in _chunks(keys):
+    for some in chunks(keys):
         held = select(InputRow.fingerprint).where(
             InputRow.key.in_(some), InputRow.fingerprint != fingerprint, ~InputRow.retired
         )
@@ -87,10 +84,6 @@ def _groups(shards: Iterable[ShardPlan]) -> Iterator[list[ShardPlan]]:
             group = []
     if group:
         yield group
-
-
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY))
 
 
 def _add(session: Session, run: RunRow, shard: ShardPlan, position: int) -> bool:

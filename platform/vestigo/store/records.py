@@ -16,7 +16,7 @@ from vestigo.store.facts import ModelFacts
 ShardKind = Literal["images", "slice", "assembly", "regions"]
 InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "regions"]
+FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "regions", "draw", "labels"]
 Spec = dict[str, Any]
 
 

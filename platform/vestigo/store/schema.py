@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SCHEMA_VERSIONS = {"crops": 2, "candidates": 2, "detections": 1, "tracklets": 1, "ranking": 1, "regions": 1}
+SCHEMA_VERSIONS = {
+    "crops": 2,
+    "candidates": 2,
+    "detections": 1,
+    "tracklets": 1,
+    "ranking": 1,
+    "regions": 1,
+    "draw": 1,
+    "labels": 1,
+}
 """What this code writes, a kind of file each. Crops without `SINCE_2` are version 1: readers fill them in."""
 
 _CROP_FIELDS = (
@@ -53,6 +62,26 @@ REGIONS = pa.schema(
     ]
 )
 RANKING = pa.schema([("query", pa.string()), ("rank", pa.int32()), ("crop", pa.string()), ("distance", pa.float32())])
+DRAW = pa.schema([("task", pa.string()), ("probability", pa.float64())])  # all tasks that could be drawn
+LABELS = pa.schema(
+    [
+        ("project", pa.string()),
+        ("task", pa.string()),
+        ("source", pa.string()),
+        ("tracklet", pa.string()),
+        ("camera", pa.string()),
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("pid", pa.int32()),
+        ("crops", pa.list_(pa.string())),
+        ("attribute", pa.string()),
+        ("value", pa.string()),  # or "cannot tell"
+        ("predicted", pa.string()),
+        ("confidence", pa.float32()),  # of the prediction
+        ("model", pa.string()),  # digest of the model that the answer corrects or confirms
+        ("reviewers", pa.list_(pa.string())),
+        ("answered", pa.timestamp("us", tz="UTC")),
+    ]
+)
 _REQUIRED = {
     "crops": pa.schema(_CROP_FIELDS),
     "candidates": pa.schema(_CROP_FIELDS),
@@ -60,8 +89,10 @@ _REQUIRED = {
     "tracklets": pa.schema([("tracklet", pa.string())]),
     "ranking": RANKING,
     "regions": REGIONS,
+    "draw": DRAW,
+    "labels": LABELS,
 }
-_EXACT = frozenset({"crops", "ranking", "regions"})
+_EXACT = frozenset({"crops", "ranking", "regions", "draw", "labels"})
 KINDS = tuple(_REQUIRED)
 _DEFAULTS = {"visible": 0, "attributes": [], "regions": []}
 

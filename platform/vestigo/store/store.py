@@ -15,6 +15,7 @@ from vestigo.store.crops import CropReader
 from vestigo.store.exporting import export_market
 from vestigo.store.records import Camera, CheckReport, ExportReport, Ranking, VacuumReport
 from vestigo.store.regions import RegionStore
+from vestigo.store.reviewing import ReviewStore
 from vestigo.store.schema import CROP_COLUMNS, RANKING
 from vestigo.store.vacuuming import vacuum
 from vestigo.store.visible import Span, clock_offsets, crop_files
@@ -23,7 +24,7 @@ from vestigo_models.errors import StoreError
 SCAN_ROWS = 16384
 
 
-class Store(RegionStore):
+class Store(RegionStore, ReviewStore):
     """Everything that is remembered of one archive; safe to use from several threads and processes.
 
     Crop columns are those of `schema.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times are read as
