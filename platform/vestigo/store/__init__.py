@@ -5,6 +5,7 @@ files (Parquet, local or S3)       schema, folder, data_root      what grows wit
 what crops mean                    facts, features
 a run                              runs, leases, planning, work, deaths, replacing
 review                             reviewing, review, review_answers, label_sets
+models                             registry, registry_store
 readers                            visible, crops, regions, cameras, rankings, exporting
 care                               ledger, digest, checking, vacuuming, faults
 """
@@ -25,6 +26,7 @@ from vestigo.store.records import (
     Model,
     Owner,
     PlanResult,
+    Promotion,
     Ranking,
     Run,
     RunStatus,
@@ -73,6 +75,7 @@ __all__ = [
     "NewTask",
     "Owner",
     "PlanResult",
+    "Promotion",
     "Ranking",
     "Run",
     "RunStatus",

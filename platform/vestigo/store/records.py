@@ -195,13 +195,32 @@ def status_text(status: str, totals: RunTotals) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """A model version whose embeddings are in the store, and what its crops mean."""
+    """A model version that the store knows, and what its crops mean.
+
+    `parent` is the digest of the model that it was trained from, `origin` says how (data, label set, configuration)
+    and `scores` how it was judged; both are {} for a model that was not trained here.
+    """
 
     digest: str
     name: str
     location: str
     registered: datetime
     facts: ModelFacts = field(default_factory=ModelFacts)
+    parent: str | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A change of the model that serves: `model` (a digest, None for no promoted model) took the place of `before`."""
+
+    kind: Literal["promotion", "rollback"]
+    model: str | None
+    before: str | None
+    at: datetime
+    by: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

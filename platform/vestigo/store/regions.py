@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.crops import CropReader, picked
 from vestigo.store.data_root import GROUP_ROWS, rechunk
-from vestigo.store.driving import DrivingStore
+from vestigo.store.registry_store import RegistryStore
 from vestigo.store.runs import run_row
 from vestigo.store.schema import REGIONS
 from vestigo.store.tables import DataFileRow, RunRow
@@ -21,7 +21,7 @@ from vestigo_models.errors import StoreError
 KIND = "regions"
 
 
-class RegionStore(DrivingStore):
+class RegionStore(RegistryStore):
     """Label maps belong to the run that made them; those under one fingerprint (parser, model, settings, and how the
     crops came to be) are read together, those of different ones never."""
 

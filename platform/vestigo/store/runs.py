@@ -17,6 +17,7 @@ from vestigo.store.tables import DataFileRow, FrameFailureRow, InputRow, ModelRo
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
 UNFINISHED = ("running", "failed", "cancelled")
+NEWEST_FIRST = (ModelRow.registered.desc(), ModelRow.digest)
 
 
 def register_model(session: Session, digest: str, name: str, location: str, facts: ModelFacts | None) -> None:
@@ -31,11 +32,7 @@ def register_model(session: Session, digest: str, name: str, location: str, fact
 
 def models(session: Session) -> list[Model]:
     """Return the models, newest first."""
-    rows = session.scalars(select(ModelRow).order_by(ModelRow.registered.desc(), ModelRow.digest))
-    return [
-        Model(row.digest, row.name, row.location, row.registered, ModelFacts.from_dict(row.facts, row.name))
-        for row in rows
-    ]
+    return [to_model(row) for row in session.scalars(select(ModelRow).order_by(*NEWEST_FIRST))]
 
 
 def create_run(
@@ -173,3 +170,9 @@ def to_run(row: RunRow) -> Run:
         heartbeat=row.heartbeat,
         seconds=row.seconds,
     )
+
+
+def to_model(row: ModelRow) -> Model:
+    """Return the public record of a model. Raises StoreError for facts that cannot be read."""
+    facts = ModelFacts.from_dict(row.facts, row.name)
+    return Model(row.digest, row.name, row.location, row.registered, facts, row.parent, row.origin, row.scores)

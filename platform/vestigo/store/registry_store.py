@@ -1,0 +1,74 @@
+"""The store as the registry of models: which there are, where they came from, how good they are, which one serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vestigo.store import registry
+from vestigo.store.driving import DrivingStore
+from vestigo.store.faults import fault_point
+from vestigo.store.records import Model, Promotion
+
+
+class RegistryStore(DrivingStore):
+    """Models are named by digest; every method that changes something is one transaction. `models` and
+    `register_model` are those of `DrivingStore`."""
+
+    def find_model(self, ref: str) -> Model | None:
+        """Return the model of a name, a digest, or at least 6 digits that one digest begins with; None without one.
+
+        Raises StoreError, listing the digests, where several models fit.
+        """
+        with self._db.read() as session:
+            return registry.find_model(session, ref)
+
+    def record_training(self, digest: str, parent: str | None, origin: dict[str, Any]) -> None:
+        """Write down what a model was trained from and how (JSON). Raises StoreError for an unknown model."""
+        with self._db.write() as session:
+            registry.record_training(session, digest, parent, origin)
+
+    def record_scores(self, digest: str, scores: dict[str, Any]) -> None:
+        """Add JSON to how a model was judged, key by key; see `vestigo.registry.judging`.
+
+        Raises StoreError for an unknown model.
+        """
+        with self._db.write() as session:
+            registry.record_scores(session, digest, scores)
+
+    def serving(self) -> str | None:
+        """Return the digest of the model that serves, None while no promotion is in force."""
+        with self._db.read() as session:
+            return registry.serving(session)
+
+    def promote(self, digest: str, *, by: str, reasons: Sequence[str], expected_before: str | None) -> Promotion:
+        """Let a model serve in the place of `expected_before`, what `serving` gave when it was judged.
+
+        Raises StoreError for an unknown model, one that serves already, or where another one was promoted meanwhile.
+        """
+        fault_point("promotion.before")
+        with self._db.write() as session:
+            made = registry.promote(session, digest, by, reasons, expected_before)
+        fault_point("promotion.after")
+        return made
+
+    def rollback(self, *, by: str, reasons: Sequence[str]) -> Promotion:
+        """Take back the last promotion in force; what served before it serves again.
+
+        Raises StoreError where there is none.
+        """
+        fault_point("rollback.before")
+        with self._db.write() as session:
+            made = registry.rollback(session, by, reasons)
+        fault_point("rollback.after")
+        return made
+
+    def promotions(self) -> list[Promotion]:
+        """Return all promotions and rollbacks, oldest first."""
+        with self._db.read() as session:
+            return registry.promotions(session)
+
+    def crop_counts(self) -> dict[str, int]:
+        """Return how many crops of each model are visible, by digest; models without any are left out."""
+        with self._db.read() as session:
+            return registry.crop_counts(session)
