@@ -25,9 +25,16 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Agreed:
-    """Attribute to answer where reviewers agree, and where they do not."""
+    """What reviewers say together.
+
+    Attributes:
+        answers: attribute to answer where more than half agree.
+        margins: attribute to how many more votes its answer has than all others together, 1 or more.
+        conflicts: where they do not agree.
+    """
 
     answers: Mapping[str, str]
+    margins: Mapping[str, int]
     conflicts: tuple[Conflict, ...]
 
 
@@ -37,12 +44,14 @@ def agree(said: Mapping[str, Mapping[str, str]]) -> Agreed:
     Who left an attribute open has no vote on it. "Cannot tell" is an answer like the others.
     """
     answers: dict[str, str] = {}
+    margins: dict[str, int] = {}
     conflicts = []
     for attribute in sorted({name for one in said.values() for name in one}):
         votes = {reviewer: one[attribute] for reviewer, one in sorted(said.items()) if attribute in one}
         answer, count = Counter(votes.values()).most_common(1)[0]
         if 2 * count > len(votes):
             answers[attribute] = answer
+            margins[attribute] = 2 * count - len(votes)
         else:
             conflicts.append(Conflict(attribute, votes))
-    return Agreed(answers, tuple(conflicts))
+    return Agreed(answers, margins, tuple(conflicts))

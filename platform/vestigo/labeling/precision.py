@@ -3,18 +3,21 @@
 Crops are what is right or wrong; tasks are what was drawn, and all crops of one were decided at once. So every crop
 counts, and intervals come from how tasks differ, as for any sample of clusters (see `vestigo.labeling.estimating`).
 "Cannot tell" is an answer about the picture and not about the model: it is counted, and left out of what is right.
+Reviewers are wrong now and then; what they are believed to get wrong is taken out (see `vestigo.labeling.mistakes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import hypot
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.labeling.estimating import Estimate, estimate_share, reviews_needed
+from vestigo.labeling.mistakes import NEVER, ReviewerError, answer_error, truth_of
 from vestigo_models.schemas import AttributeSchema
 
 UNANSWERED, CANNOT_TELL = -1, -2
@@ -35,6 +38,9 @@ class Reviewed:
         answer: (R, n) int64, the class that was answered, `UNANSWERED` or `CANNOT_TELL`.
         camera: (R,) str.
         time: (R,) datetime64, NaT where it is not known.
+        margins: (R, n) int64, how many more reviewers gave each answer than all others together; None where every
+            answer is that of one.
+        error: how often one answer is wrong.
     """
 
     schema: AttributeSchema
@@ -45,6 +51,8 @@ class Reviewed:
     answer: NDArray[np.int64]
     camera: NDArray[np.str_]
     time: NDArray[np.datetime64]
+    margins: NDArray[np.int64] | None = None
+    error: ReviewerError = NEVER
 
     def __post_init__(self) -> None:
         """Raises ValueError where the arrays do not belong together."""
@@ -53,6 +61,7 @@ class Reviewed:
             "predicted": (self.predicted.shape, table),
             "confidence": (self.confidence.shape, table),
             "answer": (self.answer.shape, table),
+            "margins": (table if self.margins is None else self.margins.shape, table),
             "camera": (self.camera.shape, crops),
             "time": (self.time.shape, crops),
         }
@@ -61,16 +70,9 @@ class Reviewed:
 
     def __getitem__(self, rows: Flags) -> Reviewed:
         """Some of the crops; the tasks stay."""
-        return Reviewed(
-            schema=self.schema,
-            probability=self.probability,
-            task=self.task[rows],
-            predicted=self.predicted[rows],
-            confidence=self.confidence[rows],
-            answer=self.answer[rows],
-            camera=self.camera[rows],
-            time=self.time[rows],
-        )
+        names = ("task", "predicted", "confidence", "answer", "camera", "time")
+        margins = None if self.margins is None else self.margins[rows]
+        return replace(self, margins=margins, **{name: getattr(self, name)[rows] for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,23 +166,23 @@ def _attributes(reviewed: Reviewed, confidence: float) -> dict[str, AttributePre
 
 
 def _attribute(reviewed: Reviewed, position: int, confidence: float) -> AttributePrecision:
-    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
+    answer = reviewed.answer[:, position]
     sure = reviewed.confidence[:, position] >= confidence
     known, untold = answer >= 0, answer == CANNOT_TELL
-    every = np.ones(len(sure), dtype=np.bool_)
-
-    def share(right: Flags, counted: Flags) -> Estimate | None:
-        tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
-        hits = np.bincount(place[right[counted]], minlength=len(tasks)).astype(np.float64)
-        crops = np.bincount(place, minlength=len(tasks)).astype(np.float64)
-        return estimate_share(hits, crops, reviewed.probability[tasks])
-
-    accuracy = share(predicted == answer, known & sure)
-    values = {}
-    for number, value in enumerate(reviewed.schema.attributes[position].values):
-        said, true = sure & (predicted == number), answer == number
-        values[value] = ValuePrecision(precision=share(true, known & said), recall=share(said, true))
-    coverage, told = share(sure, every), share(known, known | untold)
+    accuracy, values = _right(reviewed, position, sure, reviewed.error.rate)
+    if reviewed.error.spread:
+        # What is believed of reviewers is itself an estimate: one standard error of it moves every share a little.
+        moved, moved_values = _right(reviewed, position, sure, reviewed.error.rate + reviewed.error.spread)
+        accuracy = _widened(accuracy, moved)
+        values = {
+            name: ValuePrecision(
+                precision=_widened(found.precision, moved_values[name].precision),
+                recall=_widened(found.recall, moved_values[name].recall),
+            )
+            for name, found in values.items()
+        }
+    coverage = _share(reviewed, sure, np.ones_like(sure))
+    told = _share(reviewed, known, known | untold)
     return AttributePrecision(
         accuracy=accuracy,
         values=values,
@@ -189,6 +191,48 @@ def _attribute(reviewed: Reviewed, position: int, confidence: float) -> Attribut
         told=None if told is None else told.value,
         more_reviews=None if accuracy is None else reviews_needed(accuracy),
     )
+
+
+def _right(
+    reviewed: Reviewed, position: int, sure: Flags, rate: float
+) -> tuple[Estimate | None, dict[str, ValuePrecision]]:
+    """Accuracy, and precision and recall of each value, where one answer is wrong at `rate`."""
+    attribute = reviewed.schema.attributes[position]
+    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
+    count = len(attribute.values)
+    margins = np.ones_like(answer) if reviewed.margins is None else np.maximum(reviewed.margins[:, position], 1)
+    error = answer_error(rate, margins, count)
+    known = answer >= 0
+    truth = truth_of(np.where(known, answer, 0), error, count) * known[:, None]
+    of_predicted = truth[np.arange(len(truth)), predicted]
+    values = {}
+    for number, value in enumerate(attribute.values):
+        said = sure & (predicted == number)
+        values[value] = ValuePrecision(
+            precision=_share(reviewed, truth[:, number] * said, known & said),
+            recall=_share(reviewed, truth[:, number] * said, truth[:, number]),
+        )
+    return _share(reviewed, of_predicted * sure, known & sure), values
+
+
+def _share(reviewed: Reviewed, right: NDArray[Any], counted: NDArray[Any]) -> Estimate | None:
+    """The share of `right` in `counted` ((R,) each), put together by task."""
+    tasks, place = np.unique(reviewed.task[counted != 0], return_inverse=True)
+    rows = counted != 0
+    hits, crops = (
+        np.bincount(place, values[rows].astype(np.float64), len(tasks)).astype(np.float64)
+        for values in (right, counted)
+    )
+    return estimate_share(hits, crops, reviewed.probability[tasks])
+
+
+def _widened(found: Estimate | None, moved: Estimate | None) -> Estimate | None:
+    if found is None or moved is None:
+        return found
+    shift = 1.96 * abs(moved.value - found.value)
+    low = max(0.0, found.value - hypot(found.value - found.low, shift))
+    high = min(1.0, found.value + hypot(found.high - found.value, shift))
+    return replace(found, low=low, high=high)
 
 
 def _periods(time: NDArray[np.datetime64], period: Period) -> NDArray[np.str_]:

@@ -1,0 +1,53 @@
+"""How often reviewers are wrong, from tasks that several of them answered.
+
+Two reviewers who are each wrong with probability e, independently and with any wrong value alike, differ with
+probability d = 2 e (1 - e) + e^2 (k - 2) / (k - 1) about an attribute of k values; that is solved for e.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+from math import sqrt
+
+from vestigo.labeling.form import CANNOT_TELL
+from vestigo.labeling.mistakes import ReviewerError
+from vestigo.labeling.reviewed import ReviewedTask
+from vestigo_models.schemas import AttributeSchema
+
+PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0
+"""What is believed before anybody answered twice: of twenty pairs of answers one differs."""
+WORST = 0.4
+"""Reviewers are never taken for worse; their answers would say nothing."""
+
+
+def reviewer_error(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> ReviewerError:
+    """Estimate how often one answer is wrong, over all attributes; "cannot tell" is no answer."""
+    pairs = differ = 0
+    values = 0.0
+    for task in reviewed:
+        for first, second in combinations(task.said.values(), 2):
+            for name in first.keys() & second.keys():
+                if CANNOT_TELL not in (first[name], second[name]):
+                    pairs += 1
+                    differ += first[name] != second[name]
+                    values += len(schema[name].values)
+    mean = values / pairs if pairs else sum(len(a.values) for a in schema.attributes) / len(schema)
+    return disagreement_error(pairs, differ, mean)
+
+
+def disagreement_error(pairs: int, differ: int, values: float) -> ReviewerError:
+    """How often one answer is wrong where two reviewers differ in `differ` of `pairs` questions of `values` values."""
+    count = pairs + PRIOR_PAIRS
+    share = (differ + PRIOR_DIFFER) / count
+    rate = _solve(share, values)
+    # The slope of the rate in the share carries the error of the share over.
+    slope = 1 / max(0.1, 2 - 2 * rate * values / (values - 1))
+    return ReviewerError(rate=rate, spread=slope * sqrt(share * (1 - share) / count), pairs=pairs)
+
+
+def _solve(differ: float, k: float) -> float:
+    """e in d = 2 e - e^2 k / (k - 1)."""
+    ratio = k / (k - 1)
+    inside = 1 - ratio * differ
+    return min(WORST, (1 - sqrt(inside)) / ratio) if inside > 0 else WORST
