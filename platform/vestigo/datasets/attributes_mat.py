@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas import Attribute, AttributeSchema
 
+VARIABLE = "market_attribute"
+"""Name of the one struct in files that are written here; any is read."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentityLabels:
@@ -30,6 +33,14 @@ class IdentityLabels:
     pids: NDArray[np.int64]
     labels: NDArray[np.int64]
     yes: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, schema: AttributeSchema, pids: NDArray[np.int64], labels: NDArray[np.int64]) -> IdentityLabels:
+        """Annotations of one accepted class each: pids (I,) ascending, labels (I, n), -1 where missing."""
+        yes = np.zeros((len(pids), schema.classes), dtype=np.bool_)
+        rows, columns = np.nonzero(labels >= 0)
+        yes[rows, np.asarray(schema.offsets)[columns] + labels[rows, columns]] = True
+        return cls(schema=schema, pids=pids, labels=labels, yes=yes)
 
     @classmethod
     def none(cls, schema: AttributeSchema) -> IdentityLabels:
@@ -87,6 +98,24 @@ def read_annotations(
         labels[rows, schema.index(name)] = column
         yes[rows, schema.slice(name).start + column] = True
     return IdentityLabels(schema=schema, pids=pids[order], labels=labels[order], yes=yes[order])
+
+
+def write_annotations(path: Path, splits: Mapping[str, IdentityLabels]) -> None:
+    """Write annotations of `train` and `test` as the public files have them; what is missing reads back as missing."""
+    content = {}
+    for split, people in splits.items():
+        fields: dict[str, NDArray[Any]] = {}
+        for position, attribute in enumerate(people.schema.attributes):
+            if attribute.multi_field:
+                accepted = people.yes[:, people.schema.slice(attribute.name)]
+                for value, field in enumerate(attribute.fields):
+                    fields[field] = (accepted[:, value] + 1).astype(np.uint8)[None, :]
+            else:
+                fields[attribute.fields[0]] = (people.labels[:, position] + 1).astype(np.uint8)[None, :]
+        names = np.empty((1, len(people.pids)), dtype=object)
+        names[0, :] = [f"{pid:04d}" for pid in people.pids]
+        content[split] = {**fields, "image_index": names}
+    scipy.io.savemat(path, {VARIABLE: content})
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.io import savemat
 
+from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
 from vestigo.datasets.region_maps import BEHIND, REGIONS
 from vestigo_models import schemas
 from vestigo_models.errors import ConfigError
@@ -233,18 +233,7 @@ def _write_video(
 def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
     """Write labels (identities, 12) in the structure of the public file, the first half of the people in `train`."""
     half = len(labels) // 2
-    splits = {"train": range(half), "test": range(half, len(labels))}
-    content = {}
-    for split, people in splits.items():
-        fields: dict[str, NDArray[Any]] = {}
-        for column, attribute in enumerate(schemas.MARKET_1501.attributes):
-            values = labels[people, column]
-            if attribute.multi_field:
-                for value, field in enumerate(attribute.fields):
-                    fields[field] = ((values == value) + 1).astype(np.uint8)[None, :]
-            else:
-                fields[attribute.fields[0]] = (values + 1).astype(np.uint8)[None, :]
-        names = np.empty((1, len(people)), dtype=object)
-        names[0, :] = [f"{person + 1:04d}" for person in people]
-        content[split] = {**fields, "image_index": names}
-    savemat(path, {"market_attribute": content})
+    pids = np.arange(1, len(labels) + 1)
+    splits = {"train": slice(half), "test": slice(half, None)}
+    people = {name: IdentityLabels.of(schemas.MARKET_1501, pids[some], labels[some]) for name, some in splits.items()}
+    write_annotations(path, people)

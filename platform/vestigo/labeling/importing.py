@@ -1,0 +1,142 @@
+"""Labels from files into the store: tasks that nobody drew, with the answers that came with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vestigo.datasets.attributes_mat import IdentityLabels
+from vestigo.labeling.gathering import task_key
+from vestigo.retrieval.archive import require_attributes
+from vestigo.store import Draw, LabelAnswer, Model, NewTask, Store
+from vestigo.store.features import matrix
+from vestigo_models.errors import UsageError
+from vestigo_models.schemas import AttributeSchema
+
+_FACTS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenLabels:
+    """What a file says of some crops: attribute to answer, by whom and when."""
+
+    crops: tuple[str, ...]
+    answers: dict[str, str]
+    reviewers: tuple[str, ...]
+    answered: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did; `unknown` crops are not in the store and were passed over."""
+
+    tasks: int
+    created: int
+    answers: int
+    unknown: int
+
+
+def given_by_rows(rows: Iterable[Mapping[str, Any]], origin: str) -> list[GivenLabels]:
+    """Put label rows (see `exporting.read_csv`) of the same crops together; where nobody is named, `origin` is."""
+    found: dict[tuple[str, ...], GivenLabels] = {}
+    for row in rows:
+        crops = tuple(row["crops"])
+        held = found.get(crops)
+        if held is None:
+            reviewers = tuple(row["reviewers"]) or (origin,)
+            held = found[crops] = GivenLabels(crops=crops, answers={}, reviewers=reviewers, answered=row["answered"])
+        held.answers[row["attribute"]] = row["value"]
+    return list(found.values())
+
+
+def given_by_identities(
+    store: Store, model: Model, splits: Iterable[IdentityLabels], origin: str
+) -> Iterator[GivenLabels]:
+    """What annotations of identities say of the crops of a store that have these identities, a task of each."""
+    labels: dict[int, dict[str, str]] = {}
+    for people in splits:
+        for pid, row in zip(people.pids.tolist(), people.labels, strict=True):
+            named = zip(people.schema.attributes, row.tolist(), strict=True)
+            labels.setdefault(pid, {}).update({a.name: a.values[value] for a, value in named if value >= 0})
+    groups: dict[str, tuple[int, list[str]]] = {}
+    wanted = pa.array(sorted(labels), pa.int32())
+    for batch in store.scan_crops(_FACTS, model=model.digest):
+        for row in batch.filter(pc.is_in(batch.column("pid"), wanted)).to_pylist():
+            groups.setdefault(task_key("tracklet", row), (row["pid"], []))[1].append(row["crop_id"])
+    now = datetime.now(UTC)
+    for pid, crops in groups.values():
+        if labels[pid]:
+            yield GivenLabels(crops=tuple(crops), answers=labels[pid], reviewers=(origin,), answered=now)
+
+
+def import_labels(store: Store, project: str, model: Model, given: Sequence[GivenLabels], origin: str) -> Imported:
+    """Record labels in a project of their own; what it has of the same crops already is replaced.
+
+    Raises:
+        UsageError: the project is one of Label Studio, whose truth is there, or no crop is in the store.
+    """
+    schema = require_attributes(model)
+    held = store.label_project(project)
+    if held is not None and held.server is not None:
+        raise UsageError(f"project {project} is one of Label Studio; import into a project of another name")
+    facts = _facts(store, model, {crop for one in given for crop in one.crops})
+    tasks: dict[str, NewTask] = {}
+    answers: dict[str, list[LabelAnswer]] = {}
+    for one in given:
+        rows = [facts[crop] for crop in one.crops if crop in facts]
+        if rows:
+            task = _task(rows, schema)
+            tasks[task.key] = task
+            answers[task.key] = [
+                LabelAnswer(number, who, one.answered, one.answers) for number, who in enumerate(one.reviewers, 1)
+            ]
+    if not tasks:
+        raise UsageError(f"{origin}: none of its crops is in the store; index the archive that it is about")
+    store.make_label_project(project, schema)
+    known = store.drawn_keys(project, list(tasks))
+    new = [task for key, task in tasks.items() if key not in known]
+    draw = Draw(
+        model=model.digest, strategy=Path(origin).name[:32], unit="tracklet", budget=len(new), seed=0, population=0
+    )
+    if new:
+        store.import_tasks(project, draw, new, {task.key: answers[task.key] for task in new})
+    store.record_answers(project, {key: answers[key] for key in tasks if key in known})
+    named = {crop for one in given for crop in one.crops}
+    return Imported(
+        tasks=len(tasks),
+        created=len(new),
+        answers=sum(len(one.answers) for one in given),
+        unknown=len(named - facts.keys()),
+    )
+
+
+def _facts(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, Any]]:
+    """Rows of those crops that the store has, with `prediction` (M,)."""
+    wanted = pa.array(sorted(crops), pa.string())
+    found: dict[str, dict[str, Any]] = {}
+    for batch in store.scan_crops((*_FACTS, "attributes"), model=model.digest):
+        some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
+        predictions = matrix(some.column("attributes"))
+        for row, prediction in zip(some.select(_FACTS).to_pylist(), predictions, strict=True):
+            found[row["crop_id"]] = {**row, "prediction": prediction}
+    return found
+
+
+def _task(rows: list[dict[str, Any]], schema: AttributeSchema) -> NewTask:
+    first = rows[0]
+    mean = np.mean([row["prediction"] for row in rows], axis=0)
+    times = [row["time"] for row in rows if row["time"] is not None]
+    return NewTask(
+        key=task_key("tracklet" if len(rows) > 1 else "crop", first),
+        **{name: first[name] for name in ("source", "tracklet", "camera", "pid")},
+        time=min(times, default=None),
+        crops=tuple(row["crop_id"] for row in rows),
+        prediction=tuple(round(float(p), 6) for p in mean),
+    )

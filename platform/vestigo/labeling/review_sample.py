@@ -1,0 +1,136 @@
+"""From the store to arrays: every crop of every reviewed task, what a model predicts of it and what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vestigo.labeling.agreeing import Agreed, agree
+from vestigo.labeling.drawing import combined
+from vestigo.labeling.form import CANNOT_TELL
+from vestigo.labeling.mistakes import ReviewerError
+from vestigo.labeling.precision import CANNOT_TELL as UNTOLD
+from vestigo.labeling.precision import UNANSWERED, Reviewed
+from vestigo.labeling.reviewed import ReviewedTask, reviewed_tasks
+from vestigo.labeling.reviewers import reviewer_error
+from vestigo.retrieval.archive import require_attributes
+from vestigo.store import Model, Store
+from vestigo.store.features import matrix
+from vestigo_models.errors import UsageError
+from vestigo_models.schemas import AttributeSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewSample:
+    """What was reviewed of a model.
+
+    Attributes:
+        reviewed: crops and answers; tasks that nobody drew (imports) are not among them.
+        missing: reviewed tasks of which the store has no crop of this model.
+    """
+
+    reviewed: Reviewed
+    missing: int
+
+
+def review_sample(store: Store, model: Model, projects: Sequence[str] | None = None) -> ReviewSample:
+    """Gather what reviewers said, in all projects that ask for the model's attributes by default.
+
+    Memory is that of what was reviewed.
+
+    Raises:
+        UsageError: nothing was drawn and reviewed, or the model has no crop of it.
+        StoreError: an unknown project.
+    """
+    schema = require_attributes(model)
+    names = [store.require_label_project(name).name for name in projects] if projects else _asking(store, schema)
+    tasks: dict[str, list[ReviewedTask]] = {}
+    for name in names:
+        batches = {batch.id for batch in store.label_batches(name) if not batch.imported}
+        for task in reviewed_tasks(store, name):
+            if task.task.batch in batches:
+                tasks.setdefault(task.task.key, []).append(task)
+    if not tasks:
+        raise UsageError("no drawn task has been reviewed yet: `vestigo label push`, then `vestigo label pull`")
+    keys = list(tasks)
+    missed = np.ones(len(keys))
+    for name in names:
+        missed *= 1 - _reviewed_with(store, name, keys)
+    said = {key: {who: answer for task in found for who, answer in task.said.items()} for key, found in tasks.items()}
+    crops = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
+    error = reviewer_error(schema, (task for found in tasks.values() for task in found))
+    reviewed = _crops(store, model, schema, crops, [agree(said[key]) for key in keys], 1 - missed, error)
+    if not len(reviewed.task):
+        raise UsageError(
+            f"model {model.name} ({model.digest[:12]}) has no crop of what was reviewed: index the archive with it"
+        )
+    return ReviewSample(reviewed=reviewed, missing=len(keys) - len(np.unique(reviewed.task)))
+
+
+def _asking(store: Store, schema: AttributeSchema) -> list[str]:
+    return [project.name for project in store.label_projects() if project.schema == schema]
+
+
+def _reviewed_with(store: Store, project: str, keys: Collection[str]) -> NDArray[np.float64]:
+    """(T,) how likely each task was drawn and reviewed in a project."""
+    batches = [batch for batch in store.label_batches(project) if not batch.imported]
+    if not batches:
+        return np.zeros(len(keys))
+    probabilities, shares, thinned = [], [], np.zeros(len(keys))
+    for batch in batches:
+        known = store.draw_probabilities(batch.id, keys)
+        row = np.array([known.get(key, 0.0) for key in keys])
+        probabilities.append(row)
+        thinned = np.maximum(thinned, np.where(row > 0, batch.draw.thinned, 0.0))
+        answered = 0
+        for page in store.label_tasks(project, batch=batch.id):
+            answered += len(store.answers_of(project, [task.key for task in page]))
+        shares.append(answered / max(1, batch.tasks))
+    return thinned * combined(np.array(probabilities), np.array(shares))
+
+
+def _crops(
+    store: Store,
+    model: Model,
+    schema: AttributeSchema,
+    crops: Mapping[str, int],
+    agreed: Sequence[Agreed],
+    probability: NDArray[np.float64],
+    error: ReviewerError,
+) -> Reviewed:
+    answers = np.array([[_class(schema, name, one.answers) for name in schema.names] for one in agreed], dtype=np.int64)
+    margins = np.array([[one.margins.get(name, 0) for name in schema.names] for one in agreed], dtype=np.int64)
+    wanted = pa.array(sorted(crops), pa.string())
+    places, cameras, times, tables = [], [], [], []
+    for batch in store.scan_crops(("crop_id", "camera", "time", "attributes"), model=model.digest):
+        some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
+        places += [crops[crop] for crop in some.column("crop_id").to_pylist()]
+        cameras += some.column("camera").to_pylist()
+        times.append(some.column("time").to_numpy(zero_copy_only=False).astype("datetime64[us]"))
+        tables.append(matrix(some.column("attributes")).reshape(some.num_rows, schema.classes))
+    task = np.array(places, dtype=np.int64)
+    shares = np.concatenate(tables) if tables else np.zeros((0, schema.classes), np.float32)
+    groups = [shares[:, schema.slice(name)] for name in schema.names]
+    return Reviewed(
+        schema=schema,
+        probability=probability,
+        task=task,
+        predicted=np.stack([group.argmax(axis=1) for group in groups], axis=1),
+        confidence=np.stack([group.max(axis=1) for group in groups], axis=1),
+        answer=answers[task],
+        camera=np.array(cameras, dtype=np.str_),
+        time=np.concatenate(times) if times else np.zeros(0, "datetime64[us]"),
+        margins=margins[task],
+        error=error,
+    )
+
+
+def _class(schema: AttributeSchema, name: str, answers: Mapping[str, str]) -> int:
+    if name not in answers:
+        return UNANSWERED
+    return UNTOLD if answers[name] == CANNOT_TELL else schema[name].values.index(answers[name])
