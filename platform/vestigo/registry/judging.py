@@ -1,0 +1,83 @@
+"""The serving model and its challenger judged on the frozen test split of a dataset: one pass each, one comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vestigo.benchmark import Benchmark, Options, compare, judge_model
+from vestigo.datasets import ReidDataset, dataset_digest
+from vestigo.evaluation import Difference
+from vestigo.registry.gate import Differences, differences_of
+from vestigo_models.errors import ModelError
+from vestigo_models.extraction import Extractor
+from vestigo_models.package import ModelPackage
+
+Progress = Callable[[str, int, int], None]
+"""Hears the stage, how many of its items are done, and how many there are."""
+GATE = "gate"
+"""The score under which the registry keeps the verdict of the gate; the others are named by `split_name`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedPair:
+    """Two models on the same test images.
+
+    Attributes:
+        before, after: scores of the serving model and of the challenger, plain data in percent (`scores_of`).
+        differences: by how much the challenger is better, what `vestigo.registry.decide` decides on.
+    """
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    differences: dict[str, Difference | None]
+
+
+def judge_pair(
+    dataset: ReidDataset,
+    serving: ModelPackage,
+    challenger: ModelPackage,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda *_: None,
+) -> JudgedPair:
+    """Judge both on a dataset's query and gallery: mAP, and the official accuracy of every attribute.
+
+    Raises:
+        ModelError: the challenger cannot be judged on attributes on which the serving model can.
+    """
+    before = judge_model(dataset, Extractor(serving, device), Options(), progress)
+    after = judge_model(dataset, Extractor(challenger, device), Options(), progress)
+    if before.attributes is not None and after.attributes is None:
+        why = "; ".join(after.notes) or "it predicts none"
+        raise ModelError(
+            f"{challenger.name} ({challenger.digest[:12]}) cannot follow {serving.name} ({serving.digest[:12]}), which "
+            f"predicts attributes: {why}; train the challenger with the same attributes"
+        )
+    return JudgedPair(
+        before=scores_of(before), after=scores_of(after), differences=differences_of(compare(after, before))
+    )
+
+
+def scores_of(benchmark: Benchmark) -> dict[str, Any]:
+    """What the registry keeps of how a model was judged: percent, None for numbers that do not exist."""
+    metrics, attributes = benchmark.metrics, benchmark.attributes
+    return {
+        "mAP": metrics.mAP,
+        "rank1": metrics.cmc[1],
+        "queries": metrics.queries,
+        "gallery": len(benchmark.gallery),
+        "attributes": {} if attributes is None else attributes.metrics.official,
+        "attributes_mean": None if attributes is None else attributes.metrics.official_mean,
+    }
+
+
+def split_name(dataset: ReidDataset) -> str:
+    """Name a dataset's test split for people and for ever: its folder, and the beginning of its content's digest."""
+    return f"{dataset.root.resolve().name} {dataset_digest(dataset)[:12]}"
+
+
+def plain(differences: Differences) -> dict[str, dict[str, float] | None]:
+    """Differences as JSON has them."""
+    return {name: None if one is None else asdict(one) for name, one in differences.items()}
