@@ -4,6 +4,7 @@
 #   make test    lint, types and the whole test suite
 #   make check   lint and types only
 #   make docs    writes docs/commands.md from the program itself
+#   make label-studio    a Label Studio server of your own on 127.0.0.1:8080, until Ctrl-C
 #   make clean   removes what make made
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ ifeq ($(strip $(VESTIGO_TEST_DATA)),)
 export VESTIGO_TEST_DATA := $(abspath $(wildcard ../shared/data))
 endif
 
-.PHONY: demo test check docs install constraints clean
+.PHONY: demo test check docs label-studio install constraints clean
 .DELETE_ON_ERROR:
 
 demo: install
@@ -34,6 +35,9 @@ check: install
 
 docs: install
 	$(BIN)/python -m tools.commands
+
+label-studio: install
+	@$(BIN)/python -m tools.label_studio
 
 install: $(INSTALLED)
 
