@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.schemas import AttributeSchema
+from vestigo_models.schemas import Attribute, AttributeSchema
 
 CANNOT_TELL = "cannot tell"
 """An answer like the values: it is no value, and no gap either."""
@@ -21,6 +21,9 @@ IMAGE = "image"
 """The field of a task with its picture."""
 PICTURE = "picture"
 """What the form calls it."""
+ABOUT, SAYS = "about", "says_"
+"""The field with a line about the task, and the beginning of those with what the model says of an attribute."""
+STYLE = ""
 _KEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 HOTKEYS = (*_KEYS, *(f"shift+{key}" for key in _KEYS))
 
@@ -28,15 +31,22 @@ HOTKEYS = (*_KEYS, *(f"shift+{key}" for key in _KEYS))
 def form(schema: AttributeSchema) -> str:
     """Label Studio's labelling configuration of a schema, XML.
 
-    Every value and every "cannot tell" has a key of its own, in reading order, as long as there are keys.
+    Above each group of values stands what the model says (`task_data`). Every value and every "cannot tell" has a key
+    of its own, in reading order, as long as there are keys.
     """
-    view = ElementTree.Element("View")
-    ElementTree.SubElement(view, "Image", name=PICTURE, value=f"${IMAGE}", zoom="true")
+    view = ElementTree.Element("View", className="vestigo")
+    ElementTree.SubElement(view, "Style").text = STYLE
+    shown = ElementTree.SubElement(view, "View", className="vestigo-shown")
+    ElementTree.SubElement(shown, "Header", value=f"${ABOUT}", size="6")
+    looks = {"zoom": "true", "zoomControl": "false", "rotateControl": "false", "horizontalAlignment": "center"}
+    ElementTree.SubElement(shown, "Image", {"name": PICTURE, "value": f"${IMAGE}"} | looks)
+    groups = ElementTree.SubElement(view, "View", className="vestigo-groups")
     keys = iter(HOTKEYS)
     for attribute in schema.attributes:
-        ElementTree.SubElement(view, "Header", value=attribute.title, size="5")
+        part = ElementTree.SubElement(groups, "View", className="vestigo-group")
+        ElementTree.SubElement(part, "Header", value=f"${SAYS}{attribute.name}", size="6")
         group = ElementTree.SubElement(
-            view,
+            part,
             "Choices",
             name=attribute.name,
             toName=PICTURE,
@@ -49,6 +59,15 @@ def form(schema: AttributeSchema) -> str:
             key = next(keys, None)
             ElementTree.SubElement(group, "Choice", {"value": value} | ({} if key is None else {"hotkey": key}))
     return ElementTree.tostring(view, encoding="unicode")
+
+
+def task_data(schema: AttributeSchema, probabilities: NDArray[np.floating], image: str, context: str) -> dict[str, str]:
+    """The fields of a task that the form shows: its picture, a line about it, what the model says of each attribute.
+
+    probabilities: (M,) calibrated. image: what Label Studio shows (see `vestigo.labeling.images`).
+    """
+    said = {f"{SAYS}{a.name}": _said(a, probabilities[schema.slice(a.name)]) for a in schema.attributes}
+    return {IMAGE: image, ABOUT: context, **said}
 
 
 def prediction(schema: AttributeSchema, probabilities: NDArray[np.floating], model: str) -> dict[str, Any]:
@@ -116,3 +135,8 @@ def form_problem(schema: AttributeSchema, config: str) -> str | None:
             gone, new = (", ".join(sorted(some)) or "none" for some in (wanted - there, there - wanted))
             return f"{attribute.name} has other values (missing: {gone}; unknown: {new})"
     return f"{min(groups)} is asked for and schema {schema.name} does not have it" if groups else None
+
+
+def _said(attribute: Attribute, shares: NDArray[np.floating]) -> str:
+    best = int(shares.argmax())
+    return f"{attribute.title} · model: {attribute.values[best]} {100 * shares[best]:.0f} %"

@@ -1,0 +1,112 @@
+"""The project that a server has for one of the store: found again by a mark in its description, or made, once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC
+from functools import partial
+from typing import Any
+
+from vestigo.labeling.form import CANNOT_TELL, form, form_problem
+from vestigo.labeling.studio import Studio
+from vestigo.labeling.studio_errors import Gone
+from vestigo.store import LabelProject
+from vestigo_models.errors import ConfigError
+
+TITLE_LENGTHS = range(3, 51)
+MODEL_VERSION = "vestigo"
+"""Of all predictions: Label Studio preselects those of one version only, and tasks of several models wait together."""
+INSTRUCTION = (
+    "Each attribute shows what the model says and how sure it is; its value is chosen already. "
+    "Correct what is wrong, choose "
+    f"<b>{CANNOT_TELL}</b> where the pictures do not show it, and submit. The keys stand beside the values."
+)
+
+
+def mark(project: LabelProject) -> str:
+    """The word in a description that says which project of which store it is."""
+    told = f"{project.name}\n{project.created.astimezone(UTC).isoformat()}"
+    return f"vestigo:{hashlib.sha256(told.encode()).hexdigest()[:20]}"
+
+
+def open_project(studio: Studio, project: LabelProject) -> int:
+    """Return the id of the server's project; it is made where the store has never had one there.
+
+    Made twice, by a request that the network repeated, only one stays: the first that holds tasks, else the first.
+
+    Raises:
+        ConfigError: the store has it on another server; it was deleted there; its title is taken or no title; or its
+            form was edited so that it asks for something else. Nothing has been written then.
+    """
+    if len(project.name) not in TITLE_LENGTHS:
+        raise ConfigError(f"project {project.name}: Label Studio wants a name of 3 to 50 characters")
+    if project.remote_id is not None:
+        return find_project(studio, project)
+    found: list[Any] = studio.call(lambda: _find_or_create(studio, project))
+    first, *others = sorted(found, key=lambda one: (not one.task_number, one.id))
+    for other in others:
+        with suppress(Gone):
+            if not studio.call(partial(studio.client.projects.get, other.id)).task_number:
+                studio.call(partial(studio.client.projects.delete, other.id))
+    _require_form(studio, project, first)
+    return int(first.id)
+
+
+def find_project(studio: Studio, project: LabelProject) -> int:
+    """Return the id of a project that was pushed before. Raises ConfigError as `open_project`."""
+    if project.remote_id is None or project.server is None:
+        raise ConfigError(f"project {project.name} is on no server yet: `vestigo label push` brings it there")
+    remote_id = project.remote_id
+    there: Any = None
+    with suppress(Gone):
+        there = studio.call(partial(studio.client.projects.get, remote_id))
+    if there is None or mark(project) not in (there.description or ""):
+        if project.server != studio.url:
+            raise ConfigError(
+                f"project {project.name} is on server {project.server}, not on {studio.url}: name that server (--url), "
+                "or another --project"
+            )
+        raise ConfigError(
+            f"project {project.name} (id {remote_id}) is no longer on server {studio.url}, or its description lost "
+            f"the word {mark(project)}: put the word back, or push under another --project; what was pulled is kept"
+        )
+    _require_form(studio, project, there)
+    return remote_id
+
+
+def _find_or_create(studio: Studio, project: LabelProject) -> list[Any]:
+    """All projects of the server with our mark, at least one. Looks first, each time that it is tried."""
+    title, wanted = project.name, mark(project)
+    listed: Iterable[Any] = studio.client.projects.list(title=title, page_size=100)
+    same = [one for one in listed if one.title == title]
+    if ours := [one for one in same if wanted in (one.description or "")]:
+        return ours
+    if same:
+        raise ConfigError(
+            f"server {studio.url} has a project {title} (id {same[0].id}) that is not of this store: "
+            "push under another --project"
+        )
+    made: Any = studio.client.projects.create(
+        title=title,
+        description=f"Attributes of people, reviewed for Vestigo. Leave this word as it is: {wanted}",
+        label_config=form(project.schema),
+        expert_instruction=INSTRUCTION,
+        show_instruction=True,
+        show_skip_button=True,
+        enable_empty_annotation=False,
+        show_collab_predictions=True,
+        model_version=MODEL_VERSION,
+        maximum_annotations=1,
+        sampling="Sequential sampling",
+    )
+    return [studio.client.projects.get(made.id)]
+
+
+def _require_form(studio: Studio, project: LabelProject, there: Any) -> None:
+    if problem := form_problem(project.schema, there.label_config or ""):
+        raise ConfigError(
+            f"project {project.name} (id {there.id}) of server {studio.url} asks for other things than the store knows "
+            f"({problem}): undo it under Settings > Labeling Interface, or push under another --project"
+        )
