@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from vestigo.labeling import CANNOT_TELL, UNANSWERED, Reviewed, combined, draw, estimate_precision
 from vestigo.labeling import inclusion_probabilities as likely
@@ -60,10 +60,14 @@ def naive_share(pairs: list[tuple[int, float, bool]]) -> dict[str, Any]:
         middle = sum(a * b for a, b in zip(c, terms, strict=True)) / sum(c)
         variance = sum(a * (b - middle) ** 2 for a, b in zip(c, terms, strict=True))
     if 0 < value < 1 and variance > 0:
-        effective = min(value * (1 - value) / variance, n)
+        effective = min(found := value * (1 - value) / variance, n)
+        odd = min(sum(right < crops for _, right, crops in tasks.values()), sum(r > 0 for _, r, _ in tasks.values()))
+        if odd > 1:
+            unsure = t((odd - 1) / 2).ppf(0.975) / norm.ppf(0.975)
+            effective = max(effective, min(found / unsure**2, sum(crops for _, _, crops in tasks.values())))
     else:
         effective = total**2 / sum((crops / p) ** 2 for p, _, crops in tasks.values())
-    z = float(t(max(1.0, effective - 1)).ppf(0.975))
+    z = float(t(max(1.0, min(n, effective) - 1)).ppf(0.975))
     # Wilson: the shares p with (value - p)^2 = z^2 p (1 - p) / effective.
     low, high = np.roots([1 + z * z / effective, -(2 * value + z * z / effective), value * value])[::-1].real
     return {"value": value, "low": max(0.0, low), "high": min(1.0, high), "reviewed": n}
@@ -166,22 +170,24 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
         estimate_precision(Reviewed(**{**vars(reviewed), "probability": np.zeros(len(reviewed.probability))}))
 
 
-def people(rng: np.random.Generator, count: int, accuracy: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crops of tracklets: task, whether the prediction is right (errors of one task agree), and each task's doubt."""
+def people(
+    rng: np.random.Generator, count: int, accuracy: float, agreeing: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops of tracklets: task, whether the prediction is right, and each task's doubt; a part of tasks errs as one."""
     task = np.repeat(np.arange(count), rng.integers(1, 9, count))
     doubt = rng.beta(1, 4, count)
     wrong = doubt * (1 - accuracy) / doubt.mean()
     together = rng.random(count) < wrong
     alone = rng.random(len(task)) < wrong[task]
-    return task, ~np.where(rng.random(count)[task] < 0.7, together[task], alone), doubt
+    return task, ~np.where(rng.random(count)[task] < agreeing, together[task], alone), doubt
 
 
 @pytest.mark.parametrize("accuracy", [0.8, 0.99])
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, share: float) -> None:
+@pytest.mark.parametrize(("share", "agreeing"), [(1.0, 0.0), (1.0, 0.7), (0.5, 1.0)])
+def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, share: float, agreeing: float) -> None:
     rng = np.random.default_rng(5)
     tasks, budget, rounds = 3000, 150, 300
-    crop_task, right, doubt = people(rng, tasks, accuracy)
+    crop_task, right, doubt = people(rng, tasks, accuracy, agreeing)
     first = likely(doubt, budget)
     held = naive_held = 0
     for _ in range(rounds):

@@ -27,7 +27,8 @@ class Estimate:
         value: the estimate.
         low, high: its interval.
         reviewed: tasks that it rests on.
-        effective: reviews of a simple draw that would tell as much.
+        effective: reviews of a simple draw that would tell as much; more than `reviewed` where the parts of a task
+            differ, so that one review tells several things.
     """
 
     value: float
@@ -57,11 +58,13 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
     variance = _variance(weights * (right - value * counted), probabilities) / total**2
     if (probabilities == 1).all():
         return Estimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
-    # Kish's number where all answers agree, and never more than was reviewed: agreement is no proof of certainty.
-    kish = total**2 / float(((weights * counted) ** 2).sum())
-    spread = value * (1 - value)
-    effective = min(spread / variance, float(reviewed)) if variance > 0 and spread > 0 else kish
-    low, high = _wilson(value, effective, _quantile(level, effective))
+    if variance > 0 and 0 < value < 1:
+        odd = min(int((right < counted).sum()), int((right > 0).sum()))
+        effective = _effective(value * (1 - value) / variance, reviewed, odd, float(counted.sum()), level)
+    else:
+        # Kish's number: that all answers agree is no proof of certainty.
+        effective = total**2 / float(((weights * counted) ** 2).sum())
+    low, high = _wilson(value, effective, _quantile(level, min(effective, reviewed)))
     return Estimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
 
 
@@ -82,6 +85,21 @@ def _variance(terms: Floats, probabilities: Floats) -> float:
         return 0.0
     middle = (shares * terms).sum() / shares.sum()
     return float((shares * (terms - middle) ** 2).sum())
+
+
+def _effective(found: float, reviewed: int, odd: int, parts: float, level: float) -> float:
+    """Reviews of a simple draw with the variance that was `found`, as far as that can be believed.
+
+    No more than there are tasks needs no belief. More come from parts of a task that differ (crops of which one is
+    wrong), and a variance is known as well as there are tasks with the rarer answer, `odd`: Student's t widens what
+    rests on few. Half a degree of freedom a task, because they weigh unequally; in simulations, intervals then hold the
+    truth in 94 % and more (`tests/platform/test_review_precision.py`).
+    """
+    if odd < 2:
+        return min(found, float(reviewed))
+    tail = (1 + level) / 2
+    believed = found * float(ndtri(tail) / stdtrit((odd - 1) / 2, tail)) ** 2
+    return max(min(found, float(reviewed)), min(believed, parts))
 
 
 def _quantile(level: float, effective: float) -> float:
