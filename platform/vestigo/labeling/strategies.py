@@ -128,6 +128,8 @@ STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
     "mix": mixed,
 }
 """By the name that the command line knows."""
+DEFAULT = "mix"
+"""What is drawn by where nobody chooses."""
 
 
 def _over_attributes(
