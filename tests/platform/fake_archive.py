@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,17 +22,27 @@ NEWER, OLDER = "b" * 64, "a" * 64
 
 @dataclass
 class FakeArchive:
-    """The store's three reading methods over a list of rows."""
+    """The store's reading methods over a list of rows; `promoted` is the digest of the model that serves."""
 
     rows: list[dict[str, Any]]
     batch_rows: int = 7
     facts: ModelFacts = field(default_factory=ModelFacts)
     kept: dict[str, tuple[str, int, list[dict[str, Any]]]] = field(default_factory=dict)
     read: list[tuple[str, ...]] = field(default_factory=list)
+    promoted: str | None = None
 
     def models(self) -> list[Model]:
         known = [Model(digest, name, "", START, self.facts) for digest, name in ((NEWER, "newer"), (OLDER, "older"))]
         return [model for model in known if any(row["model"] == model.digest for row in self.rows)]
+
+    def find_model(self, ref: str) -> Model | None:
+        return next((model for model in self.models() if ref in (model.name, model.digest)), None)
+
+    def serving(self) -> str | None:
+        return self.promoted
+
+    def crop_counts(self) -> dict[str, int]:
+        return dict(Counter(row["model"] for row in self.rows))
 
     def crops(
         self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.platform.fake_archive import NEWER, OLDER, START, FakeArchive, crop, number, people, view_of
-from vestigo.retrieval import Query, Scope, crop_queries, rank_archive, search, tracklet_queries
+from vestigo.retrieval import Query, Scope, crop_queries, current_model, rank_archive, search, tracklet_queries
 from vestigo_models.errors import StoreError, UsageError
 
 
@@ -76,18 +76,33 @@ def test_reranking_reorders_but_keeps_to_the_rules() -> None:
 def test_models_are_never_mixed() -> None:
     archive = FakeArchive([*people(20).rows, *people(30, model=OLDER).rows[20:]])
     newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
-    assert search(archive, Query(crops=(newer,)), top=99).compared == 20
-    assert search(archive, Query(crops=(older,)), top=99).compared == 10
-    with pytest.raises(StoreError, match="of 2 models"):
-        search(archive, Query(crops=(newer, older)))
+    assert search(archive, Query(crops=(newer,), model=NEWER), top=99).compared == 20
+    assert search(archive, Query(crops=(older,), model=OLDER), top=99).compared == 10
+    with pytest.raises(StoreError, match=f"crop {older} is not in the store"):
+        search(archive, Query(crops=(newer, older), model=NEWER))
     with pytest.raises(StoreError, match="no crop of model cccccccccccc; it holds newer"):
         search(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
+
+
+def test_without_a_model_a_mixed_archive_is_refused() -> None:
+    archive = FakeArchive([*people(20).rows, *people(30, model=OLDER).rows[20:]])
+    newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
+    for query in (newer, older):
+        with pytest.raises(StoreError, match=r"20 crops of newer \(b+\), the newest, and 10 of older \(a+\)"):
+            search(archive, Query(crops=(query,)))
+    archive.promoted = OLDER
+    for call in (current_model, lambda archive: crop_queries(archive, [older])):
+        with pytest.raises(StoreError, match=r"10 crops of older .*, which serves, and 20 of newer .*--reindex-stale"):
+            call(archive)
+    archive.rows = archive.rows[20:]
+    assert current_model(archive).digest == OLDER
+    assert crop_queries(archive, [older]).model == OLDER
 
 
 def test_a_crop_that_two_models_saw() -> None:
     archive = FakeArchive([*people(20).rows, *people(20, model=OLDER).rows])
     query = archive.rows[0]["crop_id"]
-    assert search(archive, Query(crops=(query,))).model == NEWER
+    assert search(archive, Query(crops=(query,), model=NEWER)).model == NEWER
     assert search(archive, Query(crops=(query,), model=OLDER)).model == OLDER
 
 

@@ -255,4 +255,4 @@ def test_changed_model_is_noticed(archive: Path, capsys: pytest.CaptureFixture[s
     with Store.open(tmp_path / "t") as store:
         store.register_model("c" * 64, name="old", location=str(resolve_model("default")))
     assert run(["search", str(image), "--store", str(tmp_path / "t")]) == 2
-    assert "has changed since the archive was indexed" in " ".join(capsys.readouterr().err.split())
+    assert "has changed since it was registered" in " ".join(capsys.readouterr().err.split())

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tests.platform.fake_pipeline import index
 from vestigo.store import Store
+from vestigo.store.tables import SCHEMA_REVISION
 from vestigo_models.errors import StoreError
 from vestigo_ui.cli import cameras, store
 
@@ -51,7 +52,7 @@ def test_vacuum(archive: Path) -> None:
 
 
 def test_migrate(archive: Path) -> None:
-    assert run(store.app, "migrate", "--store", archive) == {"before": "0002", "after": "0002"}
+    assert run(store.app, "migrate", "--store", archive) == {"before": SCHEMA_REVISION, "after": SCHEMA_REVISION}
 
 
 def test_export(archive: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from vestigo.evaluation import Difference
 MEAN_AP = "mAP"
 BETTER_LEVEL = 0.05
 WORSE_LEVEL = 0.20
-GROSS = 5.0
+GROSS = 10.0
 """Margins."""
 
 Differences = Mapping[str, Difference | None]

@@ -72,3 +72,12 @@ def open_registered(model: Model) -> ModelPackage:
             f"{package.digest[:12]} now); say with --model where the old one is, or index again"
         )
     return package
+
+
+def model_digest(registry: Registry, ref: str) -> str:
+    """The digest of the model that people call `ref`; one of the registry need not be where it was.
+
+    Raises:
+        ModelError, StoreError: as `open_model` and `registered`.
+    """
+    return ModelPackage.from_pretrained(ref).digest if is_package(ref) else registered(registry, ref).digest

@@ -1,7 +1,7 @@
 """Retrieval: ranking an archive that is never held in memory, for one person or for many."""
 
 from vestigo.retrieval.appearance import Appearance
-from vestigo.retrieval.archive import EVERYWHERE, Archive, Scope, newest_model, require_model
+from vestigo.retrieval.archive import EVERYWHERE, Archive, Scope, current_model, require_model
 from vestigo.retrieval.bulk import BulkQueries, Ranked, crop_queries, rank_archive, tracklet_queries
 from vestigo.retrieval.comparison import NO_FILTER, Comparison
 from vestigo.retrieval.filtering import ArchiveFilter, SoftFilter
@@ -27,8 +27,8 @@ __all__ = [
     "SearchResult",
     "SoftFilter",
     "crop_queries",
+    "current_model",
     "fuse",
-    "newest_model",
     "rank",
     "rank_archive",
     "rank_batch",

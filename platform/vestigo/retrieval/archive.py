@@ -1,4 +1,4 @@
-"""What retrieval needs of a store: three methods, so that it can be tested without one."""
+"""What retrieval needs of a store: a few methods, so that it can be tested without one."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ class Archive(Protocol):
 
     def models(self) -> list[Model]:
         """Models whose crops there may be, newest first."""
+        ...
+
+    def find_model(self, ref: str) -> Model | None:
+        """The model of a name, a digest, or the beginning of one."""
+        ...
+
+    def serving(self) -> str | None:
+        """The digest of the model that was promoted, None without one."""
+        ...
+
+    def crop_counts(self) -> dict[str, int]:
+        """How many crops of each model there are, by digest; models without any are left out."""
         ...
 
 
@@ -96,19 +108,13 @@ def probability_batches(
 
 
 def stored_appearance(archive: Archive, ids: Sequence[str], model: str | None = None) -> tuple[Model, Appearance]:
-    """The model and the looks of stored crops; `model`, a digest, chooses among several that saw them.
+    """The model and the looks of stored crops; `model` is a digest, without it that of `current_model`.
 
     Raises:
-        StoreError: a crop is not in the store, or their newest models differ.
+        StoreError: a crop is not in the store under that model, or as `current_model`.
     """
-    rows = archive.crops(ids, ["embedding", "visible", "attributes"], model=model)
-    models = sorted({row["model"] for row in rows})
-    if len(models) > 1:
-        raise StoreError(
-            f"the crops are of {len(models)} models ({', '.join(digest[:12] for digest in models)}), which cannot be "
-            "compared; choose crops of one, or the model with --model"
-        )
-    found = require_model(archive, models[0])
+    found = current_model(archive) if model is None else require_model(archive, model)
+    rows = archive.crops(ids, ["embedding", "visible", "attributes"], model=found.digest)
     return found, appearance_of(rows, found)
 
 
@@ -184,30 +190,48 @@ def _probabilities(batch: pa.RecordBatch, model: Model) -> NDArray[np.float32]:
     return probabilities
 
 
-def newest_model(archive: Archive) -> Model:
-    """The model that the store saw last.
+def current_model(archive: Archive) -> Model:
+    """The model that a search means which names none: the one that serves, without promotions the newest with crops.
 
     Raises:
-        StoreError: nothing is indexed.
+        StoreError: nothing is indexed, or the store holds crops of other models: an answer from one of them alone would
+            look like one from the whole archive.
     """
-    models = archive.models()
+    serving, counts, models = archive.serving(), archive.crop_counts(), archive.models()
     if not models:
         raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
-    return models[0]
+    seen = [model for model in models if model.digest in counts]
+    current = next((model for model in models if model.digest == serving), (seen or models)[0])
+    others = [model for model in seen if model.digest != current.digest]
+    if others:
+        held = ", ".join(f"{counts[model.digest]} of {named(model)}" for model in others)
+        which = "which serves" if current.digest == serving else "the newest"
+        raise StoreError(
+            f"the store holds {counts.get(current.digest, 0)} crops of {named(current)}, {which}, and {held}; crops of "
+            "different models are never compared: index the others again (vestigo index --reindex-stale --store "
+            "STORE), or search one version with --model"
+        )
+    return current
 
 
 def require_model(archive: Archive, digest: str) -> Model:
-    """A model that the store knows.
+    """A model that the store holds crops of.
 
     Raises:
         StoreError: it does not; embeddings of different models are never compared.
     """
-    known = archive.models()
+    counts = archive.crop_counts()
+    known = [model for model in archive.models() if model.digest in counts]
     found = next((model for model in known if model.digest == digest), None)
     if found is None:
-        holds = ", ".join(f"{model.name} ({model.digest[:12]})" for model in known) or "nothing yet"
+        holds = ", ".join(map(named, known)) or "nothing yet"
         raise StoreError(
             f"the store has no crop of model {digest[:12]}; it holds {holds}: choose one of them with --model, or "
             "index the archive with this one"
         )
     return found
+
+
+def named(model: Model) -> str:
+    """A model in words."""
+    return f"{model.name} ({model.digest[:12]})"

@@ -7,36 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.retrieval.archive import Archive, newest_model, require_model
+from vestigo.registry.naming import open_model, open_registered
+from vestigo.retrieval.archive import Archive, current_model, require_model
 from vestigo_models.devices import resolve_device
-from vestigo_models.errors import ModelError, UsageError
+from vestigo_models.errors import UsageError
 from vestigo_models.extraction import Extractor
-from vestigo_models.package import ModelPackage
 
 
 def open_encoder(archive: Archive, model: str | None = None, device: str = "auto") -> Extractor:
-    """Load the model `model` (default, a folder or hub:ID), or without it the newest whose crops the store holds.
+    """Load the model `model` (default, a folder, hub:ID, a name or digest of the store), by default `current_model`.
 
     Raises:
-        StoreError: the store is empty, or holds no crop of that model.
+        StoreError: the store holds no crop of that model, or without one, as `current_model`.
         ModelError: the package cannot be loaded, or is no longer the one that the store's crops were made with.
     """
-    if model is not None:
-        package = ModelPackage.from_pretrained(model)
-        require_model(archive, package.digest)
+    if model is None:
+        package = open_registered(current_model(archive))
     else:
-        newest = newest_model(archive)
-        try:
-            package = ModelPackage.from_pretrained(newest.location)
-        except ModelError:
-            raise ModelError(
-                f"model {newest.name} of the store is not at {newest.location} any more; say with --model where it is"
-            ) from None
-        if package.digest != newest.digest:
-            raise ModelError(
-                f"the model at {newest.location} has changed since the archive was indexed ({newest.digest[:12]} then, "
-                f"{package.digest[:12]} now); say with --model where the old one is, or index again"
-            )
+        package = open_model(archive, model)
+        require_model(archive, package.digest)
     return Extractor(package, resolve_device(device))
 
 

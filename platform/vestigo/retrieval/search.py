@@ -16,7 +16,7 @@ from vestigo.retrieval.archive import (
     Archive,
     Scope,
     appearance_of,
-    newest_model,
+    current_model,
     probability_batches,
     require_attributes,
     require_model,
@@ -45,8 +45,8 @@ Found = list[tuple[str, float]]
 class Query:
     """Views of one person: stored `crops` by id, and `views` of new images.
 
-    `model` is the digest of the model that made the views; without views it may be left out, which means the newest
-    model that saw the crops.
+    `model` is the digest of the model that made the views; without views it may be left out, which means
+    `vestigo.retrieval.current_model`.
     """
 
     crops: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def search(
     k-reciprocal re-ranking, whose distances the answer then carries.
 
     Raises:
-        StoreError: an unknown crop, crops of several models, or a model that the store does not hold.
+        StoreError: an unknown crop, a model that the store does not hold, or as `current_model`.
         UsageError: no view, views without their model or without anything in common, a filter or a condition and a
             model without attributes, or the soft filter together with re-ranking.
         ConfigError: the filter needs a calibration that the model does not have.
@@ -138,14 +138,15 @@ def search_where(
 ) -> SearchResult:
     """Find the `top` crops that are likeliest to meet conditions such as `gender=female,backpack=yes`.
 
-    The distance is 1 - the product of the calibrated probabilities. `model` is a digest; without it the newest.
+    The distance is 1 - the product of the calibrated probabilities. `model` is a digest, by default that of
+    `current_model`.
 
     Raises:
-        StoreError: nothing is indexed, or the store does not hold that model.
+        StoreError: as `current_model`, or the store does not hold that model.
         UsageError: the model predicts no attributes.
         ConfigError: a condition that its attributes do not have.
     """
-    found = newest_model(archive) if model is None else require_model(archive, model)
+    found = current_model(archive) if model is None else require_model(archive, model)
     schema = require_attributes(found)
     conditions = schema.parse(where)
 

@@ -109,15 +109,19 @@ class Store(RegionStore, ReviewStore):
         until: datetime | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> ExportReport:
-        """Write the crops of the newest model below `out` in the Market-1501 layout; see `exporting.export_market`.
+        """Write the crops of one model below `out` in the Market-1501 layout; see `exporting.export_market`.
+
+        It is the model that serves where it has any, else the newest that has.
 
         Raises StoreError where the store holds no crops, or `out` is not an empty or new folder.
         """
-        models = self.models()
+        counts, serving = self.crop_counts(), self.serving()
+        models = [model.digest for model in self.models() if model.digest in counts]
         if not models:
             raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
         span = Span(None if cameras is None else frozenset(cameras), since, until)
-        return export_market(self._reader(models[0].digest, span), span, out, progress or _silent)
+        reader = self._reader(serving if serving in models else models[0], span)
+        return export_market(reader, span, out, progress or _silent)
 
     def _reader(self, model: str | None, span: Span | None) -> CropReader:
         with self._db.read() as session:

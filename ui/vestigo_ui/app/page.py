@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vestigo.archives.origin import frame_of
 from vestigo.reports.search import described
-from vestigo.retrieval import Hit, Query, Scope
+from vestigo.retrieval import Hit, Query, Scope, current_model
 from vestigo_models.errors import BadInput, VestigoError
 from vestigo_models.images import decode_image
 from vestigo_ui.app import resources
@@ -28,13 +28,13 @@ EVERYWHERE = "All cameras"
 def main() -> None:
     """Show the picker, or the answer once somebody is picked."""
     st.set_page_config(page_title="Vestigo", page_icon=":material/person_search:", layout="wide")
-    models = resources.the_store().models()
+    store = resources.the_store()
     st.title("Find a person", anchor=False)
-    if not models:
+    if not store.models():
         st.info("The store is empty. Fill it with: `vestigo index SOURCE --store STORE`", icon=":material/inbox:")
         return
-    model = models[0].digest
-    cameras = [camera.name for camera in resources.the_store().cameras()]
+    model = current_model(store).digest
+    cameras = [camera.name for camera in store.cameras()]
     upload: NDArray[np.uint8] | None = st.session_state.get("upload")
     crop = st.query_params.get("crop")
     if upload is not None:

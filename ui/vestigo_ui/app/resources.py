@@ -43,7 +43,7 @@ def store_name() -> str:
 
 @st.cache_resource(show_spinner="Loading the model")
 def the_encoder(model: str) -> Extractor:
-    """Return the network that made the crops of `model`, the store's newest; it is loaded again when that changes."""
+    """Return the network that made the crops of `model`, the store's current one, again when that changes."""
     return open_encoder(the_store())
 
 

@@ -43,6 +43,15 @@ StoreOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Model: default, a package folder, or hub:ID.")]
+StoredModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Only crops of this model: default, a folder, hub:ID, or a name or digest of `vestigo models list`. "
+        "Without it the one that serves, or the newest; crops of others beside it are refused.",
+        show_default=False,
+    ),
+]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", help="Also write a self-contained HTML page to this file.", show_default=False)
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, out, progress
+from vestigo_ui.cli.console import DeviceOption, JsonOption, StoredModelOption, StoreOption, emit, out, progress
 from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
 from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
 
@@ -32,10 +32,7 @@ def rank_command(
         bool, typer.Option("--each-tracklet", help="Every tracklet of the store is a query, its crops fused.")
     ] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Crops kept a query.")] = 50,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="default, a folder or hub:ID; without it the newest in the store."),
-    ] = None,
+    model: StoredModelOption = None,
     where: WhereOption = "",
     filter_mode: FilterOption = "off",
     max_lost: MaxLostOption = 0.01,
@@ -93,13 +90,14 @@ def rank_command(
 
 def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     """The queries, and reason -> number of images left out."""
-    from vestigo.retrieval import crop_queries, newest_model, require_model, tracklet_queries
+    from vestigo.registry import model_digest
+    from vestigo.retrieval import crop_queries, current_model, require_model, tracklet_queries
     from vestigo_models.errors import UsageError
 
     if queries is None or queries.is_file():
-        digest = None if model is None else _digest(store, model, device)
+        digest = model and model_digest(store, model)
         if queries is None:
-            found = newest_model(store) if digest is None else require_model(store, digest)
+            found = current_model(store) if digest is None else require_model(store, digest)
             return tracklet_queries(store, found), {}
         try:
             lines = queries.read_text(encoding="utf-8").split()
@@ -109,12 +107,6 @@ def _queries(store: Store, queries: Path | None, model: str | None, device: str)
             raise UsageError(f"{queries}: names no crop")
         return crop_queries(store, list(dict.fromkeys(lines)), digest), {}
     return _image_queries(store, queries, model, device)
-
-
-def _digest(store: Store, model: str, device: str) -> str:
-    from vestigo.retrieval.encoder import open_encoder
-
-    return open_encoder(store, model, device).package.digest
 
 
 def _image_queries(store: Store, folder: Path, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, StoreOption, emit, note, out
+from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, StoredModelOption, StoreOption, emit, note, out
 from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
 from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
 
@@ -36,10 +36,7 @@ def search_command(
     box: Annotated[
         str | None, typer.Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="default, a folder or hub:ID; without it the newest in the store."),
-    ] = None,
+    model: StoredModelOption = None,
     where: WhereOption = "",
     filter_mode: FilterOption = "off",
     max_lost: MaxLostOption = 0.01,
@@ -67,6 +64,7 @@ def search_command(
 
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
+    from vestigo.registry import model_digest
     from vestigo.retrieval import search, search_where
     from vestigo.store import Store
     from vestigo_models.errors import UsageError
@@ -84,7 +82,8 @@ def search_command(
             person = _query(opened, crops, list(images.values()), model, device)
             result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
         else:
-            result = search_where(opened, where, model=_digest(opened, model, device), top=top, scope=scope)
+            digest = model and model_digest(opened, model)
+            result = search_where(opened, where, model=digest, top=top, scope=scope)
         seconds = time.monotonic() - started
         if html is not None:
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
@@ -129,23 +128,15 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
 def _query(
     store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
 ) -> Any:
+    from vestigo.registry import model_digest
     from vestigo.retrieval import Appearance, Query
 
-    if not images and model is None:
-        return Query(crops=crops)
+    if not images:
+        return Query(crops=crops, model=model and model_digest(store, model))
     from vestigo.retrieval.encoder import open_encoder
 
     encoder = open_encoder(store, model, device)
-    views = Appearance.of(encoder.extract(images)) if images else None
-    return Query(crops=crops, views=views, model=encoder.package.digest)
-
-
-def _digest(store: Store, model: str | None, device: str) -> str | None:
-    if model is None:
-        return None
-    from vestigo.retrieval.encoder import open_encoder
-
-    return open_encoder(store, model, device).package.digest
+    return Query(crops=crops, views=Appearance.of(encoder.extract(images)), model=encoder.package.digest)
 
 
 def _row(hit: Hit) -> dict[str, Any]:
