@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vestigo_models.schemas import AttributeSchema
 
 Floats = NDArray[np.float32]
+REPLAY_SHARE = 0.3
+"""What replayed crops weigh beside corrected ones; chosen on rendered people."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +74,17 @@ class Targets:
             noise=np.concatenate([part.noise for part in parts]),
             weight=np.concatenate([part.weight for part in parts]),
         )
+
+    def with_replay(self, replay: Targets, share: float = REPLAY_SHARE) -> Targets:
+        """These targets, then those of crops that are replayed against forgetting.
+
+        The replay's weights are scaled to `share` of what these weigh together.
+        """
+        total = replay.weight.sum(dtype=np.float64)
+        factor = share * self.weight.sum(dtype=np.float64) / total if total else 0.0
+        weight = (replay.weight * factor).astype(np.float32)
+        scaled = Targets(probabilities=replay.probabilities, noise=replay.noise, weight=weight)
+        return Targets.joined([self, scaled])
 
     def at(self, rows: slice | NDArray[np.int64]) -> Targets:
         """The targets of some of the crops."""

@@ -1,6 +1,6 @@
 """Attribute heads refitted on what a frozen network reads: corrected labels become a new model in seconds.
 
-Embeddings hardly change: only the attribute scores in them do.
+Nothing else of an embedding changes than the attribute scores in it.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vestigo_models.errors import DatasetError
 from vestigo_models.filter_record import Calibration
+from vestigo_models.head_learner import HeadLearner, named
 from vestigo_models.head_readings import heads_of, predicted, read_pooled
 from vestigo_models.head_targets import Targets
-from vestigo_models.losses import noisy_label_loss
-from vestigo_models.networks.alm import AttributeHeads, Pooled
-from vestigo_models.networks.awm import Reweighting, log_probabilities
 from vestigo_models.package import ModelPackage
 from vestigo_models.ranks import Alone, Ranks
-from vestigo_models.schemas import AttributeSchema
 
 __all__ = ["HeadConfig", "Targets", "fit_heads", "predicted", "read_pooled"]
+
+LEAST_TRUST = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """How heads are refitted.
+    """How heads are refitted; the defaults were chosen on rendered people.
 
     Attributes:
-        pull: strength of the pull towards the weights that the heads had: half of it times the squared distance stands
-            beside the sum of the losses of all observations, as a Gaussian prior of that precision would.
+        pull: strength of the pull towards the weights that the heads had: half of it times their squared distance
+            stands beside the sum of the losses of all observations, like a Gaussian prior of that precision.
         steps: at most so many steps of L-BFGS.
     """
 
-    pull: float = 1.0
+    pull: float = 200.0
     steps: int = 100
 
 
@@ -54,10 +53,14 @@ def fit_heads(
 ) -> ModelPackage:
     """Refit the heads, and AWM where the network has it, so that calibrated probabilities fit the targets.
 
-    The loss of an observation is `noisy_label_loss`, summed over its attributes; L-BFGS goes from the weights that the
-    package has, in float64 and without chance. Temperatures stay, inside the fit: what is fitted is what the package
-    will say, and it stays as calibrated as its targets are. Heads of attributes without any target keep their
-    weights; what was measured with the old heads (the filter, `judged`) is dropped.
+    `noisy_label_loss` of every attribute of every crop is summed, and L-BFGS goes from the weights that the package
+    has, in float64 and without chance. An attribute whose named classes surprise the base more than a calibrated model
+    expects is trusted less: its weights are pulled back less, and distributions, which are the base's own opinion,
+    weigh less there. So a few corrections cannot spoil a sound head, and many can replace a broken one.
+
+    Temperatures stay, inside the fit: what is fitted is what the package will say, so no labels need to be held out
+    for them. Heads of attributes without any target keep their weights. What was measured with the old heads (the
+    filter, `judged`) is dropped.
 
     Args:
         package: the base; it is left as it is.
@@ -72,16 +75,16 @@ def fit_heads(
         ValueError: targets of other crops or other attributes.
     """
     config, ranks = config or HeadConfig(), ranks or Alone()
-    network, heads = heads_of(package)
+    network, _ = heads_of(package)
     schema = package.schema
     assert schema is not None
     if targets.probabilities.shape != (len(pooled), schema.classes):
         raise ValueError(f"targets are {targets.probabilities.shape}, not {(len(pooled), schema.classes)}")
-    told = torch.from_numpy(targets.answered(schema) * (targets.weight > 0)[:, None]).sum(dim=0)
-    told = ranks.total(told)
+    told = torch.from_numpy(targets.answered(schema) & (targets.weight > 0)[:, None])
+    told = ranks.total(told.sum(dim=0)) > 0
     if not told.any():
         raise DatasetError("no crop has an attribute label to learn from; correct or label some attributes first")
-    learner = _Learner(heads, network.reweight, schema, _temperatures(package), told > 0)
+    learner = HeadLearner(package, told)
     _minimise(learner, pooled, targets, config, ranks)
     challenger = copy.deepcopy(network)
     for old, new in ((challenger.heads, learner.heads), (challenger.reweight, learner.reweight)):
@@ -95,76 +98,50 @@ def fit_heads(
     return ModelPackage(package.config.model_copy(update=facts), challenger)
 
 
-class _Learner(nn.Module):
-    """Heads and AWM in float64; those of attributes that are told nothing are fixed."""
-
-    def __init__(
-        self,
-        heads: AttributeHeads,
-        reweight: Reweighting | None,
-        schema: AttributeSchema,
-        temperatures: Tensor,
-        told: Tensor,
-    ) -> None:
-        super().__init__()
-        self.schema = schema
-        self.temperatures = temperatures
-        self.heads = copy.deepcopy(heads).double().eval().requires_grad_(False)
-        self.reweight = None if reweight is None else copy.deepcopy(reweight).double().requires_grad_(True)
-        for head, learns in zip(self.heads.heads, told.tolist(), strict=True):
-            _, linear = head.children()
-            linear.requires_grad_(learns)
-
-    def read(self, pooled: NDArray[np.float32]) -> list[Tensor]:
-        """What each head reads, N x its channels float64."""
-        return self.heads.read(Pooled.of(torch.from_numpy(pooled).double()))
-
-    def loss(self, read: list[Tensor], targets: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
-        """The weighted sum of the losses of all observations."""
-        logits = self.heads.say(read, 0.0)
-        found = logits if self.reweight is None else self.reweight(logits)
-        found = log_probabilities(found / self.temperatures, self.schema)
-        groups = [self.schema.slice(name) for name in self.schema.names]
-        losses = [noisy_label_loss(found[:, group], targets[:, group], noise) for group in groups]
-        return (weight * torch.stack(losses).sum(dim=0)).sum()
-
-
 def _minimise(
-    learner: _Learner, pooled: NDArray[np.float32], targets: Targets, config: HeadConfig, ranks: Ranks
+    learner: HeadLearner, pooled: NDArray[np.float32], targets: Targets, config: HeadConfig, ranks: Ranks
 ) -> None:
     read = learner.read(pooled)
     wanted, noise, weight = (
         torch.from_numpy(each).double() for each in (targets.probabilities, targets.noise, targets.weight)
     )
     observations = float(ranks.total(weight.sum()))
+    trusted = _trust(learner, read, wanted, noise, weight, ranks)
+    weights = weight[:, None] * torch.where(named(wanted, learner.groups), 1.0, trusted)
+    pull = config.pull * trusted
+    start = copy.deepcopy(learner)
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    start = [p.detach().clone() for p in parameters]
     lbfgs = torch.optim.LBFGS(parameters, max_iter=config.steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         lbfgs.zero_grad()
-        loss = learner.loss(read, wanted, noise, weight)
+        loss = (weights * learner.losses(read, wanted, noise)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in parameters if p.grad is not None]
         # One message: the sum over all workers' crops, of the loss and of its gradients.
         flat = ranks.total(torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)]))
         total, *parts = torch.split(flat, [1, *(p.numel() for p in parameters)])
-        moved = [p.detach() - old for p, old in zip(parameters, start, strict=True)]
-        for gradient, part, away in zip(gradients, parts, moved, strict=True):
-            gradient.copy_((part.view_as(gradient) + config.pull * away) / observations)
-        pulled = config.pull / 2 * torch.stack([away.square().sum() for away in moved]).sum()
-        return (total[0] + pulled) / observations
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        pulled = (pull / 2 * learner.moved(start)).sum()
+        pulled.backward()  # type: ignore[no-untyped-call]
+        for gradient in gradients:
+            gradient /= observations
+        return (total[0] + pulled.detach()) / observations
 
     lbfgs.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _temperatures(package: ModelPackage) -> Tensor:
-    """The temperature of each class, M float64."""
-    assert package.schema is not None
-    found = {} if package.calibration is None else package.calibration.temperatures
-    counts = [len(attribute.values) for attribute in package.schema.attributes]
-    each = [found.get(name, 1.0) for name in package.schema.names]
-    return torch.tensor(each, dtype=torch.float64).repeat_interleave(torch.tensor(counts))
+def _trust(
+    learner: HeadLearner, read: list[Tensor], targets: Tensor, noise: Tensor, weight: Tensor, ranks: Ranks
+) -> Tensor:
+    """How far the base is trusted on each attribute, n, from `LEAST_TRUST` to 1.
+
+    The square of expected over actual surprise by the classes that people named; 1 where nothing is named.
+    """
+    sums = [(weight[:, None] * each).sum(dim=0) for each in learner.surprises(read, targets, noise)]
+    actual, expected = ranks.total(torch.stack(sums))
+    return torch.where(actual > expected, expected / actual, 1.0).square().clamp(min=LEAST_TRUST)
 
 
 def _kept(calibration: Calibration | None) -> dict[str, Any] | None:

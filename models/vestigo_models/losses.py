@@ -45,20 +45,25 @@ def triplet_loss(
     return loss, (negative > positive).float().mean()
 
 
-def noisy_label_loss(log_probabilities: Tensor, labels: Tensor, noise: Tensor | float) -> Tensor:
-    """Cross-entropy with labels that may be wrong: forward correction (Patrini et al., CVPR 2017).
+def heard(log_probabilities: Tensor, noise: Tensor | float) -> Tensor:
+    """How people who err with probability `noise` would name classes that a network gives these probabilities.
 
-    A label is another of the k classes, each as likely, with probability `noise`: the network's distribution is sent
-    through that before it is compared, -sum_j q_j log((1 - e) p_j + e / (k - 1) (1 - p_j)). Without noise, the usual
-    cross-entropy.
-
-    log_probabilities: N x k; labels: N x k distributions, one-hot for a class that somebody named, all zeros where
-    there is none; noise: N, or one for all, below (k - 1) / k. Returns N, 0 where there is no label.
+    Each of the other k - 1 classes is as likely to be named by mistake: (1 - e) p_j + e / (k - 1) (1 - p_j), the
+    forward correction of Patrini et al. (CVPR 2017). log_probabilities: N x k; noise: N, or one for all, below
+    (k - 1) / k. Returns logarithms, N x k.
     """
     wrong = torch.as_tensor(noise, dtype=log_probabilities.dtype, device=log_probabilities.device).reshape(-1, 1)
     each = wrong / (log_probabilities.shape[1] - 1)
-    heard = torch.logaddexp(log_probabilities + torch.log1p(-wrong - each), each.log())
-    return -(labels * heard).sum(dim=1)
+    return torch.logaddexp(log_probabilities + torch.log1p(-wrong - each), each.log())
+
+
+def noisy_label_loss(log_probabilities: Tensor, labels: Tensor, noise: Tensor | float) -> Tensor:
+    """Cross-entropy with labels that may be wrong: with what would be `heard`; without noise the usual one.
+
+    log_probabilities: N x k; labels: N x k distributions, one-hot for a class that somebody named, all zeros where
+    there is none; noise: N, or one for all. Returns N, 0 where there is no label.
+    """
+    return -(labels * heard(log_probabilities, noise)).sum(dim=1)
 
 
 class CentreLoss(nn.Module):

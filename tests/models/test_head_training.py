@@ -107,21 +107,40 @@ def test_no_crops_have_no_readings() -> None:
     assert predicted(package(), readings(0)).shape == (0, SCHEMA.classes)
 
 
+def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: Targets) -> list[float]:
+    """How far the base is trusted on each attribute, crop by crop and class by class."""
+    trusted = []
+    for name in SCHEMA.names:
+        place, actual, expected = SCHEMA.slice(name), 0.0, 0.0
+        for row, p in enumerate(predicted(base, pooled)[:, place].astype(np.float64)):
+            truth, e = targets.probabilities[row, place], float(targets.noise[row])
+            if truth.max() == 1:
+                named = [(1 - e) * p[j] + e / (len(p) - 1) * (1 - p[j]) for j in range(len(p))]
+                actual -= targets.weight[row] * math.log(named[truth.argmax()])
+                expected -= targets.weight[row] * sum(q * math.log(q) for q in named)
+        trusted.append(max(0.01, min(1.0, expected / actual) ** 2))
+    return trusted
+
+
 def naive_objective(
     base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: Targets, pull: float
 ) -> float:
-    """The loss of a refitted model, written out."""
+    """What is minimised, written out."""
+    trusted = naive_trust(base, pooled, targets)
     probabilities = predicted(found, pooled).astype(np.float64)
-    total = 0.0
-    for row, each in enumerate(probabilities):
-        for name in SCHEMA.names:
-            place = SCHEMA.slice(name)
-            truth, noise = targets.probabilities[row : row + 1, place], targets.noise[row : row + 1]
-            total += targets.weight[row] * naive_loss(each[None, place], truth, noise)[0]
     old, new = base.network.state_dict(), found.network.state_dict()
-    for key in old:
-        if key.startswith(("heads.", "reweight.")):
-            total += pull / 2 * float((old[key].double() - new[key].double()).square().sum())
+    total = 0.0
+    for position, name in enumerate(SCHEMA.names):
+        place = SCHEMA.slice(name)
+        for row, each in enumerate(probabilities):
+            truth, noise = targets.probabilities[row : row + 1, place], targets.noise[row : row + 1]
+            share = 1.0 if truth.max() == 1 else trusted[position]
+            total += share * targets.weight[row] * naive_loss(each[None, place], truth, noise)[0]
+        tensors = [(f"heads.heads.{position}.1.{kind}", slice(None)) for kind in ("weight", "bias")]
+        tensors += [(f"reweight.correlate.{kind}", place) for kind in ("weight", "bias")]
+        for key, rows in tensors:
+            moved = (old[key][rows].double() - new[key][rows].double()).square().sum()
+            total += trusted[position] * pull / 2 * float(moved)
     return total
 
 
@@ -132,18 +151,73 @@ def mixed_targets(count: int) -> Targets:
     return Targets.joined([named, thought])
 
 
+def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPackage:
+    network = copy.deepcopy(base.network)
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor += share * (found.network.state_dict()[key] - tensor)
+    return ModelPackage(found.config, network)
+
+
 def test_the_fit_is_a_minimum_of_the_naive_sum() -> None:
     base, pooled, targets = package(), np.concatenate([readings(20), readings(20, 3)]), mixed_targets(20)
     found = fit_heads(base, pooled, targets, HeadConfig(pull=0.5, steps=500))
-    best = naive_objective(base, found, pooled, targets, 0.5)
-    assert best < naive_objective(base, base, pooled, targets, 0.5)
+
+    def objective(other: ModelPackage) -> float:
+        return naive_objective(base, other, pooled, targets, 0.5)
+
+    below, best, above = (objective(between(base, found, share)) for share in (0.98, 1.0, 1.02))
+    assert best < min(below, above)
+    # Where a parabola through the three has its lowest point, in steps from the middle.
+    assert 0.5 * (below - above) / (below - 2 * best + above) == pytest.approx(0, abs=0.05)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        nudged = ModelPackage(found.config, copy.deepcopy(found.network))
+    for _ in range(10):
+        nudged = between(base, found, 1.0)
         for key, tensor in nudged.network.state_dict().items():
             if re.match(r"reweight\.|heads\..*\.1\.(weight|bias)", key):
-                tensor += 0.02 * torch.randn(tensor.shape, generator=generator)
-        assert naive_objective(base, nudged, pooled, targets, 0.5) > best
+                tensor += 0.01 * torch.randn(tensor.shape, generator=generator)
+        assert objective(nudged) > best
+
+
+def test_a_broken_head_is_replaced_and_sound_ones_are_hardly_touched() -> None:
+    base, pooled = package(), readings(400)
+    for name in SCHEMA.names:
+        # So sure that labels say much.
+        linear(base, name).weight.mul_(6)
+    truth = np.stack([predicted(base, pooled)[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1)
+    broken = between(base, base, 1.0)
+    linear(broken, "hat").weight.neg_()
+    named = Targets.of_labels(truth[:200], SCHEMA, noise=0.05)
+    thought = Targets.of_predictions(predicted(broken, pooled[:200]))
+    both = np.concatenate([pooled[:200], pooled[:200]])
+    found = fit_heads(broken, both, named.with_replay(thought), HeadConfig(pull=20.0))
+    said, hat = predicted(found, pooled[200:]), SCHEMA.index("hat")
+    right = [
+        (said[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
+        for position, name in enumerate(SCHEMA.names)
+    ]
+    before = predicted(broken, pooled[200:])[:, SCHEMA.slice("hat")].argmax(axis=1) == truth[200:, hat]
+    assert before.mean() < 0.5
+    assert right[hat] > 0.8
+    assert min(right) > 0.8
+
+
+def linear(model: ModelPackage, name: str) -> torch.nn.Linear:
+    assert isinstance(model.network, SemanticNetwork)
+    assert model.network.heads is not None
+    found = list(model.network.heads.heads[SCHEMA.index(name)].children())[1]
+    assert isinstance(found, torch.nn.Linear)
+    return found
+
+
+def test_replay_weighs_a_share_of_what_was_corrected() -> None:
+    corrected = Targets.of_labels(labels(4), SCHEMA, noise=0.1, weight=0.5)
+    replayed = Targets.of_labels(labels(10, 1), SCHEMA, weight=np.arange(10, dtype=np.float32))
+    both = corrected.with_replay(replayed, 0.3)
+    assert len(both) == 14
+    np.testing.assert_allclose(both.weight, [0.5] * 4 + [0.6 * each / 45 for each in range(10)], rtol=1e-6)
+    np.testing.assert_array_equal(both.at(np.arange(4, 14)).probabilities, replayed.probabilities)
+    assert len(corrected.with_replay(replayed.at(slice(0, 0)))) == 4
 
 
 def test_labels_are_learnt_and_the_base_stays_as_it_was() -> None:
