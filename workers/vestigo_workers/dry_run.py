@@ -16,6 +16,7 @@ from vestigo_models.devices import resolve_device
 from vestigo_models.extraction import Extractor
 from vestigo_workers.driver import Report
 from vestigo_workers.index import prepare, worker_factory
+from vestigo_workers.model_choice import with_model
 from vestigo_workers.planning import plans, survey
 from vestigo_workers.request import IndexRequest, fingerprint
 
@@ -25,6 +26,7 @@ def dry_run(store: Store, request: IndexRequest, report: Report) -> dict[str, An
 
     Nothing is written to the store. Seconds hold for this machine and device, and leave out start-up.
     """
+    request = with_model(store, request)
     setup = prepare(request)
     device = resolve_device(request.device)
     workers = request.actors or (1 if request.executor == "inline" or device != "cpu" else os.cpu_count() or 1)

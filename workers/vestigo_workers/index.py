@@ -15,6 +15,7 @@ from vestigo_models.tracking import TrackingConfig
 from vestigo_workers.driver import Ended, Report, drive
 from vestigo_workers.executor import Executor
 from vestigo_workers.extraction import ExtractionFactory, active_detector
+from vestigo_workers.model_choice import with_model
 from vestigo_workers.planning import plans, survey
 from vestigo_workers.pool import open_executor
 from vestigo_workers.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
@@ -83,13 +84,14 @@ class Indexed:
 
 
 def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: bool = False) -> Indexed:
-    """Index the sources of a request into the store.
+    """Index the sources of a request into the store; a request that names no model means the one that serves.
 
     An unfinished run over the same sources under the same fingerprint is resumed instead of begun again.
 
     Raises:
         FingerprintMismatch: inputs are in the store under another fingerprint and may not be replaced.
     """
+    request = with_model(store, request)
     setup = prepare(request)
     config = setup.config
     bound = fingerprint(config)

@@ -24,7 +24,8 @@ class IndexRequest(BaseModel):
         camera: name of the camera; by default the file's or folder's own.
         start: when the footage begins (ISO 8601; without an offset it is UTC).
         fps: frames a second that are looked at, of a video.
-        model: `default`, a package folder or `hub:ID`.
+        model: `default`, a package folder, `hub:ID`, or a name or digest of the store's registry; by default the one
+            that serves there.
         detector: `auto`, `none`, `hog` or `hf:FOLDER_OR_ID`.
         crops_per_tracklet: how many of a tracklet's best crops are kept.
         executor: `inline`, `ray`, or `auto` (Ray where several shards can run side by side).

@@ -1,10 +1,10 @@
 """Which model serves: how a challenger is judged against it, when it may take its place, and what it must not have
 learnt from."""
 
-from vestigo.registry.gate import Differences, Margins, Verdict, decide, differences_of
-from vestigo.registry.judging import GATE, JudgedPair, judge_pair, plain, scores_of, split_name
+from vestigo.registry.gate import GATE, Differences, Margins, Verdict, decide, differences_of, has_passed, recorded
+from vestigo.registry.judging import JudgedPair, judge_pair, scores_of, split_name
 from vestigo.registry.leakage import Leak, TrainingImage, find_leaks, require_no_leak
-from vestigo.registry.naming import model_digest, open_model, open_registered, registered
+from vestigo.registry.naming import locate_model, model_digest, open_model, open_registered, registered
 from vestigo.registry.splits import identity_key, is_test
 
 __all__ = [
@@ -18,13 +18,15 @@ __all__ = [
     "decide",
     "differences_of",
     "find_leaks",
+    "has_passed",
     "identity_key",
     "is_test",
     "judge_pair",
+    "locate_model",
     "model_digest",
     "open_model",
     "open_registered",
-    "plain",
+    "recorded",
     "registered",
     "require_no_leak",
     "scores_of",

@@ -7,20 +7,21 @@ each attribute's accuracy) on the same people, and the more measures are looked 
   Percentiles of a bootstrap are too narrow for few people, so a gain must convince Student's t-test as well, with the
   interval for its standard error. Of challengers that are in truth as good, at most 5 % pass for better.
 - **Worse**: the measured loss is larger than the margin, and chance does not explain it either. Here Holm's level is
-  20 % and no t-test is asked for: a harmless challenger is refused in about one case in ten at most, and a loss of
-  four standard errors is let through in one in twenty.
+  20 % and no t-test is asked for, which errs on the safe side.
 - **Gross loss**: a measured loss of more than `GROSS` margins refuses even where chance could explain it: that there
   were too few people to tell is no excuse for it.
 
-Refusing whatever the interval does not exclude (non-inferiority) would refuse nearly every harmless challenger that is
-judged on fewer than about a thousand people. A loss between one and `GROSS` margins that could be chance is let
-through and named among the reasons.
+In simulations of 13 measures that all move by chance, 1 to 18 % of harmless challengers were refused from 40 people on
+(30 % with 12), and losses were caught nearly always from four to five standard errors on: 5 points on 40 people whose
+own means move by 7 points, 15 points on 200 people of whom one in ten changes sides as a whole. Refusing whatever the
+interval does not exclude (non-inferiority) would have refused nearly all challengers of either kind. So a loss that is
+beyond the margin but could be chance is let through, and named among the reasons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from vestigo.benchmark import Comparison
 from vestigo.evaluation import Difference
 
 MEAN_AP = "mAP"
+GATE = "gate"
+"""The score under which the registry keeps the verdict; the others are named by `vestigo.registry.split_name`."""
 BETTER_LEVEL = 0.05
 WORSE_LEVEL = 0.20
 GROSS = 10.0
@@ -67,7 +70,7 @@ class Verdict:
     worsened: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as the registry keeps it under the score `gate`."""
+        """Plain data."""
         return {
             "promoted": self.promoted,
             "reasons": list(self.reasons),
@@ -110,6 +113,18 @@ def decide(differences: Differences, margins: Margins | None = None) -> Verdict:
     return Verdict(
         promoted=bool(improved) and not worsened, reasons=tuple(reasons), improved=improved, worsened=worsened
     )
+
+
+def recorded(verdict: Verdict, against: str | None, differences: Differences) -> dict[str, Any]:
+    """A verdict as a score that the registry keeps of the challenger; `against` is the digest of what served."""
+    told = {name: None if one is None else asdict(one) for name, one in differences.items()}
+    return {GATE: {**verdict.to_dict(), "against": against, "differences": told}}
+
+
+def has_passed(scores: Mapping[str, Any], serving: str | None) -> bool:
+    """Whether a model's recorded verdict lets it take the place of what serves now."""
+    gate = scores.get(GATE, {})
+    return bool(gate.get("promoted")) and gate.get("against") == serving
 
 
 def beyond_chance(chances: Mapping[str, float], level: float) -> set[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from vestigo.benchmark import Benchmark, Options, compare, judge_model
 from vestigo.datasets import ReidDataset, dataset_digest
 from vestigo.evaluation import Difference
-from vestigo.registry.gate import Differences, differences_of
+from vestigo.registry.gate import differences_of
 from vestigo_models.errors import ModelError
 from vestigo_models.extraction import Extractor
 from vestigo_models.package import ModelPackage
 
 Progress = Callable[[str, int, int], None]
 """Hears the stage, how many of its items are done, and how many there are."""
-GATE = "gate"
-"""The score under which the registry keeps the verdict of the gate; the others are named by `split_name`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +74,3 @@ def scores_of(benchmark: Benchmark) -> dict[str, Any]:
 def split_name(dataset: ReidDataset) -> str:
     """Name a dataset's test split for people and for ever: its folder, and the beginning of its content's digest."""
     return f"{dataset.root.resolve().name} {dataset_digest(dataset)[:12]}"
-
-
-def plain(differences: Differences) -> dict[str, dict[str, float] | None]:
-    """Differences as JSON has them."""
-    return {name: None if one is None else asdict(one) for name, one in differences.items()}

@@ -54,6 +54,19 @@ def open_model(registry: Registry, ref: str) -> ModelPackage:
     return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(registered(registry, ref))
 
 
+def locate_model(registry: Registry, ref: str) -> str:
+    """Say where the model lies that people call `ref`: `default`, a folder or `hub:ID`.
+
+    Raises:
+        ModelError, StoreError: as `open_model`.
+    """
+    if is_package(ref):
+        return ref
+    model = registered(registry, ref)
+    open_registered(model)
+    return model.location
+
+
 def open_registered(model: Model) -> ModelPackage:
     """Load a model of the registry.
 

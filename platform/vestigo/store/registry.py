@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
-from vestigo.store.records import Model, Promotion
+from vestigo.store.records import Model, Promotion, Run
 from vestigo.store.review_tables import PromotionRow
-from vestigo.store.runs import NEWEST_FIRST, to_model
-from vestigo.store.tables import DataFileRow, InputRow, ModelRow, RunRow
+from vestigo.store.runs import NEWEST_FIRST, to_model, to_run
+from vestigo.store.tables import DataFileRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
 SHORT = 12
@@ -124,6 +124,19 @@ def crop_counts(session: Session) -> dict[str, int]:
     for model, rows in session.execute(replaced):
         counts[model] -= int(rows)
     return {model: rows for model, rows in counts.items() if rows > 0}
+
+
+def stale_runs(session: Session, model: str) -> list[Run]:
+    """Return the runs that left crops of other models than `model` which nothing has replaced, oldest first."""
+    left = exists().where(
+        ShardRow.run_id == RunRow.id,
+        InputRow.shard_id == ShardRow.id,
+        InputRow.state == "done",
+        InputRow.rows > 0,
+        ~InputRow.retired,
+    )
+    query = select(RunRow).where(RunRow.model_digest != model, left).order_by(RunRow.created, RunRow.id)
+    return [run for run in map(to_run, session.scalars(query)) if run.kind == "index"]
 
 
 def _wait_for_turn(session: Session) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from vestigo.store import registry
 from vestigo.store.driving import DrivingStore
 from vestigo.store.faults import fault_point
-from vestigo.store.records import Model, Promotion
+from vestigo.store.records import Model, Promotion, Run
 
 
 class RegistryStore(DrivingStore):
@@ -72,3 +72,8 @@ class RegistryStore(DrivingStore):
         """Return how many crops of each model are visible, by digest; models without any are left out."""
         with self._db.read() as session:
             return registry.crop_counts(session)
+
+    def stale_runs(self, model: str) -> list[Run]:
+        """Return the runs that left crops of other models than `model` which nothing has replaced, oldest first."""
+        with self._db.read() as session:
+            return registry.stale_runs(session, model)

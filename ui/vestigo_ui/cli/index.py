@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.console import HtmlOption, JsonOption, StoreOption, emit, err, note, out, progress
+from vestigo_ui.cli.console import HtmlOption, JsonOption, StoreOption, emit, note, out, progress
+from vestigo_ui.cli.running import run_and_report
 
 
 def index_command(
-    sources: Annotated[
-        list[str], typer.Argument(help="Video files, folders of images and videos, tar or zip files, datasets.")
-    ],
     store: StoreOption,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Video files, folders of images and videos, tar or zip files, datasets. None with --reindex-stale for "
+            "all that is in the store.",
+            show_default=False,
+        ),
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Name of the camera; by default the file's or folder's.")] = None,
     start: Annotated[
         str | None, typer.Option(metavar="ISO8601", help="When the footage begins; UTC unless it says otherwise.")
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second looked at, of a video. Default: 5.")] = None,
-    model: Annotated[str | None, typer.Option(help="default, a package folder or hub:ID. Default: default.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="default, a package folder, hub:ID, or a name or digest of `vestigo models list`. Default: the one "
+            "that serves, else default."
+        ),
+    ] = None,
     detector: Annotated[str | None, typer.Option(help="auto, none, hog or hf:FOLDER_OR_ID. Default: auto.")] = None,
     crops_per_tracklet: Annotated[int | None, typer.Option(help="Best crops kept a tracklet. Default: 8.")] = None,
     executor: Annotated[str | None, typer.Option(help="inline, ray or auto. Default: auto.")] = None,
@@ -37,7 +48,11 @@ def index_command(
     ] = None,
     plan_only: Annotated[bool, typer.Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
     reindex_stale: Annotated[
-        bool, typer.Option("--reindex-stale", help="Replace rows made under another fingerprint.")
+        bool,
+        typer.Option(
+            "--reindex-stale",
+            help="Replace rows made under another fingerprint; without SOURCES, of everything that other models made.",
+        ),
     ] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file with any of these settings.")] = None,
     html: HtmlOption = None,
@@ -47,12 +62,17 @@ def index_command(
 
     Indexing an unchanged archive again adds nothing; a run that was cut off goes on where it stopped.
 
+    After another model was promoted, --reindex-stale without SOURCES repeats every run that left crops of other models
+    with the one that serves, each with its own sources and settings; the old crops are there until the new ones are.
+
     Example: vestigo index footage/gate.mp4 --camera gate --start 2026-05-01T08:00:00 --store archive
     """
+    from vestigo_models.errors import UsageError
+    from vestigo_ui.cli.reindex import reindex_store
     from vestigo_workers.request import build_request
 
     given = {
-        "sources": tuple(sources),
+        "sources": tuple(sources) if sources else None,
         "camera": camera,
         "start": start,
         "fps": fps,
@@ -68,6 +88,12 @@ def index_command(
         "batch_size": batch_size,
         "decode_threads": decode_threads,
     }
+    if not sources:
+        if not reindex_stale:
+            raise UsageError("nothing to index: name a SOURCE, or give --reindex-stale for all that is in the store")
+        told = {"config": config, "html": html, "dry_run": plan_only or None}
+        reindex_store(store, {name: value for name, value in (given | told).items() if value is not None}, as_json)
+        return
     request = build_request(given, config)
     from vestigo.store import Store
     from vestigo_workers.dry_run import dry_run
@@ -85,32 +111,6 @@ def index_command(
             write_sheet(opened, indexed.ended.run.id, html)
 
 
-def run_and_report(work: Callable[..., Any], store: Any, as_json: bool) -> Any:
-    """Run a job under progress bars and say how it ended; see `run_with_bars`."""
-    from vestigo_workers.resuming import summary
-
-    indexed = run_with_bars(work, store)
-    emit(summary(store, indexed), as_json, print_run)
-    return indexed
-
-
-def run_with_bars(work: Callable[..., Any], store: Any) -> Any:
-    """Run a job under progress bars; Ctrl-C leaves one line that says how to go on."""
-    with ExitStack() as bars:
-
-        def stage(name: str) -> Callable[[int, int | None], None]:
-            return bars.enter_context(progress(name))
-
-        try:
-            return work(stage)
-        except KeyboardInterrupt:
-            bars.close()
-            unfinished = [run.id for run in store.runs() if run.status == "running"]
-            hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
-            err.print(f"vestigo: interrupted; what was committed is kept. To go on: {hint}", markup=False)
-            raise typer.Exit(130) from None
-
-
 def write_sheet(store: Any, run: str, html: Path) -> None:
     """Write the contact sheet of a run: who was seen, a row for each tracklet."""
     from vestigo.reports import archive_page
@@ -119,37 +119,6 @@ def write_sheet(store: Any, run: str, html: Path) -> None:
     strips, total = read_strips(store, run)
     html.write_text(archive_page(strips, {"Run": run, "Store": Path(store.ref).name}, total), encoding="utf-8")
     note(f"contact sheet: {html}")
-
-
-def print_run(result: Mapping[str, Any]) -> None:
-    """Print how a run ended, for people."""
-    out.print(f"run [bold]{result['run']}[/bold]: {result['status']}")
-    parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
-    out.print(f"  {result['inputs']} inputs: {', '.join(parts) or 'nothing to do'}")
-    out.print(f"  {made(result)}")
-    if result["frame_failures"]:
-        out.print(f"  {result['frame_failures']} frames could not be read")
-    for failure in result["failures"][:10]:
-        place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
-        out.print(f"  left out: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
-    if result["empty_inputs"]:
-        more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
-        out.print(f"  nobody in: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)
-    if len(result["failures"]) > 10:
-        note(f"  and more: vestigo runs show {result['run']}")
-
-
-def made(result: Mapping[str, Any]) -> str:
-    """Say what a run made and how fast, by its kind."""
-    if result["kind"] == "regions":
-        return (
-            f"{result['images']} label maps, {result['with_belongings']} with belongings, {result['seconds']:.1f} s, "
-            f"{result['images_per_second']:.1f} images/s"
-        )
-    return (
-        f"{result['crops']} crops in {result['tracklets']} tracklets, {result['seconds']:.1f} s, "
-        f"{result['crops_per_second']:.1f} crops/s"
-    )
 
 
 def print_estimate(result: Mapping[str, Any]) -> None:

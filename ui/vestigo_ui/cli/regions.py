@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli.console import DeviceOption, JsonOption, emit, note, progress
-from vestigo_ui.cli.index import print_run, run_with_bars
 from vestigo_ui.cli.regions_folder import label_folder
+from vestigo_ui.cli.running import print_run, run_with_bars
 
 if TYPE_CHECKING:
     from vestigo_models.fls import FlsConfig
@@ -62,7 +62,12 @@ def regions_command(
     ] = None,
     fls: Annotated[bool, typer.Option("--fls", help="Find what people carry, and fuse it with the parser's.")] = False,
     model: Annotated[
-        str, typer.Option("--model", help="Whose features --fls clusters: default, a package folder, or hub:ID.")
+        str,
+        typer.Option(
+            "--model",
+            help="Whose features --fls clusters: default, a package folder, hub:ID, or with --store a name or digest "
+            "of `vestigo models list`.",
+        ),
     ] = "default",
     foreground: Annotated[
         Foreground | None,
@@ -131,7 +136,7 @@ def regions_command(
     if store is None and folder is None:
         store = os.environ.get("VESTIGO_STORE")
     told = None if label_map is None else read_label_map(label_map)
-    features = model if fls else None
+    features = None if not fls else model if store is None else _located(store, model)
     asked = {"foreground": foreground and foreground.value, "belongings_mode": belongings and belongings.value}
     config = fls_config(features, {"seed": seed, **{key: value for key, value in asked.items() if value is not None}})
     pool = {
@@ -169,6 +174,14 @@ def fls_config(model: str | None, asked: Mapping[str, Any]) -> FlsConfig:
 
     told = None if model is None else feature_model(model).config.fls
     return (told or FlsConfig(foreground="classifier")).model_copy(update=dict(asked))
+
+
+def _located(store: str, model: str) -> str:
+    from vestigo.registry import locate_model
+    from vestigo.store import Store
+
+    with Store.open(store, create=False) as opened:
+        return locate_model(opened, model)
 
 
 def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:

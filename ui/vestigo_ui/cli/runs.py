@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from vestigo_ui.cli.console import JsonOption, StoreOption, emit, out
-from vestigo_ui.cli.index import print_run, run_and_report
+from vestigo_ui.cli.running import print_run, run_and_report
 
 app = typer.Typer(help="What ran, how it ended, what it left out; resume or cancel.", no_args_is_help=True)
 RunArgument = Annotated[str, typer.Argument(help="Run, as `vestigo runs list` names it.")]

@@ -1,0 +1,55 @@
+"""`vestigo index --reindex-stale` without sources: everything that other models made, again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vestigo_ui.cli.console import emit, out
+from vestigo_ui.cli.running import print_run, run_with_bars
+
+
+def reindex_store(ref: str, given: Mapping[str, Any], as_json: bool) -> None:
+    """Repeat every run that left crops of other models than the one that serves, or than `given["model"]`.
+
+    `given` are the options that were given. Raises UsageError for those that belong to a source.
+    """
+    from vestigo.store import Store
+    from vestigo_models.errors import UsageError
+    from vestigo_workers.reindexing import POOL, reindex_stale
+
+    if own := sorted(given.keys() - {"model", *POOL}):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in own)
+        raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
+    pool = {name: value for name, value in given.items() if name in POOL}
+    with Store.open(ref, create=False) as store:
+        done = run_with_bars(lambda stage: reindex_stale(store, stage, model=given.get("model"), pool=pool), store)
+        result = {
+            "model": done.model,
+            "runs": [_summary(store, indexed) for indexed in done.runs],
+            "gone": list(done.gone),
+            "stale": done.stale,
+            "unended": list(done.unended),
+        }
+    emit(result, as_json, _print)
+
+
+def _summary(store: Any, indexed: Any) -> dict[str, Any]:
+    from vestigo_workers.resuming import summary
+
+    return summary(store, indexed)
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    for run in result["runs"]:
+        print_run(run)
+    told = {
+        "not there any more, and left as they were": ", ".join(result["gone"]),
+        "runs that have not ended, and were left alone": ", ".join(result["unended"]),
+        "crops of other models that stay (vestigo search --model searches one version)": result["stale"],
+    }
+    for what, which in told.items():
+        if which:
+            out.print(f"{what}: {which}", style="yellow", markup=False)
+    if not result["stale"]:
+        out.print(f"all crops are of model {result['model'][:12]}")
