@@ -87,6 +87,13 @@ def test_few_people_prove_little() -> None:
     assert decide({"mAP": difference(3.0, 1.2, identities=40)}).promoted
 
 
+def test_people_who_all_agree_prove_little_while_they_are_few() -> None:
+    """A sign test by hand: of 5 people all agree by chance once in 16 cases, of 6 once in 32."""
+    for people, enough in ((2, False), (5, False), (6, True)):
+        alike = Difference(difference=100.0, low=100.0, high=100.0, chance=0.001, identities=people)
+        assert decide({"hat": alike}).promoted == enough
+
+
 def test_holm_against_its_definition() -> None:
     """p(k) <= level / (m - k + 1) for it and for all smaller ones."""
     rng = np.random.default_rng(0)

@@ -145,11 +145,15 @@ def worded(name: str, one: Difference) -> str:
 
 
 def _t_test(one: Difference) -> float:
-    """Two-sided p-value of a difference whose standard error is read off its 95 % interval."""
+    """Two-sided p-value of a difference whose standard error is read off its 95 % interval.
+
+    It is never below that of a sign test in which all people agree, which a spread of 0 would pretend to beat.
+    """
     people = one.identities
     # The spread of a bootstrap is that of a sample taken for a population.
     error = (one.high - one.low) / (2 * norm.ppf(0.975)) * np.sqrt(people / (people - 1))
-    return float(2 * t.sf(abs(one.difference) / error, people - 1)) if error > 0 else float(one.difference == 0)
+    chance = 2 * t.sf(abs(one.difference) / error, people - 1) if error > 0 else 0.0
+    return max(float(chance), 2.0 ** (1 - people))
 
 
 def _nothing_improved(found: Mapping[str, Difference]) -> str:

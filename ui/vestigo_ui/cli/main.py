@@ -38,6 +38,7 @@ SUB_APPS = {
     "runs": "vestigo_ui.cli.runs:app",
     "store": "vestigo_ui.cli.store:app",
     "cameras": "vestigo_ui.cli.cameras:app",
+    "models": "vestigo_ui.cli.models:app",
 }
 
 
