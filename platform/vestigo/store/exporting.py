@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,17 @@ def export_market(reader: CropReader, span: Span, out: Path, progress: Callable[
     return ExportReport(
         crops=written, identities=len({pid for pid, _ in people.counts}), queries=len(queries), left_out=left_out
     )
+
+
+def person_numbers(reader: CropReader, ids: Collection[str]) -> dict[str, int]:
+    """Return the numbers of the persons of crops, as `export_market` gives them; those of nobody known are left out."""
+    people = _survey(reader, Span())[0]
+    wanted, found = set(ids), {}
+    for batch in reader.scan(_WHO, Span(), BATCH_ROWS):
+        for row in batch.to_pylist():
+            if row["crop_id"] in wanted and (number := people.number(row)) is not None:
+                found[row["crop_id"]] = number
+    return found
 
 
 class _People:
