@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from vestigo.store import cameras, rankings
 from vestigo.store.checking import check
 from vestigo.store.crops import CropReader
-from vestigo.store.exporting import export_market
+from vestigo.store.exporting import export_market, person_numbers
 from vestigo.store.records import Camera, CheckReport, ExportReport, Ranking, VacuumReport
 from vestigo.store.regions import RegionStore
 from vestigo.store.reviewing import ReviewStore
@@ -115,13 +115,22 @@ class Store(RegionStore, ReviewStore):
 
         Raises StoreError where the store holds no crops, or `out` is not an empty or new folder.
         """
+        span = Span(None if cameras is None else frozenset(cameras), since, until)
+        return export_market(self._reader(self._exported(), span), span, out, progress or _silent)
+
+    def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
+        """Return crop id to the number that `export_market` gives its person; crops of nobody known are left out.
+
+        Raises StoreError where the store holds no crops.
+        """
+        return person_numbers(self._reader(self._exported(), None), ids)
+
+    def _exported(self) -> str:
         counts, serving = self.crop_counts(), self.serving()
         models = [model.digest for model in self.models() if model.digest in counts]
         if not models:
             raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
-        span = Span(None if cameras is None else frozenset(cameras), since, until)
-        reader = self._reader(serving if serving in models else models[0], span)
-        return export_market(reader, span, out, progress or _silent)
+        return serving if serving in models else models[0]
 
     def _reader(self, model: str | None, span: Span | None) -> CropReader:
         with self._db.read() as session:

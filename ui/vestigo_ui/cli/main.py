@@ -30,12 +30,14 @@ COMMANDS = {
     "train-parser": "vestigo_ui.cli.train_parser:train_parser_command",
     "ablate": "vestigo_ui.cli.ablate:ablate_command",
     "calibrate": "vestigo_ui.cli.calibrate:calibrate_command",
+    "precision": "vestigo_ui.cli.precision:precision_command",
     "render": "vestigo_ui.cli.render:render_command",
     "ui": "vestigo_ui.cli.ui:ui_command",
     "doctor": "vestigo_ui.cli.doctor:doctor_command",
 }
 SUB_APPS = {
     "runs": "vestigo_ui.cli.runs:app",
+    "label": "vestigo_ui.cli.label:app",
     "store": "vestigo_ui.cli.store:app",
     "cameras": "vestigo_ui.cli.cameras:app",
     "models": "vestigo_ui.cli.models:app",
