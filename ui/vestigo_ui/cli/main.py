@@ -31,6 +31,8 @@ COMMANDS = {
     "ablate": "vestigo_ui.cli.ablate:ablate_command",
     "calibrate": "vestigo_ui.cli.calibrate:calibrate_command",
     "precision": "vestigo_ui.cli.precision:precision_command",
+    "retrain": "vestigo_ui.cli.retrain:retrain_command",
+    "loop": "vestigo_ui.cli.loop:loop_command",
     "render": "vestigo_ui.cli.render:render_command",
     "ui": "vestigo_ui.cli.ui:ui_command",
     "doctor": "vestigo_ui.cli.doctor:doctor_command",
