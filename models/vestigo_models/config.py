@@ -98,6 +98,9 @@ class TrainConfig(BaseModel):
         le=1,
         description="how far rare values weigh more: 0 as in eq 18, 1 as common ones",
     )
+    attr_noise: float = Field(
+        default=0.0, ge=0, lt=0.5, description="share of the attribute labels that are wrong, as of corrected ones"
+    )
     attr_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of what an attribute head reads that is hidden from it"
     )

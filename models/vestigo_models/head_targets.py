@@ -94,6 +94,11 @@ class Targets:
         """Which attributes of which crops have a target: (N, n) bool."""
         return np.stack([self.probabilities[:, schema.slice(name)].any(axis=1) for name in schema.names], axis=1)
 
+    def labels(self, schema: AttributeSchema, sure: float = 1.0) -> NDArray[np.int64]:
+        """The likeliest class of each attribute where it is at least `sure`, -1 elsewhere: (N, n) int64."""
+        groups = [self.probabilities[:, schema.slice(name)] for name in schema.names]
+        return np.stack([np.where(g.max(axis=1) >= sure, g.argmax(axis=1), -1) for g in groups], axis=1)
+
     @classmethod
     def _even(cls, probabilities: Floats, noise: float, weight: Floats | float) -> Targets:
         count = len(probabilities)

@@ -51,6 +51,7 @@ class Weights:
     belongings_weight: float
     lambda_attr: float
     awm_aux_loss: float
+    attr_noise: float
 
     @classmethod
     def of(cls, config: TrainConfig) -> Weights:
@@ -66,6 +67,7 @@ class Weights:
             belongings_weight=config.belongings_weight if config.fls.labels == "fls" else 1.0,
             lambda_attr=config.lambda_attr,
             awm_aux_loss=config.awm_aux_loss,
+            attr_noise=config.attr_noise,
         )
 
 
@@ -127,7 +129,7 @@ class Objective(nn.Module):
 
     def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
         assert self.schema is not None
-        return attribute_loss(log_probabilities, labels, self.schema, self.class_weights)
+        return attribute_loss(log_probabilities, labels, self.schema, self.class_weights, self.weights.attr_noise)
 
     def _weight(self, kind: str) -> float:
         return self.weights.globalattr_weight if kind == GLOBAL_ATTRIBUTES else 1.0

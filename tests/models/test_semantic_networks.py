@@ -178,21 +178,22 @@ def test_reweighting_is_the_formula() -> None:
             assert found[i] == pytest.approx(value / sum(weighted), abs=1e-5)
 
 
-def test_the_loss_reaches_the_correlations_and_skips_missing_labels() -> None:
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_the_loss_reaches_the_correlations_and_skips_missing_labels(noise: float) -> None:
     awm = Reweighting(DUKEMTMC_REID)
     logits = torch.randn(5, 31)
     labels = torch.zeros(5, len(DUKEMTMC_REID), dtype=torch.long)
     labels[0, 3] = -1
     labels[:, 4] = -1
     found = awm(logits)
-    loss = attribute_loss(found, labels, DUKEMTMC_REID)
-    said = found.tolist()
+    loss = attribute_loss(found, labels, DUKEMTMC_REID, noise=noise)
+    said = found.exp().tolist()
     expected = 0.0
     for j, name in enumerate(DUKEMTMC_REID.names):
-        start = DUKEMTMC_REID.slice(name).start
-        known = [i for i in range(5) if labels[i, j] >= 0]
-        if known:
-            expected += sum(-said[i][start + int(labels[i, j])] for i in known) / len(known)
+        start, classes = DUKEMTMC_REID.slice(name).start, len(DUKEMTMC_REID[name].values)
+        for i in (known := [i for i in range(5) if labels[i, j] >= 0]):
+            p = said[i][start + int(labels[i, j])]
+            expected -= math.log((1 - noise) * p + noise / (classes - 1) * (1 - p)) / len(known)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     loss.backward()
     assert awm.correlate.weight.grad is not None

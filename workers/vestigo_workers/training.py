@@ -14,22 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import ray
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from ray.train import ControllerError, RunConfig, ScalingConfig, WorkerGroupError
-from ray.train.torch import TorchConfig, TorchTrainer
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from vestigo_models.config import TrainConfig
-from vestigo_models.errors import VestigoError, WorkError
 from vestigo_models.training import LOG, Progress, TrainingResult, TrainingSet, train
-from vestigo_workers.cluster import connect
+from vestigo_workers.ray_train import run_on_workers
 
 
 class ProcessGroup:
@@ -94,31 +89,15 @@ def train_distributed(
         What `train` raises on any worker; WorkError when the workers themselves fail.
     """
     started = time.monotonic()
-    forget = connect()
-    on_gpus = device.startswith("cuda")
     settings = {"config": config, "data": data, "out": out.resolve(), "resume": resume, "trained_on": trained_on}
-    try:
-        with TemporaryDirectory() as notes, _followed(out / LOG, config.epochs, progress):
-            trainer = TorchTrainer(
-                _train_on_worker,
-                train_loop_config=settings,
-                scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpus),
-                torch_config=TorchConfig(backend="nccl" if on_gpus else "gloo"),
-                run_config=RunConfig(name="vestigo", storage_path=notes),
-            )
-            ended: Any = trainer.fit()
-            result: TrainingResult = ended.return_value
-    except WorkerGroupError as error:
-        causes = list(error.worker_failures.values())
-        ours = next((cause for cause in causes if isinstance(cause, VestigoError)), None)
-        if ours is not None:
-            raise ours from None
-        raise WorkError(f"a training worker died ({_line(causes[0])}); --resume goes on from the checkpoint") from None
-    except ControllerError as error:
-        raise WorkError(f"Ray Train could not run {workers} workers: {_line(error.controller_failure)}") from None
-    finally:
-        if forget:
-            ray.shutdown()
+    with _followed(out / LOG, config.epochs, progress):
+        result: TrainingResult = run_on_workers(
+            _train_on_worker,
+            settings,
+            workers=workers,
+            on_gpus=device.startswith("cuda"),
+            remedy="--resume goes on from the checkpoint",
+        )
     return replace(result, model=out, seconds=time.monotonic() - started)
 
 
@@ -146,7 +125,3 @@ def _followed(log: Path, epochs: int, progress: Callable[[Progress], None] | Non
     finally:
         ended.set()
         thread.join()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

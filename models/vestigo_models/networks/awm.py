@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vestigo_models.losses import heard
 from vestigo_models.schemas import AttributeSchema
 
 
@@ -40,18 +41,24 @@ def log_probabilities(logits: Tensor, schema: AttributeSchema) -> Tensor:
 
 
 def attribute_loss(
-    log_probabilities: Tensor, labels: Tensor, schema: AttributeSchema, weights: Tensor | None = None
+    log_probabilities: Tensor,
+    labels: Tensor,
+    schema: AttributeSchema,
+    weights: Tensor | None = None,
+    noise: float = 0.0,
 ) -> Tensor:
     """Equations 18 and 19: cross-entropy, the mean over labelled images, summed over attributes.
 
     log_probabilities: B x M; labels: B x n int64, -1 where missing; weights: M factors on the images of each class, 1
-    in the paper. An attribute that no image has a label for adds nothing.
+    in the paper; noise: share of the labels that are wrong, see `losses.heard`, 0 in the paper. An attribute that no
+    image has a label for adds nothing.
     """
     total = log_probabilities.new_zeros(())
     for position, name in enumerate(schema.names):
         known = labels[:, position] >= 0
         if known.any():
             group = log_probabilities[known][:, schema.slice(name)]
+            group = heard(group, noise) if noise else group
             some = None if weights is None else weights[schema.slice(name)]
             total = total + functional.nll_loss(group, labels[known, position], some)
     return total
