@@ -152,6 +152,31 @@ def test_visible_crops_are_counted_by_model(store: Store) -> None:
     assert store.crop_counts() == {SECOND: 6}
 
 
+def test_the_crops_of_the_model_that_serves_are_exported_or_else_of_the_newest_with_any(
+    store: Store, tmp_path: Path
+) -> None:
+    def index(count: int, model: str) -> None:
+        run = fake_pipeline.begin(store, model=model, fingerprint=model)
+        names = [f"{number}.jpg" for number in range(count)]
+        store.plan(run.id, [fake_pipeline.images(*names)])
+        store.take_lease(run.id)
+        (task,) = store.pending(run.id, limit=1)
+        rows = [fake_pipeline.crop(name, pid=1, input=name) for name in names]
+        file = store.write("crops", run.id, task.id, fake_pipeline.crop_table(rows))
+        outcomes = [InputOutcome(place, "done", rows=1) for place in range(count)]
+        store.commit(task.id, files=[file], outcomes=outcomes)
+        store.finish_run(run.id, "succeeded")
+
+    index(2, FIRST)
+    index(3, SECOND)
+    assert store.models()[0].digest == THIRD
+    assert store.export_market(tmp_path / "newest").crops == 3
+    promote(store, FIRST)
+    assert store.export_market(tmp_path / "serving").crops == 2
+    promote(store, THIRD)
+    assert store.export_market(tmp_path / "without").crops == 3
+
+
 def act_and_die(ref: Path, act: str, point: int) -> None:
     faults.install(faults.die_at(point))
     with Store.open(ref) as store:

@@ -85,7 +85,9 @@ def export_command(
     until: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the crops of the newest model in the Market-1501 layout, with crops.csv saying where each comes from.
+    """Write the crops of one model in the Market-1501 layout, with crops.csv saying where each comes from.
+
+    It is the model that serves where it has crops, else the newest that has.
 
     A person is the dataset's label, or the tracklet where there is none. The best crop of each person and camera is
     a query, the others are the gallery.
