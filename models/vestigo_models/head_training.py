@@ -23,7 +23,7 @@ from vestigo_models.head_targets import Targets
 from vestigo_models.package import ModelPackage
 from vestigo_models.ranks import Alone, Ranks
 
-__all__ = ["HeadConfig", "Targets", "fit_heads", "predicted", "read_pooled"]
+__all__ = ["HeadConfig", "Targets", "fit_heads", "predicted", "read_pooled", "with_heads"]
 
 LEAST_TRUST = 0.01
 
@@ -96,6 +96,24 @@ def fit_heads(
         "calibration": _kept(package.calibration),
     }
     return ModelPackage(package.config.model_copy(update=facts), challenger)
+
+
+def with_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
+    """The network of `package` with the heads, AWM, temperatures and name of `other`, which is of the same make.
+
+    Raises:
+        ConfigError: one of them predicts no attributes.
+        ValueError: their networks differ.
+    """
+    if package.config.network != other.config.network:
+        raise ValueError("heads go from one network to another of the same configuration only")
+    (network, _), (theirs, _) = heads_of(package), heads_of(other)
+    network = copy.deepcopy(network)
+    for old, new in ((network.heads, theirs.heads), (network.reweight, theirs.reweight)):
+        if old is not None and new is not None:
+            old.load_state_dict(new.state_dict())
+    kept = {key: getattr(other.config, key) for key in ("name", "flip_average", "calibration")}
+    return ModelPackage(package.config.model_copy(update=kept), network)
 
 
 def _minimise(

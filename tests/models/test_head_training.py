@@ -14,7 +14,7 @@ from tests.random_models import random_package
 from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.extraction import Extractor
 from vestigo_models.filter_record import Calibration
-from vestigo_models.head_training import HeadConfig, Targets, fit_heads, predicted, read_pooled
+from vestigo_models.head_training import HeadConfig, Targets, fit_heads, predicted, read_pooled, with_heads
 from vestigo_models.losses import noisy_label_loss
 from vestigo_models.networks import SemanticNetwork, build_network
 from vestigo_models.package import ModelPackage, PackageConfig
@@ -263,6 +263,23 @@ def test_what_was_measured_with_the_old_heads_is_dropped() -> None:
     assert found.calibration is not None
     assert found.calibration.temperatures == TEMPERATURES
     assert found.calibration.filter is found.calibration.soft is None
+
+
+def test_heads_go_from_one_network_to_another() -> None:
+    one, pooled = package(), readings(20)
+    two = ModelPackage(
+        one.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
+    )
+    heads = fit_heads(one, pooled, Targets.of_labels(labels(20), SCHEMA))
+    both = with_heads(two, heads)
+    np.testing.assert_array_equal(predicted(both, pooled), predicted(heads, pooled))
+    assert both.name == one.name
+    kept = {
+        key for key, tensor in two.network.state_dict().items() if torch.equal(both.network.state_dict()[key], tensor)
+    }
+    assert {key for key in two.network.state_dict() if not key.startswith(("heads.", "reweight."))} <= kept
+    with pytest.raises(ValueError, match="same configuration"):
+        with_heads(package(attributes="global"), heads)
 
 
 def test_models_without_attributes_are_refused() -> None:

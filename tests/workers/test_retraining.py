@@ -18,7 +18,7 @@ from vestigo_models.images import read_image
 from vestigo_models.networks.build import NetworkConfig, build_network
 from vestigo_models.package import ModelPackage
 from vestigo_models.schemas import MARKET_1501
-from vestigo_models.training import RECIPE
+from vestigo_models.training import LOG, RECIPE
 from vestigo_workers.retraining import RetrainingData, retrain
 
 PEOPLE, IMAGES = 4, 3
@@ -118,6 +118,8 @@ def test_the_whole_network_is_trained_on(base: Path, data: RetrainingData, tmp_p
     key = "backbone.stem.0.weight"
     assert not torch.equal(made.network.state_dict()[key], package.network.state_dict()[key])
     assert seen[-1][0] == seen[-1][1] > 0
+    files = {path.name for path in (tmp_path / "all").iterdir()}
+    assert files == {"model.safetensors", "config.json", RECIPE, LOG}
     recipe = TrainConfig.load(tmp_path / "all" / RECIPE)
     assert recipe.base == str(base)
     labels = data.targets.labels(MARKET_1501, 0.9)

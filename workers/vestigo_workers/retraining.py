@@ -14,13 +14,12 @@ import yaml
 from numpy.typing import NDArray
 
 from vestigo_models.batches import ImageReader, TrainingSet
-from vestigo_models.checkpoint import CHECKPOINT
 from vestigo_models.errors import ConfigError, ModelError
-from vestigo_models.head_training import Targets, fit_heads, read_pooled
-from vestigo_models.package import ModelPackage, resolve_model, write_config
+from vestigo_models.head_training import Targets, fit_heads, read_pooled, with_heads
+from vestigo_models.package import ModelPackage, resolve_model
 from vestigo_models.ranks import Alone, Ranks
 from vestigo_models.retraining_recipe import EPOCHS, SURE, own_maps, retraining_recipe
-from vestigo_models.training import RECIPE, Progress, train
+from vestigo_models.training import LOG, RECIPE, Progress, train
 from vestigo_workers.ray_train import run_on_workers
 from vestigo_workers.training import ProcessGroup, train_distributed
 
@@ -69,8 +68,9 @@ def retrain(
 
     `heads` refits the attribute heads on what the frozen network reads, see `fit_heads`. `all` does so first and then
     trains the whole network on (linear probing, then fine-tuning: Kumar et al., ICLR 2022), see `retraining_recipe`;
-    there the weights of targets do not count, and a distribution counts where the refitted heads are sure. Several
-    `workers` share the crops; files, `base` and `out` lie where all of them see them.
+    weights of targets do not count there, and a distribution counts where it is sure of a class. What its own heads
+    learn in that is given up, as rare values are forgotten: it gets the refitted ones, refitted once more on its
+    features. Several `workers` share the crops; files, `base` and `out` lie where all of them see them.
 
     Args:
         seed: of `all`; refitting heads has no chance in it.
@@ -91,13 +91,16 @@ def retrain(
     out.parent.mkdir(parents=True, exist_ok=True)
     facts = dict(trained_on or {})
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent.resolve()) as beside:
-        heads, whole = Path(beside) / "heads", Path(beside) / "all"
-        _refit(folder, data, heads, workers, device, facts, progress if mode == "heads" else None)
+        made = Path(beside) / "heads"
+        _refit(folder, data, made, workers, device, facts, progress if mode == "heads" else None)
         if mode == "all":
-            _train_on(heads, data, whole, workers, device, seed, EPOCHS if epochs is None else epochs, progress)
-            _name_base(whole / RECIPE, str(base))
+            heads, trained, made = made, Path(beside) / "trained", Path(beside) / "all"
+            _train_on(heads, data, trained, workers, device, seed, EPOCHS if epochs is None else epochs, progress)
+            _refit(trained, data, made, workers, device, {}, None)
+            (trained / LOG).rename(made / LOG)
+            _keep_recipe(trained / RECIPE, made / RECIPE, str(base))
         _require_free(out)
-        (whole if mode == "all" else heads).rename(out)
+        made.rename(out)
     return ModelPackage.from_pretrained(out)
 
 
@@ -190,15 +193,13 @@ def _train_on(
         train_distributed(recipe, images, out, workers=workers, device=device, progress=show, trained_on=trained_on)
     else:
         train(recipe, images, out, device=device, progress=show, trained_on=trained_on)
-    (out / CHECKPOINT).unlink()
-    made = ModelPackage.from_pretrained(out).config
-    write_config(out, made.model_copy(update={key: getattr(package.config, key) for key in ("name", "flip_average")}))
+    with_heads(ModelPackage.from_pretrained(out), package).save_pretrained(out)
 
 
-def _name_base(recipe: Path, base: str) -> None:
-    """Put the base that was asked for in the place of the refitted one, which nobody sees."""
-    told = yaml.safe_load(recipe.read_text("utf-8"))
-    recipe.write_text(yaml.safe_dump(told | {"base": base}, sort_keys=False), encoding="utf-8")
+def _keep_recipe(trained: Path, made: Path, base: str) -> None:
+    """Name the base that was asked for in the place of the refitted one, which nobody sees."""
+    told = yaml.safe_load(trained.read_text("utf-8"))
+    made.write_text(yaml.safe_dump(told | {"base": base}, sort_keys=False), encoding="utf-8")
 
 
 def _require_free(out: Path) -> None:
