@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     f"tests.{plugin}"
-    for plugin in ("datasets", "postgres", "ray_cluster")
+    for plugin in ("datasets", "label_studio", "postgres", "ray_cluster")
     if Path(__file__).with_name(f"{plugin}.py").exists()
 ]
 

@@ -130,7 +130,8 @@ class Bucket:
         self._bucket = parts.netloc.rpartition("@")[2]
         self._prefix = parts.path.strip("/")
         self._options = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        self._objects = Folder(uri)
+        # One request an object: streams are sent in parts otherwise, which takes three.
+        self._objects = Folder(uri + ("&" if parts.query else "?") + "allow_delayed_open=true")
         self._folder = ""
 
     def prepare(self, studio: Studio, remote: int, project: str) -> None:
@@ -167,8 +168,8 @@ class Bucket:
         if problem:
             raise ConfigError(
                 f"server {studio.url} cannot read s3://{self._bucket}/{self._folder} ({problem}): start it with "
-                "credentials of its own for this bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role), or "
-                "add the bucket under Settings > Cloud Storage"
+                "credentials of its own for this bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role; for "
+                "an S3 of your own network SSRF_PROTECTION_ENABLED=false), or add it under Settings > Cloud Storage"
             )
 
     def place(self, key: str, jpeg: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.parse_error import ParsingError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
 
 from vestigo_models.errors import ConfigError, VestigoError, WorkError
 
@@ -64,7 +64,7 @@ class Caller:
         """Make a request until it is answered. Raises as `once`, and WorkError when patience is over."""
         trying = Retrying(
             retry=retry_if_exception_type(Unanswered),
-            wait=wait_exponential_jitter(initial=0.25, max=LONGEST_WAIT),
+            wait=wait_exponential(multiplier=0.25, max=LONGEST_WAIT) + wait_random(0, 0.25),
             stop=stop_after_delay(self._patience),
             before_sleep=self._note,
             retry_error_callback=self._last,

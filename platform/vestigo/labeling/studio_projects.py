@@ -44,13 +44,10 @@ def open_project(studio: Studio, project: LabelProject) -> int:
         raise ConfigError(f"project {project.name}: Label Studio wants a name of 3 to 50 characters")
     if project.remote_id is not None:
         return find_project(studio, project)
-    found: list[Any] = studio.call(lambda: _find_or_create(studio, project))
-    first, *others = sorted(found, key=lambda one: (not one.task_number, one.id))
-    for other in others:
-        with suppress(Gone):
-            if not studio.call(partial(studio.client.projects.get, other.id)).task_number:
-                studio.call(partial(studio.client.projects.delete, other.id))
+    found: list[Any] = studio.call(lambda: _ours(studio, project) or [_create(studio, project)])
+    first = min(found, key=lambda one: (not one.task_number, one.id))
     _require_form(studio, project, first)
+    _remove_twins(studio, project, first.id)
     return int(first.id)
 
 
@@ -73,24 +70,27 @@ def find_project(studio: Studio, project: LabelProject) -> int:
             f"the word {mark(project)}: put the word back, or push under another --project; what was pulled is kept"
         )
     _require_form(studio, project, there)
+    _remove_twins(studio, project, remote_id)
     return remote_id
 
 
-def _find_or_create(studio: Studio, project: LabelProject) -> list[Any]:
-    """All projects of the server with our mark, at least one. Looks first, each time that it is tried."""
-    title, wanted = project.name, mark(project)
-    listed: Iterable[Any] = studio.client.projects.list(title=title, page_size=100)
-    same = [one for one in listed if one.title == title]
-    if ours := [one for one in same if wanted in (one.description or "")]:
-        return ours
-    if same:
+def _ours(studio: Studio, project: LabelProject) -> list[Any]:
+    """All projects of that title with our mark. Raises ConfigError where there are only others."""
+    listed: Iterable[Any] = studio.client.projects.list(title=project.name, page_size=100)
+    same = [one for one in listed if one.title == project.name]
+    ours = [one for one in same if mark(project) in (one.description or "")]
+    if same and not ours and project.remote_id is None:
         raise ConfigError(
-            f"server {studio.url} has a project {title} (id {same[0].id}) that is not of this store: "
+            f"server {studio.url} has a project {project.name} (id {same[0].id}) that is not of this store: "
             "push under another --project"
         )
+    return ours
+
+
+def _create(studio: Studio, project: LabelProject) -> Any:
     made: Any = studio.client.projects.create(
-        title=title,
-        description=f"Attributes of people, reviewed for Vestigo. Leave this word as it is: {wanted}",
+        title=project.name,
+        description=f"Attributes of people, reviewed for Vestigo. Leave this word as it is: {mark(project)}",
         label_config=form(project.schema),
         expert_instruction=INSTRUCTION,
         show_instruction=True,
@@ -101,7 +101,16 @@ def _find_or_create(studio: Studio, project: LabelProject) -> list[Any]:
         maximum_annotations=1,
         sampling="Sequential sampling",
     )
-    return [studio.client.projects.get(made.id)]
+    return studio.client.projects.get(made.id)
+
+
+def _remove_twins(studio: Studio, project: LabelProject, kept: int) -> None:
+    """Remove what a repeated request made beside our project; tasks are never removed with it."""
+    for one in studio.call(partial(_ours, studio, project)):
+        if one.id != kept and not one.task_number:
+            with suppress(Gone):
+                if not studio.call(partial(studio.client.projects.get, one.id)).task_number:
+                    studio.call(partial(studio.client.projects.delete, one.id))
 
 
 def _require_form(studio: Studio, project: LabelProject, there: Any) -> None:
