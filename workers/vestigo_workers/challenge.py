@@ -31,7 +31,7 @@ from vestigo.store import LabelSet, ModelFacts, Store
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.package import CONFIG, ModelPackage, write_config
 from vestigo_workers.driver import Report
-from vestigo_workers.material import Material, learn_from, people_to_test, refuse_leaks
+from vestigo_workers.material import Material, learn_from, people_to_test, refuse_leaks, without_test
 from vestigo_workers.retraining import retrain
 
 Stage = Callable[[str], Report]
@@ -126,6 +126,7 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
             tested, lessons = people_to_test(store, base, lessons, Path(work) / "test")
         else:
             dataset.require_attributes()
+            lessons = without_test(lessons)
             refuse_leaks(store, dataset, lessons, stage("looking for leaks"))
             tested = dataset
         material = learn_from(store, base, dataset, lessons, request.replay, Path(work) / "crops", stage("replay"))

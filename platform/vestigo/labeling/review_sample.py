@@ -18,8 +18,9 @@ from vestigo.labeling.precision import CANNOT_TELL as UNTOLD
 from vestigo.labeling.precision import UNANSWERED, Reviewed
 from vestigo.labeling.reviewed import ReviewedTask, reviewed_tasks
 from vestigo.labeling.reviewers import reviewer_error
+from vestigo.registry.splits import identity_key, is_test
 from vestigo.retrieval.archive import require_attributes
-from vestigo.store import Model, Store
+from vestigo.store import LabelTask, Model, Store
 from vestigo.store.features import matrix
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas import AttributeSchema
@@ -32,10 +33,13 @@ class ReviewSample:
     Attributes:
         reviewed: crops and answers; tasks that nobody drew (imports) are not among them.
         missing: reviewed tasks of which the store has no crop of this model.
+        learnt: reviewed tasks that are left out because the model has learnt from reviews, and they are about people
+            that models may learn from (`vestigo.registry.splits`).
     """
 
     reviewed: Reviewed
     missing: int
+    learnt: int
 
 
 def review_sample(store: Store, model: Model, projects: Sequence[str] | None = None) -> ReviewSample:
@@ -44,7 +48,7 @@ def review_sample(store: Store, model: Model, projects: Sequence[str] | None = N
     Memory is that of what was reviewed.
 
     Raises:
-        UsageError: nothing was drawn and reviewed, or the model has no crop of it.
+        UsageError: nothing was drawn and reviewed that the model has not learnt from, or the model has no crop of it.
         StoreError: an unknown project.
     """
     schema = require_attributes(model)
@@ -57,19 +61,46 @@ def review_sample(store: Store, model: Model, projects: Sequence[str] | None = N
                 tasks.setdefault(task.task.key, []).append(task)
     if not tasks:
         raise UsageError("no drawn task has been reviewed yet: `vestigo label push`, then `vestigo label pull`")
+    error = reviewer_error(schema, (task for found in tasks.values() for task in found))
+    count = len(tasks)
+    if learnt_from_reviews(store, model):
+        tasks = {key: found for key, found in tasks.items() if is_test(who_of(found[0].task))}
+        if not tasks:
+            raise UsageError(
+                f"model {model.name} has learnt from reviews and is judged on the fifth of the people that no model "
+                f"learns from: none of the {count} reviewed tasks is about them; review more"
+            )
     keys = list(tasks)
     missed = np.ones(len(keys))
     for name in names:
         missed *= 1 - _reviewed_with(store, name, keys)
     said = {key: {who: answer for task in found for who, answer in task.said.items()} for key, found in tasks.items()}
     crops = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
-    error = reviewer_error(schema, (task for found in tasks.values() for task in found))
     reviewed = _crops(store, model, schema, crops, [agree(said[key]) for key in keys], 1 - missed, error)
     if not len(reviewed.task):
         raise UsageError(
             f"model {model.name} ({model.digest[:12]}) has no crop of what was reviewed: index the archive with it"
         )
-    return ReviewSample(reviewed=reviewed, missing=len(keys) - len(np.unique(reviewed.task)))
+    missing = len(keys) - len(np.unique(reviewed.task))
+    return ReviewSample(reviewed=reviewed, missing=missing, learnt=count - len(keys))
+
+
+def learnt_from_reviews(store: Store, model: Model) -> bool:
+    """Whether a model, or one that it descends from, was trained on labels of the store."""
+    known = {one.digest: one for one in store.models()}
+    seen: set[str] = set()
+    digest: str | None = model.digest
+    while digest in known and digest not in seen:
+        seen.add(digest)
+        if known[digest].origin.get("label_set") is not None:
+            return True
+        digest = known[digest].parent
+    return False
+
+
+def who_of(task: LabelTask) -> str:
+    """The person of a task, as `vestigo.registry.identity_key` names people."""
+    return identity_key(pid=task.pid, tracklet=task.tracklet, crop=task.crops[0])
 
 
 def _asking(store: Store, schema: AttributeSchema) -> list[str]:

@@ -25,10 +25,10 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
     conflicts: list[str] = []
     total = 0
     for task in reviewed_tasks(store, name):
-        reviewers.update(task.said)
-        answered.update(task.agreed.answers)
+        reviewers.update(task.said.keys())
+        answered.update(task.agreed.answers.keys())
         untold.update(one for one, value in task.agreed.answers.items() if value == CANNOT_TELL)
-        corrected.update(task.corrections(project.schema))
+        corrected.update(task.corrections(project.schema).keys())
         total += len(task.agreed.conflicts)
         where = f"task {task.task.remote_id or task.task.key[:12]}"
         conflicts += [f"{where}, {one}" for one in task.agreed.conflicts][: NAMED - len(conflicts)]

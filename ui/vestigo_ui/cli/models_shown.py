@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from vestigo.registry import Differences
     from vestigo.store import Model, Promotion
 
-SHORT = 12
+SHORT, LISTED = 12, 8
+"""Digits of a digest in a sentence, and in a list."""
 
 
 def model_row(model: Model, serving: str | None, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -53,17 +54,17 @@ def print_models(result: Mapping[str, Any]) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in ("", "name", "digest", "parent", "registered"):
         table.add_column(name, no_wrap=True)
-    for name in ("crops", "scores"):
-        table.add_column(name, justify="right" if name == "crops" else "left")
+    for name in ("crops", "mAP", "attr.", "gate"):
+        table.add_column(name, justify="left" if name == "gate" else "right")
     for row in result["models"]:
         table.add_row(
             "serves" if row["serving"] else "",
             row["name"],
-            row["digest"][:SHORT],
-            (row["parent"] or "")[:SHORT],
-            row["registered"][:16].replace("T", " "),
+            row["digest"][:LISTED],
+            (row["parent"] or "")[:LISTED],
+            row["registered"][:10],
             str(row["crops"]),
-            "; ".join(_brief(name, scores) for name, scores in row["scores"].items()),
+            *_judged(row["scores"]),
         )
     out.print(table)
     if result["serving"] is None:
@@ -122,6 +123,14 @@ def _sentence(made: Mapping[str, Any]) -> str:
     now, before = ("no promoted model" if made[key] is None else made[key][:SHORT] for key in ("model", "before"))
     why = f": {'; '.join(made['reasons'])}" if made["reasons"] else ""
     return f"{made['kind']} of {made['at'][:16].replace('T', ' ')} by {made['by']}: {now} serves, before {before}{why}"
+
+
+def _judged(scores: Mapping[str, Any]) -> tuple[str, str, str]:
+    """mAP and mean attribute accuracy of the test that was recorded last, and what the gate said."""
+    tests = [one for one in scores.values() if isinstance(one, dict) and "mAP" in one]
+    gate = scores.get("gate", {}).get("promoted")
+    said = "" if gate is None else ("passed" if gate else "refused")
+    return (_number(tests[-1]["mAP"]), _number(tests[-1].get("attributes_mean")), said) if tests else ("", "", said)
 
 
 def _brief(name: str, scores: Any) -> str:

@@ -57,6 +57,7 @@ def precision_command(
         "tasks": len(sample.reviewed.probability) - sample.missing,
         "crops": len(sample.reviewed.task),
         "missing": sample.missing,
+        "learnt": sample.learnt,
         "reviewer_error": error.rate,
         "reviewer_pairs": error.pairs,
     }
@@ -72,6 +73,8 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
         else "assumed, as nobody answered twice"
     )
     out.print(f"  reviewers are taken for wrong in {100 * result['reviewer_error']:.1f} % of answers, {known}")
+    if result["learnt"]:
+        out.print(f"  left out: {result['learnt']} tasks about people from whom it may have learnt")
     if result["missing"]:
         out.print(f"  {result['missing']} reviewed tasks have no crop of this model and are left out", style="yellow")
     out.print(_table(result["attributes"]))
@@ -83,10 +86,10 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
 
 
 def _table(attributes: Mapping[str, Any]) -> Table:
-    table = Table(box=None)
-    table.add_column("attribute")
-    for name in ("accuracy", "95 %", "tasks", "cannot tell", "coverage", "more for ±3 %"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attribute", no_wrap=True)
+    for name in ("accuracy", "95 %", "tasks", "cannot tell", "coverage", "more for ±3"):
+        table.add_column(name, justify="right", no_wrap=name == "95 %")
     for name, one in attributes.items():
         if one["accuracy"] is None:
             table.add_row(name, "–", "", "0", str(one["cannot_tell"]), _percent(one["coverage"]), "")
