@@ -26,6 +26,7 @@ from vestigo_models.ranks import Alone, Ranks
 __all__ = ["HeadConfig", "Targets", "fit_heads", "predicted", "read_pooled", "with_heads"]
 
 LEAST_TRUST = 0.01
+REFITTED = "; heads were refitted since, inside these temperatures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,5 +166,5 @@ def _trust(
 def _kept(calibration: Calibration | None) -> dict[str, Any] | None:
     if calibration is None or not calibration.temperatures:
         return None
-    measured_on = f"{calibration.measured_on}; heads were refitted since, inside these temperatures"
+    measured_on = calibration.measured_on.removesuffix(REFITTED) + REFITTED
     return Calibration(temperatures=calibration.temperatures, measured_on=measured_on).model_dump(mode="json")

@@ -263,6 +263,8 @@ def test_what_was_measured_with_the_old_heads_is_dropped() -> None:
     assert found.calibration is not None
     assert found.calibration.temperatures == TEMPERATURES
     assert found.calibration.filter is found.calibration.soft is None
+    again = fit_heads(found, readings(9), Targets.of_labels(labels(9), SCHEMA))
+    assert again.config.calibration == found.config.calibration
 
 
 def test_heads_go_from_one_network_to_another() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from pathlib import Path
 
 import cv2
@@ -136,6 +138,21 @@ def test_two_workers_train_a_whole_network_on(base: Path, data: RetrainingData, 
     made = retrain(base, data, tmp_path / "all", mode="all", epochs=1, workers=2)
     assert made.digest != ModelPackage.from_pretrained(base).digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
+
+
+def test_a_killed_retraining_leaves_no_package(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+    work = multiprocessing.get_context("spawn").Process(
+        target=retrain, args=(base, data, tmp_path / "out"), kwargs={"mode": "all", "epochs": 1000}
+    )
+    work.start()
+    while not list(tmp_path.glob(".out-*/trained/checkpoint.pt")):
+        assert work.is_alive()
+        time.sleep(0.05)
+    work.kill()
+    work.join()
+    assert not (tmp_path / "out").exists()
+    made = retrain(base, data, tmp_path / "out", mode="heads")
+    assert made.digest == ModelPackage.from_pretrained(tmp_path / "out").digest
 
 
 def test_attributes_of_the_whole_person_are_refitted_too(data: RetrainingData, tmp_path: Path) -> None:
