@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -85,6 +85,7 @@ def retrain(
         WorkError: a worker died.
     """
     folder = resolve_model(base).resolve()
+    data = replace(data, paths=tuple(path.absolute() for path in data.paths))
     if mode == "heads" and epochs is not None:
         raise ConfigError(f"epochs={epochs}: heads are refitted to the end; epochs are for mode all")
     _require_free(out)
