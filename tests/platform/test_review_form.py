@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from vestigo.labeling.form import CANNOT_TELL, PICTURE, answers, form, form_problem, prediction
+from vestigo.labeling.form import CANNOT_TELL, PICTURE, answers, form, form_problem, prediction, task_data
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, AttributeSchema
 
@@ -44,6 +44,18 @@ def test_the_likeliest_values_are_chosen_beforehand_and_the_score_is_that_of_the
     }
 
 
+def test_above_each_question_stands_what_the_model_says() -> None:
+    shares = np.concatenate([[0.004] * (len(a.values) - 1) + [0.926] for a in MARKET_1501.attributes])
+    data = task_data(MARKET_1501, shares, "data:,", "c1 · t4")
+    assert (data["image"], data["about"]) == ("data:,", "c1 · t4")
+    assert data["says_gender"] == "Gender · model: female 93 %"
+    view = ElementTree.fromstring(form(MARKET_1501))
+    shown = [header.get("value") for header in view.iter("Header")]
+    assert shown == ["$about", *(f"$says_{name}" for name in MARKET_1501.names)]
+    # Every variable of the form is a field of the task, as Label Studio demands.
+    assert {str(value)[1:] for value in (*shown, *(image.get("value") for image in view.iter("Image")))} == data.keys()
+
+
 def test_cannot_tell_is_an_answer_and_an_open_question_is_none() -> None:
     result = [chosen("hat", CANNOT_TELL), chosen("gender", "female"), chosen("bag")]
     assert answers(MARKET_1501, result) == {"hat": CANNOT_TELL, "gender": "female"}
@@ -64,7 +76,12 @@ def test_an_answer_of_another_form_is_named(result: dict[str, object], line: str
 def test_looks_may_be_edited_and_questions_may_not() -> None:
     mine = form(MARKET_1501)
     assert form_problem(MARKET_1501, mine) is None
-    assert form_problem(MARKET_1501, mine.replace('size="5"', 'size="3"').replace('hotkey="1"', "")) is None
+    assert (
+        form_problem(
+            MARKET_1501, mine.replace('size="6"', 'size="3"').replace("$says_hat", "Hat?").replace('hotkey="1"', "")
+        )
+        is None
+    )
     edits = {
         "is no XML": mine[:-3],
         "no image picture": mine.replace("$image", "$photo"),

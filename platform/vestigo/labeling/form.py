@@ -23,7 +23,14 @@ PICTURE = "picture"
 """What the form calls it."""
 ABOUT, SAYS = "about", "says_"
 """The field with a line about the task, and the beginning of those with what the model says of an attribute."""
-STYLE = ""
+WIDE = 6
+"""Values from which on an attribute has a row for itself."""
+STYLE = """
+.vestigo-groups { display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 0 20px; }
+.vestigo-wide { grid-column: 1 / -1; }
+.vestigo h4 { margin: 8px 0 0 !important; font-size: 14px; line-height: 18px; }
+.vestigo .lsf-choices { margin: 0; }
+"""
 _KEYS = "1234567890qwertyuiopasdfghjklzxcvbnm"
 HOTKEYS = (*_KEYS, *(f"shift+{key}" for key in _KEYS))
 
@@ -38,12 +45,13 @@ def form(schema: AttributeSchema) -> str:
     ElementTree.SubElement(view, "Style").text = STYLE
     shown = ElementTree.SubElement(view, "View", className="vestigo-shown")
     ElementTree.SubElement(shown, "Header", value=f"${ABOUT}", size="6")
-    looks = {"zoom": "true", "zoomControl": "false", "rotateControl": "false", "horizontalAlignment": "center"}
+    looks = {"zoom": "true", "zoomControl": "false", "rotateControl": "false", "maxHeight": "300px"}
     ElementTree.SubElement(shown, "Image", {"name": PICTURE, "value": f"${IMAGE}"} | looks)
     groups = ElementTree.SubElement(view, "View", className="vestigo-groups")
     keys = iter(HOTKEYS)
     for attribute in schema.attributes:
-        part = ElementTree.SubElement(groups, "View", className="vestigo-group")
+        wide = " vestigo-wide" if len(attribute.values) >= WIDE else ""
+        part = ElementTree.SubElement(groups, "View", className=f"vestigo-group{wide}")
         ElementTree.SubElement(part, "Header", value=f"${SAYS}{attribute.name}", size="6")
         group = ElementTree.SubElement(
             part,
