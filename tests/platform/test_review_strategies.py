@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vestigo.labeling.strategies import CLUSTERS, NEIGHBOURS, STRATEGIES, Candidates
+from vestigo.labeling.strategies import CLUSTERS, DEFAULT, NEIGHBOURS, STEEP, STRATEGIES, Candidates
 from vestigo_models.schemas import MARKET_1501 as SCHEMA
 
 
@@ -53,6 +53,22 @@ def test_doubt_disagreement_rarity_and_wrong_labels(seed: int) -> None:
         }
         for name, value in expected.items():
             assert STRATEGIES[name](found)[task] == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entropy_counts_by_rank(seed: int) -> None:
+    found = drawn(seed)
+
+    def doubt(task: int) -> float:
+        parts = groups(found.probabilities[task])
+        return sum(-sum(x * math.log(x) for x in part if x > 0) / math.log(len(part)) for part in parts)
+
+    doubts = [doubt(task) for task in range(len(found))]
+    scores = STRATEGIES["entropy"](found)
+    for task, mine in enumerate(doubts):
+        rank = sum(other > mine for other in doubts)
+        assert scores[task] == pytest.approx(math.exp(-rank / (STEEP * len(found))))
+    assert DEFAULT in STRATEGIES
 
 
 @pytest.mark.parametrize("seed", range(3))
