@@ -121,8 +121,6 @@ def learn_from(
         again, targets = _from_dataset(dataset, base, replay)
     else:
         again, targets = _from_store(store, base, lessons, replay, folder, report)
-    if again:
-        parts.append(targets)
     images += again
     _, identities = np.unique([image.who for image in images], return_inverse=True)
     _, cameras = np.unique([image.camera for image in images], return_inverse=True)
@@ -130,7 +128,7 @@ def learn_from(
         paths=tuple(image.path for image in images),
         identities=identities.reshape(-1).astype(np.int64),
         camids=cameras.reshape(-1).astype(np.int64),
-        targets=Targets.joined(parts),
+        targets=Targets.joined(parts).with_replay(targets) if again else Targets.joined(parts),
     )
     return Material(data=data, replayed=len(again))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vestigo_ui.cli.console import emit, out
@@ -24,9 +24,11 @@ def reindex_store(ref: str, given: Mapping[str, Any], as_json: bool) -> None:
     pool = {name: value for name, value in given.items() if name in POOL}
     with Store.open(ref, create=False) as store:
         done = run_with_bars(lambda stage: reindex_stale(store, stage, model=given.get("model"), pool=pool), store)
+        runs = [_summary(store, indexed) for indexed in done.runs]
         result = {
             "model": done.model,
-            "runs": [_summary(store, indexed) for indexed in done.runs],
+            **_together(runs),
+            "runs": runs,
             "gone": list(done.gone),
             "stale": done.stale,
             "unended": list(done.unended),
@@ -38,6 +40,19 @@ def _summary(store: Any, indexed: Any) -> dict[str, Any]:
     from vestigo_workers.resuming import summary
 
     return summary(store, indexed)
+
+
+def _together(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all runs did, under the keys of one: the last run's id, the first status that is not the usual one, sums."""
+    odd = [run["status"] for run in runs if run["status"] != "succeeded"]
+    counted = ("inputs", "done", "empty", "quarantined", "skipped", "frame_failures", "crops", "tracklets", "seconds")
+    sums = {name: sum(run[name] for run in runs) for name in counted}
+    return {
+        "run": runs[-1]["run"] if runs else None,
+        "status": odd[0] if odd else "succeeded",
+        **sums,
+        "crops_per_second": sums["crops"] / sums["seconds"] if sums["seconds"] else 0.0,
+    }
 
 
 def _print(result: Mapping[str, Any]) -> None:
