@@ -151,6 +151,11 @@ def test_reviews_make_a_better_model_serve(
     back = program("models", "rollback", "--store", store)
     assert back["kind"] == "rollback"
     assert program("models", "list", "--store", store)["serving"] is None
+
+    told = program("loop", *review_of, "--base", made["model"], "--data", world.base, "--budget", 20, "--wait", 0)
+    (round_,) = told["rounds"]
+    assert (round_["tasks"], round_["created"], round_["reviewed"]) == (20, 20, 0)
+    assert round_["retrain"]["lessons"] == made["lessons"]
     no_token_in(tmp_path, label_studio.token)
 
 
