@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +24,11 @@ from vestigo_ui.cli.retrain import (
     retrain_result,
     run_challenge,
 )
+from vestigo_ui.cli.running import run_with_bars
 from vestigo_ui.cli.studio import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect
+
+if TYPE_CHECKING:
+    from vestigo_workers.review_round import Round
 
 
 def loop_command(
@@ -60,6 +65,9 @@ def loop_command(
     by: Annotated[
         str | None, typer.Option(help="Who is answerable. Default: the login name.", show_default=False)
     ] = None,
+    reindex: Annotated[
+        bool, typer.Option("--reindex", help="After a promotion, index the archive again with the new model and go on.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what a round would do; nothing is kept, sent or trained.")
     ] = False,
@@ -71,7 +79,7 @@ def loop_command(
     """Go round: draw tasks, wait until reviewers have answered, learn, and promote what passes the gate.
 
     A round that was interrupted goes on where it stopped: an open batch is not drawn again. After a promotion the
-    archive must be indexed again before the next round; the loop stops there and says so.
+    archive must be indexed again before the next round; without --reindex the loop stops there and says so.
 
     Example: vestigo loop --store archive --project spring --base default --data market/ --every 24
     """
@@ -81,6 +89,7 @@ def loop_command(
     from vestigo.store import Store
     from vestigo_models.devices import resolve_device
     from vestigo_workers.challenge import ChallengeRequest
+    from vestigo_workers.reindexing import reindex_stale
     from vestigo_workers.review_round import RoundRequest, foresee, review_round
 
     request = RoundRequest(
@@ -110,7 +119,7 @@ def loop_command(
         while True:
             began = time.monotonic()
             with connect(url, token_file, patience) as studio, progress("reviewed") as update:
-                round_ = review_round(
+                made = review_round(
                     opened,
                     studio,
                     request,
@@ -118,23 +127,30 @@ def loop_command(
                     reviewed=update,
                     retrain=lambda asked: run_challenge(opened, asked),
                 )
-            told = {
-                "batch": round_.batch,
-                "tasks": round_.tasks,
-                "created": round_.created,
-                "reviewed": round_.reviewed,
-                "corrections": round_.corrections,
-                "retrain": None if round_.challenge is None else retrain_result(round_.challenge, store),
-            }
-            done.append(told)
+            done.append(_told(made, store))
             if not as_json:
-                _print_round(len(done), told)
-            promoted = round_.challenge is not None and round_.challenge.promoted
-            if promoted or every is None or len(done) == rounds or round_.challenge is None:
+                _print_round(len(done), done[-1])
+            if made.challenge is None or (made.challenge.promoted and not reindex):
+                break
+            if made.challenge.promoted:
+                run_with_bars(lambda stage: reindex_stale(opened, stage, pool={}), opened)
+                request = replace(request, challenge=replace(request.challenge, base=made.challenge.digest))
+            if every is None or len(done) == rounds:
                 break
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
-    last = done[-1]["retrain"]
-    emit({"dry_run": False, "rounds": done, "promoted": bool(last and last["promoted"])}, as_json, lambda _: None)
+    promoted = any(one["retrain"] and one["retrain"]["promoted"] for one in done)
+    emit({"dry_run": False, "rounds": done, "promoted": promoted}, as_json, lambda _: None)
+
+
+def _told(made: Round, store: str) -> dict[str, Any]:
+    return {
+        "batch": made.batch,
+        "tasks": made.tasks,
+        "created": made.created,
+        "reviewed": made.reviewed,
+        "corrections": made.corrections,
+        "retrain": None if made.challenge is None else retrain_result(made.challenge, store),
+    }
 
 
 def _print_plan(result: Mapping[str, Any]) -> None:
