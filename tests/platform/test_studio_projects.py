@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.label_studio import drawn, on_server, open_store, pictures
+from tests.label_studio import MODEL, drawn, on_server, open_store, pictures
 from vestigo.labeling.form import form
 from vestigo.labeling.images import Inline
 from vestigo.labeling.pulling import pull
@@ -32,12 +32,12 @@ def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: 
         push(store, studio, project, pictures, Inline())
         there = studio.client.projects.get(remote)
         assert titled(studio, project) == [remote]
-        assert (there.show_collab_predictions, there.model_version) == (True, "vestigo")
+        assert (there.show_collab_predictions, there.model_version) == (True, f"small {MODEL[:12]}")
         assert mark(label) in there.description
         linked = store.require_label_project(project)
         assert (linked.server, linked.remote_id) == (studio.url, remote)
         (task,) = studio.client.tasks.list(project=remote, fields="all")
-        assert [one.model_version for one in task.predictions] == ["vestigo"]
+        assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
 
 
 def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tmp_path: Path, project: str) -> None:

@@ -9,13 +9,16 @@ import numpy as np
 
 from vestigo.labeling.form import prediction, task_data
 from vestigo.labeling.images import Images
+from vestigo.labeling.strips import SHOWN
 from vestigo.labeling.studio import Studio
 from vestigo.labeling.studio_listing import Listing
-from vestigo.labeling.studio_projects import MODEL_VERSION, open_project
+from vestigo.labeling.studio_projects import open_project, preselect
 from vestigo.labeling.studio_tasks import TaskUpload, import_tasks
 from vestigo.store import LabelProject, LabelTask, Store
 from vestigo.store.faults import fault_point
 
+SHORT = 12
+"""Of a tracklet's id: enough to find it again."""
 CHUNK = 50
 """Tasks of a request; their pictures are in memory together."""
 
@@ -55,10 +58,13 @@ def push(
     last = _reconcile(store, studio, remote, label)
     todo = store.label_counts(project).get("drawn", 0)
     created = 0
+    versions = {model.digest: f"{model.name} {model.digest[:12]}" for model in store.models()}
+    version = ""
     for page in store.label_tasks(project, states={"drawn"}, rows=chunk):
         pictures = pictures_of(page)
         uploads = [
-            _upload(label, task, images.place(task.key, jpeg)) for task, jpeg in zip(page, pictures, strict=True)
+            _upload(label, task, images.place(task.key, jpeg), versions[task.model])
+            for task, jpeg in zip(page, pictures, strict=True)
         ]
         there = import_tasks(studio, remote, uploads, after=last)
         fault_point("push.sent")
@@ -66,9 +72,11 @@ def push(
         fault_point("push.marked")
         last = max(last, *there.values())
         created += len(there)
+        version = versions[page[-1].model]
         if progress is not None:
             progress(created, todo)
     if created:
+        preselect(studio, remote, version)
         _reconcile(store, studio, remote, label)
     return Pushed(tasks=store.label_counts(project).get("pushed", 0), created=created)
 
@@ -92,16 +100,17 @@ def _reconcile(store: Store, studio: Studio, remote: int, label: LabelProject) -
         return listing.last
 
 
-def _upload(label: LabelProject, task: LabelTask, image: str) -> TaskUpload:
+def _upload(label: LabelProject, task: LabelTask, image: str, version: str) -> TaskUpload:
     probabilities = np.array(task.prediction)
     return TaskUpload(
         task.key,
         task_data(label.schema, probabilities, image, _context(task)),
-        prediction(label.schema, probabilities, MODEL_VERSION),
+        prediction(label.schema, probabilities, version),
     )
 
 
 def _context(task: LabelTask) -> str:
-    time = "" if task.time is None else f"{task.time:%Y-%m-%d %H:%M:%S}"
-    crops = f"{len(task.crops)} pictures" if len(task.crops) > 1 else ""
-    return " · ".join(filter(None, (task.camera, time, task.tracklet, crops)))
+    time = "" if task.time is None else f"{task.time:%Y-%m-%d %H:%M:%S} UTC"
+    count = len(task.crops)
+    crops = f"{SHOWN} of {count} pictures" if count > SHOWN else (f"{count} pictures" if count > 1 else "")
+    return " · ".join(filter(None, (task.camera, time, task.tracklet[:SHORT], crops)))

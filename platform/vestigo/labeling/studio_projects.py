@@ -16,8 +16,6 @@ from vestigo.store import LabelProject
 from vestigo_models.errors import ConfigError
 
 TITLE_LENGTHS = range(3, 51)
-MODEL_VERSION = "vestigo"
-"""Of all predictions: Label Studio preselects those of one version only, and tasks of several models wait together."""
 INSTRUCTION = (
     "Each attribute shows what the model says and how sure it is; its value is chosen already. "
     "Correct what is wrong, choose "
@@ -74,6 +72,16 @@ def find_project(studio: Studio, project: LabelProject) -> int:
     return remote_id
 
 
+def preselect(studio: Studio, remote_id: int, version: str) -> None:
+    """Let the server choose beforehand what predictions of `version` say; it does so for one version at a time.
+
+    Tasks with predictions of other models still show what those say in words.
+    """
+    there: Any = studio.call(lambda: studio.client.projects.get(remote_id))
+    if there.model_version != version:
+        studio.call(lambda: studio.client.projects.update(remote_id, model_version=version))
+
+
 def _ours(studio: Studio, project: LabelProject) -> list[Any]:
     """All projects of that title with our mark. Raises ConfigError where there are only others."""
     listed: Iterable[Any] = studio.client.projects.list(title=project.name, page_size=100)
@@ -97,7 +105,6 @@ def _create(studio: Studio, project: LabelProject) -> Any:
         show_skip_button=True,
         enable_empty_annotation=False,
         show_collab_predictions=True,
-        model_version=MODEL_VERSION,
         maximum_annotations=1,
         sampling="Sequential sampling",
     )

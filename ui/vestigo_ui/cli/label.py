@@ -31,8 +31,8 @@ def push_command(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="random, least-confident, disagreement, neighbours, label-errors, rare, diverse or mix.",
-            show_default="the one that benchmarks/review.md found best",
+            help="entropy, least-confident, disagreement, neighbours, label-errors, rare, diverse, mix or random.",
+            show_default="entropy",
         ),
     ] = None,
     budget: Annotated[int, typer.Option(help="Tasks to draw.")] = 200,
