@@ -13,7 +13,7 @@ from vestigo.labeling.images import Inline
 from vestigo.labeling.pulling import pull
 from vestigo.labeling.pushing import push
 from vestigo.labeling.studio import Studio
-from vestigo.labeling.studio_projects import mark, open_project
+from vestigo.labeling.studio_projects import mark, open_project, title
 from vestigo_models.errors import ConfigError, StoreError
 from vestigo_models.schemas import MARKET_1501, AttributeSchema
 
@@ -69,12 +69,21 @@ def test_a_project_of_somebody_else_is_left_alone(studio: Studio, tmp_path: Path
         drawn(store, project, 1)
         with pytest.raises(ConfigError, match=rf"\(id {theirs.id}\) that is not of this store: push under another"):
             push(store, studio, project, pictures, Inline())
-        drawn(store, "ab", 1, start=1)
-        with pytest.raises(ConfigError, match="project ab: Label Studio wants a name of 3 to 50 characters"):
-            push(store, studio, "ab", pictures, Inline())
         with pytest.raises(ConfigError, match="is on no server yet: `vestigo label push` brings it there"):
             pull(store, studio, project)
     assert list(studio.client.tasks.list(project=theirs.id)) == []
+
+
+def test_names_that_are_no_titles_become_some(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        for number, name in enumerate(("x", f"{project} of a very long archive of very many cameras")):
+            drawn(store, name, 1, start=number)
+            assert push(store, studio, name, pictures, Inline()).created == 1
+            assert push(store, studio, name, pictures, Inline()).tasks == 1
+            label = store.require_label_project(name)
+            there = studio.client.projects.get(label.remote_id or 0)
+            assert there.title == title(label)
+            studio.client.projects.delete(there.id)
 
 
 def test_an_edited_form_is_named_before_anything_is_written(studio: Studio, tmp_path: Path, project: str) -> None:

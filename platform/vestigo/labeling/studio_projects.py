@@ -15,7 +15,7 @@ from vestigo.labeling.studio_errors import Gone
 from vestigo.store import LabelProject
 from vestigo_models.errors import ConfigError
 
-TITLE_LENGTHS = range(3, 51)
+SHORTEST, LONGEST = 3, 50
 INSTRUCTION = (
     "Each attribute shows what the model says and how sure it is; its value is chosen already. "
     "Correct what is wrong, choose "
@@ -29,17 +29,21 @@ def mark(project: LabelProject) -> str:
     return f"vestigo:{hashlib.sha256(told.encode()).hexdigest()[:20]}"
 
 
+def title(project: LabelProject) -> str:
+    """What Label Studio calls a project: its name, brought to the 3 to 50 characters that are wanted there."""
+    named = project.name if len(project.name) >= SHORTEST else f"Vestigo {project.name}"
+    return named[:LONGEST]
+
+
 def open_project(studio: Studio, project: LabelProject) -> int:
     """Return the id of the server's project; it is made where the store has never had one there.
 
     Made twice, by a request that the network repeated, only one stays: the first that holds tasks, else the first.
 
     Raises:
-        ConfigError: the store has it on another server; it was deleted there; its title is taken or no title; or its
-            form was edited so that it asks for something else. Nothing has been written then.
+        ConfigError: the store has it on another server; it was deleted there; its title is taken; its form was changed
+            so that it asks for something else. Nothing has been written then.
     """
-    if len(project.name) not in TITLE_LENGTHS:
-        raise ConfigError(f"project {project.name}: Label Studio wants a name of 3 to 50 characters")
     if project.remote_id is not None:
         return find_project(studio, project)
     found: list[Any] = studio.call(lambda: _ours(studio, project) or [_create(studio, project)])
@@ -84,12 +88,12 @@ def preselect(studio: Studio, remote_id: int, version: str) -> None:
 
 def _ours(studio: Studio, project: LabelProject) -> list[Any]:
     """All projects of that title with our mark. Raises ConfigError where there are only others."""
-    listed: Iterable[Any] = studio.client.projects.list(title=project.name, page_size=100)
-    same = [one for one in listed if one.title == project.name]
+    listed: Iterable[Any] = studio.client.projects.list(title=title(project), page_size=100)
+    same = [one for one in listed if one.title == title(project)]
     ours = [one for one in same if mark(project) in (one.description or "")]
     if same and not ours and project.remote_id is None:
         raise ConfigError(
-            f"server {studio.url} has a project {project.name} (id {same[0].id}) that is not of this store: "
+            f"server {studio.url} has a project {title(project)} (id {same[0].id}) that is not of this store: "
             "push under another --project"
         )
     return ours
@@ -97,7 +101,7 @@ def _ours(studio: Studio, project: LabelProject) -> list[Any]:
 
 def _create(studio: Studio, project: LabelProject) -> Any:
     made: Any = studio.client.projects.create(
-        title=project.name,
+        title=title(project),
         description=f"Attributes of people, reviewed for Vestigo. Leave this word as it is: {mark(project)}",
         label_config=form(project.schema),
         expert_instruction=INSTRUCTION,
