@@ -32,7 +32,7 @@ def mark(project: LabelProject) -> str:
 def title(project: LabelProject) -> str:
     """What Label Studio calls a project: its name, brought to the 3 to 50 characters that are wanted there."""
     named = project.name if len(project.name) >= SHORTEST else f"Vestigo {project.name}"
-    return named[:LONGEST]
+    return named[:LONGEST].strip()
 
 
 def open_project(studio: Studio, project: LabelProject) -> int:
