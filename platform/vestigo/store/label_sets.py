@@ -11,12 +11,13 @@ from vestigo.store.records import WrittenFile
 from vestigo.store.review_records import LabelSet
 from vestigo.store.review_tables import LabelSetRow
 from vestigo.store.tables import DataFileRow
+from vestigo.store.work import file_row
 from vestigo_models.errors import StoreError
 
 
 def save(session: Session, digest: str, tasks: int, projects: tuple[str, ...], file: WrittenFile) -> LabelSet:
     """Keep a file of labels as the next version."""
-    kept = DataFileRow(state="visible", **(vars(file) | {"cameras": list(file.cameras)}))
+    kept = file_row(file, "visible")
     session.add(kept)
     session.flush()
     row = LabelSetRow(

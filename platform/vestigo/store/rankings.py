@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.records import WrittenFile
 from vestigo.store.tables import DataFileRow, ModelRow, RankingRow
+from vestigo.store.work import file_row
 from vestigo_models.errors import StoreError
 
 RANKINGS = "rankings"
@@ -20,7 +21,7 @@ def save(session: Session, name: str, model: str, queries: int, file: WrittenFil
     if session.get(ModelRow, model) is None:
         raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
     now = datetime.now(UTC)
-    kept = DataFileRow(state="visible", **(vars(file) | {"cameras": list(file.cameras)}))
+    kept = file_row(file, "visible")
     session.add(kept)
     session.flush()
     row = session.get(RankingRow, name, with_for_update=True)

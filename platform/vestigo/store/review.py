@@ -15,6 +15,7 @@ from vestigo.store.records import WrittenFile
 from vestigo.store.review_records import Draw, LabelBatch, LabelProject, LabelTask, NewTask, Unit
 from vestigo.store.review_tables import LabelAnswerRow, LabelBatchRow, LabelProjectRow, LabelTaskRow
 from vestigo.store.tables import DataFileRow, ModelRow
+from vestigo.store.work import file_row
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas import AttributeSchema
 
@@ -69,7 +70,7 @@ def save_batch(session: Session, name: str, draw: Draw, tasks: Sequence[NewTask]
         raise StoreError(f"task {min(known)} of project {name} was drawn before, by another command: go again")
     kept = None
     if file is not None:
-        kept = DataFileRow(state="visible", **(vars(file) | {"cameras": list(file.cameras)}))
+        kept = file_row(file, "visible")
         session.add(kept)
         session.flush()
     row = LabelBatchRow(

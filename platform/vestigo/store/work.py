@@ -79,7 +79,7 @@ def commit(
     fault_point("commit.shard")
     state = "staged" if run_row(session, shard.run_id).replaces else "visible"
     for file in files:
-        session.add(_file_row(file, shard, state))
+        session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
     add_cameras(session, {camera for file in files for camera in file.cameras})
     session.flush()
     fault_point("commit.files")
@@ -171,6 +171,7 @@ def _settle(session: Session, shard_id: int, outcomes: Sequence[InputOutcome]) -
         session.execute(update(InputRow), settled)
 
 
-def _file_row(file: WrittenFile, shard: ShardRow, state: str) -> DataFileRow:
+def file_row(file: WrittenFile, state: str, *, run_id: str | None = None, shard_id: int | None = None) -> DataFileRow:
+    """The row with which a written file begins to count; what belongs to no run has none."""
     facts = vars(file) | {"cameras": list(file.cameras)}
-    return DataFileRow(run_id=shard.run_id, shard_id=shard.id, state=state, **facts)
+    return DataFileRow(run_id=run_id, shard_id=shard_id, state=state, **facts)
