@@ -59,14 +59,19 @@ def naive_share(pairs: list[tuple[int, float, bool]]) -> dict[str, Any]:
     if n > 1:
         middle = sum(a * b for a, b in zip(c, terms, strict=True)) / sum(c)
         variance = sum(a * (b - middle) ** 2 for a, b in zip(c, terms, strict=True))
+
+    def alike(weights: list[float]) -> float:
+        return sum(weights) ** 2 / sum(w * w for w in weights) if weights else 0.0
+
+    effective = alike([crops / p for p, _, crops in tasks.values()])
     if 0 < value < 1 and variance > 0:
-        effective = min(found := value * (1 - value) / variance, n)
-        odd = min(sum(right < crops for _, right, crops in tasks.values()), sum(r > 0 for _, r, _ in tasks.values()))
-        if odd > 1:
+        found, most = value * (1 - value) / variance, sum(crops for _, _, crops in tasks.values()) * effective / n
+        effective = min(found, effective)
+        wrong = [1 / p for p, right, crops in tasks.values() if right < crops]
+        odd = min(alike(wrong), alike([1 / p for p, right, _ in tasks.values() if right > 0]))
+        if odd >= 1.5:
             unsure = t((odd - 1) / 2).ppf(0.975) / norm.ppf(0.975)
-            effective = max(effective, min(found / unsure**2, sum(crops for _, _, crops in tasks.values())))
-    else:
-        effective = total**2 / sum((crops / p) ** 2 for p, _, crops in tasks.values())
+            effective = max(effective, min(found / unsure**2, most))
     z = float(t(max(1.0, min(n, effective) - 1)).ppf(0.975))
     # Wilson: the shares p with (value - p)^2 = z^2 p (1 - p) / effective.
     low, high = np.roots([1 + z * z / effective, -(2 * value + z * z / effective), value * value])[::-1].real
@@ -188,7 +193,7 @@ def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, 
     rng = np.random.default_rng(5)
     tasks, budget, rounds = 3000, 150, 300
     crop_task, right, doubt = people(rng, tasks, accuracy, agreeing)
-    first = likely(doubt, budget)
+    first = likely(doubt, budget, chance=0.3)
     held = naive_held = 0
     for _ in range(rounds):
         taken = draw(first, rng)
@@ -196,7 +201,7 @@ def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, 
         # The second draw looks where the first found errors.
         wrong = np.bincount(crop_task, ~right, tasks)[taken] > 0
         near = np.abs(doubt[:, None] - doubt[taken[wrong]]).min(axis=1, initial=1.0)
-        second = likely(1 / (0.1 + near), budget, drawn=drawn)
+        second = likely(1 / (0.1 + near), budget, drawn=drawn, chance=0.3)
         seen = np.concatenate([taken, rng.permutation(draw(second, rng, drawn=drawn))[: round(budget * share)]])
         probability = combined(np.stack([first, second]), np.array([1.0, share]))
         rows = np.isin(crop_task, seen)

@@ -58,12 +58,11 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
     variance = _variance(weights * (right - value * counted), probabilities) / total**2
     if (probabilities == 1).all():
         return Estimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
+    effective = _count(weights * counted)
     if variance > 0 and 0 < value < 1:
-        odd = min(int((right < counted).sum()), int((right > 0).sum()))
-        effective = _effective(value * (1 - value) / variance, reviewed, odd, float(counted.sum()), level)
-    else:
-        # Kish's number: that all answers agree is no proof of certainty.
-        effective = total**2 / float(((weights * counted) ** 2).sum())
+        odd = min(_count(weights[right < counted]), _count(weights[right > 0]))
+        crops = float(counted.sum()) * effective / reviewed
+        effective = _believed(value * (1 - value) / variance, effective, crops, odd, level)
     low, high = _wilson(value, effective, _quantile(level, min(effective, reviewed)))
     return Estimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
 
@@ -87,19 +86,23 @@ def _variance(terms: Floats, probabilities: Floats) -> float:
     return float((shares * (terms - middle) ** 2).sum())
 
 
-def _effective(found: float, reviewed: int, odd: int, parts: float, level: float) -> float:
+def _count(weights: Floats) -> float:
+    """How many equal weights would vary as little as these (Kish, "Survey Sampling", 1965)."""
+    return float(weights.sum()) ** 2 / float((weights**2).sum()) if len(weights) else 0.0
+
+
+def _believed(found: float, tasks: float, crops: float, odd: float, level: float) -> float:
     """Reviews of a simple draw with the variance that was `found`, as far as that can be believed.
 
-    No more than there are tasks needs no belief. More come from parts of a task that differ (crops of which one is
-    wrong), and a variance is known as well as there are tasks with the rarer answer, `odd`: Student's t widens what
-    rests on few. Half a degree of freedom a task, because they weigh unequally; in simulations, intervals then hold the
-    truth in 94 % and more (`tests/platform/test_review_precision.py`).
+    No more than there are `tasks` needs no belief. More come from tasks whose crops differ, and from errors where they
+    were looked for; but such a variance is known only as well as there are tasks with the rarer answer, `odd`, and
+    Student's t widens what rests on few. All are counted as equal weights would be: a rare error that stands for many
+    tasks is otherwise missed together with its variance. Half a degree of freedom a task was found by simulation
+    (`benchmarks/review.md`).
     """
-    if odd < 2:
-        return min(found, float(reviewed))
     tail = (1 + level) / 2
-    believed = found * float(ndtri(tail) / stdtrit((odd - 1) / 2, tail)) ** 2
-    return max(min(found, float(reviewed)), min(believed, parts))
+    believed = found * float(ndtri(tail) / stdtrit((odd - 1) / 2, tail)) ** 2 if odd >= 1.5 else 0.0
+    return max(min(found, tasks), min(believed, crops))
 
 
 def _quantile(level: float, effective: float) -> float:
