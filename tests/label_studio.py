@@ -63,10 +63,18 @@ def other_reviewer(studio: Studio) -> int:
     return int(studio.client.users.create(email=OTHER, username="ben").id)
 
 
-def drawn(store: Store, project: str, count: int, *, start: int = 0, schema: AttributeSchema = MARKET_1501) -> None:
+def drawn(
+    store: Store,
+    project: str,
+    count: int,
+    *,
+    start: int = 0,
+    schema: AttributeSchema = MARKET_1501,
+    model: str = MODEL,
+) -> None:
     """Record a draw of `count` tasks with keys from number `start` on."""
-    if not store.models():
-        store.register_model(MODEL, name="small", location="here")
+    if model not in {known.digest for known in store.models()}:
+        store.register_model(model, name="small", location="here")
     rng = np.random.default_rng(start)
     store.make_label_project(project, schema)
     tasks = [
@@ -83,7 +91,7 @@ def drawn(store: Store, project: str, count: int, *, start: int = 0, schema: Att
         for number in range(start, start + count)
     ]
     rows = pa.RecordBatch.from_pydict({"task": [t.key for t in tasks], "probability": [1.0] * count}, schema=DRAW)
-    draw = Draw(model=MODEL, strategy="random", unit="crop", budget=count, seed=0, population=count)
+    draw = Draw(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
     store.save_draw(project, draw, tasks, [rows])
 
 

@@ -25,13 +25,14 @@ TOKEN = "s3cret" * 6
 
 
 @contextmanager
-def answering(body: str, kind: str, status: int = 200) -> Iterator[str]:
+def answering(body: str, kind: str, status: int = 200, **headers: str) -> Iterator[str]:
     """URL of a server that gives everybody the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            for name, value in {"Content-Type": kind, **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -81,6 +82,13 @@ def test_another_server(body: str, kind: str) -> None:
         assert f"server {url} answers and is no Label Studio" in str(refusal(url))
 
 
+def test_a_server_that_moved(label_studio: Server) -> None:
+    # A POST that is sent on to another address arrives there as a GET.
+    with answering("", "text/plain", 301, Location=f"{label_studio.url}/health") as url:
+        line = f"server {url} sends its visitors to {label_studio.url}/health: name that server (--url)"
+        assert str(refusal(url)) == line
+
+
 def test_an_older_server() -> None:
     with answering(json.dumps({"release": "1.10.1"}), "application/json") as url:
         assert str(refusal(url)) == f"server {url} is Label Studio 1.10.1; 1.22 or newer is needed: update it"
@@ -92,6 +100,11 @@ def test_a_server_in_trouble_is_tried_until_patience_is_over() -> None:
     assert isinstance(error, WorkError)
     assert f"server {url} does not answer (HTTP 503), tried for 1 seconds" in str(error)
     assert "the same command goes on" in str(error)
+
+
+def test_a_request_that_is_too_large_for_the_server_before_label_studio() -> None:
+    with answering("<html>413</html>", "text/html", 413) as url:
+        assert "keep pictures out of the tasks (--images local:ROOT or s3://BUCKET/PREFIX)" in str(refusal(url))
 
 
 def test_a_wrong_token(label_studio: Server) -> None:

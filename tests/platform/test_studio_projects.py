@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.label_studio import MODEL, drawn, on_server, open_store, pictures
+from tests.label_studio import MODEL, drawn, key, on_server, open_store, pictures, remote_ids
 from vestigo.labeling.form import form
 from vestigo.labeling.images import Inline
 from vestigo.labeling.pulling import pull
@@ -38,6 +38,25 @@ def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: 
         assert (linked.server, linked.remote_id) == (studio.url, remote)
         (task,) = studio.client.tasks.list(project=remote, fields="all")
         assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
+
+
+def test_the_newest_model_is_preselected_whatever_ended_before(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        push(store, studio, project, pictures, Inline())
+        remote = store.require_label_project(project).remote_id
+        drawn(store, project, 1, start=1, model="b" * 64)
+        push(store, studio, project, pictures, Inline())
+        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
+        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        push(store, studio, project, pictures, Inline())
+        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
+        # What nobody shows any more cannot be preselected.
+        drawn(store, project, 1, start=2, model="c" * 64)
+        push(store, studio, project, pictures, Inline())
+        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        studio.client.tasks.delete(str(remote_ids(store, project)[key(2)]))
+        assert push(store, studio, project, pictures, Inline()).created == 0
 
 
 def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tmp_path: Path, project: str) -> None:

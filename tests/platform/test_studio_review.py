@@ -55,6 +55,15 @@ def predicted(store: Store, project: str, number: int, attribute: str) -> str:
     raise AssertionError(number)
 
 
+def draft(studio: Studio, task: int, answers: dict[str, str]) -> None:
+    """Begin to answer a task, as the browser does while somebody works."""
+    headers = studio.client._client_wrapper.get_headers()
+    begun = studio.http.post(
+        f"{studio.url}/api/tasks/{task}/drafts", json={"result": result(answers), "lead_time": 1}, headers=headers
+    )
+    assert begun.status_code == 201
+
+
 def test_a_second_push_creates_nothing_and_a_second_draw_only_its_own(
     studio: Studio, tmp_path: Path, project: str
 ) -> None:
@@ -90,26 +99,28 @@ def test_copies_go_unless_somebody_worked_on_them(
     studio: Studio, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path) as store:
-        remote = pushed(store, studio, project, 4)
+        remote = pushed(store, studio, project, 5)
         first = remote_ids(store, project)
         whole = list(studio.client.tasks.list(project=remote))
         studio.client.projects.import_tasks(
             remote, request=[{"data": task.data, "meta": task.meta} for task in whole for _ in range(2)]
         )
         copies = on_server(studio, remote)
-        assert [len(ids) for ids in copies.values()] == [3] * 4
-        # 0: nobody. 1: on a copy. 2: on two of them. 3: skipped on a copy, which is work, and no answer.
+        assert [len(ids) for ids in copies.values()] == [3] * 5
+        # 0: nobody. 1: on a copy. 2: on two of them. 3: skipped on a copy: work, and no answer. 4: begun on a copy.
         answer(studio, copies[key(1)][1], {"hat": "yes"})
         answer(studio, copies[key(2)][0], {"hat": "yes"})
         answer(studio, copies[key(2)][2], {"hat": "no"}, other_reviewer)
         answer(studio, copies[key(3)][2], {}, was_cancelled=True)
+        draft(studio, copies[key(4)][1], {"hat": "yes"})
         found = pull(store, studio, project)
-        assert (found.tasks, found.reviewed, found.pulled) == (4, 2, 3)
+        assert (found.tasks, found.reviewed, found.pulled) == (5, 2, 3)
         assert on_server(studio, remote) == {
             key(0): [first[key(0)]],
             key(1): [copies[key(1)][1]],
             key(2): [copies[key(2)][0], copies[key(2)][2]],
             key(3): [copies[key(3)][2]],
+            key(4): copies[key(4)][:2],
         }
         assert remote_ids(store, project)[key(1)] == copies[key(1)][1]
         assert state(store, project)[key(2)][1] == [(OWNER, {"hat": "yes"}), (OTHER, {"hat": "no"})]

@@ -59,7 +59,6 @@ def push(
     todo = store.label_counts(project).get("drawn", 0)
     created = 0
     versions = {model.digest: f"{model.name} {model.digest[:12]}" for model in store.models()}
-    version = ""
     for page in store.label_tasks(project, states={"drawn"}, rows=chunk):
         pictures = pictures_of(page)
         uploads = [
@@ -72,11 +71,13 @@ def push(
         fault_point("push.marked")
         last = max(last, *there.values())
         created += len(there)
-        version = versions[page[-1].model]
         if progress is not None:
             progress(created, todo)
+    # Also where an earlier command sent the tasks and ended before it came to this.
+    newest = next((batch for batch in reversed(store.label_batches(project)) if not batch.imported), None)
+    if newest is not None:
+        preselect(studio, remote, versions[newest.draw.model])
     if created:
-        preselect(studio, remote, version)
         _reconcile(store, studio, remote, label)
     return Pushed(tasks=store.label_counts(project).get("pushed", 0), created=created)
 

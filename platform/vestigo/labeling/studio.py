@@ -103,14 +103,17 @@ class Studio:
         self.http.close()
 
     def _require(self) -> None:
+        answer: httpx.Response | None = None
+        problem = ""
         try:
             # A name or port that is wrong stays wrong; all later requests are patient.
-            self.call.once(lambda: self.http.get(f"{self.url}/health"))
+            answer = self.call.once(lambda: self.http.get(f"{self.url}/health"))
         except Unanswered as error:
-            if str(error).startswith("ConnectError"):
-                raise WorkError(
-                    f"nothing answers at {self.url} ({error}): start the server, or correct --url"
-                ) from None
+            problem = str(error)
+        if problem.startswith("ConnectError"):
+            raise WorkError(f"nothing answers at {self.url} ({problem}): start the server, or correct --url")
+        if answer is not None and answer.url.copy_with(path="/", query=None) != httpx.URL(self.url).copy_with(path="/"):
+            raise ConfigError(f"server {self.url} sends its visitors to {answer.url}: name that server (--url)")
         told = self.call(self.client.versions.get)
         version = _version(told.model_dump())
         if version is None:

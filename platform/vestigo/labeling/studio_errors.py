@@ -97,6 +97,11 @@ class Caller:
             return ConfigError(f"server {self._server}: the token's user may not do this (403: {said}): use an owner's")
         if status == 404:
             return Gone(f"server {self._server} does not have it (404: {said})")
+        if status == 413:
+            return ConfigError(
+                f"server {self._server} takes no request of this size (413): keep pictures out of the tasks "
+                "(--images local:ROOT or s3://BUCKET/PREFIX), or raise the limit of the web server before it"
+            )
         if status is not None and status < 400:
             return self._stranger()
         return ConfigError(f"server {self._server} refuses the request ({status}: {said})")

@@ -79,11 +79,13 @@ def find_project(studio: Studio, project: LabelProject) -> int:
 def preselect(studio: Studio, remote_id: int, version: str) -> None:
     """Let the server choose beforehand what predictions of `version` say; it does so for one version at a time.
 
-    Tasks with predictions of other models still show what those say in words.
+    Tasks with predictions of other models still show what those say in words. A version that no task there has any more
+    is refused by the server, and there is nothing to choose.
     """
-    there: Any = studio.call(lambda: studio.client.projects.get(remote_id))
+    there: Any = studio.call(partial(studio.client.projects.get, remote_id))
     if there.model_version != version:
-        studio.call(lambda: studio.client.projects.update(remote_id, model_version=version))
+        with suppress(ConfigError):
+            studio.call(partial(studio.client.projects.update, remote_id, model_version=version))
 
 
 def _ours(studio: Studio, project: LabelProject) -> list[Any]:

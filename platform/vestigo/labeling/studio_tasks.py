@@ -86,10 +86,15 @@ def import_tasks(studio: Studio, project: int, tasks: Sequence[TaskUpload], *, a
             _look(studio, project, after, wanted, there)
         tried = True
         if missing := [task for task in tasks if task.key not in there]:
-            studio.client.projects.import_tasks(project, request=[_request(task) for task in missing])
+            request = [_request(task) for task in missing]
+            told = studio.client.projects.import_tasks(project, request=request, return_task_ids=True)
+            ids = getattr(told, "task_ids", None) or ()
+            if len(ids) == len(missing):
+                there.update(zip((task.key for task in missing), ids, strict=True))
 
     def arrived() -> None:
-        _look(studio, project, after, wanted, there)
+        if len(there) < len(wanted):
+            _look(studio, project, after, wanted, there)
         if len(there) < len(wanted):
             raise Unanswered(f"{len(wanted) - len(there)} of {len(wanted)} tasks that it accepted are not there yet")
 
