@@ -60,7 +60,7 @@ def people(package: ModelPackage, identities: int, cache: Path) -> People:
     if not file.is_file():
         found = _render(package, identities)
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **{field.name: getattr(found, field.name) for field in fields(found)})  # type: ignore[arg-type]
+        np.savez(file, **{field.name: getattr(found, field.name) for field in fields(found)})
     with np.load(file) as kept:
         return People(**{name: kept[name] for name in kept.files})
 

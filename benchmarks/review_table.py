@@ -75,7 +75,8 @@ def _table(curves: Curves, start: str, measure: str) -> None:
     print("|---|" + "---|" * (len(LEVELS) + 1))
     for strategy in sorted(curves.by[measure], key=lambda name: -curves.mean(measure, name)[at[400]]):
         mean, spread = curves.mean(measure, strategy), curves.spread(measure, strategy)
-        cells = [f"{mean[place]:.2f} ± {spread[place]:.2f}" for place in at.values()]
+        several = curves.seeds(strategy) > 1
+        cells = [f"{mean[place]:.2f}" + f" ± {spread[place]:.2f}" * several for place in at.values()]
         found = [(count, curves.needed(measure, strategy, level)) for count, level in levels.items()]
         needed = ", ".join(f"{count}: {'more' if tasks is None else f'{tasks:.0f}'}" for count, tasks in found)
         needed = "falls" if levels[LEVELS[-1]] < before else needed

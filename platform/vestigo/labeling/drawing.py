@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 CHANCE = 0.5
 """Share of a budget that scores have no say in: no task stands for more than twice as many as in a simple draw. With
-less, what is learnt gains nothing and what is known of all tasks loses much (`benchmarks/review.md`)."""
+less, what is learnt gains hardly anything and what is known of all tasks loses much (`benchmarks/review.md`)."""
 
 
 def inclusion_probabilities(
