@@ -48,11 +48,15 @@ class FlakyProxy:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
+    def wait_for_late(self) -> None:
+        """Wait until all requests have arrived that were sent until now."""
+        while self._late:
+            self._late.pop().join()
+
     def settle(self) -> None:
         """Wait until all late requests have arrived, and lose nothing from here on."""
         self.calm = True
-        for thread in self._late:
-            thread.join()
+        self.wait_for_late()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """Forward a request, or not, and bring its answer back, or not."""

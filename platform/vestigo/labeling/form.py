@@ -45,7 +45,7 @@ def form(schema: AttributeSchema) -> str:
     ElementTree.SubElement(view, "Style").text = STYLE
     shown = ElementTree.SubElement(view, "View", className="vestigo-shown")
     ElementTree.SubElement(shown, "Header", value=f"${ABOUT}", size="6")
-    looks = {"zoom": "true", "zoomControl": "false", "rotateControl": "false", "maxHeight": "300px"}
+    looks = {"zoom": "true", "zoomControl": "false", "rotateControl": "false", "maxHeight": "275px"}
     ElementTree.SubElement(shown, "Image", {"name": PICTURE, "value": f"${IMAGE}"} | looks)
     groups = ElementTree.SubElement(view, "View", className="vestigo-groups")
     keys = iter(HOTKEYS)

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
@@ -109,7 +110,7 @@ class Local:
     def _connect(self, studio: Studio, there: Callable[[], list[Any]], path: str, create: Callable[[], object]) -> None:
         problem = ""
         try:
-            studio.call(lambda: None if path in there() else create())
+            studio.call(lambda: None if path in studio.call(there) else create())
         except ConfigError as error:
             problem = str(error)
         if problem:
@@ -149,7 +150,7 @@ class Bucket:
             studio.call(
                 lambda: (
                     None
-                    if self._bucket in [one.bucket for one in storages.list(project=remote)]
+                    if self._bucket in [one.bucket for one in studio.call(partial(storages.list, project=remote))]
                     else storages.create(
                         project=remote,
                         bucket=self._bucket,

@@ -23,7 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """States of HTTP that may be others a moment later."""
-LONGEST_WAIT = 15.0
+LONGEST_WAIT = 8.0
 LINE = 200
 
 
@@ -61,7 +61,10 @@ class Caller:
         return answer  # type: ignore[return-value]
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """Make a request until it is answered. Raises as `once`, and WorkError when patience is over."""
+        """Make a request until it is answered. Raises as `once`, and WorkError when patience is over.
+
+        `request` may look with requests of its own what became of the try before; those are patient by themselves.
+        """
         trying = Retrying(
             retry=retry_if_exception_type(Unanswered),
             wait=wait_exponential(multiplier=0.25, max=LONGEST_WAIT) + wait_random(0, 0.25),

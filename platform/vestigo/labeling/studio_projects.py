@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
 from functools import partial
+from itertools import count
 from typing import Any
 
 from vestigo.labeling.form import CANNOT_TELL, form, form_problem
@@ -46,6 +47,7 @@ def open_project(studio: Studio, project: LabelProject) -> int:
     """
     if project.remote_id is not None:
         return find_project(studio, project)
+    # Each try of the creation looks first what became of the one before.
     found: list[Any] = studio.call(lambda: _ours(studio, project) or [_create(studio, project)])
     first = min(found, key=lambda one: (not one.task_number, one.id))
     _require_form(studio, project, first)
@@ -90,8 +92,7 @@ def preselect(studio: Studio, remote_id: int, version: str) -> None:
 
 def _ours(studio: Studio, project: LabelProject) -> list[Any]:
     """All projects of that title with our mark. Raises ConfigError where there are only others."""
-    listed: Iterable[Any] = studio.client.projects.list(title=title(project), page_size=100)
-    same = [one for one in listed if one.title == title(project)]
+    same = [one for one in _titled(studio, title(project)) if one.title == title(project)]
     ours = [one for one in same if mark(project) in (one.description or "")]
     if same and not ours and project.remote_id is None:
         raise ConfigError(
@@ -101,8 +102,17 @@ def _ours(studio: Studio, project: LabelProject) -> list[Any]:
     return ours
 
 
+def _titled(studio: Studio, part: str) -> Iterator[Any]:
+    """All projects whose titles hold `part`; each page is a request that is repeated by itself."""
+    for page in count(1):
+        listed: Any = studio.call(partial(studio.client.projects.list, title=part, page=page, page_size=100))
+        yield from listed.items or ()
+        if not listed.response.next:
+            return
+
+
 def _create(studio: Studio, project: LabelProject) -> Any:
-    made: Any = studio.client.projects.create(
+    return studio.client.projects.create(
         title=title(project),
         description=f"Attributes of people, reviewed for Vestigo. Leave this word as it is: {mark(project)}",
         label_config=form(project.schema),
@@ -114,12 +124,11 @@ def _create(studio: Studio, project: LabelProject) -> Any:
         maximum_annotations=1,
         sampling="Sequential sampling",
     )
-    return studio.client.projects.get(made.id)
 
 
 def _remove_twins(studio: Studio, project: LabelProject, kept: int) -> None:
     """Remove what a repeated request made beside our project; tasks are never removed with it."""
-    for one in studio.call(partial(_ours, studio, project)):
+    for one in _ours(studio, project):
         if one.id != kept and not one.task_number:
             with suppress(Gone):
                 if not studio.call(partial(studio.client.projects.get, one.id)).task_number:

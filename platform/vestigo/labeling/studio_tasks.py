@@ -141,14 +141,9 @@ def _page(studio: Studio, project: int, after: int, annotations: bool) -> tuple[
 
 
 def _look(studio: Studio, project: int, after: int, wanted: set[str], there: dict[str, int]) -> None:
-    while True:
-        page, total = _page(studio, project, after, False)
-        for task in page:
-            if task.key in wanted:
-                there.setdefault(task.key, task.id)
-        if not page or len(page) >= total:
-            return
-        after = page[-1].id
+    for task in list_tasks(studio, project, after=after):
+        if task.key in wanted:
+            there.setdefault(task.key, task.id)
 
 
 def _request(task: TaskUpload) -> Any:
