@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from vestigo.datasets import ReidDataset, dataset_digest, load_dataset
-from vestigo.labeling.label_rows import freeze
+from vestigo.labeling.label_rows import freeze, kept_labels
 from vestigo.labeling.lessons import Lesson, read_lessons
 from vestigo.labeling.reviewed import reviewed_tasks
 from vestigo.labeling.reviewers import reviewer_error
@@ -32,6 +32,7 @@ from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.package import CONFIG, ModelPackage, write_config
 from vestigo_workers.driver import Report
 from vestigo_workers.material import Material, learn_from, people_to_test, refuse_leaks, without_test
+from vestigo_workers.request import absolute
 from vestigo_workers.retraining import retrain
 
 Stage = Callable[[str], Report]
@@ -116,7 +117,7 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
     if not names:
         raise UsageError(f"no project asks for the attributes of model {base.name}: `vestigo label push` makes one")
     kept = freeze(store, names) if request.version is None else store.load_label_set(request.version)[0]
-    lessons = read_lessons(_rows(store, kept), base.schema, _error_rate(store, names, base))
+    lessons = read_lessons(kept_labels(store, kept), base.schema, _error_rate(store, names, base))
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{kept.version}"
     home = request.folder or _home(store)
     out = _free(home, name)
@@ -146,7 +147,7 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
         write_config(out, made.config.model_copy(update={"name": out.name}))
         challenger = ModelPackage.from_pretrained(out)
         if base.digest not in known:
-            place = locate_model(store, request.base)
+            place = absolute(locate_model(store, request.base))
             store.register_model(base.digest, name=base.name, location=place, facts=ModelFacts.of(base))
         place = str(out.resolve())
         store.register_model(challenger.digest, name=out.name, location=place, facts=ModelFacts.of(challenger))
@@ -181,10 +182,6 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
         after=pair.after,
         differences=pair.differences,
     )
-
-
-def _rows(store: Store, kept: LabelSet) -> Any:
-    return (row for batch in store.load_label_set(kept.version)[1] for row in batch.to_pylist())
 
 
 def _error_rate(store: Store, names: tuple[str, ...], base: ModelPackage) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vestigo.datasets import ReidDataset
 from vestigo.labeling.lessons import Lesson, replayed_crops
 from vestigo.registry import TrainingImage, identity_key, is_test, require_no_leak
-from vestigo.registry.own_people import LOOKED_UP, KnownCrop, own_people, write_crops
+from vestigo.registry.own_people import LOOKED_UP, KnownCrop, crop_images, own_people, write_crops
 from vestigo.store import Store
 from vestigo_models.errors import UsageError
 from vestigo_models.extraction import Extractor
@@ -84,7 +84,7 @@ def people_to_test(
         for crop in lesson.crops
     }
     unknown = np.full(len(base.schema), -1, dtype=np.int64)
-    digest = seen_model(store, base.digest)
+    digest = _seen(store, base.digest)
     for batch in store.scan_crops(("crop_id", "pid", "tracklet", "camera"), model=digest):
         for row in batch.to_pylist():
             who = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crop_id"])
@@ -112,11 +112,11 @@ def learn_from(
     assert base.schema is not None
     images: list[_Image] = []
     parts: list[Targets] = []
+    files = {path.stem: path for path in write_crops(store, _crops_of(lessons), folder)}
     for lesson in lessons:
-        paths = list(write_crops(store, lesson.crops, folder))
-        images += [_Image(path=path, who=lesson.who, camera=lesson.camera) for path in paths]
-        labels = np.repeat(lesson.labels[None], len(paths), axis=0)
-        parts.append(Targets.of_labels(labels, base.schema, noise=lesson.noise, weight=1 / len(paths)))
+        images += [_Image(path=files[crop], who=lesson.who, camera=lesson.camera) for crop in lesson.crops]
+        labels = np.repeat(lesson.labels[None], len(lesson.crops), axis=0)
+        parts.append(Targets.of_labels(labels, base.schema, noise=lesson.noise, weight=1 / len(lesson.crops)))
     if dataset is not None:
         again, targets = _from_dataset(dataset, base, replay)
     else:
@@ -151,7 +151,7 @@ def _from_store(
     store: Store, base: ModelPackage, lessons: Sequence[Lesson], count: int, folder: Path, report: Report
 ) -> tuple[list[_Image], Targets]:
     """Crops that nobody reviewed, with what the base says of them."""
-    chosen = replayed_crops(store, seen_model(store, base.digest), lessons, count)
+    chosen = replayed_crops(store, _seen(store, base.digest), lessons, count)
     paths = list(write_crops(store, [crop for crop, _ in chosen], folder))
     images = [_Image(path=path, who=who, camera="replay") for path, (_, who) in zip(paths, chosen, strict=True)]
     extractor = Extractor(base)
@@ -165,15 +165,9 @@ def _from_store(
     return images, Targets.of_predictions(probabilities, weight=_shared([who for _, who in chosen]))
 
 
-def seen_model(store: Store, wanted: str) -> str:
-    """The digest `wanted` where the store has crops of that model, else the newest model that it has crops of.
-
-    Raises UsageError for a store without crops.
-    """
-    counts = store.crop_counts()
-    found = [model.digest for model in store.models() if model.digest in counts]
-    if not found:
-        raise UsageError(f"store {store.ref} holds no crops yet: index an archive first (`vestigo index`)")
+def _seen(store: Store, wanted: str) -> str:
+    """The digest `wanted` where the store has crops of that model, else that of the model it shows."""
+    found = [model.digest for model in store.models_with_crops()]
     return wanted if wanted in found else found[0]
 
 
@@ -183,13 +177,13 @@ def _shared(people: Sequence[object]) -> NDArray[np.float32]:
     return np.array([1 / counts[who] for who in people], dtype=np.float32)
 
 
+def _crops_of(lessons: Sequence[Lesson]) -> list[str]:
+    """Every crop once."""
+    return list(dict.fromkeys(crop for lesson in lessons for crop in lesson.crops))
+
+
 def _training_images(store: Store, lessons: Sequence[Lesson], report: Report) -> Iterator[TrainingImage]:
-    total = sum(len(lesson.crops) for lesson in lessons)
-    done = 0
-    for lesson in lessons:
-        for row in store.crops(list(lesson.crops), ["image"]):
-            yield TrainingImage(
-                name=f"crop {row['crop_id']}", content=row["image"], source=lesson.source, pid=lesson.pid
-            )
-        done += len(lesson.crops)
-        report(done, total)
+    whose = {crop: lesson for lesson in lessons for crop in lesson.crops}
+    for done, (crop, image) in enumerate(crop_images(store, _crops_of(lessons)), start=1):
+        yield TrainingImage(name=f"crop {crop}", content=image, source=whose[crop].source, pid=whose[crop].pid)
+        report(done, len(whose))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vestigo.registry import locate_model, registered
 from vestigo.store import Model, Store
-from vestigo_models.errors import StoreError
 from vestigo_workers.request import IndexRequest
 
 
@@ -30,8 +29,4 @@ def latest_model(store: Store) -> Model:
     serving = store.serving()
     if serving is not None:
         return registered(store, serving)
-    counts = store.crop_counts()
-    newest = next((model for model in store.models() if model.digest in counts), None)
-    if newest is None:
-        raise StoreError(f"store {store.ref} holds no crops yet: index an archive first (`vestigo index SOURCE`)")
-    return newest
+    return store.models_with_crops()[0]

@@ -118,7 +118,4 @@ def _look(
             break
         except WorkError as error:
             say(str(error))
-    answered = 0
-    for page in store.label_tasks(project, batch=batch) if batch is not None else ():
-        answered += len(store.answers_of(project, [task.key for task in page]))
-    return found, answered
+    return found, 0 if batch is None else store.label_counts(project, batch)["answered"]

@@ -108,11 +108,8 @@ def open_batch(store: Store, project: str, model: Model, wish: Wish) -> LabelBat
     asked = (model.digest, wish.strategy, wish.budget, wish.unit)
     if (drawn.model, drawn.strategy, drawn.budget, drawn.unit) != asked or wish.seed not in (None, drawn.seed):
         return None
-    waiting = ("drawn", "pushed")
-    for page in store.label_tasks(project, batch=newest.id, states=waiting):
-        if len(store.answers_of(project, [task.key for task in page])) < len(page):
-            return newest
-    return None
+    counts = store.label_counts(project, newest.id)
+    return newest if counts["answered"] < counts.get("drawn", 0) + counts.get("pushed", 0) else None
 
 
 def _rows(proposal: Proposal) -> Iterator[pa.RecordBatch]:

@@ -80,6 +80,11 @@ def freeze(store: Store, projects: Sequence[str] | None = None) -> LabelSet:
     return store.save_label_set(rows, digest=digest.hexdigest(), tasks=len(tasks), projects=names)
 
 
+def kept_labels(store: Store, kept: LabelSet) -> Iterator[dict[str, Any]]:
+    """Yield the label rows of a version."""
+    return (row for batch in store.load_label_set(kept.version)[1] for row in batch.to_pylist())
+
+
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
     held: list[dict[str, Any]] = []
     for row in rows:

@@ -41,9 +41,6 @@ class Outgoing:
     on_server: int
     population: int
     thinned: float
-    corrections: int = 0
-    conflicts: int = 0
-    pulled: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

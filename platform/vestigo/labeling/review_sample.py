@@ -118,10 +118,7 @@ def _reviewed_with(store: Store, project: str, keys: Collection[str]) -> NDArray
         row = np.array([known.get(key, 0.0) for key in keys])
         probabilities.append(row)
         thinned = np.maximum(thinned, np.where(row > 0, batch.draw.thinned, 0.0))
-        answered = 0
-        for page in store.label_tasks(project, batch=batch.id):
-            answered += len(store.answers_of(project, [task.key for task in page]))
-        shares.append(answered / max(1, batch.tasks))
+        shares.append(store.label_counts(project, batch.id)["answered"] / max(1, batch.tasks))
     return thinned * combined(np.array(probabilities), np.array(shares))
 
 

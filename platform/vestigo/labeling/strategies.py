@@ -64,12 +64,20 @@ def entropy(candidates: Candidates) -> Floats:
     of rank r among N (0 is the one in most doubt) scores exp(-r / (STEEP N)), in whatever range the means lie.
     """
 
-    def doubt(_: int, p: NDArray[np.floating]) -> Floats:
-        return np.asarray(entr(p.astype(np.float64)).sum(axis=1) / np.log(p.shape[1]), dtype=np.float64)
+    return steep(entropies(candidates).mean(axis=0))
 
-    doubts = _over_attributes(candidates.schema, candidates.probabilities, doubt)
+
+def entropies(candidates: Candidates) -> Floats:
+    """The entropy of each attribute's p as a share of the greatest possible: n x N, 0 to 1."""
+    schema, shares = candidates.schema, candidates.probabilities.astype(np.float64)
+    groups = [shares[:, schema.slice(name)] for name in schema.names]
+    return np.stack([entr(p).sum(axis=1) / np.log(p.shape[1]) for p in groups])
+
+
+def steep(doubts: Floats) -> Floats:
+    """Scores that fall steeply with the rank of N doubts, the greatest of which scores 1."""
     ranks = rankdata(-doubts, method="min") - 1
-    return np.asarray(np.exp(-ranks / (STEEP * len(candidates))), dtype=np.float64)
+    return np.asarray(np.exp(-ranks / (STEEP * len(doubts))), dtype=np.float64)
 
 
 def disagreement(candidates: Candidates) -> Floats:

@@ -9,6 +9,7 @@ from vestigo.store import registry
 from vestigo.store.driving import DrivingStore
 from vestigo.store.faults import fault_point
 from vestigo.store.records import Model, Promotion, Run
+from vestigo_models.errors import StoreError
 
 
 class RegistryStore(DrivingStore):
@@ -67,6 +68,17 @@ class RegistryStore(DrivingStore):
         """Return all promotions and rollbacks, oldest first."""
         with self._db.read() as session:
             return registry.promotions(session)
+
+    def models_with_crops(self) -> list[Model]:
+        """Return the models that have visible crops: the one that serves first, then the newest.
+
+        Raises StoreError where there is none.
+        """
+        counts, serving = self.crop_counts(), self.serving()
+        found = [model for model in self.models() if model.digest in counts]
+        if not found:
+            raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
+        return sorted(found, key=lambda model: model.digest != serving)
 
     def crop_counts(self) -> dict[str, int]:
         """Return how many crops of each model are visible, by digest; models without any are left out."""

@@ -54,13 +54,14 @@ def record_answers(session: Session, name: str, answers: Mapping[str, Sequence[L
     return changed
 
 
-def counts(session: Session, name: str) -> dict[str, int]:
-    """Return how many tasks a project has in each state, and as `answered` how many have an answer."""
-    states = select(LabelTaskRow.state, func.count()).where(LabelTaskRow.project == name).group_by(LabelTaskRow.state)
+def counts(session: Session, name: str, batch: int | None) -> dict[str, int]:
+    """Return how many tasks a project, or one batch of it, has in each state, and as `answered` with an answer."""
+    chosen = [LabelTaskRow.project == name, *([] if batch is None else [LabelTaskRow.batch_id == batch])]
+    states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
     answered = (
         select(func.count(LabelAnswerRow.task_id.distinct()))
         .join(LabelTaskRow, LabelTaskRow.id == LabelAnswerRow.task_id)
-        .where(LabelTaskRow.project == name)
+        .where(*chosen)
     )
     return {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
 

@@ -130,10 +130,10 @@ class ReviewStore(OpenedStore):
         with self._db.write() as session:
             return review_answers.record_answers(session, project, answers)
 
-    def label_counts(self, project: str) -> dict[str, int]:
-        """Return how many tasks a project has in each state, and as `answered` how many have an answer."""
+    def label_counts(self, project: str, batch: int | None = None) -> dict[str, int]:
+        """Return how many tasks a project, or one batch of it, has in each state, and as `answered` with an answer."""
         with self._db.read() as session:
-            return review_answers.counts(session, project)
+            return review_answers.counts(session, project, batch)
 
     def save_label_set(
         self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]

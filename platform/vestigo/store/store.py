@@ -19,7 +19,6 @@ from vestigo.store.reviewing import ReviewStore
 from vestigo.store.schema import CROP_COLUMNS, RANKING
 from vestigo.store.vacuuming import vacuum
 from vestigo.store.visible import Span, clock_offsets, crop_files
-from vestigo_models.errors import StoreError
 
 SCAN_ROWS = 16384
 
@@ -116,21 +115,15 @@ class Store(RegionStore, ReviewStore):
         Raises StoreError where the store holds no crops, or `out` is not an empty or new folder.
         """
         span = Span(None if cameras is None else frozenset(cameras), since, until)
-        return export_market(self._reader(self._exported(), span), span, out, progress or _silent)
+        reader = self._reader(self.models_with_crops()[0].digest, span)
+        return export_market(reader, span, out, progress or _silent)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
         """Return crop id to the number that `export_market` gives its person; crops of nobody known are left out.
 
         Raises StoreError where the store holds no crops.
         """
-        return person_numbers(self._reader(self._exported(), None), ids)
-
-    def _exported(self) -> str:
-        counts, serving = self.crop_counts(), self.serving()
-        models = [model.digest for model in self.models() if model.digest in counts]
-        if not models:
-            raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
-        return serving if serving in models else models[0]
+        return person_numbers(self._reader(self.models_with_crops()[0].digest, None), ids)
 
     def _reader(self, model: str | None, span: Span | None) -> CropReader:
         with self._db.read() as session:

@@ -107,7 +107,15 @@ def push_command(
                 read=lambda done: read(done, None),
                 sent=sent,
             )
-    emit({**result.to_dict(), "next": f"vestigo label pull --store {store} --project {project}"}, as_json, print_pushed)
+    emit(
+        {
+            **label_files.NOTHING_MOVED,
+            **result.to_dict(),
+            "next": f"vestigo label pull --store {store} --project {project}",
+        },
+        as_json,
+        print_pushed,
+    )
 
 
 @app.command("pull")
@@ -192,7 +200,7 @@ def status_command(store: StoreOption, project: ProjectOption, as_json: JsonOpti
 def _status(store: Store, project: str) -> dict[str, Any]:
     from vestigo.labeling.summary import review_status
 
-    return {**review_status(store, project), "created": 0, "pulled": 0}
+    return {**label_files.NOTHING_MOVED, **review_status(store, project)}
 
 
 def _pulled(store: Store, project: str, found: Any) -> dict[str, Any]:
@@ -209,11 +217,8 @@ def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[
         "batch": None,
         "strategy": wish.strategy,
         "tasks": len(found.tasks),
-        "created": 0,
+        **label_files.NOTHING_MOVED,
         "population": len(found.pool.tasks),
         "thinned": found.pool.thinned,
-        "pulled": 0,
-        "corrections": 0,
-        "conflicts": 0,
         "dry_run": True,
     }

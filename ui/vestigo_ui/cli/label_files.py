@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,9 @@ ProjectsOption = Annotated[
     list[str] | None,
     typer.Option("--project", "-p", help="Only these projects. Default: all.", show_default=False),
 ]
+
+NOTHING_MOVED = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
+"""The counts of the contract, for what has none of its own."""
 
 
 def export_command(
@@ -45,7 +48,7 @@ def export_command(
     Example: vestigo label export --store archive --out labels.csv
     """
     from vestigo.labeling.exporting import identity_labels, write_csv, write_mat
-    from vestigo.labeling.label_rows import freeze
+    from vestigo.labeling.label_rows import freeze, kept_labels
     from vestigo.store import Store
     from vestigo_models.errors import UsageError
 
@@ -54,14 +57,14 @@ def export_command(
     with Store.open(store, create=False) as opened:
         kept = freeze(opened, project) if version is None else opened.load_label_set(version)[0]
         if path.suffix == ".csv":
-            count = write_csv(_rows(opened, kept), path)
+            count = write_csv(kept_labels(opened, kept), path)
         else:
             schema = _schema(opened, kept)
-            crops = {crop for row in _rows(opened, kept) for crop in row["crops"]}
-            labels = identity_labels(_rows(opened, kept), opened.person_numbers(crops), schema)
+            crops = {crop for row in kept_labels(opened, kept) for crop in row["crops"]}
+            labels = identity_labels(kept_labels(opened, kept), opened.person_numbers(crops), schema)
             write_mat(labels, path)
             count = int((labels.labels >= 0).sum())
-        emit({**_told(kept), "file": path, "written": count, **_NOTHING}, as_json, _print_export)
+        emit({**_told(kept), "file": path, "written": count, **NOTHING_MOVED}, as_json, _print_export)
 
 
 def import_command(
@@ -118,14 +121,6 @@ def sets_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
     with Store.open(store, create=False) as opened:
         emit({"sets": [_told(version) for version in opened.label_sets()]}, as_json, _print_sets)
-
-
-_NOTHING = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
-
-
-def _rows(store: Store, kept: LabelSet) -> Iterator[dict[str, Any]]:
-    _, batches = store.load_label_set(kept.version)
-    return (row for batch in batches for row in batch.to_pylist())
 
 
 def _schema(store: Store, kept: LabelSet) -> AttributeSchema:

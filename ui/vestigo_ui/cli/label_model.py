@@ -15,10 +15,6 @@ def reviewed_model(store: Store, ref: str | None) -> Model:
         ModelError, StoreError: there is none.
     """
     from vestigo.registry import model_digest
-    from vestigo.retrieval.archive import current_model, require_model
+    from vestigo.retrieval.archive import require_model
 
-    if ref is not None:
-        return require_model(store, model_digest(store, ref))
-    counts, serving = store.crop_counts(), store.serving()
-    seen = [model for model in store.models() if model.digest in counts]
-    return next((model for model in seen if model.digest == serving), seen[0] if seen else current_model(store))
+    return store.models_with_crops()[0] if ref is None else require_model(store, model_digest(store, ref))
