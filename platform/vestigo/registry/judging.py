@@ -68,6 +68,7 @@ def scores_of(benchmark: Benchmark) -> dict[str, Any]:
         "gallery": len(benchmark.gallery),
         "attributes": {} if attributes is None else attributes.metrics.official,
         "attributes_mean": None if attributes is None else attributes.metrics.official_mean,
+        "attributes_balanced": None if attributes is None else attributes.metrics.balanced,
     }
 
 

@@ -163,6 +163,9 @@ def print_challenge(result: Mapping[str, Any]) -> None:
         )
         cells = ["–", ""] if one is None else [f"{one['difference']:+.1f}", f"{one['low']:+.1f} to {one['high']:+.1f}"]
         table.add_row(name, *("–" if value is None else f"{value:.1f}" for value in (before, after)), *cells)
+    for title, key in (("attributes, mean", "attributes_mean"), ("attributes, balanced", "attributes_balanced")):
+        cells = [result[side][key] for side in ("before", "after")]
+        table.add_row(title, *("–" if value is None else f"{value:.1f}" for value in cells), style="dim")
     out.print(table)
     if result["promoted"]:
         out.print("promoted: it serves from now on", style="green")
