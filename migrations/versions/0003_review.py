@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("project", sa.String(), nullable=False),
         sa.Column("created", INSTANT, nullable=False),
         sa.Column("model_digest", sa.String(length=64), nullable=False),
-        sa.Column("strategy", sa.String(length=32), nullable=False),
+        sa.Column("strategy", sa.String(), nullable=False),
         sa.Column("unit", sa.String(length=16), nullable=False),
         sa.Column("budget", sa.BigInteger(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),

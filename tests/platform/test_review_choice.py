@@ -23,7 +23,7 @@ from vestigo.labeling.precision import estimate_precision
 from vestigo.labeling.review_sample import review_sample
 from vestigo.labeling.strips import GAP, HEIGHT, strip, task_pictures
 from vestigo.store import LabelAnswer, Model, Store
-from vestigo_models.errors import DatasetError, UsageError
+from vestigo_models.errors import ConfigError, DatasetError, UsageError
 from vestigo_models.images import decode_image
 
 COUNT = 60
@@ -125,6 +125,21 @@ def test_a_draw_is_proposed_recorded_and_not_repeated_while_it_is_open(store: St
     second = propose(store, "p", model, wish)
     assert not {task.key for task in second.tasks} & {task.key for task in first.tasks}
     assert second.draw.seed == 1
+
+
+def test_a_draw_may_follow_one_attribute_alone(store: Store) -> None:
+    model = model_of(store)
+    wish = Wish(strategy="entropy", budget=10, about=("hat",))
+    found = propose(store, "p", model, wish)
+    assert found.draw.strategy == "entropy of hat"
+    doubt = np.abs(found.pool.candidates.probabilities[:, 0] - 0.5)
+    order = np.argsort(doubt, kind="stable")
+    assert (np.diff(found.probabilities[order]) <= 1e-12).all()
+    record(store, "p", found)
+    assert open_batch(store, "p", model, wish) is not None
+    assert open_batch(store, "p", model, Wish(strategy="entropy", budget=10)) is None
+    with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
+        propose(store, "p", model, Wish(strategy="entropy", budget=10, about=("shoes",)))
 
 
 def test_a_budget_beyond_what_is_left_takes_what_is_left(store: Store) -> None:

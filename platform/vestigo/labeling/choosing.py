@@ -31,6 +31,7 @@ class Wish:
         unit: what a task is.
         seed: of every random choice; None counts the batches of the project, so that each draw is another one.
         scope: cameras and times that are looked at.
+        about: attributes that the strategy goes by; none named = all.
     """
 
     strategy: str
@@ -38,6 +39,12 @@ class Wish:
     unit: Unit = "tracklet"
     seed: int | None = None
     scope: Scope = EVERYWHERE
+    about: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The strategy, and what about, as it is recorded."""
+        return f"{self.strategy} of {', '.join(self.about)}" if self.about else self.strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,7 @@ def propose(
 
     Raises:
         UsageError: an unknown strategy, a budget below 1, or a model that predicts no attributes.
+        ConfigError: an attribute that it does not predict.
         StoreError: the model has no crops there.
     """
     if wish.strategy not in STRATEGIES:
@@ -79,11 +87,12 @@ def propose(
     budget = min(wish.budget, int((~drawn).sum()))
     seed = len(store.label_batches(project)) if wish.seed is None else wish.seed
     rng = np.random.default_rng((seed, int(model.digest[:8], 16)))
-    probabilities = inclusion_probabilities(STRATEGIES[wish.strategy](pool.candidates), budget, drawn=drawn)
+    candidates = pool.candidates.about(wish.about) if wish.about else pool.candidates
+    probabilities = inclusion_probabilities(STRATEGIES[wish.strategy](candidates), budget, drawn=drawn)
     picked = rng.permutation(draw(probabilities, rng, drawn=drawn))
     recorded = Draw(
         model=model.digest,
-        strategy=wish.strategy,
+        strategy=wish.words,
         unit=wish.unit,
         budget=wish.budget,
         seed=seed,
@@ -105,7 +114,7 @@ def open_batch(store: Store, project: str, model: Model, wish: Wish) -> LabelBat
         return None
     newest = batches[-1]
     drawn = newest.draw
-    asked = (model.digest, wish.strategy, wish.budget, wish.unit)
+    asked = (model.digest, wish.words, wish.budget, wish.unit)
     if (drawn.model, drawn.strategy, drawn.budget, drawn.unit) != asked or wish.seed not in (None, drawn.seed):
         return None
     counts = store.label_counts(project, newest.id)

@@ -102,9 +102,7 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
     store.make_label_project(project, schema)
     known = store.drawn_keys(project, list(tasks))
     new = [task for key, task in tasks.items() if key not in known]
-    draw = Draw(
-        model=model.digest, strategy=Path(origin).name[:32], unit="tracklet", budget=len(new), seed=0, population=0
-    )
+    draw = Draw(model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0)
     if new:
         store.import_tasks(project, draw, new, {task.key: answers[task.key] for task in new})
     store.record_answers(project, {key: answers[key] for key in tasks if key in known})

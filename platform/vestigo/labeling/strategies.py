@@ -6,7 +6,7 @@ draw that follows them mixes chance in (see `vestigo.labeling.drawing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,18 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+    def about(self, names: Sequence[str]) -> Candidates:
+        """The same tasks as far as some attributes are concerned. Raises ConfigError for one that there is not."""
+        places = [self.schema.index(name) for name in names]
+        columns = np.concatenate([np.arange(self.schema.classes)[self.schema.slice(name)] for name in names])
+        return Candidates(
+            schema=AttributeSchema(self.schema.name, tuple(self.schema.attributes[place] for place in places)),
+            probabilities=self.probabilities[:, columns],
+            votes=self.votes[:, columns],
+            embeddings=self.embeddings,
+            labels=self.labels[:, places],
+        )
 
 
 def random(candidates: Candidates) -> Floats:

@@ -30,7 +30,7 @@ class Draw:
 
     Attributes:
         model: digest of the model whose predictions are reviewed.
-        strategy: of `vestigo.labeling.strategies`, or where an import came from.
+        strategy: in words: of `vestigo.labeling.strategies` and what about, or where an import came from.
         unit: what a task is.
         budget: tasks asked for.
         seed: of every random choice.

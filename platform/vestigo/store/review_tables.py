@@ -42,7 +42,7 @@ class LabelBatchRow(Base):
     project: Mapped[str] = mapped_column(ForeignKey("label_project.name"), index=True)
     created: Mapped[datetime]
     model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
-    strategy: Mapped[str] = mapped_column(String(32))
+    strategy: Mapped[str]
     unit: Mapped[str] = mapped_column(String(16))
     budget: Mapped[int] = mapped_column(BigInteger)
     seed: Mapped[int] = mapped_column(BigInteger)

@@ -39,6 +39,13 @@ def push_command(
     unit: Annotated[
         str, typer.Option(help="What a task is: tracklet (one decision for all its crops) or crop.")
     ] = "tracklet",
+    about: Annotated[
+        str | None,
+        typer.Option(
+            help="Attributes that the strategy goes by, as in hat,gender; reviewers see all. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
     model: StoredModelOption = None,
     seed: Annotated[
         int | None, typer.Option(help="Fixes the draw. Default: another one for each batch.", show_default=False)
@@ -81,6 +88,7 @@ def push_command(
         unit="tracklet" if unit == "tracklet" else "crop",
         seed=seed,
         scope=read_scope(cameras, since, until),
+        about=tuple(name.strip() for name in about.split(",")) if about else (),
     )
     with Store.open(store, create=False) as opened:
         if dry_run:
@@ -215,7 +223,7 @@ def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[
     return {
         "project": project,
         "batch": None,
-        "strategy": wish.strategy,
+        "strategy": wish.words,
         "tasks": len(found.tasks),
         **label_files.NOTHING_MOVED,
         "population": len(found.pool.tasks),
