@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestigo.labeling.mistakes import ReviewerError, answer_error, truth_of
+from vestigo.labeling.estimating import Estimate
+from vestigo.labeling.mistakes import ReviewerError, answer_error, put_right
 from vestigo.labeling.precision import Reviewed, estimate_precision
 from vestigo.labeling.reviewers import disagreement_error
 from vestigo_models.schemas import Attribute, AttributeSchema
@@ -22,14 +23,12 @@ def answered(truth: np.ndarray, rate: float, values: int, rng: np.random.Generat
     return np.where(wrong, (truth + rng.integers(1, values, len(truth))) % values, truth)
 
 
-def test_truth_is_the_inverse_of_the_confusion() -> None:
-    error, values = 0.1, 4
-    confusion = np.full((values, values), error / (values - 1))
-    np.fill_diagonal(confusion, 1 - error)
-    told = truth_of(np.arange(values), np.full(values, error), values)
-    np.testing.assert_allclose(told, np.linalg.inv(confusion), atol=1e-12)
-    np.testing.assert_allclose(told.sum(axis=1), 1)
-    np.testing.assert_array_equal(truth_of(np.array([2, 0]), np.zeros(2), 3), [[0, 0, 1], [1, 0, 0]])
+def test_intervals_are_carried_back_along_the_line() -> None:
+    found = Estimate(value=0.9, low=0.8, high=0.99, reviewed=50, effective=40.0)
+    right = put_right(found, 1.25, -0.125)
+    assert right == Estimate(value=1.0, low=0.875, high=1.0, reviewed=50, effective=25.6)
+    assert put_right(found, 1.0, 0.0) == found
+    assert put_right(None, 1.25, 0.0) is None
 
 
 @pytest.mark.parametrize("values", [2, 5])
@@ -124,3 +123,29 @@ def test_recall_is_put_right_too() -> None:
     assert found.precision is not None
     assert found.recall.value == pytest.approx((predicted[truth == 1] == 1).mean(), abs=0.02)
     assert found.precision.value == pytest.approx(truth[predicted == 1].mean(), abs=0.02)
+
+
+def test_a_share_near_one_keeps_a_narrow_interval() -> None:
+    count = 24
+    answer = np.zeros(count, dtype=int)
+    answer[0] = 1
+    found = (
+        estimate_precision(
+            Reviewed(
+                schema=COLOURS,
+                probability=np.linspace(0.1, 0.9, count),
+                task=np.arange(count),
+                predicted=np.zeros((count, 1), dtype=int),
+                confidence=np.ones((count, 1)),
+                answer=answer[:, None],
+                camera=np.full(count, "east"),
+                time=np.full(count, np.datetime64("NaT"), "datetime64[us]"),
+                error=ReviewerError(rate=0.05, spread=0.01, pairs=200),
+            )
+        )
+        .attributes["colour"]
+        .accuracy
+    )
+    assert found is not None
+    assert found.low > 0.4
+    assert found.high == 1

@@ -41,8 +41,7 @@ class Estimate:
 def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, level: float = LEVEL) -> Estimate | None:
     """The share of what is right among what counts, in all tasks, from n reviewed ones.
 
-    right, counted: n, how much of each reviewed task is right, and how much of it counts (its crops, or 1, or 0); parts
-    may be negative where answers were put right on average (`vestigo.labeling.mistakes`), the share stays in 0..1.
+    right, counted: n, how much of each reviewed task is right, and how much of it counts (its crops, or 1, or 0);
     probabilities: n, how likely each was drawn; where all were certain the share is known. None where nothing counts.
 
     Raises ValueError for a probability outside (0, 1]: a task that could not be drawn stands for nothing.
@@ -51,9 +50,9 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
         raise ValueError("a task's probability lies between 0 and 1")
     weights = 1 / probabilities
     total = float((weights * counted).sum())
-    if total <= 0:
+    if total == 0:
         return None
-    value = min(1.0, max(0.0, float((weights * right).sum()) / total))
+    value = float((weights * right).sum()) / total
     reviewed = int((counted > 0).sum())
     variance = _variance(weights * (right - value * counted), probabilities) / total**2
     if (probabilities == 1).all():

@@ -1,15 +1,18 @@
 """Reviewers who are wrong now and then, taken out of what their answers tell.
 
-Where an answer is wrong with probability e and then any other of k values alike, the truth follows from the answers by
-the inverse of that confusion (Rogan and Gladen, American Journal of Epidemiology 107, 1978, for k = 2).
+Where an answer is wrong with probability e, and then any other of k values alike, the share of answers that agree with
+a prediction is a (1 - e) + (1 - a) e / (k - 1) for a true share a (Rogan and Gladen, American Journal of Epidemiology
+107, 1978, for k = 2): a straight line, along which intervals are carried back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vestigo.labeling.estimating import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -41,11 +44,9 @@ def answer_error(rate: float, margins: NDArray[np.int64], values: int) -> Floats
     return np.asarray(odds / (1 + odds), dtype=np.float64)
 
 
-def truth_of(answers: NDArray[np.int64], error: Floats, values: int) -> Floats:
-    """What answers tell of the truth: N classes that are wrong with probability `error` (N) to N x values.
-
-    Rows add up to 1, and some entries are negative: they are right on average, not one by one.
-    """
-    other = error / (values - 1)
-    told = np.eye(values)[answers] - other[:, None]
-    return np.asarray(told / (1 - error - other)[:, None], dtype=np.float64)
+def put_right(found: Estimate | None, slope: float, offset: float) -> Estimate | None:
+    """The true share and its interval, in 0..1: `slope` times what was `found` of answers, plus `offset`."""
+    if found is None:
+        return None
+    value, low, high = (min(1.0, max(0.0, slope * end + offset)) for end in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high, effective=found.effective / slope**2)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.labeling.estimating import Estimate, estimate_share, reviews_needed
-from vestigo.labeling.mistakes import NEVER, ReviewerError, answer_error, truth_of
+from vestigo.labeling.mistakes import NEVER, ReviewerError, answer_error, put_right
 from vestigo_models.schemas import AttributeSchema
 
 UNANSWERED, CANNOT_TELL = -1, -2
@@ -196,33 +196,38 @@ def _attribute(reviewed: Reviewed, position: int, confidence: float) -> Attribut
 def _right(
     reviewed: Reviewed, position: int, sure: Flags, rate: float
 ) -> tuple[Estimate | None, dict[str, ValuePrecision]]:
-    """Accuracy, and precision and recall of each value, where one answer is wrong at `rate`."""
+    """Accuracy, and precision and recall of each value, where one answer is wrong at `rate`.
+
+    What is found of answers is a straight line of what is true, see `vestigo.labeling.mistakes`.
+    """
     attribute = reviewed.schema.attributes[position]
     predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
-    count = len(attribute.values)
+    count, known = len(attribute.values), answer >= 0
     margins = np.ones_like(answer) if reviewed.margins is None else np.maximum(reviewed.margins[:, position], 1)
-    error = answer_error(rate, margins, count)
-    known = answer >= 0
-    truth = truth_of(np.where(known, answer, 0), error, count) * known[:, None]
-    of_predicted = truth[np.arange(len(truth)), predicted]
+    error = float(answer_error(rate, margins[known], count).mean()) if known.any() else rate
+    slip = error / (count - 1)
+    keep = 1 - error - slip
+    accuracy = put_right(_share(reviewed, known & sure & (predicted == answer), known & sure), 1 / keep, -slip / keep)
     values = {}
     for number, value in enumerate(attribute.values):
-        said = sure & (predicted == number)
-        values[value] = ValuePrecision(
-            precision=_share(reviewed, truth[:, number] * said, known & said),
-            recall=_share(reviewed, truth[:, number] * said, truth[:, number]),
-        )
-    return _share(reviewed, of_predicted * sure, known & sure), values
+        said, told = sure & (predicted == number), answer == number
+        precision = _share(reviewed, told & said, known & said)
+        recall = _share(reviewed, told & said, told)
+        saying, telling = _share(reviewed, known & said, known), _share(reviewed, told, known)
+        if saying is None or telling is None or telling.value <= slip:
+            recall = None
+        else:
+            true = telling.value - slip
+            recall = put_right(recall, telling.value / true, -slip * saying.value / true)
+        values[value] = ValuePrecision(precision=put_right(precision, 1 / keep, -slip / keep), recall=recall)
+    return accuracy, values
 
 
-def _share(reviewed: Reviewed, right: NDArray[Any], counted: NDArray[Any]) -> Estimate | None:
+def _share(reviewed: Reviewed, right: Flags, counted: Flags) -> Estimate | None:
     """The share of `right` in `counted` ((R,) each), put together by task."""
-    tasks, place = np.unique(reviewed.task[counted != 0], return_inverse=True)
-    rows = counted != 0
-    hits, crops = (
-        np.bincount(place, values[rows].astype(np.float64), len(tasks)).astype(np.float64)
-        for values in (right, counted)
-    )
+    tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
+    hits = np.bincount(place[right[counted]], minlength=len(tasks)).astype(np.float64)
+    crops = np.bincount(place, minlength=len(tasks)).astype(np.float64)
     return estimate_share(hits, crops, reviewed.probability[tasks])
 
 
