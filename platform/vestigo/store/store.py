@@ -18,7 +18,7 @@ from vestigo.store.regions import RegionStore
 from vestigo.store.reviewing import ReviewStore
 from vestigo.store.schema import CROP_COLUMNS, RANKING
 from vestigo.store.vacuuming import vacuum
-from vestigo.store.visible import Span, clock_offsets, crop_files
+from vestigo.store.visible import Span, clock_offsets, crop_files, snapshot
 
 SCAN_ROWS = 16384
 
@@ -57,6 +57,11 @@ class Store(RegionStore, ReviewStore):
         A crop that several models saw is that of the newest. Raises StoreError for a crop that is not visible.
         """
         return self._reader(model, None).find(ids, CROP_COLUMNS if columns is None else columns)
+
+    def snapshot(self) -> str:
+        """Return the SHA-256 that names the visible crops and clock offsets, from the catalogue alone."""
+        with self._db.read() as session:
+            return snapshot(session)
 
     def cameras(self) -> list[Camera]:
         """Return the cameras that were seen, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,6 +64,22 @@ def clock_offsets(session: Session) -> dict[str, timedelta]:
     """Return what is added to the recorded times of each camera whose clock is not right."""
     rows = session.scalars(select(CameraRow).where(CameraRow.clock_offset_s != 0))
     return {row.name: timedelta(seconds=row.clock_offset_s) for row in rows}
+
+
+def snapshot(session: Session) -> str:
+    """Return the SHA-256 that names what readers see now: contents of files, rows passed over, clock offsets.
+
+    It stays the same under migration, vacuuming and moving the store; equal digests mean equal rows.
+    """
+    query = (
+        select(DataFileRow.checksum, RunRow.model_digest, DataFileRow.shard_id)
+        .join(RunRow, RunRow.id == DataFileRow.run_id)
+        .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
+    )
+    hidden = _hidden(session)
+    files = sorted([sum_, model, sorted(hidden.get(shard, ()))] for sum_, model, shard in session.execute(query))
+    clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
+    return hashlib.sha256(json.dumps([files, clocks]).encode()).hexdigest()
 
 
 def run_files(session: Session, run_id: str, kind: str, after: str | None) -> list[StoredFile]:
