@@ -4,6 +4,7 @@ from vestigo.retrieval.appearance import Appearance
 from vestigo.retrieval.archive import EVERYWHERE, Archive, Scope, current_model, require_model
 from vestigo.retrieval.bulk import BulkQueries, Ranked, crop_queries, rank_archive, tracklet_queries
 from vestigo.retrieval.comparison import NO_FILTER, Comparison
+from vestigo.retrieval.explaining import AttributeMatch, BlockMatch, Explanation, explain, explain_where
 from vestigo.retrieval.filtering import ArchiveFilter, SoftFilter
 from vestigo.retrieval.fusion import fuse
 from vestigo.retrieval.ranking import Batch, Ranking, rank, rank_batch
@@ -16,9 +17,12 @@ __all__ = [
     "Appearance",
     "Archive",
     "ArchiveFilter",
+    "AttributeMatch",
     "Batch",
+    "BlockMatch",
     "BulkQueries",
     "Comparison",
+    "Explanation",
     "Hit",
     "Query",
     "Ranked",
@@ -28,6 +32,8 @@ __all__ = [
     "SoftFilter",
     "crop_queries",
     "current_model",
+    "explain",
+    "explain_where",
     "fuse",
     "rank",
     "rank_archive",

@@ -111,7 +111,7 @@ def search(
             model without attributes, or the soft filter together with re-ranking.
         ConfigError: the filter needs a calibration that the model does not have.
     """
-    model, views = _views(archive, query)
+    model, views = query_views(archive, query)
     person = fuse(views, model.facts.blocks)
     comparison = Comparison.of(archive, model, person, scope, filter_config)
     if rerank and comparison.choice.mode == "soft":
@@ -158,8 +158,8 @@ def search_where(
     return SearchResult(hits=hits, compared=compared, model=found.digest)
 
 
-def _views(archive: Archive, query: Query) -> tuple[Model, Appearance]:
-    """The model that the query is in, and its views."""
+def query_views(archive: Archive, query: Query) -> tuple[Model, Appearance]:
+    """The model that a query is in, and its views, at least one. Raises StoreError and UsageError as `search`."""
     views = [] if query.views is None else [query.views]
     digest = query.model
     if query.crops:
@@ -212,7 +212,7 @@ def _shown_once(archive: Archive, nearest: Found, model: Model) -> list[Hit]:
 
 
 def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
-    attributes, confidences = _said(row["attributes"], model)
+    attributes, confidences = likeliest_values(row["attributes"], model)
     return Hit(
         rank=0,
         crop=row["crop_id"],
@@ -229,7 +229,7 @@ def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
     )
 
 
-def _said(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
+def likeliest_values(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
     """The likeliest value of each attribute, the first of equally likely ones, and how likely it is."""
     schema = model.facts.attributes
     if schema is None:
