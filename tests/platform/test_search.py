@@ -151,3 +151,20 @@ def test_ranking_nobody() -> None:
     archive = people()
     assert rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
     assert archive.kept["none"] == (NEWER, 0, [])
+
+
+def test_a_search_tells_how_far_each_pass_is() -> None:
+    archive = people()
+    heard: list[tuple[str, int]] = []
+    query = Query(crops=(archive.rows[0]["crop_id"],))
+    search(archive, query, top=3, scope=Scope(cameras=("cam1",)), advance=lambda *step: heard.append(step))
+    assert heard == [("crops", 7), ("crops", 13)]
+
+
+def test_who_hears_of_a_pass_may_end_it() -> None:
+    def enough(stage: str, rows: int) -> None:
+        raise KeyboardInterrupt
+
+    archive = people()
+    with pytest.raises(KeyboardInterrupt):
+        search(archive, Query(crops=(archive.rows[0]["crop_id"],)), advance=enough)

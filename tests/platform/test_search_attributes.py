@@ -87,7 +87,9 @@ def conflicts(query: dict[str, Any], other: dict[str, Any], threshold: float) ->
 def test_hits_are_in_order_of_equation_14_and_tell_attributes() -> None:
     archive = people()
     query = archive.rows[7]
-    hits = search(archive, Query(crops=(query["crop_id"],)), top=239).hits
+    result = search(archive, Query(crops=(query["crop_id"],)), top=239)
+    hits = result.hits
+    assert {name: (result.attributes[name], result.confidences[name]) for name in MARKET.names} == said(query)
     expected = sorted((equation_14(query, row), row["crop_id"]) for row in archive.rows if row is not query)
     assert [hit.crop for hit in hits] == [name for _, name in expected]
     assert [hit.distance for hit in hits] == pytest.approx([distance for distance, _ in expected], abs=1e-6)
@@ -141,7 +143,15 @@ def test_a_filter_never_leaves_fewer_than_fifty() -> None:
 
 def test_a_filter_passes_over_attributes_alone_first() -> None:
     archive = people()
-    search(archive, Query(crops=(archive.rows[3]["crop_id"],)), top=1, filter_config=FilterConfig(filter="strict"))
+    heard: list[tuple[str, int]] = []
+    search(
+        archive,
+        Query(crops=(archive.rows[3]["crop_id"],)),
+        top=1,
+        filter_config=FilterConfig(filter="strict"),
+        advance=lambda *step: heard.append(step),
+    )
+    assert [stage for stage, rows in heard if rows == 240] == ["attributes", "attributes", "crops"]
     assert archive.read == [
         ("crop_id", "attributes"),
         ("crop_id", "attributes"),
@@ -278,3 +288,12 @@ def test_tracklets_are_fused_with_their_attributes() -> None:
     mean = np.mean([row["attributes"] for row in archive.rows[:4]], axis=0)
     assert queries.views.probabilities[0] == pytest.approx(mean, abs=1e-6)
     assert queries.own == [[row["crop_id"] for row in archive.rows[:4]]]
+
+
+def test_conditions_do_not_hide_how_far_a_pass_is() -> None:
+    archive = people()
+    heard: list[tuple[str, int]] = []
+    search_where(
+        archive, "hat=no", scope=Scope(where="gender=female"), advance=lambda *step: heard.append(step), top=300
+    )
+    assert heard[-1] == ("attributes", 240)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,12 +72,19 @@ class Scope:
 
 
 EVERYWHERE = Scope()
+Advance = Callable[[str, int], None]
+"""Hears of a pass over the archive: what it looks at, `"attributes"` or `"crops"`, and how many rows it has read."""
 LOOKS = ("embedding", "visible")
 """Columns that a descriptor is read from."""
 
 
 def descriptor_batches(
-    archive: Archive, model: Model, scope: Scope = EVERYWHERE, *, attributes: bool = False
+    archive: Archive,
+    model: Model,
+    scope: Scope = EVERYWHERE,
+    *,
+    attributes: bool = False,
+    advance: Advance | None = None,
 ) -> Iterator[tuple[pa.Array, Appearance]]:
     """Yield crop ids with what they look like, of one model only; probabilities only where `attributes` asks for them.
 
@@ -84,7 +92,7 @@ def descriptor_batches(
         UsageError: `scope` has conditions, or attributes are asked for, and the model predicts none.
     """
     columns = ("crop_id", *LOOKS, *(("attributes",) if attributes else ()))
-    for batch in _scanned(archive, model, scope, columns):
+    for batch in _scanned(archive, model, scope, columns, advance and partial(advance, "crops")):
         yield batch.column("crop_id"), looks_of(batch, model, attributes=attributes)
 
 
@@ -96,14 +104,14 @@ def looks_of(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> Appear
 
 
 def probability_batches(
-    archive: Archive, model: Model, scope: Scope = EVERYWHERE
+    archive: Archive, model: Model, scope: Scope = EVERYWHERE, *, advance: Advance | None = None
 ) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
     """Yield crop ids with their (n, M) attribute probabilities, of one model only; descriptors are not read.
 
     Raises:
         UsageError: the model predicts no attributes.
     """
-    for batch in _scanned(archive, model, scope, ("crop_id", "attributes")):
+    for batch in _scanned(archive, model, scope, ("crop_id", "attributes"), advance and partial(advance, "attributes")):
         yield batch.column("crop_id"), _probabilities(batch, model)
 
 
@@ -156,7 +164,13 @@ def require_attributes(model: Model) -> AttributeSchema:
     return model.facts.attributes
 
 
-def _scanned(archive: Archive, model: Model, scope: Scope, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _scanned(
+    archive: Archive,
+    model: Model,
+    scope: Scope,
+    columns: Sequence[str],
+    advance: Callable[[int], None] | None,
+) -> Iterator[pa.RecordBatch]:
     conditions: dict[str, str] = {}
     if scope.where:
         conditions = require_attributes(model).parse(scope.where)
@@ -164,7 +178,12 @@ def _scanned(archive: Archive, model: Model, scope: Scope, columns: Sequence[str
     batches = archive.scan_crops(
         columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until
     )
+    read = 0
     for batch in batches:
+        # Before the batch is worked on: whoever hears it may end the pass.
+        read += batch.num_rows
+        if advance is not None:
+            advance(read)
         kept = batch.filter(pa.array(_meets(_probabilities(batch, model), conditions, model))) if conditions else batch
         if kept.num_rows:
             yield kept

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vestigo.retrieval.appearance import Appearance
-from vestigo.retrieval.archive import Archive, Scope, descriptor_batches, probability_batches, require_attributes
+from vestigo.retrieval.archive import (
+    Advance,
+    Archive,
+    Scope,
+    descriptor_batches,
+    probability_batches,
+    require_attributes,
+)
 from vestigo.retrieval.filtering import ArchiveFilter, SoftFilter, decide
 from vestigo.retrieval.ranking import Batch
 from vestigo.store import Model
@@ -18,7 +25,8 @@ NO_FILTER = FilterConfig()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Queries and an archive, with the filter's decisions made; `batches` may be gone through again and again."""
+    """Queries and an archive, with the filter's decisions made; `batches` may be gone through again and again, and
+    `advance` hears how far each pass is."""
 
     archive: Archive
     model: Model
@@ -26,10 +34,17 @@ class Comparison:
     scope: Scope
     choice: FilterChoice
     decided: ArchiveFilter | SoftFilter | None
+    advance: Advance | None = None
 
     @classmethod
     def of(
-        cls, archive: Archive, model: Model, queries: Appearance, scope: Scope, config: FilterConfig = NO_FILTER
+        cls,
+        archive: Archive,
+        model: Model,
+        queries: Appearance,
+        scope: Scope,
+        config: FilterConfig = NO_FILTER,
+        advance: Advance | None = None,
     ) -> Comparison:
         """Decide what the filter does, which takes passes over the archive's attributes where it can discard.
 
@@ -43,8 +58,21 @@ class Comparison:
         decided: ArchiveFilter | SoftFilter | None = None
         if choice.mode != "off":
             schema = require_attributes(model)
-            decided = decide(choice, schema, queries.probabilities, lambda: probability_batches(archive, model, scope))
-        return cls(archive=archive, model=model, queries=queries, scope=scope, choice=choice, decided=decided)
+            decided = decide(
+                choice,
+                schema,
+                queries.probabilities,
+                lambda: probability_batches(archive, model, scope, advance=advance),
+            )
+        return cls(
+            archive=archive,
+            model=model,
+            queries=queries,
+            scope=scope,
+            choice=choice,
+            decided=decided,
+            advance=advance,
+        )
 
     @property
     def kept_fraction(self) -> float:
@@ -54,6 +82,8 @@ class Comparison:
     def batches(self) -> Iterator[Batch]:
         """Go through the crops in scope."""
         decided = self.decided
-        for ids, looks in descriptor_batches(self.archive, self.model, self.scope, attributes=decided is not None):
+        for ids, looks in descriptor_batches(
+            self.archive, self.model, self.scope, attributes=decided is not None, advance=self.advance
+        ):
             extra = None if decided is None else decided.extra(ids, looks.probabilities)
             yield Batch(ids=ids, crops=looks.descriptors, extra=extra)

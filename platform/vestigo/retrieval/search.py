@@ -13,6 +13,7 @@ from vestigo.retrieval.appearance import Appearance
 from vestigo.retrieval.archive import (
     EVERYWHERE,
     LOOKS,
+    Advance,
     Archive,
     Scope,
     appearance_of,
@@ -79,7 +80,8 @@ class SearchResult:
     """The answer: `hits` nearest first, out of `compared` crops of the model with digest `model`.
 
     `kept_fraction` is the share of the crops in scope that an attribute filter left over (1.0: there was none);
-    `filter` is what that filter was and what it is expected to cost, None where nobody asked for one.
+    `filter` is what that filter was and what it is expected to cost, None where nobody asked for one. `attributes` and
+    `confidences` are what the model says of the query, as in `Hit`; a search by attributes alone has none.
     """
 
     hits: tuple[Hit, ...]
@@ -87,6 +89,8 @@ class SearchResult:
     model: str
     kept_fraction: float = 1.0
     filter: FilterChoice | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    confidences: dict[str, float] = field(default_factory=dict)
 
 
 def search(
@@ -97,13 +101,14 @@ def search(
     scope: Scope = EVERYWHERE,
     filter_config: FilterConfig = NO_FILTER,
     rerank: bool = False,
+    advance: Advance | None = None,
 ) -> SearchResult:
     """Find the `top` crops nearest to a query, in one pass over the archive (a filter takes further ones over the
     attributes alone).
 
     Query crops are left out of the answer, and of near-identical crops of one tracklet only the nearest is shown.
     What a filter discards is not in the answer. With `rerank`, the nearest `RERANK_DEPTH` crops are put in order by
-    k-reciprocal re-ranking, whose distances the answer then carries.
+    k-reciprocal re-ranking, whose distances the answer then carries. `advance` hears how far each pass is.
 
     Raises:
         StoreError: an unknown crop, a model that the store does not hold, or as `current_model`.
@@ -113,7 +118,7 @@ def search(
     """
     model, views = query_views(archive, query)
     person = fuse(views, model.facts.blocks)
-    comparison = Comparison.of(archive, model, person, scope, filter_config)
+    comparison = Comparison.of(archive, model, person, scope, filter_config, advance)
     if rerank and comparison.choice.mode == "soft":
         raise UsageError("--filter soft adds to the distances that --rerank replaces; choose one of them")
 
@@ -124,22 +129,31 @@ def search(
 
     wanted = top + len(query.crops)
     hits, compared = _deep_enough(archive, model, nearest, top, max(wanted * 2, RERANK_DEPTH if rerank else 0))
+    attributes, confidences = likeliest_values(person.probabilities[0].tolist(), model)
     return SearchResult(
         hits=hits,
         compared=compared,
         model=model.digest,
         kept_fraction=comparison.kept_fraction,
         filter=None if comparison.choice.mode == "off" else comparison.choice,
+        attributes=attributes,
+        confidences=confidences,
     )
 
 
 def search_where(
-    archive: Archive, where: str, *, model: str | None = None, top: int = 20, scope: Scope = EVERYWHERE
+    archive: Archive,
+    where: str,
+    *,
+    model: str | None = None,
+    top: int = 20,
+    scope: Scope = EVERYWHERE,
+    advance: Advance | None = None,
 ) -> SearchResult:
     """Find the `top` crops that are likeliest to meet conditions such as `gender=female,backpack=yes`.
 
     The distance is 1 - the product of the calibrated probabilities. `model` is a digest, by default that of
-    `current_model`.
+    `current_model`; `advance` hears how far a pass is.
 
     Raises:
         StoreError: as `current_model`, or the store does not hold that model.
@@ -151,7 +165,7 @@ def search_where(
     conditions = schema.parse(where)
 
     def likeliest(depth: int) -> tuple[Found, Ranking]:
-        ranking = rank_where(probability_batches(archive, found, scope), conditions, schema, depth)
+        ranking = rank_where(probability_batches(archive, found, scope, advance=advance), conditions, schema, depth)
         return [(crop, -math.expm1(-distance)) for crop, distance in ranking.of_query(0)], ranking
 
     hits, compared = _deep_enough(archive, found, likeliest, top, top * 2)
