@@ -5,6 +5,16 @@ from vestigo.evaluation.bootstrap import Difference, compare_accuracies, compare
 from vestigo.evaluation.calibrating import Sample, calibrate, choose_soft, fitted_people
 from vestigo.evaluation.distances import Metric, distance_chunks
 from vestigo.evaluation.filtering import FilterCost, FilterScores, filtered_distances, score_filtered
+from vestigo.evaluation.kept import (
+    KeptRows,
+    KeptScores,
+    PairScores,
+    gain_interval,
+    mean_interval,
+    relations,
+    score_kept,
+    score_pairs,
+)
 from vestigo.evaluation.regions import RegionCounts, RegionMetrics, area_auc, count_regions
 from vestigo.evaluation.reranking import reranked_chunks
 from vestigo.evaluation.retrieval import (
@@ -32,7 +42,10 @@ __all__ = [
     "FilterCost",
     "FilterScores",
     "ImageSet",
+    "KeptRows",
+    "KeptScores",
     "Metric",
+    "PairScores",
     "Protocol",
     "QueryScores",
     "RegionCounts",
@@ -51,9 +64,14 @@ __all__ = [
     "distance_chunks",
     "filtered_distances",
     "fitted_people",
+    "gain_interval",
     "majority_predictions",
+    "mean_interval",
+    "relations",
     "reranked_chunks",
     "score_chunks",
     "score_filtered",
+    "score_kept",
+    "score_pairs",
     "score_queries",
 ]
