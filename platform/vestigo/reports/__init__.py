@@ -5,6 +5,7 @@ from vestigo.reports.evaluation import Compared, evaluation_page
 from vestigo.reports.panels import panel, region_overlay
 from vestigo.reports.region_pictures import RegionPicture, region_pictures
 from vestigo.reports.search import search_page, when
+from vestigo.reports.table import table_page
 
 __all__ = [
     "Compared",
@@ -17,5 +18,6 @@ __all__ = [
     "region_overlay",
     "region_pictures",
     "search_page",
+    "table_page",
     "when",
 ]

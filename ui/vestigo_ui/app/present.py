@@ -13,6 +13,8 @@ BOX_COLOUR = (45, 212, 191)
 MAX_FRAME_WIDTH = 1600
 TILE = (256, 128)
 """Height and width of a picture in a grid."""
+GROUND = 96
+"""Grey around a picture in its tile, between the two themes."""
 
 
 def moment(time: datetime | None, offset_s: float | None) -> str:
@@ -31,14 +33,15 @@ def clock(seconds: float) -> str:
 
 
 def tile(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an RGB crop of any size as an RGBA tile of 256x128 that it fills as far as its shape allows."""
+    """Return an RGB crop of any size as a tile of 256x128, which it fills as far as its shape allows."""
     height, width = crop.shape[:2]
     scale = min(TILE[0] / height, TILE[1] / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    resized = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    canvas = np.zeros((*TILE, 4), dtype=np.uint8)
+    canvas = np.full((*TILE, 3), GROUND, dtype=np.uint8)
     top, left = (TILE[0] - size[1]) // 2, (TILE[1] - size[0]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = np.dstack([resized, np.full(resized.shape[:2], 255, np.uint8)])
+    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(
+        crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    )
     return canvas
 
 

@@ -1,0 +1,48 @@
+"""Pages of the app without a server: Streamlit's own testing, with somebody signed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import vestigo_ui.app
+from vestigo_ui.app import desk
+from vestigo_ui.web import settings
+from vestigo_ui.web.identity import User
+from vestigo_ui.web.users import Role
+
+SCRIPT = Path(vestigo_ui.app.__file__).with_name("main.py")
+PATIENCE_S = 120
+
+
+def desk_app(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Path | str,
+    *,
+    page: str | None = None,
+    role: str = "reviewer",
+    configured: dict[str, Any] | None = None,
+    **query: str | list[str],
+) -> AppTest:
+    """Return the app, run on `page` with the parameters `query` in its address, for somebody with `role`."""
+    monkeypatch.setenv("VESTIGO_STORE", str(store))
+    user = User(name=f"the-{role}", role=Role(role), session="test")
+    monkeypatch.setattr(desk, "signed_in", lambda: user)
+    monkeypatch.setattr(desk, "current", lambda: settings.Settings.model_validate(configured or {}))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    return app if page is None else app.switch_page(page).run()
+
+
+def words(app: AppTest) -> str:
+    """Return all text that a page shows, for a look at what it says."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    return "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))

@@ -1,0 +1,1 @@
+"""The six pages of the app, a module each with `show(desk)`."""
