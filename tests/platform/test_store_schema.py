@@ -74,14 +74,17 @@ def test_older_schema_waits_for_migrate(store_ref: Path, tmp_path: Path, monkeyp
     later = tmp_path / "migrations"
     shutil.copytree(migrations_folder(), later, ignore=shutil.ignore_patterns("__pycache__"))
     (later / "versions" / "9000_later.py").write_text(
-        "from alembic import op\nrevision, down_revision = '9000', '0003'\nbranch_labels = depends_on = None\n"
+        f"from alembic import op\nrevision, down_revision = '9000', '{SCHEMA_REVISION}'\n"
+        "branch_labels = depends_on = None\n"
         "def upgrade():\n    op.execute('CREATE TABLE later (id INTEGER)')\n"
     )
     monkeypatch.setattr(migrate, "migrations_folder", lambda: later)
     monkeypatch.setattr(migrate, "SCHEMA_REVISION", "9000")
-    with pytest.raises(StoreError, match=r"schema 0003, this Vestigo needs 9000: run `vestigo store migrate`"):
+    with pytest.raises(
+        StoreError, match=rf"schema {SCHEMA_REVISION}, this Vestigo needs 9000: run `vestigo store migrate`"
+    ):
         Store.open(store_ref)
-    assert Store.migrate(store_ref) == ("0003", "9000")
+    assert Store.migrate(store_ref) == (SCHEMA_REVISION, "9000")
     assert Store.migrate(store_ref) == ("9000", "9000")
     Store.open(store_ref).close()
 

@@ -6,10 +6,20 @@ what crops mean                    facts, features
 a run                              runs, leases, planning, work, deaths, replacing
 review                             reviewing, review, review_answers, label_sets
 models                             registry, registry_store
+accountability                     auditing, audit_log, verdicts
 readers                            visible, crops, regions, cameras, rankings, exporting
 care                               ledger, digest, checking, vacuuming, faults
 """
 
+from vestigo.store.audit_records import (
+    AuditAction,
+    AuditEntry,
+    AuditReport,
+    Verdict,
+    VerdictValue,
+    query_key,
+    shown_crops,
+)
 from vestigo.store.data_root import DataRoot
 from vestigo.store.deaths import Fate
 from vestigo.store.facts import ModelFacts
@@ -53,6 +63,9 @@ from vestigo.store.review_records import (
 from vestigo.store.store import Store
 
 __all__ = [
+    "AuditAction",
+    "AuditEntry",
+    "AuditReport",
     "Camera",
     "CheckReport",
     "DataRoot",
@@ -88,6 +101,10 @@ __all__ = [
     "TaskState",
     "Unit",
     "VacuumReport",
+    "Verdict",
+    "VerdictValue",
     "WrittenFile",
+    "query_key",
+    "shown_crops",
     "status_text",
 ]

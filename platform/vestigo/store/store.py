@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from vestigo.store import cameras, rankings
+from vestigo.store.auditing import AuditStore
 from vestigo.store.checking import check
 from vestigo.store.crops import CropReader
 from vestigo.store.exporting import export_market, person_numbers
@@ -23,7 +24,7 @@ from vestigo.store.visible import Span, clock_offsets, crop_files, snapshot
 SCAN_ROWS = 16384
 
 
-class Store(RegionStore, ReviewStore):
+class Store(RegionStore, ReviewStore, AuditStore):
     """Everything that is remembered of one archive; safe to use from several threads and processes.
 
     Crop columns are those of `schema.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times are read as

@@ -6,7 +6,7 @@ model ◄── run ◄── shard ◄── input            inputs are planne
             └── data_file                    a row of Parquet exists only through a row here
 camera, ranking                              facts about the archive, answers worth keeping
 
-Review and the registry have theirs in `review_tables`.
+Review and the registry have theirs in `review_tables`, the audit log and verdicts in `audit_tables`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The Alembic revision that these tables describe."""
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
