@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import hypot
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.labeling.estimating import Estimate, estimate_share, reviews_needed
-from vestigo.labeling.mistakes import NEVER, ReviewerError, answer_error, put_right
+from vestigo.labeling.mistakes import NEVER, ReviewerError, Slips, put_right, slips, widened
 from vestigo_models.schemas import AttributeSchema
 
 UNANSWERED, CANNOT_TELL = -1, -2
@@ -153,7 +152,7 @@ def estimate_precision(reviewed: Reviewed, *, confidence: float = 0.0, period: P
 
     Raises ValueError for a probability outside (0, 1].
     """
-    periods = _periods(reviewed.time, period)
+    periods = periods_of(reviewed.time, period)
     return Precision(
         attributes=_attributes(reviewed, confidence),
         cameras={str(c): _attributes(reviewed[reviewed.camera == c], confidence) for c in np.unique(reviewed.camera)},
@@ -166,26 +165,19 @@ def _attributes(reviewed: Reviewed, confidence: float) -> dict[str, AttributePre
 
 
 def _attribute(reviewed: Reviewed, position: int, confidence: float) -> AttributePrecision:
-    answer = reviewed.answer[:, position]
+    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
     sure = reviewed.confidence[:, position] >= confidence
     known, untold = answer >= 0, answer == CANNOT_TELL
-    accuracy, values = _right(reviewed, position, sure, reviewed.error.rate)
-    if reviewed.error.spread:
-        # What is believed of reviewers is itself an estimate: one standard error of it moves every share a little.
-        moved, moved_values = _right(reviewed, position, sure, reviewed.error.rate + reviewed.error.spread)
-        accuracy = _widened(accuracy, moved)
-        values = {
-            name: ValuePrecision(
-                precision=_widened(found.precision, moved_values[name].precision),
-                recall=_widened(found.recall, moved_values[name].recall),
-            )
-            for name, found in values.items()
-        }
-    coverage = _share(reviewed, sure, np.ones_like(sure))
-    told = _share(reviewed, known, known | untold)
+    wrong = slips_of(reviewed, position)
+    accuracy = wrong.truth(share_of(reviewed, known & sure & (predicted == answer), known & sure))
+    coverage = share_of(reviewed, sure, np.ones_like(sure))
+    told = share_of(reviewed, known, known | untold)
     return AttributePrecision(
         accuracy=accuracy,
-        values=values,
+        values={
+            value: _value(reviewed, known, sure & (predicted == number), answer == number, wrong)
+            for number, value in enumerate(reviewed.schema.attributes[position].values)
+        },
         coverage=None if coverage is None else coverage.value,
         cannot_tell=len(np.unique(reviewed.task[untold])),
         told=None if told is None else told.value,
@@ -193,55 +185,40 @@ def _attribute(reviewed: Reviewed, position: int, confidence: float) -> Attribut
     )
 
 
-def _right(
-    reviewed: Reviewed, position: int, sure: Flags, rate: float
-) -> tuple[Estimate | None, dict[str, ValuePrecision]]:
-    """Accuracy, and precision and recall of each value, where one answer is wrong at `rate`.
+def _value(reviewed: Reviewed, known: Flags, said: Flags, told: Flags, wrong: Slips) -> ValuePrecision:
+    """Of crops of which a value is predicted and sure (`said`), and those of which it was answered (`told`)."""
+    found = share_of(reviewed, told & said, told)
+    saying, telling = share_of(reviewed, known & said, known), share_of(reviewed, told, known)
 
-    What is found of answers is a straight line of what is true, see `vestigo.labeling.mistakes`.
-    """
-    attribute = reviewed.schema.attributes[position]
-    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
-    count, known = len(attribute.values), answer >= 0
-    margins = np.ones_like(answer) if reviewed.margins is None else np.maximum(reviewed.margins[:, position], 1)
-    error = float(answer_error(rate, margins[known], count).mean()) if known.any() else rate
-    slip = error / (count - 1)
-    keep = 1 - error - slip
-    accuracy = put_right(_share(reviewed, known & sure & (predicted == answer), known & sure), 1 / keep, -slip / keep)
-    values = {}
-    for number, value in enumerate(attribute.values):
-        said, told = sure & (predicted == number), answer == number
-        precision = _share(reviewed, told & said, known & said)
-        recall = _share(reviewed, told & said, told)
-        saying, telling = _share(reviewed, known & said, known), _share(reviewed, told, known)
+    def recall(slip: float) -> Estimate | None:
         if saying is None or telling is None or telling.value <= slip:
-            recall = None
-        else:
-            true = telling.value - slip
-            recall = put_right(recall, telling.value / true, -slip * saying.value / true)
-        values[value] = ValuePrecision(precision=put_right(precision, 1 / keep, -slip / keep), recall=recall)
-    return accuracy, values
+            return None
+        true = telling.value - slip
+        return put_right(found, telling.value / true, -slip * saying.value / true)
+
+    return ValuePrecision(
+        precision=wrong.truth(share_of(reviewed, told & said, known & said)),
+        recall=widened(recall(wrong.believed), recall(wrong.moved)),
+    )
 
 
-def _share(reviewed: Reviewed, right: Flags, counted: Flags) -> Estimate | None:
-    """The share of `right` in `counted` ((R,) each), put together by task."""
+def slips_of(reviewed: Reviewed, position: int) -> Slips:
+    """How reviewers are believed to be wrong about an attribute."""
+    answer = reviewed.answer[:, position]
+    margins = np.ones_like(answer) if reviewed.margins is None else np.maximum(reviewed.margins[:, position], 1)
+    return slips(reviewed.error, margins[answer >= 0], len(reviewed.schema.attributes[position].values))
+
+
+def share_of(reviewed: Reviewed, right: Flags, counted: Flags) -> Estimate | None:
+    """The share of `right` in `counted` ((R,) each) in all tasks; None where nothing counts."""
     tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
     hits = np.bincount(place[right[counted]], minlength=len(tasks)).astype(np.float64)
     crops = np.bincount(place, minlength=len(tasks)).astype(np.float64)
     return estimate_share(hits, crops, reviewed.probability[tasks])
 
 
-def _widened(found: Estimate | None, moved: Estimate | None) -> Estimate | None:
-    if found is None or moved is None:
-        return found
-    shift = 1.96 * abs(moved.value - found.value)
-    low = max(0.0, found.value - hypot(found.value - found.low, shift))
-    high = min(1.0, found.value + hypot(found.high - found.value, shift))
-    return replace(found, low=low, high=high)
-
-
-def _periods(time: NDArray[np.datetime64], period: Period) -> NDArray[np.str_]:
-    """(R,) str, '' where no time is known."""
+def periods_of(time: NDArray[np.datetime64], period: Period) -> NDArray[np.str_]:
+    """The periods of R times, (R,) str, as `estimate_precision` names them; "" where no time is known."""
     days = time.astype("datetime64[D]")
     if period == "week":
         # The ISO year of a week is that of its Thursday; 1970 began with one.
