@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -60,9 +60,23 @@ class CropReader:
                 for rows in pool.map(partial(self._matches, ids=missing, columns=wanted), some):
                     for row in rows:
                         found.setdefault(row["crop_id"], row)
-        if unknown := [crop_id for crop_id in ids if crop_id not in found]:
-            raise StoreError(f"crop {unknown[0]} is not in the store: `vestigo search` names crops that are")
-        return [found[crop_id] for crop_id in ids]
+        return in_order(ids, found)
+
+    def at(self, places: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return by crop id the visible rows at `places`, numbers of rows by id of file; others' files are ignored.
+
+        Raises StoreError for an unknown column.
+        """
+        _require_known(columns)
+        wanted = list(dict.fromkeys(("crop_id", "model", *columns)))
+        here = [file for file in self.files if file.id in places]
+        with ThreadPoolExecutor(READERS) as pool:
+            found = list(pool.map(lambda file: self._at(file, places[file.id], wanted), here))
+        return {row["crop_id"]: row for rows in found for row in rows}
+
+    def _at(self, file: VisibleFile, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        needed = _needed(columns, file, Span(), self.offsets)
+        return self._to_rows(placed(self.root, file.path, numbers, needed), file, columns, needed)
 
     def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Iterator[pa.RecordBatch]:
         needed = _needed(columns, file, span, self.offsets)
@@ -73,8 +87,13 @@ class CropReader:
 
     def _matches(self, file: VisibleFile, ids: pa.Array, columns: Sequence[str]) -> list[dict[str, Any]]:
         needed = _needed(columns, file, Span(), self.offsets)
+        return self._to_rows(picked(self.root, file.path, ids, needed), file, columns, needed)
+
+    def _to_rows(
+        self, batches: Iterable[pa.RecordBatch], file: VisibleFile, columns: Sequence[str], needed: Sequence[str]
+    ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for batch in picked(self.root, file.path, ids, needed):
+        for batch in batches:
             shown = self._shown(completed(batch, needed), file, Span())
             rows += _select(shown, columns, file).to_pylist()
         return rows
@@ -106,6 +125,26 @@ def picked(
             # Most groups hold none of the crops: their images are never read.
             if pc.any(hit).as_py():
                 yield from parquet.read_row_group(group, list(columns)).filter(hit).to_batches()
+
+
+def placed(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file with some numbers, in its order; only the row groups that hold them are read."""
+    wanted = np.unique(np.asarray(numbers, np.int64))
+    with closing(root.open(path)) as parquet:
+        first = 0
+        for group in range(parquet.num_row_groups):
+            end = first + parquet.metadata.row_group(group).num_rows
+            inside = wanted[(wanted >= first) & (wanted < end)]
+            if len(inside):
+                yield from parquet.read_row_group(group, list(columns)).take(pa.array(inside - first)).to_batches()
+            first = end
+
+
+def in_order(ids: Sequence[str], found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows by crop id in the order of `ids`. Raises StoreError for a crop that was not found."""
+    if unknown := [crop_id for crop_id in ids if crop_id not in found]:
+        raise StoreError(f"crop {unknown[0]} is not in the store: `vestigo search` names crops that are")
+    return [found[crop_id] for crop_id in ids]
 
 
 def _require_known(columns: Collection[str]) -> None:

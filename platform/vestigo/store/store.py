@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from vestigo.store.exporting import export_market, person_numbers
 from vestigo.store.records import Camera, CheckReport, ExportReport, Ranking, VacuumReport
 from vestigo.store.regions import RegionStore
 from vestigo.store.reviewing import ReviewStore
-from vestigo.store.schema import CROP_COLUMNS, RANKING
+from vestigo.store.schema import CROP_COLUMNS, RANKING, completed
 from vestigo.store.vacuuming import vacuum
-from vestigo.store.visible import Span, clock_offsets, crop_files, snapshot
+from vestigo.store.visible import Span, VisibleFile, clock_offsets, crop_files, snapshot
 
 SCAN_ROWS = 16384
 
@@ -58,6 +58,28 @@ class Store(RegionStore, ReviewStore, AuditStore):
         A crop that several models saw is that of the newest. Raises StoreError for a crop that is not visible.
         """
         return self._reader(model, None).find(ids, CROP_COLUMNS if columns is None else columns)
+
+    def crops_at(self, places: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return by crop id what stands at `places`, numbers of rows by `VisibleFile.id`; as `crops`, without a search.
+
+        What is no longer visible is left out. Raises StoreError for an unknown column.
+        """
+        with self._db.read() as session:
+            reader = CropReader(self._root, crop_files(session, ids=places), clock_offsets(session))
+        return reader.at(places, columns)
+
+    def visible_files(self) -> list[VisibleFile]:
+        """Return the files with visible crops, those of the newest model first."""
+        with self._db.read() as session:
+            return crop_files(session)
+
+    def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
+        """Return columns of all crops in a file, those it hides too, in their order; times as they were recorded.
+
+        Raises StoreError where the file cannot be read.
+        """
+        batches = [completed(batch, columns) for batch in self._root.read(file.path, columns)]
+        return pa.Table.from_batches(batches)
 
     def snapshot(self) -> str:
         """Return the SHA-256 that names the visible crops and clock offsets, from the catalogue alone."""

@@ -7,8 +7,9 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from vestigo.store.records import StoredFile
@@ -18,9 +19,14 @@ from vestigo_models.errors import StoreError
 
 @dataclass(frozen=True)
 class VisibleFile:
-    """A file of visible crops; rows whose `input` is in `hidden` were replaced and are passed over."""
+    """A file of visible crops; rows whose `input` is in `hidden` were replaced and are passed over.
 
+    `id` is the catalogue's, `rows` counts all rows, hidden ones too.
+    """
+
+    id: int
     path: str
+    rows: int
     run: str
     model: str
     hidden: frozenset[str]
@@ -35,15 +41,20 @@ class Span:
     until: datetime | None = None
 
 
-def crop_files(session: Session, model: str | None = None, span: Span | None = None) -> list[VisibleFile]:
-    """Return the files with visible crops, those of the newest model first; files outside `span` are left out.
+def crop_files(
+    session: Session, model: str | None = None, span: Span | None = None, ids: Collection[int] | None = None
+) -> list[VisibleFile]:
+    """Return the files with visible crops, those of the newest model first; files outside `span` are left out, and
+    with `ids` all others.
 
     Raises StoreError for a model that is not in the store.
     """
     if model is not None and session.get(ModelRow, model) is None:
         raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")
+    file = DataFileRow
     query = (
-        select(DataFileRow, RunRow.id, RunRow.model_digest)
+        select(file.id, file.path, file.rows, file.shard_id, file.cameras, file.first_time, file.last_time)
+        .add_columns(RunRow.id.label("run"), RunRow.model_digest.label("model"))
         .join(RunRow, RunRow.id == DataFileRow.run_id)
         .join(ModelRow, ModelRow.digest == RunRow.model_digest)
         .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
@@ -51,11 +62,13 @@ def crop_files(session: Session, model: str | None = None, span: Span | None = N
     )
     if model is not None:
         query = query.where(RunRow.model_digest == model)
+    if ids is not None:
+        query = query.where(DataFileRow.id.in_(list(ids)))
     hidden = _hidden(session)
     offsets = clock_offsets(session)
     return [
-        VisibleFile(row.path, run, digest, hidden.get(row.shard_id, frozenset()))
-        for row, run, digest in session.execute(query)
+        VisibleFile(row.id, row.path, row.rows, row.run, row.model, hidden.get(row.shard_id, frozenset()))
+        for row in session.execute(query)
         if span is None or _may_hold(row, span, offsets)
     ]
 
@@ -112,7 +125,7 @@ def _hidden(session: Session) -> dict[int | None, frozenset[str]]:
     return {shard_id: frozenset(some) for shard_id, some in names.items()}
 
 
-def _may_hold(row: DataFileRow, span: Span, offsets: dict[str, timedelta]) -> bool:
+def _may_hold(row: Row[Any], span: Span, offsets: dict[str, timedelta]) -> bool:
     cameras: Collection[str] = row.cameras
     if span.cameras is not None and span.cameras.isdisjoint(cameras):
         return False
