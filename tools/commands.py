@@ -23,10 +23,9 @@ def commands(command: Any = None, path: tuple[str, ...] = ("vestigo",)) -> Itera
     """Yield every command of the program that does something, with its full name, in the order of `--help`."""
     command = command or typer.main.get_command(build_app())
     children = getattr(command, "commands", None)
-    if children is None:
+    if children is None or command.invoke_without_command:
         yield " ".join(path), command
-        return
-    for name, child in children.items():
+    for name, child in (children or {}).items():
         yield from commands(child, (*path, name))
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.ui.signed_in import screen as screen
+from tests.ui.signed_in import visit as visit
 from vestigo.archives import crop_id
 from vestigo.store import InputOutcome, InputPlan, ModelFacts, ShardPlan, Store
 from vestigo.store.features import feature_columns

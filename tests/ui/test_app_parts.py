@@ -13,7 +13,7 @@ import pytest
 
 from vestigo.reports.search import described
 from vestigo.retrieval import Hit
-from vestigo_ui.app import launch, present
+from vestigo_ui.app import present
 from vestigo_ui.app.gallery import Candidate, candidates, page_of
 from vestigo_ui.cli.main import run
 
@@ -126,21 +126,6 @@ def test_tiles_are_alike_and_keep_the_shape_of_the_crop(shape: tuple[int, int]) 
     assert height == present.TILE[0] or width == present.TILE[1]
     assert width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
     assert (made[solid][:, :3] == 7).all()
-
-
-def test_streamlit_is_started_on_loopback_and_silent() -> None:
-    flags = launch.arguments("127.0.0.1", 8600)
-    assert "--server.address=127.0.0.1" in flags
-    assert "--server.port=8600" in flags
-    assert "--browser.gatherUsageStats=false" in flags
-    assert "--client.showErrorDetails=none" in flags
-    assert Path(flags[1]).is_file()
-
-
-def test_streamlit_knows_every_option() -> None:
-    from streamlit import config
-
-    assert [key for key in launch.options("127.0.0.1", 8600) if key not in config.get_config_options()] == []
 
 
 def test_a_store_that_is_none_is_refused_before_anything_starts(

@@ -34,7 +34,6 @@ COMMANDS = {
     "retrain": "vestigo_ui.cli.retrain:retrain_command",
     "loop": "vestigo_ui.cli.loop:loop_command",
     "render": "vestigo_ui.cli.render:render_command",
-    "ui": "vestigo_ui.cli.ui:ui_command",
     "doctor": "vestigo_ui.cli.doctor:doctor_command",
 }
 SUB_APPS = {
@@ -43,6 +42,8 @@ SUB_APPS = {
     "store": "vestigo_ui.cli.store:app",
     "cameras": "vestigo_ui.cli.cameras:app",
     "models": "vestigo_ui.cli.models:app",
+    "audit": "vestigo_ui.cli.audit:app",
+    "ui": "vestigo_ui.cli.ui:app",
 }
 
 

@@ -1,0 +1,1 @@
+"""Sign-in and serving: everything between a browser and the Streamlit app."""
