@@ -51,8 +51,7 @@ def append(
     Raises StoreError for an unknown action, for text and details that cannot be kept, and where somebody tampered
     with the end of the log.
     """
-    if action not in get_args(AuditAction):
-        raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
+    _require(action)
     entry = {
         "user": printable(user),
         "action": action,
@@ -87,7 +86,12 @@ def entries(
     action: AuditAction | None,
     case: str | None,
 ) -> list[AuditEntry]:
-    """Return at most `limit` entries that follow entry `after` in the order asked for, 0 for the first."""
+    """Return at most `limit` entries that follow entry `after` in the order asked for, 0 for the first.
+
+    Raises StoreError for an unknown action, and where an entry cannot be read.
+    """
+    if action is not None:
+        _require(action)
     query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
     if after:
         query = query.where(AuditRow.id < after if newest else AuditRow.id > after)
@@ -159,6 +163,11 @@ def line(text: str | None, what: str) -> str | None:
     if len(text) > LINE_LENGTH or not text.isprintable():
         raise StoreError(f"{what} {printable(text)[:40]!r}: one line of at most {LINE_LENGTH} characters is kept")
     return text or None
+
+
+def _require(action: str) -> None:
+    if action not in get_args(AuditAction):
+        raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
 
 
 def _plain(details: Mapping[str, Any]) -> dict[str, Any]:

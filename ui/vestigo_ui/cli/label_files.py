@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, login
 from vestigo_ui.cli.console import JsonOption, StoredModelOption, StoreOption, emit, out
 from vestigo_ui.cli.studio import ProjectOption
 
@@ -39,11 +40,14 @@ def export_command(
             show_default=False,
         ),
     ] = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the agreed labels to a file; what is written is kept as a version of its own.
 
     In a .mat file labels are those of identities: the dataset's, or the numbers that `vestigo store export` gives.
+    The export is written to the audit log before the file.
 
     Example: vestigo label export --store archive --out labels.csv
     """
@@ -56,6 +60,15 @@ def export_command(
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
     with Store.open(store, create=False) as opened:
         kept = freeze(opened, project) if version is None else opened.load_label_set(version)[0]
+        details = {
+            "what": "labels",
+            "to_file": str(path.absolute()),
+            "label_set": kept.version,
+            "digest": kept.digest,
+            "labels": kept.labels,
+            "projects": list(kept.projects),
+        }
+        opened.record_audit(login(), "export", details=details, case=case, authority=authority)
         if path.suffix == ".csv":
             count = write_csv(kept_labels(opened, kept), path)
         else:

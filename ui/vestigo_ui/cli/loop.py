@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_ui.cli.accountable import login
 from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, note, out, progress
 from vestigo_ui.cli.retrain import (
     BaseOption,
@@ -107,7 +107,7 @@ def loop_command(
             replay=replay,
             margins=Margins(mAP=map_margin, attributes=margin),
             folder=models,
-            by=by or getpass.getuser(),
+            by=by or login(),
             device=resolve_device(device),
         ),
     )

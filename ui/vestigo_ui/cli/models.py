@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_ui.cli.accountable import login
 from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, note
 from vestigo_ui.cli.judged import stages
 from vestigo_ui.cli.models_shown import (
@@ -130,7 +130,7 @@ def promote_command(
             raise UsageError(f"{found.name} ({found.digest[:12]}) {why}: give --force and --reason TEXT to promote it")
         open_registered(found)
         reasons = [*([reason] if reason else []), *(found.scores[GATE]["reasons"] if passed else [])]
-        made = opened.promote(found.digest, by=by or _login(), reasons=reasons, expected_before=serving)
+        made = opened.promote(found.digest, by=by or login(), reasons=reasons, expected_before=serving)
         _tell(opened, made, as_json)
 
 
@@ -148,7 +148,7 @@ def rollback_command(
     from vestigo.store import Store
 
     with Store.open(store, create=False) as opened:
-        made = opened.rollback(by=by or _login(), reasons=[reason] if reason else [])
+        made = opened.rollback(by=by or login(), reasons=[reason] if reason else [])
         _tell(opened, made, as_json)
 
 
@@ -199,16 +199,9 @@ def _compare_judged(store: Store, first: str, second: str, data: Path, margin: f
 
 
 def _tell(store: Store, made: Promotion, as_json: bool) -> None:
+    details = {"model": made.model, "before": made.before, "by": made.by, "reasons": list(made.reasons)}
+    store.record_audit(login(), "promote" if made.kind == "promotion" else "rollback", details=details)
     stale = sum(count for digest, count in store.crop_counts().items() if digest != made.model)
     emit({**promotion_row(made), "serving": made.model, "stale_crops": stale}, as_json, print_promotion)
     if stale and made.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")
-
-
-def _login() -> str:
-    from vestigo_models.errors import UsageError
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        raise UsageError("nobody is logged in by a name: say with --by who decides") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, asked_of, login
 from vestigo_ui.cli.console import DeviceOption, JsonOption, StoredModelOption, StoreOption, emit, out, progress
 from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
 from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
@@ -39,6 +40,8 @@ def rank_command(
     cameras: CamerasOption = None,
     since: FromOption = None,
     until: ToOption = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -46,11 +49,12 @@ def rank_command(
 
     A query that is a crop of the store, or a tracklet, is not ranked against itself. A ranking of the same name is
     replaced. Images that cannot be read are left out and counted. --where and --filter are those of `vestigo search`.
+    Who asked for what is written to the audit log first; where it cannot be, nothing is ranked.
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
     from vestigo.retrieval import rank_archive
-    from vestigo.store import Store
+    from vestigo.store import Store, query_key
     from vestigo_models.errors import UsageError
 
     if (queries is None) != each_tracklet:
@@ -60,6 +64,17 @@ def rank_command(
     config = asked(filter_mode, max_lost)
     with Store.open(store, create=False) as opened:
         wanted, excluded = _queries(opened, queries, model, device)
+        details = {
+            "ranking": name,
+            "query": query_key(crops=wanted.names),
+            "queries": len(wanted.names),
+            "source": "every tracklet" if queries is None else str(queries),
+            **asked_of(scope),
+            "filter": filter_mode,
+            "top": top,
+            "model": wanted.model,
+        }
+        opened.record_audit(login(), "rank", details=details, case=case, authority=authority)
         with progress("crops compared") as update:
             ranked = rank_archive(
                 opened,
@@ -91,7 +106,8 @@ def rank_command(
 def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     """The queries, and reason -> number of images left out."""
     from vestigo.registry import model_digest
-    from vestigo.retrieval import crop_queries, current_model, require_model, tracklet_queries
+    from vestigo.retrieval import crop_queries, current_model, image_queries, require_model, tracklet_queries
+    from vestigo.retrieval.encoder import open_encoder
     from vestigo_models.errors import UsageError
 
     if queries is None or queries.is_file():
@@ -106,32 +122,8 @@ def _queries(store: Store, queries: Path | None, model: str | None, device: str)
         if not lines:
             raise UsageError(f"{queries}: names no crop")
         return crop_queries(store, list(dict.fromkeys(lines)), digest), {}
-    return _image_queries(store, queries, model, device)
-
-
-def _image_queries(store: Store, folder: Path, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
-    from vestigo.datasets import load_dataset, recognise
-    from vestigo.embedding import embed_files
-    from vestigo.retrieval import Appearance, BulkQueries
-    from vestigo.retrieval.encoder import open_encoder
-    from vestigo_models.errors import UsageError
-    from vestigo_models.images import IMAGE_SUFFIXES
-
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such file or folder")
-    if recognise(folder) is not None:
-        paths = list(load_dataset(folder).query.paths)
-    else:
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not paths:
-        raise UsageError(f"{folder}: holds no image")
-    encoder = open_encoder(store, model, device)
-    with progress("queries", len(paths)) as update:
-        found = embed_files(paths, encoder, lambda done: update(done, None))
-    names = [paths[row].relative_to(folder).as_posix() for row in found.rows]
-    views = Appearance.of(found.outputs)
-    wanted = BulkQueries(names=names, views=views, own=[()] * len(names), model=encoder.package.digest)
-    return wanted, found.unreadable
+    with progress("queries") as update:
+        return image_queries(queries, lambda: open_encoder(store, model, device), update)
 
 
 def _print(result: Mapping[str, Any]) -> None:

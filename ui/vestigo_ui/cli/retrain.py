@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 import typer
 from rich.table import Table
 
+from vestigo_ui.cli.accountable import login
 from vestigo_ui.cli.console import DeviceOption, JsonOption, StoreOption, emit, out, progress
 from vestigo_ui.cli.label_files import ProjectsOption
 
@@ -92,7 +92,7 @@ def retrain_command(
         name=name,
         folder=models,
         promote=not keep,
-        by=by or getpass.getuser(),
+        by=by or login(),
         workers=workers,
         device=resolve_device(device),
         seed=seed,

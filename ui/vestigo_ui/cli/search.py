@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, asked_of, login
 from vestigo_ui.cli.console import DeviceOption, HtmlOption, JsonOption, StoredModelOption, StoreOption, emit, note, out
 from vestigo_ui.cli.filtering import FilterOption, MaxLostOption, asked, expected
 from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, WhereOption, read_scope
@@ -47,6 +48,8 @@ def search_command(
     since: FromOption = None,
     until: ToOption = None,
     html: HtmlOption = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -62,11 +65,14 @@ def search_command(
     --filter leaves crops out that the model is sure look different, and says what that is expected to cost. However
     sure it is, at least 50 crops and 1 % of those in scope stay. With soft the distances contain the penalty.
 
+    Who asked what and which crops they got is written to the audit log before anything is shown. Where it cannot be
+    written, as in a catalogue that this account may only read, the search is refused.
+
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
     from vestigo.registry import model_digest
     from vestigo.retrieval import search, search_where
-    from vestigo.store import Store
+    from vestigo.store import Store, shown_crops
     from vestigo_models.errors import UsageError
 
     started = time.monotonic()
@@ -78,6 +84,7 @@ def search_command(
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with Store.open(store, create=False) as opened:
+        snapshot = opened.snapshot()
         if query:
             person = _query(opened, crops, list(images.values()), model, device)
             result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
@@ -85,6 +92,14 @@ def search_command(
             digest = model and model_digest(opened, model)
             result = search_where(opened, where, model=digest, top=top, scope=scope)
         seconds = time.monotonic() - started
+        details = {
+            **_asked(crops, list(images), box, where),
+            **asked_of(scope),
+            "filter": filter_mode,
+            "model": result.model,
+            **shown_crops([hit.crop for hit in result.hits]),
+        }
+        opened.record_audit(login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
         if html is not None:
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
             _write_page(opened, html, result, crops, list(images.values()), facts)
@@ -137,6 +152,17 @@ def _query(
 
     encoder = open_encoder(store, model, device)
     return Query(crops=crops, views=Appearance.of(encoder.extract(images)), model=encoder.package.digest)
+
+
+def _asked(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:
+    """The query as details of an audit entry."""
+    from vestigo.store import query_key
+
+    pictures = [Path(name).read_bytes() for name in files]
+    # Beside a picture --where narrows the search and is no part of who is looked for.
+    key = query_key(crops=crops, pictures=pictures, box=box or "", where="" if crops or files else where)
+    details = {"query": key, "query_crops": list(crops), "query_files": files, "box": box, "where": where}
+    return {name: value for name, value in details.items() if value}
 
 
 def _row(hit: Hit) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, asked_of, login
 from vestigo_ui.cli.console import JsonOption, StoreOption, emit, out, progress
 from vestigo_ui.cli.scope import CamerasOption, FromOption, ToOption, read_scope
 
@@ -83,6 +84,8 @@ def export_command(
     cameras: CamerasOption = None,
     since: FromOption = None,
     until: ToOption = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the crops of one model in the Market-1501 layout, with crops.csv saying where each comes from.
@@ -90,17 +93,25 @@ def export_command(
     It is the model that serves where it has crops, else the newest that has.
 
     A person is the dataset's label, or the tracklet where there is none. The best crop of each person and camera is
-    a query, the others are the gallery.
+    a query, the others are the gallery. The export is written to the audit log before it begins.
 
     Example: vestigo store export market/ --store archive --cameras entrance
     """
     from vestigo.store import Store
 
     scope = read_scope(cameras, since, until)
-    with Store.open(store, create=False) as opened, progress("writing crops") as update:
-        report = opened.export_market(
-            folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
-        )
+    with Store.open(store, create=False) as opened:
+        details = {
+            "what": "crops",
+            "to_folder": str(folder.absolute()),
+            "model": opened.models_with_crops()[0].digest,
+            **asked_of(scope),
+        }
+        opened.record_audit(login(), "export", details=details, case=case, authority=authority)
+        with progress("writing crops") as update:
+            report = opened.export_market(
+                folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
+            )
 
     def human(result: Mapping[str, Any]) -> None:
         out.print(f"{result['crops']} crops of {result['identities']} people, {result['queries']} of them queries")
