@@ -43,7 +43,6 @@ SUB_APPS = {
     "cameras": "vestigo_ui.cli.cameras:app",
     "models": "vestigo_ui.cli.models:app",
     "audit": "vestigo_ui.cli.audit:app",
-    "audit": "vestigo_ui.cli.audit:app",
     "ui": "vestigo_ui.cli.ui:app",
 }
 
