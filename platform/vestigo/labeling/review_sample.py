@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.labeling.agreeing import Agreed, agree
@@ -31,13 +29,17 @@ class ReviewSample:
     """What was reviewed of a model.
 
     Attributes:
-        reviewed: crops and answers; tasks that nobody drew (imports) are not among them.
+        reviewed: R crops of T tasks, and answers; tasks that nobody drew (imports) are not among them.
+        crops: (R,) str, their ids.
+        tasks: T, of several projects that ask about the same crops the first one's.
         missing: reviewed tasks of which the store has no crop of this model.
         learnt: reviewed tasks that are left out because the model has learnt from reviews, and they are about people
             that models may learn from (`vestigo.registry.splits`).
     """
 
     reviewed: Reviewed
+    crops: NDArray[np.str_]
+    tasks: tuple[LabelTask, ...]
     missing: int
     learnt: int
 
@@ -76,13 +78,15 @@ def review_sample(store: Store, model: Model, projects: Sequence[str] | None = N
         missed *= 1 - _reviewed_with(store, name, keys)
     said = {key: {who: answer for task in found for who, answer in task.said.items()} for key, found in tasks.items()}
     crops = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
-    reviewed = _crops(store, model, schema, crops, [agree(said[key]) for key in keys], 1 - missed, error)
+    agreed = [agree(said[key]) for key in keys]
+    reviewed, ids = _crops(store, model, schema, crops, agreed, 1 - missed, error)
     if not len(reviewed.task):
         raise UsageError(
             f"model {model.name} ({model.digest[:12]}) has no crop of what was reviewed: index the archive with it"
         )
     missing = len(keys) - len(np.unique(reviewed.task))
-    return ReviewSample(reviewed=reviewed, missing=missing, learnt=count - len(keys))
+    asked = tuple(tasks[key][0].task for key in keys)
+    return ReviewSample(reviewed=reviewed, crops=ids, tasks=asked, missing=missing, learnt=count - len(keys))
 
 
 def learnt_from_reviews(store: Store, model: Model) -> bool:
@@ -130,21 +134,20 @@ def _crops(
     agreed: Sequence[Agreed],
     probability: NDArray[np.float64],
     error: ReviewerError,
-) -> Reviewed:
+) -> tuple[Reviewed, NDArray[np.str_]]:
     answers = np.array([[_class(schema, name, one.answers) for name in schema.names] for one in agreed], dtype=np.int64)
     margins = np.array([[one.margins.get(name, 0) for name in schema.names] for one in agreed], dtype=np.int64)
-    wanted = pa.array(sorted(crops), pa.string())
-    places, cameras, times, tables = [], [], [], []
-    for batch in store.scan_crops(("crop_id", "camera", "time", "attributes"), model=model.digest):
-        some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
-        places += [crops[crop] for crop in some.column("crop_id").to_pylist()]
-        cameras += some.column("camera").to_pylist()
-        times.append(some.column("time").to_numpy(zero_copy_only=False).astype("datetime64[us]"))
-        tables.append(matrix(some.column("attributes")).reshape(some.num_rows, schema.classes))
-    task = np.array(places, dtype=np.int64)
+    ids: list[str] = []
+    cameras, times, tables = [], [], []
+    for batch in store.pick_crops(crops, ("crop_id", "camera", "time", "attributes"), model=model.digest):
+        ids += batch.column("crop_id").to_pylist()
+        cameras += batch.column("camera").to_pylist()
+        times.append(batch.column("time").to_numpy(zero_copy_only=False).astype("datetime64[us]"))
+        tables.append(matrix(batch.column("attributes")).reshape(batch.num_rows, schema.classes))
+    task = np.array([crops[crop] for crop in ids], dtype=np.int64)
     shares = np.concatenate(tables) if tables else np.zeros((0, schema.classes), np.float32)
     groups = [shares[:, schema.slice(name)] for name in schema.names]
-    return Reviewed(
+    reviewed = Reviewed(
         schema=schema,
         probability=probability,
         task=task,
@@ -156,6 +159,7 @@ def _crops(
         margins=margins[task],
         error=error,
     )
+    return reviewed, np.array(ids, dtype=np.str_)
 
 
 def _class(schema: AttributeSchema, name: str, answers: Mapping[str, str]) -> int:

@@ -69,6 +69,8 @@ def scores_of(benchmark: Benchmark) -> dict[str, Any]:
         "attributes": {} if attributes is None else attributes.metrics.official,
         "attributes_mean": None if attributes is None else attributes.metrics.official_mean,
         "attributes_balanced": None if attributes is None else attributes.metrics.balanced,
+        "attributes_labelled_only": {} if attributes is None else attributes.metrics.labelled_only,
+        "attributes_labelled_only_mean": None if attributes is None else attributes.metrics.labelled_only_mean,
     }
 
 

@@ -74,6 +74,23 @@ class CropReader:
             found = list(pool.map(lambda file: self._at(file, places[file.id], wanted), here))
         return {row["crop_id"]: row for rows in found for row in rows}
 
+    def pick(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the visible rows of crops, file after file; only the row groups that hold them are read.
+
+        Raises StoreError for an unknown column.
+        """
+        _require_known(columns)
+        wanted = pa.array(sorted(set(ids)), pa.string())
+
+        def read(file: VisibleFile) -> list[pa.RecordBatch]:
+            needed = _needed(columns, file, Span(), self.offsets)
+            found = (completed(batch, needed) for batch in picked(self.root, file.path, wanted, needed))
+            return [_select(self._shown(batch, file, Span()), columns, file) for batch in found]
+
+        with ThreadPoolExecutor(READERS) as pool:
+            for batches in pool.map(read, self.files):
+                yield from batches
+
     def _at(self, file: VisibleFile, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         needed = _needed(columns, file, Span(), self.offsets)
         return self._to_rows(placed(self.root, file.path, numbers, needed), file, columns, needed)

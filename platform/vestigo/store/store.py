@@ -59,6 +59,13 @@ class Store(RegionStore, ReviewStore, AuditStore):
         """
         return self._reader(model, None).find(ids, CROP_COLUMNS if columns is None else columns)
 
+    def pick_crops(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
+        """Yield the crops of a model that are visible among `ids`, in the order of `scan_crops`; the rest is not read.
+
+        Raises StoreError for an unknown column or model.
+        """
+        return self._reader(model, None).pick(ids, columns)
+
     def crops_at(self, places: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return by crop id what stands at `places`, numbers of rows by `VisibleFile.id`; as `crops`, without a search.
 
