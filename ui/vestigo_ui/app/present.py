@@ -32,15 +32,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
-def tile(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an RGB crop of any size as a tile of 256x128, which it fills as far as its shape allows."""
+def tile(crop: NDArray[np.uint8], size: tuple[int, int] = TILE) -> NDArray[np.uint8]:
+    """Return an RGB crop of any size as a tile of `size` (height, width), which it fills as far as its shape allows."""
     height, width = crop.shape[:2]
-    scale = min(TILE[0] / height, TILE[1] / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    canvas = np.full((*TILE, 3), GROUND, dtype=np.uint8)
-    top, left = (TILE[0] - size[1]) // 2, (TILE[1] - size[0]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(
-        crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scale = min(size[0] / height, size[1] / width)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = np.full((*size, 3), GROUND, dtype=np.uint8)
+    top, left = (size[0] - inner[1]) // 2, (size[1] - inner[0]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+        crop, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     )
     return canvas
 
@@ -52,18 +52,24 @@ def fills(box: Sequence[float], size: tuple[int, int]) -> bool:
     return x <= 0 and y <= 0 and w >= width and h >= height
 
 
-def with_box(frame: NDArray[np.uint8], box: Sequence[float]) -> NDArray[np.uint8]:
-    """Return a copy of an RGB uint8 frame, at most 1600 pixels wide, with a box (x, y, w, h in pixels) drawn."""
+def with_box(
+    frame: NDArray[np.uint8], box: Sequence[float], others: Sequence[Sequence[float]] = ()
+) -> NDArray[np.uint8]:
+    """Return a copy of an RGB uint8 frame, at most 1600 pixels wide, with a box (x, y, w, h in pixels) drawn.
+
+    `others` are drawn as well, thin.
+    """
     height, width = frame.shape[:2]
     scale = min(1.0, MAX_FRAME_WIDTH / width)
     if scale < 1.0:
         frame = np.asarray(
             cv2.resize(frame, (MAX_FRAME_WIDTH, round(height * scale)), interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
-    x, y, w, h = (value * scale for value in box)
-    corners = (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
     drawn = frame.copy()
     thickness = max(2, round(frame.shape[0] / 240))
-    cv2.rectangle(drawn, *corners, (0, 0, 0), thickness + 2)
-    cv2.rectangle(drawn, *corners, BOX_COLOUR, thickness)
+    for one, thick in (*((other, max(1, thickness // 2)) for other in others), (box, thickness)):
+        x, y, w, h = (value * scale for value in one)
+        corners = (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
+        cv2.rectangle(drawn, *corners, (0, 0, 0), thick + 2)
+        cv2.rectangle(drawn, *corners, BOX_COLOUR, thick)
     return drawn

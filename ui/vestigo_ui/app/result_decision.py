@@ -1,0 +1,60 @@
+"""What people decided about a result, and deciding it: kept beside the distances, never among them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from vestigo.store import Verdict
+from vestigo_ui.app.desk import Desk
+from vestigo_ui.web.users import Role
+
+Decision = Literal["confirmed", "rejected", "not sure"]
+
+NOTE_LENGTH = 2000
+CHOICES: tuple[tuple[str, Decision | None, str, str], ...] = (
+    ("Confirm", "confirmed", ":material/check:", "Y"),
+    ("Reject", "rejected", ":material/close:", "X"),
+    ("Not sure", "not sure", ":material/question_mark:", "N"),
+    ("Withdraw", None, ":material/undo:", "W"),
+)
+
+
+def show_decision(desk: Desk, key: str, crop: str) -> None:
+    """Say what was decided about a crop as an answer to the query `key`, and let reviewers decide."""
+    held = desk.store.verdicts(key, desk.case).get(crop)
+    if desk.may(Role.REVIEWER):
+        note = st.text_input(
+            "Note", key=f"result-note-{crop}", max_chars=NOTE_LENGTH, placeholder="Note", label_visibility="collapsed"
+        )
+        with st.container(horizontal=True, gap="small"):
+            for label, value, icon, shortcut in CHOICES:
+                current = held is not None and held.verdict == value
+                pressed = st.button(
+                    label,
+                    key=f"result-{label}",
+                    icon=icon,
+                    shortcut=shortcut,
+                    type="primary" if current else "secondary",
+                    disabled=value is None and held is None,
+                )
+                if pressed:
+                    held = _decide(desk, key, crop, value, note)
+    st.caption(in_words(held))
+
+
+def in_words(verdict: Verdict | None) -> str:
+    """Say who decided what and when."""
+    if verdict is None or verdict.verdict is None:
+        return "Nobody has decided about this result."
+    said = f"{verdict.verdict.capitalize()} by {verdict.user}, {verdict.at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{said}: {verdict.note}" if verdict.note else said
+
+
+def _decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -> Verdict | None:
+    if not desk.may(Role.REVIEWER):
+        return desk.store.verdicts(key, desk.case).get(crop)
+    return desk.store.record_verdict(
+        key, crop, value, user=desk.user.name, case=desk.case, note=note, authority=desk.authority
+    )
