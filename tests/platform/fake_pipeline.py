@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ MODEL = "a" * 64
 FINGERPRINT = "f" * 64
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 POISON = "poison.jpg"
+BAD = ("broken.jpg", POISON)
+"""Inputs that are left out."""
+GAP = "walk.avi[1]"
 
 
 def crop(name: str, **more: Any) -> dict[str, Any]:
@@ -70,16 +73,16 @@ def video(name: str, slices: int) -> Iterator[ShardPlan]:
     yield ShardPlan("assembly", "archive", name, {"video": name})
 
 
-def archive() -> Iterator[ShardPlan]:
+def archive(slices: int = 2) -> Iterator[ShardPlan]:
     """Everything that the pipeline indexes."""
     yield images("one.jpg", "empty.jpg", "broken.jpg")
     yield images("two.jpg", POISON)
-    yield from video("walk.avi", slices=2)
+    yield from video("walk.avi", slices)
 
 
-def split(spec: dict[str, Any], count: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide the spec of a shard of images."""
-    return {"names": spec["names"][:count]}, {"names": spec["names"][count:]}
+def pick(spec: dict[str, Any], places: Sequence[int]) -> dict[str, Any]:
+    """The spec of a shard for some of its inputs."""
+    return spec | {"names": [spec["names"][place] for place in places]}
 
 
 def begin(store: Store, *, fingerprint: str = FINGERPRINT, replaces: bool = False, model: str = MODEL) -> Run:
@@ -90,14 +93,18 @@ def begin(store: Store, *, fingerprint: str = FINGERPRINT, replaces: bool = Fals
     )
 
 
-def work_off(store: Store, task: ShardTask) -> None:
-    """Do one shard and commit it."""
+def work_off(store: Store, task: ShardTask, bad: Collection[str] = BAD) -> None:
+    """Do one shard and commit it; `bad` inputs kill their worker or cannot be read."""
     root = DataRoot(store.data)
-    if POISON in task.inputs:
-        store.record_death(task.id, "poisoned", split)
+    if POISON in task.inputs and POISON in bad:
+        store.record_death(task.id, "poisoned", pick)
+    elif task.kind == "slice" and task.inputs[0] in bad:
+        lost = InputOutcome(0, "quarantined", reason="unreadable", detail=f"{task.inputs[0]} cannot be read")
+        store.commit(task.id, files=[], outcomes=[lost])
     elif task.kind == "images":
-        rows = [crop(name) for name in task.inputs if name not in ("empty.jpg", "broken.jpg")]
-        outcomes = [outcome_of(position, name) for position, name in enumerate(task.inputs)]
+        assert task.spec["names"] == list(task.inputs)
+        rows = [crop(name) for name in task.inputs if name != "empty.jpg" and name not in bad]
+        outcomes = [outcome_of(position, name, bad) for position, name in enumerate(task.inputs)]
         files = [root.write("crops", task.run_id, task.id, crop_table(rows))] if rows else []
         store.commit(task.id, files=files, outcomes=outcomes)
     elif task.kind == "slice":
@@ -113,20 +120,20 @@ def work_off(store: Store, task: ShardTask) -> None:
         store.commit(task.id, files=[crops, root.write("tracklets", task.run_id, task.id, tracklets)], outcomes=())
 
 
-def outcome_of(position: int, name: str) -> InputOutcome:
+def outcome_of(position: int, name: str, bad: Collection[str] = BAD) -> InputOutcome:
     """What becomes of an image, by its name."""
     if name == "empty.jpg":
         return InputOutcome(position, "empty")
-    if name == "broken.jpg":
-        return InputOutcome(position, "quarantined", reason="not-an-image", detail="broken.jpg is no image")
+    if name in bad:
+        return InputOutcome(position, "quarantined", reason="not-an-image", detail=f"{name} is no image")
     return InputOutcome(position, "done", rows=1)
 
 
-def drive(store: Store, run_id: str) -> Run:
+def drive(store: Store, run_id: str, bad: Collection[str] = BAD) -> Run:
     """Work off everything that is pending and end the run."""
     store.take_lease(run_id)
     while tasks := store.pending(run_id, limit=1):
-        work_off(store, tasks[0])
+        work_off(store, tasks[0], bad)
     return store.finish_run(run_id, "succeeded")
 
 
@@ -161,3 +168,28 @@ def index_and_die(ref: str | Path, count: int) -> None:
     """Index until fault point number `count`; ends with SIGKILL unless the run completes before."""
     faults.install(faults.die_at(count))
     index(ref)
+
+
+def index_a_gap(ref: str | Path) -> str:
+    """Index the archive with a slice that cannot be read, in the middle of its video; return the run."""
+    with Store.open(ref) as store:
+        run = begin(store)
+        store.plan(run.id, archive(slices=3))
+        drive(store, run.id, [*BAD, GAP])
+        return run.id
+
+
+def retry(ref: str | Path) -> None:
+    """Try again what was left out, all of which is well now, or go on where an earlier process left off."""
+    with Store.open(ref) as store:
+        (run,) = store.runs()
+        if store.totals(run.id).quarantined:
+            store.retry(run.id, pick=pick, is_there=lambda spec: True)
+        if store.find_run(run.id).status != "succeeded":
+            drive(store, run.id, bad=())
+
+
+def retry_and_die(ref: str | Path, count: int) -> None:
+    """Retry until fault point number `count`; ends with SIGKILL unless all is done before."""
+    faults.install(faults.die_at(count))
+    retry(ref)

@@ -19,7 +19,7 @@ from tests.platform.fake_pipeline import (
     crop_table,
     drive,
     images,
-    split,
+    pick,
     video,
     work_off,
 )
@@ -238,7 +238,7 @@ def test_what_does_not_agree_is_not_committed(store: Store) -> None:
     with pytest.raises(StoreError, match="is done, not pending"):
         store.commit(task.id, files=[written], outcomes=[done, empty])
     with pytest.raises(StoreError, match="is done, not pending"):
-        store.record_death(task.id, "late", split)
+        store.record_death(task.id, "late", pick)
     assert store.check().problems == ()
 
 
@@ -251,7 +251,7 @@ def test_a_poisonous_input_is_found_by_halving(store: Store) -> None:
         task = tasks[0]
         assert task.spec["names"] == list(task.inputs)
         if POISON in task.inputs:
-            fates.append((len(task.inputs), store.record_death(task.id, "exit code -9", split)))
+            fates.append((len(task.inputs), store.record_death(task.id, "exit code -9", pick)))
         else:
             work_off(store, task)
     sizes = [6, 6, 3, 3, 2, 2, 1, 1]
@@ -268,7 +268,7 @@ def test_an_assembly_that_kills_takes_its_slices_with_it(store: Store) -> None:
     for task in store.pending(run.id, limit=9):
         work_off(store, task)
     assembly = store.pending(run.id, limit=1)[0]
-    assert [store.record_death(assembly.id, "out of memory", split) for _ in range(2)] == ["retry", "quarantined"]
+    assert [store.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
     totals = store.totals(run.id)
     assert (totals.done, totals.quarantined, totals.pending, totals.crops) == (1, 2, 0, 1)
     assert store.files(run.id, kind="candidates") == []

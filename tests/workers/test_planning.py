@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.end_to_end.archives import walkers_video, write_crops
 from vestigo.store import Store
 from vestigo_models.tracking import TrackingConfig
-from vestigo_workers.planning import plans, split_spec, survey
+from vestigo_workers.planning import pick_spec, plans, survey
 from vestigo_workers.request import IndexRequest
 
 FINGERPRINT = "f" * 64
@@ -56,8 +56,8 @@ def test_unreadable_inputs_are_planned_to_be_written_down(tmp_path: Path) -> Non
         assert any("problems" in spec for spec in specs)
 
 
-def test_a_spec_is_cut_where_asked() -> None:
-    head, tail = split_spec({"shard": {"kind": "images", "inputs": [1, 2, 3]}}, 1)
-    assert (head["shard"]["inputs"], tail["shard"]["inputs"]) == ([1], [2, 3])
-    assert head["shard"]["kind"] == tail["shard"]["kind"] == "images"
-    assert split_spec({"problems": [1, 2]}, 1) == ({"problems": [1]}, {"problems": [2]})
+def test_a_spec_is_picked_where_asked() -> None:
+    picked = pick_spec({"shard": {"kind": "images", "inputs": [1, 2, 3]}}, [0, 2])
+    assert picked == {"shard": {"kind": "images", "inputs": [1, 3]}}
+    assert pick_spec({"problems": [1, 2]}, [1]) == {"problems": [2]}
+    assert pick_spec({"shard": {"kind": "slice", "part": 1}}, [0]) == {"shard": {"kind": "slice", "part": 1}}

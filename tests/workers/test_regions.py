@@ -22,7 +22,7 @@ from vestigo_models.images import decode_image, encode_jpeg
 from vestigo_models.parsing import make_parser
 from vestigo_models.region_finding import NamedImage, RegionFinder, RegionMap, feature_model
 from vestigo_workers.index import Indexed
-from vestigo_workers.planning import split_spec
+from vestigo_workers.planning import pick_spec
 from vestigo_workers.regions import draw_panels, label_run, regions_summary, request_of, resume_regions
 from vestigo_workers.regions_output import encode_png
 from vestigo_workers.regions_planning import CropGroup, Planned, RunCrops, region_shards
@@ -276,7 +276,7 @@ def test_shards_hold_whole_tracklets(store: Store) -> None:
     ]
     assert [item.name for plan in plans for item in plan.inputs] == [group.name for group in groups]
     assert len({group.key for group in groups}) == GROUPS
-    head, tail = split_spec(plans[2].spec, 1)
+    head, tail = (pick_spec(plans[2].spec, places) for places in ([0], [1, 2]))
     assert [CropGroup.from_json(data) for data in head["shard"]["inputs"]] == [groups[3]]
     assert [CropGroup.from_json(data) for data in tail["shard"]["inputs"]] == groups[4:6]
 

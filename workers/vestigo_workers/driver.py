@@ -12,7 +12,7 @@ from vestigo.store.faults import fault_point
 from vestigo_models.errors import StoreError, WorkError
 from vestigo_workers.executor import Died, Executor, Finished
 from vestigo_workers.extraction import ShardResult
-from vestigo_workers.planning import split_spec
+from vestigo_workers.planning import pick_spec
 
 HEARTBEAT_S = 5.0
 
@@ -119,7 +119,7 @@ def with_files(store: Store, task: ShardTask) -> ShardTask:
 def settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
     """Commit a finished shard, or count a death against it."""
     if isinstance(ended, Died):
-        store.record_death(task.id, ended.reason, split_spec)
+        store.record_death(task.id, ended.reason, pick_spec)
         return
     result: ShardResult = ended.result
     fault_point("driver.before-commit")

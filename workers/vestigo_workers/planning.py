@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from vestigo.archives import (
     AssemblyShard,
@@ -22,6 +24,7 @@ from vestigo.archives import (
     item_from_json,
     item_to_json,
     plan_shards,
+    shard_from_json,
     slices,
 )
 from vestigo.store import InputPlan, ShardPlan, Store
@@ -158,14 +161,22 @@ def item_key(item: ImageInput | VideoInput | Problem) -> str:
     return _digest("image", item.name, item.digest)
 
 
-def split_spec(spec: dict, count: int) -> tuple[dict, dict]:  # type: ignore[type-arg]
-    """Cut the spec of a shard of several inputs in two: the first `count` inputs, and the rest."""
-    key = "problems" if "problems" in spec else "shard"
-    if key == "problems":
-        return {key: spec[key][:count]}, {key: spec[key][count:]}
+def pick_spec(spec: dict[str, Any], places: Sequence[int]) -> dict[str, Any]:
+    """Return the spec of a shard for only those of its inputs that are at some positions."""
+    if "problems" in spec:
+        return {"problems": [spec["problems"][place] for place in places]}
     shard = spec["shard"]
-    head, tail = {**shard, "inputs": shard["inputs"][:count]}, {**shard, "inputs": shard["inputs"][count:]}
-    return {"shard": head}, {"shard": tail}
+    # A slice is the only input of its shard, and an assembly has none.
+    return {"shard": {**shard, "inputs": [shard["inputs"][place] for place in places]}} if "inputs" in shard else spec
+
+
+def video_is_there(spec: dict[str, Any]) -> bool:
+    """Say whether the video of a slice lies where it was planned, with the size that it had."""
+    shard = shard_from_json(spec["shard"])
+    if not isinstance(shard, SliceShard):
+        return False
+    path = Path(shard.video.path)
+    return path.is_file() and path.stat().st_size == shard.video.info.size_bytes
 
 
 def _digest(*parts: str) -> str:

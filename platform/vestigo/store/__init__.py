@@ -3,7 +3,7 @@
 catalogue (SQLite or PostgreSQL)   tables, database, migrate      what must be true
 files (Parquet, local or S3)       schema, folder, data_root      what grows with the archive
 what crops mean                    facts, features
-a run                              runs, leases, planning, work, deaths, replacing
+a run                              runs, leases, planning, work, deaths, retrying, replacing
 review                             reviewing, review, review_answers, label_sets
 models                             registry, registry_store
 accountability                     auditing, audit_log, verdicts
@@ -28,6 +28,7 @@ from vestigo.store.records import (
     CheckReport,
     ExportReport,
     Failure,
+    FailureCount,
     FileKind,
     FrameFailure,
     InputOutcome,
@@ -38,6 +39,7 @@ from vestigo.store.records import (
     PlanResult,
     Promotion,
     Ranking,
+    Retried,
     Run,
     RunStatus,
     RunTotals,
@@ -72,6 +74,7 @@ __all__ = [
     "Draw",
     "ExportReport",
     "Failure",
+    "FailureCount",
     "Fate",
     "FileKind",
     "FrameFailure",
@@ -90,6 +93,7 @@ __all__ = [
     "PlanResult",
     "Promotion",
     "Ranking",
+    "Retried",
     "Run",
     "RunStatus",
     "RunTotals",

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
-from vestigo.store.records import Spec
+from vestigo.store.records import PickSpec
 from vestigo.store.schema import KINDS
 from vestigo.store.tables import InputRow, ShardRow
-from vestigo.store.work import pending_shard, retire_files, slices_of
+from vestigo.store.work import move_inputs, part_of, pending_shard, retire_files, slices_of
 
 MAX_DEATHS = 2
 
 Fate = Literal["retry", "split", "quarantined"]
-SplitSpec = Callable[[Spec, int], tuple[Spec, Spec]]
-"""Cuts the spec of a shard in two: for its first `count` inputs, and for the rest."""
 
 
-def record_death(session: Session, shard_id: int, reason: str, split: SplitSpec) -> Fate:
+def record_death(session: Session, shard_id: int, reason: str, pick: PickSpec) -> Fate:
     """Count a death against a shard and say what follows.
 
     After two deaths a shard of several inputs gives way to its two halves, which are tried from the start; one of a
@@ -36,41 +34,32 @@ def record_death(session: Session, shard_id: int, reason: str, split: SplitSpec)
         return "retry"
     inputs = session.scalars(select(InputRow.id).where(InputRow.shard_id == shard_id).order_by(InputRow.position)).all()
     if len(inputs) > 1:
-        _split(session, shard, inputs, split)
+        _split(session, shard, inputs, pick)
         return "split"
     _quarantine(session, shard, reason)
     return "quarantined"
 
 
-def _split(session: Session, shard: ShardRow, inputs: Sequence[int], split: SplitSpec) -> None:
+def _split(session: Session, shard: ShardRow, inputs: Sequence[int], pick: PickSpec) -> None:
     half = len(inputs) // 2
     shard.state = "split"
-    for spec, moved in zip(split(shard.spec, half), (inputs[:half], inputs[half:]), strict=True):
-        row = ShardRow(
-            run_id=shard.run_id,
-            position=shard.position,
-            kind=shard.kind,
-            source=shard.source,
-            after=shard.after,
-            spec=spec,
-            state="pending",
-            attempts=0,
-        )
+    for places in (range(half), range(half, len(inputs))):
+        row = part_of(shard, pick(shard.spec, places))
         session.add(row)
         session.flush()
-        session.execute(
-            update(InputRow), [{"id": id_, "shard_id": row.id, "position": place} for place, id_ in enumerate(moved)]
-        )
+        move_inputs(session, row.id, [inputs[place] for place in places])
         fault_point("death.half")
 
 
 def _quarantine(session: Session, shard: ShardRow, reason: str) -> None:
     shard.state = "quarantined"
-    lost = slices_of(shard) if shard.kind == "assembly" else select(ShardRow.id).where(ShardRow.id == shard.id)
-    retire_files(session, lost, KINDS)
-    session.execute(update(ShardRow).where(ShardRow.id.in_(lost)).values(state="quarantined"))
+    parts = slices_of(shard) if shard.kind == "assembly" else select(ShardRow.id).where(ShardRow.id == shard.id)
+    retire_files(session, parts, KINDS)
+    # A video that was done again has shown what an earlier assembly made, until now.
+    retire_files(session, [shard.id], KINDS)
+    session.execute(update(ShardRow).where(ShardRow.id.in_(parts)).values(state="quarantined"))
     session.execute(
         update(InputRow)
-        .where(InputRow.shard_id.in_(lost), InputRow.state != "quarantined")
+        .where(InputRow.shard_id.in_(parts), InputRow.state != "quarantined")
         .values(state="quarantined", rows=0, reason="worker-died", detail=reason)
     )

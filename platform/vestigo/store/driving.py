@@ -7,19 +7,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from vestigo.store import deaths, leases, planning, runs, visible, work
+from vestigo.store import deaths, leases, planning, retrying, runs, visible, work
 from vestigo.store.data_root import GROUP_ROWS
 from vestigo.store.facts import ModelFacts
 from vestigo.store.faults import fault_point
 from vestigo.store.opened import OpenedStore
 from vestigo.store.records import (
     Failure,
+    FailureCount,
     FileKind,
     FrameFailure,
     InputOutcome,
     Model,
     Owner,
+    PickSpec,
     PlanResult,
+    Retried,
     Run,
     RunStatus,
     RunTotals,
@@ -61,10 +64,20 @@ class DrivingStore(OpenedStore):
         with self._db.read() as session:
             return runs.to_run(runs.run_row(session, run_id))
 
-    def runs(self) -> list[Run]:
-        """Return the runs, oldest first."""
+    def runs(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> list[Run]:
+        """Return the runs, or `limit` of them from `offset` on, oldest first unless told otherwise."""
         with self._db.read() as session:
-            return runs.runs(session)
+            return runs.runs(session, newest_first=newest_first, offset=offset, limit=limit)
+
+    def count_runs(self) -> int:
+        """Count the runs."""
+        with self._db.read() as session:
+            return runs.count_runs(session)
+
+    def is_driven(self, run_id: str) -> bool:
+        """Say whether a live process drives a run; one on another host is believed for a minute of silence."""
+        with self._db.read() as session:
+            return leases.is_held_by_any(runs.run_row(session, run_id))
 
     def unfinished_run(self, fingerprint: str) -> Run | None:
         """Return the newest run under `fingerprint` that did not succeed."""
@@ -86,10 +99,33 @@ class DrivingStore(OpenedStore):
         with self._db.read() as session:
             return runs.totals(session, run_id)
 
-    def failures(self, run_id: str, limit: int | None = None) -> Iterator[Failure]:
-        """Yield what a run left out and why, whole inputs before single frames."""
+    def failures(
+        self, run_id: str, limit: int | None = None, *, offset: int = 0, reason: str | None = None
+    ) -> Iterator[Failure]:
+        """Yield what a run left out, for one `reason` or any, whole inputs before single frames."""
         with self._db.read() as session:
-            yield from runs.failures(session, run_id, limit)
+            yield from runs.failures(session, run_id, limit, offset, reason)
+
+    def failure_counts(self, run_id: str) -> list[FailureCount]:
+        """Count what a run left out by reason, the most frequent first."""
+        with self._db.read() as session:
+            return runs.failure_counts(session, run_id)
+
+    def retry(
+        self,
+        run_id: str,
+        names: Collection[str] | None = None,
+        *,
+        reason: str | None = None,
+        pick: PickSpec,
+        is_there: retrying.IsThere,
+    ) -> Retried:
+        """Put inputs that a run left out back to pending, in one transaction; see `retrying.retry`."""
+        fault_point("retry.before")
+        with self._db.write() as session:
+            done = retrying.retry(session, run_id, Owner.current(), names, reason, pick, is_there)
+        fault_point("retry.after")
+        return done
 
     def empty_inputs(self, run_id: str, limit: int | None = None) -> list[str]:
         """Name the inputs in which a run found nobody, in order of the plan."""
@@ -173,10 +209,10 @@ class DrivingStore(OpenedStore):
             work.commit(session, shard_id, files, outcomes, failures)
         fault_point("commit.after")
 
-    def record_death(self, shard_id: int, reason: str, split: deaths.SplitSpec) -> deaths.Fate:
+    def record_death(self, shard_id: int, reason: str, pick: PickSpec) -> deaths.Fate:
         """Count the death of a worker against its shard; see `deaths.record_death`."""
         with self._db.write() as session:
-            return deaths.record_death(session, shard_id, reason, split)
+            return deaths.record_death(session, shard_id, reason, pick)
 
     def write(
         self, kind: FileKind, run_id: str, shard_id: int, rows: pa.Table | Iterable[pa.RecordBatch]

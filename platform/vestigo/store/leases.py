@@ -36,6 +36,15 @@ def is_held_by_any(row: RunRow) -> bool:
     return is_held(row, Owner(Owner.current().host, 0))
 
 
+def require_free(row: RunRow, owner: Owner) -> None:
+    """Raise StoreError, naming the process, where a live driver other than `owner` holds the run."""
+    if is_held(row, owner):
+        raise StoreError(
+            f"run {row.id} is being driven by process {row.pid} on {row.host}: "
+            "wait for it, or stop it with `vestigo runs cancel`"
+        )
+
+
 def take(session: Session, run_id: str, owner: Owner) -> Run:
     """Make `owner` the driver of a run that has not succeeded.
 
@@ -44,11 +53,7 @@ def take(session: Session, run_id: str, owner: Owner) -> Run:
     row = run_row(session, run_id, lock=True)
     if row.status == "succeeded":
         raise StoreError(f"run {run_id} has succeeded: there is nothing left to do")
-    if is_held(row, owner):
-        raise StoreError(
-            f"run {run_id} is being driven by process {row.pid} on {row.host}: "
-            "wait for it, or stop it with `vestigo runs cancel`"
-        )
+    require_free(row, owner)
     row.status, row.finished, row.cancel_requested = "running", None, False
     row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
     return to_run(row)

@@ -79,10 +79,12 @@ def _rows(session: Session) -> Iterator[str]:
 
 
 def _files(session: Session) -> Iterator[str]:
+    # A video that is done again shows what it showed until it is assembled.
+    redone = (ShardRow.kind == "assembly") & (ShardRow.state == "pending")
     query = (
         select(DataFileRow.path, ShardRow.state)
         .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
-        .where(DataFileRow.retired.is_(None), ShardRow.state != "done")
+        .where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~redone)
     )
     for path, state in session.execute(query):
         yield f"file {path} belongs to a shard that is {state}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -18,6 +18,8 @@ InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "regions", "draw", "labels"]
 Spec = dict[str, Any]
+PickSpec = Callable[[Spec, Sequence[int]], Spec]
+"""Returns the spec of a shard for only those of its inputs that are at some positions."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,23 @@ class Failure:
     frame: int | None
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """How many inputs and single frames a run left out for one reason."""
+
+    reason: str
+    inputs: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Retried:
+    """How many inputs wait again, and which were `left` because their video is no longer where it was."""
+
+    inputs: int
+    left: tuple[str, ...]
 
 
 @dataclass(frozen=True)

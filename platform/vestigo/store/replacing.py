@@ -45,6 +45,14 @@ def replace_stale(session: Session, run: RunRow) -> None:
         .execution_options(synchronize_session=False)
     )
     _close_replaced_work(session, run)
+    new = aliased(DataFileRow)
+    redone = select(new.shard_id).where(new.run_id == run.id, new.state == "staged").distinct()
+    old = update(DataFileRow).where(DataFileRow.shard_id.in_(redone), DataFileRow.state == "visible")
+    session.execute(
+        old.values(state="retired", retired=now, run_id=None, shard_id=None).execution_options(
+            synchronize_session=False
+        )
+    )
     session.execute(
         update(DataFileRow)
         .where(DataFileRow.run_id == run.id, DataFileRow.state == "staged")

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from vestigo.store.database import upsert
 from vestigo.store.facts import ModelFacts
-from vestigo.store.records import Failure, Model, Run, RunTotals
+from vestigo.store.records import Failure, FailureCount, Model, Run, RunTotals
 from vestigo.store.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
@@ -69,9 +69,15 @@ def run_row(session: Session, run_id: str, *, lock: bool = False) -> RunRow:
     return row
 
 
-def runs(session: Session) -> list[Run]:
-    """Return the runs, oldest first."""
-    return [to_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.created, RunRow.id))]
+def runs(session: Session, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> list[Run]:
+    """Return the runs, or `limit` of them from `offset` on, oldest first unless told otherwise."""
+    order = (RunRow.created.desc(), RunRow.id.desc()) if newest_first else (RunRow.created, RunRow.id)
+    return [to_run(row) for row in session.scalars(select(RunRow).order_by(*order).offset(offset).limit(limit))]
+
+
+def count_runs(session: Session) -> int:
+    """Count the runs."""
+    return session.scalar(select(func.count()).select_from(RunRow)) or 0
 
 
 def latest_run(session: Session, fingerprint: str, *, unfinished: bool = False) -> Run | None:
@@ -104,22 +110,54 @@ def totals(session: Session, run_id: str) -> RunTotals:
     )
 
 
-def failures(session: Session, run_id: str, limit: int | None) -> Iterator[Failure]:
-    """Yield what a run left out: whole inputs in order of the plan, then single frames."""
+def failures(
+    session: Session, run_id: str, limit: int | None, offset: int = 0, reason: str | None = None
+) -> Iterator[Failure]:
+    """Yield what a run left out, for one `reason` or any: whole inputs in order of the plan, then single frames."""
+    ours = (ShardRow.run_id == run_id, InputRow.state == "quarantined", _is(InputRow.reason, reason))
     whole = (
         select(InputRow.name, InputRow.reason, InputRow.detail)
         .join(ShardRow)
-        .where(ShardRow.run_id == run_id, InputRow.state == "quarantined")
+        .where(*ours)
         .order_by(ShardRow.position, ShardRow.id, InputRow.position)
+        .offset(offset)
         .limit(limit)
     )
     count = 0
-    for name, reason, detail in session.execute(whole):
+    for name, why, detail in session.execute(whole):
         count += 1
-        yield Failure(name, None, reason or "", detail or "")
-    frames = select(FrameFailureRow).where(FrameFailureRow.run_id == run_id).order_by(FrameFailureRow.id)
+        yield Failure(name, None, why or "", detail or "")
+    before = session.scalar(select(func.count()).select_from(InputRow).join(ShardRow).where(*ours)) if offset else 0
+    frames = (
+        select(FrameFailureRow)
+        .where(FrameFailureRow.run_id == run_id, _is(FrameFailureRow.reason, reason))
+        .order_by(FrameFailureRow.id)
+        .offset(max(0, offset - (before or 0)))
+    )
     for row in session.scalars(frames.limit(None if limit is None else limit - count)):
         yield Failure(row.input, row.frame, row.reason, row.detail)
+
+
+def failure_counts(session: Session, run_id: str) -> list[FailureCount]:
+    """Count what a run left out by reason, the most frequent first."""
+    inputs = (
+        select(InputRow.reason, func.count())
+        .join(ShardRow)
+        .where(ShardRow.run_id == run_id, InputRow.state == "quarantined")
+        .group_by(InputRow.reason)
+    )
+    frames = (
+        select(FrameFailureRow.reason, func.count())
+        .where(FrameFailureRow.run_id == run_id)
+        .group_by(FrameFailureRow.reason)
+    )
+    whole, single = ({str(why): int(n) for why, n in session.execute(query)} for query in (inputs, frames))
+    counts = [FailureCount(why, whole.get(why, 0), single.get(why, 0)) for why in whole.keys() | single.keys()]
+    return sorted(counts, key=lambda count: (-count.inputs - count.frames, count.reason))
+
+
+def _is(column: InstrumentedAttribute[Any], value: str | None) -> ColumnElement[bool]:
+    return true() if value is None else column == value
 
 
 def empty_inputs(session: Session, run_id: str, limit: int | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.database import upsert
 from vestigo.store.faults import fault_point
-from vestigo.store.records import FrameFailure, InputOutcome, ShardTask, WrittenFile
+from vestigo.store.records import FrameFailure, InputOutcome, ShardTask, Spec, WrittenFile
 from vestigo.store.runs import run_row
+from vestigo.store.schema import KINDS
 from vestigo.store.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -78,6 +79,9 @@ def commit(
     session.flush()
     fault_point("commit.shard")
     state = "staged" if run_row(session, shard.run_id).replaces else "visible"
+    if shard.kind == "assembly" and state == "visible":
+        # Of a video that is done again readers see the old files until the moment of the new.
+        supersede(session, [shard_id])
     for file in files:
         session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
     add_cameras(session, {camera for file in files for camera in file.cameras})
@@ -112,7 +116,33 @@ def slices_of(assembly: ShardRow) -> Select[Any]:
     )
 
 
-def retire_files(session: Session, shards: Select[Any], kinds: Sequence[str]) -> None:
+def part_of(shard: ShardRow, spec: Spec) -> ShardRow:
+    """Return a new shard for some inputs of another, in its place in the plan, never tried."""
+    return ShardRow(
+        run_id=shard.run_id,
+        position=shard.position,
+        kind=shard.kind,
+        source=shard.source,
+        after=shard.after,
+        spec=spec,
+        state="pending",
+        attempts=0,
+    )
+
+
+def move_inputs(session: Session, shard_id: int, inputs: Sequence[int], more: Mapping[str, Any] | None = None) -> None:
+    """Make inputs (ids) those of a shard, in this order, with `more` about each."""
+    moved = [{"id": id_, "shard_id": shard_id, "position": place, **(more or {})} for place, id_ in enumerate(inputs)]
+    session.execute(update(InputRow), moved)
+
+
+def supersede(session: Session, shards: Select[Any] | Sequence[int]) -> None:
+    """Retire the files of shards that are done again; they no longer count as something that their run made."""
+    retire_files(session, shards, KINDS)
+    session.execute(update(DataFileRow).where(DataFileRow.shard_id.in_(shards)).values(run_id=None, shard_id=None))
+
+
+def retire_files(session: Session, shards: Select[Any] | Sequence[int], kinds: Sequence[str]) -> None:
     """Retire the files of some shards: readers no longer see them, and vacuum removes them."""
     session.execute(
         update(DataFileRow)
