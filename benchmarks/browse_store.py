@@ -1,0 +1,154 @@
+"""A store of very many crops, made in minutes: what the screen and its index are measured on.
+
+    python benchmarks/browse_store.py STORE [--crops 1000000]
+
+Facts are those of the shipped model; what it would say of a crop is drawn at random: descriptors of its blocks and
+probabilities that add up. Pictures are a few dozen rendered crops, each copy with a comment of its own, so that no two
+are the same bytes. A file is an hour of one of `CAMERAS` cameras, with tracklets of `TRACKLET` crops; of every fourth
+person it is known who that is. About 8 GB for a million.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vestigo.store import InputOutcome, InputPlan, ModelFacts, ShardPlan, Store
+from vestigo.store.features import feature_columns
+from vestigo.store.schema import crop_schema
+from vestigo_models.distance import Descriptors
+from vestigo_models.images import encode_jpeg
+from vestigo_models.package import ModelPackage
+from vestigo_models.rendering import PRESETS, World, render_crop
+
+CAMERAS, TRACKLET, FILE_ROWS, PICTURES, KNOWN = 40, 8, 4000, 48, 4
+START = datetime(2026, 5, 1, 8, tzinfo=UTC)
+FRAME = (1920, 1080)
+FPS, HOUR_S = 5, 3600
+
+
+def make(ref: Path, crops: int, seed: int = 0) -> str:
+    """Make the store and return the digest of its model."""
+    package = ModelPackage.from_pretrained("default")
+    facts, drawn = ModelFacts.of(package), pictures()
+    with Store.open(ref) as store:
+        store.register_model(package.digest, name=package.name, location="default", facts=facts)
+        run = store.create_run(fingerprint="b" * 64, config={}, model=package.digest, command="benchmark")
+        sizes = [min(FILE_ROWS, crops - first) for first in range(0, crops, FILE_ROWS)]
+        names = [f"{camera_of(file)}/{file // CAMERAS:03d}.mp4" for file in range(len(sizes))]
+        store.plan(run.id, (ShardPlan("images", "footage", None, {}, (InputPlan(name, name),)) for name in names))
+        store.take_lease(run.id)
+        for file, task in enumerate(store.pending(run.id, len(sizes))):
+            rows = table(facts, drawn, file, names[file], sizes[file], np.random.default_rng([seed, file]))
+            written = store.write("crops", run.id, task.id, rows)
+            store.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", sizes[file])])
+        store.finish_run(run.id, "succeeded")
+    return package.digest
+
+
+def camera_of(file: int) -> str:
+    return f"cam{file % CAMERAS + 1:02d}"
+
+
+def pictures() -> list[bytes]:
+    world = World(PRESETS["default"], seed=7, identities=PICTURES, cameras=4)
+    return [encode_jpeg(render_crop(world, number, number % 4, 0).image) for number in range(PICTURES)]
+
+
+def table(
+    facts: ModelFacts, drawn: list[bytes], file: int, name: str, count: int, rng: np.random.Generator
+) -> pa.Table:
+    """An hour of a camera: `count` crops."""
+    ids = [hashlib.sha256(b"%d/%d" % (file, number)).hexdigest()[:20] for number in range(count)]
+    tracklet = np.arange(count) // TRACKLET
+    begin = np.sort(rng.uniform(0, HOUR_S - 30, tracklet[-1] + 1))
+    frame = ((begin[tracklet] + np.arange(count) % TRACKLET * 0.8) * FPS).astype(np.int64)
+    start = START + timedelta(seconds=HOUR_S * (file // CAMERAS))
+    height = rng.uniform(90, 300, count)
+    person = (file * 7919 + tracklet) % 50_000
+    regions = 0 if facts.regions is None else len(facts.regions)
+    columns = {
+        "crop_id": ids,
+        "source": ["footage"] * count,
+        "input": [name] * count,
+        "frame": frame,
+        "time": [start + timedelta(seconds=one / FPS) for one in frame.tolist()],
+        "offset_s": frame / FPS,
+        "camera": [camera_of(file)] * count,
+        "tracklet": [f"{file:06x}{number:014x}" for number in tracklet.tolist()],
+        "x": rng.uniform(0, FRAME[0] - 160, count),
+        "y": rng.uniform(0, FRAME[1] - 310, count),
+        "w": height / 2,
+        "h": height,
+        "frame_width": [FRAME[0]] * count,
+        "frame_height": [FRAME[1]] * count,
+        "score": rng.uniform(0.5, 1, count),
+        "quality": rng.uniform(0, 1, count),
+        "dhash": rng.integers(-(2**63), 2**63 - 1, count),
+        "pid": [one + 1 if one % KNOWN == 0 else None for one in person.tolist()],
+        "image": [commented(drawn[who % PICTURES], crop) for who, crop in zip(person.tolist(), ids, strict=True)],
+        **feature_columns(
+            descriptors(facts, count, rng), probabilities(facts, tracklet, rng), areas(regions, count, rng)
+        ),
+    }
+    schema = crop_schema(sum(facts.blocks))
+    return pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def commented(jpeg: bytes, text: str) -> bytes:
+    """The same picture with a comment behind its first marker."""
+    return jpeg[:2] + b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text.encode() + jpeg[2:]
+
+
+def descriptors(facts: ModelFacts, count: int, rng: np.random.Generator) -> Descriptors:
+    vectors = rng.standard_normal((count, sum(facts.blocks)), np.float32)
+    visible = rng.random((count, facts.parts)) < 0.9
+    first = 0
+    for number, length in enumerate(facts.blocks):
+        block = vectors[:, first : first + length]
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        part = number - (len(facts.blocks) - facts.parts)
+        if part >= 0:
+            block *= visible[:, part : part + 1]
+        first += length
+    return Descriptors(vectors=vectors, visible=visible, always=facts.always)
+
+
+def probabilities(facts: ModelFacts, tracklet: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+    """(n, M): what is said of a tracklet, and a little of its own for each crop."""
+    assert facts.attributes is not None
+    schema = facts.attributes
+    told = 2 * rng.standard_normal((tracklet[-1] + 1, schema.classes)).astype(np.float32)
+    logits = told[tracklet] + 0.5 * rng.standard_normal((len(tracklet), schema.classes), np.float32)
+    for name in schema.names:
+        part = logits[:, schema.slice(name)]
+        np.exp(part - part.max(axis=1, keepdims=True), out=part)
+        part /= part.sum(axis=1, keepdims=True)
+    return logits
+
+
+def areas(regions: int, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    drawn = rng.random((count, regions), np.float32)
+    return drawn / np.maximum(drawn.sum(axis=1, keepdims=True), 1e-6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--crops", type=int, default=1_000_000)
+    given = parser.parse_args()
+    started = time.perf_counter()
+    make(given.store, given.crops)
+    size = sum(path.stat().st_size for path in given.store.rglob("*") if path.is_file())
+    print(f"{given.crops} crops, {size / 1e9:.1f} GB, in {time.perf_counter() - started:.0f} s: {given.store}")
+
+
+if __name__ == "__main__":
+    main()
