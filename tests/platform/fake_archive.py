@@ -28,6 +28,8 @@ class FakeArchive:
     batch_rows: int = 7
     facts: ModelFacts = field(default_factory=ModelFacts)
     kept: dict[str, tuple[str, int, list[dict[str, Any]]]] = field(default_factory=dict)
+    asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     read: list[tuple[str, ...]] = field(default_factory=list)
     promoted: str | None = None
 
@@ -74,14 +76,19 @@ class FakeArchive:
         ]
         for start in range(0, len(rows), self.batch_rows):
             part = rows[start : start + self.batch_rows]
-            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32()}
+            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
             types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
             columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
             yield pa.RecordBatch.from_pydict(columns_)
 
-    def save_ranking(self, name: str, *, model: str, queries: int, rows: Any) -> int:
+    def snapshot(self) -> str:
+        return "now"
+
+    def save_ranking(self, name: str, *, model: str, rows: Any, queries: Any, settings: Any) -> int:
         kept = [row for batch in rows for row in batch.to_pylist()]
-        self.kept[name] = (model, queries, kept)
+        self.asked[name] = [row for batch in queries for row in batch.to_pylist()]
+        self.kept[name] = (model, len(self.asked[name]), kept)
+        self.settings[name] = settings
         return len(kept)
 
 
@@ -97,6 +104,7 @@ def crop(number: int, embedding: np.ndarray, *, model: str = NEWER, tracklet: st
         "offset_s": float(number),
         "tracklet": tracklet,
         "dhash": dhash,
+        "pid": None,
         "source": "s",
         "input": f"{number}.jpg",
         "frame": -1,

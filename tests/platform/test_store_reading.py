@@ -11,7 +11,6 @@ import pytest
 
 from tests.platform.fake_pipeline import DIM, MODEL, START, begin, crop, crop_table, drive, images, video, work_off
 from vestigo.store import InputOutcome, InputPlan, ShardPlan, Store
-from vestigo.store.schema import RANKING
 from vestigo_models.errors import StoreError
 
 OTHER_MODEL = "b" * 64
@@ -141,25 +140,6 @@ def test_clock_offsets_change_what_is_read_and_no_file(store: Store) -> None:
         store.set_clock_offset("c9", 1)
     with pytest.raises(StoreError, match="must be a number"):
         store.set_clock_offset("c1", float("nan"))
-
-
-def test_rankings_are_kept_under_a_name(store: Store) -> None:
-    add(store, some(1))
-    columns = {"query": ["q", "q"], "rank": [1, 2], "crop": ["a", "b"], "distance": [0.25, 0.5]}
-    table = pa.table(columns, schema=RANKING)
-    assert store.save_ranking("night", model=MODEL, queries=1, rows=iter(table.to_batches())) == 2
-    kept = store.load_ranking("night")
-    assert (kept.model, kept.queries, kept.rows) == (MODEL, 1, 2)
-    assert pa.Table.from_batches(kept.batches).equals(table)
-    assert store.save_ranking("night", model=MODEL, queries=0, rows=iter(())) == 0
-    assert list(store.load_ranking("night").batches) == []
-    assert store.rankings() == ["night"]
-    assert store.check().problems == ()
-    assert store.vacuum(now=True).files == 1
-    with pytest.raises(StoreError, match=r"ranking day is not in the store; its rankings are: night"):
-        store.load_ranking("day")
-    with pytest.raises(StoreError, match=r"rows do not fit a file of ranking: column rank is missing"):
-        store.save_ranking("bad", model=MODEL, queries=1, rows=table.drop_columns(["rank"]))
 
 
 def index_again(

@@ -153,7 +153,7 @@ def test_rank_behind_a_filter_agrees_with_search(call: Any, archive: Path, tmp_p
     assert ranked["kept_fraction"] == pytest.approx(50 / CROPS)
     assert ranked["filter"]["threshold"] == 0.9
     with Store.open(archive / "store") as store:
-        rows = [row for batch in store.load_ranking("x").batches for row in batch.to_pylist()]
+        rows = [row for batch in store.scan_ranking(store.ranking("x")) for row in batch.to_pylist()]
     for query in ids:
         found = [row["crop"] for row in call("search", query, "--filter", "0.9", "--top", "5")["results"]]
         assert [row["crop"] for row in rows if row["query"] == query] == found

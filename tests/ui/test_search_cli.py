@@ -186,7 +186,7 @@ def rank(archive: Path, capsys: pytest.CaptureFixture[str]) -> Any:
         command = ["rank", *map(str, arguments), "--store", str(archive / "store"), "--device", "cpu", "--json"]
         assert run([*command, "--name", "wanted"]) == 0, capsys.readouterr().err
         with Store.open(archive / "store") as store:
-            rows = [row for batch in store.load_ranking("wanted").batches for row in batch.to_pylist()]
+            rows = [row for batch in store.scan_ranking(store.ranking("wanted")) for row in batch.to_pylist()]
         return json.loads(capsys.readouterr().out), rows
 
     return call

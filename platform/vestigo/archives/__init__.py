@@ -5,7 +5,7 @@ from vestigo.archives.candidates import CANDIDATE_SCHEMA, Candidate, candidate_t
 from vestigo.archives.decode import Failure, Frame, FrameReader, VideoSlice, read_frame, slices
 from vestigo.archives.discover import discover, source_kind
 from vestigo.archives.estimate import Estimate, estimate
-from vestigo.archives.ids import STILL, crop_id, tracklet_id
+from vestigo.archives.ids import STILL, crop_id, tracklet_id, whole_image_id
 from vestigo.archives.inputs import (
     Ignored,
     ImageInput,
@@ -67,4 +67,5 @@ __all__ = [
     "slices",
     "source_kind",
     "tracklet_id",
+    "whole_image_id",
 ]

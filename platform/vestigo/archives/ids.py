@@ -23,6 +23,11 @@ def crop_id(name: str, digest: str, frame: int, box: NDArray[np.floating] | Sequ
     return hashlib.sha256(text.encode() + corners.tobytes()).hexdigest()[:20]
 
 
+def whole_image_id(name: str, data: bytes, size: tuple[int, int]) -> str:
+    """Id of the crop that an encoded image of `size` (height, width) is in a store that took it for one as a whole."""
+    return crop_id(name, hashlib.sha256(data).hexdigest(), STILL, (0, 0, size[1], size[0]))
+
+
 def tracklet_id(digest: str, first_detection: str) -> str:
     """Id of a tracklet: 20 hex digits from the video's digest and the id of the first detection."""
     return hashlib.sha256(f"{digest}\0{first_detection}".encode()).hexdigest()[:20]

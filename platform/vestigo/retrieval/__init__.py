@@ -2,11 +2,13 @@
 
 from vestigo.retrieval.appearance import Appearance
 from vestigo.retrieval.archive import EVERYWHERE, Archive, Scope, current_model, require_model
-from vestigo.retrieval.bulk import BulkQueries, Ranked, crop_queries, rank_archive, tracklet_queries
+from vestigo.retrieval.bulk import Ranked, crop_queries, rank_archive, tracklet_queries
 from vestigo.retrieval.comparison import NO_FILTER, Comparison
 from vestigo.retrieval.explaining import AttributeMatch, BlockMatch, Explanation, explain, explain_where
 from vestigo.retrieval.filtering import ArchiveFilter, SoftFilter
 from vestigo.retrieval.fusion import fuse
+from vestigo.retrieval.image_queries import image_queries
+from vestigo.retrieval.keeping import BulkQueries
 from vestigo.retrieval.ranking import Batch, Ranking, rank, rank_batch
 from vestigo.retrieval.search import Hit, Query, SearchResult, search, search_where
 from vestigo.retrieval.where import rank_where, where_scores
@@ -35,6 +37,7 @@ __all__ = [
     "explain",
     "explain_where",
     "fuse",
+    "image_queries",
     "rank",
     "rank_archive",
     "rank_batch",

@@ -115,6 +115,15 @@ def probability_batches(
         yield batch.column("crop_id"), _probabilities(batch, model)
 
 
+def label_batches(archive: Archive, model: Model, scope: Scope = EVERYWHERE) -> Iterator[pa.RecordBatch]:
+    """Yield `crop_id`, `pid` (null where nobody knows) and `camera` of the crops in scope, of one model only.
+
+    Raises:
+        UsageError: as `descriptor_batches`.
+    """
+    return _scanned(archive, model, scope, ("crop_id", "pid", "camera"), None)
+
+
 def stored_appearance(archive: Archive, ids: Sequence[str], model: str | None = None) -> tuple[Model, Appearance]:
     """The model and the looks of stored crops; `model` is a digest, without it that of `current_model`.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -21,31 +21,31 @@ from vestigo.retrieval.archive import (
 )
 from vestigo.retrieval.comparison import NO_FILTER, Comparison
 from vestigo.retrieval.fusion import fuse
+from vestigo.retrieval.keeping import BulkQueries, named_crops, query_batches, ranking_batches
 from vestigo.retrieval.ranking import Ranking
+from vestigo.retrieval.truth import Truth, distinct
 from vestigo.store import Model
-from vestigo.store.schema import RANKING
 from vestigo_models.filter_modes import FilterChoice, FilterConfig
-
-QUERIES_A_BATCH = 256
 
 
 class RankingArchive(Archive, Protocol):
     """An archive that keeps rankings."""
 
-    def save_ranking(self, name: str, *, model: str, queries: int, rows: Iterable[pa.RecordBatch]) -> int:
-        """Keep a ranking under a name and return its rows."""
+    def snapshot(self) -> str:
+        """What names the crops that readers see now."""
         ...
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BulkQueries:
-    """Q queries of the model with digest `model`: their `names`, what they look like (`views`, Q rows), and the stored
-    crops that each is made of (`own`, one collection a query), which are left out of its ranking."""
-
-    names: Sequence[str]
-    views: Appearance
-    own: Sequence[Sequence[str]]
-    model: str
+    def save_ranking(
+        self,
+        name: str,
+        *,
+        model: str,
+        rows: Iterable[pa.RecordBatch],
+        queries: Iterable[pa.RecordBatch],
+        settings: Mapping[str, Any],
+    ) -> int:
+        """Keep a ranking under a name and return its rows."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Ranked:
 def crop_queries(archive: Archive, ids: Sequence[str], model: str | None = None) -> BulkQueries:
     """One query a stored crop; errors as in `vestigo.retrieval.archive.stored_appearance`."""
     found, views = stored_appearance(archive, ids, model)
-    return BulkQueries(names=ids, views=views, own=[(crop,) for crop in ids], model=found.digest)
+    return BulkQueries(names=ids, views=views, own=[(crop,) for crop in ids], model=found.digest, kind="crops")
 
 
 def tracklet_queries(archive: Archive, model: Model) -> BulkQueries:
@@ -86,6 +86,7 @@ def tracklet_queries(archive: Archive, model: Model) -> BulkQueries:
         views=Appearance.joined(fused) if fused else nobody(model),
         own=[crops[name] for name in names],
         model=model.digest,
+        kind="tracklets",
     )
 
 
@@ -99,41 +100,49 @@ def rank_archive(
     filter_config: FilterConfig = NO_FILTER,
     advance: Callable[[int], None] = lambda compared: None,
 ) -> Ranked:
-    """Rank the archive for every query in one pass and keep the ranking under `name`.
+    """Rank the archive for every query in one pass and keep the ranking under `name`, with the truth where it is known.
 
-    A filter takes passes over the attributes before that. `advance` hears how many crops have been compared. Memory is
-    O(Q x (top + own crops of the largest query) + batch), and what `ArchiveFilter.of` needs.
+    A filter takes passes over the attributes before that, the truth one over the labels afterwards. `advance` hears how
+    many crops have been compared. Memory is O(Q x (top + own crops of the largest query) + batch), and what
+    `ArchiveFilter.of` and `Truth.of` need.
 
     Raises:
         StoreError: the store does not hold the model of the queries.
         UsageError, ConfigError: as in `Comparison.of`.
     """
-    model = require_model(archive, queries.model)
+    model, snapshot = require_model(archive, queries.model), archive.snapshot()
     comparison = Comparison.of(archive, model, queries.views, scope, filter_config)
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.of_nothing(len(queries.names), depth)
     for batch in comparison.batches():
         ranking = ranking.add(queries.views.descriptors, batch)
         advance(ranking.compared)
-    rows = ranking_batches(queries.names, ranking.without(queries.own, top))
+    ranking = ranking.without(queries.own, top)
+    truth = Truth.of(archive, model, scope, distinct(named_crops(queries, ranking)))
+    rows = archive.save_ranking(
+        name,
+        model=queries.model,
+        rows=ranking_batches(queries, ranking, truth),
+        queries=query_batches(queries, ranking, truth),
+        settings={
+            "kind": queries.kind,
+            "source": queries.source,
+            "top": top,
+            "where": scope.where,
+            "cameras": None if scope.cameras is None else list(scope.cameras),
+            "since": None if scope.since is None else scope.since.isoformat(),
+            "until": None if scope.until is None else scope.until.isoformat(),
+            "filter": filter_config.filter,
+            "max_lost": filter_config.max_lost,
+            "threshold": comparison.choice.threshold if comparison.choice.discards else None,
+            "kept_fraction": comparison.kept_fraction,
+            "compared": ranking.compared,
+            "snapshot": snapshot,
+        },
+    )
     return Ranked(
-        rows=archive.save_ranking(name, model=queries.model, queries=len(queries.names), rows=rows),
+        rows=rows,
         compared=ranking.compared,
         kept_fraction=comparison.kept_fraction,
         filter=comparison.choice,
     )
-
-
-def ranking_batches(names: Sequence[str], ranking: Ranking) -> Iterator[pa.RecordBatch]:
-    """Rows (query, rank from 1, crop, distance), a few queries a batch."""
-    for start in range(0, len(names), QUERIES_A_BATCH):
-        rows = [
-            (names[position], place, crop, distance)
-            for position in range(start, min(start + QUERIES_A_BATCH, len(names)))
-            for place, (crop, distance) in enumerate(ranking.of_query(position), start=1)
-        ]
-        columns = list(zip(*rows, strict=True)) or [()] * 4
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, RANKING, strict=True)],
-            schema=RANKING,
-        )

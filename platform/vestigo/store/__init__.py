@@ -7,7 +7,8 @@ a run                              runs, leases, planning, work, deaths, retryin
 review                             reviewing, review, review_answers, label_sets
 models                             registry, registry_store
 accountability                     auditing, audit_log, verdicts
-readers                            visible, crops, regions, cameras, rankings, exporting
+readers                            visible, crops, regions, cameras, exporting
+rankings                           ranking_store, rankings
 care                               ledger, digest, checking, vacuuming, faults
 """
 
@@ -23,6 +24,7 @@ from vestigo.store.audit_records import (
 from vestigo.store.data_root import DataRoot
 from vestigo.store.deaths import Fate
 from vestigo.store.facts import ModelFacts
+from vestigo.store.ranking_records import Ranking
 from vestigo.store.records import (
     Camera,
     CheckReport,
@@ -38,7 +40,6 @@ from vestigo.store.records import (
     Owner,
     PlanResult,
     Promotion,
-    Ranking,
     Retried,
     Run,
     RunStatus,

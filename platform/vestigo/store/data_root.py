@@ -21,6 +21,8 @@ from vestigo_models.errors import StoreError
 
 GROUP_ROWS = 1000
 """Rows of one row group: about 3 MB of images, so that a reader of few crops reads little else."""
+_GROUPS = {"ranking": 10_000}
+"""Rows of one row group of narrow files: less would be said of each group than stands in it."""
 # Neither JPEG bytes nor unit vectors become smaller.
 _INCOMPRESSIBLE = frozenset({"image", f"{EMBEDDING}.list.element"})
 
@@ -64,7 +66,7 @@ class DataRoot:
         with self.folder.create(path) as sink:
             tally = Tally(sink, digest)
             with pq.ParquetWriter(tally, schema, compression=_compression(schema)) as writer:
-                for batch in rechunk(batches, GROUP_ROWS):
+                for batch in rechunk(batches, _GROUPS.get(kind, GROUP_ROWS)):
                     if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
                     summary.add(batch)

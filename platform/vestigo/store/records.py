@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
-
-import pyarrow as pa
 
 from vestigo.store.facts import ModelFacts
 
 ShardKind = Literal["images", "slice", "assembly", "regions"]
 InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "regions", "draw", "labels"]
+FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
 Spec = dict[str, Any]
 PickSpec = Callable[[Spec, Sequence[int]], Spec]
 """Returns the spec of a shard for only those of its inputs that are at some positions."""
@@ -248,18 +246,6 @@ class Camera:
 
     name: str
     clock_offset_s: float
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A kept bulk re-identification; `batches` have the columns of `schema.RANKING`."""
-
-    name: str
-    created: datetime
-    model: str
-    queries: int
-    rows: int
-    batches: Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)

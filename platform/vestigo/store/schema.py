@@ -12,12 +12,14 @@ SCHEMA_VERSIONS = {
     "candidates": 2,
     "detections": 1,
     "tracklets": 1,
-    "ranking": 1,
+    "ranking": 2,
+    "queries": 1,
     "regions": 1,
     "draw": 1,
     "labels": 1,
 }
-"""What this code writes, a kind of file each. Crops without `SINCE_2` are version 1: readers fill them in."""
+"""What this code writes, a kind of file each. Version 1 of crops lacks `SINCE_2`, which readers fill in; version 1 of
+rankings lacks `TRUTH`."""
 
 _CROP_FIELDS = (
     ("crop_id", pa.string()),  # 20 hex digits: a digest of source content, frame and box
@@ -61,7 +63,28 @@ REGIONS = pa.schema(
         ("belongings", pa.bool_()),  # whether any cell shows something carried
     ]
 )
-RANKING = pa.schema([("query", pa.string()), ("rank", pa.int32()), ("crop", pa.string()), ("distance", pa.float32())])
+TRUTH = pa.schema([("pid", pa.int32()), ("camera", pa.string())])  # of the crop; null where nobody knows
+RANKING = pa.schema(
+    [
+        ("query", pa.string()),
+        ("rank", pa.int32()),
+        ("crop", pa.string()),
+        ("distance", pa.float32()),
+        *TRUTH,
+    ]
+)
+QUERIES = pa.schema(
+    [
+        ("query", pa.string()),
+        *TRUTH,  # null where nobody knows, or its crops do not agree
+        ("rows", pa.int32()),  # in the ranking
+        ("crop", pa.string()),  # a stored crop that shows it; null for an image that is none
+        ("own", pa.int32()),  # crops of the gallery that it is made of
+        # Crops of its identity in the gallery, its own left out.
+        ("matches", pa.list_(pa.struct([("camera", pa.string()), ("crops", pa.int32())]))),
+        ("image", pa.binary()),  # JPEG of an image that is no stored crop, else null
+    ]
+)
 DRAW = pa.schema([("task", pa.string()), ("probability", pa.float64())])  # all tasks that could be drawn
 LABELS = pa.schema(
     [
@@ -88,11 +111,14 @@ _REQUIRED = {
     "detections": pa.schema([]),
     "tracklets": pa.schema([("tracklet", pa.string())]),
     "ranking": RANKING,
+    "queries": QUERIES,
     "regions": REGIONS,
     "draw": DRAW,
     "labels": LABELS,
 }
-_EXACT = frozenset({"crops", "ranking", "regions", "draw", "labels"})
+_LATER = {"crops": SINCE_2, "candidates": SINCE_2, "ranking": TRUTH}
+"""What files of version 1 do not have."""
+_EXACT = frozenset({"crops", "ranking", "queries", "regions", "draw", "labels"})
 KINDS = tuple(_REQUIRED)
 _DEFAULTS = {"visible": 0, "attributes": [], "regions": []}
 
@@ -119,8 +145,9 @@ def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> 
         return f"{kind} is not one of {', '.join(KINDS)}"
     wanted = {field.name: field.type for field in _REQUIRED[kind]}
     found = {field.name: field.type for field in schema}
-    if kind in _EMBEDDED and not (version == 1 and found.keys().isdisjoint(SINCE_2.names)):
-        wanted |= {field.name: field.type for field in SINCE_2}
+    later = {field.name: field.type for field in _LATER.get(kind, ())}
+    old = version == 1 and found.keys().isdisjoint(later)
+    wanted = {name: type_ for name, type_ in wanted.items() if not (old and name in later)} | ({} if old else later)
     if kind in _EMBEDDED and not _is_embedding(found.pop(EMBEDDING, None)):
         return f"column {EMBEDDING} is not a fixed-size list of float32"
     for name, type_ in wanted.items():

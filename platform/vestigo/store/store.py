@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from vestigo.store import cameras, rankings
+from vestigo.store import cameras
 from vestigo.store.auditing import AuditStore
 from vestigo.store.checking import check
 from vestigo.store.crops import CropReader
 from vestigo.store.exporting import export_market, person_numbers
-from vestigo.store.records import Camera, CheckReport, ExportReport, Ranking, VacuumReport
+from vestigo.store.ranking_store import RankingStore
+from vestigo.store.records import Camera, CheckReport, ExportReport, VacuumReport
 from vestigo.store.regions import RegionStore
 from vestigo.store.reviewing import ReviewStore
-from vestigo.store.schema import CROP_COLUMNS, RANKING, completed
+from vestigo.store.schema import CROP_COLUMNS, completed
 from vestigo.store.vacuuming import vacuum
 from vestigo.store.visible import Span, VisibleFile, clock_offsets, crop_files, snapshot
 
 SCAN_ROWS = 16384
 
 
-class Store(RegionStore, ReviewStore, AuditStore):
+class Store(RegionStore, ReviewStore, RankingStore, AuditStore):
     """Everything that is remembered of one archive; safe to use from several threads and processes.
 
     Crop columns are those of `schema.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times are read as
@@ -102,29 +103,6 @@ class Store(RegionStore, ReviewStore, AuditStore):
         """Add `seconds` to the times that a camera recorded. Raises StoreError for an unknown camera."""
         with self._db.write() as session:
             cameras.set_clock_offset(session, name, seconds)
-
-    def save_ranking(self, name: str, *, model: str, queries: int, rows: pa.Table | Iterable[pa.RecordBatch]) -> int:
-        """Keep a ranking (columns of `schema.RANKING`) under `name`, in place of an older one; return its rows.
-
-        Raises StoreError for an unknown model or other columns.
-        """
-        file = self._root.write("ranking", rankings.RANKINGS, 0, rows, RANKING)
-        self._require_written(file)
-        with self._db.write() as session:
-            rankings.save(session, name, model, queries, file)
-        return file.rows
-
-    def load_ranking(self, name: str) -> Ranking:
-        """Return a kept ranking, its rows in batches. Raises StoreError for an unknown name."""
-        with self._db.read() as session:
-            row, file = rankings.find(session, name)
-            batches = self._root.read(file.path)
-            return Ranking(row.name, row.created, row.model_digest, row.queries, file.rows, batches)
-
-    def rankings(self) -> list[str]:
-        """Return the names of the kept rankings."""
-        with self._db.read() as session:
-            return rankings.names(session)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> CheckReport:
         """Verify every file, row and count; `progress` hears of files done and files in all."""

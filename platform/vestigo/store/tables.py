@@ -18,7 +18,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The Alembic revision that these tables describe."""
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
@@ -223,7 +223,10 @@ class CameraRow(Base):
 
 
 class RankingRow(Base):
-    """A bulk re-identification that is kept under a name."""
+    """A bulk re-identification that is kept under a name; `settings` is JSON of what made it.
+
+    `settings` is {} and `queries_file_id` null for one that is older than these are kept.
+    """
 
     __tablename__ = "ranking"
 
@@ -231,4 +234,6 @@ class RankingRow(Base):
     created: Mapped[datetime]
     model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
     queries: Mapped[int] = mapped_column(BigInteger)
+    settings: Mapped[dict[str, Any]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
+    queries_file_id: Mapped[int | None] = mapped_column(ForeignKey("data_file.id"))
