@@ -6,7 +6,7 @@ time. No embeddings and no images are in it.
 records                what it hands out
 place, database        where the file lies, its tables and connections
 grouping, filling      from crop files to rows of the index
-choosing, sightings, presence   questions
+choosing, sightings, presence, sureness   questions
 index                  the door
 """
 

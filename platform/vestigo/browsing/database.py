@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vestigo_models.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 120
 _TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
@@ -23,7 +23,7 @@ CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE file (id INTEGER PRIMARY KEY, state TEXT NOT NULL, model INTEGER NOT NULL,
   first_sighting INTEGER NOT NULL, sightings INTEGER NOT NULL, first_crop INTEGER NOT NULL, crops INTEGER NOT NULL);
 CREATE TABLE presence (file INTEGER NOT NULL, model INTEGER NOT NULL, camera INTEGER NOT NULL, crops INTEGER NOT NULL,
-  sightings INTEGER NOT NULL, first INTEGER, last INTEGER, times BLOB NOT NULL);
+  sightings INTEGER NOT NULL, first INTEGER, last INTEGER, times BLOB NOT NULL, sureness BLOB NOT NULL);
 CREATE INDEX presence_file ON presence (file);
 CREATE INDEX presence_camera ON presence (model, camera, first, last, crops, sightings);
 CREATE TABLE sighting (id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL, model INTEGER NOT NULL,

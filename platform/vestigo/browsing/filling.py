@@ -93,10 +93,10 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: Grouped) -> No
         (file.id, _state(file), model, sighting, sightings, crop, crops),
     )
     connection.executemany(
-        "INSERT INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (file.id, model, camera, count, groups, *_ends(times), times.tobytes())
-            for camera, (count, groups, times) in zip(cameras, rows.presence(), strict=True)
+            (file.id, model, camera, count, groups, *_ends(times), times.tobytes(), sureness)
+            for camera, (count, groups, times), sureness in zip(cameras, rows.presence(), rows.sureness, strict=True)
         ),
     )
     of_sighting = zip(

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vestigo.browsing.sureness import tallied
 from vestigo.store.features import matrix
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas import AttributeSchema
@@ -41,6 +42,7 @@ class Grouped:
         starts: (g,) the first crop of each sighting; best: (g,) its best crop; offset_s: (g,) NaN where unknown;
             pid: (g,) or `NOBODY`; tracklet: g names.
         classes: (g, a) uint8, of each of a attributes; sure: (g, a) float16 probability; a = 0 without attributes.
+        sureness: of each camera, see `vestigo.browsing.sureness.tallied`.
     """
 
     cameras: list[str]
@@ -56,6 +58,7 @@ class Grouped:
     tracklet: list[str]
     classes: NDArray[np.uint8]
     sure: NDArray[np.float16]
+    sureness: list[bytes]
 
     @property
     def counts(self) -> Integers:
@@ -99,7 +102,8 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
     quality = column["quality"].to_numpy(zero_copy_only=False)[order]
     by_quality = np.lexsort((rank[order], -quality, group[order]))
     head = order[starts]
-    classes, sure = _attributes(matrix(column["attributes"])[order], starts, schema)
+    probabilities = matrix(column["attributes"])
+    classes, sure = _attributes(probabilities[order], starts, schema)
     return Grouped(
         cameras=names,
         ids=ids[order],
@@ -114,6 +118,7 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
         tracklet=column["tracklet"].take(pa.array(head)).to_pylist(),
         classes=classes,
         sure=sure,
+        sureness=tallied(probabilities, camera, len(names), schema),
     )
 
 

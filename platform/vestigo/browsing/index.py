@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from vestigo.browsing import filling, presence, sightings
-from vestigo.browsing.choosing import Slice, model_number, slices
+from vestigo.browsing import filling, presence, sightings, sureness
+from vestigo.browsing.choosing import Slice, cameras_of, model_number, slices
 from vestigo.browsing.database import IndexFile
 from vestigo.browsing.place import index_path
 from vestigo.browsing.records import EVERYBODY, CameraSummary, Choice, Sighting
+from vestigo.retrieval.archive import require_attributes
 from vestigo.store import Model, Store
 from vestigo.store.crops import in_order
 from vestigo_models.errors import StoreError
@@ -154,6 +157,28 @@ class BrowseIndex:
             if asked.schema is None:
                 return {}
             return sightings.attribute_counts(asked.connection, asked.slices(choice), asked.schema)
+
+    def sureness(self, model: str, cameras: Collection[str] | None = None) -> dict[str, NDArray[np.int64]]:
+        """Return attribute -> (values, `LEVELS`) int64: all crops by what they are taken for, and how surely.
+
+        {} for a model without attributes; see `vestigo.browsing.sureness`.
+        """
+        with self._asked(model) as asked:
+            if asked.schema is None:
+                return {}
+            known = cameras_of(asked.connection, asked.number)
+            wanted = [number for number, name in known if cameras is None or name in cameras]
+            return sureness.sureness(asked.connection, asked.number, wanted, asked.schema)
+
+    def by_sureness(
+        self, model: str, choice: Choice, attribute: str, *, first: Literal["least", "most"], offset: int, limit: int
+    ) -> list[Sighting]:
+        """Return sightings as `page` does, ordered by how sure the model is of their `attribute`; errors as there."""
+        with self._asked(model) as asked:
+            schema, parts = require_attributes(asked.model), asked.slices(choice)
+            return sightings.by_sureness(
+                asked.connection, parts, schema, attribute, asked.offsets, first=first, offset=offset, limit=limit
+            )
 
     @contextmanager
     def _asked(self, model: str) -> Iterator[_Asked]:

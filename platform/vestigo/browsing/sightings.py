@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +56,33 @@ def find(
     query = f"SELECT {_COLUMNS} JOIN crop ON crop.sighting = s.id WHERE crop.id = ? AND s.model = ? ORDER BY s.file"
     row = connection.execute(query, (_key(crop), model)).fetchone()
     return None if row is None else _to_sighting(row, schema, offsets)
+
+
+def by_sureness(
+    connection: sqlite3.Connection,
+    parts: Sequence[Slice],
+    schema: AttributeSchema,
+    attribute: str,
+    offsets: Mapping[str, timedelta],
+    *,
+    first: Literal["least", "most"],
+    offset: int,
+    limit: int,
+) -> list[Sighting]:
+    """Return `limit` sightings after the first `offset`, by how sure their value of an attribute is, then by crop."""
+    place = 2 * schema.index(attribute) + 1
+    way = "ASC" if first == "least" else "DESC"
+    # Probabilities are half floats, lowest byte first: none is negative, so that they are ordered as their bytes are.
+    order = f"substr(sure, {place + 1}, 1) {way}, substr(sure, {place}, 1) {way}, crop"
+    chosen = " UNION ALL ".join(f"SELECT id, sure, crop FROM sighting WHERE {part.where}" for part in parts)
+    if not chosen:
+        return []
+    values = [value for part in parts for value in part.values]
+    rows = connection.execute(f"SELECT id FROM ({chosen}) ORDER BY {order} LIMIT ? OFFSET ?", (*values, limit, offset))
+    ids = [number for (number,) in rows]
+    query = f"SELECT {_COLUMNS} WHERE s.id IN ({_marks(ids)})"
+    found = {row[0]: _to_sighting(row, schema, offsets) for row in connection.execute(query, ids)}
+    return [found[number] for number in ids]
 
 
 def crops(connection: sqlite3.Connection, sighting: int) -> list[str]:
