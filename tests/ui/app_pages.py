@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
-import vestigo_ui.app
-from vestigo_ui.app import desk
+from vestigo_ui.app import desk, main
 from vestigo_ui.web import settings
 from vestigo_ui.web.identity import User
+from vestigo_ui.web.serve import SCRIPT
 from vestigo_ui.web.users import Role
 
-SCRIPT = Path(vestigo_ui.app.__file__).with_name("main.py")
 PATIENCE_S = 120
 
 
@@ -31,15 +31,18 @@ def desk_app(
     """Return the app, run on `page` with the parameters `query` in its address, for somebody with `role`."""
     monkeypatch.setenv("VESTIGO_STORE", str(store))
     user = User(name=f"the-{role}", role=Role(role), session="test")
-    monkeypatch.setattr(desk, "signed_in", lambda: user)
+    monkeypatch.setattr(main, "signed_in", lambda: user)
     monkeypatch.setattr(desk, "current", lambda: settings.Settings.model_validate(configured or {}))
     st.cache_resource.clear()
     st.cache_data.clear()
     app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)
+    # Pages are known by the hash of their path, once the first page has run; `switch_page` wants a file.
+    app.run()
+    if page not in (None, "archive"):
+        app._page_hash = calc_hash(page)
     for name, value in query.items():
         app.query_params[name] = value
-    app.run()
-    return app if page is None else app.switch_page(page).run()
+    return app.run()
 
 
 def words(app: AppTest) -> str:

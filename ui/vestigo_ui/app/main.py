@@ -99,6 +99,3 @@ def _tell(error: Exception) -> None:
         icon=":material/cloud_off:",
     )
     st.button("Try again", icon=":material/refresh:")
-
-
-main()

@@ -29,7 +29,7 @@ from vestigo_ui.web.sign_in import SignIn
 from vestigo_ui.web.streamlit_options import options
 from vestigo_ui.web.users import Users
 
-SCRIPT = Path(__file__).parent.parent / "app" / "main.py"
+SCRIPT = Path(__file__).parent.parent / "screen.py"
 LEAVE_S = 5
 """How long an answer that is under way may take after Ctrl-C."""
 
