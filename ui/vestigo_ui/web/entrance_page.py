@@ -83,7 +83,7 @@ def sign_out_page(user: str) -> HTMLResponse:
 def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{title} · Vestigo</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>",
         status,
     )

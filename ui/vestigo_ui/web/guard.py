@@ -8,9 +8,10 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vestigo_ui.web.headers import APP_POLICY, ENTRANCE_POLICY, secured
+from vestigo_ui.web.headers import ENTRANCE_POLICY, secured
 from vestigo_ui.web.identity import ROLE, SESSION, USER, session_in
 from vestigo_ui.web.sessions import Session, Sessions
+from vestigo_ui.web.shell import is_page_request
 
 ENTRANCE = ("/sign-in", "/sign-out", "/healthz")
 OIDC = "/oidc/"
@@ -21,10 +22,13 @@ _MAX_NEXT = 2000
 
 
 class Guard:
-    """Pure ASGI: hands the open paths to `entrance` and, to those who are signed in, the rest to `app`."""
+    """Pure ASGI: hands the open paths to `entrance` and, to those who are signed in, the rest to `app`.
 
-    def __init__(self, app: ASGIApp, entrance: ASGIApp, sessions: Sessions) -> None:
+    `policy` is the content security policy of the app's answers."""
+
+    def __init__(self, app: ASGIApp, entrance: ASGIApp, sessions: Sessions, policy: str) -> None:
         self._app = app
+        self._policy = policy
         self._entrance = entrance
         self._sessions = sessions
 
@@ -42,7 +46,7 @@ class Guard:
         if path in ENTRANCE or path.startswith(OIDC):
             await self._entrance(scope, receive, secured(scope, send, ENTRANCE_POLICY))
             return
-        send = secured(scope, send, APP_POLICY)
+        send = secured(scope, send, self._policy)
         if path == HEALTH and method in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
@@ -50,7 +54,7 @@ class Guard:
         session = session_in(headers.get("cookie", ""), self._sessions)
         if session is not None:
             await self._app(_with_claims(scope, session), receive, send)
-        elif method in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
+        elif is_page_request(scope):
             await RedirectResponse(_sign_in_for(scope), 303)(scope, receive, send)
         else:
             await PlainTextResponse("sign in first", 401)(scope, receive, send)

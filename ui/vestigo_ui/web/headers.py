@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Scope, Send
 
-# What Streamlit's front end needs: scripts of its own, of components (blob:) and compiled ones (Vega's expressions,
-# PyArrow in WebAssembly), styles that scripts write, pictures that they draw. Nothing from anywhere else.
+# What Streamlit's front end needs: scripts of its own, of components (blob:) and compiled ones (expressions of plots),
+# styles that scripts write, pictures that they draw. Nothing from anywhere else.
 _APP = {
     "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval' blob:",
+    "script-src": "'self' 'unsafe-eval' blob:",
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
@@ -24,7 +26,7 @@ _APP = {
 _ENTRANCE = {
     "default-src": "'none'",
     "style-src": "'unsafe-inline'",
-    "img-src": "'self'",
+    "img-src": "data:",
     "base-uri": "'none'",
     "form-action": "'self'",
 }
@@ -34,9 +36,13 @@ def _policy(sources: dict[str, str], ancestors: str) -> str:
     return "; ".join(f"{kind} {value}" for kind, value in (sources | {"frame-ancestors": ancestors}).items())
 
 
-APP_POLICY = _policy(_APP, "'none'")
-COMPONENT_POLICY = _policy(_APP, "'self'")
+COMPONENT_POLICY = _policy(_APP | {"script-src": f"{_APP['script-src']} 'unsafe-inline'"}, "'self'")
 ENTRANCE_POLICY = _policy(_ENTRANCE, "'none'")
+
+
+def app_policy(scripts: Iterable[str]) -> str:
+    """Return the policy of the app's pages, whose inline `scripts` are named by their digests."""
+    return _policy(_APP | {"script-src": " ".join([_APP["script-src"], *scripts])}, "'none'")
 
 
 def secured(scope: Scope, send: Send, policy: str) -> Send:

@@ -23,8 +23,10 @@ from vestigo_models.errors import UsageError
 from vestigo_ui.web import identity, settings
 from vestigo_ui.web.events import OnEvent
 from vestigo_ui.web.guard import Guard
+from vestigo_ui.web.headers import app_policy
 from vestigo_ui.web.oidc import Oidc, provider_name
 from vestigo_ui.web.sessions import Sessions
+from vestigo_ui.web.shell import Shell
 from vestigo_ui.web.sign_in import SignIn
 from vestigo_ui.web.streamlit_options import options
 from vestigo_ui.web.users import Users
@@ -114,11 +116,13 @@ def guarded(binding: Binding, users: Users, chosen: settings.Settings, on_event:
     settings.use(chosen)
     identity.use(sessions)
 
+    from streamlit import file_util
     from streamlit.starlette import App
     from streamlit.web.bootstrap import load_config_options
 
     load_config_options(options(binding.address, binding.port))
-    return Guard(App(SCRIPT), door, sessions)
+    app = Shell(App(SCRIPT), Path(file_util.get_static_dir()))
+    return Guard(app, door, sessions, app_policy(app.scripts))
 
 
 def serve(store: str, binding: Binding, users: Users, chosen: settings.Settings, on_event: OnEvent) -> None:
