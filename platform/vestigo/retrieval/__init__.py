@@ -8,6 +8,7 @@ from vestigo.retrieval.explaining import AttributeMatch, BlockMatch, Explanation
 from vestigo.retrieval.filtering import ArchiveFilter, SoftFilter
 from vestigo.retrieval.fusion import fuse
 from vestigo.retrieval.image_queries import image_queries
+from vestigo.retrieval.judged import JudgedRanking, judge
 from vestigo.retrieval.keeping import BulkQueries
 from vestigo.retrieval.ranking import Batch, Ranking, rank, rank_batch
 from vestigo.retrieval.search import Hit, Query, SearchResult, search, search_where
@@ -26,6 +27,7 @@ __all__ = [
     "Comparison",
     "Explanation",
     "Hit",
+    "JudgedRanking",
     "Query",
     "Ranked",
     "Ranking",
@@ -38,6 +40,7 @@ __all__ = [
     "explain_where",
     "fuse",
     "image_queries",
+    "judge",
     "rank",
     "rank_archive",
     "rank_batch",

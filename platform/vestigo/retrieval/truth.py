@@ -48,7 +48,8 @@ class Truth:
         crops: Counter[tuple[int, int]] = Counter()
         for known, whole in ((EVERYWHERE, True), (scope, False)) if scope != EVERYWHERE else ((EVERYWHERE, False),):
             for batch in label_batches(archive, model, known):
-                persons, places = _codes(batch, cameras)
+                persons = coded_pids(batch.column("pid"))
+                places = coded_cameras(batch.column("camera"), cameras)
                 rows, here = _placed(ids, batch.column("crop_id"))
                 pids[here], camids[here] = persons[rows], places[rows]
                 if not whole:
@@ -74,12 +75,17 @@ def distinct(ids: Iterable[NDArray[np.bytes_]]) -> NDArray[np.bytes_]:
     return np.asarray(found[found != b""])
 
 
-def _codes(batch: pa.RecordBatch, cameras: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) identities and cameras of a batch; `cameras` takes in those that are new."""
-    pids = batch.column("pid").cast(pa.int64()).fill_null(NOBODY_KNOWS).to_numpy(zero_copy_only=False)
-    encoded = batch.column("camera").dictionary_encode()
-    codes = np.array([cameras.setdefault(name, len(cameras)) for name in encoded.dictionary.to_pylist()], np.int64)
-    return pids, codes[encoded.indices.to_numpy(zero_copy_only=False)]
+def coded_pids(column: pa.Array) -> NDArray[np.int64]:
+    """Identities as int64, `NOBODY_KNOWS` for null."""
+    return np.asarray(column.cast(pa.int64()).fill_null(NOBODY_KNOWS).to_numpy(zero_copy_only=False))
+
+
+def coded_cameras(column: pa.Array, cameras: dict[str, int]) -> NDArray[np.int64]:
+    """Cameras as positions in `cameras`, which takes in new ones; `NOWHERE` for null."""
+    encoded = column.dictionary_encode()
+    codes = [cameras.setdefault(name, len(cameras)) for name in encoded.dictionary.to_pylist()]
+    places = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
+    return np.asarray(np.array([*codes, NOWHERE], np.int64)[places])
 
 
 def _placed(ids: NDArray[np.bytes_], batch: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
