@@ -154,13 +154,21 @@ def estimate_precision(reviewed: Reviewed, *, confidence: float = 0.0, period: P
     """
     periods = periods_of(reviewed.time, period)
     return Precision(
-        attributes=_attributes(reviewed, confidence),
-        cameras={str(c): _attributes(reviewed[reviewed.camera == c], confidence) for c in np.unique(reviewed.camera)},
-        periods={str(p): _attributes(reviewed[periods == p], confidence) for p in np.unique(periods) if p},
+        attributes=attribute_precisions(reviewed, confidence),
+        cameras={
+            str(camera): attribute_precisions(reviewed[reviewed.camera == camera], confidence)
+            for camera in np.unique(reviewed.camera)
+        },
+        periods={
+            str(name): attribute_precisions(reviewed[periods == name], confidence)
+            for name in np.unique(periods)
+            if name
+        },
     )
 
 
-def _attributes(reviewed: Reviewed, confidence: float) -> dict[str, AttributePrecision]:
+def attribute_precisions(reviewed: Reviewed, confidence: float) -> dict[str, AttributePrecision]:
+    """`Precision.attributes` alone, as `estimate_precision` finds them."""
     return {name: _attribute(reviewed, position, confidence) for position, name in enumerate(reviewed.schema.names)}
 
 

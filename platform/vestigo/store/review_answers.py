@@ -66,6 +66,12 @@ def counts(session: Session, name: str, batch: int | None) -> dict[str, int]:
     return {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
 
 
+def version(session: Session) -> str:
+    """Return what names all answers as they are: it is another one when an answer came, changed or went."""
+    columns = func.count(), func.max(LabelAnswerRow.id), func.max(LabelAnswerRow.answered)
+    return " ".join(str(value) for value in session.execute(select(*columns)).one())
+
+
 def _answer(task: int, answer: LabelAnswer) -> LabelAnswerRow:
     return LabelAnswerRow(
         task_id=task,

@@ -130,6 +130,11 @@ class ReviewStore(OpenedStore):
         with self._db.write() as session:
             return review_answers.record_answers(session, project, answers)
 
+    def answers_version(self) -> str:
+        """Return what names all answers as they are: it is another one when an answer came, changed or went."""
+        with self._db.read() as session:
+            return review_answers.version(session)
+
     def label_counts(self, project: str, batch: int | None = None) -> dict[str, int]:
         """Return how many tasks a project, or one batch of it, has in each state, and as `answered` with an answer."""
         with self._db.read() as session:
