@@ -1,0 +1,109 @@
+"""What page Attributes is about, as its address has it: a model, a camera, an attribute, how sure is sure enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from vestigo.labeling import CANNOT_TELL
+from vestigo.labeling.form import CANNOT_TELL as UNTOLD
+from vestigo.store import Model
+from vestigo_models.schemas import Attribute, AttributeSchema
+from vestigo_ui.app import links
+from vestigo_ui.app.desk import Desk
+
+EVERYWHERE, ANY = "", ""
+"""In place of a camera and of a value."""
+BETWEEN = "~"
+SHORT = 8
+"""Digits of a digest that tell two models of one name apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One choice; `camera` may be `EVERYWHERE` and `value` `ANY`, `sure` is a fraction of 1."""
+
+    model: Model
+    schema: AttributeSchema
+    camera: str
+    attribute: Attribute
+    value: str
+    sure: float
+
+    @property
+    def cameras(self) -> tuple[str, ...] | None:
+        """The cameras that are meant, None for all."""
+        return (self.camera,) if self.camera else None
+
+
+def chosen(desk: Desk, models: Sequence[Model]) -> View:
+    """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
+    names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("cell",), width=240)
+        model = next(model for model in models if model.digest == digest)
+        schema = model.facts.attributes
+        assert schema is not None
+        cameras = [camera.name for camera in desk.index.cameras(digest)]
+        camera = one_of("Camera", [EVERYWHERE, *cameras], "camera", shown=lambda one: one or "All cameras", width=200)
+        titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+        name = one_of(
+            "Attribute", list(titles), "attribute", shown=titles.__getitem__, forget=("value", "cell"), width=220
+        )
+        attribute = schema[name]
+        value = one_of(
+            "Value", [ANY, *attribute.values], "value", shown=lambda one: one.capitalize() or "Any value", width=160
+        )
+    return View(
+        model=model,
+        schema=schema,
+        camera=camera,
+        attribute=attribute,
+        value=value,
+        sure=round(links.fraction("sure", 0.0), 2),
+    )
+
+
+def one_of(
+    label: str,
+    options: Sequence[str],
+    name: str,
+    *,
+    shown: Callable[[str], str] = str,
+    forget: Sequence[str] = (),
+    offer: Callable[..., Any] = st.selectbox,
+    default: str | None = None,
+    **more: Any,
+) -> str:
+    """Offer one of `options`, by default the first; the address has it under `name`, or nothing for the default.
+
+    Another choice starts the sheet anew, and takes the parameters `forget` from the address.
+    """
+    first = options[0] if default is None else default
+    key = f"attributes-{name}"
+    st.session_state[key] = links.one_of(name, options, first)
+
+    def changed() -> None:
+        value = st.session_state[key]
+        start_again(**{name: None if value in (None, first) else value}, **dict.fromkeys(forget))
+
+    picked = offer(label, options, key=key, format_func=shown, on_change=changed, **more)
+    return first if picked is None else str(picked)
+
+
+def start_again(**values: str | int | float | None) -> None:
+    """Write parameters to the address, where the sheet then begins with its first page and nothing is open."""
+    links.put(**(dict.fromkeys(("page", "crop")) | values))
+
+
+def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:
+    """How an address names the crops of a predicted and an answered value, and their classes (or `CANNOT_TELL`)."""
+    answers = (*enumerate(attribute.values), (CANNOT_TELL, UNTOLD))
+    return {
+        f"{value}{BETWEEN}{answer}": (said, told)
+        for said, value in enumerate(attribute.values)
+        for told, answer in answers
+    }
