@@ -23,7 +23,7 @@ from vestigo_models.parsing import make_parser
 from vestigo_models.region_finding import NamedImage, RegionFinder, RegionMap, feature_model
 from vestigo_workers.index import Indexed
 from vestigo_workers.planning import pick_spec
-from vestigo_workers.regions import draw_panels, label_run, regions_summary, request_of, resume_regions
+from vestigo_workers.regions import draw_panels, label_run, ready, regions_summary, request_of
 from vestigo_workers.regions_output import encode_png
 from vestigo_workers.regions_planning import CropGroup, Planned, RunCrops, region_shards
 from vestigo_workers.regions_request import RegionsRequest
@@ -231,7 +231,7 @@ def test_a_run_is_not_resumed_with_another_parser(store: Store, tmp_path: Path, 
     first = cancelled(store, ask(index(store), tmp_path, model, shard_size=2))
     write_maps(tmp_path / "maps", {"other": drawn()})
     with pytest.raises(FingerprintMismatch, match="parser"):
-        resume_regions(store, first.ended.run.id, SILENT)
+        ready(store, first.ended.run.id)
 
 
 def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:

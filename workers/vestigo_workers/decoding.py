@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,6 +47,9 @@ def load(item: ImageInput) -> Loaded | BadInput:
     """Read and decode one still image; what is wrong with it is the outcome, not an exception."""
     try:
         data = read_member(item.locator)
+        # Its id and its place in the ledger are those of the content that was planned.
+        if hashlib.sha256(data).hexdigest() != item.digest:
+            raise BadInput("changed", f"{item.name} changed since it was planned; index its source again")
         image = decode_image(data)
     except BadInput as error:
         return error

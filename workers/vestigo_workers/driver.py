@@ -93,8 +93,8 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
                 settle(store, task, ended)
                 totals = store.totals(run_id)
                 report(totals.inputs - totals.pending, totals.inputs)
-        except (WorkError, StoreError):
-            store.finish_run(run_id, "failed")
+        except (WorkError, StoreError) as error:
+            store.finish_run(run_id, "failed", error=str(error))
             raise
         finally:
             if executor is not None:

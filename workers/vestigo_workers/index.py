@@ -97,7 +97,7 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
     bound = fingerprint(config)
     earlier = store.unfinished_run(bound)
     if earlier is not None and IndexRequest.model_validate_json(earlier.command).sources == request.sources:
-        return resume(store, earlier.id, stage)
+        return ready(store, earlier.id)(stage)
     with survey(store, request, bound, stage("reading")) as found:
         if found.stale and not reindex_stale:
             differing = "; ".join(store.differences(min(found.stale), config))
@@ -119,23 +119,25 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
         return Indexed(ended=ended, skipped=found.skipped)
 
 
-def resume(store: Store, run_id: str, stage: Stage) -> Indexed:
-    """Do what a run left undone, and only that; a finished run is returned as it is.
+def ready(store: Store, run_id: str) -> Callable[[Stage], Indexed]:
+    """Find what a run is done with, and return what does the rest of it: whatever is pending then.
 
     Raises:
         FingerprintMismatch: model, detector or settings are no longer those of the run.
     """
     run = store.find_run(run_id)
-    if run.status == "succeeded":
-        return finished(store, run_id)
     request = request_of(run)
     setup = prepare(request)
     store.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
-    if not run.planned:
-        with survey(store, request, run.fingerprint, stage("reading")) as found:
-            store.plan(run.id, plans(found.items(), request, setup.tracking))
-    ended = drive(store, run.id, executor_opener(store, setup, run.id), stage("indexing"))
-    return Indexed(ended=ended, skipped=0)
+
+    def go_on(stage: Stage) -> Indexed:
+        if not run.planned:
+            with survey(store, request, run.fingerprint, stage("reading")) as found:
+                store.plan(run.id, plans(found.items(), request, setup.tracking))
+        ended = drive(store, run.id, executor_opener(store, setup, run.id), stage("indexing"))
+        return Indexed(ended=ended, skipped=0)
+
+    return go_on
 
 
 def finished(store: Store, run_id: str) -> Indexed:
@@ -186,6 +188,7 @@ def summary(store: Store, indexed: Indexed) -> dict[str, Any]:
         "crops": totals.crops,
         "tracklets": totals.tracklets,
         "label_maps": totals.regions,
+        "error": run.error,
         "seconds": run.seconds,
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
         "failures": [asdict(failure) for failure in store.failures(run.id, limit=NAMED)],

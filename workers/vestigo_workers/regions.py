@@ -15,7 +15,7 @@ from vestigo_models.package import resolve_model
 from vestigo_models.region_finding import TOGETHER, NamedImage, RegionFinder, RegionMap
 from vestigo_workers.driver import Report, drive
 from vestigo_workers.executor import Executor
-from vestigo_workers.index import Indexed, Stage, finished, summary
+from vestigo_workers.index import Indexed, Stage, summary
 from vestigo_workers.pool import open_executor
 from vestigo_workers.regions_output import encode_png, picture_of, write_whole
 from vestigo_workers.regions_planning import Planned, RunCrops, region_shards
@@ -79,25 +79,23 @@ def label_run(store: Store, request: RegionsRequest, stage: Stage) -> Indexed:
     bound = fingerprint(config)
     earlier = store.unfinished_run(bound)
     if earlier is not None and request_of(earlier).run == request.run:
-        return resume_regions(store, earlier.id, stage)
+        return ready(store, earlier.id)(stage)
     run = store.create_run(
         fingerprint=bound, config=config, model=setup.source.model, command=request.model_dump_json()
     )
     return _work_off(store, run, setup, stage, plan=True)
 
 
-def resume_regions(store: Store, run_id: str, stage: Stage) -> Indexed:
-    """Do what a regions run left undone, and only that; a finished run is returned as it is.
+def ready(store: Store, run_id: str) -> Callable[[Stage], Indexed]:
+    """Find what a regions run is done with, and return what does the rest of it: whatever is pending then.
 
     Raises:
         FingerprintMismatch: parser, model or settings are no longer those of the run.
     """
     run = store.find_run(run_id)
-    if run.status == "succeeded":
-        return finished(store, run_id)
     setup = prepare(store, request_of(run))
     store.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
-    return _work_off(store, run, setup, stage, plan=not run.planned)
+    return partial(_work_off, store, run, setup, plan=not run.planned)
 
 
 def request_of(run: Run) -> RegionsRequest:

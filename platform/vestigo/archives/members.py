@@ -51,7 +51,7 @@ def read_member(locator: Locator) -> bytes:
             handle.seek(locator.offset)
             return _exactly(handle, locator.size) if locator.kind == "tar" else _unzipped(handle, locator)
     except OSError as error:
-        raise BadInput("unreadable", f"{locator.path}: {error.strerror or error}") from None
+        raise BadInput("unreadable", f"{Path(locator.path).name}: {error.strerror or error}") from None
 
 
 def _exactly(handle: BinaryIO, size: int) -> bytes:
@@ -70,7 +70,7 @@ def _unzipped(handle: BinaryIO, locator: Locator) -> bytes:
     header = _exactly(handle, LOCAL_HEADER.size)
     signature, flags, method, name_size, extra_size = LOCAL_HEADER.unpack(header)
     if signature != b"PK\3\4":
-        raise BadInput("unreadable", f"{locator.path}: no member at byte {locator.offset}; the zip is damaged")
+        raise BadInput("unreadable", f"{Path(locator.path).name}: no member at byte {locator.offset}; the zip is damaged")
     if flags & 1:
         raise BadInput("encrypted", f"{locator.member!r} needs a password; unpack it first")
     handle.seek(name_size + extra_size, os.SEEK_CUR)
@@ -84,7 +84,7 @@ def _unzipped(handle: BinaryIO, locator: Locator) -> bytes:
         # One byte more than promised tells a bomb that lies about its size, at no cost.
         data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, locator.size + 1)
     except zlib.error as error:
-        raise BadInput("unreadable", f"{locator.path}: member {locator.member!r}: {error}") from None
+        raise BadInput("unreadable", f"{Path(locator.path).name}: member {locator.member!r}: {error}") from None
     if len(data) != locator.size:
         raise BadInput(
             "truncated", f"{locator.member!r} does not hold the {locator.size:,} bytes that the zip promises"

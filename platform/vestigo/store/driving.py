@@ -150,12 +150,17 @@ class DrivingStore(OpenedStore):
         with self._db.write() as session:
             leases.release(session, run_id, owner or Owner.current())
 
-    def finish_run(self, run_id: str, status: RunStatus, owner: Owner | None = None) -> Run:
-        """End a run and release it. Raises StoreError for `succeeded` while shards are pending."""
+    def finish_run(
+        self, run_id: str, status: RunStatus, owner: Owner | None = None, *, error: str | None = None
+    ) -> Run:
+        """End a run and release it; `error` says what it failed of.
+
+        Raises StoreError for `succeeded` while shards are pending.
+        """
         fault_point("finish.before")
         with self._db.write() as session:
             run = leases.finish(
-                session, run_id, status, owner or Owner.current(), lambda row: replace_stale(session, row)
+                session, run_id, status, owner or Owner.current(), lambda row: replace_stale(session, row), error
             )
             session.flush()
             fault_point("finish.inside")

@@ -54,9 +54,14 @@ def take(session: Session, run_id: str, owner: Owner) -> Run:
     if row.status == "succeeded":
         raise StoreError(f"run {run_id} has succeeded: there is nothing left to do")
     require_free(row, owner)
-    row.status, row.finished, row.cancel_requested = "running", None, False
+    reopen(row)
     row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
     return to_run(row)
+
+
+def reopen(row: RunRow) -> None:
+    """Make a run one that has not ended."""
+    row.status, row.finished, row.cancel_requested, row.error = "running", None, False, None
 
 
 def heartbeat(session: Session, run_id: str, owner: Owner) -> None:
@@ -71,7 +76,14 @@ def release(session: Session, run_id: str, owner: Owner) -> None:
         _let_go(row)
 
 
-def finish(session: Session, run_id: str, status: RunStatus, owner: Owner, promote: Callable[[RunRow], None]) -> Run:
+def finish(
+    session: Session,
+    run_id: str,
+    status: RunStatus,
+    owner: Owner,
+    promote: Callable[[RunRow], None],
+    error: str | None = None,
+) -> Run:
     """End a run; one that succeeded and replaces others is made visible by `promote` in the same transaction.
 
     Raises StoreError for `succeeded` while shards are pending, and where another driver took the run over.
@@ -81,7 +93,7 @@ def finish(session: Session, run_id: str, status: RunStatus, owner: Owner, promo
     if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
         raise StoreError(f"run {run_id} has shards that are not done: resume it with `vestigo runs resume {run_id}`")
     _let_go(row)
-    row.status, row.finished, row.cancel_requested = status, datetime.now(UTC), False
+    row.status, row.finished, row.cancel_requested, row.error = status, datetime.now(UTC), False, error
     if status == "succeeded" and row.replaces:
         promote(row)
     return to_run(row)

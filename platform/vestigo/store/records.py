@@ -159,7 +159,8 @@ class Owner:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven."""
+    """A run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven, `error` what it failed
+    of."""
 
     id: str
     created: datetime
@@ -176,6 +177,7 @@ class Run:
     pid: int | None
     heartbeat: datetime | None
     seconds: float
+    error: str | None
 
     @property
     def kind(self) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.database import chunks
 from vestigo.store.faults import fault_point
-from vestigo.store.leases import require_free
+from vestigo.store.leases import reopen, require_free
 from vestigo.store.records import Owner, PickSpec, Retried, Spec
 from vestigo.store.runs import run_row
 from vestigo.store.tables import FrameFailureRow, InputRow, ShardRow
@@ -25,6 +25,8 @@ from vestigo_models.errors import StoreError
 
 IsThere = Callable[[Spec], bool]
 """Says whether the video of a slice can still be read: without it, doing a video again would only lose its crops."""
+Quarantined = Row[int, int, int, str, str, str | None]
+"""Id, shard, position and name of an input, kind and video of its shard."""
 WAITING = {"state": "pending", "rows": 0, "reason": None, "detail": None}
 
 
@@ -64,13 +66,13 @@ def retry(
         left += [row.name for row in group] if not again else []
     if not count:
         raise StoreError(f"{left[0]} cannot be tried again: put its video back where it was indexed")
-    run.status, run.finished, run.cancel_requested = "running", None, False
+    reopen(run)
     session.flush()
     fault_point("retry.inside")
     return Retried(count, tuple(left))
 
 
-def _chosen(session: Session, run_id: str, names: Collection[str] | None, reason: str | None) -> Iterator[Row[Any]]:
+def _chosen(session: Session, run_id: str, names: Collection[str] | None, reason: str | None) -> Iterator[Quarantined]:
     query = (
         select(InputRow.id, InputRow.shard_id, InputRow.position, InputRow.name, ShardRow.kind, ShardRow.after)
         .join(ShardRow)
@@ -88,7 +90,7 @@ def _chosen(session: Session, run_id: str, names: Collection[str] | None, reason
     yield from sorted(found, key=attrgetter("shard_id", "position"))
 
 
-def _retry_stills(session: Session, shard: ShardRow, rows: Sequence[Row[Any]], pick: PickSpec) -> int:
+def _retry_stills(session: Session, shard: ShardRow, rows: Sequence[Quarantined], pick: PickSpec) -> int:
     """Let stills wait again: in their own shard where it holds nothing else, else in one of their own."""
     spec = pick(shard.spec, [row.position for row in rows])
     held = session.scalar(select(func.count()).where(InputRow.shard_id == shard.id))
@@ -103,7 +105,7 @@ def _retry_stills(session: Session, shard: ShardRow, rows: Sequence[Row[Any]], p
     return len(rows)
 
 
-def _retry_slices(session: Session, one: ShardRow, rows: Sequence[Row[Any]], is_there: IsThere) -> int:
+def _retry_slices(session: Session, one: ShardRow, rows: Sequence[Quarantined], is_there: IsThere) -> int:
     """Let slices of one video wait again, all of them where it was assembled; return how many, 0 without the video."""
     assembly = session.scalars(
         select(ShardRow).where(ShardRow.run_id == one.run_id, ShardRow.after == one.after, ShardRow.kind == "assembly")

@@ -207,6 +207,7 @@ def to_run(row: RunRow) -> Run:
         pid=row.pid,
         heartbeat=row.heartbeat,
         seconds=row.seconds,
+        error=row.error,
     )
 
 

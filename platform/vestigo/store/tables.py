@@ -18,7 +18,7 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The Alembic revision that these tables describe."""
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
@@ -82,7 +82,7 @@ class ModelRow(Base):
 
 
 class RunRow(Base):
-    """One indexing run; `config` is everything that entered `fingerprint`."""
+    """One indexing run; `config` is everything that entered `fingerprint`, `error` the line with which it failed."""
 
     __tablename__ = "run"
 
@@ -102,6 +102,7 @@ class RunRow(Base):
     pid: Mapped[int | None]
     heartbeat: Mapped[datetime | None]
     seconds: Mapped[float]
+    error: Mapped[str | None]
 
 
 class ShardRow(Base):
@@ -154,6 +155,12 @@ class InputRow(Base):
         ),
         # Hardly any are; readers ask for all of them.
         Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
+        Index(
+            "ix_input_quarantined",
+            "shard_id",
+            sqlite_where=text("state = 'quarantined'"),
+            postgresql_where=text("state = 'quarantined'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)

@@ -40,6 +40,8 @@ def run_with_bars(work: Callable[..., Any], store: Any) -> Any:
 def print_run(result: Mapping[str, Any]) -> None:
     """Print how a run ended, for people."""
     out.print(f"run [bold]{result['run']}[/bold]: {result['status']}")
+    if result["error"]:
+        out.print(f"  {result['error']}", style="red", markup=False)
     parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
     out.print(f"  {result['inputs']} inputs: {', '.join(parts) or 'nothing to do'}")
     out.print(f"  {made(result)}")

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, login
 from vestigo_ui.cli.console import JsonOption, StoreOption, emit, out
-from vestigo_ui.cli.running import print_run, run_and_report
+from vestigo_ui.cli.running import print_run, run_and_report, run_with_bars
 
-app = typer.Typer(help="What ran, how it ended, what it left out; resume or cancel.", no_args_is_help=True)
+app = typer.Typer(help="What ran, how it ended, what it left out; resume, retry or cancel.", no_args_is_help=True)
 RunArgument = Annotated[str, typer.Argument(help="Run, as `vestigo runs list` names it.")]
 
 
@@ -55,6 +56,46 @@ def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
         run_and_report(lambda stage: resume(opened, run, stage), opened, as_json)
 
 
+@app.command("retry")
+def retry_command(
+    run: RunArgument,
+    store: StoreOption,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help="Inputs that it left out; by default all.", show_default=False),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only what was left out for this reason.", show_default=False)
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who asks. Default: the login name.", show_default=False)] = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try again what a run left out, and finish what it left undone; what fails again is left out again.
+
+    A video is done again as a whole, and shows what it showed until then. A file whose content has changed is another
+    input: index its source again.
+
+    Example: vestigo runs retry 20260501-080000-3f --reason worker-died --store archive
+    """
+    from vestigo.store import Store
+    from vestigo_workers.resuming import retry, summary
+
+    details = {"run": run, "inputs": inputs or None, "reason": reason}
+    details = {name: value for name, value in details.items() if value is not None}
+    with Store.open(store, create=False) as opened:
+
+        def before() -> None:
+            opened.record_audit(by or login(), "retry", details=details, case=case, authority=authority)
+
+        done = run_with_bars(
+            lambda stage: retry(opened, run, stage, names=inputs or None, reason=reason, before=before), opened
+        )
+        told = {"retried": done.retried.inputs, "left": list(done.retried.left)}
+        emit(summary(opened, done.indexed) | told, as_json, _print_retried)
+
+
 @app.command("cancel")
 def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
     """Ask a run to stop after the shards it is working on; it can be resumed later.
@@ -74,6 +115,14 @@ def summary_of(indexed: Any, store: Any) -> dict[str, Any]:
     from vestigo_workers.resuming import summary
 
     return summary(store, indexed)
+
+
+def _print_retried(result: Mapping[str, Any]) -> None:
+    retried = result["retried"]
+    out.print(f"{retried} input{'s' if retried > 1 else ''} tried again")
+    for name in result["left"][:10]:
+        out.print(f"  its video is not where it was indexed: {name}", style="yellow", markup=False)
+    print_run(result)
 
 
 def _print_runs(result: Mapping[str, Any]) -> None:
