@@ -70,7 +70,7 @@ def _unzipped(handle: BinaryIO, locator: Locator) -> bytes:
     header = _exactly(handle, LOCAL_HEADER.size)
     signature, flags, method, name_size, extra_size = LOCAL_HEADER.unpack(header)
     if signature != b"PK\3\4":
-        raise BadInput("unreadable", f"{Path(locator.path).name}: no member at byte {locator.offset}; the zip is damaged")
+        raise BadInput("unreadable", f"{Path(locator.path).name}: no member at byte {locator.offset}: damaged")
     if flags & 1:
         raise BadInput("encrypted", f"{locator.member!r} needs a password; unpack it first")
     handle.seek(name_size + extra_size, os.SEEK_CUR)
