@@ -80,7 +80,7 @@ class EmbeddedParser:
         self._batch_size = batch_size or (CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH)
 
     @classmethod
-    def from_pretrained(cls, ref: str | Path, *, device: str = "cpu") -> EmbeddedParser:
+    def from_pretrained(cls, ref: str | Path, *, device: str = "cpu", batch_size: int | None = None) -> EmbeddedParser:
         """Load `default`, which ships with Vestigo, or a folder that `save_pretrained` or `vestigo train-parser` wrote.
 
         Raises:
@@ -94,7 +94,7 @@ class EmbeddedParser:
         state = read_weights(str(folder / WEIGHTS))
         try:
             network.load_state_dict(state)
-            return cls(config, network, device=device)
+            return cls(config, network, device=device, batch_size=batch_size)
         except RuntimeError as error:
             raise ModelError(
                 f"{folder / WEIGHTS} is not for the parser of its {CONFIG} ({first_line(error)}); train it again"
