@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,15 +60,26 @@ class Chosen:
 
 
 def contact_sheet(
-    tiles: Sequence[Tile], *, key: str, label: str, actions: Sequence[Action] = (), width: int = 116
+    tiles: Sequence[Tile],
+    *,
+    key: str,
+    label: str,
+    actions: Sequence[Action] = (),
+    width: int = 116,
+    across: int | None = None,
+    on_choose: Callable[[Chosen], None] | None = None,
 ) -> Chosen | None:
-    """Show tiles, as many in a row as fit with `width` pixels each; return what was done in this very run."""
+    """Show tiles, `across` in a row or as many as fit with `width` pixels; return what was done in this very run.
+
+    `on_choose` hears of it before the run begins, as callbacks of Streamlit's widgets do.
+    """
     image, columns, rows = montage([one.image for one in tiles])
     data = {
         "image": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, quality=QUALITY)).decode(),
         "columns": columns,
         "rows": rows,
         "width": width,
+        "across": across,
         "ratio": TILE[1] / TILE[0],
         "label": label,
         "actions": [vars(action) for action in actions],
@@ -78,8 +89,18 @@ def contact_sheet(
         ],
     }
     mount = st.components.v2.component("vestigo.contact_sheet", **_COMPONENT)
-    event = mount(key=key, data=data, on_event_change=lambda: None).event
     shown = {one.crop for one in tiles}
+
+    def changed() -> None:
+        chosen = _chosen(st.session_state[key].event, shown)
+        if chosen is not None and on_choose is not None:
+            on_choose(chosen)
+
+    return _chosen(mount(key=key, data=data, on_event_change=changed).event, shown)
+
+
+def _chosen(event: Mapping[str, str] | None, shown: Collection[str]) -> Chosen | None:
+    """Read what the browser says; it may say anything."""
     if not event or event["crop"] not in shown:
         return None
     return Chosen(str(event["action"]), str(event["crop"]))

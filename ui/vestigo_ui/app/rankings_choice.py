@@ -1,0 +1,90 @@
+"""What page Rankings shows, as its address has it: a ranking, perhaps another beside it, and how to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import streamlit as st
+
+from vestigo.evaluation import PROTOCOLS, Protocol
+from vestigo.store import Ranking
+from vestigo_ui.app import links
+
+PROTOCOL_WORDS = {
+    "cross-camera": "Other cameras only",
+    "same-camera": "Same camera only",
+    "all": "All cameras",
+}
+PANES = {"queries": "Queries", "table": "Table", "curve": "CMC curve", "cameras": "Camera pairs"}
+ORDERS = {"worst": "Worst first", "best": "Best first", "kept": "As ranked"}
+PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "lost": "Lost most first"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One choice: `other` stands beside `ranking`; `pane` is one of `PANES`, `query` the name of the query that is
+    open, "" for none."""
+
+    ranking: Ranking
+    other: Ranking | None
+    protocol: Protocol
+    pane: str
+    query: str
+
+
+def chosen(rankings: Sequence[Ranking]) -> View | None:
+    """Offer the rankings and what to do with them; None where none is chosen."""
+    known = {ranking.name: ranking for ranking in rankings}
+    for name in ("ranking", "with"):
+        if (asked := links.text(name)) and asked not in known:
+            st.warning(f"There is no ranking {asked} in this store: it was replaced, or the address is wrong.")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = one_of("Ranking", ["", *known], "ranking", words={"": "All rankings"}, forget=("with", "query", "find"))
+        if not name:
+            return None
+        others = ["", *(other for other in known if other != name)]
+        other = one_of("Beside it", others, "with", words={"": "None"}, forget=("order", "query"))
+        protocol = one_of("True matches", PROTOCOLS, "protocol", words=PROTOCOL_WORDS)
+        pane = one_of(
+            "Show", list(PANES), "pane", words=PANES, forget=("query",), offer=st.segmented_control, width="content"
+        )
+    return View(
+        ranking=known[name],
+        other=known.get(other) if other else None,
+        protocol=cast(Protocol, protocol),
+        pane=pane,
+        query=links.text("query"),
+    )
+
+
+def order_of(*, known: bool, two: bool) -> str:
+    """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
+    orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
+    return one_of("Order", list(orders), "order", words=orders, forget=("query",))
+
+
+def one_of(
+    label: str,
+    options: Sequence[str],
+    name: str,
+    *,
+    words: Mapping[str, str],
+    forget: Sequence[str] = (),
+    offer: Callable[..., Any] = st.selectbox,
+    width: int | str = 220,
+) -> str:
+    """Offer one of `options`; the address has it under `name`, or nothing for the first.
+
+    Another choice begins with the first page, and takes the parameters `forget` from the address.
+    """
+    key = f"rankings-{name}"
+    st.session_state[key] = links.one_of(name, options, options[0])
+
+    def changed() -> None:
+        value = st.session_state[key]
+        links.put(**dict.fromkeys(("page", *forget)), **{name: None if value in (None, options[0]) else value})
+
+    picked = offer(label, options, key=key, format_func=lambda one: words.get(one, one), on_change=changed, width=width)
+    return options[0] if picked is None else str(picked)
