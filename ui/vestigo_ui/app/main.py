@@ -6,12 +6,11 @@ from collections.abc import Callable
 from types import ModuleType
 
 import streamlit as st
-from sqlalchemy.exc import DBAPIError
 
-from vestigo_models.errors import VestigoError
 from vestigo_ui.app import freshness
 from vestigo_ui.app.desk import AUTHORITY, BLUR, CASE, Desk, signed_in, sit_down
 from vestigo_ui.app.pages import archive, attributes, find, models, rankings, review
+from vestigo_ui.app.trouble import TROUBLES, tell, told
 
 PAGES: dict[str, tuple[ModuleType, str, str]] = {
     "archive": (archive, "Archive", ":material/videocam:"),
@@ -32,8 +31,8 @@ def main() -> None:
         return
     try:
         desk = sit_down(user)
-    except (VestigoError, DBAPIError, OSError) as error:
-        _tell(error)
+    except TROUBLES as error:
+        tell(error)
         return
     pages = [
         st.Page(_page(module.show, desk), title=title, icon=icon, url_path=path, default=path == "archive")
@@ -46,13 +45,11 @@ def main() -> None:
 
 def _page(show: Callable[[Desk], None], desk: Desk) -> Callable[[], None]:
     def run() -> None:
-        try:
+        with told():
             if _case_is_missing(desk):
                 return
             freshness.show(desk)
             show(desk)
-        except (VestigoError, DBAPIError, OSError) as error:
-            _tell(error)
 
     return run
 
@@ -87,15 +84,3 @@ def _case_is_missing(desk: Desk) -> bool:
             icon=":material/gavel:",
         )
     return bool(missing)
-
-
-def _tell(error: Exception) -> None:
-    if isinstance(error, VestigoError):
-        st.error(str(error), icon=":material/error:")
-        return
-    st.error(
-        "The store does not answer: its database or its files cannot be reached. Nothing is lost; try again in a "
-        "moment, and tell whoever runs it if that does not help.",
-        icon=":material/cloud_off:",
-    )
-    st.button("Try again", icon=":material/refresh:")

@@ -10,8 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.archives.origin import ORIGIN_COLUMNS, frame_of
-from vestigo_models.errors import BadInput
-from vestigo_models.hiding import hide_head, hide_heads
+from vestigo_models.hiding import hide_each, hide_head, hide_heads
 from vestigo_models.images import decode_image
 from vestigo_models.parsing import Parser
 from vestigo_models.parsing.embedded import EmbeddedParser
@@ -22,6 +21,8 @@ FACTS = (*ORIGIN_COLUMNS, "camera", "time", "offset_s", "tracklet", "frame_width
 """What a page may say of a crop beside its picture."""
 CACHED_PAGES = 60
 """Of 48 pictures each, about 3 MB."""
+TOGETHER = 8
+"""Crops that are parsed at once: on one core that halves the time a page takes."""
 
 
 def crops(desk: Desk, ids: Sequence[str], *, model: str) -> dict[str, Image]:
@@ -37,7 +38,8 @@ def facts(desk: Desk, ids: Sequence[str], *, model: str) -> list[dict[str, Any]]
 def frame(desk: Desk, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:
     """Return the frame that a crop (`FACTS`) was cut from.
 
-    `people` are the boxes (x, y, w, h) of all that are known in it, whose heads are hidden where that is asked for.
+    `people` are the boxes (x, y, w, h) of all that are known in it. Where heads are hidden, their bodies are shown and
+    all around them is coarse.
 
     Raises:
         BadInput: the archive no longer has it.
@@ -54,23 +56,18 @@ def upload(desk: Desk, image: Image) -> Image:
     return hide_head(image, the_parser()) if desk.blurred else image
 
 
+def upload_frame(desk: Desk, image: Image, people: Sequence[tuple[int, int, int, int]]) -> Image:
+    """Return an uploaded frame as it may be shown; `people` are the boxes (x, y, w, h) that were found in it."""
+    return hide_heads(image, list(people), the_parser()) if desk.blurred else image
+
+
 @st.cache_resource(show_spinner=False)
 def the_parser() -> Parser:
-    """Return the parser that finds heads."""
-    return EmbeddedParser.from_pretrained("default")
+    """Return the parser that tells bodies from heads, a few crops at a time."""
+    return EmbeddedParser.from_pretrained("default", batch_size=TOGETHER)
 
 
 @st.cache_data(max_entries=CACHED_PAGES, show_spinner=False)
 def _crops(ids: tuple[str, ...], model: str, blurred: bool) -> list[Image]:
-    rows = the_index().rows(ids, ("image",), model=model)
-    return [_shown(row["image"], blurred) for row in rows]
-
-
-def _shown(data: bytes, blurred: bool) -> Image:
-    image = decode_image(data)
-    if not blurred:
-        return image
-    try:
-        return hide_head(image, the_parser())
-    except BadInput:
-        return np.zeros_like(image)
+    images = [decode_image(row["image"]) for row in the_index().rows(ids, ("image",), model=model)]
+    return hide_each(images, the_parser()) if blurred else images

@@ -75,9 +75,7 @@ def _show(desk: Desk, result: Result, first: str) -> None:
                 show_decision(desk, result.key, crop)
         with right:
             show_why(desk, result.query, crop, model=result.model, where=result.where, listed=result.found.get(crop))
-        if (other := show_relatives(desk, row, model=result.model)) is not None:
-            look_at(other)
-            st.rerun()
+        show_relatives(desk, row, model=result.model, on_choose=look_at)
         show_place(desk, row, model=result.model)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -20,10 +20,9 @@ MOST_RELATIVES = 24
 Row = dict[str, Any]
 
 
-def show_relatives(desk: Desk, row: Row, *, model: str) -> str | None:
-    """Show the other crops of a result's frame and of its tracklet; return the one that somebody wants to see."""
+def show_relatives(desk: Desk, row: Row, *, model: str, on_choose: Callable[[str], None]) -> None:
+    """Show the other crops of a result's tracklet and of its frame; `on_choose` hears which one somebody wants."""
     same_frame, same_tracklet = relatives(desk, row, model=model)
-    chosen = None
     for label, some in (("Same tracklet", same_tracklet), ("Same frame", same_frame)):
         if not some:
             continue
@@ -35,9 +34,9 @@ def show_relatives(desk: Desk, row: Row, *, model: str) -> str | None:
             Tile(crop=one["crop_id"], image=images[one["crop_id"]], lines=(moment(one["time"], one["offset_s"]),))
             for one in shown
         ]
-        picked = contact_sheet(tiles, key=f"result-{label}", label=label, width=96)
-        chosen = chosen or (picked.crop if picked is not None else None)
-    return chosen
+        contact_sheet(
+            tiles, key=f"result-{label}", label=label, width=96, on_choose=lambda chosen: on_choose(chosen.crop)
+        )
 
 
 def show_place(desk: Desk, row: Row, *, model: str) -> None:
