@@ -3,82 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from vestigo.reports.search import described
 from vestigo.retrieval import Hit
 from vestigo_ui.app import present
-from vestigo_ui.app.gallery import Candidate, candidates, page_of
 from vestigo_ui.cli.main import run
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-def row(crop: str, tracklet: str = "", quality: float = 0.5, camera: str = "gate", second: int = 0) -> dict[str, Any]:
-    return {
-        "crop_id": crop,
-        "camera": camera,
-        "tracklet": tracklet,
-        "quality": quality,
-        "time": NOON + timedelta(seconds=second),
-        "offset_s": float(second),
-    }
-
-
-def batches(rows: list[dict[str, Any]], size: int) -> list[pa.RecordBatch]:
-    return [pa.RecordBatch.from_pylist(rows[start : start + size]) for start in range(0, len(rows), size)]
-
-
-@pytest.mark.parametrize("size", [1, 2, 100])
-def test_a_tracklet_shows_its_best_crop_and_a_still_shows_itself(size: int) -> None:
-    rows = [
-        row("a", "walk", 0.2, second=9),
-        row("b", "walk", 0.9, second=5),
-        row("c", quality=0.1, second=7),
-        row("d", "walk", 0.4, second=1),
-        row("e", camera="atrium", second=8),
-    ]
-    people, more = candidates(batches(rows, size), limit=10)
-    assert [(person.crop, person.crops) for person in people] == [("e", 1), ("b", 3), ("c", 1)]
-    assert not more
-
-
-def test_candidates_are_limited_and_say_so() -> None:
-    rows = [row(f"crop{index}", second=index) for index in range(5)] + [row("late", "", 0.9)]
-    people, more = candidates(batches(rows, 2), limit=3)
-    assert [person.crop for person in people] == ["crop0", "crop1", "crop2"]
-    assert more
-
-
-def test_people_without_a_time_are_in_order_of_their_id() -> None:
-    def at(crop: str) -> Candidate:
-        return Candidate(crop=crop, camera="gate", time=None, offset_s=None, crops=1)
-
-    rows = [row(crop) | {"time": None, "offset_s": None} for crop in "cab"]
-    schema = pa.RecordBatch.from_pylist([row("x")]).schema
-    people, _ = candidates([pa.RecordBatch.from_pylist(rows, schema=schema)], limit=9)
-    assert people == [at("a"), at("b"), at("c")]
-
-
-@pytest.mark.parametrize(
-    ("page", "expected"),
-    [(0, [0, 1, 2]), (2, [6]), (9, [6]), (-1, [0, 1, 2])],
-    ids=["first", "last", "after", "before"],
-)
-def test_pages_stay_within_bounds(page: int, expected: list[int]) -> None:
-    shown, number, pages = page_of(range(7), page, 3)
-    assert list(shown) == expected
-    assert 0 <= number < pages == 3
-
-
-def test_an_empty_archive_has_one_page() -> None:
-    assert page_of([], 3, 24) == ([], 0, 1)
 
 
 def test_moments() -> None:
@@ -120,12 +56,12 @@ def test_a_wide_frame_is_scaled_with_its_box() -> None:
 @pytest.mark.parametrize("shape", [(128, 64), (300, 40), (40, 300), (1, 1)])
 def test_tiles_are_alike_and_keep_the_shape_of_the_crop(shape: tuple[int, int]) -> None:
     made = present.tile(np.full((*shape, 3), 7, np.uint8))
-    assert made.shape == (*present.TILE, 4)
-    solid = made[..., 3] == 255
+    assert made.shape == (*present.TILE, 3)
+    solid = (made != present.GROUND).all(axis=2)
     height, width = solid.any(1).sum(), solid.any(0).sum()
     assert height == present.TILE[0] or width == present.TILE[1]
     assert width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
-    assert (made[solid][:, :3] == 7).all()
+    assert (made[solid] == 7).all()
 
 
 def test_a_store_that_is_none_is_refused_before_anything_starts(
