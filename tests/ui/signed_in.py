@@ -9,7 +9,7 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 180
 """A busy machine takes long to start Streamlit; nothing is measured here."""
 PASSWORD = "only good for tests"
+PROGRAM = (Path(sysconfig.get_path("scripts")) / "vestigo",)
 PEOPLE = {role.value: role for role in Role}
 
 
@@ -42,7 +43,13 @@ class Screen:
 
 @contextmanager
 def serve_app(
-    store: Path, folder: Path, *, people: Mapping[str, Role] = PEOPLE, options: tuple[str, ...] = (), port: int = 0
+    store: Path,
+    folder: Path,
+    *,
+    people: Mapping[str, Role] = PEOPLE,
+    options: tuple[str, ...] = (),
+    port: int = 0,
+    program: Sequence[str | Path] = PROGRAM,
 ) -> Iterator[Screen]:
     """Run `vestigo ui` for a store with its own files in `folder`; the names in `people` sign in with PASSWORD."""
     users = Users(folder / "users.toml")
@@ -50,11 +57,10 @@ def serve_app(
         if name not in users.accounts():
             users.add(name, role, PASSWORD)
     port = port or free_port()
-    program = Path(sysconfig.get_path("scripts")) / "vestigo"
     log = folder / "log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [program, "ui", "--store", store, "--port", str(port), "--users", users.path, *options],
+            [*program, "ui", "--store", store, "--port", str(port), "--users", users.path, *options],
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {"XDG_CONFIG_HOME": str(folder)},

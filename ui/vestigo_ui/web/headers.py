@@ -60,7 +60,7 @@ def secured(scope: Scope, send: Send, policy: str) -> Send:
             headers["X-Frame-Options"] = "SAMEORIGIN" if framed else "DENY"
             headers["Content-Security-Policy"] = COMPONENT_POLICY if framed else policy
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
-            if not bundle or message["status"] >= 400:
+            if not bundle or message["status"] not in (200, 206, 304):
                 headers["Cache-Control"] = "no-store"
         await send(message)
 

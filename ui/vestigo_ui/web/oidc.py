@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
@@ -59,7 +59,7 @@ class Oidc:
         following = local_path(request.query_params.get("next"))
         try:
             response: Response = await self._client.authorize_redirect(request, str(request.url_for("oidc-callback")))
-        except (httpx.HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as error:
+        except (httpx2.HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as error:
             log.error("%s cannot be reached: %r", self._settings.issuer, error)
             return self._sign_in.page(request, following, FAILED, status=502)
         request.session["next"] = following
@@ -70,7 +70,7 @@ class Oidc:
         following = local_path(request.session.get("next"))
         try:
             claims = await self._claims(request)
-        except (httpx.HTTPError, OAuthError, JoseError, ValueError, KeyError) as error:
+        except (httpx2.HTTPError, OAuthError, JoseError, ValueError, KeyError) as error:
             log.warning("a sign-in through %s failed: %r", self._settings.issuer, error)
             request.session.clear()
             await self._sign_in.refused(request, NOBODY, "oidc")
