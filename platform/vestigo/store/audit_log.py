@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -130,7 +130,7 @@ def verify(session: Session, progress: Callable[[int, int], None]) -> AuditRepor
     return AuditReport(total, last, not problems, tuple(problems))
 
 
-def digest_of(row: AuditRow) -> str:
+def digest_of(row: AuditRow | Row[Any]) -> str:
     """Return the SHA-256 of what an entry says and of the digest before it."""
     said = {
         "id": row.id,
@@ -196,16 +196,14 @@ def _links(session: Session) -> Iterator[tuple[int, str, str, str | None]]:
 
 
 def _computed(session: Session, ids: Sequence[int]) -> dict[int, str]:
-    query = select(AuditRow).where(AuditRow.id.between(ids[0], ids[-1]))
+    query = select(*AuditRow.__table__.columns).where(AuditRow.id.between(ids[0], ids[-1]))
     try:
-        return {row.id: digest_of(row) for row in session.scalars(query)}
+        return {row.id: digest_of(row) for row in session.execute(query)}
     except (TypeError, ValueError):
         # Somebody wrote what is no time or no JSON: who reads them one by one loses that one alone.
         return (
             {} if len(ids) == 1 else {id_: digest for one in ids for id_, digest in _computed(session, [one]).items()}
         )
-    finally:
-        session.expunge_all()
 
 
 def _problems(id_: int, previous: str, unchanged: bool, seen: int, last: str) -> Iterator[str]:
