@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.ui import web_client
 from tests.ui.probe_app import CAMERA, CROP
 from tests.ui.signed_in import PASSWORD, Screen, free_port, serve_app
-from tests.ui.web_client import MEDIA, cookie_of, looked_at, sign_in
+from tests.ui.web_client import MEDIA, cookie_of, looked_at, sign_in, visitor
 from vestigo.store import Store
 from vestigo_ui.web.sessions import Sessions
 from vestigo_ui.web.settings import Settings
@@ -51,7 +50,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
     folder = tmp_path_factory.mktemp("guard")
     Store.open(folder / "store").close()
     with serve_app(folder / "store", folder, program=PROGRAM) as screen:
-        with httpx.Client(base_url=screen.url) as client:
+        with visitor(screen.url) as client:
             assert sign_in(client, "viewer").status_code == 303
             shown, session = looked_at(screen.url, cookie_of(client))
             assert CROP.encode() in shown
@@ -106,7 +105,7 @@ def back_under_the_same_name(probe: Probe) -> str:
 
 
 def signed_out(probe: Probe) -> str:
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         cookie = cookie_of(client)
         assert client.get("/", headers={"Accept": "text/html"}).status_code == 200
@@ -133,7 +132,7 @@ def _signed_in_before(probe: Probe, change: Callable[[], None]) -> str:
     if "passing" in users.accounts():
         users.remove("passing")
     users.add("passing", Role.VIEWER, PASSWORD)
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         assert sign_in(client, "passing").status_code == 303
         assert client.get(probe.media[0]).status_code == 200
         change()
@@ -160,7 +159,6 @@ def test_no_page_picture_download_upload_component_or_websocket(
     probe: Probe, cookie_for: Callable[[Probe], str]
 ) -> None:
     cookie = cookie_for(probe)
-    headers = {"Cookie": cookie} if cookie else {}
     upload = f"/_stcore/upload_file/{probe.streamlit_session}/a"
     addresses = [
         *probe.media,
@@ -181,7 +179,7 @@ def test_no_page_picture_download_upload_component_or_websocket(
         "/oidc",
         "/_stcore/health/",
     ]
-    with httpx.Client(base_url=probe.screen.url, headers=headers) as client:
+    with visitor(probe.screen.url, cookie) as client:
         answers = [client.get(address) for address in addresses]
         answers += [client.get(address, headers={"Range": "bytes=0-10"}) for address in probe.media]
         answers += [client.put(upload, files={"file": b"picture"}), client.delete(upload), client.post(upload)]
@@ -205,7 +203,7 @@ def test_no_page_picture_download_upload_component_or_websocket(
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
 def test_no_other_site_opens_the_websocket_in_somebodys_name(probe: Probe, origin: str) -> None:
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         cookie = cookie_of(client)
     with pytest.raises(InvalidStatus) as refused, web_client.socket(probe.screen.url, cookie, origin):
@@ -215,7 +213,7 @@ def test_no_other_site_opens_the_websocket_in_somebodys_name(probe: Probe, origi
 
 def test_nobody_tells_the_app_who_they_are(probe: Probe) -> None:
     claims = {"X_Vestigo_User": "admin", "X_Vestigo_Role": "admin", "x_vestigo_session": "mine"}
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         smuggled = client.get("/", headers={name.replace("_", "-"): value for name, value in claims.items()})
         assert smuggled.status_code == 401
         sign_in(client, "viewer")
@@ -229,7 +227,7 @@ def test_nobody_tells_the_app_who_they_are(probe: Probe) -> None:
 def test_an_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
     users = probe.screen.users
     users.add("leaving", Role.VIEWER, PASSWORD)
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         sign_in(client, "leaving")
         cookie = cookie_of(client)
     with web_client.socket(probe.screen.url, cookie) as connection:
@@ -242,7 +240,7 @@ def test_an_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
 
 
 def test_uploads_keep_their_protection_from_other_sites(probe: Probe) -> None:
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         with web_client.socket(probe.screen.url, cookie_of(client)) as connection:
             _, session = web_client.rerun(connection)
@@ -256,7 +254,7 @@ def test_uploads_keep_their_protection_from_other_sites(probe: Probe) -> None:
 
 
 def test_every_answer_carries_its_headers(probe: Probe) -> None:
-    with httpx.Client(base_url=probe.screen.url) as client:
+    with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         page = client.get("/", headers={"Accept": "text/html"})
         picture = client.get(probe.media[0])
@@ -278,7 +276,7 @@ def test_a_session_survives_a_restart_and_the_log_is_silent(tmp_path: Path) -> N
     port, options = free_port(), ("--config", str(tmp_path / "ui.toml"))
     with (
         serve_app(tmp_path / "store", tmp_path, program=PROGRAM, port=port, options=options) as screen,
-        httpx.Client(base_url=screen.url) as client,
+        visitor(screen.url) as client,
     ):
         sign_in(client, "reviewer")
         client.get(f"/?crop={CROP}", headers={"Accept": "text/html"})

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.web import settings
-from vestigo_ui.web.settings import Settings, load, secret_of
+from vestigo_ui.web.settings import (
+    AuditSettings,
+    LabelStudioSettings,
+    OidcSettings,
+    PrivacySettings,
+    SessionSettings,
+    Settings,
+    load,
+    secret_of,
+)
 from vestigo_ui.web.users import Role
 
 WHOLE = """
@@ -134,3 +144,12 @@ def test_the_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     other = Settings.model_validate({"privacy": {"blur": "off"}})
     settings.use(other)
     assert settings.current() is other
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sign-in.md").read_text("utf-8")
+    tables = {"session": SessionSettings, "oidc": OidcSettings, "audit": AuditSettings, "privacy": PrivacySettings}
+    tables["label_studio"] = LabelStudioSettings
+    assert tables.keys() == Settings.model_fields.keys()
+    keys = {f"{table}.{key}" for table, model in tables.items() for key in model.model_fields}
+    assert set(re.findall(r"^\| `(\w+\.\w+)`", page, re.MULTILINE)) == keys

@@ -9,10 +9,15 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
-from tests.ui.signed_in import PASSWORD
+from tests.ui.signed_in import PASSWORD, PATIENCE_S
 
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
 MEDIA = re.compile(rb"/media/[0-9a-f]+\.\w+")
+
+
+def visitor(url: str, cookie: str = "") -> httpx.Client:
+    """Return a client of the server at `url`."""
+    return httpx.Client(base_url=url, timeout=PATIENCE_S, headers={"Cookie": cookie} if cookie else {})
 
 
 def sign_in(client: httpx.Client, name: str, password: str = PASSWORD, following: str = "/") -> httpx.Response:
@@ -36,7 +41,7 @@ def socket(url: str, cookie: str = "", origin: str | None = None, **headers: str
         origin=origin if origin is not None else url,
         additional_headers=sent,
         subprotocols=["streamlit"],
-        open_timeout=60,
+        open_timeout=PATIENCE_S,
         max_size=None,
     )
 
@@ -48,7 +53,7 @@ def rerun(connection: ClientConnection) -> tuple[bytes, str]:
     connection.send(message.SerializeToString())
     got, session = bytearray(), ""
     while True:
-        data = connection.recv(timeout=120)
+        data = connection.recv(timeout=PATIENCE_S)
         assert isinstance(data, bytes)
         got += data
         parsed = ForwardMsg.FromString(data)

@@ -68,7 +68,5 @@ def ui_command(
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)
     with Store.open(store, create=False) as opened:
-        if not binding.is_local:
-            note(f"{address} is reached from other machines: whoever has an account can sign in on port {port}")
-        note(f"the screen is on {binding.url} (Ctrl-C ends it)")
-        serve(store, binding, Users(users_path(users)), settings.load(config), audited(opened))
+        file, chosen = Users(users_path(users)), settings.load(config)
+        serve(store, binding, file, chosen, on_event=audited(opened), say=note)

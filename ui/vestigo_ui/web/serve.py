@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ class Binding:
         for path in (self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise UsageError(f"{path} is not a file; --tls-cert and --tls-key name PEM files")
+        for proxy in self.proxies.split(",") if self.proxies else ():
+            try:
+                ipaddress.ip_network(proxy.strip(), strict=False)
+            except ValueError:
+                raise UsageError(f"--behind-proxy {proxy.strip()!r} is no IP address or network") from None
         if not (self.is_local or self.tls_cert or self.proxies):
             raise UsageError(
                 f"passwords would cross the network unencrypted on {self.address}; give --tls-cert and --tls-key, "
@@ -125,8 +131,16 @@ def guarded(binding: Binding, users: Users, chosen: settings.Settings, on_event:
     return Guard(app, door, sessions, app_policy(app.scripts))
 
 
-def serve(store: str, binding: Binding, users: Users, chosen: settings.Settings, on_event: OnEvent) -> None:
-    """Serve the app for one store until it is interrupted.
+def serve(
+    store: str,
+    binding: Binding,
+    users: Users,
+    chosen: settings.Settings,
+    *,
+    on_event: OnEvent,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the app for one store until it is interrupted; `say` is told where, once it listens.
 
     Raises:
         UsageError: the address cannot be listened on, or nobody could sign in.
@@ -135,6 +149,9 @@ def serve(store: str, binding: Binding, users: Users, chosen: settings.Settings,
     app = guarded(binding, users, chosen, on_event)
     logging.basicConfig(format="vestigo: %(message)s", level=logging.WARNING)
     with _listening(binding) as listener:
+        if not binding.is_local:
+            say(f"{binding.address} is reached from other machines: whoever has an account can sign in there")
+        say(f"the screen is on {binding.url} (Ctrl-C ends it)")
         config = uvicorn.Config(
             app,
             lifespan="on",
