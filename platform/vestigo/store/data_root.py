@@ -23,7 +23,7 @@ GROUP_ROWS = 1000
 """Rows of one row group: about 3 MB of images, so that a reader of few crops reads little else."""
 _GROUPS = {"ranking": 10_000}
 """Rows of one row group of narrow files: less would be said of each group than stands in it."""
-# Neither JPEG bytes nor unit vectors become smaller.
+# Neither JPEG bytes nor unit vectors become smaller, and no two are the same.
 _INCOMPRESSIBLE = frozenset({"image", f"{EMBEDDING}.list.element"})
 
 
@@ -65,7 +65,9 @@ class DataRoot:
         fault_point("write.before")
         with self.folder.create(path) as sink:
             tally = Tally(sink, digest)
-            with pq.ParquetWriter(tally, schema, compression=_compression(schema)) as writer:
+            compression = _compression(schema)
+            repeated = [leaf for leaf in compression if leaf not in _INCOMPRESSIBLE]
+            with pq.ParquetWriter(tally, schema, compression=compression, use_dictionary=repeated) as writer:
                 for batch in rechunk(batches, _GROUPS.get(kind, GROUP_ROWS)):
                     if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
