@@ -27,16 +27,17 @@ Row = dict[str, Any]
 def random_files(seed: int, *, files: int = 4, crops: int = 40, prefix: str = "f") -> list[list[Row]]:
     """Crops of videos and of stills, some of unknown time, some of people who are known."""
     rng = np.random.default_rng(seed)
-    return [[_random_crop(rng, f"{prefix}{file}", number) for number in range(crops)] for file in range(files)]
+    names = [(f"{prefix}{file}", f"{prefix}{file} seed {seed}") for file in range(files)]
+    return [[_random_crop(rng, file, video, number) for number in range(crops)] for file, video in names]
 
 
-def _random_crop(rng: np.random.Generator, file: str, number: int) -> Row:
+def _random_crop(rng: np.random.Generator, file: str, video: str, number: int) -> Row:
     tracklet = int(rng.integers(8))
     person = 1 + tracklet % 3 if tracklet % 2 else None
     shares = [rng.dirichlet(np.ones(len(attribute.values))) for attribute in SCHEMA.attributes]
     second = int(rng.integers(7200))
     return crop(
-        f"{file}-{number}",
+        f"{video}-{number}",
         source=f"source {number % 2}",
         input=f"{file}-{number % 3}",
         frame=int(rng.integers(4)),
@@ -44,7 +45,7 @@ def _random_crop(rng: np.random.Generator, file: str, number: int) -> Row:
         time=None if rng.random() < 0.1 else START + timedelta(seconds=second - second % 600),
         offset_s=None if tracklet == 0 else float(second % 50),
         camera=CAMERAS[tracklet % len(CAMERAS)],
-        tracklet="" if tracklet == 0 else f"{file} t{tracklet}",
+        tracklet="" if tracklet == 0 else f"{video} t{tracklet}",
         quality=float(rng.integers(4)) / 4,
         pid=person,
         attributes=np.concatenate(shares).astype(np.float32),

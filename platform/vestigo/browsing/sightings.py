@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -146,14 +146,25 @@ def attribute_counts(
     width = max(len(attribute.values) for attribute in schema.attributes)
     totals = np.zeros((len(schema), width), np.int64)
     for part in parts:
-        cursor = connection.execute(f"SELECT classes FROM sighting WHERE {part.where}", part.values)
-        while rows := cursor.fetchmany(READ_ROWS):
-            table = np.frombuffer(b"".join(key for (key,) in rows), np.uint8).reshape(-1, len(schema))
+        for joined in _classes(connection, part):
+            table = np.frombuffer(joined, np.uint8).reshape(-1, len(schema))
             totals += np.stack([np.bincount(column, minlength=width) for column in table.T])
     return {
         attribute.name: dict(zip(attribute.values, counts.tolist(), strict=False))
         for attribute, counts in zip(schema.attributes, totals, strict=True)
     }
+
+
+def _classes(connection: sqlite3.Connection, part: Slice) -> Iterator[bytes]:
+    """Yield the classes of sightings one after the other, joined by the database: a Python object each is slower."""
+    some = f"SELECT classes FROM sighting WHERE {part.where} LIMIT {READ_ROWS} OFFSET ?"
+    query = f"SELECT count(*), CAST(group_concat(classes, '') AS BLOB) FROM ({some})"
+    count = READ_ROWS
+    for offset in itertools.count(0, READ_ROWS):
+        if count < READ_ROWS:
+            return
+        count, joined = connection.execute(query, (*part.values, offset)).fetchone()
+        yield joined or b""
 
 
 def _to_sighting(row: Sequence[Any], schema: AttributeSchema | None, offsets: Mapping[str, timedelta]) -> Sighting:
@@ -195,5 +206,5 @@ def _marks(values: Sequence[object]) -> str:
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     pending = iter(values)
-    while some := list(islice(pending, KEYS_PER_QUERY)):
+    while some := list(itertools.islice(pending, KEYS_PER_QUERY)):
         yield some

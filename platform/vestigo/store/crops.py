@@ -153,7 +153,9 @@ def placed(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[
             end = first + parquet.metadata.row_group(group).num_rows
             inside = wanted[(wanted >= first) & (wanted < end)]
             if len(inside):
-                yield from parquet.read_row_group(group, list(columns)).take(pa.array(inside - first)).to_batches()
+                # Readers work side by side already.
+                rows = parquet.read_row_group(group, list(columns), use_threads=False)
+                yield from rows.take(pa.array(inside - first)).to_batches()
             first = end
 
 
