@@ -67,9 +67,13 @@ def with_box(
         )
     drawn = frame.copy()
     thickness = max(2, round(frame.shape[0] / 240))
-    for one, thick in (*((other, max(1, thickness // 2)) for other in others), (box, thickness)):
-        x, y, w, h = (value * scale for value in one)
-        corners = (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
-        cv2.rectangle(drawn, *corners, (0, 0, 0), thick + 2)
-        cv2.rectangle(drawn, *corners, BOX_COLOUR, thick)
+    for other in others:
+        cv2.rectangle(drawn, *_corners(other, scale), BOX_COLOUR, max(1, thickness // 2))
+    cv2.rectangle(drawn, *_corners(box, scale), (0, 0, 0), thickness + 2)
+    cv2.rectangle(drawn, *_corners(box, scale), BOX_COLOUR, thickness)
     return drawn
+
+
+def _corners(box: Sequence[float], scale: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    x, y, w, h = (value * scale for value in box)
+    return (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)

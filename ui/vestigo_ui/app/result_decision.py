@@ -7,6 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from vestigo.store import Verdict
+from vestigo_models.errors import UsageError
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.web.users import Role
 
@@ -40,21 +41,24 @@ def show_decision(desk: Desk, key: str, crop: str) -> None:
                     disabled=value is None and held is None,
                 )
                 if pressed:
-                    held = _decide(desk, key, crop, value, note)
-    st.caption(in_words(held))
+                    held = decide(desk, key, crop, value, note)
+    if held is None or held.verdict is None:
+        st.caption("Nobody has decided about this result.")
+    else:
+        # As text: what people write is no markdown.
+        st.text(in_words(held))
 
 
-def in_words(verdict: Verdict | None) -> str:
+def in_words(verdict: Verdict) -> str:
     """Say who decided what and when."""
-    if verdict is None or verdict.verdict is None:
-        return "Nobody has decided about this result."
-    said = f"{verdict.verdict.capitalize()} by {verdict.user}, {verdict.at:%Y-%m-%d %H:%M:%S} UTC"
+    said = f"{(verdict.verdict or 'withdrawn').capitalize()} by {verdict.user}, {verdict.at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{said}: {verdict.note}" if verdict.note else said
 
 
-def _decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -> Verdict | None:
+def decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -> Verdict:
+    """Write a decision down. Raises UsageError for somebody who may not, StoreError as `Store.record_verdict`."""
     if not desk.may(Role.REVIEWER):
-        return desk.store.verdicts(key, desk.case).get(crop)
+        raise UsageError(f"{desk.user.name} may look and not decide: ask an administrator for the role reviewer")
     return desk.store.record_verdict(
         key, crop, value, user=desk.user.name, case=desk.case, note=note, authority=desk.authority
     )

@@ -12,7 +12,7 @@ from vestigo_models.errors import BadInput
 from vestigo_models.images import encode_jpeg
 from vestigo_ui.app import pictures
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.present import fills, moment, with_box
+from vestigo_ui.app.present import clock, fills, moment, with_box
 from vestigo_ui.app.sheet import Tile, contact_sheet
 
 MOST_RELATIVES = 24
@@ -31,7 +31,11 @@ def show_relatives(desk: Desk, row: Row, *, model: str, on_choose: Callable[[str
         st.markdown(f"**{label}**{more}")
         images = pictures.crops(desk, [one["crop_id"] for one in shown], model=model)
         tiles = [
-            Tile(crop=one["crop_id"], image=images[one["crop_id"]], lines=(moment(one["time"], one["offset_s"]),))
+            Tile(
+                crop=one["crop_id"],
+                image=images[one["crop_id"]],
+                lines=(_briefly(one) if some is same_tracklet else "",),
+            )
             for one in shown
         ]
         contact_sheet(
@@ -78,6 +82,13 @@ def spread(rows: Sequence[Row], most: int) -> list[Row]:
     if len(rows) <= most:
         return list(rows)
     return [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]
+
+
+def _briefly(row: Row) -> str:
+    """When, without the day, which a tracklet has but one of."""
+    if row["time"] is not None:
+        return f"{row['time']:%H:%M:%S}"
+    return "" if row["offset_s"] is None else clock(row["offset_s"])
 
 
 def _frame_of(row: Row) -> tuple[str, str, int]:

@@ -29,10 +29,17 @@ def show_why(desk: Desk, query: Query, crop: str, *, model: str, where: str, lis
     st.caption(in_words(why, listed))
     if why.blocks:
         frame = parts_table(why)
-        table(desk, frame, name=f"parts-{crop}", title="Distance part by part", columns=_part_columns(why))
+        table(
+            desk,
+            frame,
+            name=f"parts-{crop}",
+            title="Distance part by part",
+            columns=_part_columns(why),
+            height="content",
+        )
     if why.attributes:
         frame = attributes_table(why)
-        table(desk, frame, name=f"attributes-{crop}", title="Attributes", columns=_ATTRIBUTE_COLUMNS)
+        table(desk, frame, name=f"attributes-{crop}", title="Attributes", columns=_ATTRIBUTE_COLUMNS, height="content")
 
 
 def in_words(why: Explanation, listed: float | None) -> str:
@@ -71,7 +78,7 @@ def attributes_table(why: Explanation) -> pd.DataFrame:
             "Query sure": [100 * match.query_confidence for match in why.attributes],
             "Result": [match.crop for match in why.attributes],
             "Result sure": [100 * match.crop_confidence for match in why.attributes],
-            "They": [SAYS[match.agreement] for match in why.attributes],
+            "Agreement": [SAYS[match.agreement] for match in why.attributes],
         }
     )
 
@@ -91,5 +98,5 @@ _SURE = st.column_config.NumberColumn(format="%.1f%%", help="Calibrated probabil
 _ATTRIBUTE_COLUMNS = {
     "Query sure": _SURE,
     "Result sure": _SURE,
-    "They": st.column_config.TextColumn(help=f"Unsure: one side is less than {STRICT:.0%} sure"),
+    "Agreement": st.column_config.TextColumn(help=f"Unsure: one side is less than {STRICT:.0%} sure"),
 }
