@@ -10,14 +10,13 @@ import streamlit as st
 from vestigo.retrieval import Scope
 from vestigo.store import Model
 from vestigo_models.errors import ConfigError
-from vestigo_models.filter_modes import FilterChoice, FilterConfig, choose_filter
+from vestigo_models.filter_modes import FilterConfig, choose_filter
 from vestigo_models.filter_record import Calibration
 from vestigo_models.gallery_filter import QUALITY, STRICT
 from vestigo_models.schemas import AttributeSchema
 from vestigo_ui.app import links
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.find_asked import Asked, as_text, conditions
-from vestigo_ui.app.find_words import plain
 
 FILTERS = {
     "off": "Off",
@@ -63,12 +62,13 @@ def settings(desk: Desk, model: Model, asked: Asked) -> tuple[Asked, str]:
 
 def span(first: str, last: str) -> tuple[datetime | None, datetime | None]:
     """Offer a stretch of time in UTC; the address has it under two names."""
+    since, until = links.moment(first), links.moment(last)
     with st.popover("Time", key=f"time-{first}", icon=":material/schedule:"):
-        since, until = (
-            st.datetime_input(label, None, key=name, bind="query-params", on_change=first_page, format="YYYY-MM-DD")
-            for label, name in (("From (UTC)", first), ("Before (UTC)", last))
-        )
-    since, until = (time and time.replace(tzinfo=UTC) for time in (since, until))
+        for label, name, moment in (("From (UTC)", first, since), ("Before (UTC)", last, until)):
+            key = f"find-{name}"
+            # To the minute, while an address may tell seconds.
+            st.session_state[key] = moment and moment.astimezone(UTC).replace(tzinfo=None, second=0, microsecond=0)
+            st.datetime_input(label, None, key=key, format="YYYY-MM-DD", on_change=_put_moment, args=(name, key))
     if since is not None and until is not None and since >= until:
         st.warning(f"Nothing is from {since:%Y-%m-%d %H:%M} on and before {until:%Y-%m-%d %H:%M}.")
     return since, until
@@ -89,7 +89,7 @@ def attributes(schema: AttributeSchema, name: str, label: str) -> str:
         for place, attribute in enumerate(schema.attributes):
             st.session_state[keys[attribute.name]] = chosen.get(attribute.name, ANY)
             columns[place % 3].selectbox(
-                plain(attribute.name).capitalize(),
+                attribute.title.capitalize(),
                 (ANY, *attribute.values),
                 key=keys[attribute.name],
                 format_func=str.capitalize,
@@ -101,6 +101,12 @@ def attributes(schema: AttributeSchema, name: str, label: str) -> str:
 def first_page() -> None:
     """Begin again with the first page, for other results, and show them."""
     links.put(page=None, sheet=None, look=None)
+
+
+def _put_moment(name: str, key: str) -> None:
+    time: datetime | None = st.session_state[key]
+    links.put(**{name: time and time.isoformat()})
+    first_page()
 
 
 def _filter(model: Model) -> FilterConfig:
@@ -140,14 +146,10 @@ def _expected(model: Model, config: FilterConfig) -> str:
     if model.facts.attributes is None:
         return "This model predicts no attributes, so nothing can be filtered by them."
     try:
-        return expected(choose_filter(config, Calibration.read(model.facts.calibration)))
+        choice = choose_filter(config, Calibration.read(model.facts.calibration))
     except ConfigError:
         return (
             "This model has no calibration for such a filter: run `vestigo calibrate`, or choose strict, quality or a "
             "threshold."
         )
-
-
-def expected(choice: FilterChoice) -> str:
-    """Say what a filter is expected to cost; nothing where nobody asked for one."""
     return "" if choice.mode == "off" else choice.sentence()

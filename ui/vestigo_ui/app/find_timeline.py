@@ -42,6 +42,7 @@ def lanes(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], axis: str) -> go
         some = [hit for hit in hits if verdict_of(hit.crop, verdicts) == verdict]
         if some:
             made.add_scatter(**_trace(some, verdict))
+    made.update_layout(showlegend=len(made.data) > 1)
     made.update_yaxes(categoryorder="array", categoryarray=cameras[::-1], type="category")
     made.update_layout(clickmode="event+select", dragmode="zoom", hovermode="closest")
     return made

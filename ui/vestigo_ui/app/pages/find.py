@@ -23,12 +23,14 @@ from vestigo_ui.app.find_files import files
 from vestigo_ui.app.find_picker import picker
 from vestigo_ui.app.find_query import show_query, views
 from vestigo_ui.app.find_results import GROUPS, SHOWN, Grouping, decided, show_results, verdict_of
-from vestigo_ui.app.find_settings import expected, settings
+from vestigo_ui.app.find_settings import settings
 from vestigo_ui.app.find_timeline import timeline
 from vestigo_ui.app.find_upload import upload
 from vestigo_ui.app.result import LOOK, open_dialog
 from vestigo_ui.web.users import Role
 
+LEFT = 190
+"""Pixels that the query takes beside the settings."""
 PANES = {"results": "Results", "archive": "From the archive", "upload": "From a picture"}
 
 
@@ -45,10 +47,10 @@ def show(desk: Desk) -> None:
     model = desk.model()
     found = views(desk, model)
     asked = Asked(model=model.digest, crops=found.crops, uploads=tuple(find_asked.uploads()))
-    left, right = st.columns([1, 3])
-    with left:
+    beside = st.container(horizontal=True, gap="medium")
+    with beside.container(width=LEFT):
         show_query(desk, model, found)
-    with right:
+    with beside.container():
         asked, cost = settings(desk, model, asked)
         if cost:
             st.caption(cost)
@@ -121,7 +123,7 @@ def _results(desk: Desk, asked: Asked) -> None:
 def _found(result: SearchResult, outgrown: bool) -> None:
     words = f"The nearest {len(result.hits):,} of {result.compared:,} crops. Times are in UTC."
     if result.filter is not None:
-        words += f" {result.kept_fraction:.1%} of the crops in scope stayed. {expected(result.filter)}"
+        words += f" The filter left {result.kept_fraction:.1%} of the crops in scope."
     st.caption(words)
     if outgrown:
         with st.container(horizontal=True, vertical_alignment="center"):
