@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vestigo_ui.cli import demo
+from vestigo_ui.cli import demo, demo_screen
 from vestigo_ui.cli.main import run
+from vestigo_ui.web.users import Users
 
 
 def test_an_earlier_demo_is_made_anew(
@@ -21,7 +22,11 @@ def test_an_earlier_demo_is_made_anew(
     for left in (demo.MARK, "archive", "of an earlier demo"):
         (out / left).touch()
     assert run(["demo", "--out", str(out), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert "password" not in printed.out + printed.err
+    assert any(command.startswith("vestigo ui --store") for command in result["next"])
+    assert {name: account.role for name, account in Users(out / "users.toml").accounts().items()} == {"demo": "admin"}
     assert not (out / "of an earlier demo").exists()
     assert result["report"] == str(out / "report.html")
     assert result["crops"] > 0
@@ -32,6 +37,17 @@ def test_an_earlier_demo_is_made_anew(
     assert "http://" not in page.replace("http://www.w3.org", "")
     for link in ("evaluation.html", "search.html"):
         assert link not in page or (out / link).is_file()
+
+
+def test_the_screen_is_offered_with_a_password_that_opens_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invitation = demo_screen.invite(tmp_path)
+    demo_screen.offer(invitation)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert invitation.command in printed
+    assert invitation.password in printed
+    assert Users(tmp_path / "users.toml").verify("demo", invitation.password) is not None
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vestigo_ui.cli.console import JsonOption, emit, note, out, progress
+from vestigo_ui.cli.demo_screen import USERS, invite, offer
 from vestigo_ui.cli.evaluated_page import write_page
 from vestigo_ui.cli.judged import judged_attributes
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 MARK = ".vestigo-demo"
 """A folder with this file was made by the demo and may be made anew."""
 IDENTITIES, CAMERAS, IMAGES_PER_CAMERA, VIDEO_SECONDS = 60, 3, 4, 8.0
+START = datetime(2026, 5, 1, 8, tzinfo=UTC)
+"""When the rendered footage is said to begin."""
+RANKING = "demo"
 
 
 def demo_command(
@@ -32,6 +37,8 @@ def demo_command(
     as_json: JsonOption = False,
 ) -> None:
     """Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.
+
+    At the end the screen is offered on the demo's store, with a user of its own; at a terminal it opens at once.
 
     Example: vestigo demo --out demo
     """
@@ -65,12 +72,15 @@ def demo_command(
             progress=stage("rendering people and cameras"),
         )
         with Store.open(folder / "store") as store:
-            request = IndexRequest(sources=(str(archive / "videos"),), executor="auto", slice_seconds=VIDEO_SECONDS)
+            request = IndexRequest(
+                sources=(str(archive / "videos"),), start=START, executor="auto", slice_seconds=VIDEO_SECONDS
+            )
             videos = index(store, request, lambda name: stage(f"{name} the videos"))
             stills = index(
                 store, IndexRequest(sources=(str(archive),), executor="inline"), lambda name: stage(f"{name} the crops")
             )
             figures = evaluate(archive, folder / "evaluation.html", stage("evaluating"))
+            rank_queries(store, archive, stage("ranking the queries"))
             found = search_one(store, videos.ended.run.id, folder / "search.html")
             report = write_report(store, folder, videos.ended.run.id, figures, found)
             crops = videos.ended.totals.crops + stills.ended.totals.crops
@@ -83,7 +93,10 @@ def demo_command(
         "seconds": time.monotonic() - begin,
         "next": next_commands(folder, found),
     }
+    invitation = invite(folder)
     emit(result, as_json, _print)
+    if not as_json:
+        offer(invitation)
 
 
 def evaluate(
@@ -103,6 +116,15 @@ def evaluate(
     write_page(page, loaded, [extractor], [benchmark], None, facts, "cross-camera")
     metrics = benchmark.metrics
     return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": judged_attributes(benchmark)["attributes_mean"]}
+
+
+def rank_queries(store: Store, dataset: Path, report: Callable[[int, int | None], None]) -> None:
+    """Rank the store for the dataset's queries and keep the ranking, whose truth is known."""
+    from vestigo.retrieval import image_queries, rank_archive
+    from vestigo.retrieval.encoder import open_encoder
+
+    queries, _ = image_queries(dataset, lambda: open_encoder(store), report)
+    rank_archive(store, queries, RANKING)
 
 
 def search_one(store: Store, run: str, page: Path) -> str | None:
@@ -157,7 +179,8 @@ def next_commands(folder: Path, query: str | None) -> list[str]:
     """Return commands to go on with."""
     store = shlex.quote(str(folder / "store"))
     search = [f"vestigo search {query} --store {store} --html answer.html"] if query is not None else []
-    return [*search, f"vestigo ui --store {store}", f"vestigo store check --store {store}"]
+    users = shlex.quote(str(folder / USERS))
+    return [*search, f"vestigo ui --store {store} --users {users}", f"vestigo store check --store {store}"]
 
 
 def _print(result: Mapping[str, Any]) -> None:
