@@ -11,9 +11,11 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# The front end asks again and again where its websocket was closed, and would show a number. A session that has ended
-# shows as 401: loading the page anew leads to signing in, and from there back to the same address.
-_BACK_TO_SIGN_IN = """
+# The front end is told where its server is, instead of trying below each page's path first. It asks again and again
+# where its websocket was closed, and would show a number: a session that has ended shows as 401, and loading the page
+# anew leads to signing in, and from there back to the same address.
+_BEFORE = """
+window.__streamlit = { BACKEND_BASE_URL: location.origin };
 const ask = window.fetch;
 window.fetch = async (...request) => {
   const answer = await ask(...request);
@@ -52,7 +54,7 @@ def shell(html: str) -> str:
     html = re.sub(r"<title>.*?</title>", "<title>Vestigo</title>", html)
     html = re.sub(r"(?s)<!--.*?-->|<link rel=\"service-desc\"[^>]*>", "", html)
     html = re.sub(r"(?s)<noscript>.*?</noscript>", "<noscript>This page needs JavaScript.</noscript>", html)
-    return html.replace("<head>", f"<head><script>{_BACK_TO_SIGN_IN}</script>", 1).strip()
+    return html.replace("<head>", f"<head><script>{_BEFORE}</script>", 1).strip()
 
 
 def _digest(script: str) -> str:
