@@ -84,10 +84,10 @@ def promote(session: Session, digest: str, by: str, reasons: Sequence[str], expe
     return _add(session, "promotion", digest, before, by, reasons)
 
 
-def rollback(session: Session, by: str, reasons: Sequence[str]) -> Promotion:
+def rollback(session: Session, by: str, reasons: Sequence[str], expected: str | None = None) -> Promotion:
     """Take back the last promotion in force: what served before it serves again.
 
-    Raises StoreError where no promotion is in force.
+    Raises StoreError where no promotion is in force, or it is of another model than `expected`.
     """
     _wait_for_turn(session)
     in_force: list[PromotionRow] = []
@@ -99,6 +99,11 @@ def rollback(session: Session, by: str, reasons: Sequence[str]) -> Promotion:
     if not in_force:
         raise StoreError("there is nothing to roll back: no promotion is in force (see `vestigo models list`)")
     last = in_force[-1]
+    if expected not in (None, last.model_digest):
+        raise StoreError(
+            f"{_named(session, last.model_digest)} serves by now, not {_named(session, expected)}: look again before "
+            "you roll back"
+        )
     return _add(session, "rollback", last.before_digest, last.model_digest, by, reasons)
 
 

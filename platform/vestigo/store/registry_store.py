@@ -53,14 +53,14 @@ class RegistryStore(DrivingStore):
         fault_point("promotion.after")
         return made
 
-    def rollback(self, *, by: str, reasons: Sequence[str]) -> Promotion:
+    def rollback(self, *, by: str, reasons: Sequence[str], expected: str | None = None) -> Promotion:
         """Take back the last promotion in force; what served before it serves again.
 
-        Raises StoreError where there is none.
+        Raises StoreError where there is none, or where another model than `expected` serves meanwhile.
         """
         fault_point("rollback.before")
         with self._db.write() as session:
-            made = registry.rollback(session, by, reasons)
+            made = registry.rollback(session, by, reasons, expected)
         fault_point("rollback.after")
         return made
 

@@ -17,7 +17,6 @@ from vestigo_ui.cli.models_shown import (
     print_promotion,
     print_shown,
     promotion_row,
-    stored_measures,
 )
 
 if TYPE_CHECKING:
@@ -115,22 +114,21 @@ def promote_command(
 
     Example: vestigo models promote 3f2a9c --store archive --force --reason "checked by hand on the new camera"
     """
-    from vestigo.registry import GATE, has_passed, open_registered
+    from vestigo.registry import open_registered, promote_by_hand
     from vestigo.store import Store
-    from vestigo_models.errors import UsageError
 
     with Store.open(store, create=False) as opened:
-        found, serving = _find(opened, model), opened.serving()
-        passed = has_passed(found.scores, serving)
-        if not passed and not (force and reason):
-            gate = found.scores.get(GATE)
-            why = "has not been judged by the gate against the model that serves"
-            if gate is not None and not gate["promoted"]:
-                why = f"was refused by the gate ({'; '.join(gate['reasons'][:3])})"
-            raise UsageError(f"{found.name} ({found.digest[:12]}) {why}: give --force and --reason TEXT to promote it")
+        found = _find(opened, model)
         open_registered(found)
-        reasons = [*([reason] if reason else []), *(found.scores[GATE]["reasons"] if passed else [])]
-        made = opened.promote(found.digest, by=by or login(), reasons=reasons, expected_before=serving)
+        made = promote_by_hand(
+            opened,
+            found,
+            by=by or login(),
+            account=login(),
+            serving=opened.serving(),
+            reason=reason,
+            force=force,
+        )
         _tell(opened, made, as_json)
 
 
@@ -145,10 +143,11 @@ def rollback_command(
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"
     """
+    from vestigo.registry import roll_back
     from vestigo.store import Store
 
     with Store.open(store, create=False) as opened:
-        made = opened.rollback(by=by or login(), reasons=[reason] if reason else [])
+        made = roll_back(opened, by=by or login(), account=login(), reason=reason)
         _tell(opened, made, as_json)
 
 
@@ -159,10 +158,10 @@ def _find(store: Store, ref: str) -> Model:
 
 
 def _compare_stored(first: Model, second: Model) -> dict[str, Any]:
-    from vestigo.registry import GATE
+    from vestigo.registry import stored_measures, tests_of
     from vestigo_models.errors import UsageError
 
-    shared = [name for name in first.scores if name in second.scores and name != GATE]
+    shared = [name for name in tests_of(first.scores) if name in second.scores]
     if not shared:
         raise UsageError(
             f"no score is kept of both {first.name} ({first.digest[:12]}) and {second.name} ({second.digest[:12]}): "
@@ -178,7 +177,7 @@ def _compare_stored(first: Model, second: Model) -> dict[str, Any]:
 
 def _compare_judged(store: Store, first: str, second: str, data: Path, margin: float, device: str) -> dict[str, Any]:
     from vestigo.datasets import load_dataset
-    from vestigo.registry import Margins, decide, judge_pair, open_model, split_name
+    from vestigo.registry import Margins, decide, judge_pair, open_model, split_name, stored_measures
     from vestigo_models.devices import resolve_device
 
     dataset = load_dataset(data)
@@ -199,9 +198,9 @@ def _compare_judged(store: Store, first: str, second: str, data: Path, margin: f
 
 
 def _tell(store: Store, made: Promotion, as_json: bool) -> None:
-    details = {"model": made.model, "before": made.before, "by": made.by, "reasons": list(made.reasons)}
-    store.record_audit(login(), "promote" if made.kind == "promotion" else "rollback", details=details)
-    stale = sum(count for digest, count in store.crop_counts().items() if digest != made.model)
+    from vestigo.registry import stale_crops
+
+    stale = stale_crops(store.crop_counts(), made.model)
     emit({**promotion_row(made), "serving": made.model, "stale_crops": stale}, as_json, print_promotion)
     if stale and made.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")

@@ -11,7 +11,6 @@ from rich.table import Table
 from vestigo_ui.cli.console import out
 
 if TYPE_CHECKING:
-    from vestigo.registry import Differences
     from vestigo.store import Model, Promotion
 
 SHORT, LISTED = 12, 8
@@ -34,19 +33,6 @@ def model_row(model: Model, serving: str | None, counts: Mapping[str, int]) -> d
 def promotion_row(made: Promotion) -> dict[str, Any]:
     """A promotion or rollback."""
     return {**asdict(made), "at": made.at.isoformat()}
-
-
-def stored_measures(
-    first: Mapping[str, Any], second: Mapping[str, Any], differences: Differences
-) -> dict[str, dict[str, Any]]:
-    """Measure -> both scores (percent, None where there is none) and, where they are known, difference and interval."""
-    before, after = ({"mAP": scores.get("mAP"), **scores.get("attributes", {})} for scores in (first, second))
-    found = {}
-    for name in dict.fromkeys((*before, *after)):
-        one = differences.get(name)
-        interval = dict.fromkeys(("difference", "low", "high", "chance", "identities")) if one is None else asdict(one)
-        found[name] = {"a": before.get(name), "b": after.get(name), **interval}
-    return found
 
 
 def print_models(result: Mapping[str, Any]) -> None:

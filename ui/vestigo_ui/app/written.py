@@ -1,0 +1,10 @@
+"""What people and files wrote, as text of a page."""
+
+from __future__ import annotations
+
+MARKDOWN = frozenset("\\`*_{}[]<>#|~$:")
+
+
+def plain(text: str) -> str:
+    """Return text for where Markdown is read, so that it shows as it was written."""
+    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)
