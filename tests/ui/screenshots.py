@@ -27,5 +27,6 @@ def keep(page: Page, name: str, *, scheme: Literal["light", "dark"] = "light") -
 def settled(page: Page) -> None:
     """Wait until the app has run, its pictures are there and nothing moves."""
     page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
     page.wait_for_function("[...document.images].every((image) => image.complete)")
     page.wait_for_timeout(400)

@@ -10,6 +10,7 @@ from vestigo.browsing import BrowseIndex
 from vestigo_ui.app.desk import Desk, the_index
 
 LOOK_S = 10
+BEHIND = "freshness-behind"
 AT_ONCE = 20_000
 """Crops that are indexed while somebody waits; more are indexed in the background, and the page says so."""
 
@@ -18,10 +19,13 @@ AT_ONCE = 20_000
 def show(desk: Desk) -> None:
     """Bring the index up to date, or say how much of the archive is not in it yet."""
     missing = desk.index.pending()
+    # The page was shown without what is being indexed in the background, and is shown anew once that is there.
+    behind = st.session_state.pop(BEHIND, False)
     if missing <= AT_ONCE:
-        if desk.index.refresh():
+        if desk.index.refresh() or behind:
             st.rerun()
         return
+    st.session_state[BEHIND] = True
     the_refresher(the_index()).begin()
     st.info(
         f"{missing:,} crops are being made ready to browse; what is shown here lacks them until then.",
