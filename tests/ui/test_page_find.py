@@ -30,7 +30,8 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def sheet(tiles: list[Tile], *, key: str, **more: Any) -> Chosen | None:
         shown[key] = {"tiles": tiles, **more}
-        return shown["do"].pop(key, None)
+        chosen: Chosen | None = shown["do"].pop(key, None)
+        return chosen
 
     for module in (find_picker, find_results):
         monkeypatch.setattr(module, "contact_sheet", sheet)
@@ -205,6 +206,19 @@ def test_pages_are_put_within_bounds(page: Open, archive: Archive, sheets: Any) 
         app.run()
         assert not app.exception
         assert crops_of(sheets["find-results"]) == first
+
+
+def test_pages_are_turned(page: Open, archive: Archive, sheets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_results, "PAGE", 10)
+    app = page(crop=archive.crops[3]["crop_id"])
+    first = sheets["find-results"]["tiles"]
+    app.button(key="pages-page-after").click().run()
+    assert param(app, "page") == ["2"]
+    second = sheets["find-results"]["tiles"]
+    assert [tile.title.split()[0] for tile in (*first, *second)] == [str(rank) for rank in range(1, 21)]
+    # Another question begins with its first page.
+    app.selectbox(key="find-filter").set_value("quality").run()
+    assert param(app, "page") == []
 
 
 def test_results_are_grouped_with_a_sheet_each(page: Open, archive: Archive, sheets: Any) -> None:

@@ -105,7 +105,7 @@ def first_page() -> None:
 
 def _put_moment(name: str, key: str) -> None:
     time: datetime | None = st.session_state[key]
-    links.put(**{name: time and time.isoformat()})
+    links.put(**{name: None if time is None else time.isoformat()})
     first_page()
 
 

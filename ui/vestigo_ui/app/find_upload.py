@@ -62,12 +62,11 @@ def upload(desk: Desk) -> None:
         st.error(f"{error.detail}. Upload another picture.", icon=":material/error:")
         return
     left, right = st.columns([3, 2])
-    with right:
-        _people(desk, frame, data)
     with left:
         box = _drawn(desk, frame, key=f"find-box-{file.file_id}")
     with right:
         _cut(desk, frame, box)
+        _people(desk, frame, data)
 
 
 def cut(image: Image, box: Box) -> Upload:
@@ -175,6 +174,6 @@ def canvas(image: Image, people: Sequence[Box]) -> go.Figure:
                 line={"color": colour, "width": 1},
             )
     made.update_xaxes(range=[0, width], visible=False, constrain="domain")
-    made.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", constrain="domain")
+    made.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", constrain="domain", constraintoward="top")
     made.update_layout(dragmode="select", margin={"l": 0, "r": 0, "t": 0, "b": 0})
     return made
