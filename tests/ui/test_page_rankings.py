@@ -207,7 +207,7 @@ def test_numbers_of_queries_and_cameras(store: Path) -> None:
     assert pairs["everybody: Queries"].sum() == one.judged.pairs.queries.sum()
     old = look(store, "old")
     assert pd.isna(query_table(old, None, None, np.arange(2)).loc[0, "Person"])
-    assert scores([old], {}).loc[0, "Scored"] == 0
+    assert scores([old]).loc[0, "Scored"] == 0
 
 
 def test_marks_in_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,13 +25,11 @@ PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One choice: `other` stands beside `ranking`; `pane` is one of `PANES`, `query` the name of the query that is
-    open, "" for none."""
+    """One choice; `other` stands beside `ranking`; `query` is the name of the query that is open, "" for none."""
 
     ranking: Ranking
     other: Ranking | None
     protocol: Protocol
-    pane: str
     query: str
 
 
@@ -45,24 +44,41 @@ def chosen(rankings: Sequence[Ranking]) -> View | None:
         if not name:
             return None
         others = ["", *(other for other in known if other != name)]
-        other = one_of("Beside it", others, "with", words={"": "None"}, forget=("order", "query"))
+        other = one_of("Beside it", others, "with", words={"": "None"}, forget=("query",))
         protocol = one_of("True matches", PROTOCOLS, "protocol", words=PROTOCOL_WORDS)
-        pane = one_of(
-            "Show", list(PANES), "pane", words=PANES, forget=("query",), offer=st.segmented_control, width="content"
-        )
     return View(
         ranking=known[name],
         other=known.get(other) if other else None,
         protocol=cast(Protocol, protocol),
-        pane=pane,
         query=links.text("query"),
+    )
+
+
+def pane_of() -> str:
+    """Offer the ways to look at a ranking (`PANES`)."""
+    return one_of(
+        "Show", list(PANES), "pane", words=PANES, forget=("query",), offer=st.segmented_control, width="content"
     )
 
 
 def order_of(*, known: bool, two: bool) -> str:
     """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
     orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
-    return one_of("Order", list(orders), "order", words=orders, forget=("query",))
+    return one_of("Order", list(orders), "order", words=orders, forget=("query",), width=190)
+
+
+def find() -> str:
+    """Offer to look for queries by their names; returns the part of a name that is looked for, "" for none."""
+    key = "rankings-find"
+    st.session_state[key] = links.text("find")
+    st.text_input(
+        "Name contains",
+        key=key,
+        placeholder="Part of a query's name",
+        width=190,
+        on_change=lambda: links.put(find=st.session_state[key], page=None),
+    )
+    return links.text("find")
 
 
 def one_of(
@@ -79,7 +95,8 @@ def one_of(
 
     Another choice begins with the first page, and takes the parameters `forget` from the address.
     """
-    key = f"rankings-{name}"
+    # A browser goes on sending what it had chosen of other options under the same key.
+    key = f"rankings-{name}-{zlib.crc32(repr(options).encode())}"
     st.session_state[key] = links.one_of(name, options, options[0])
 
     def changed() -> None:

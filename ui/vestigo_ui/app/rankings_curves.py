@@ -34,7 +34,7 @@ def show_curve(desk: Desk, shown: Sequence[Opened]) -> None:
         ranks = [rank for rank in RANKS if rank <= depth]
         frame = pd.DataFrame({"Rank": ranks})
         for one in shown:
-            cmc = 100 * one.judged.scores.cmc(depth)
+            cmc = one.cmc(depth)
             frame[f"{one.ranking.name} (%)"] = [cmc[rank - 1] for rank in ranks]
         columns = {name: st.column_config.NumberColumn(format="%.1f") for name in frame.columns[1:]}
         table(desk, frame, name="cmc", title="CMC", columns=columns)
@@ -44,7 +44,7 @@ def cmc_figure(shown: Sequence[Opened]) -> go.Figure:
     """The figure: share of scored queries whose first match stands at a rank or before."""
     made = charts.figure(x="Rank", y="Queries with a match up to there (%)", height=380, legend=len(shown) > 1)
     for place, one in enumerate(shown):
-        cmc = 100 * one.judged.scores.cmc(max(1, one.depth))
+        cmc = one.cmc(max(1, one.depth))
         made.add_scatter(
             x=np.arange(1, len(cmc) + 1),
             y=cmc,
@@ -58,9 +58,13 @@ def cmc_figure(shown: Sequence[Opened]) -> go.Figure:
     return made
 
 
-def show_cameras(desk: Desk, shown: Sequence[Opened]) -> None:
+def measure_of() -> str:
+    """Offer the measures of a pair of cameras."""
+    return one_of("Measure", list(MEASURES), "measure", words=MEASURES, offer=st.segmented_control, width="content")
+
+
+def show_cameras(desk: Desk, shown: Sequence[Opened], *, measure: str) -> None:
     """Show the matrices of camera pairs, and their numbers."""
-    measure = one_of("Measure", list(MEASURES), "measure", words=MEASURES, offer=st.segmented_control, width="content")
     frame = pair_table(shown)
     if frame.empty:
         st.info("No query with a true match on a known camera is scored.")
@@ -85,7 +89,8 @@ def show_cameras(desk: Desk, shown: Sequence[Opened]) -> None:
 
 def pair_figure(pairs: PairScores, cameras: Sequence[str], measure: str) -> go.Figure:
     """The figure: one cell a pair of cameras, empty where no query has a true match."""
-    order = sorted(range(len(pairs.queries)), key=lambda camera: cameras[camera])
+    seen = np.flatnonzero(pairs.queries.any(axis=0) | pairs.queries.any(axis=1)).tolist()
+    order = sorted(seen, key=lambda camera: cameras[camera])
     names = [cameras[camera] for camera in order]
     value = mean(pairs, measure)[np.ix_(order, order)]
     queries = pairs.queries[np.ix_(order, order)]
@@ -140,4 +145,7 @@ def pair_table(shown: Sequence[Opened]) -> pd.DataFrame:
                 }
             )
     rows = [{"Query camera": here, "Gallery camera": there} | found for (here, there), found in sorted(columns.items())]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    # What is compared stands side by side.
+    ends = ("camera", "Rank-1 (%)", "Mean AP (%)", "Queries")
+    return frame[[name for end in ends for name in frame.columns if name.endswith(end)]]

@@ -44,6 +44,13 @@ class Opened:
         """The most rows that a query has."""
         return int(np.diff(self.judged.starts).max(initial=0))
 
+    def cmc(self, depth: int) -> NDArray[np.float64]:
+        """(depth,) the CMC curve in percent; NaN beyond what was kept, unless the gallery holds no more."""
+        curve = 100 * self.judged.scores.cmc(depth)
+        if self.depth >= self.ranking.settings.get("top", 0):
+            curve[self.depth :] = np.nan
+        return curve
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Paired:

@@ -11,20 +11,21 @@ from vestigo.store import shown_crops
 from vestigo_ui.app import links, pictures
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
-from vestigo_ui.app.rankings_choice import View, order_of
+from vestigo_ui.app.rankings_choice import View
 from vestigo_ui.app.rankings_look import look_at
 from vestigo_ui.app.rankings_rows import NO_PICTURE, Row, Strip, images, picture, strips
 from vestigo_ui.app.rankings_scores import Opened, Paired, ordered
 from vestigo_ui.app.rankings_words import SHORT, percent, points
 from vestigo_ui.app.sheet import Tile, contact_sheet
 
-ACROSS = 12
+ACROSS = 10
 """Tiles of a strip, the query first."""
 STRIPS = 8
 """Of a page."""
 ROWS = 60
 """Of one query that is open."""
-WIDTH = 112
+WIDE, WIDTH = 128, 112
+"""The most pixels of a tile in a strip, the least of one below an open query."""
 LONG = 20
 """Names from that length on are digests, or do not fit."""
 
@@ -39,17 +40,15 @@ class Shown:
     gain: float = float("nan")
 
 
-def show_queries(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None) -> None:
-    """Show a page of queries, of two rankings one below the other."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        order = order_of(known=one.known, two=both is not None)
-        find = _find()
+def show_queries(
+    desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None, *, order: str, find: str
+) -> None:
+    """Show a page of the queries whose names contain `find`, of two rankings one below the other."""
     queries = ordered(one, both, order, find)
     if not len(queries):
         st.info(f"No query has “{find}” in its name." if find else "The two rankings have no query in common.")
         return
     size = STRIPS if both is None else STRIPS // 2
-    st.caption(f"{len(queries):,} quer{'y' if len(queries) == 1 else 'ies'}")
     page = pages(len(queries), size)
     shown = _shown(desk, view, one, other, both, queries[page * size : (page + 1) * size].tolist(), ACROSS - 1)
     _audit(desk, view, shown)
@@ -57,7 +56,7 @@ def show_queries(desk: Desk, view: View, one: Opened, other: Opened | None, both
     tiles = [
         tile for place, part in enumerate(shown) for tile in _tiles(desk, part, place, found, two=other is not None)
     ]
-    event = contact_sheet(tiles, key="rankings-strips", label="Queries and who is nearest", across=ACROSS)
+    event = contact_sheet(tiles, key="rankings-strips", label="Queries and who is nearest", across=ACROSS, width=WIDE)
     if event is not None:
         place, rank = (int(number) for number in event.crop.split("-"))
         part = shown[place]
@@ -134,12 +133,12 @@ def _shown(
 def _tiles(desk: Desk, part: Shown, place: int, found: Mapping[str, pictures.Image], *, two: bool) -> list[Tile]:
     """The tile of the query, then those of its rows; always as many as there are in a strip."""
     strip, one = part.strip, part.one
-    who = f"person {strip.pid}" if strip.pid is not None else ""
+    who = f"pid {strip.pid}" if strip.pid is not None else ""
     told = _told(one, strip.number)
     changed = f"{points(part.gain)} AP" if part.gain == part.gain else ""
     name = strip.name.rpartition("/")[2]
     short = name if len(name) < LONG else f"{name[:SHORT]}…"
-    lines = (one.ranking.name if two else "", changed, strip.camera or "", who, short)
+    lines = (one.ranking.name if two else "", changed, strip.camera or "", who or short)
     query = Tile(
         crop=f"{place}-0",
         image=picture(desk, strip, found),
@@ -154,16 +153,16 @@ def _tiles(desk: Desk, part: Shown, place: int, found: Mapping[str, pictures.Ima
 
 def _tile(row: Row, place: int, position: int, found: Mapping[str, pictures.Image]) -> Tile:
     gone = row.crop not in found
-    who = "" if row.pid is None else f"person {row.pid}"
+    who = "" if row.pid is None else f"pid {row.pid}"
     lines = (row.camera or "", who, "no longer in the archive" if gone else "")
     return Tile(
         crop=f"{place}-{position}",
         image=found.get(row.crop, NO_PICTURE),
-        title=f"{row.rank} · {row.distance:.3f}",
+        title=f"{row.rank} · {row.distance:.2f}",
         lines=tuple(line for line in lines if line),
         mark=row.mark,
         tone=row.tone,
-        hint=f"Crop {row.crop}",
+        hint=f"Crop {row.crop}, distance {row.distance:.4f}",
     )
 
 
@@ -176,19 +175,6 @@ def _told(one: Opened, number: int) -> tuple[str, str]:
     first = f"first match at rank {rank}" if rank else "no match is kept"
     of = f"{int(found.found[number])} of {int(found.matches[number])} true matches found"
     return f"AP {percent(found.ap[number])}", f"{first}, {of}"
-
-
-def _find() -> str:
-    key = "rankings-find"
-    st.session_state[key] = links.text("find")
-    st.text_input(
-        "Name contains",
-        key=key,
-        placeholder="Part of a query's name",
-        width=220,
-        on_change=lambda: links.put(find=st.session_state[key], page=None),
-    )
-    return links.text("find")
 
 
 def _audit(desk: Desk, view: View, shown: Sequence[Shown]) -> None:

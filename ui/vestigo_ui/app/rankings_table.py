@@ -15,17 +15,17 @@ from vestigo.evaluation.retrieval import SCORED
 from vestigo.retrieval.truth import NOWHERE
 from vestigo_ui.app import links
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.rankings_choice import View, order_of
+from vestigo_ui.app.rankings_choice import View
 from vestigo_ui.app.rankings_scores import Opened, Paired, ordered
 from vestigo_ui.app.tables import table
 
+AP, GAINED = "AP (%)", "AP gained (%)"
 MOST = 5000
 """Rows that are sent to a browser."""
 
 
-def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None) -> None:
-    """Show the queries in numbers, in the order that was asked for; a selected one opens."""
-    order = order_of(known=one.known, two=both is not None)
+def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None, *, order: str) -> None:
+    """Show the queries in numbers; a selected one opens."""
     queries = ordered(one, both, order)
     if not len(queries):
         st.info("The two rankings have no query in common.")
@@ -70,7 +70,10 @@ def query_table(one: Opened, other: Opened | None, both: Paired | None, numbers:
         place[both.first] = np.arange(len(both.first))
         rows = place[numbers]
         frame = frame.assign(**_scores(other, both.second[rows], f"{other.ranking.name}: "))
-        frame["AP gained (%)"] = 100 * both.gain[rows]
+        frame[GAINED] = 100 * both.gain[rows]
+        # What is compared stands side by side.
+        first = [*frame.columns[:4], f"{other.ranking.name}: {AP}", GAINED]
+        frame = frame[[*first, *(name for name in frame.columns if name not in first)]]
     return frame
 
 
@@ -81,7 +84,7 @@ def _scores(one: Opened, numbers: NDArray[np.int64], prefix: str) -> dict[str, A
     first = pd.array(found.first[numbers], "Int64")
     first[found.first[numbers] == 0] = pd.NA
     columns: dict[str, Any] = {
-        f"{prefix}AP (%)": 100 * found.ap[numbers],
+        f"{prefix}{AP}": 100 * found.ap[numbers],
         f"{prefix}First match": first,
         f"{prefix}Found": pd.array(np.where(scored, found.found[numbers], 0), "Int64"),
         f"{prefix}True matches": pd.array(np.where(scored, found.matches[numbers], 0), "Int64"),

@@ -52,7 +52,7 @@ def settings(ranking: Ranking) -> list[str]:
     if made.get("filter", "off") != "off":
         threshold = made.get("threshold")
         at = f" at {threshold:.2f}" if threshold is not None and str(made["filter"]) not in (f"{threshold:g}",) else ""
-        said.append(f"filter {made['filter']}{at}, {made['kept_fraction']:.1%} of the crops stayed")
+        said.append(f"filter {made['filter']}{at}, {percent(made['kept_fraction'])} of the crops stayed")
     if made.get("where"):
         said.append(f"where {made['where']}")
     if made.get("cameras") is not None:
@@ -76,17 +76,16 @@ def heading(ranking: Ranking, models: Mapping[str, str]) -> str:
     return " · ".join([*parts, *settings(ranking)])
 
 
-def scores(shown: Sequence[Opened], models: Mapping[str, str]) -> pd.DataFrame:
+def scores(shown: Sequence[Opened]) -> pd.DataFrame:
     """Return the scores of rankings as a table, in percent."""
     rows = []
     for one in shown:
         found = one.judged.scores
-        cmc = 100 * found.cmc(max(10, one.depth))
+        cmc = one.cmc(max(10, one.depth))
         ap = found.ap[found.scored]
         rows.append(
             {
                 "Ranking": one.ranking.name,
-                "Model": model_name(one.ranking, models),
                 "Queries": len(one.judged),
                 "Scored": int(found.scored.sum()),
                 "mAP (%)": 100 * float(ap.mean()) if len(ap) else None,
@@ -110,7 +109,7 @@ def caveats(one: Opened) -> list[str]:
         )
     if found.excluded:
         reasons = ", ".join(f"{count:,} ({reason})" for reason, count in found.excluded.items())
-        said.append(f"queries that are not scored: {reasons}")
+        said.append(f"not scored: {reasons}")
     return said
 
 
@@ -125,7 +124,7 @@ def compared(both: Paired, first: str, second: str) -> str:
     better, worse = (second, first) if told.difference >= 0 else (first, second)
     return (
         f"On the {shared:,} queries that both score, {better} has {abs(told.difference):.1f} points of mAP more than "
-        f"{worse} (95 %: {_span(told)}; chance alone goes as far in {told.chance:.1%} of cases)."
+        f"{worse} (95 %: {_span(told)}; chance alone goes as far in {percent(told.chance)} of cases)."
     )
 
 
@@ -136,7 +135,7 @@ def _span(told: Difference) -> str:
 
 def percent(value: float) -> str:
     """Return a fraction in percent, a dash for NaN."""
-    return f"{100 * value:.1f} %" if value == value else UNKNOWN
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if value == value else UNKNOWN
 
 
 def points(gain: float) -> str:

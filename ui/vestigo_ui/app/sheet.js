@@ -4,7 +4,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const sheet = parentElement.querySelector(".sheet");
   const focused = sheet.contains(parentElement.activeElement) ? parentElement.activeElement.dataset.crop : null;
   sheet.replaceChildren(...data.tiles.map((tile, place) => drawn(tile, place)));
-  sheet.style.gridTemplateColumns = data.across ? `repeat(${data.across}, minmax(0, 1fr))` : "";
+  sheet.style.gridTemplateColumns = data.across ? `repeat(${data.across}, minmax(0, ${data.width}px))` : "";
   sheet.style.setProperty("--tile-width", `${data.width}px`);
   sheet.style.setProperty("--tile-ratio", `${data.ratio}`);
   sheet.style.setProperty("--sheet-size", `${100 * data.columns}% ${100 * data.rows}%`);

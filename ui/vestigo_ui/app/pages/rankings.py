@@ -10,8 +10,8 @@ import streamlit as st
 
 from vestigo_ui.app import links
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.rankings_choice import View, chosen
-from vestigo_ui.app.rankings_curves import show_cameras, show_curve
+from vestigo_ui.app.rankings_choice import View, chosen, find, order_of, pane_of
+from vestigo_ui.app.rankings_curves import measure_of, show_cameras, show_curve
 from vestigo_ui.app.rankings_look import show_open
 from vestigo_ui.app.rankings_scores import Opened, Paired, opened, paired, the_memory
 from vestigo_ui.app.rankings_sheet import show_queries, show_query
@@ -40,33 +40,46 @@ def show(desk: Desk) -> None:
             links.put(ranking=frame["Ranking"][rows[0]])
             st.rerun()
         return
-    for ranking in (view.ranking, view.other):
-        if ranking is not None:
-            prefix = f"**{ranking.name}**: " if view.other is not None else ""
-            st.caption(prefix + heading(ranking, names))
-    _show(desk, view, names)
+    st.caption(
+        heading(view.ranking, names)
+        if view.other is None
+        else "  \n".join(f"**{one.name}**: {heading(one, names)}" for one in (view.ranking, view.other))
+    )
+    _show(desk, view)
 
 
-def _show(desk: Desk, view: View, names: dict[str, str]) -> None:
+def _show(desk: Desk, view: View) -> None:
     one = opened(desk, view.ranking, view.protocol)
     other = None if view.other is None else opened(desk, view.other, view.protocol)
     both = None if other is None else _paired(desk, view, one, other)
     if not len(one.judged):
         st.info("This ranking has no queries: nobody was asked for when it was made.")
         return
-    _summary(desk, view, one, other, both, names)
+    if not view.query:
+        _summary(desk, view, one, other, both)
     show_open(desk, view, one, other)
     shown = [one] if other is None else [one, other]
-    if view.pane == "curve":
-        show_curve(desk, shown) if one.known else _nothing(view)
-    elif view.pane == "cameras":
-        show_cameras(desk, shown) if one.known else _nothing(view)
+    order = looked_for = measure = ""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        pane = pane_of()
+        if pane in ("queries", "table") and not view.query:
+            order = order_of(known=one.known, two=both is not None)
+        if pane == "queries" and not view.query:
+            looked_for = find()
+        if pane == "cameras":
+            measure = measure_of()
+    if pane in ("curve", "cameras") and not one.known:
+        st.info("Without the truth there is nothing to draw. Choose “Queries” to look at the ranking.")
+    elif pane == "curve":
+        show_curve(desk, shown)
+    elif pane == "cameras":
+        show_cameras(desk, shown, measure=measure)
     elif view.query:
         show_query(desk, view, one, other, both)
-    elif view.pane == "table":
-        show_table(desk, view, one, other, both)
+    elif pane == "table":
+        show_table(desk, view, one, other, both, order=order)
     else:
-        show_queries(desk, view, one, other, both)
+        show_queries(desk, view, one, other, both, order=order, find=looked_for)
 
 
 def _paired(desk: Desk, view: View, one: Opened, other: Opened) -> Paired:
@@ -75,24 +88,25 @@ def _paired(desk: Desk, view: View, one: Opened, other: Opened) -> Paired:
     return both
 
 
-def _summary(
-    desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None, names: dict[str, str]
-) -> None:
+def _summary(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None) -> None:
     """The scores, and in sentences what they rest on."""
     if not one.known and not (other is not None and other.known):
         _unknown(view)
         return
     shown = [one] if other is None else [one, other]
-    frame = scores(shown, names)
+    frame = scores(shown)
     number = st.column_config.NumberColumn(format="%.1f")
     columns = {name: number for name in frame.columns if name.endswith("(%)") or name in ("95 % from", "to")}
     table(desk, frame, name="scores", title="Scores", columns=columns)
     if other is not None and both is not None:
         st.markdown(compared(both, one.ranking.name, other.ranking.name))
-    for which in shown:
-        prefix = f"{which.ranking.name}: " if other is not None else ""
-        if said := caveats(which):
-            st.caption(prefix + "; ".join(said) + ".")
+    told = [
+        (f"**{which.ranking.name}**: " if other is not None else "") + f"{said[0].upper()}{said[1:]}."
+        for which in shown
+        if (said := "; ".join(caveats(which)))
+    ]
+    if told:
+        st.caption("  \n".join(told))
 
 
 def _unknown(view: View) -> None:
@@ -109,7 +123,3 @@ def _unknown(view: View) -> None:
         "wrong. Identities come from datasets in a benchmark's layout.",
         icon=":material/help:",
     )
-
-
-def _nothing(view: View) -> None:
-    st.info("Without the truth there is nothing to draw. Choose “Queries” to look at the ranking.")
