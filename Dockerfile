@@ -25,8 +25,7 @@ FROM python:3.11-slim-bookworm
 # The folders exist before the volumes do, so that a fresh named volume belongs to the user who writes into it.
 RUN useradd --create-home --uid 1000 vestigo \
     && install --directory --owner=vestigo --group=vestigo --mode=0750 /var/lib/vestigo /etc/vestigo \
-    && install --directory --owner=vestigo --group=vestigo --mode=0700 \
-        /home/vestigo/.config /home/vestigo/.config/vestigo
+    && install --directory --owner=vestigo --group=vestigo --mode=0700 /var/lib/vestigo-ui
 COPY --from=build /opt/vestigo /opt/vestigo
 ENV PATH=/opt/vestigo/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
 USER 1000:1000

@@ -33,6 +33,7 @@ from vestigo_ui.web.streamlit_options import options
 from vestigo_ui.web.users import Users
 
 SCRIPT = Path(__file__).parent.parent / "screen.py"
+PING_S = 30
 LEAVE_S = 5
 """How long an answer that is under way may take after Ctrl-C."""
 
@@ -158,6 +159,11 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
+            # As Streamlit runs itself: its messages are large and mostly pictures, which compress to nothing.
+            ws="websockets-sansio",
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,
             ssl_certfile=binding.tls_cert,
             ssl_keyfile=binding.tls_key,
             proxy_headers=binding.proxies is not None,
