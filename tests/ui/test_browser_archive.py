@@ -90,7 +90,7 @@ def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen,
     keep(page, "archive-run")
     keep(page, "archive-run", scheme="dark")
     button.click()
-    expect(page.get_by_text("Trying again")).to_be_visible()
+    expect(page.get_by_text("are being tried again")).to_be_visible()
     keep(page, "archive-retrying")
     expect(page.get_by_text("succeeded with 2 failures")).to_be_visible()
     keep(page, "archive-retried")

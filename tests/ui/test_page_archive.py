@@ -138,7 +138,7 @@ def test_one_camera(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not app.exception
     assert app.subheader[0].value == "hall"
     assert "Choose a picture" in words(app)
-    assert {metric.label: metric.value for metric in app.metric}["Clock offset"] == "None"
+    assert {metric.label: metric.value for metric in app.metric}["Clock offset"] == "0 s"
     (back,) = [button for button in app.button if button.label == "All cameras"]
     app = back.click().run()
     assert "camera" not in app.query_params

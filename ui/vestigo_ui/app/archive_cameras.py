@@ -184,7 +184,7 @@ def _one(desk: Desk, model: Model, camera: CameraSummary, offset: float, key: Ke
             st.metric(name, f"{row[name]:,}")
         for name in ("First seen (UTC)", "Last seen (UTC)", "Span"):
             st.metric(name, row[name])
-        st.metric("Clock offset", f"{offset:+.1f} s" if offset else "None")
+        st.metric("Clock offset", f"{offset:+.1f} s" if offset else "0 s")
     left, right = st.columns([3, 2])
     with left:
         _samples(desk, model, [camera], len(camera.samples), key="archive-camera")

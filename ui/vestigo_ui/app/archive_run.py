@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -108,7 +109,7 @@ def retrying(desk: Desk, run: str) -> None:
     if children.is_running(run):
         st.session_state["archive-retrying"] = run
         if not desk.store.is_driven(run):
-            st.info("Trying again: the model is being loaded.", icon=":material/hourglass_top:")
+            st.info("The inputs are being tried again.", icon=":material/hourglass_top:")
         return
     if known == run:
         st.session_state["archive-retrying"] = None
@@ -141,13 +142,14 @@ def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
         page = pages(sum(count.inputs + count.frames for count in chosen), PAGE, name="failures", what="failures")
         some = list(desk.store.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
         may = desk.may(Role.ADMIN)
+        picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if may else {}
         shown = tables.table(
             desk,
             failure_frame(some),
             name="failures",
             title=f"Left out by run {run.id}",
             columns={"Detail": st.column_config.TextColumn(width="large")},
-            **({"on_select": "rerun", "selection_mode": "multi-row"} if may else {}),
+            **picking,
         )
         if may:
             picked = [some[row] for row in shown.selection.rows if row < len(some)]

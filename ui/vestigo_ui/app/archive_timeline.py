@@ -108,7 +108,7 @@ def length(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:g} s"
     rest = round(seconds)
-    units = []
+    units: list[str] = []
     for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, rest = divmod(rest, size)
         if count or units:
