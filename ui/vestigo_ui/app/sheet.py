@@ -69,7 +69,7 @@ def contact_sheet(
     across: int | None = None,
     on_choose: Callable[[Chosen], None] | None = None,
 ) -> Chosen | None:
-    """Show tiles, as many in a row as fit with `width` pixels, or `across` of at most that; return what was done just now.
+    """Show tiles, as many in a row as fit with `width` pixels, or `across` of at most that; return what was done.
 
     `on_choose` hears of it before the run begins, as callbacks of Streamlit's widgets do.
     """
