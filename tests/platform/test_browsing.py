@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.platform.browsing_archive import CAMERAS, OTHER, add, chosen, random_
 from tests.platform.fake_pipeline import MODEL, START, crop
 from tests.platform.review_archive import SCHEMA
 from vestigo.browsing import EVERYBODY, BrowseIndex, Choice
+from vestigo.browsing import sightings as browsing_sightings
 from vestigo.store import ModelFacts, Store
 from vestigo_models.errors import ConfigError, StoreError, UsageError
 
@@ -177,6 +178,18 @@ def test_questions_without_an_answer(index: BrowseIndex) -> None:
         index.presence(MODEL, 0)
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
         index.count(MODEL, Choice(where="shoes=red"))
+
+
+@pytest.mark.parametrize("first", ["least", "most"])
+def test_more_cameras_and_crops_than_one_query_holds(
+    store: Store, index: BrowseIndex, monkeypatch: pytest.MonkeyPatch, first: Literal["least", "most"]
+) -> None:
+    ids = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
+    wanted = index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=0, limit=1000)
+    pids = index.pids(ids, MODEL)
+    monkeypatch.setattr(browsing_sightings, "KEYS_PER_QUERY", 1)
+    assert index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=5, limit=30) == wanted[5:35]
+    assert index.pids(ids, MODEL) == pids
 
 
 def test_a_model_without_attributes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ place, database        where the file lies, its tables and connections
 grouping, filling      from crop files to rows of the index
 choosing, sightings, presence, sureness   questions
 index                  the door
+archive                the store and its index together, as retrieval reads an archive
 """
 
 from vestigo.browsing.index import BrowseIndex

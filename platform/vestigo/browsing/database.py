@@ -17,6 +17,8 @@ from vestigo_models.errors import StoreError
 
 VERSION = 2
 BUSY_SECONDS = 120
+READER_KB, WRITER_KB = 8192, 65536
+"""Pages that a connection keeps; there is one writer, and as many readers as people look at once."""
 _TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
 CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -52,13 +54,13 @@ class IndexFile:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Everything read inside is one snapshot."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction("BEGIN", READER_KB) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, after all other writers': committed at the end, rolled back where the block raises."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._transaction("BEGIN IMMEDIATE", WRITER_KB) as connection:
             yield connection
 
     def close(self) -> None:
@@ -67,9 +69,10 @@ class IndexFile:
             self._idle.pop()[1].close()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, cache_kb: int) -> Iterator[sqlite3.Connection]:
         inode, connection = self._take()
         try:
+            connection.execute(f"PRAGMA cache_size=-{cache_kb}")
             connection.execute(begin)
             yield connection
             connection.execute("COMMIT")
@@ -108,7 +111,7 @@ class IndexFile:
         connection = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             # What a power cut takes is made again from the store.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
                 connection.execute(f"PRAGMA {pragma}")
             if _version(connection) != VERSION:
                 _make_tables(connection)

@@ -71,18 +71,20 @@ def by_sureness(
 ) -> list[Sighting]:
     """Return `limit` sightings after the first `offset`, by how sure their value of an attribute is, then by crop."""
     place = 2 * schema.index(attribute) + 1
-    way = "ASC" if first == "least" else "DESC"
+    sign, way = (1, "ASC") if first == "least" else (-1, "DESC")
     # Probabilities are half floats, lowest byte first: none is negative, so that they are ordered as their bytes are.
     order = f"substr(sure, {place + 1}, 1) {way}, substr(sure, {place}, 1) {way}, crop"
-    chosen = " UNION ALL ".join(f"SELECT id, sure, crop FROM sighting WHERE {part.where}" for part in parts)
-    if not chosen:
-        return []
-    values = [value for part in parts for value in part.values]
-    rows = connection.execute(f"SELECT id FROM ({chosen}) ORDER BY {order} LIMIT ? OFFSET ?", (*values, limit, offset))
-    ids = [number for (number,) in rows]
+    found: list[tuple[int, bytes, bytes]] = []
+    for some in _chunks(parts):
+        chosen = " UNION ALL ".join(f"SELECT id, sure, crop FROM sighting WHERE {part.where}" for part in some)
+        values = [value for part in some for value in part.values]
+        query = f"SELECT id, substr(sure, {place}, 2), crop FROM ({chosen}) ORDER BY {order} LIMIT ?"
+        found += connection.execute(query, (*values, offset + limit))
+    found.sort(key=lambda row: (sign * int.from_bytes(row[1], "little"), row[2]))
+    ids = [row[0] for row in found[offset : offset + limit]]
     query = f"SELECT {_COLUMNS} WHERE s.id IN ({_marks(ids)})"
-    found = {row[0]: _to_sighting(row, schema, offsets) for row in connection.execute(query, ids)}
-    return [found[number] for number in ids]
+    shown = {row[0]: _to_sighting(row, schema, offsets) for row in connection.execute(query, ids)}
+    return [shown[number] for number in ids]
 
 
 def crops(connection: sqlite3.Connection, sighting: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from vestigo.store.data_root import DataRoot, rechunk
 from vestigo.store.schema import CROP_COLUMNS, EMBEDDING, SINCE_2, completed
@@ -21,6 +22,8 @@ from vestigo_models.errors import StoreError
 
 READERS = 8
 """Files that a look-up opens at a time; it waits for the disk, not for the processor."""
+FEW = 64
+"""Rows that a look-up decodes at a time, so that it can stop."""
 ALL_COLUMNS = (*CROP_COLUMNS, "model", "run")
 
 
@@ -145,18 +148,31 @@ def picked(
 
 
 def placed(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file with some numbers, in its order; only the row groups that hold them are read."""
+    """Yield the rows of a file with some numbers, in its order; of a row group only what lies before the last."""
     wanted = np.unique(np.asarray(numbers, np.int64))
     with closing(root.open(path)) as parquet:
         first = 0
         for group in range(parquet.num_row_groups):
             end = first + parquet.metadata.row_group(group).num_rows
-            inside = wanted[(wanted >= first) & (wanted < end)]
+            inside = wanted[(wanted >= first) & (wanted < end)] - first
+            first = end
             if len(inside):
                 # Readers work side by side already.
-                rows = parquet.read_row_group(group, list(columns), use_threads=False)
-                yield from rows.take(pa.array(inside - first)).to_batches()
-            first = end
+                batches = parquet.iter_batches(FEW, row_groups=[group], columns=list(columns), use_threads=False)
+                yield from _picked_from(batches, inside)
+
+
+def _picked_from(batches: Iterable[pa.RecordBatch], wanted: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+    """Yield rows by their numbers over all batches, which ascend."""
+    first = 0
+    for batch in batches:
+        end = first + batch.num_rows
+        here = wanted[(wanted >= first) & (wanted < end)]
+        if len(here):
+            yield batch.take(pa.array(here - first))
+        if wanted[-1] < end:
+            return
+        first = end
 
 
 def in_order(ids: Sequence[str], found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
