@@ -11,7 +11,12 @@ _STYLE = """<style>
 .st-key-account { position: fixed; top: .45rem; right: 1rem; width: auto; z-index: 999991; }
 .stMainBlockContainer { padding: 3.6rem 2.4rem 3rem; }
 .stMainBlockContainer h1 { font-size: 1.9rem; padding: .4rem 0 .2rem; }
+.sign-out button {
+  width: 100%; padding: .4rem; font: inherit; color: inherit; background: none; cursor: pointer;
+  border: 1px solid var(--st-border-color, #8886); border-radius: .5rem;
+}
 </style>"""
+_SIGN_OUT = '<form class="sign-out" method="post" action="/sign-out"><button type="submit">Sign out</button></form>'
 
 
 def corner(desk: Desk) -> None:
@@ -25,7 +30,7 @@ def corner(desk: Desk) -> None:
             st.toggle("Hide faces and heads", key=BLUR, persist_state="session")
         elif desk.blurred:
             st.caption("Faces and heads are hidden.")
-        st.link_button("Sign out", "/sign-out", icon=":material/logout:", width="stretch")
+        st.html(_SIGN_OUT)
 
 
 def case_is_missing(desk: Desk) -> bool:
