@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.labeling.agreeing import Agreed, agree
@@ -22,6 +24,8 @@ from vestigo.store import LabelTask, Model, Store
 from vestigo.store.features import matrix
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas import AttributeSchema
+
+COLUMNS = ("crop_id", "camera", "time", "attributes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +48,16 @@ class ReviewSample:
     learnt: int
 
 
-def review_sample(store: Store, model: Model, projects: Sequence[str] | None = None) -> ReviewSample:
+Pick = Callable[[Collection[str], Sequence[str]], Iterable[pa.RecordBatch]]
+"""Reads columns of those crops of a model that are visible, as `Store.pick_crops`."""
+
+
+def review_sample(
+    store: Store, model: Model, projects: Sequence[str] | None = None, *, pick: Pick | None = None
+) -> ReviewSample:
     """Gather what reviewers said, in all projects that ask for the model's attributes by default.
 
-    Memory is that of what was reviewed.
+    Memory is that of what was reviewed. pick: instead of the store, where crops were read before.
 
     Raises:
         UsageError: nothing was drawn and reviewed that the model has not learnt from, or the model has no crop of it.
@@ -79,7 +89,9 @@ def review_sample(store: Store, model: Model, projects: Sequence[str] | None = N
     said = {key: {who: answer for task in found for who, answer in task.said.items()} for key, found in tasks.items()}
     crops = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
     agreed = [agree(said[key]) for key in keys]
-    reviewed, ids = _crops(store, model, schema, crops, agreed, 1 - missed, error)
+    reviewed, ids = _crops(
+        pick or partial(store.pick_crops, model=model.digest), schema, crops, agreed, 1 - missed, error
+    )
     if not len(reviewed.task):
         raise UsageError(
             f"model {model.name} ({model.digest[:12]}) has no crop of what was reviewed: index the archive with it"
@@ -127,8 +139,7 @@ def _reviewed_with(store: Store, project: str, keys: Collection[str]) -> NDArray
 
 
 def _crops(
-    store: Store,
-    model: Model,
+    pick: Pick,
     schema: AttributeSchema,
     crops: Mapping[str, int],
     agreed: Sequence[Agreed],
@@ -139,7 +150,7 @@ def _crops(
     margins = np.array([[one.margins.get(name, 0) for name in schema.names] for one in agreed], dtype=np.int64)
     ids: list[str] = []
     cameras, times, tables = [], [], []
-    for batch in store.pick_crops(crops, ("crop_id", "camera", "time", "attributes"), model=model.digest):
+    for batch in pick(crops, COLUMNS):
         ids += batch.column("crop_id").to_pylist()
         cameras += batch.column("camera").to_pylist()
         times.append(batch.column("time").to_numpy(zero_copy_only=False).astype("datetime64[us]"))

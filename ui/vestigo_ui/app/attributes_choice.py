@@ -43,19 +43,19 @@ def chosen(desk: Desk, models: Sequence[Model]) -> View:
     """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
     names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("cell",), width=240)
+        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("cell",), width=200)
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
         cameras = [camera.name for camera in desk.index.cameras(digest)]
-        camera = one_of("Camera", [EVERYWHERE, *cameras], "camera", shown=lambda one: one or "All cameras", width=200)
+        camera = one_of("Camera", [EVERYWHERE, *cameras], "camera", shown=lambda one: one or "All cameras", width=160)
         titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
         name = one_of(
-            "Attribute", list(titles), "attribute", shown=titles.__getitem__, forget=("value", "cell"), width=220
+            "Attribute", list(titles), "attribute", shown=titles.__getitem__, forget=("value", "cell"), width=190
         )
         attribute = schema[name]
         value = one_of(
-            "Value", [ANY, *attribute.values], "value", shown=lambda one: one.capitalize() or "Any value", width=160
+            "Value", [ANY, *attribute.values], "value", shown=lambda one: one.capitalize() or "Any value", width=140
         )
     return View(
         model=model,

@@ -19,6 +19,8 @@ from vestigo_ui.app.tables import table
 CLICKED = "attributes-cell-clicked"
 ROW, MARGIN = 44, 120
 """Pixels of height."""
+ROOMY = 6
+"""With fewer values there is room for a decimal."""
 
 
 def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
@@ -74,7 +76,7 @@ def heat_map(found: Confusion, chosen: str) -> go.Figure:
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar={"title": {"text": "%"}, "thickness": 10},
+        showscale=False,
     )
     flat = [(said, told, rows[i][j]) for i, said in enumerate(found.values) for j, told in enumerate(answers)]
     codes = [f"{said}{BETWEEN}{told}" for said, told, _ in flat]
@@ -89,7 +91,7 @@ def heat_map(found: Confusion, chosen: str) -> go.Figure:
             "line": {"width": 3},
             "opacity": [1.0 if code == chosen else 0.0 for code in codes],
         },
-        text=[written(cell) for *_, cell in flat],
+        text=[written(cell, len(found.values)) for *_, cell in flat],
         textfont={"color": [_ink(cell) for *_, cell in flat], "size": 12},
         customdata=[[code] for code in codes],
         hovertext=[_told(said, told, cell) for said, told, cell in flat],
@@ -103,9 +105,11 @@ def heat_map(found: Confusion, chosen: str) -> go.Figure:
     return made
 
 
-def written(cell: Cell) -> str:
-    """What stands in a cell: the share in percent, and how many tasks it rests on."""
-    share = "" if cell.share is None else f"{100 * cell.share.value:.1f}<br>"
+def written(cell: Cell, values: int) -> str:
+    """What stands in a cell of so many a row: the share in percent, and how many tasks were answered so."""
+    if not cell.tasks:
+        return ""
+    share = "" if cell.share is None else f"{100 * cell.share.value:.{int(values < ROOMY)}f}<br>"
     return f"{share}<span style='font-size:10px'>{cell.tasks:,}</span>"
 
 

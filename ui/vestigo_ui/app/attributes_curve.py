@@ -53,10 +53,11 @@ def slider(covered: Coverage, view: View) -> None:
     st.slider("Believe predictions that are at least so sure", 0, 100, key=KEY, format="%d %%", on_change=changed)
     level = round(100 * view.sure)
     which = f"crops taken for {view.value}" if view.value else "crops"
-    st.caption(
-        f"{covered.share(level):.1%} of {covered.crops:,} {which} "
-        f"are at least {level} % sure: {int(covered.sure[level]):,}."
-    )
+    if level:
+        enough = f"{int(covered.sure[level]):,} of {covered.crops:,} {which} are at least {level} % sure"
+        st.caption(f"{covered.share(level):.1%} are covered: {enough}.")
+    else:
+        st.caption(f"All {covered.crops:,} {which} are covered.")
 
 
 def show_curve(desk: Desk, view: View, known: Reviews, covered: Coverage) -> None:

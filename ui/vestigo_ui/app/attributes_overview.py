@@ -19,8 +19,8 @@ from vestigo_ui.app.attributes_reviews import Reviews, precisions
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.tables import table
 
-ROW, MARGIN = 28, 110
-"""Pixels of height of the plot: an attribute's, and what surrounds them."""
+ROW, LEGEND, MARGIN = 26, 20, 60
+"""Pixels of height of the plot: an attribute's, a line's of the legend, and what surrounds them."""
 REVIEWED, OFFICIAL, LABELLED = "Reviewed, 95 %", "official", "labelled only"
 
 
@@ -49,39 +49,39 @@ def kept_of(model: Model) -> list[Kept]:
 
 
 def show_overview(desk: Desk, view: View, known: Reviews) -> None:
-    """Show a table and a plot of all attributes, and say what was never reviewed."""
+    """Show a table and a plot of all attributes, and say what was never reviewed, and what is not kept."""
     kept = kept_of(view.model)
     found = {} if known.sample is None else precisions(known.key, view.sure, known.sample.reviewed)
-    frame = overview(view.schema, found, kept)
-    left, right = st.columns([11, 9], gap="medium")
+    left, right = st.columns([3, 2], gap="medium")
     with left:
-        number = st.column_config.NumberColumn
-        shares = {name: number(format="%.1f") for name in frame.columns if name.endswith("%)")}
-        table(
-            desk,
-            frame,
-            name="attributes",
-            title="How right the model is about attributes",
-            columns=shares,
-            placeholder="–",
-            height=min(len(frame) + 1, 16) * 35 + 3,
-        )
-    with right:
-        told = found or any(one.official for one in kept)
-        if told:
-            height = MARGIN + ROW * len(view.schema)
-            charts.chart(
-                forest(view.schema, found, kept, height), key="attributes-forest", alt="Accuracy of every attribute"
+        if found or kept:
+            _table(desk, overview(view.schema, found, kept))
+        if found:
+            _never_reviewed(view.schema, found)
+        if not kept:
+            st.caption(
+                "No accuracies on a dataset are kept of this model: `vestigo models compare MODEL OTHER --data DATASET "
+                "--store STORE` judges two models and keeps them."
             )
-    if known.sample is not None:
-        _never_reviewed(view.schema, found)
-    if not kept:
-        st.caption(
-            "No accuracies on a dataset are kept of this model: `vestigo models compare MODEL OTHER --data DATASET "
-            "--store STORE` judges two models and keeps them."
-        )
-    elif not any(one.labelled_only for one in kept):
-        st.caption("Labelled-only accuracies are kept of models that are judged from now on.")
+        elif not any(one.labelled_only for one in kept):
+            st.caption("Labelled-only accuracies are kept of models that are judged from now on.")
+    made = forest(view.schema, found, kept)
+    if made.data:
+        with right:
+            charts.chart(made, key="attributes-forest", alt="Accuracy of every attribute with its interval")
+
+
+def _table(desk: Desk, frame: pd.DataFrame) -> None:
+    number = st.column_config.NumberColumn
+    table(
+        desk,
+        frame,
+        name="attributes",
+        title="How right the model is about attributes",
+        columns={name: number(format="%.1f") for name in frame.columns if name.endswith("(%)")},
+        placeholder="–",
+        height=min(len(frame) + 1, 16) * 35 + 3,
+    )
 
 
 def overview(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[Kept]) -> pd.DataFrame:
@@ -108,11 +108,9 @@ def overview(schema: AttributeSchema, found: Mapping[str, AttributePrecision], k
     return frame.astype(dict.fromkeys(shares, "float64") | {"More for ±3 %": "Int64"})
 
 
-def forest(
-    schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[Kept], height: int
-) -> go.Figure:
+def forest(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[Kept]) -> go.Figure:
     """A line for each attribute: its accuracy with its interval, and what is kept beside it."""
-    made = charts.figure(x="Accuracy (%)", height=height)
+    made = charts.figure(x="Accuracy (%)", height=MARGIN)
     titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
     sure = {name: one.accuracy for name, one in found.items() if one.accuracy is not None}
     if sure:
@@ -148,6 +146,10 @@ def forest(
                 name=name,
             )
     made.update_yaxes(categoryorder="array", categoryarray=list(titles.values())[::-1], type="category")
+    # Room for a legend of several lines, which one gets when the page is made narrower later.
+    made.update_layout(
+        margin={"t": 24 + LEGEND * len(made.data)}, height=MARGIN + LEGEND * len(made.data) + ROW * len(schema)
+    )
     return made
 
 

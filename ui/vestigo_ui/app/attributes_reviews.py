@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import streamlit as st
 
 from vestigo.labeling import AttributePrecision, Period, Reviewed
@@ -50,9 +54,35 @@ def reviews(desk: Desk, view: View) -> Reviews:
 @st.cache_resource(max_entries=SAMPLES, show_spinner="Reading what was reviewed")
 def _sample(model: str, snapshot: str, answers: str) -> tuple[ReviewSample | None, str]:
     try:
-        return review_sample(the_store(), registered(the_store(), model)), ""
+        return review_sample(the_store(), registered(the_store(), model), pick=_picked(model, snapshot)), ""
     except UsageError as problem:
         return None, str(problem)
+
+
+class Picked:
+    """What a model predicted of reviewed crops, each read once: a new answer then costs a moment, not a second."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._rows: list[pa.RecordBatch] = []
+
+    def __call__(self, ids: Collection[str], columns: Sequence[str]) -> list[pa.RecordBatch]:
+        """Return the rows of crops, as `Store.pick_crops`, with the same columns each time."""
+        with self._lock:
+            missing = set(ids) - self._known
+            if missing:
+                self._rows += the_store().pick_crops(missing, columns, model=self._model)
+                self._known |= missing
+            rows = list(self._rows)
+        wanted = pa.array(sorted(ids), pa.string())
+        return [batch.filter(pc.is_in(batch.column("crop_id"), wanted)) for batch in rows]
+
+
+@st.cache_resource(max_entries=SAMPLES, show_spinner=False)
+def _picked(model: str, snapshot: str) -> Picked:
+    return Picked(model)
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)

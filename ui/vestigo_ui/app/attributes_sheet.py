@@ -63,50 +63,9 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
 
 def show_archive(desk: Desk, view: View) -> None:
     """Show the sightings of the archive that the model takes for a value, the least or the most sure first."""
-    counts = desk.index.attribute_counts(view.model.digest, Choice(cameras=view.cameras))[view.attribute.name]
-    total = sum(counts.values())
+    counts = _counts(desk, view)
+    count = counts[view.value] if view.value else sum(counts.values())
     st.subheader("In the archive", anchor=False)
-    if not total:
-        st.info("Nobody was seen there. Choose another camera.")
-        return
-    left, right = st.columns([5, 11], gap="medium")
-    with left:
-        made = distribution(counts)
-        charts.chart(made, key="attributes-distribution", alt=f"Sightings by predicted {view.attribute.title}")
-        with st.expander("As a table"):
-            frame = pd.DataFrame({"Value": list(counts), "Sightings": list(counts.values())})
-            frame["Share (%)"] = 100 * frame["Sightings"] / total
-            number = st.column_config.NumberColumn(format="%.1f")
-            name = f"sightings-{view.attribute.name}"
-            title = f"Sightings by predicted {view.attribute.title}"
-            table(desk, frame, name=name, title=title, columns={"Share (%)": number})
-    with right:
-        _sightings(desk, view, counts[view.value] if view.value else total)
-
-
-def ordered(sample: ReviewSample, view: View, said: int, told: int) -> Any:
-    """Rows of the reviewed crops of a cell, those that the model was surest of first, then by crop."""
-    flags = cell_rows(sample.reviewed, view.attribute.name, said, told, confidence=view.sure)
-    rows = np.flatnonzero(flags)
-    sure = sample.reviewed.confidence[rows, sample.reviewed.schema.index(view.attribute.name)]
-    return rows[np.lexsort((sample.crops[rows], -sure))]
-
-
-def distribution(counts: Mapping[str, int]) -> go.Figure:
-    """The figure: how many sightings show each value."""
-    made = charts.figure(x="Sightings", height=110 + 26 * len(counts), legend=False)
-    made.add_bar(
-        x=list(counts.values()),
-        y=list(counts),
-        orientation="h",
-        hovertemplate="%{y}: %{x:,} sightings<extra></extra>",
-        marker={"color": charts.COLOURS[0]},
-    )
-    made.update_yaxes(type="category", autorange="reversed")
-    return made
-
-
-def _sightings(desk: Desk, view: View, count: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         options = {"shown": ORDERS.__getitem__, "offer": st.segmented_control, "label_visibility": "collapsed"}
         first = one_of("Order", list(ORDERS), "first", **options)
@@ -136,6 +95,50 @@ def _sightings(desk: Desk, view: View, count: int) -> None:
     }
     _opened(desk, view, None)
     _sheet(desk, view, {one.crop: one.camera for one in found}, lines)
+
+
+def show_distribution(desk: Desk, view: View) -> None:
+    """Show how many sightings of the archive the model takes for each value."""
+    counts = _counts(desk, view)
+    made = distribution(counts)
+    charts.chart(made, key="attributes-distribution", alt=f"Sightings by predicted {view.attribute.title}")
+    with st.expander("As a table"):
+        frame = pd.DataFrame({"Value": list(counts), "Sightings": list(counts.values())})
+        frame["Share (%)"] = 100 * frame["Sightings"] / max(1, sum(counts.values()))
+        table(
+            desk,
+            frame,
+            name=f"sightings-{view.attribute.name}",
+            title=f"Sightings by predicted {view.attribute.title}",
+            columns={"Share (%)": st.column_config.NumberColumn(format="%.1f")},
+        )
+
+
+def ordered(sample: ReviewSample, view: View, said: int, told: int) -> Any:
+    """Rows of the reviewed crops of a cell, those that the model was surest of first, then by crop."""
+    flags = cell_rows(sample.reviewed, view.attribute.name, said, told, confidence=view.sure)
+    rows = np.flatnonzero(flags)
+    sure = sample.reviewed.confidence[rows, sample.reviewed.schema.index(view.attribute.name)]
+    return rows[np.lexsort((sample.crops[rows], -sure))]
+
+
+def distribution(counts: Mapping[str, int]) -> go.Figure:
+    """The figure: how many sightings show each value."""
+    made = charts.figure(x="Sightings", height=110 + 26 * len(counts), legend=False)
+    made.add_bar(
+        x=list(counts.values()),
+        y=list(counts),
+        orientation="h",
+        hovertemplate="%{y}: %{x:,} sightings<extra></extra>",
+        marker={"color": charts.COLOURS[0]},
+    )
+    made.update_yaxes(type="category", autorange="reversed")
+    return made
+
+
+def _counts(desk: Desk, view: View) -> dict[str, int]:
+    choice = Choice(cameras=view.cameras)
+    return desk.index.attribute_counts(view.model.digest, choice)[view.attribute.name]
 
 
 def _sheet(

@@ -11,8 +11,8 @@ from vestigo_ui.app.attributes_confusion import show_confusion
 from vestigo_ui.app.attributes_curve import coverage, show_curve, slider
 from vestigo_ui.app.attributes_overview import show_overview
 from vestigo_ui.app.attributes_reviews import Reviews, reviews
-from vestigo_ui.app.attributes_sheet import show_archive, show_cell
-from vestigo_ui.app.attributes_split import show_cameras, show_time
+from vestigo_ui.app.attributes_sheet import show_archive, show_cell, show_distribution
+from vestigo_ui.app.attributes_split import show_split
 from vestigo_ui.app.desk import Desk
 
 
@@ -81,22 +81,21 @@ def _told(known: Reviews, view: View) -> None:
 
 
 def _detail(desk: Desk, view: View, known: Reviews, cell: str) -> None:
-    st.subheader(view.attribute.title.capitalize(), anchor=False)
-    covered = coverage(desk, view)
-    if known.sample is None:
-        slider(covered, view)
-        return
+    title = view.attribute.title.capitalize()
     left, right = st.columns(2, gap="medium")
     with left:
+        st.markdown(f"**{title}: precision and coverage**")
+        covered = coverage(desk, view)
         slider(covered, view)
         show_curve(desk, view, known, covered)
+    if known.sample is not None:
+        with right:
+            st.markdown(f"**{title}: predicted and answered**")
+            show_confusion(desk, view, known, cell)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.markdown(f"**{title}: by camera or over time**")
+            show_split(desk, view, known)
     with right:
-        st.markdown("**Confusion**")
-        show_confusion(desk, view, known, cell)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.markdown("**By camera**")
-        show_cameras(desk, view, known)
-    with right:
-        st.markdown("**Over time**")
-        show_time(desk, view, known)
+        st.markdown(f"**{title}: what the archive shows**")
+        show_distribution(desk, view)
