@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 import streamlit as st
@@ -60,7 +61,7 @@ def _legend(regions: Regions) -> None:
     seen = [regions.schema.regions[place] for place in np.unique(regions.labels) if 0 < place < len(regions.schema)]
     marks = "".join(
         f'<span style="display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .3em 0 .8em;'
-        f'background:rgb{region.colour_rgb}"></span>{region.name}'
+        f'background:rgb{region.colour_rgb}"></span>{escape(region.name)}'
         for region in seen
     )
     st.html(f'<div style="font-size:.85rem">{regions.origin}:{marks}</div>')
