@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.labeling.gathering import task_key
+from vestigo.labeling.in_place import require_free
 from vestigo.retrieval.archive import require_attributes
-from vestigo.store import Draw, LabelAnswer, Model, NewTask, Store
+from vestigo.store import Draw, LabelAnswer, Model, NewTask, Store, Unit
 from vestigo.store.features import matrix
 from vestigo_models.errors import UsageError
-from vestigo_models.schemas import AttributeSchema
 
-_FACTS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
+FACTS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def given_by_identities(
             labels.setdefault(pid, {}).update({a.name: a.values[value] for a, value in named if value >= 0})
     groups: dict[str, tuple[int, list[str]]] = {}
     wanted = pa.array(sorted(labels), pa.int32())
-    for batch in store.scan_crops(_FACTS, model=model.digest):
+    for batch in store.scan_crops(FACTS, model=model.digest):
         for row in batch.filter(pc.is_in(batch.column("pid"), wanted)).to_pylist():
             groups.setdefault(task_key("tracklet", row), (row["pid"], []))[1].append(row["crop_id"])
     now = datetime.now(UTC)
@@ -80,9 +80,11 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
     """Record labels in a project of their own; what it has of the same crops already is replaced.
 
     Raises:
-        UsageError: the project is one of Label Studio, whose truth is there, or no crop is in the store.
+        UsageError: the project is one of Label Studio, whose truth is there, or of what people corrected in place, or
+            no crop is in the store.
     """
     schema = require_attributes(model)
+    require_free(project)
     held = store.label_project(project)
     if held is not None and held.server is not None:
         raise UsageError(f"project {project} is one of Label Studio; import into a project of another name")
@@ -92,7 +94,7 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
     for one in given:
         rows = [facts[crop] for crop in one.crops if crop in facts]
         if rows:
-            task = _task(rows, schema)
+            task = given_task(rows, "tracklet" if len(rows) > 1 else "crop")
             tasks[task.key] = task
             answers[task.key] = [
                 LabelAnswer(number, who, one.answered, one.answers) for number, who in enumerate(one.reviewers, 1)
@@ -119,20 +121,21 @@ def _facts(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, A
     """Rows of those crops that the store has, with `prediction` (M,)."""
     wanted = pa.array(sorted(crops), pa.string())
     found: dict[str, dict[str, Any]] = {}
-    for batch in store.scan_crops((*_FACTS, "attributes"), model=model.digest):
+    for batch in store.scan_crops((*FACTS, "attributes"), model=model.digest):
         some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
         predictions = matrix(some.column("attributes"))
-        for row, prediction in zip(some.select(_FACTS).to_pylist(), predictions, strict=True):
+        for row, prediction in zip(some.select(FACTS).to_pylist(), predictions, strict=True):
             found[row["crop_id"]] = {**row, "prediction": prediction}
     return found
 
 
-def _task(rows: list[dict[str, Any]], schema: AttributeSchema) -> NewTask:
+def given_task(rows: Sequence[Mapping[str, Any]], unit: Unit) -> NewTask:
+    """The task of some crops of one person, the first of which names it; rows of `FACTS` and `prediction` (M,)."""
     first = rows[0]
     mean = np.mean([row["prediction"] for row in rows], axis=0)
     times = [row["time"] for row in rows if row["time"] is not None]
     return NewTask(
-        key=task_key("tracklet" if len(rows) > 1 else "crop", first),
+        key=task_key(unit, first),
         **{name: first[name] for name in ("source", "tracklet", "camera", "pid")},
         time=min(times, default=None),
         crops=tuple(row["crop_id"] for row in rows),

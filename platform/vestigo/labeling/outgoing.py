@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from vestigo.labeling.choosing import Wish, open_batch, propose, record
+from vestigo.labeling.choosing import Proposal, Wish, open_batch, propose, record
 from vestigo.labeling.images import Images
+from vestigo.labeling.in_place import require_free
 from vestigo.labeling.pushing import CHUNK, push
 from vestigo.labeling.strips import task_pictures
 from vestigo.labeling.studio import Studio
@@ -56,24 +57,28 @@ def push_batch(
     images: Images,
     *,
     another: bool = False,
+    proposal: Proposal | None = None,
     chunk: int = CHUNK,
     read: Callable[[int], None] | None = None,
     sent: Callable[[int, int], None] | None = None,
 ) -> Outgoing:
     """Draw as wished and bring the tasks to the server; where a batch drawn like this is open, only bring that there.
 
-    another: draw even so. read: hears of crops read; sent: of tasks done and tasks in all.
+    another: draw even so. proposal: what was shown for this wish, drawn in place of a new one. read: hears of crops
+    read; sent: of tasks done and tasks in all.
 
     Raises:
-        UsageError: see `propose`. ConfigError: the server's project is not as it should be; nothing was drawn then.
+        UsageError: see `propose`; a project of corrections in place.
+        ConfigError: the server's project is not as it should be; nothing was drawn then.
         StoreError: the project asks for other attributes than the model predicts.
         WorkError: the server stopped to answer; the draw and what was sent are kept.
     """
+    require_free(project)
     label = store.make_label_project(project, require_attributes(model))
     open_project(studio, label)
-    held = None if another else open_batch(store, project, model, wish)
+    held = None if another or proposal is not None else open_batch(store, project, model, wish)
     if held is None:
-        proposal = propose(store, project, model, wish, read)
+        proposal = proposal or propose(store, project, model, wish, read)
         batch = record(store, project, proposal) if proposal.tasks else None
         draw, tasks = proposal.draw, len(proposal.tasks)
     else:

@@ -6,7 +6,8 @@ probability d = 2 e (1 - e) + e^2 (k - 2) / (k - 1) about an attribute of k valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
 
@@ -21,17 +22,36 @@ WORST = 0.4
 """Reviewers are never taken for worse; their answers would say nothing."""
 
 
-def reviewer_error(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> ReviewerError:
-    """Estimate how often one answer is wrong, over all attributes; "cannot tell" is no answer."""
-    pairs = differ = 0
-    values = 0.0
+@dataclass
+class Pairs:
+    """Of how many answers given by two reviewers to one question, how many differ."""
+
+    pairs: int = 0
+    differ: int = 0
+
+
+def answer_pairs(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> dict[str, Pairs]:
+    """Compare all reviewers of each task two by two, by attribute; "cannot tell" is no answer."""
+    found = {name: Pairs() for name in schema.names}
     for task in reviewed:
         for first, second in combinations(task.said.values(), 2):
             for name in first.keys() & second.keys():
                 if CANNOT_TELL not in (first[name], second[name]):
-                    pairs += 1
-                    differ += first[name] != second[name]
-                    values += len(schema[name].values)
+                    found[name].pairs += 1
+                    found[name].differ += first[name] != second[name]
+    return found
+
+
+def reviewer_error(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> ReviewerError:
+    """Estimate how often one answer is wrong, over all attributes; "cannot tell" is no answer."""
+    return pairs_error(schema, answer_pairs(schema, reviewed))
+
+
+def pairs_error(schema: AttributeSchema, found: Mapping[str, Pairs]) -> ReviewerError:
+    """Estimate how often one answer is wrong from `answer_pairs`."""
+    pairs = sum(one.pairs for one in found.values())
+    differ = sum(one.differ for one in found.values())
+    values = sum(one.pairs * len(schema[name].values) for name, one in found.items())
     mean = values / pairs if pairs else sum(len(a.values) for a in schema.attributes) / len(schema)
     return disagreement_error(pairs, differ, mean)
 

@@ -66,7 +66,12 @@ def random(candidates: Candidates) -> Floats:
 
 def least_confident(candidates: Candidates) -> Floats:
     """How far the likeliest class of each attribute is from certain (1 - max p), the mean over attributes."""
-    return _over_attributes(candidates.schema, candidates.probabilities, lambda _, p: 1 - p.max(axis=1))
+    return _mean(doubts(candidates))
+
+
+def doubts(candidates: Candidates) -> Floats:
+    """How far each attribute's likeliest class is from certain: n x N."""
+    return _by_attribute(candidates.schema, candidates.probabilities, lambda _, p: 1 - p.max(axis=1))
 
 
 def entropy(candidates: Candidates) -> Floats:
@@ -94,7 +99,12 @@ def steep(doubts: Floats) -> Floats:
 
 def disagreement(candidates: Candidates) -> Floats:
     """The share of a task's crops that are against its majority, the mean over attributes; 0 for a single crop."""
-    return _over_attributes(candidates.schema, candidates.votes, lambda _, votes: 1 - votes.max(axis=1))
+    return _mean(minorities(candidates))
+
+
+def minorities(candidates: Candidates) -> Floats:
+    """The share of a task's crops that are against its majority: n x N."""
+    return _by_attribute(candidates.schema, candidates.votes, lambda _, votes: 1 - votes.max(axis=1))
 
 
 def neighbours(candidates: Candidates) -> Floats:
@@ -102,22 +112,32 @@ def neighbours(candidates: Candidates) -> Floats:
 
     Only who looks alike both ways counts: of two people the one is among the other's nearest, and the other way round.
     """
+    return _mean(strangeness(candidates))
+
+
+def strangeness(candidates: Candidates) -> Floats:
+    """How far each attribute is from what the nearest others are said to wear: n x N."""
     count = min(NEIGHBOURS, len(candidates) - 1)
     if count < 1:
-        return np.zeros(len(candidates))
+        return np.zeros((len(candidates.schema), len(candidates)))
     search = NearestNeighbors(n_neighbors=count).fit(candidates.embeddings)
     near = search.kneighbors(return_distance=False)
     mutual = (near[near] == np.arange(len(candidates))[:, None, None]).any(axis=2)
     partners = np.maximum(mutual.sum(axis=1), 1)[:, None]
     theirs = (candidates.probabilities[near] * mutual[:, :, None]).sum(axis=1) / partners
-    apart = np.abs(candidates.probabilities - theirs).sum(axis=1) / 2 / len(candidates.schema.names)
-    return np.where(mutual.any(axis=1), apart, 0.0).astype(np.float64)
+    apart = np.where(mutual.any(axis=1)[:, None], np.abs(candidates.probabilities - theirs), 0.0)
+    return _by_attribute(candidates.schema, apart, lambda _, one: one.sum(axis=1) / 2)
 
 
 def label_errors(candidates: Candidates) -> Floats:
     """How much likelier another class is than the label (the margin of confident learning: Northcutt et al., JAIR 2021,
     section 3.1), the mean over attributes; 0 where the label is the likeliest, or there is none.
     """
+    return _mean(contradictions(candidates))
+
+
+def contradictions(candidates: Candidates) -> Floats:
+    """How much likelier another class is than each attribute's label: n x N."""
 
     def margin(position: int, p: NDArray[np.floating]) -> Floats:
         labels = candidates.labels[:, position]
@@ -125,7 +145,7 @@ def label_errors(candidates: Candidates) -> Floats:
         own = p[np.arange(len(p)), np.where(known, labels, 0)]
         return np.where(known, p.max(axis=1) - own, 0.0).astype(np.float64)
 
-    return _over_attributes(candidates.schema, candidates.probabilities, margin)
+    return _by_attribute(candidates.schema, candidates.probabilities, margin)
 
 
 def rare(candidates: Candidates) -> Floats:
@@ -133,12 +153,17 @@ def rare(candidates: Candidates) -> Floats:
 
     Shares are those of the candidates' own probabilities, so that no label is needed.
     """
+    return _mean(surprises(candidates))
+
+
+def surprises(candidates: Candidates) -> Floats:
+    """How seldom each attribute's classes are said of anybody: n x N."""
 
     def surprise(_: int, p: NDArray[np.floating]) -> Floats:
         shares = p.mean(axis=0, dtype=np.float64)
         return np.asarray(p @ -np.log(np.maximum(shares, 1 / (10 * len(p)))), dtype=np.float64)
 
-    return _over_attributes(candidates.schema, candidates.probabilities, surprise)
+    return _by_attribute(candidates.schema, candidates.probabilities, surprise)
 
 
 def diverse(candidates: Candidates) -> Floats:
@@ -151,9 +176,14 @@ def diverse(candidates: Candidates) -> Floats:
 
 def mixed(candidates: Candidates) -> Floats:
     """Doubt, disagreement and rarity in equal shares of the draw."""
-    scores = [strategy(candidates) for strategy in (least_confident, disagreement, rare)]
-    shares = [score / score.sum() for score in scores if score.any()]
-    return np.asarray(np.sum(shares, axis=0) if shares else random(candidates), dtype=np.float64)
+    shares = _mean(blend(candidates))
+    return shares if shares.any() else random(candidates)
+
+
+def blend(candidates: Candidates) -> Floats:
+    """What doubt, disagreement and rarity of each attribute add to its task's share of the draw: n x N."""
+    scores = [score(candidates) for score in (doubts, minorities, surprises)]
+    return np.asarray(sum(score / max(score.sum(), 1e-300) for score in scores), dtype=np.float64)
 
 
 STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
@@ -168,15 +198,29 @@ STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
     "mix": mixed,
 }
 """By the name that the command line knows."""
+BY_ATTRIBUTE: Mapping[str, Callable[[Candidates], Floats]] = {
+    "entropy": entropies,
+    "least-confident": doubts,
+    "disagreement": minorities,
+    "neighbours": strangeness,
+    "label-errors": contradictions,
+    "rare": surprises,
+    "mix": blend,
+}
+"""Of strategies that go by attributes, what each of n attributes adds to the score of each of N tasks: n x N."""
 DEFAULT = "entropy"
 """What is drawn by where nobody chooses: measured in `benchmarks/review.md`."""
 
 
-def _over_attributes(
+def _mean(scores: Floats) -> Floats:
+    return np.asarray(scores.mean(axis=0), dtype=np.float64)
+
+
+def _by_attribute(
     schema: AttributeSchema,
     shares: NDArray[np.floating],
     score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]],
 ) -> Floats:
-    """The mean over attributes of `score(position, its columns)` of (N, M) shares of classes."""
+    """`score(position, its columns)` of (N, M) shares of classes, for each attribute: n x N."""
     scores = [score(position, shares[:, schema.slice(name)]) for position, name in enumerate(schema.names)]
-    return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
+    return np.asarray(np.stack(scores), dtype=np.float64)

@@ -3,36 +3,95 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from vestigo.labeling.agreeing import Conflict
 from vestigo.labeling.form import CANNOT_TELL
-from vestigo.labeling.reviewed import reviewed_tasks
-from vestigo.labeling.reviewers import reviewer_error
-from vestigo.store import Store
+from vestigo.labeling.reviewed import ReviewedTask, reviewed_tasks
+from vestigo.labeling.reviewers import Pairs, answer_pairs, pairs_error
+from vestigo.store import LabelTask, Store
+from vestigo_models.schemas import AttributeSchema
 
 NAMED = 20
 """At most so many conflicts are written out."""
+
+
+@dataclass(frozen=True)
+class OpenConflict:
+    """A question on which the reviewers of a task do not agree."""
+
+    task: LabelTask
+    conflict: Conflict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where the review of a project stands, from one pass over its tasks.
+
+    Attributes:
+        answered, corrected, untold: by attribute; what was agreed on, that differs from the model, "cannot tell".
+        pairs: by attribute, see `answer_pairs`.
+        conflicts: the first `NAMED`, of `conflicting`.
+        days: (UTC) day of a task's newest answer to tasks.
+    """
+
+    schema: AttributeSchema
+    answered: Mapping[str, int]
+    corrected: Mapping[str, int]
+    untold: Mapping[str, int]
+    reviewers: Mapping[str, int]
+    pairs: Mapping[str, Pairs]
+    conflicts: tuple[OpenConflict, ...]
+    conflicting: int
+    days: Mapping[date, int]
+
+
+def review_progress(store: Store, name: str) -> Progress:
+    """Read where a project stands; memory is one page of tasks. Raises StoreError for an unknown project."""
+    schema = store.require_label_project(name).schema
+    answered: Counter[str] = Counter()
+    corrected: Counter[str] = Counter()
+    untold: Counter[str] = Counter()
+    reviewers: Counter[str] = Counter()
+    days: Counter[date] = Counter()
+    conflicts: list[OpenConflict] = []
+    total = 0
+
+    def read() -> Iterator[ReviewedTask]:
+        nonlocal total
+        for task in reviewed_tasks(store, name):
+            reviewers.update(task.said.keys())
+            answered.update(task.agreed.answers.keys())
+            untold.update(one for one, value in task.agreed.answers.items() if value == CANNOT_TELL)
+            corrected.update(task.corrections(schema).keys())
+            days[task.answered.date()] += 1
+            total += len(task.agreed.conflicts)
+            conflicts.extend(OpenConflict(task.task, one) for one in task.agreed.conflicts[: NAMED - len(conflicts)])
+            yield task
+
+    pairs = answer_pairs(schema, read())
+    return Progress(
+        schema=schema,
+        answered=answered,
+        corrected=corrected,
+        untold=untold,
+        reviewers=dict(reviewers.most_common()),
+        pairs=pairs,
+        conflicts=tuple(conflicts),
+        conflicting=total,
+        days=dict(sorted(days.items())),
+    )
 
 
 def review_status(store: Store, name: str) -> dict[str, Any]:
     """Counts of a project, plain data; memory is one page of tasks. Raises StoreError for an unknown project."""
     project = store.require_label_project(name)
     counts = store.label_counts(name)
-    corrected: Counter[str] = Counter()
-    answered: Counter[str] = Counter()
-    untold: Counter[str] = Counter()
-    reviewers: Counter[str] = Counter()
-    conflicts: list[str] = []
-    total = 0
-    for task in reviewed_tasks(store, name):
-        reviewers.update(task.said.keys())
-        answered.update(task.agreed.answers.keys())
-        untold.update(one for one, value in task.agreed.answers.items() if value == CANNOT_TELL)
-        corrected.update(task.corrections(project.schema).keys())
-        total += len(task.agreed.conflicts)
-        where = f"task {task.task.remote_id or task.task.key[:12]}"
-        conflicts += [f"{where}, {one}" for one in task.agreed.conflicts][: NAMED - len(conflicts)]
-    error = reviewer_error(project.schema, reviewed_tasks(store, name))
+    found = review_progress(store, name)
+    error = pairs_error(project.schema, found.pairs)
     return {
         "project": name,
         "server": project.server,
@@ -41,14 +100,18 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
         "waiting": counts.get("drawn", 0),
         "deleted": counts.get("deleted", 0),
         "reviewed": counts["answered"],
-        "corrections": sum(corrected.values()),
-        "conflicts": total,
-        "conflicting": conflicts,
+        "corrections": sum(found.corrected.values()),
+        "conflicts": found.conflicting,
+        "conflicting": [f"task {one.task.remote_id or one.task.key[:12]}, {one.conflict}" for one in found.conflicts],
         "attributes": {
-            one: {"answered": answered[one], "corrected": corrected[one], "cannot_tell": untold[one]}
+            one: {
+                "answered": found.answered.get(one, 0),
+                "corrected": found.corrected.get(one, 0),
+                "cannot_tell": found.untold.get(one, 0),
+            }
             for one in project.schema.names
         },
-        "reviewers": dict(reviewers.most_common()),
+        "reviewers": dict(found.reviewers),
         "reviewer_error": error.rate if error.pairs else None,
         "batches": [
             {

@@ -94,6 +94,35 @@ def save_batch(session: Session, name: str, draw: Draw, tasks: Sequence[NewTask]
     return row.id
 
 
+def put_task(session: Session, name: str, draw: Draw, task: NewTask) -> LabelTask:
+    """Record a task that nobody drew in the newest batch made like this, or a new one; one that is there says what its
+    model says from now on. Raises StoreError as `save_batch`."""
+    _project_row(session, name, lock=True)
+    alike = (
+        select(LabelBatchRow)
+        .where(LabelBatchRow.project == name, LabelBatchRow.data_file_id.is_(None))
+        .where(LabelBatchRow.model_digest == draw.model, LabelBatchRow.strategy == draw.strategy)
+        .where(LabelBatchRow.unit == draw.unit)
+        .order_by(LabelBatchRow.id.desc())
+        .limit(1)
+    )
+    batch = session.scalar(alike)
+    if batch is None:
+        batch = session.get_one(LabelBatchRow, save_batch(session, name, draw, [], None))
+    row = next(task_rows(session, name, [task.key]), None)
+    if row is None or row.batch_id != batch.id:
+        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.batch_id == batch.id))
+        told = _new(task, batch, 0 if last is None else last + 1, "imported")
+        if row is None:
+            row = LabelTaskRow(**told)
+            session.add(row)
+        else:
+            for column, value in told.items():
+                setattr(row, column, value)
+    session.flush()
+    return _task(row, batch.model_digest)
+
+
 def batches(session: Session, name: str) -> list[LabelBatch]:
     """Return the batches of a project, oldest first."""
     counts = select(LabelTaskRow.batch_id, func.count()).where(LabelTaskRow.project == name)
@@ -156,8 +185,8 @@ def mark_deleted(session: Session, name: str, keys: Collection[str]) -> int:
     return changed
 
 
-def _project_row(session: Session, name: str) -> LabelProjectRow:
-    row = session.get(LabelProjectRow, name)
+def _project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:
+    row = session.get(LabelProjectRow, name, with_for_update=lock)
     if row is None:
         known = ", ".join(one.name for one in projects(session)) or "none yet"
         raise StoreError(f"project {name} is not in the store (there are: {known}): `vestigo label push` makes one")

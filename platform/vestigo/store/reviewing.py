@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vestigo.store import label_sets, review, review_answers
+from vestigo.store import audit_log, label_sets, review, review_answers, visible
 from vestigo.store.faults import fault_point
 from vestigo.store.opened import OpenedStore
 from vestigo.store.review_records import Draw, LabelAnswer, LabelBatch, LabelProject, LabelSet, LabelTask, NewTask
@@ -66,6 +67,35 @@ class ReviewStore(OpenedStore):
             batch = review.save_batch(session, project, draw, tasks, None)
             review_answers.record_answers(session, project, answers)
         return batch
+
+    def record_correction(
+        self,
+        project: str,
+        draw: Draw,
+        task: NewTask,
+        *,
+        user: str,
+        answered: datetime,
+        answers: Mapping[str, str],
+        case: str | None = None,
+        authority: str | None = None,
+    ) -> LabelTask:
+        """Record what somebody says of a task that nobody drew, in the place of what they said before, and that they
+        did in the audit log; return the task."""
+        details = {"project": project, "task": task.key, "crops": len(task.crops), "crop": task.crops[0]}
+        with self._db.write() as session:
+            put = review.put_task(session, project, draw, task)
+            review_answers.put_answer(session, put, audit_log.printable(user), answered, answers)
+            audit_log.append(
+                session,
+                user=user,
+                action="correct",
+                snapshot=visible.snapshot(session),
+                case=audit_log.line(case, "case number"),
+                authority=authority,
+                details={**details, "model": draw.model, "answers": dict(answers)},
+            )
+        return put
 
     def label_batches(self, project: str) -> list[LabelBatch]:
         """Return the batches of a project, oldest first."""
