@@ -69,7 +69,7 @@ def _trace(hits: Sequence[Hit], verdict: str | None) -> dict[str, Any]:
             "color": [hit.distance for hit in hits],
             "colorscale": charts.SCALE,
             "showscale": True,
-            "colorbar": {"title": {"text": "Distance"}, "thickness": 10},
+            "colorbar": {"title": {"text": "Distance"}, "thickness": 10, "nticks": 3},
         }
     else:
         symbol, colour = LOOKS[verdict]

@@ -31,6 +31,7 @@ from vestigo_ui.web.users import Role
 
 LEFT = 190
 """Pixels that the query takes beside the settings."""
+UNUSED = "The filter waits for a picture: attributes alone are searched without it."
 PANES = {"results": "Results", "archive": "From the archive", "upload": "From a picture"}
 
 
@@ -53,8 +54,8 @@ def show(desk: Desk) -> None:
     with beside.container():
         asked, cost = settings(desk, model, asked)
         if cost:
-            st.caption(cost)
-    pane = _pane(asked)
+            st.caption(cost if asked.views or not asked.scope.where else f"{UNUSED} {cost}")
+        pane = _pane(asked)
     if pane == "archive":
         picker(desk, model, asked)
     elif pane == "upload":
