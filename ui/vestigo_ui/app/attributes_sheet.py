@@ -37,7 +37,8 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     st.subheader(f"Predicted {view.attribute.values[said]}, answered {answer}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         tasks = len(np.unique(sample.reviewed.task[rows]))
-        st.caption(f"{len(rows):,} crops of {tasks:,} reviewed tasks, the surest predictions first", width="content")
+        of = f"{tasks:,} reviewed tasks" if tasks != 1 else "one reviewed task"
+        st.caption(f"{len(rows):,} crops of {of}, the surest predictions first", width="content")
         st.button(
             "Show the archive instead",
             icon=":material/close:",
@@ -67,8 +68,14 @@ def show_archive(desk: Desk, view: View) -> None:
     count = counts[view.value] if view.value else sum(counts.values())
     st.subheader("In the archive", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        options = {"shown": ORDERS.__getitem__, "offer": st.segmented_control, "label_visibility": "collapsed"}
-        first = one_of("Order", list(ORDERS), "first", **options)
+        first = one_of(
+            "Order",
+            list(ORDERS),
+            "first",
+            shown=ORDERS.__getitem__,
+            offer=st.segmented_control,
+            label_visibility="collapsed",
+        )
         st.caption(f"{count:,} sightings{' taken for ' + view.value if view.value else ''}", width="content")
     page = pages(count, PAGE)
     name = view.attribute.name
