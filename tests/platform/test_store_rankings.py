@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,10 +62,13 @@ def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeyp
     store.save_ranking("many", model=MODEL, rows=rows, queries=asked(**dict.fromkeys(names, 2)), settings={})
     kept = store.ranking("many")
     read: list[int] = []
-    group = pq.ParquetFile.read_row_group
-    monkeypatch.setattr(
-        pq.ParquetFile, "read_row_group", lambda file, number, *more: read.append(number) or group(file, number, *more)
-    )
+    batches = pq.ParquetFile.iter_batches
+
+    def watched(file: pq.ParquetFile, *sizes: int, row_groups: list[int], **more: Any) -> Any:
+        read.extend(row_groups)
+        return batches(file, *sizes, row_groups=row_groups, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
     found = store.ranking_rows(kept, [20_003, 5, 4, 20_002], ["crop", "pid"])
     assert [row["crop"] for row in found] == ["q00002-1", "q00002-2", "q10001-1", "q10001-2"]
     assert read == [0, 2]

@@ -14,6 +14,8 @@ from vestigo.store.ranking_records import Ranking
 from vestigo.store.schema import QUERIES, RANKING, TRUTH
 from vestigo_models.errors import StoreError
 
+SCAN_ROWS = 16384
+
 
 class RankingStore(DrivingStore):
     """A `Ranking` names its own files: what is read through it stays the same when another one takes its name, for as
@@ -61,7 +63,7 @@ class RankingStore(DrivingStore):
         Raises StoreError where its file is gone, and for columns that it is too old to have.
         """
         self._require_columns(ranking, columns or ())
-        return self._root.read(ranking.path, columns)
+        return self._root.read(ranking.path, columns, SCAN_ROWS)
 
     def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the queries of a ranking, as `scan_ranking`; of one that is too old to have any, none."""

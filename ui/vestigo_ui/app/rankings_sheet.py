@@ -18,13 +18,13 @@ from vestigo_ui.app.rankings_scores import Opened, Paired, ordered
 from vestigo_ui.app.rankings_words import SHORT, percent, points
 from vestigo_ui.app.sheet import Tile, contact_sheet
 
-ACROSS = 10
+ACROSS = 12
 """Tiles of a strip, the query first."""
 STRIPS = 8
 """Of a page."""
 ROWS = 60
 """Of one query that is open."""
-WIDE, WIDTH = 128, 112
+WIDE, WIDTH = 150, 112
 """The most pixels of a tile in a strip, the least of one below an open query."""
 LONG = 20
 """Names from that length on are digests, or do not fit."""

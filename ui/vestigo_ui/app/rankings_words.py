@@ -63,8 +63,8 @@ def settings(ranking: Ranking) -> list[str]:
     return said
 
 
-def heading(ranking: Ranking, models: Mapping[str, str]) -> str:
-    """Say in a line what made a ranking."""
+def heading(ranking: Ranking, models: Mapping[str, str], snapshot: str) -> str:
+    """Say in a line what made a ranking, and whether the store still shows what it did (`snapshot` names that)."""
     made = ranking.settings
     parts = [
         f"{ranking.created:%Y-%m-%d %H:%M:%S} UTC",
@@ -73,7 +73,8 @@ def heading(ranking: Ranking, models: Mapping[str, str]) -> str:
     ]
     if made:
         parts.append(f"top {made['top']:,} of {made['compared']:,} crops")
-    return " · ".join([*parts, *settings(ranking)])
+    changed = ["the archive has changed since"] if made.get("snapshot", snapshot) != snapshot else []
+    return " · ".join([*parts, *settings(ranking), *changed])
 
 
 def scores(shown: Sequence[Opened]) -> pd.DataFrame:

@@ -47,9 +47,10 @@ def rank_command(
 ) -> None:
     """Rank the archive for many queries in one pass and keep the ranking in the store.
 
-    A query that is a crop of the store, or a tracklet, is not ranked against itself. A ranking of the same name is
-    replaced. Images that cannot be read are left out and counted. --where and --filter are those of `vestigo search`.
-    Who asked for what is written to the audit log first; where it cannot be, nothing is ranked.
+    A query that is a crop of the store (an image of the same name and content is one), or a tracklet, is not ranked
+    against itself. Where datasets tell who is on queries and crops, that is kept with the ranking. A ranking of the
+    same name is replaced. Images that cannot be read are left out and counted. --where and --filter are those of
+    `vestigo search`. Who asked for what is written to the audit log first; where it cannot be, nothing is ranked.
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """

@@ -40,10 +40,11 @@ def show(desk: Desk) -> None:
             links.put(ranking=frame["Ranking"][rows[0]])
             st.rerun()
         return
+    snapshot = desk.index.snapshot
     st.caption(
-        heading(view.ranking, names)
+        heading(view.ranking, names, snapshot)
         if view.other is None
-        else "  \n".join(f"**{one.name}**: {heading(one, names)}" for one in (view.ranking, view.other))
+        else "  \n".join(f"**{one.name}**: {heading(one, names, snapshot)}" for one in (view.ranking, view.other))
     )
     _show(desk, view)
 
