@@ -15,6 +15,7 @@ from vestigo_ui.app.archive_runs import KINDS, totals
 from vestigo_ui.app.archive_timeline import length
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
+from vestigo_ui.app.trouble import watched
 from vestigo_ui.web.users import Role
 
 PAGE = 50
@@ -104,6 +105,11 @@ def _ended_badly(desk: Desk, run: Run) -> None:
 @st.fragment(run_every=LOOK_S)
 def retrying(desk: Desk, run: str) -> None:
     """Say how trying again goes, from the moment it was asked for; the page is shown anew when it ends."""
+    with watched():
+        _retrying(desk, run)
+
+
+def _retrying(desk: Desk, run: str) -> None:
     children = archive_retry.the_children()
     known = st.session_state.get("archive-retrying")
     if children.is_running(run):

@@ -16,6 +16,7 @@ from vestigo_ui.app import links, tables
 from vestigo_ui.app.archive_timeline import length
 from vestigo_ui.app.desk import Desk, the_store
 from vestigo_ui.app.paging import pages
+from vestigo_ui.app.trouble import watched
 
 PAGE = 20
 LOOK_S = 3
@@ -45,6 +46,11 @@ def going(desk: Desk) -> list[Going]:
 @st.fragment(run_every=LOOK_S)
 def progress(desk: Desk) -> None:
     """Show runs while they go on, and show the page anew when one begins or ends."""
+    with watched():
+        _progress(desk)
+
+
+def _progress(desk: Desk) -> None:
     found = going(desk)
     known = st.session_state.get("archive-going")
     now = sorted((one.run.id, one.driven) for one in found)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from vestigo.browsing import BrowseIndex
 from vestigo_ui.app.desk import Desk, the_index
+from vestigo_ui.app.trouble import watched
 
 LOOK_S = 10
 BEHIND = "freshness-behind"
@@ -18,6 +19,11 @@ AT_ONCE = 20_000
 @st.fragment(run_every=LOOK_S)
 def show(desk: Desk) -> None:
     """Bring the index up to date, or say how much of the archive is not in it yet."""
+    with watched():
+        _refresh(desk)
+
+
+def _refresh(desk: Desk) -> None:
     missing = desk.index.pending()
     # The page was shown without what is being indexed in the background, and is shown anew once that is there.
     behind = st.session_state.pop(BEHIND, False)

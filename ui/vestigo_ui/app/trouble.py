@@ -23,6 +23,17 @@ def told() -> Iterator[None]:
         tell(error)
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """The same for what looks again by itself, as a fragment: of a store that does not answer the page tells."""
+    try:
+        yield
+    except VestigoError as error:
+        tell(error)
+    except TROUBLES:
+        return
+
+
 def tell(error: Exception) -> None:
     """Say what went wrong."""
     if isinstance(error, VestigoError):
