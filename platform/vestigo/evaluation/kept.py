@@ -186,7 +186,8 @@ def score_pairs(rows: KeptRows, protocol: Protocol, cameras: int) -> PairScores:
     cell = rows.camids[counted // cameras] * cameras + counted % cameras
 
     def table(weights: NDArray[np.floating] | NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.bincount(cell, weights=weights, minlength=cameras**2).reshape(cameras, cameras)
+        counts = np.bincount(cell, weights=weights.astype(np.float64), minlength=cameras**2)
+        return counts.astype(np.float64).reshape(cameras, cameras)
 
     return PairScores(
         queries=table(np.ones(len(cell))).astype(np.int64),
