@@ -108,6 +108,7 @@ def pair_figure(pairs: PairScores, cameras: Sequence[str], measure: str) -> go.F
         customdata=queries,
         text=text,
         texttemplate="%{text}" if len(names) <= LABELLED else "",
+        textfont={"size": 13, "weight": 600},
         colorscale=charts.SCALE,
         zmin=0,
         zmax=100,
