@@ -124,8 +124,8 @@ def test_an_admin_promotes_and_takes_it_back(
     assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
     press(app, "Promote better")
     assert app.error[0].value == "Tick the box to confirm"
-    app.checkbox(key="models-sure").check()
-    app.text_area(key="models-reason").input("hats")
+    app.checkbox[-1].check()
+    app.text_area[-1].input("hats")
     press(app, "Promote better")
     said = words(app)
     assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in said
@@ -141,7 +141,9 @@ def test_an_admin_promotes_and_takes_it_back(
         assert entry.details["reasons"][0] == "hats"
     press(app, "Roll back")
     assert f"fake ({MODEL[:8]})** will serve again in the place of **better" in words(app)
-    app.checkbox(key="models-sure").check()
+    # What confirmed the promotion does not confirm this.
+    assert (app.checkbox[-1].value, app.text_area[-1].value) == (False, "")
+    app.checkbox[-1].check()
     press(app, "Roll back")
     assert f"fake ({MODEL[:8]}) serves again, in the place of better" in words(app)
     with Store.open(store) as opened:

@@ -176,7 +176,7 @@ def diverse(candidates: Candidates) -> Floats:
 
 def mixed(candidates: Candidates) -> Floats:
     """Doubt, disagreement and rarity in equal shares of the draw."""
-    shares = _mean(blend(candidates))
+    shares = np.asarray(blend(candidates).sum(axis=0), dtype=np.float64)
     return shares if shares.any() else random(candidates)
 
 

@@ -35,7 +35,8 @@ def show_opened(desk: Desk, found: Registry, model: Model) -> None:
         st.warning(f"{gone(model).capitalize()}.", icon=":material/folder_off:")
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        table(desk, facts(found, model), name="model", title=f"Model {model.name}")
+        frame = facts(found, model)
+        table(desk, frame, name="model", title=f"Model {model.name}", height=(len(frame) + 1) * 35 + 3)
     with right:
         _gate(found, model)
         show_promote(desk, found, model)
@@ -50,7 +51,7 @@ def facts(found: Registry, model: Model) -> pd.DataFrame:
         "Registered (UTC)": f"{model.registered:%Y-%m-%d %H:%M:%S}",
         "Trained from": "–" if model.parent is None else found.name(model.parent),
         "Crops": f"{found.crops.get(model.digest, 0):,}",
-        "Attributes": "None" if schema is None else f"{schema.name}, {len(schema.names)}",
+        "Attributes": "None" if schema is None else f"{len(schema.names)} ({schema.name})",
         "Parts": str(model.facts.parts),
         "Descriptor": f"{sum(model.facts.blocks):,} numbers" if model.facts.blocks else "–",
         "Filter": "Not calibrated" if model.facts.calibration is None else "Calibrated",

@@ -13,8 +13,9 @@ from vestigo_ui.app.trouble import told
 from vestigo_ui.app.written import plain
 from vestigo_ui.web.users import Role
 
-DONE, ASKED = "models-done", "models-asked"
-"""Keys of the session: what was done last, and the dialog that is open until it is finished or dismissed."""
+DONE, ASKED, TIMES = "models-done", "models-asked", "models-times"
+"""Keys of the session: what was done last, the dialog that is open until it is finished or dismissed, and how many were
+opened: each begins with an empty form, as what confirmed one change must not confirm the next."""
 REASON_LENGTH = 2000
 
 
@@ -125,10 +126,13 @@ def _promote_dialog(desk: Desk, found: Registry, model: Model) -> None:
             st.warning(f"It {plain(why)}.", icon=":material/gavel:")
         with st.form("models-promote-form", border=False):
             reason = st.text_area(
-                "Reason" if why is None else "Reason (needed)", max_chars=REASON_LENGTH, key="models-reason"
+                "Reason" if why is None else "Reason (needed)",
+                max_chars=REASON_LENGTH,
+                key=f"models-reason-{st.session_state[TIMES]}",
             )
             sure = st.checkbox(
-                f"Let {plain(model.name)} serve" + ("" if why is None else " all the same"), key="models-sure"
+                f"Let {plain(model.name)} serve" + ("" if why is None else " all the same"),
+                key=f"models-sure-{st.session_state[TIMES]}",
             )
             pressed = st.form_submit_button(f"Promote {plain(model.name)}", type="primary")
         if pressed:
@@ -144,8 +148,8 @@ def _rollback_dialog(desk: Desk, found: Registry) -> None:
         if last.before is None:
             st.caption("Without a promoted model the newest one with crops is searched.")
         with st.form("models-rollback-form", border=False):
-            reason = st.text_area("Reason", max_chars=REASON_LENGTH, key="models-reason")
-            sure = st.checkbox(f"Take the promotion of {now} back", key="models-sure")
+            reason = st.text_area("Reason", max_chars=REASON_LENGTH, key=f"models-reason-{st.session_state[TIMES]}")
+            sure = st.checkbox(f"Take the promotion of {now} back", key=f"models-sure-{st.session_state[TIMES]}")
             pressed = st.form_submit_button("Roll back", type="primary")
         if pressed:
             made = take_back(desk, serving=found.serving, sure=sure, reason=reason)
@@ -176,6 +180,7 @@ def _confirmed(desk: Desk, sure: bool) -> None:
 
 def _ask(what: str) -> None:
     st.session_state[ASKED] = what
+    st.session_state[TIMES] = st.session_state.get(TIMES, 0) + 1
 
 
 def _asked() -> None:

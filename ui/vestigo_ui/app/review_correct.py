@@ -122,11 +122,13 @@ def _said(desk: Desk, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) ->
     if not held:
         st.caption("Nobody has corrected this sighting yet.")
         return
-    frame = pd.DataFrame(
-        [
-            {"Reviewer": one.reviewer, "When (UTC)": f"{one.answered:%Y-%m-%d %H:%M:%S}"}
-            | {schema[name].title.capitalize(): one.answers.get(name) for name in schema.names}
-            for one in held
-        ]
-    )
+    rows: list[dict[str, str | None]] = [
+        {
+            "Reviewer": one.reviewer,
+            "When (UTC)": f"{one.answered:%Y-%m-%d %H:%M:%S}",
+            **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
+        }
+        for one in held
+    ]
+    frame = pd.DataFrame(rows)
     table(desk, frame, name="corrections", title="Corrections of a sighting", placeholder="–")

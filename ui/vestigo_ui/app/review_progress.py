@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from itertools import accumulate
 
 import pandas as pd
@@ -114,6 +114,10 @@ def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
     )
     made.add_hline(y=asked, line={"dash": "dot", "color": charts.COLOURS[-1]}, annotation_text=f"{asked:,} asked")
     made.update_layout(showlegend=False)
+    made.update_xaxes(tickformat="%Y-%m-%d")
+    if len(days) == 1:
+        (day,) = days
+        made.update_xaxes(tickvals=[day], range=[day - timedelta(days=1), day + timedelta(days=1)])
     made.update_yaxes(rangemode="tozero")
     return made
 

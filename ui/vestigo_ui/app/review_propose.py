@@ -69,7 +69,7 @@ def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, 
     schema = require_attributes(model)
     held = "" if project is None or is_in_place(project.name) or project.schema != schema else project.name
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.text_input("Project", held or "review", key=f"review-name-{held}", width=180).strip()
+        name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
         strategy = st.selectbox(
             "Strategy",
             list(STRATEGIES),
@@ -111,6 +111,7 @@ def _proposed(desk: Desk, name: str, model: Model, wish: Wish) -> Proposed:
         read = bar("Crops read")
         found = propose(desk.store, name, model, wish, lambda done: read(done, total))
         why = reasons(found, wish)
+        read(total, total)
         candidates = replace(found.pool.candidates, embeddings=found.pool.candidates.embeddings[:, :0])
         return Proposed(proposal=replace(found, pool=replace(found.pool, candidates=candidates)), reasons=why)
 
@@ -145,7 +146,7 @@ def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> N
             crop=crop,
             image=images[crop],
             title=one.task.camera,
-            lines=(one.words, f"drawn with {one.probability:.1%}"),
+            lines=(one.words, f"probability {one.probability:.1%}"),
             hint=moment(one.task.time, None),
         )
         for crop, one in zip(ids, some, strict=True)

@@ -68,23 +68,26 @@ def connected(desk: Desk) -> Studio:
 
 
 def bar(label: str) -> Progress:
-    """Show progress; the callback takes what is done and what there is in all."""
+    """Show progress until all is done; the callback takes what is done and what there is in all."""
     shown = st.progress(0.0, text=label)
 
     def update(done: int, total: int) -> None:
-        shown.progress(min(1.0, done / max(1, total)), text=f"{label}: {done:,} of {total:,}")
+        if done < total:
+            shown.progress(done / total, text=f"{label}: {done:,} of {total:,}")
+        else:
+            shown.empty()
 
     return update
 
 
 def how_to_set_up(command: str) -> None:
     """Say what to run, and how the screen gets a server to push to."""
-    st.info(
-        f"No Label Studio server is set up for this screen. On the command line `{command}` does the same; to do it "
-        "here, name the server in the settings of `vestigo ui` (`--config`):",
-        icon=":material/dns:",
-    )
-    st.code('[label_studio]\nurl = "http://127.0.0.1:8080"\ntoken_file = "label-studio.token"', language="toml")
+    with st.expander("No Label Studio server is set up for this screen", icon=":material/dns:"):
+        st.markdown(
+            f"On the command line `{command}` does it. To do it here, name the server in the settings of "
+            "`vestigo ui` (`--config`):"
+        )
+        st.code('[label_studio]\nurl = "http://127.0.0.1:8080"\ntoken_file = "label-studio.token"', language="toml")
 
 
 def _may(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from vestigo.labeling.in_place import is_in_place
 from vestigo.store import LabelProject
 from vestigo_ui.app import links
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.review_choice import CORRECT, PROPOSE, SETS, one_of, pane_of
+from vestigo_ui.app.review_choice import CORRECT, PROGRESS, PROPOSE, SETS, one_of, pane_of
 from vestigo_ui.app.review_correct import show_correct
 from vestigo_ui.app.review_pick import show_pick
 from vestigo_ui.app.review_progress import show_progress
@@ -37,9 +37,11 @@ def show(desk: Desk) -> None:
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        if projects:
-            project = projects[one_of("Project", list(projects), "project", width=220)]
         pane = pane_of()
+        if projects and pane == PROGRESS:
+            project = projects[one_of("Project", list(projects), "project", width=220)]
+        elif projects:
+            project = projects[links.one_of("project", projects, next(iter(projects)))]
     if pane == PROPOSE:
         show_propose(desk, project)
     elif pane == CORRECT:

@@ -1,0 +1,64 @@
+"""What a person does on the page Review, in a browser: look at a proposal, correct a tracklet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.ui.reviewed_store import reviewed_store
+from tests.ui.screenshots import keep
+from tests.ui.signed_in import PATIENCE_S, Screen, serve_app, sign_in
+from vestigo.labeling.in_place import IN_PLACE
+from vestigo.labeling.reviewed import reviewed_tasks
+from vestigo.store import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reviewed_store(tmp_path_factory.mktemp("review") / "store")
+
+
+@pytest.fixture(scope="module")
+def reviewed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with serve_app(store, tmp_path_factory.mktemp("ui")) as screen:
+        yield screen
+
+
+def test_a_proposal_is_looked_at_and_a_tracklet_corrected(reviewed: Screen, store: Path, browser: Browser) -> None:
+    from playwright.sync_api import expect
+
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(PATIENCE_S * 1000)
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    page = context.new_page()
+    sign_in(page, f"{reviewed.url}/review")
+    expect(page.get_by_text("40 tasks asked")).to_be_visible()
+    keep(page, "review-progress")
+    keep(page, "review-progress", scheme="dark")
+    page.goto(f"{reviewed.url}/review?pane=propose&budget=20")
+    page.get_by_role("button", name="Propose").last.click()
+    expect(page.get_by_text("would be asked")).to_be_visible()
+    keep(page, "review-proposal")
+    keep(page, "review-proposal", scheme="dark")
+    page.get_by_role("listitem").get_by_role("button").first.click()
+    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_be_visible()
+    assert "sighting=" in page.url
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="cannot tell").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved: 1 of 2 attributes differ")).to_be_visible()
+    keep(page, "review-correction")
+    keep(page, "review-correction", scheme="dark")
+    page.reload()
+    expect(page.get_by_role("button", name="Save")).to_be_visible()
+    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_have_count(0)
+    with Store.open(store) as opened:
+        (found,) = reviewed_tasks(opened, IN_PLACE)
+        assert "cannot tell" in found.said["reviewer"].values()
+    context.close()
