@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.platform.fake_pipeline import MODEL
+from tests.platform.browsing_archive import add
+from tests.platform.fake_pipeline import MODEL, crop
 from tests.platform.review_archive import PER_TRACKLET, SCHEMA
 from tests.ui.app_pages import desk_app, words
 from tests.ui.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
@@ -20,6 +21,8 @@ from vestigo.labeling.review_sample import ReviewSample, review_sample
 from vestigo.labeling.threshold_curve import STEPS, threshold_curve
 from vestigo.registry import registered
 from vestigo.store import ModelFacts, Store
+from vestigo_models.images import encode_jpeg
+from vestigo_ui.app import freshness
 from vestigo_ui.app.attributes_choice import cells
 from vestigo_ui.app.attributes_confusion import confusion_table, heat_map, written
 from vestigo_ui.app.attributes_curve import Coverage, curve_table, precision_curve
@@ -190,6 +193,22 @@ def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
         opened.record_answers("p", {first.key: []})
     app.run()
     assert f"{DRAWN - 1} tasks" in words(app)
+
+
+def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = reviewed_store(tmp_path / "s", draw=False)
+    monkeypatch.setattr(freshness, "AT_ONCE", -1)
+    monkeypatch.setattr(freshness.Refresher, "begin", lambda refresher: None)
+    app = desk_app(monkeypatch, store, page="attributes")
+    another = crop("another", attributes=[0.9, 0.1, 0.8, 0.1, 0.1], image=encode_jpeg(np.zeros((128, 64, 3), np.uint8)))
+    with Store.open(store) as opened:
+        add(opened, [[another]], fingerprint="e" * 64)
+    assert f"{PEOPLE} sightings" in words(app.run())
+    with Store.open(store) as opened, BrowseIndex.open(opened) as index:
+        index.refresh()
+    said = words(app.run())
+    assert f"{PEOPLE + 1} sightings" in said
+    assert f"All {PEOPLE * PER_TRACKLET + 1} crops are covered." in said
 
 
 def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

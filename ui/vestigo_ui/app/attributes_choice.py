@@ -99,6 +99,11 @@ def start_again(**values: str | int | float | None) -> None:
     links.put(**(dict.fromkeys(("page", "crop")) | values))
 
 
+def indexed(desk: Desk) -> tuple[str, int]:
+    """What names the archive as the index has it: another one while it lacks crops, and once it has them."""
+    return desk.index.snapshot, desk.index.pending()
+
+
 def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:
     """How an address names the crops of a predicted and an answered value, and their classes (or `CANNOT_TELL`)."""
     answers = (*enumerate(attribute.values), (CANNOT_TELL, UNTOLD))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vestigo.labeling.threshold_curve import CurvePoint
 from vestigo_ui.app import charts
-from vestigo_ui.app.attributes_choice import View, start_again
+from vestigo_ui.app.attributes_choice import View, indexed, start_again
 from vestigo_ui.app.attributes_reviews import Reviews, curve
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.tables import table
@@ -37,7 +37,7 @@ class Coverage:
 
 def coverage(desk: Desk, view: View) -> Coverage:
     """How sure the model is of all crops of the archive, or of those that it takes for the value."""
-    table = _sureness(view.model.digest, desk.index.snapshot, view.cameras, desk)[view.attribute.name]
+    table = _sureness(view.model.digest, indexed(desk), view.cameras, desk)[view.attribute.name]
     counts = table[view.attribute.values.index(view.value)] if view.value else table.sum(axis=0)
     return Coverage(sure=counts[::-1].cumsum()[::-1], crops=int(counts.sum()))
 
@@ -153,5 +153,7 @@ def curve_table(points: Sequence[CurvePoint], covered: Coverage) -> pd.DataFrame
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _sureness(model: str, snapshot: str, cameras: tuple[str, ...] | None, _desk: Desk) -> dict[str, NDArray[np.int64]]:
+def _sureness(
+    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
+) -> dict[str, NDArray[np.int64]]:
     return _desk.index.sureness(model, cameras)

@@ -17,7 +17,7 @@ from vestigo.labeling.form import CANNOT_TELL as UNTOLD
 from vestigo.labeling.review_sample import ReviewSample
 from vestigo.labeling.studio_links import task_link
 from vestigo_ui.app import charts, links, pictures
-from vestigo_ui.app.attributes_choice import View, cells, one_of, start_again
+from vestigo_ui.app.attributes_choice import View, cells, indexed, one_of, start_again
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
@@ -144,8 +144,14 @@ def distribution(counts: Mapping[str, int]) -> go.Figure:
 
 
 def _counts(desk: Desk, view: View) -> dict[str, int]:
-    choice = Choice(cameras=view.cameras)
-    return desk.index.attribute_counts(view.model.digest, choice)[view.attribute.name]
+    return _all_counts(view.model.digest, indexed(desk), view.cameras, desk)[view.attribute.name]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _all_counts(
+    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
+) -> dict[str, dict[str, int]]:
+    return _desk.index.attribute_counts(model, Choice(cameras=cameras))
 
 
 def _sheet(
