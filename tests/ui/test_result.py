@@ -116,6 +116,14 @@ def test_one_goes_from_result_to_result(desk: Desk) -> None:
     assert len(desk.store.audit_entries(action="view")) == 4
 
 
+@pytest.mark.parametrize("role", ["viewer", "reviewer"])
+def test_only_reviewers_are_led_to_a_correction(desk: Desk, role: str) -> None:
+    crop, other = crops_of(desk)[:2]
+    app = opened(desk_of(desk.store, desk.index, role), Query(crops=(crop,)), other)
+    links = [one.proto.url for one in app.get("link_button")]
+    assert links == [f"/find?crop={other}", *([f"/review?sighting={other}"] if role == "reviewer" else [])]
+
+
 def test_a_crop_that_is_no_result_is_shown_as_well(desk: Desk) -> None:
     ids = crops_of(desk)
     app = opened(desk, Query(crops=(ids[0],)), ids[3], found={ids[5]: 0.5})

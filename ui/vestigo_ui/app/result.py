@@ -15,6 +15,7 @@ from vestigo_ui.app.result_place import show_place, show_relatives
 from vestigo_ui.app.result_sides import show_sides
 from vestigo_ui.app.result_why import show_why
 from vestigo_ui.app.trouble import told
+from vestigo_ui.web.users import Role
 
 LOOK = "look"
 """The parameter of the address that holds the crop which is open."""
@@ -67,7 +68,7 @@ def _show(desk: Desk, result: Result, first: str) -> None:
         crop = links.text(LOOK) or first
         (row,) = pictures.facts(desk, [crop], model=result.model)
         desk.audit_once("view", crop=crop)
-        _turn(result, crop)
+        _turn(desk, result, crop)
         left, right = st.columns([4, 5], gap="medium")
         with left:
             show_sides(desk, result.query, crop, result.uploads, model=result.model)
@@ -84,7 +85,7 @@ def look_at(crop: str) -> None:
     links.put(**{LOOK: crop})
 
 
-def _turn(result: Result, crop: str) -> None:
+def _turn(desk: Desk, result: Result, crop: str) -> None:
     """The way to the results before and after, and to a search with this one."""
     order = list(result.found)
     place = order.index(crop) if crop in result.found else None
@@ -104,3 +105,5 @@ def _turn(result: Result, crop: str) -> None:
             )
         st.caption("Not among the results" if place is None else f"{place + 1:,} of {len(order):,}")
         st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
+        if desk.may(Role.REVIEWER):
+            st.link_button("Correct attributes", f"/review?sighting={crop}", icon=":material/edit:", type="tertiary")
