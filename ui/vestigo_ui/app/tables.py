@@ -28,6 +28,7 @@ def table(
     `name` is that of the files and of the widgets, `columns` Streamlit's column configuration, `page` makes the HTML
     page in place of the plain one. Further arguments are those of `st.dataframe`, whose result is returned.
     """
+    shown = {"placeholder": "–"} | shown
     result = st.dataframe(frame, column_config=columns, hide_index=True, key=f"table-{name}", **shown)
     downloads(desk, frame, name=name, title=title, page=page)
     return result

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from vestigo.retrieval import Hit, Query, SearchResult
 from vestigo.store import Verdict, shown_crops
@@ -56,12 +57,13 @@ def show(desk: Desk) -> None:
         if cost:
             st.caption(cost if asked.views or not asked.scope.where else f"{UNUSED} {cost}")
         pane = _pane(asked)
+        head = st.container()
     if pane == "archive":
         picker(desk, model, asked)
     elif pane == "upload":
         upload(desk)
     else:
-        _results(desk, asked)
+        _results(desk, asked, head)
 
 
 def _pane(asked: Asked) -> str:
@@ -84,10 +86,12 @@ def _pane(asked: Asked) -> str:
     return str(st.session_state["find-pane"])
 
 
-def _results(desk: Desk, asked: Asked) -> None:
+def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
+    """Show the answer; what is said about it, and how it is arranged, goes to `head`, beside the query."""
     uploads = find_asked.uploads()
     query = find_search.as_query(asked, uploads)
-    answer, outgrown = find_search.answer(desk, asked, query)
+    with head:
+        answer, outgrown = find_search.answer(desk, asked, query)
     result = answer.result
     key = find_asked.verdict_key(asked, uploads)
     desk.audit_once(
@@ -97,13 +101,15 @@ def _results(desk: Desk, asked: Asked) -> None:
         **shown_crops([hit.crop for hit in result.hits]),
     )
     verdicts = desk.store.verdicts(key, desk.case)
-    _found(result, outgrown)
+    with head:
+        _found(result, outgrown)
     if not result.hits:
         st.info("No crop in the scope is like that. Choose more cameras, a longer time or fewer attributes.")
         return
-    by, show = _arranged()
+    with head:
+        by, show = _arranged()
+        _join_confirmed(desk, asked, verdicts, key)
     hits = decided(result.hits, verdicts, show)
-    _join_confirmed(desk, asked, verdicts, key)
     if not hits:
         st.info(f"None of the {len(result.hits):,} results is {SHOWN[show].lower()}.")
         return
