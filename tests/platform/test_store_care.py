@@ -156,7 +156,7 @@ def show_a_crop_twice(store: Store) -> None:
             sql(update(InputRow).where(InputRow.name == "empty.jpg").values(rows=1)),
             r"empty\.jpg .* is empty with 1 rows",
         ),
-        (sql(update(ShardRow).where(ShardRow.kind == "assembly").values(state="pending")), r"shard that is pending"),
+        (sql(update(ShardRow).where(ShardRow.kind == "images").values(state="pending")), r"shard that is pending"),
     ],
 )
 def test_check_finds(store: Store, damage: Callable[[Store], None], complaint: str) -> None:
