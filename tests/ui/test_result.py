@@ -110,10 +110,10 @@ def test_one_goes_from_result_to_result(desk: Desk) -> None:
         assert f"Distance {hits[place].distance:.3f}" in words(app)
     assert app.button(key="result-Next").disabled
     app.button(key="result-Previous").click().run()
-    seen = [entry.details["crop"] for entry in desk.store.audit_entries(action="view")]
+    seen = [entry.details["crop"] for entry in desk.store.audit_entries(action="view", case=desk.case)]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
-    assert len(desk.store.audit_entries(action="view")) == 4
+    assert len(desk.store.audit_entries(action="view", case=desk.case)) == 4
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
@@ -160,7 +160,7 @@ def test_a_crop_that_is_gone_is_said_to_be(desk: Desk, crop: str) -> None:
     app = opened(desk, Query(crops=(crops_of(desk)[0],)), crop)
     (error,) = app.error
     assert "is not in the store" in error.value
-    assert desk.store.audit_entries(action="view") == []
+    assert desk.store.audit_entries(action="view", case=desk.case) == []
 
 
 def test_reviewers_decide_and_take_back(desk: Desk) -> None:
