@@ -49,3 +49,9 @@ def words(app: AppTest) -> str:
     """Return all text that a page shows, for a look at what it says."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
     return "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
+
+
+def widget(app: AppTest, kind: str, label: str) -> Any:
+    """Return the one widget of a kind that has a label."""
+    (found,) = (one for one in app.get(kind) if one.label == label)
+    return found

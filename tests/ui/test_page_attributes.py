@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tests.platform.browsing_archive import add
 from tests.platform.fake_pipeline import MODEL, crop
 from tests.platform.review_archive import PER_TRACKLET, SCHEMA
-from tests.ui.app_pages import desk_app, words
+from tests.ui.app_pages import desk_app, widget, words
 from tests.ui.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
 from vestigo.browsing import EVERYBODY, BrowseIndex
 from vestigo.labeling import estimate_precision
@@ -121,12 +121,12 @@ def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path,
 
 def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", value="yes")
-    app.selectbox(key="attributes-attribute").select("colour").run()
+    widget(app, "selectbox", "Attribute").select("colour").run()
     assert app.query_params == {"attribute": "colour"}
-    app.selectbox(key="attributes-camera").select("c2").run()
+    widget(app, "selectbox", "Camera").select("c2").run()
     assert app.query_params["camera"] == "c2"
     assert frame(app, SPLIT)["Camera"].tolist() == ["c2"]
-    app.segmented_control(key="attributes-by").set_value("day").run()
+    widget(app, "segmented_control", "By").set_value("day").run()
     assert frame(app, SPLIT)["Day"].tolist() == ["2026-05-01"]
 
 
@@ -159,7 +159,7 @@ def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch,
     app = desk_app(monkeypatch, reviewed, page="attributes", **nonsense)  # type: ignore[arg-type]
     assert not app.exception
     assert not app.error
-    assert app.selectbox(key="attributes-attribute").value == "hat"
+    assert widget(app, "selectbox", "Attribute").value == "hat"
     assert "In the archive" in words(app)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
@@ -13,6 +12,7 @@ from vestigo.labeling.form import CANNOT_TELL as UNTOLD
 from vestigo.store import Model
 from vestigo_models.schemas import Attribute, AttributeSchema
 from vestigo_ui.app import links
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
 
 EVERYWHERE, ANY = "", ""
@@ -43,19 +43,36 @@ def chosen(desk: Desk, models: Sequence[Model]) -> View:
     """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
     names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("cell",), width=200)
+        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("crop", "cell"), width=200)
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
         cameras = [camera.name for camera in desk.index.cameras(digest)]
-        camera = one_of("Camera", [EVERYWHERE, *cameras], "camera", shown=lambda one: one or "All cameras", width=160)
+        camera = one_of(
+            "Camera",
+            [EVERYWHERE, *cameras],
+            "camera",
+            shown=lambda one: one or "All cameras",
+            forget=("crop",),
+            width=160,
+        )
         titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
         name = one_of(
-            "Attribute", list(titles), "attribute", shown=titles.__getitem__, forget=("value", "cell"), width=190
+            "Attribute",
+            list(titles),
+            "attribute",
+            shown=titles.__getitem__,
+            forget=("crop", "value", "cell"),
+            width=190,
         )
         attribute = schema[name]
         value = one_of(
-            "Value", [ANY, *attribute.values], "value", shown=lambda one: one.capitalize() or "Any value", width=140
+            "Value",
+            [ANY, *attribute.values],
+            "value",
+            shown=lambda one: one.capitalize() or "Any value",
+            forget=("crop",),
+            width=140,
         )
     return View(
         model=model,
@@ -65,33 +82,6 @@ def chosen(desk: Desk, models: Sequence[Model]) -> View:
         value=value,
         sure=round(links.fraction("sure", 0.0), 2),
     )
-
-
-def one_of(
-    label: str,
-    options: Sequence[str],
-    name: str,
-    *,
-    shown: Callable[[str], str] = str,
-    forget: Sequence[str] = (),
-    offer: Callable[..., Any] = st.selectbox,
-    default: str | None = None,
-    **more: Any,
-) -> str:
-    """Offer one of `options`, by default the first; the address has it under `name`, or nothing for the default.
-
-    Another choice starts the sheet anew, and takes the parameters `forget` from the address.
-    """
-    first = options[0] if default is None else default
-    key = f"attributes-{name}"
-    st.session_state[key] = links.one_of(name, options, first)
-
-    def changed() -> None:
-        value = st.session_state[key]
-        start_again(**{name: None if value in (None, first) else value}, **dict.fromkeys(forget))
-
-    picked = offer(label, options, key=key, format_func=shown, on_change=changed, **more)
-    return first if picked is None else str(picked)
 
 
 def start_again(**values: str | int | float | None) -> None:

@@ -17,7 +17,8 @@ from vestigo.labeling.form import CANNOT_TELL as UNTOLD
 from vestigo.labeling.review_sample import ReviewSample
 from vestigo.labeling.studio_links import task_link
 from vestigo_ui.app import charts, links, pictures
-from vestigo_ui.app.attributes_choice import View, cells, indexed, one_of, start_again
+from vestigo_ui.app.attributes_choice import View, cells, indexed, start_again
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
@@ -73,6 +74,7 @@ def show_archive(desk: Desk, view: View) -> None:
             list(ORDERS),
             "first",
             shown=ORDERS.__getitem__,
+            forget=("crop",),
             offer=st.segmented_control,
             label_visibility="collapsed",
         )

@@ -10,8 +10,9 @@ import streamlit as st
 
 from vestigo.labeling import Period
 from vestigo_ui.app import charts
-from vestigo_ui.app.attributes_choice import View, one_of
+from vestigo_ui.app.attributes_choice import View
 from vestigo_ui.app.attributes_reviews import Reviews, Split, by_camera, by_period
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.tables import table
 
@@ -25,7 +26,15 @@ def show_split(desk: Desk, view: View, known: Reviews) -> None:
     if known.sample is None:
         return
     offered = (CAMERA, *get_args(Period))
-    by = one_of("By", offered, "by", offer=st.segmented_control, shown=str.capitalize, label_visibility="collapsed")
+    by = one_of(
+        "By",
+        offered,
+        "by",
+        forget=("crop",),
+        offer=st.segmented_control,
+        shown=str.capitalize,
+        label_visibility="collapsed",
+    )
     key, reviewed = (known.key, view.attribute.name, view.value, view.sure), known.sample.reviewed
     if by == CAMERA:
         parts = by_camera(*key, reviewed)

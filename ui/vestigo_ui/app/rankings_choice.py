@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import streamlit as st
 
 from vestigo.evaluation import PROTOCOLS, Protocol
 from vestigo.store import Ranking
 from vestigo_ui.app import links
+from vestigo_ui.app.choosing import one_of
 
 PROTOCOL_WORDS = {
     "cross-camera": "Other cameras only",
     "same-camera": "Same camera only",
     "all": "All cameras",
 }
+WIDTH = 220
 PANES = {"queries": "Queries", "table": "Table", "curve": "CMC curve", "cameras": "Camera pairs"}
 ORDERS = {"worst": "Worst first", "best": "Best first", "kept": "As ranked"}
 PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "lost": "Lost most first"}
@@ -40,12 +41,19 @@ def chosen(rankings: Sequence[Ranking]) -> View | None:
         if (asked := links.text(name)) and asked not in known:
             st.warning(f"There is no ranking {asked} in this store: it was replaced, or the address is wrong.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = one_of("Ranking", ["", *known], "ranking", words={"": "All rankings"}, forget=("with", "query", "find"))
+        name = one_of(
+            "Ranking",
+            ["", *known],
+            "ranking",
+            shown=_named("All rankings"),
+            forget=("with", "query", "find"),
+            width=WIDTH,
+        )
         if not name:
             return None
         others = ["", *(other for other in known if other != name)]
-        other = one_of("Beside it", others, "with", words={"": "None"}, forget=("query",))
-        protocol = one_of("True matches", PROTOCOLS, "protocol", words=PROTOCOL_WORDS)
+        other = one_of("Beside it", others, "with", shown=_named("None"), forget=("query",), width=WIDTH)
+        protocol = one_of("True matches", PROTOCOLS, "protocol", shown=PROTOCOL_WORDS.__getitem__, width=WIDTH)
     return View(
         ranking=known[name],
         other=known.get(other) if other else None,
@@ -57,14 +65,20 @@ def chosen(rankings: Sequence[Ranking]) -> View | None:
 def pane_of() -> str:
     """Offer the ways to look at a ranking (`PANES`)."""
     return one_of(
-        "Show", list(PANES), "pane", words=PANES, forget=("query",), offer=st.segmented_control, width="content"
+        "Show",
+        list(PANES),
+        "pane",
+        shown=PANES.__getitem__,
+        forget=("query",),
+        offer=st.segmented_control,
+        width="content",
     )
 
 
 def order_of(*, known: bool, two: bool) -> str:
     """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
     orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
-    return one_of("Order", list(orders), "order", words=orders, forget=("query",), width=190)
+    return one_of("Order", list(orders), "order", shown=orders.__getitem__, forget=("query",), width=190)
 
 
 def find() -> str:
@@ -81,27 +95,6 @@ def find() -> str:
     return links.text("find")
 
 
-def one_of(
-    label: str,
-    options: Sequence[str],
-    name: str,
-    *,
-    words: Mapping[str, str],
-    forget: Sequence[str] = (),
-    offer: Callable[..., Any] = st.selectbox,
-    width: int | str = 220,
-) -> str:
-    """Offer one of `options`; the address has it under `name`, or nothing for the first.
-
-    Another choice begins with the first page, and takes the parameters `forget` from the address.
-    """
-    # A browser goes on sending what it had chosen of other options under the same key.
-    key = f"rankings-{name}-{zlib.crc32(repr(options).encode())}"
-    st.session_state[key] = links.one_of(name, options, options[0])
-
-    def changed() -> None:
-        value = st.session_state[key]
-        links.put(**dict.fromkeys(("page", *forget)), **{name: None if value in (None, options[0]) else value})
-
-    picked = offer(label, options, key=key, format_func=lambda one: words.get(one, one), on_change=changed, width=width)
-    return options[0] if picked is None else str(picked)
+def _named(nothing: str) -> Callable[[str], str]:
+    """A ranking's name as it is, and words for none."""
+    return lambda name: name or nothing

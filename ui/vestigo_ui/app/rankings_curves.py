@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation import PairScores
 from vestigo_ui.app import charts
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.rankings_choice import one_of
 from vestigo_ui.app.rankings_scores import Opened
 from vestigo_ui.app.tables import table
 
@@ -60,7 +60,9 @@ def cmc_figure(shown: Sequence[Opened]) -> go.Figure:
 
 def measure_of() -> str:
     """Offer the measures of a pair of cameras."""
-    return one_of("Measure", list(MEASURES), "measure", words=MEASURES, offer=st.segmented_control, width="content")
+    return one_of(
+        "Measure", list(MEASURES), "measure", shown=MEASURES.__getitem__, offer=st.segmented_control, width="content"
+    )
 
 
 def show_cameras(desk: Desk, shown: Sequence[Opened], *, measure: str) -> None:

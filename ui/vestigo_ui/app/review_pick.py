@@ -7,10 +7,10 @@ import streamlit as st
 from vestigo.browsing import EVERYBODY
 from vestigo.store import Model
 from vestigo_ui.app import links, pictures
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
-from vestigo_ui.app.review_choice import one_of
 from vestigo_ui.app.sheet import Tile, contact_sheet
 
 PAGE = 48

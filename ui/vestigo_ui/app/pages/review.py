@@ -11,8 +11,9 @@ import streamlit as st
 from vestigo.labeling.in_place import is_in_place
 from vestigo.store import LabelProject
 from vestigo_ui.app import links
+from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.review_choice import CORRECT, PROGRESS, PROPOSE, SETS, one_of, pane_of
+from vestigo_ui.app.review_choice import CORRECT, PROGRESS, PROPOSE, SETS, pane_of
 from vestigo_ui.app.review_correct import show_correct
 from vestigo_ui.app.review_pick import show_pick
 from vestigo_ui.app.review_progress import show_progress
