@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -15,7 +16,7 @@ from vestigo_ui.app import charts, links, pictures, tables
 from vestigo_ui.app.archive_timeline import DRAWN, MEASURED, gap_frame, gaps, lanes, length, span, step
 from vestigo_ui.app.desk import Desk, the_index
 from vestigo_ui.app.paging import pages
-from vestigo_ui.app.present import moment
+from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.result_place import show_place
 from vestigo_ui.app.sheet import Tile, contact_sheet
 
@@ -57,7 +58,7 @@ def summary(cameras: Sequence[CameraSummary], model: str) -> str:
     """Say how much there is of what."""
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
     known = span(cameras)
-    when = f" · {known[0]:%Y-%m-%d %H:%M:%S} to {known[1]:%Y-%m-%d %H:%M:%S} UTC" if known else ""
+    when = f" · {utc(known[0])} to {utc(known[1])} UTC" if known else ""
     many = "s" if len(cameras) != 1 else ""
     return f"{len(cameras):,} camera{many} · {crops:,} crops · {sightings:,} sightings{when} · model {model}"
 
@@ -79,8 +80,8 @@ def camera_frame(cameras: Sequence[CameraSummary], offsets: Mapping[str, float])
     return pd.DataFrame(columns)
 
 
-def _written(time: object) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}" if time is not None else "–"
+def _written(time: datetime | None) -> str:
+    return utc(time) if time is not None else "–"
 
 
 def _searched(cameras: list[CameraSummary]) -> list[CameraSummary]:

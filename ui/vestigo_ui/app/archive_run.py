@@ -15,6 +15,7 @@ from vestigo_ui.app.archive_runs import KINDS, totals
 from vestigo_ui.app.archive_timeline import length
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.trouble import watched
 from vestigo_ui.web.users import Role
 
@@ -50,10 +51,10 @@ def facts(run: Run, counted: RunTotals) -> list[str]:
     said = [
         KINDS.get(run.kind, run.kind),
         status_text(run.status, counted),
-        f"began {run.created:%Y-%m-%d %H:%M:%S} UTC",
+        f"began {utc(run.created)} UTC",
     ]
     if run.finished is not None:
-        said.append(f"ended {run.finished:%Y-%m-%d %H:%M:%S} UTC")
+        said.append(f"ended {utc(run.finished)} UTC")
     said.append(f"{length(round(run.seconds, 1))} of work")
     if run.seconds > 0:
         said.append(f"{(counted.inputs - counted.pending) / run.seconds:.1f} inputs/s")

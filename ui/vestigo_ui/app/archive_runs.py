@@ -16,6 +16,7 @@ from vestigo_ui.app import links, tables
 from vestigo_ui.app.archive_timeline import length
 from vestigo_ui.app.desk import Desk, the_store
 from vestigo_ui.app.paging import pages
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.trouble import watched
 
 PAGE = 20
@@ -140,7 +141,7 @@ def run_frame(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
         rows.append(
             {
                 "Run": run.id,
-                "Began (UTC)": f"{run.created:%Y-%m-%d %H:%M:%S}",
+                "Began (UTC)": utc(run.created),
                 "Kind": KINDS.get(run.kind, run.kind),
                 "Status": status_text(run.status, counted),
                 "Inputs": counted.inputs,

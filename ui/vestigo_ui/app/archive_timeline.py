@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vestigo.browsing import CameraSummary
 from vestigo_ui.app import charts
+from vestigo_ui.app.present import utc
 
 STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 """Seconds of a stretch of time; each is a whole number of those before it."""
@@ -69,8 +70,8 @@ def gap_frame(found: Sequence[Gap]) -> pd.DataFrame:
     """Return gaps as a table, a camera after the other, its longest first."""
     columns = {
         "Camera": [gap.camera for gap in found],
-        "From (UTC)": [f"{gap.since:%Y-%m-%d %H:%M:%S}" for gap in found],
-        "To (UTC)": [f"{gap.until:%Y-%m-%d %H:%M:%S}" for gap in found],
+        "From (UTC)": [utc(gap.since) for gap in found],
+        "To (UTC)": [utc(gap.until) for gap in found],
         "Length": [length(gap.seconds) for gap in found],
         "Seconds": [int(gap.seconds) for gap in found],
     }

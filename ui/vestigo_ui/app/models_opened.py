@@ -14,6 +14,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.models_registry import Registry, gate_words, is_there
 from vestigo_ui.app.models_scores import show_scores, titles_of
 from vestigo_ui.app.models_serving import gone, show_promote
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.tables import table
 from vestigo_ui.app.written import plain
 
@@ -48,7 +49,7 @@ def facts(found: Registry, model: Model) -> pd.DataFrame:
     origin, schema = model.origin, model.facts.attributes
     given = {
         "Digest": model.digest,
-        "Registered (UTC)": f"{model.registered:%Y-%m-%d %H:%M:%S}",
+        "Registered (UTC)": utc(model.registered),
         "Trained from": "–" if model.parent is None else found.name(model.parent),
         "Crops": f"{found.crops.get(model.digest, 0):,}",
         "Attributes": "None" if schema is None else f"{len(schema.names)} ({schema.name})",
@@ -74,7 +75,7 @@ def history(found: Registry, promotions: Sequence[Promotion]) -> pd.DataFrame:
     columns = ["When (UTC)", "What", "Serves from then on", "Before", "By", "Reasons"]
     rows = [
         [
-            f"{one.at:%Y-%m-%d %H:%M:%S}",
+            utc(one.at),
             one.kind.capitalize(),
             "–" if one.model is None else found.name(one.model),
             "–" if one.before is None else found.name(one.before),

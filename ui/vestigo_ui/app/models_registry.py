@@ -13,6 +13,7 @@ from vestigo.registry import GATE, is_package, tests_of
 from vestigo.store import Model, Promotion, Store
 from vestigo_ui.app import links
 from vestigo_ui.app.desk import Desk
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.tables import table
 
 SHORT = 8
@@ -95,7 +96,7 @@ def _row(found: Registry, model: Model) -> dict[str, Any]:
         "Crops": found.crops.get(model.digest, 0),
         "Trained from": None if model.parent is None else found.name(model.parent),
         "Label set": model.origin.get("label_set"),
-        "Registered (UTC)": f"{model.registered:%Y-%m-%d %H:%M:%S}",
+        "Registered (UTC)": utc(model.registered),
         SCORES[0]: newest.get("mAP"),
         SCORES[1]: newest.get("attributes_mean"),
         SCORES[2]: newest.get("attributes_balanced"),

@@ -9,6 +9,7 @@ from vestigo.store import Model, Promotion
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.models_registry import NOBODY, Registry, is_there
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.trouble import told
 from vestigo_ui.app.written import plain
 from vestigo_ui.web.users import Role
@@ -78,8 +79,7 @@ def show_serving(desk: Desk, found: Registry) -> None:
     else:
         last = found.promotions[-1]
         st.markdown(
-            f"**{plain(found.name(found.serving))}** serves since {last.at:%Y-%m-%d %H:%M:%S} UTC, decided by "
-            f"{plain(last.by)}."
+            f"**{plain(found.name(found.serving))}** serves since {utc(last.at)} UTC, decided by {plain(last.by)}."
         )
         if stale:
             st.caption(

@@ -17,10 +17,15 @@ GROUND = 96
 """Grey around a picture in its tile, between the two themes."""
 
 
+def utc(time: datetime) -> str:
+    """Write a time of day in UTC, to the second; who shows it says that it is UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
 def moment(time: datetime | None, offset_s: float | None) -> str:
     """Say when: the time in UTC where it is known, else the place in the video, else nothing to say."""
     if time is not None:
-        return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{utc(time)} UTC"
     return f"{clock(offset_s)} into the video" if offset_s is not None else "time unknown"
 
 

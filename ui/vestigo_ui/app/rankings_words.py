@@ -8,6 +8,7 @@ import pandas as pd
 
 from vestigo.evaluation import Difference
 from vestigo.store import Ranking
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.rankings_scores import Opened, Paired
 
 UNKNOWN = "–"
@@ -21,7 +22,7 @@ def listed(rankings: Sequence[Ranking], models: Mapping[str, str]) -> pd.DataFra
         [
             {
                 "Ranking": one.name,
-                "Made (UTC)": f"{one.created:%Y-%m-%d %H:%M:%S}",
+                "Made (UTC)": utc(one.created),
                 "Model": model_name(one, models),
                 "Queries": one.queries,
                 "Of": asked(one),
@@ -67,7 +68,7 @@ def heading(ranking: Ranking, models: Mapping[str, str], snapshot: str) -> str:
     """Say in a line what made a ranking, and whether the store still shows what it did (`snapshot` names that)."""
     made = ranking.settings
     parts = [
-        f"{ranking.created:%Y-%m-%d %H:%M:%S} UTC",
+        f"{utc(ranking.created)} UTC",
         f"model {model_name(ranking, models)}",
         f"{ranking.queries:,} queries ({asked(ranking).lower() if made else 'not known of what'})",
     ]

@@ -9,6 +9,7 @@ import streamlit as st
 from vestigo.store import Verdict
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.desk import Desk
+from vestigo_ui.app.present import utc
 from vestigo_ui.web.users import Role
 
 Decision = Literal["confirmed", "rejected", "not sure"]
@@ -51,7 +52,7 @@ def show_decision(desk: Desk, key: str, crop: str) -> None:
 
 def in_words(verdict: Verdict) -> str:
     """Say who decided what and when."""
-    said = f"{(verdict.verdict or 'withdrawn').capitalize()} by {verdict.user}, {verdict.at:%Y-%m-%d %H:%M:%S} UTC"
+    said = f"{(verdict.verdict or 'withdrawn').capitalize()} by {verdict.user}, {utc(verdict.at)} UTC"
     return f"{said}: {verdict.note}" if verdict.note else said
 
 

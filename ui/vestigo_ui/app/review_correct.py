@@ -16,7 +16,7 @@ from vestigo_models.errors import UsageError
 from vestigo_models.schemas import AttributeSchema
 from vestigo_ui.app import links, pictures
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.present import moment
+from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.sheet import Tile, contact_sheet
 from vestigo_ui.app.tables import table
 from vestigo_ui.web.users import Role
@@ -125,7 +125,7 @@ def _said(desk: Desk, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) ->
     rows: list[dict[str, str | None]] = [
         {
             "Reviewer": one.reviewer,
-            "When (UTC)": f"{one.answered:%Y-%m-%d %H:%M:%S}",
+            "When (UTC)": utc(one.answered),
             **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
         }
         for one in held

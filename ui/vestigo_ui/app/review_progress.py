@@ -16,6 +16,7 @@ from vestigo.labeling.summary import Progress, review_progress
 from vestigo.store import LabelProject
 from vestigo_ui.app import charts
 from vestigo_ui.app.desk import Desk, the_store
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.review_studio import bar, fetch, how_to_set_up, send_waiting
 from vestigo_ui.app.tables import table
 from vestigo_ui.app.written import plain
@@ -88,7 +89,7 @@ def by_batch(desk: Desk, project: LabelProject) -> pd.DataFrame:
     rows = [
         {
             "Batch": batch.id,
-            "Made (UTC)": f"{batch.created:%Y-%m-%d %H:%M:%S}",
+            "Made (UTC)": utc(batch.created),
             "Drawn by": batch.draw.strategy,
             "Tasks": batch.tasks,
             "Answered": desk.store.label_counts(project.name, batch.id)["answered"],

@@ -16,7 +16,7 @@ from vestigo.store import LabelProject, Model
 from vestigo_ui.app import links, pictures
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
-from vestigo_ui.app.present import moment
+from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.rankings_scores import Memory
 from vestigo_ui.app.review_studio import bar, how_to_set_up, send
 from vestigo_ui.app.sheet import Tile, contact_sheet
@@ -184,7 +184,7 @@ def _downloads(desk: Desk, found: Proposed) -> None:
         {
             "Task": one.task.key,
             "Camera": one.task.camera,
-            "Time (UTC)": None if one.task.time is None else f"{one.task.time:%Y-%m-%d %H:%M:%S}",
+            "Time (UTC)": None if one.task.time is None else utc(one.task.time),
             "Crop": one.task.crops[0],
             "Crops": len(one.task.crops),
             "Probability": one.probability,

@@ -13,6 +13,7 @@ from vestigo.store import LabelProject
 from vestigo_ui.app import links
 from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
+from vestigo_ui.app.present import utc
 from vestigo_ui.app.review_choice import CORRECT, PROGRESS, PROPOSE, SETS, pane_of
 from vestigo_ui.app.review_correct import show_correct
 from vestigo_ui.app.review_pick import show_pick
@@ -72,7 +73,7 @@ def _sets(desk: Desk) -> None:
     rows = [
         {
             "Version": one.version,
-            "Kept (UTC)": f"{one.created:%Y-%m-%d %H:%M:%S}",
+            "Kept (UTC)": utc(one.created),
             "Labels": one.labels,
             "Tasks": one.tasks,
             "Projects": ", ".join(one.projects),
