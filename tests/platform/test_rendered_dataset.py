@@ -1,5 +1,7 @@
 """The rendered dataset reads like the public one, and its digest does not depend on how it was made."""
 
+import multiprocessing
+
 import av
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from scipy.io import loadmat
 from vestigo.datasets import load_dataset
 from vestigo.datasets.region_maps import BEHIND, region_maps
 from vestigo.datasets.rendered import write_rendered
-from vestigo_models.errors import ConfigError, DatasetError
+from vestigo_models.errors import ConfigError, DatasetError, WorkError
 from vestigo_models.rendering import PRESETS, World
 from vestigo_models.schemas import MARKET_1501
 
@@ -147,3 +149,12 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     with pytest.raises(ConfigError, match="new or empty"):
         write_rendered(tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_process_that_is_killed_ends_the_work_with_one_line(tmp_path):
+    def kill(done, total):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(WorkError, match=f"draws people into {tmp_path / 'out'} was killed"):
+        write_rendered(tmp_path / "out", "small", 20, 2, 2, seed=4, progress=kill, processes=1)

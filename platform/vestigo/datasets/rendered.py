@@ -13,6 +13,8 @@ import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
 from vestigo.datasets.region_maps import BEHIND, REGIONS
 from vestigo_models import schemas
-from vestigo_models.errors import ConfigError
+from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.images import decode_image, encode_jpeg
 from vestigo_models.parsing.folder import DESCRIPTION
 from vestigo_models.rendering import PRESETS, World, render_crop, render_junk
@@ -91,6 +93,7 @@ def write_rendered(
 
     Raises:
         ConfigError: unknown preset, a count out of range, or a folder that already holds something.
+        WorkError: a process that draws was killed.
     """
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r} is unknown; choose one of {', '.join(sorted(PRESETS))}")
@@ -112,17 +115,22 @@ def write_rendered(
     tell = progress or (lambda done, total: None)
     parts: dict[str, str] = {}
     tables: list[pa.Table] = []
+    draw = partial(_write_picture, str(out), preset, seed, identities, cameras, behind)
+    film = partial(_write_video, str(out), preset, seed, identities, cameras, video_seconds)
     # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        draw = partial(_write_picture, str(out), preset, seed, identities, cameras, behind)
-        for done, (name, digest) in enumerate(pool.imap_unordered(draw, pictures, chunksize=16), start=1):
-            parts[name] = digest
-            tell(done, total)
-        film = partial(_write_video, str(out), preset, seed, identities, cameras, video_seconds)
-        for done, (name, digest, table) in enumerate(pool.imap(film, range(videos)), start=len(pictures) + 1):
-            parts[name] = digest
-            tables.append(table)
-            tell(done, total)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        try:
+            for done, (name, digest) in enumerate(pool.map(draw, pictures, chunksize=16), start=1):
+                parts[name] = digest
+                tell(done, total)
+            for done, (name, digest, table) in enumerate(pool.map(film, range(videos)), start=len(pictures) + 1):
+                parts[name] = digest
+                tables.append(table)
+                tell(done, total)
+        except BrokenProcessPool as error:
+            raise WorkError(
+                f"a process that draws people into {out} was killed (is memory short?): remove the folder, draw again"
+            ) from error
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "truth.parquet")
     _write_attributes(out / "market_attribute.mat", labels)
