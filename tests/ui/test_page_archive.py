@@ -113,24 +113,20 @@ def test_rates_are_those_of_the_last_minute() -> None:
 def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(archive.store) as store:
         store.set_clock_offset("hall", 3600)
-    try:
-        app = desk_app(monkeypatch, archive.store, page="archive", role="viewer")
-        assert not app.exception
-        said = words(app)
-        assert f"2 cameras · {len(archive.crops):,} crops" in said
-        assert "2026-05-01 08:00:00 to 2026-05-01 09:00:03 UTC" in said
-        (cameras,) = (table.value for table in app.dataframe)
-        assert cameras["Camera"].tolist() == ["gate", "hall"]
-        assert cameras["First seen (UTC)"].tolist() == ["2026-05-01 08:00:00", "2026-05-01 09:00:00"]
-        assert cameras["Clock offset (s)"].tolist() == [0.0, 3600.0]
-        assert "Nowhere did a camera see nobody for 5 s or longer." in said
-        with Store.open(archive.store) as store:
-            (entry,) = [one for one in store.audit_entries(newest=True) if one.details.get("what") == "cameras"][:1]
-        assert entry.user == "the-viewer"
-        assert set(entry.details["shown"]) <= {row["crop_id"] for row in archive.crops}
-    finally:
-        with Store.open(archive.store) as store:
-            store.set_clock_offset("hall", 0.0)
+    app = desk_app(monkeypatch, archive.store, page="archive", role="viewer")
+    assert not app.exception
+    said = words(app)
+    assert f"2 cameras · {len(archive.crops):,} crops" in said
+    assert "2026-05-01 08:00:00 to 2026-05-01 09:00:03 UTC" in said
+    (cameras,) = (table.value for table in app.dataframe)
+    assert cameras["Camera"].tolist() == ["gate", "hall"]
+    assert cameras["First seen (UTC)"].tolist() == ["2026-05-01 08:00:00", "2026-05-01 09:00:00"]
+    assert cameras["Clock offset (s)"].tolist() == [0.0, 3600.0]
+    assert "Nowhere did a camera see nobody for 5 s or longer." in said
+    with Store.open(archive.store) as store:
+        (entry,) = store.audit_entries(action="view")
+    assert entry.user == "the-viewer"
+    assert set(entry.details["shown"]) <= {row["crop_id"] for row in archive.crops}
 
 
 def test_one_camera(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +170,11 @@ def test_many_cameras_are_searched(monkeypatch: pytest.MonkeyPatch, archive: Arc
     assert "cameras" not in app.query_params
     app = app.text_input(key="find").set_value("nowhere").run()
     assert "No camera has that" in words(app)
+    app.text_input(key="find").set_value("099").run()
+    app.get("button_group")[0].set_value("runs").run()
+    assert not app.exception
+    assert "Choose a run" in words(app)
+    assert dict(app.query_params) == {"show": "runs"}
 
 
 def test_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 
 def text(name: str, default: str = "") -> str:
@@ -62,6 +64,8 @@ def put(**values: str | int | float | Iterable[str] | None) -> None:
 
 
 def only(**values: str | int | float | Iterable[str] | None) -> None:
-    """Write parameters and take all others away."""
-    st.query_params.clear()
+    """Write parameters and take all others away; one that is bound to a widget goes when its widget does."""
+    for name in set(st.query_params) - set(values):
+        with suppress(StreamlitAPIException):
+            del st.query_params[name]
     put(**values)
