@@ -17,6 +17,7 @@ from tools.label_studio import Server
 from vestigo.labeling.studio import Studio
 from vestigo.store import Store
 from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo_ui.cli.accountable import login
 from vestigo_ui.cli.main import run
 
 HELD = 10
@@ -130,6 +131,7 @@ def test_reviews_make_a_better_model_serve(
     assert judged["attributes_mean"] == pytest.approx(made["after"]["attributes_mean"], abs=0.01)
 
     with Store.open(store) as opened:
+        assert [entry.action for entry in opened.audit_entries(user=login())] == ["push", "push", "promote"]
         crop = next(opened.scan_crops(("crop_id",))).column("crop_id")[0].as_py()
     line = refused("search", crop, "--store", store)
     assert "of damaged" in line

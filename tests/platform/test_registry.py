@@ -199,6 +199,9 @@ def test_killed_at_every_fault_point_the_store_is_before_or_after(store: Store, 
         done = store.promotions()
         assert done[: len(before)] == before
         assert len(done) - len(before) in (0, 1)
+        assert [(entry.user, entry.details["model"]) for entry in store.audit_entries()] == [
+            (one.by, one.model) for one in done
+        ]
         changed = len(done) > len(before)
         assert store.serving() == (after if changed else FIRST)
         seen.append(changed)
@@ -211,5 +214,5 @@ def test_killed_at_every_fault_point_the_store_is_before_or_after(store: Store, 
             before = store.promotions()
         if process.exitcode == 0:
             break
-    # Before the transaction, inside it, after it, and a run that nobody killed.
-    assert seen == [False, False, True, True]
+    # Before the transaction, twice inside it, after it, and a run that nobody killed.
+    assert seen == [False, False, False, True, True]

@@ -56,6 +56,7 @@ class ChallengeRequest:
         folder: where challengers are kept; by default `models` beside the store.
         promote: whether a challenger that passes is promoted.
         by: who asks.
+        account: who the audit log names for a promotion; the same by default.
     """
 
     base: str
@@ -69,6 +70,7 @@ class ChallengeRequest:
     folder: Path | None = None
     promote: bool = True
     by: str = ""
+    account: str | None = None
     workers: int = 1
     device: str = "cpu"
     seed: int = 0
@@ -165,7 +167,13 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
     store.record_scores(serving.digest, {test: pair.before})
     promoted = verdict.promoted and request.promote
     if promoted:
-        store.promote(challenger.digest, by=request.by, reasons=verdict.reasons, expected_before=serving_digest)
+        store.promote(
+            challenger.digest,
+            by=request.by,
+            reasons=verdict.reasons,
+            expected_before=serving_digest,
+            account=request.account,
+        )
     return Challenge(
         model=out.name,
         digest=challenger.digest,

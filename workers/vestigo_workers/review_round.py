@@ -65,7 +65,15 @@ def review_round(
     Raises what its steps raise; whatever was committed before is kept, and the same round again goes on there.
     """
     model = current_model(store)
-    sent = push_batch(store, studio, request.project, model, request.wish, open_images(request.images))
+    sent = push_batch(
+        store,
+        studio,
+        request.project,
+        model,
+        request.wish,
+        open_images(request.images),
+        account=request.challenge.account or request.challenge.by,
+    )
     say(f"batch {sent.batch}: {sent.tasks} tasks by {sent.strategy}, {sent.created} sent now")
     until = None if request.wait is None else time.monotonic() + request.wait
     while True:

@@ -56,6 +56,9 @@ def push_batch(
     wish: Wish,
     images: Images,
     *,
+    account: str,
+    case: str | None = None,
+    authority: str | None = None,
     another: bool = False,
     proposal: Proposal | None = None,
     chunk: int = CHUNK,
@@ -64,7 +67,8 @@ def push_batch(
 ) -> Outgoing:
     """Draw as wished and bring the tasks to the server; where a batch drawn like this is open, only bring that there.
 
-    another: draw even so. proposal: what was shown for this wish, drawn in place of a new one. read: hears of crops
+    account, case, authority: of the audit log's entry, which is written before anything is sent. another: draw even so.
+    proposal: what was shown for this wish, drawn in place of a new one. read: hears of crops
     read; sent: of tasks done and tasks in all.
 
     Raises:
@@ -83,6 +87,8 @@ def push_batch(
         draw, tasks = proposal.draw, len(proposal.tasks)
     else:
         batch, draw, tasks = held.id, held.draw, held.tasks
+    details = {"project": project, "strategy": draw.strategy, "tasks": tasks, "batch": batch, "model": model.digest}
+    store.record_audit(account, "push", details=details, case=case, authority=authority)
     done = push(store, studio, project, partial(task_pictures, store), images, sent, chunk)
     linked = store.require_label_project(project)
     return Outgoing(

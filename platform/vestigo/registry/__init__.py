@@ -6,7 +6,7 @@ from vestigo.registry.judging import JudgedPair, judge_pair, scores_of, split_na
 from vestigo.registry.leakage import Leak, TrainingImage, find_leaks, require_no_leak
 from vestigo.registry.measures import are_of, kept_differences, stored_measures, tests_of
 from vestigo.registry.naming import is_package, locate_model, model_digest, open_model, open_registered, registered
-from vestigo.registry.promoting import in_force, objection, promote_by_hand, roll_back, stale_crops
+from vestigo.registry.promoting import in_force, objection, promote_by_hand, stale_crops
 from vestigo.registry.splits import identity_key, is_test
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "recorded",
     "registered",
     "require_no_leak",
-    "roll_back",
     "scores_of",
     "split_name",
     "stale_crops",

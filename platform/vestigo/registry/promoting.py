@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from vestigo.registry.gate import GATE, has_passed
-from vestigo.store import AuditAction, Model, Promotion, Store
+from vestigo.store import Model, Promotion, Store
 from vestigo_models.errors import UsageError
 
 NAMED = 3
@@ -28,7 +27,7 @@ def promote_by_hand(
     model: Model,
     *,
     by: str,
-    account: str,
+    account: str | None = None,
     serving: str | None,
     reason: str | None = None,
     force: bool = False,
@@ -37,7 +36,7 @@ def promote_by_hand(
 ) -> Promotion:
     """Let a model serve in the place of `serving`, what served when somebody decided.
 
-    `by` decides, `account` is who the audit log names. What the gate let pass needs no reason.
+    What the gate let pass needs no reason; `by`, `account`, `case` and `authority` as `Store.promote`.
 
     Raises:
         UsageError: there is an objection, and not both force and a reason.
@@ -49,29 +48,15 @@ def promote_by_hand(
             f"{model.name} ({model.digest[:12]}) {why}: give --force and --reason TEXT to promote it all the same"
         )
     reasons = [*([reason] if reason else []), *(model.scores[GATE]["reasons"] if why is None else [])]
-    made = store.promote(model.digest, by=by, reasons=reasons, expected_before=serving)
-    _audited(store, made, account, case, authority)
-    return made
-
-
-def roll_back(
-    store: Store,
-    *,
-    by: str,
-    account: str,
-    reason: str | None = None,
-    serving: str | None = None,
-    case: str | None = None,
-    authority: str | None = None,
-) -> Promotion:
-    """Take back the last promotion in force; with `serving` only where that model still serves.
-
-    Raises:
-        StoreError: there is nothing to roll back, or another model serves by now.
-    """
-    made = store.rollback(by=by, reasons=[reason] if reason else [], expected=serving)
-    _audited(store, made, account, case, authority)
-    return made
+    return store.promote(
+        model.digest,
+        by=by,
+        reasons=reasons,
+        expected_before=serving,
+        account=account,
+        case=case,
+        authority=authority,
+    )
 
 
 def in_force(promotions: Sequence[Promotion]) -> list[Promotion]:
@@ -88,14 +73,3 @@ def in_force(promotions: Sequence[Promotion]) -> list[Promotion]:
 def stale_crops(counts: Mapping[str, int], model: str | None) -> int:
     """Of `Store.crop_counts`, how many crops are of other models than `model`; all of them where it is None."""
     return sum(count for digest, count in counts.items() if digest != model)
-
-
-def _audited(store: Store, made: Promotion, account: str, case: str | None, authority: str | None) -> None:
-    action: AuditAction = "promote" if made.kind == "promotion" else "rollback"
-    details: dict[str, Any] = {
-        "model": made.model,
-        "before": made.before,
-        "by": made.by,
-        "reasons": list(made.reasons),
-    }
-    store.record_audit(account, action, details=details, case=case, authority=authority)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vestigo.store import registry
+from sqlalchemy.orm import Session
+
+from vestigo.store import audit_log, registry, visible
 from vestigo.store.driving import DrivingStore
 from vestigo.store.faults import fault_point
 from vestigo.store.records import Model, Promotion, Run
@@ -42,25 +44,48 @@ class RegistryStore(DrivingStore):
         with self._db.read() as session:
             return registry.serving(session)
 
-    def promote(self, digest: str, *, by: str, reasons: Sequence[str], expected_before: str | None) -> Promotion:
+    def promote(
+        self,
+        digest: str,
+        *,
+        by: str,
+        reasons: Sequence[str],
+        expected_before: str | None,
+        account: str | None = None,
+        case: str | None = None,
+        authority: str | None = None,
+    ) -> Promotion:
         """Let a model serve in the place of `expected_before`, what `serving` gave when it was judged.
+
+        `by` decides; the audit log, which gets its entry with it, names `account`, the same by default.
 
         Raises StoreError for an unknown model, one that serves already, or where another one was promoted meanwhile.
         """
         fault_point("promotion.before")
         with self._db.write() as session:
             made = registry.promote(session, digest, by, reasons, expected_before)
+            _add_entry(session, made, account or by, case, authority)
         fault_point("promotion.after")
         return made
 
-    def rollback(self, *, by: str, reasons: Sequence[str], expected: str | None = None) -> Promotion:
-        """Take back the last promotion in force; what served before it serves again.
+    def rollback(
+        self,
+        *,
+        by: str,
+        reasons: Sequence[str],
+        expected: str | None = None,
+        account: str | None = None,
+        case: str | None = None,
+        authority: str | None = None,
+    ) -> Promotion:
+        """Take back the last promotion in force; what served before it serves again. Who is named: see `promote`.
 
         Raises StoreError where there is none, or where another model than `expected` serves meanwhile.
         """
         fault_point("rollback.before")
         with self._db.write() as session:
             made = registry.rollback(session, by, reasons, expected)
+            _add_entry(session, made, account or by, case, authority)
         fault_point("rollback.after")
         return made
 
@@ -89,3 +114,15 @@ class RegistryStore(DrivingStore):
         """Return the runs that left crops of other models than `model` which nothing has replaced, oldest first."""
         with self._db.read() as session:
             return registry.stale_runs(session, model)
+
+
+def _add_entry(session: Session, made: Promotion, account: str, case: str | None, authority: str | None) -> None:
+    audit_log.append(
+        session,
+        user=account,
+        action="promote" if made.kind == "promotion" else "rollback",
+        snapshot=visible.snapshot(session),
+        case=case,
+        authority=authority,
+        details={"model": made.model, "before": made.before, "by": made.by, "reasons": list(made.reasons)},
+    )

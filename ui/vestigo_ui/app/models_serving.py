@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.registry import in_force, objection, open_registered, promote_by_hand, roll_back, stale_crops
+from vestigo.registry import in_force, objection, open_registered, promote_by_hand, stale_crops
 from vestigo.store import Model, Promotion
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.desk import Desk
@@ -40,7 +40,6 @@ def promote(desk: Desk, model: Model, *, serving: str | None, sure: bool, reason
         desk.store,
         model,
         by=desk.user.name,
-        account=desk.user.name,
         serving=serving,
         reason=reason or None,
         force=True,
@@ -52,12 +51,11 @@ def promote(desk: Desk, model: Model, *, serving: str | None, sure: bool, reason
 def take_back(desk: Desk, *, serving: str | None, sure: bool, reason: str) -> Promotion:
     """Roll the promotion of `serving` back, which the person saw. Raises UsageError, StoreError as `promote`."""
     _confirmed(desk, sure)
-    return roll_back(
-        desk.store,
+    reason = reason.strip()
+    return desk.store.rollback(
         by=desk.user.name,
-        account=desk.user.name,
-        reason=reason.strip() or None,
-        serving=serving,
+        reasons=[reason] if reason else [],
+        expected=serving,
         case=desk.case,
         authority=desk.authority,
     )

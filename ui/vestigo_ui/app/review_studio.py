@@ -30,10 +30,20 @@ def send(desk: Desk, project: str, model: Model, wish: Wish, proposal: Proposal,
         UsageError: the person may not. ConfigError, StoreError, WorkError: as `push_batch`.
     """
     _may(desk)
-    desk.audit("push", project=project, strategy=wish.words, tasks=len(proposal.picked), model=model.digest)
     with connected(desk) as studio:
-        images = open_images("inline")
-        return push_batch(desk.store, studio, project, model, wish, images, proposal=proposal, sent=sent)
+        return push_batch(
+            desk.store,
+            studio,
+            project,
+            model,
+            wish,
+            open_images("inline"),
+            account=desk.user.name,
+            case=desk.case,
+            authority=desk.authority,
+            proposal=proposal,
+            sent=sent,
+        )
 
 
 def send_waiting(desk: Desk, project: str, sent: Progress) -> int:

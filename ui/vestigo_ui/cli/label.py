@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vestigo_ui.cli import label_files
+from vestigo_ui.cli.accountable import AuthorityOption, CaseOption, login
 from vestigo_ui.cli.console import JsonOption, StoredModelOption, StoreOption, emit, err, note, progress
 from vestigo_ui.cli.label_model import reviewed_model
 from vestigo_ui.cli.label_report import print_pulled, print_pushed, print_status
@@ -66,6 +67,8 @@ def push_command(
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     patience: PatienceOption = 60.0,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw tasks and bring them to Label Studio, with what the model says of them.
@@ -110,6 +113,9 @@ def push_command(
                 reviewed_model(opened, model),
                 wish,
                 place,
+                account=login(),
+                case=case,
+                authority=authority,
                 another=another,
                 chunk=chunk,
                 read=lambda done: read(done, None),

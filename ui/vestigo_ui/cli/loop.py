@@ -108,6 +108,7 @@ def loop_command(
             margins=Margins(mAP=map_margin, attributes=margin),
             folder=models,
             by=by or login(),
+            account=login(),
             device=resolve_device(device),
         ),
     )

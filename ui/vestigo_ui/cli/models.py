@@ -143,11 +143,10 @@ def rollback_command(
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"
     """
-    from vestigo.registry import roll_back
     from vestigo.store import Store
 
     with Store.open(store, create=False) as opened:
-        made = roll_back(opened, by=by or login(), account=login(), reason=reason)
+        made = opened.rollback(by=by or login(), reasons=[reason] if reason else [], account=login())
         _tell(opened, made, as_json)
 
 

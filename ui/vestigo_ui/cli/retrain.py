@@ -93,6 +93,7 @@ def retrain_command(
         folder=models,
         promote=not keep,
         by=by or login(),
+        account=login(),
         workers=workers,
         device=resolve_device(device),
         seed=seed,
