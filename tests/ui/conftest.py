@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.ui.signed_in import enter as enter
 from tests.ui.signed_in import screen as screen
 from tests.ui.signed_in import visit as visit
 from vestigo.archives import crop_id
@@ -36,11 +39,30 @@ class Archive:
     footage: Path
     crops: list[dict[str, Any]]
 
+    def copy(self, to: Path) -> Path:
+        """Copy the store; returns where the copy is."""
+        return Path(shutil.copytree(self.store, to))
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit runs a page as `__main__` and leaves it so, and then every process that is spawned begins with it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture
+def archive(pristine: Archive, tmp_path: Path) -> Archive:
+    """The rendered people in a store of this test alone."""
+    return replace(pristine, store=pristine.copy(tmp_path / "archive"))
+
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """Frames of two cameras as PNG files, their people as crops under their true boxes, one tracklet a person."""
-    root = tmp_path_factory.mktemp("archive")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """Frames of two cameras as PNG files, their people as crops under their true boxes, one tracklet a person.
+
+    Nothing opens its store: what looks at a person leaves an entry in the audit log. Use a copy.
+    """
+    root = tmp_path_factory.mktemp("pristine")
     footage = root / "footage"
     footage.mkdir()
     package = ModelPackage.from_pretrained("default")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 def ranked_store(archive: Archive, folder: Path) -> Path:
     """Copy the archive's store into `folder` and rank there; returns the copy."""
-    ref = folder / "store"
-    shutil.copytree(archive.store, ref)
+    ref = archive.copy(folder / "store")
     strangers = folder / "strangers"
     strangers.mkdir()
     for number, row in enumerate(archive.crops[:3]):

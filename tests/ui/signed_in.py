@@ -33,9 +33,10 @@ PEOPLE = {role.value: role for role in Role}
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """A running server: where it is, who may sign in, and what it printed."""
+    """A running server: where it is, its store, who may sign in, and what it printed."""
 
     url: str
+    store: Path
     users: Users
     log: Path
     process: subprocess.Popen[bytes]
@@ -68,7 +69,7 @@ def serve_app(
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/healthz", process, log)
-        yield Screen(url=url, users=users, log=log, process=process)
+        yield Screen(url=url, store=store, users=users, log=log, process=process)
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
@@ -103,25 +104,35 @@ def sign_in(page: Page, url: str, name: str = "reviewer") -> None:
 
 
 @pytest.fixture(scope="session")
-def screen(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    """The app on the archive of rendered people; everything that drives a browser shares it."""
-    with serve_app(archive.store, tmp_path_factory.mktemp("ui")) as screen:
+def screen(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """The app on the archive of rendered people; what drives a browser and changes little shares it."""
+    folder = tmp_path_factory.mktemp("ui")
+    with serve_app(pristine.copy(folder / "store"), folder) as screen:
         yield screen
 
 
 @pytest.fixture
-def visit(browser: Browser, screen: Screen) -> Iterator[Callable[..., Page]]:
-    """`visit(path="/", name="reviewer")`: a page of the app in a browser of its own, signed in with that role."""
+def enter(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`enter(url, name="reviewer")`: an address of an app in a browser of its own, signed in with that role."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_S * 1000)
     contexts = []
 
-    def open_page(path: str = "/", name: str = "reviewer") -> Page:
+    def open_page(url: str, name: str = "reviewer") -> Page:
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         context.set_default_timeout(PATIENCE_S * 1000)
         contexts.append(context)
         page = context.new_page()
-        sign_in(page, screen.url + path, name)
+        sign_in(page, url, name)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(enter: Callable[..., Page], screen: Screen) -> Callable[..., Page]:
+    """`visit(path="/", name="reviewer")`: a page of the app that is shared."""
+    return lambda path="/", name="reviewer": enter(screen.url + path, name)

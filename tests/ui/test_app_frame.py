@@ -61,30 +61,24 @@ def test_a_store_without_crops_says_so(each: str, tmp_path: Path, monkeypatch: p
     assert shown(desk_app(monkeypatch, tmp_path / "store", page=each)).strip() != PAGES[each][1]
 
 
-def test_a_database_that_goes_away_is_a_sentence(
-    each: str, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(archive.store, tmp_path / "store")
-    app = desk_app(monkeypatch, tmp_path / "store", page=each)
+def test_a_database_that_goes_away_is_a_sentence(each: str, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = desk_app(monkeypatch, archive.store, page=each)
     assert app.title
     desk.the_store().close()
-    shutil.rmtree(tmp_path / "store")
-    (tmp_path / "store").mkdir()
+    shutil.rmtree(archive.store)
+    archive.store.mkdir()
     app.run()
     assert "The store does not answer" in shown(app)
 
 
-def test_the_case_is_written_beside_what_was_done(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(archive.store, tmp_path / "store")
+def test_the_case_is_written_beside_what_was_done(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     crop = archive.crops[0]["crop_id"]
-    app = desk_app(monkeypatch, tmp_path / "store", page="find")
+    app = desk_app(monkeypatch, archive.store, page="find")
     app.text_input(key=desk.CASE).set_value("2026-17").run()
     app.query_params["crop"] = crop
     app.run()
     shown(app)
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(archive.store) as store:
         (entry,) = store.audit_entries(action="search")
     assert (entry.user, entry.case) == ("the-reviewer", "2026-17")
 

@@ -27,7 +27,7 @@ Command = Callable[..., Any]
 def ref(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own with the shared archive's crops; the account is called ana."""
     monkeypatch.setattr("vestigo_ui.cli.accountable.pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
-    return Path(shutil.copytree(archive.store, tmp_path / "store"))
+    return archive.store
 
 
 @pytest.fixture

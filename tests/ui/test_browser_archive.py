@@ -10,24 +10,14 @@ import pytest
 
 from tests.end_to_end.archives import write_crops
 from tests.ui.screenshots import keep
-from tests.ui.signed_in import PATIENCE_S, Screen, serve_app, sign_in
+from tests.ui.signed_in import Screen, serve_app
 from tests.workers.test_retrying import unreadable
 from vestigo.store import Store
 from vestigo_workers.index import index
 from vestigo_workers.request import IndexRequest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-MS = PATIENCE_S * 1000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> None:
-    """A busy machine takes long; nothing is measured here."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=MS)
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +64,11 @@ def test_cameras_are_opened_and_left(visit: Callable[..., Page]) -> None:
     expect(page.get_by_text("2 cameras ·")).to_be_visible()
 
 
-def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen, browser: Browser) -> None:
+def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen, enter: Callable[..., Page]) -> None:
     from playwright.sync_api import expect
 
     ref, run = gapped
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(MS)
-    page = context.new_page()
-    sign_in(page, f"{own.url}/?show=runs", "admin")
+    page = enter(f"{own.url}/?show=runs", "admin")
     expect(page.get_by_text("Choose a run")).to_be_visible()
     keep(page, "archive-runs")
     page.goto(f"{own.url}/?run={run}&reason=unreadable")
@@ -100,4 +87,3 @@ def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen,
         assert store.check().intact
         (entry,) = store.audit_entries(action="retry")
     assert (entry.user, entry.details) == ("admin", {"run": run, "reason": "unreadable"})
-    context.close()

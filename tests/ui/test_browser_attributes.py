@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +12,13 @@ import pytest
 from tests.ui.conftest import Archive
 from tests.ui.reviewed_store import SERVER, review_with_mistakes
 from tests.ui.screenshots import keep, settled
-from tests.ui.signed_in import PATIENCE_S, Screen, serve_app, sign_in
+from tests.ui.signed_in import Screen, serve_app
 from vestigo.labeling.confusion import confusion
 from vestigo.labeling.review_sample import review_sample
 from vestigo.store import Store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 ATTRIBUTE = "upper_colour"
 WHERE = """(plot, [answered, predicted]) => {
@@ -29,18 +28,9 @@ WHERE = """(plot, [answered, predicted]) => {
 """Where a cell of a Plotly heat map is on the page."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> None:
-    """A busy machine takes long; nothing is measured here."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=PATIENCE_S * 1000)
-
-
 @pytest.fixture(scope="module")
-def reviewed(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    ref = tmp_path_factory.mktemp("reviewed") / "store"
-    shutil.copytree(archive.store, ref)
+def reviewed(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ref = pristine.copy(tmp_path_factory.mktemp("reviewed") / "store")
     review_with_mistakes(ref)
     return ref
 
@@ -64,13 +54,13 @@ def most_answered(ref: Path) -> tuple[str, str]:
     return max(cells, key=lambda cell: cells[cell])
 
 
-def test_a_mistake_is_followed_to_its_crops(own: Screen, reviewed: Path, browser: Browser, tmp_path: Path) -> None:
+def test_a_mistake_is_followed_to_its_crops(
+    own: Screen, reviewed: Path, enter: Callable[..., Page], tmp_path: Path
+) -> None:
     from playwright.sync_api import expect
 
     said, told = most_answered(reviewed)
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(PATIENCE_S * 1000)
-    sign_in(page, f"{own.url}/attributes?attribute={ATTRIBUTE}")
+    page = enter(f"{own.url}/attributes?attribute={ATTRIBUTE}")
     expect(page.get_by_text("tasks with")).to_be_visible()
     plots = page.locator(".js-plotly-plot")
     expect(plots).to_have_count(5)
@@ -98,7 +88,6 @@ def test_a_mistake_is_followed_to_its_crops(own: Screen, reviewed: Path, browser
     expect(page.get_by_role("link", name="Find this person")).to_be_visible()
     page.get_by_role("button", name="Show the archive instead").click()
     expect(page.get_by_role("heading", name="In the archive")).to_be_visible()
-    page.close()
 
 
 def test_what_nobody_reviewed_is_shown_nevertheless(visit: Callable[..., Page]) -> None:

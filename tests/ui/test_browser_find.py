@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
     from tests.ui.conftest import Archive
+    from tests.ui.signed_in import Screen
 
 Visit = Callable[..., "Page"]
 
@@ -20,7 +21,7 @@ def results(page: Page) -> Locator:
     return page.get_by_role("list", name="Results").locator(".picture")
 
 
-def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, archive: Archive) -> None:
+def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, screen: Screen) -> None:
     page = visit("/find")
     keep(page, "find-sightings")
     page.get_by_role("list", name="Sightings").locator(".picture").first.click()
@@ -57,12 +58,12 @@ def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, archi
     page.goto(link)
     page.get_by_text("The nearest").wait_for()
     page.get_by_text("Rejected", exact=True).first.wait_for()
-    assert str(archive.store.parent) not in page.content()
+    assert str(screen.store.parent) not in page.content()
 
 
-def test_draw_a_box_on_an_uploaded_frame(visit: Visit, archive: Archive) -> None:
-    row = max(archive.crops, key=lambda row: row["quality"])
-    path = archive.footage / row["input"]
+def test_draw_a_box_on_an_uploaded_frame(visit: Visit, pristine: Archive) -> None:
+    row = max(pristine.crops, key=lambda row: row["quality"])
+    path = pristine.footage / row["input"]
     height, width = read_image(path).shape[:2]
     page = visit("/find?pane=upload")
     page.locator("input[type=file]").set_input_files(path)

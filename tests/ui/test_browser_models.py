@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ import pytest
 from tests.platform.fake_pipeline import MODEL
 from tests.ui.models_store import models_store
 from tests.ui.screenshots import keep
-from tests.ui.signed_in import PATIENCE_S, Screen, serve_app, sign_in
+from tests.ui.signed_in import Screen, serve_app
 from vestigo.store import Store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,12 @@ def registry(made: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPat
 
 
 def test_a_model_is_promoted_and_rolled_back(
-    registry: Screen, made: tuple[Path, dict[str, str]], browser: Browser
+    registry: Screen, made: tuple[Path, dict[str, str]], enter: Callable[..., Page]
 ) -> None:
     from playwright.sync_api import expect
 
     store, digests = made
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE_S * 1000)
-    expect.set_options(timeout=PATIENCE_S * 1000)
-    page = context.new_page()
-    sign_in(page, f"{registry.url}/models", "admin")
+    page = enter(f"{registry.url}/models", "admin")
     expect(page.get_by_text("Lineage")).to_be_visible()
     keep(page, "models")
     keep(page, "models", scheme="dark")
@@ -69,4 +65,3 @@ def test_a_model_is_promoted_and_rolled_back(
     with Store.open(store) as opened:
         assert opened.serving() == MODEL
         assert [entry.user for entry in opened.audit_entries(action="rollback")] == ["admin"]
-    context.close()

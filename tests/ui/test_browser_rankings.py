@@ -10,37 +10,29 @@ import pytest
 
 from tests.ui.ranked_store import ranked_store
 from tests.ui.screenshots import keep, settled
-from tests.ui.signed_in import PATIENCE_S, serve_app, sign_in
+from tests.ui.signed_in import serve_app
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
     from tests.ui.conftest import Archive
 
 
 @pytest.fixture(scope="module")
-def address(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("rankings")
-    with serve_app(ranked_store(archive, folder), folder) as screen:
+    with serve_app(ranked_store(pristine, folder), folder) as screen:
         yield screen.url
 
 
 @pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    contexts = []
-
-    def open_page(path: str, name: str = "viewer") -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
-        context.set_default_timeout(PATIENCE_S * 1000)
-        contexts.append(context)
-        page = context.new_page()
-        sign_in(page, address + path, name)
+def visit(enter: Callable[..., Page], address: str) -> Callable[..., Page]:
+    def open_page(path: str) -> Page:
+        page = enter(address + path, "viewer")
         page.get_by_role("heading", name="Rankings").wait_for()
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_page
 
 
 def choose(page: Page, label: str, option: str) -> None:

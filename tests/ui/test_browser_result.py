@@ -6,11 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.ui.conftest import Archive
 from tests.ui.screenshots import keep, settled
-from tests.ui.signed_in import PATIENCE_S
+from tests.ui.signed_in import Screen
 from vestigo.retrieval import Query, search
 from vestigo.store import Store, query_key
 
@@ -18,19 +16,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patient() -> None:
-    """A busy machine takes long; nothing is measured here."""
+def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Screen, pristine: Archive) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], archive: Archive) -> None:
-    from playwright.sync_api import expect
-
-    query = archive.crops[0]["crop_id"]
-    with Store.open(archive.store) as store:
+    query = pristine.crops[0]["crop_id"]
+    with Store.open(screen.store) as store:
         earlier = max((entry.id for entry in store.audit_entries(newest=True, limit=1)), default=0)
         hits = search(store, Query(crops=(query,)), top=20).hits
         page = visit(f"/find?crop={query}&look={hits[0].crop}")
@@ -69,10 +59,10 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], archive: Arc
         assert seen[:2] == [hits[0].crop, hits[1].crop]
 
 
-def test_heads_are_hidden_in_the_dialog(visit: Callable[..., Page], archive: Archive) -> None:
+def test_heads_are_hidden_in_the_dialog(visit: Callable[..., Page], pristine: Archive) -> None:
     from playwright.sync_api import expect
 
-    query = archive.crops[0]["crop_id"]
+    query = pristine.crops[0]["crop_id"]
     page = visit(f"/find?crop={query}", "viewer")
     page.get_by_role("button", name="viewer").click()
     page.get_by_text("Hide faces and heads").click()

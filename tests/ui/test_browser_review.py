@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,13 @@ import pytest
 
 from tests.ui.reviewed_store import reviewed_store
 from tests.ui.screenshots import keep
-from tests.ui.signed_in import PATIENCE_S, Screen, serve_app, sign_in
+from tests.ui.signed_in import Screen, serve_app
 from vestigo.labeling.in_place import IN_PLACE
 from vestigo.labeling.reviewed import reviewed_tasks
 from vestigo.store import Store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,12 @@ def reviewed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield screen
 
 
-def test_a_proposal_is_looked_at_and_a_tracklet_corrected(reviewed: Screen, store: Path, browser: Browser) -> None:
+def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
+    reviewed: Screen, store: Path, enter: Callable[..., Page]
+) -> None:
     from playwright.sync_api import expect
 
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE_S * 1000)
-    expect.set_options(timeout=PATIENCE_S * 1000)
-    page = context.new_page()
-    sign_in(page, f"{reviewed.url}/review")
+    page = enter(f"{reviewed.url}/review")
     expect(page.get_by_text("40 tasks asked")).to_be_visible()
     keep(page, "review-progress")
     keep(page, "review-progress", scheme="dark")
@@ -61,4 +59,3 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(reviewed: Screen, stor
     with Store.open(store) as opened:
         (found,) = reviewed_tasks(opened, IN_PLACE)
         assert "cannot tell" in found.said["reviewer"].values()
-    context.close()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def store(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ranked_store(archive, tmp_path_factory.mktemp("ranked"))
+def store(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ranked_store(pristine, tmp_path_factory.mktemp("ranked"))
 
 
 @pytest.fixture

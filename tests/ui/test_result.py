@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,11 +41,10 @@ def page() -> None:
 
 
 @pytest.fixture
-def desk(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A reviewer's, with a store of its own."""
-    shutil.copytree(archive.store, tmp_path / "store")
+def desk(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A reviewer's."""
     st.cache_data.clear()
-    with Store.open(tmp_path / "store") as store, BrowseIndex.open(store) as index:
+    with Store.open(archive.store) as store, BrowseIndex.open(store) as index:
         index.refresh()
         monkeypatch.setattr(pictures, "the_index", lambda: index)
         monkeypatch.setattr("vestigo_ui.app.find_search.the_store", lambda: store)
@@ -110,10 +107,10 @@ def test_one_goes_from_result_to_result(desk: Desk) -> None:
         assert f"Distance {hits[place].distance:.3f}" in words(app)
     assert app.button(key="result-Next").disabled
     app.button(key="result-Previous").click().run()
-    seen = [entry.details["crop"] for entry in desk.store.audit_entries(action="view", case=desk.case)]
+    seen = [entry.details["crop"] for entry in desk.store.audit_entries(action="view")]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
-    assert len(desk.store.audit_entries(action="view", case=desk.case)) == 4
+    assert len(desk.store.audit_entries(action="view")) == 4
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
@@ -160,7 +157,7 @@ def test_a_crop_that_is_gone_is_said_to_be(desk: Desk, crop: str) -> None:
     app = opened(desk, Query(crops=(crops_of(desk)[0],)), crop)
     (error,) = app.error
     assert "is not in the store" in error.value
-    assert desk.store.audit_entries(action="view", case=desk.case) == []
+    assert desk.store.audit_entries(action="view") == []
 
 
 def test_reviewers_decide_and_take_back(desk: Desk) -> None:
