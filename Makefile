@@ -26,7 +26,7 @@ demo: install
 
 test: check
 	$(BIN)/python -m tools.provide
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +33,8 @@ pytest_plugins = [
 ]
 
 FOOTAGE = "VESTIGO_TEST_DATA"
+SERVERS = ("label_studio", "ray_cluster", "screen")
+"""What takes long to start and serves all tests of a session that ask for it."""
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
@@ -50,6 +52,7 @@ def _reasons() -> dict[str, str]:
     return reasons
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = _reasons()
     left_out: Counter[str] = Counter()
@@ -60,10 +63,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if part is None else dropped).append(item)
         if part is not None:
             left_out[f"{part} ({reasons[part]})"] += 1
+        # Side by side, a file stays in one process, and so do all tests of a server.
+        server = next((server for server in SERVERS if server in named), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(server))
     config.stash[_LEFT_OUT] = left_out
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[_LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each process has collected all tests.
+    node.config.stash[_LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
