@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,10 @@ def desk_app(
 
 
 def words(app: AppTest) -> str:
-    """Return all text that a page shows, for a look at what it says."""
+    """Return all text that a page shows, for a look at what it says; what is escaped is read as a person does."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
-    return "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
+    said = "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
+    return re.sub(r"\\(\W)", r"\1", said)
 
 
 def widget(app: AppTest, kind: str, label: str) -> Any:

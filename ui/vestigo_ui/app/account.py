@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo_ui.app.desk import AUTHORITY, BLUR, CASE, Desk
+from vestigo_ui.app.written import plain
 
 # The corner lies on the line of the navigation; pages begin right below it and use the whole width.
 _STYLE = """<style>
@@ -23,7 +24,7 @@ def corner(desk: Desk) -> None:
     """Show the corner on every page."""
     st.html(_STYLE)
     with st.container(key="account"), st.popover(_label(desk), icon=":material/account_circle:"):
-        st.caption(f"{desk.user.name} · {desk.user.role} · store {desk.name}")
+        st.caption(f"{plain(desk.user.name)} · {desk.user.role} · store {plain(desk.name)}")
         st.text_input("Case", key=CASE, placeholder="Case number", persist_state="session")
         st.text_input("Authorisation", key=AUTHORITY, placeholder="Who allowed it", persist_state="session")
         if desk.settings.privacy.blur == "optional":

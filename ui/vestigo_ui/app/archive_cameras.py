@@ -19,6 +19,7 @@ from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.result_place import show_place
 from vestigo_ui.app.sheet import Tile, contact_sheet
+from vestigo_ui.app.written import plain
 
 PAGE = 12
 """Cameras a page, each with `SAMPLES` pictures."""
@@ -42,7 +43,7 @@ def show(desk: Desk, model: Model) -> None:
     if chosen is not None:
         _one(desk, model, chosen, offsets.get(chosen.name, 0.0), key)
         return
-    st.caption(summary(everything, model.name))
+    st.caption(plain(summary(everything, model.name)))
     some = _searched(everything)
     if not some:
         st.info("No camera has that in its name.")
@@ -176,7 +177,7 @@ def _one(desk: Desk, model: Model, camera: CameraSummary, offset: float, key: Ke
             shortcut="Alt+Up",
             on_click=lambda: links.put(camera=None, frame=None),
         )
-        st.subheader(camera.name, anchor=False)
+        st.subheader(plain(camera.name), anchor=False)
         address = f"/find?{urlencode({'pane': 'archive', 'camera': camera.name})}"
         st.link_button("Find people on this camera", address, icon=":material/person_search:")
     row = camera_frame([camera], {camera.name: offset}).iloc[0]

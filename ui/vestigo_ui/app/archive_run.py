@@ -17,6 +17,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import utc
 from vestigo_ui.app.trouble import watched
+from vestigo_ui.app.written import plain
 from vestigo_ui.web.users import Role
 
 PAGE = 50
@@ -97,8 +98,9 @@ def _ended_badly(desk: Desk, run: Run) -> None:
         return
     line = run.error if desk.may(Role.ADMIN) and run.error else ""
     why = f"It failed: {line}" if line else ("It failed." if run.status == "failed" else "It was cancelled.")
+    resume = f"`vestigo runs resume {run.id} --store STORE`"
     st.warning(
-        f"{why.removesuffix('.')}. What it did is kept; go on with `vestigo runs resume {run.id} --store STORE`.",
+        f"{plain(why.removesuffix('.'))}. What it did is kept; go on with {resume}.",
         icon=":material/error:",
     )
 
@@ -123,7 +125,7 @@ def _retrying(desk: Desk, run: str) -> None:
         st.rerun()
     if children.status(run) and desk.may(Role.ADMIN):
         line = archive_retry.last_line(desk.store, run).removeprefix("vestigo: ")
-        st.error(f"Trying again ended early: {line or 'it said nothing'}", icon=":material/error:")
+        st.error(f"Trying again ended early: {plain(line) or 'it said nothing'}", icon=":material/error:")
 
 
 def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:

@@ -24,6 +24,7 @@ from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Tile, Tone, contact_sheet
 from vestigo_ui.app.tables import table
+from vestigo_ui.app.written import plain
 
 PAGE = 48
 WIDTH = 116
@@ -197,7 +198,7 @@ def _opened(desk: Desk, view: View, sample: ReviewSample | None) -> None:
         image = pictures.crops(desk, [crop], model=view.model.digest)[crop]
         st.image(image, width=96)
         with st.container(width="stretch"):
-            st.markdown(f"**{sighting.camera}**, {moment(sighting.time, sighting.offset_s)}")
+            st.markdown(f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)}")
             st.caption(_told(view, sighting.attributes, sighting.sure))
             with st.container(horizontal=True, gap="small"):
                 st.link_button("Find this person", f"/find?crop={crop}", icon=":material/person_search:")
@@ -212,7 +213,7 @@ def _task_button(desk: Desk, sample: ReviewSample, row: int) -> None:
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     else:
-        st.caption(f"Task {task.key[:12]} of project {task.project} is on no server.", width="content")
+        st.caption(f"Task {task.key[:12]} of project {plain(task.project)} is on no server.", width="content")
 
 
 def _told(view: View, attributes: Mapping[str, str], sure: Mapping[str, float]) -> str:

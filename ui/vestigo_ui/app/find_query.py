@@ -13,6 +13,7 @@ from vestigo_ui.app import find_asked, links, pictures
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Action, Tile, contact_sheet
+from vestigo_ui.app.written import plain
 
 WIDTH = 84
 REMOVE = Action(name="remove", label="Take out of the query", sign="✕", key="x")
@@ -49,7 +50,7 @@ def show_query(desk: Desk, model: Model, found: Views) -> None:
     """Show the views of the query; one is taken out, or all."""
     for crop in found.gone:
         st.warning(
-            f"Crop {crop} is no longer in the store, or was made by another model: the query goes on without it.",
+            f"Crop {plain(crop)} is no longer in the store, or is of another model: the query goes on without it.",
             icon=":material/link_off:",
         )
     uploads = find_asked.uploads()

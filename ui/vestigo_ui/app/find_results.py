@@ -14,10 +14,11 @@ from vestigo.retrieval import Hit, SearchResult
 from vestigo.store import Verdict
 from vestigo_ui.app import find_asked, links, pictures
 from vestigo_ui.app.desk import Desk
-from vestigo_ui.app.find_words import brief, differing, plain
+from vestigo_ui.app.find_words import brief, differing, spoken
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Action, Chosen, Tile, Tone, contact_sheet
+from vestigo_ui.app.written import plain
 from vestigo_ui.web.users import Role
 
 PAGE = 48
@@ -96,7 +97,7 @@ def show_results(
     if by != "none" and len(parts) <= SHEETS:
         for part in parts:
             group = part[0][0]
-            st.markdown(f"**{group.name}** · {_count(len(group.hits))}")
+            st.markdown(f"**{plain(group.name)}** · {_count(len(group.hits))}")
             sheet = tiles(part, named=False)
             done = contact_sheet(sheet, key=f"find-{by}-{group.name}", label=group.name, actions=actions, width=WIDTH)
             chosen = chosen or done
@@ -137,7 +138,7 @@ def _tile(
     group: str,
     looked: str,
 ) -> Tile:
-    differs = [plain(name) for name in differing(hit, result.attributes, result.confidences)]
+    differs = [spoken(name) for name in differing(hit, result.attributes, result.confidences)]
     said = brief(hit.attributes, hit.confidences)
     mark, tone = MARKS.get(verdict_of(hit.crop, verdicts) or "", ("", ""))
     when = moment(hit.time, hit.offset_s).removesuffix(" UTC")

@@ -27,12 +27,12 @@ def differing(hit: Hit, attributes: Mapping[str, str], confidences: Mapping[str,
     ]
 
 
-def plain(name: str) -> str:
+def spoken(name: str) -> str:
     """Return an attribute's name as people write it."""
     return name.replace("_", " ")
 
 
 def _said(name: str, value: str) -> str:
     if value == "yes":
-        return plain(name)
-    return value if name in ALONE else f"{plain(name.removesuffix('_colour'))} {value}"
+        return spoken(name)
+    return value if name in ALONE else f"{spoken(name.removesuffix('_colour'))} {value}"

@@ -12,6 +12,7 @@ from vestigo.evaluation import PROTOCOLS, Protocol
 from vestigo.store import Ranking
 from vestigo_ui.app import links
 from vestigo_ui.app.choosing import one_of
+from vestigo_ui.app.written import plain
 
 PROTOCOL_WORDS = {
     "cross-camera": "Other cameras only",
@@ -39,7 +40,7 @@ def chosen(rankings: Sequence[Ranking]) -> View | None:
     known = {ranking.name: ranking for ranking in rankings}
     for name in ("ranking", "with"):
         if (asked := links.text(name)) and asked not in known:
-            st.warning(f"There is no ranking {asked} in this store: it was replaced, or the address is wrong.")
+            st.warning(f"There is no ranking {plain(asked)} in this store: it was replaced, or the address is wrong.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = one_of(
             "Ranking",

@@ -16,6 +16,7 @@ from vestigo_ui.app.choosing import one_of
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.rankings_scores import Opened
 from vestigo_ui.app.tables import table
+from vestigo_ui.app.written import plain
 
 MEASURES = {"first": "Rank-1", "ap": "Mean AP"}
 LABELLED = 14
@@ -74,7 +75,7 @@ def show_cameras(desk: Desk, shown: Sequence[Opened], *, measure: str) -> None:
     for one, column in zip(shown, st.columns(len(shown), gap="large"), strict=True):
         with column:
             if len(shown) > 1:
-                st.markdown(f"**{one.ranking.name}**")
+                st.markdown(f"**{plain(one.ranking.name)}**")
             made = pair_figure(one.judged.pairs, one.judged.cameras, measure)
             said = f"{MEASURES[measure]} by camera of the query and camera of the gallery, {one.ranking.name}"
             charts.chart(made, key=f"rankings-pairs-{one.ranking.name}", alt=said)

@@ -12,6 +12,7 @@ from vestigo_ui.app.rankings_rows import strips
 from vestigo_ui.app.rankings_scores import Opened
 from vestigo_ui.app.result import LOOK, open_dialog
 from vestigo_ui.app.trouble import told
+from vestigo_ui.app.written import plain
 
 OF, SIDE = "of", "side"
 """The parameters that name the query whose row is open, and that it is a row of the second ranking."""
@@ -56,5 +57,5 @@ def _plain(desk: Desk, view: View, crop: str) -> None:
         desk.audit_once("view", crop=crop)
         (row,) = pictures.facts(desk, [crop], model=view.ranking.model)
         st.image(pictures.crops(desk, [crop], model=view.ranking.model)[crop], width=160)
-        st.caption(f"{row['camera']} · crop {crop}")
+        st.caption(f"{plain(row['camera'])} · crop {crop}")
         st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")

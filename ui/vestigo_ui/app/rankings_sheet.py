@@ -17,6 +17,7 @@ from vestigo_ui.app.rankings_rows import NO_PICTURE, Row, Strip, images, picture
 from vestigo_ui.app.rankings_scores import Opened, Paired, ordered
 from vestigo_ui.app.rankings_words import SHORT, percent, points
 from vestigo_ui.app.sheet import Tile, contact_sheet
+from vestigo_ui.app.written import plain
 
 ACROSS = 12
 """Tiles of a strip, the query first."""
@@ -46,7 +47,7 @@ def show_queries(
     """Show a page of the queries whose names contain `find`, of two rankings one below the other."""
     queries = ordered(one, both, order, find)
     if not len(queries):
-        st.info(f"No query has “{find}” in its name." if find else "The two rankings have no query in common.")
+        st.info(f"No query has “{plain(find)}” in its name." if find else "The two rankings have no query in common.")
         return
     size = STRIPS if both is None else STRIPS // 2
     page = pages(len(queries), size)
@@ -78,7 +79,7 @@ def show_query(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
     )
     number = one.judged.names.index(view.query).as_py()
     if number < 0:
-        st.info(f"The ranking has no query {view.query}; go back to all of them.")
+        st.info(f"The ranking has no query {plain(view.query)}; go back to all of them.")
         return
     rows = int(one.judged.starts[number + 1] - one.judged.starts[number])
     page = pages(rows, ROWS)
@@ -90,10 +91,10 @@ def show_query(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
         left, right = st.columns([1, 9], gap="medium")
         with left:
             st.image(query.image, width="stretch")
-            st.markdown(f"**{query.title}**")
-            st.caption("  \n".join(query.lines))
+            st.markdown(f"**{plain(query.title)}**")
+            st.caption("  \n".join(map(plain, query.lines)))
         with right:
-            st.caption(query.hint)
+            st.caption(plain(query.hint))
             if not results:
                 st.info("Nothing of the gallery is kept for it.")
                 continue

@@ -19,6 +19,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.sheet import Tile, contact_sheet
 from vestigo_ui.app.tables import table
+from vestigo_ui.app.written import plain
 from vestigo_ui.web.users import Role
 
 STRIP = 24
@@ -52,7 +53,7 @@ def show_correct(desk: Desk, model: Model, crop: str) -> None:
     ids = desk.index.crops(sighting.id)
     desk.audit_once("view", what="sighting", crop=crop, crops=len(ids))
     rows = desk.index.rows(ids, NEEDED, model=model.digest)
-    st.markdown(f"**{sighting.camera}**, {moment(sighting.time, sighting.offset_s)} · {len(ids):,} crops")
+    st.markdown(f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {len(ids):,} crops")
     _strip(desk, model, ids)
     held = corrections_of(desk.store, model, rows)
     if said := st.session_state.pop(SAVED, None):
@@ -109,7 +110,7 @@ def _form(
                     options.index(own.get(attribute.name, value)),
                     key=f"review-answer-{crop}-{attribute.name}",
                 )
-        st.caption(f"Saving says that every choice here is right, also those that {model.name} made.")
+        st.caption(f"Saving says that every choice here is right, also those that {plain(model.name)} made.")
         pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
     if pressed:
         save(desk, model, rows, answers)

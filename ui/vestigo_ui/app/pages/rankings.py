@@ -18,6 +18,7 @@ from vestigo_ui.app.rankings_sheet import show_queries, show_query
 from vestigo_ui.app.rankings_table import show_table
 from vestigo_ui.app.rankings_words import caveats, compared, heading, listed, scores
 from vestigo_ui.app.tables import table
+from vestigo_ui.app.written import plain
 
 
 def show(desk: Desk) -> None:
@@ -41,11 +42,9 @@ def show(desk: Desk) -> None:
             st.rerun()
         return
     snapshot = desk.index.snapshot
-    st.caption(
-        heading(view.ranking, names, snapshot)
-        if view.other is None
-        else "  \n".join(f"**{one.name}**: {heading(one, names, snapshot)}" for one in (view.ranking, view.other))
-    )
+    headings = {one.name: plain(heading(one, names, snapshot)) for one in (view.ranking, view.other) if one is not None}
+    first, *more = headings.values()
+    st.caption("  \n".join(f"**{plain(name)}**: {said}" for name, said in headings.items()) if more else first)
     _show(desk, view)
 
 
@@ -100,9 +99,9 @@ def _summary(desk: Desk, view: View, one: Opened, other: Opened | None, both: Pa
     columns = {name: number for name in frame.columns if name.endswith("(%)") or name in ("95 % from", "to")}
     table(desk, frame, name="scores", title="Scores", columns=columns)
     if other is not None and both is not None:
-        st.markdown(compared(both, one.ranking.name, other.ranking.name))
+        st.markdown(plain(compared(both, one.ranking.name, other.ranking.name)))
     told = [
-        (f"**{which.ranking.name}**: " if other is not None else "") + f"{said[0].upper()}{said[1:]}."
+        (f"**{plain(which.ranking.name)}**: " if other is not None else "") + f"{said[0].upper()}{said[1:]}."
         for which in shown
         if (said := "; ".join(caveats(which)))
     ]
