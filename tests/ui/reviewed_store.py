@@ -46,8 +46,8 @@ def reviewed_store(ref: Path, *, draw: bool = True, hats_only: bool = False) -> 
     return ref
 
 
-def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05) -> None:
-    """Let somebody review all of a store, who agrees with the model as often as that, but for the last attribute."""
+def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05, budget: int = 200) -> None:
+    """Let somebody review a store, who agrees with the model as often as that, but for the last attribute."""
     rng = np.random.default_rng(0)
     with Store.open(ref) as store:
         schema = store.models_with_crops()[0].facts.attributes
@@ -63,7 +63,7 @@ def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05)
                     told[attribute.name] = CANNOT_TELL
             return told
 
-        review(store, says, 200)
+        review(store, says, budget)
 
 
 def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: int) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.platform.review_archive import fill, people
 from tests.ui.app_pages import desk_app, words
 from tests.ui.conftest import Archive
 from vestigo.store import Store
@@ -69,6 +71,24 @@ def test_a_database_that_goes_away_is_a_sentence(each: str, archive: Archive, mo
     archive.store.mkdir()
     app.run()
     assert "The store does not answer" in shown(app)
+
+
+@pytest.mark.postgres
+def test_a_server_that_goes_away_is_a_sentence(
+    each: str, postgres_server: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "store.toml"
+    settings.write_text(f'database = "{postgres_url}"\ndata = "{tmp_path / "data"}"\n')
+    fill(settings, people(4)[0])
+    app = desk_app(monkeypatch, settings, page=each)
+    assert app.title
+    shown(app)
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {postgres_url.rpartition('/')[2]} WITH (FORCE)")
+    app.run()
+    said = shown(app)
+    assert "The store does not answer" in said
+    assert "postgresql" not in said
 
 
 def test_the_case_is_written_beside_what_was_done(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ui.reviewed_store import reviewed_store
+from tests.ui.conftest import Archive
+from tests.ui.reviewed_store import review_with_mistakes
 from tests.ui.screenshots import keep
 from tests.ui.signed_in import Screen, serve_app
 from vestigo.labeling.in_place import IN_PLACE
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
+DRAWN = 8
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reviewed_store(tmp_path_factory.mktemp("review") / "store")
+def store(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ref = pristine.copy(tmp_path_factory.mktemp("review") / "store")
+    review_with_mistakes(ref, budget=DRAWN)
+    return ref
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     from playwright.sync_api import expect
 
     page = enter(f"{reviewed.url}/review")
-    expect(page.get_by_text("40 tasks asked")).to_be_visible()
+    expect(page.get_by_text(f"{DRAWN} tasks asked")).to_be_visible()
     keep(page, "review-progress")
     keep(page, "review-progress", scheme="dark")
     page.goto(f"{reviewed.url}/review?pane=propose&budget=20")
@@ -50,7 +56,7 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     page.get_by_role("combobox").first.click()
     page.get_by_role("option", name="cannot tell").click()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Saved: 1 of 2 attributes differ")).to_be_visible()
+    expect(page.get_by_text("Saved: 1 of 12 attributes differ")).to_be_visible()
     keep(page, "review-correction")
     keep(page, "review-correction", scheme="dark")
     page.reload()
