@@ -95,7 +95,7 @@ def test_span_and_summary_without_times() -> None:
         T0,
         T0 + timedelta(hours=1, seconds=60),
     )
-    assert archive_cameras.summary([camera("a", None)], "tiny") == "1 camera · 3 crops · 1 sightings · model tiny"
+    assert archive_cameras.summary([camera("a", None)], "tiny") == "1 camera · 3 crops · 1 sighting · model tiny"
     frame = archive_cameras.camera_frame([camera("a", None), camera("b")], {"b": 2.5})
     assert frame["First seen (UTC)"].tolist() == ["–", "2026-05-01 08:00:00"]
     assert frame["Clock offset (s)"].tolist() == [0.0, 2.5]

@@ -16,7 +16,7 @@ from tests.ui.app_pages import desk_app, words
 from tests.ui.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
 from vestigo.browsing import EVERYBODY, BrowseIndex
 from vestigo.labeling.choosing import Wish, propose
-from vestigo.labeling.explaining import explained, reasons
+from vestigo.labeling.explaining import EXPLAINED, reasons
 from vestigo.labeling.in_place import IN_PLACE
 from vestigo.labeling.label_rows import freeze
 from vestigo.labeling.reviewed import reviewed_tasks
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_answer_is_one_line(
 
 def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = desk_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
-    assert explained("least-confident") in words(app)
+    assert EXPLAINED["least-confident"] in words(app)
     press(app, "Propose")
     said = words(app)
     assert f"**7 tasks** of {PEOPLE} would be asked" in said

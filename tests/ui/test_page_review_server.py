@@ -46,7 +46,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     assert f"**{BUDGET} tasks** of" in words(app)
     press(app, f"Push {BUDGET} tasks to Label Studio")
     assert not app.exception
-    assert f"{BUDGET} tasks were sent; {BUDGET} are on the server." in words(app)
+    assert f"Sent: {BUDGET} tasks. The server has {BUDGET}." in words(app)
     with Store.open(archive.store) as store:
         remote = store.require_label_project(PROJECT).remote_id
         assert remote is not None
@@ -62,7 +62,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     app = desk_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
     press(app, "Pull now")
     assert not app.exception
-    assert f"1 answers are new, changed or gone; 1 of {BUDGET} tasks are reviewed, 1 values corrected." in words(app)
+    assert f"New, changed or gone: 1 answer. Reviewed: 1 of {BUDGET} tasks. Corrected: 1 value." in words(app)
     assert label_studio.token not in words(app)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vestigo.labeling.choosing import Proposal, Wish
-from vestigo.labeling.strategies import BY_ATTRIBUTE, STRATEGIES, Candidates
+from vestigo.labeling.strategies import BY_ATTRIBUTE, Candidates
 from vestigo.store import NewTask
 
 
@@ -27,10 +26,18 @@ class Reason:
     words: str
 
 
-def explained(strategy: str) -> str:
-    """What a strategy draws by, in one sentence."""
-    said = inspect.getdoc(STRATEGIES[strategy]) or ""
-    return " ".join(said.split("\n\n")[0].split())
+EXPLAINED: Mapping[str, str] = {
+    "random": "Every task has the same chance.",
+    "entropy": "First where the model wavers between values, over all attributes together.",
+    "least-confident": "First where the model is least sure of the value that it gives.",
+    "disagreement": "First where the pictures of one person say different things.",
+    "neighbours": "First who is said to wear something else than people who look alike.",
+    "label-errors": "First where the model speaks against a label: likely a mistake of one of them.",
+    "rare": "First what is seldom seen in the archive.",
+    "diverse": "People who look different from one another.",
+    "mix": "Doubt, disagreement and rarity in equal shares.",
+}
+"""What each strategy draws by, for whoever chooses one; `vestigo.labeling.strategies` has the formulas."""
 
 
 def reasons(proposal: Proposal, wish: Wish) -> list[Reason]:

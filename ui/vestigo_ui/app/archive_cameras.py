@@ -19,7 +19,7 @@ from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.result_place import show_place
 from vestigo_ui.app.sheet import Tile, contact_sheet
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 
 PAGE = 12
 """Cameras a page, each with `SAMPLES` pictures."""
@@ -60,8 +60,8 @@ def summary(cameras: Sequence[CameraSummary], model: str) -> str:
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
     known = span(cameras)
     when = f" · {utc(known[0])} to {utc(known[1])} UTC" if known else ""
-    many = "s" if len(cameras) != 1 else ""
-    return f"{len(cameras):,} camera{many} · {crops:,} crops · {sightings:,} sightings{when} · model {model}"
+    counts = counted(len(cameras), "camera"), counted(crops, "crop"), counted(sightings, "sighting")
+    return f"{' · '.join(counts)}{when} · model {model}"
 
 
 def camera_frame(cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import utc
 from vestigo_ui.app.trouble import watched
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 from vestigo_ui.web.users import Role
 
 PAGE = 50
@@ -170,7 +170,7 @@ def _retry(desk: Desk, run: Run, inputs: int, reason: str | None, picked: Sequen
     names = list(dict.fromkeys(failure.input for failure in picked if failure.frame is None))
     busy = desk.store.is_driven(run.id) or archive_retry.the_children().is_running(run.id)
     count = len(names) or inputs
-    what = f"{count:,} {'chosen ' if names else ''}input{'s' if count != 1 else ''}"
+    what = counted(count, "chosen input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             f"Try {what} again",

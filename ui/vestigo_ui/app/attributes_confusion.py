@@ -15,6 +15,7 @@ from vestigo_ui.app.attributes_choice import BETWEEN, View, start_again
 from vestigo_ui.app.attributes_reviews import Reviews, confused
 from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.tables import table
+from vestigo_ui.app.written import counted
 
 CLICKED = "attributes-cell-clicked"
 ROW, MARGIN = 44, 120
@@ -141,7 +142,7 @@ def _ink(cell: Cell) -> str:
 
 
 def _told(said: str, told: str, cell: Cell) -> str:
-    counts = f"{cell.tasks:,} tasks, {cell.crops:,} crops"
+    counts = f"{counted(cell.tasks, 'task')}, {counted(cell.crops, 'crop')}"
     if cell.share is None:
         return f"predicted {said}, answered {told}: {counts}"
     share = cell.share

@@ -24,7 +24,7 @@ from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Tile, Tone, contact_sheet
 from vestigo_ui.app.tables import table
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 
 PAGE = 48
 WIDTH = 116
@@ -39,8 +39,8 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     st.subheader(f"Predicted {view.attribute.values[said]}, answered {answer}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         tasks = len(np.unique(sample.reviewed.task[rows]))
-        of = f"{tasks:,} reviewed tasks" if tasks != 1 else "one reviewed task"
-        st.caption(f"{len(rows):,} crops of {of}, the surest predictions first", width="content")
+        of = counted(tasks, "reviewed task")
+        st.caption(f"{counted(len(rows), 'crop')} of {of}, the surest predictions first", width="content")
         st.button(
             "Show the archive instead",
             icon=":material/close:",
@@ -79,7 +79,7 @@ def show_archive(desk: Desk, view: View) -> None:
             offer=st.segmented_control,
             label_visibility="collapsed",
         )
-        st.caption(f"{count:,} sightings{' taken for ' + view.value if view.value else ''}", width="content")
+        st.caption(f"{counted(count, 'sighting')}{' taken for ' + view.value if view.value else ''}", width="content")
     page = pages(count, PAGE)
     name = view.attribute.name
     choice = Choice(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")

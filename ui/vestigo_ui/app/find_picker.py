@@ -14,6 +14,7 @@ from vestigo_ui.app.find_words import brief
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Action, Tile, contact_sheet
+from vestigo_ui.app.written import counted
 
 PAGE = 48
 WIDTH = 116
@@ -31,7 +32,7 @@ def picker(desk: Desk, model: Model, asked: Asked) -> None:
     found = desk.index.page(model.digest, choice, offset=page * PAGE, limit=PAGE)
     desk.audit_once("view", what="sightings", page=page + 1, shown=[sighting.crop for sighting in found])
     images = pictures.crops(desk, [sighting.crop for sighting in found], model=model.digest)
-    st.caption(f"{count:,} sightings · {'a click adds to the query' if asked.views else 'a click searches'}")
+    st.caption(f"{counted(count, 'sighting')} · {'a click adds to the query' if asked.views else 'a click searches'}")
     tiles = [_tile(sighting, images[sighting.crop], asked) for sighting in found]
     chosen = contact_sheet(tiles, key="find-picker", label="Sightings", actions=[ADD], width=WIDTH)
     if chosen is not None:
@@ -59,7 +60,7 @@ def _choice(desk: Desk, model: Model) -> Choice:
 
 
 def _tile(sighting: Sighting, image: pictures.Image, asked: Asked) -> Tile:
-    crops = f"{sighting.crops:,} crops" if sighting.crops > 1 else ""
+    crops = counted(sighting.crops, "crop") if sighting.crops > 1 else ""
     when = moment(sighting.time, sighting.offset_s).removesuffix(" UTC")
     return Tile(
         crop=sighting.crop,

@@ -18,7 +18,7 @@ from vestigo_ui.app.find_words import brief, differing, spoken
 from vestigo_ui.app.paging import pages
 from vestigo_ui.app.present import moment
 from vestigo_ui.app.sheet import Action, Chosen, Tile, Tone, contact_sheet
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 from vestigo_ui.web.users import Role
 
 PAGE = 48
@@ -97,7 +97,7 @@ def show_results(
     if by != "none" and len(parts) <= SHEETS:
         for part in parts:
             group = part[0][0]
-            st.markdown(f"**{plain(group.name)}** · {_count(len(group.hits))}")
+            st.markdown(f"**{plain(group.name)}** · {counted(len(group.hits), 'crop')}")
             sheet = tiles(part, named=False)
             done = contact_sheet(sheet, key=f"find-{by}-{group.name}", label=group.name, actions=actions, width=WIDTH)
             chosen = chosen or done
@@ -165,11 +165,7 @@ def _group_of(hit: Hit, by: Grouping) -> str:
 
 def _heading(name: str, hits: Sequence[Hit], by: Grouping) -> str:
     if by == "tracklet":
-        return f"Tracklet of {_count(len(hits))}" if hits[0].track else "Still"
+        return f"Tracklet of {counted(len(hits), 'crop')}" if hits[0].track else "Still"
     if by == "hour":
         return f"{name} UTC" if name else "Time unknown"
     return name
-
-
-def _count(crops: int) -> str:
-    return f"{crops:,} crop{'' if crops == 1 else 's'}"

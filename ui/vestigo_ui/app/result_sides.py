@@ -15,6 +15,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.present import tile
 from vestigo_ui.app.result_regions import Regions, regions_of_crop, regions_of_picture, sources
 from vestigo_ui.app.sheet import montage
+from vestigo_ui.app.written import counted
 
 SIDE = (384, 192)
 """Height and width of a picture, in pixels."""
@@ -34,7 +35,7 @@ def show_sides(desk: Desk, query: Query, crop: str, uploads: Sequence[pictures.I
     if given:
         with columns[0]:
             shown = [_side(desk, image, view, source, model) for image, view in given]
-            _picture([image for image, _ in shown], f"Query, {_views(len(given))}", "The query")
+            _picture([image for image, _ in shown], f"Query, {counted(len(given), 'view')}", "The query")
     with columns[1]:
         picture, regions = _side(desk, images[crop], crop, source, model)
         _picture([picture], "Result", "The result")
@@ -65,7 +66,3 @@ def _legend(regions: Regions) -> None:
         for region in seen
     )
     st.html(f'<div style="font-size:.85rem">{regions.origin}:{marks}</div>')
-
-
-def _views(count: int) -> str:
-    return "1 view" if count == 1 else f"{count} views"

@@ -19,7 +19,7 @@ from vestigo_ui.app.desk import Desk
 from vestigo_ui.app.present import moment, utc
 from vestigo_ui.app.sheet import Tile, contact_sheet
 from vestigo_ui.app.tables import table
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 from vestigo_ui.web.users import Role
 
 STRIP = 24
@@ -53,7 +53,9 @@ def show_correct(desk: Desk, model: Model, crop: str) -> None:
     ids = desk.index.crops(sighting.id)
     desk.audit_once("view", what="sighting", crop=crop, crops=len(ids))
     rows = desk.index.rows(ids, NEEDED, model=model.digest)
-    st.markdown(f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {len(ids):,} crops")
+    st.markdown(
+        f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {counted(len(ids), 'crop')}"
+    )
     _strip(desk, model, ids)
     held = corrections_of(desk.store, model, rows)
     if said := st.session_state.pop(SAVED, None):

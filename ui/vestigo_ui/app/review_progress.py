@@ -19,7 +19,7 @@ from vestigo_ui.app.desk import Desk, the_store
 from vestigo_ui.app.present import utc
 from vestigo_ui.app.review_studio import bar, fetch, how_to_set_up, send_waiting
 from vestigo_ui.app.tables import table
-from vestigo_ui.app.written import plain
+from vestigo_ui.app.written import counted, plain
 from vestigo_ui.web.users import Role
 
 HELD = 16
@@ -30,7 +30,7 @@ def show_progress(desk: Desk, project: LabelProject) -> None:
     """Show a project."""
     counts = desk.store.label_counts(project.name)
     asked = sum(counts.get(state, 0) for state in ("drawn", "pushed", "imported"))
-    told = [f"{asked:,} tasks asked", f"{counts['answered']:,} answered"]
+    told = [f"{counted(asked, 'task')} asked", f"{counts['answered']:,} answered"]
     if waiting := counts.get("drawn", 0):
         told.append(f"{waiting:,} not on the server yet")
     if deleted := counts.get("deleted", 0):
@@ -180,12 +180,14 @@ def _server(desk: Desk, project: LabelProject, waiting: int) -> None:
         pulled = there is not None and st.button(
             "Pull now", key="review-pull", icon=":material/download:", shortcut="Alt+P"
         )
-        pushed = waiting and st.button(f"Send {waiting:,} waiting tasks", key="review-send", icon=":material/upload:")
+        pushed = waiting and st.button(
+            f"Send {counted(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
+        )
     if pulled:
         found = fetch(desk, project.name, bar("Tasks listed"))
         st.success(
-            f"{found.pulled:,} answers are new, changed or gone; {found.reviewed:,} of {found.tasks:,} tasks are "
-            f"reviewed, {found.corrections:,} values corrected."
+            f"New, changed or gone: {counted(found.pulled, 'answer')}. Reviewed: {found.reviewed:,} of "
+            f"{counted(found.tasks, 'task')}. Corrected: {counted(found.corrections, 'value')}."
         )
     if pushed:
-        st.success(f"{send_waiting(desk, project.name, bar('Tasks sent')):,} tasks were sent.")
+        st.success(f"Sent: {counted(send_waiting(desk, project.name, bar('Tasks sent')), 'task')}.")

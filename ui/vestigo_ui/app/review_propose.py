@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.labeling.choosing import Proposal, Wish, propose
-from vestigo.labeling.explaining import Reason, explained, reasons
+from vestigo.labeling.explaining import EXPLAINED, Reason, reasons
 from vestigo.labeling.in_place import is_in_place
 from vestigo.labeling.strategies import DEFAULT, STRATEGIES
 from vestigo.retrieval.archive import require_attributes
@@ -21,6 +21,7 @@ from vestigo_ui.app.rankings_scores import Memory
 from vestigo_ui.app.review_studio import bar, how_to_set_up, send
 from vestigo_ui.app.sheet import Tile, contact_sheet
 from vestigo_ui.app.tables import downloads
+from vestigo_ui.app.written import counted
 from vestigo_ui.web.users import Role
 
 PAGE = 48
@@ -91,7 +92,7 @@ def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, 
             bind="query-params",
             placeholder="All attributes",
         )
-    st.caption(explained(strategy))
+    st.caption(EXPLAINED[strategy])
     return name, Wish(
         strategy=strategy, budget=int(budget), unit="crop" if unit == "crop" else "tracklet", about=tuple(about)
     )
@@ -132,8 +133,8 @@ def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> N
         return
     thinned = f", a share of {drawn.thinned:.1%} of the archive's," if drawn.thinned < 1 else ""
     st.markdown(
-        f"**{len(found.reasons):,} tasks** of {drawn.population:,}{thinned} would be asked. Half of a draw is chance, "
-        "so that precision can be told of the whole archive; the reason names what raised a task's score most."
+        f"**{counted(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. Half of a draw is "
+        "chance, so that precision can be told of the whole archive; the reason names what raised a task's score most."
     )
     _push(desk, name, model, wish, found)
     page = pages(len(found.reasons), PAGE)
@@ -170,11 +171,11 @@ def _push(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> N
     if desk.settings.label_studio is None:
         how_to_set_up(command)
         return
-    label = f"Push {len(found.reasons):,} tasks to Label Studio"
+    label = f"Push {counted(len(found.reasons), 'task')} to Label Studio"
     if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
         made = send(desk, name, model, wish, found.proposal, bar("Tasks sent"))
         st.session_state.pop(PROPOSED, None)
-        st.session_state[DONE] = f"{made.created:,} tasks were sent; {made.on_server:,} are on the server."
+        st.session_state[DONE] = f"Sent: {counted(made.created, 'task')}. The server has {made.on_server:,}."
         links.only(project=name)
         st.rerun()
 

@@ -28,6 +28,7 @@ from vestigo_ui.app.find_settings import settings
 from vestigo_ui.app.find_timeline import timeline
 from vestigo_ui.app.find_upload import upload
 from vestigo_ui.app.result import LOOK, open_dialog
+from vestigo_ui.app.written import counted
 from vestigo_ui.web.users import Role
 
 LEFT = 190
@@ -128,7 +129,7 @@ def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
 
 
 def _found(result: SearchResult, outgrown: bool) -> None:
-    words = f"The nearest {len(result.hits):,} of {result.compared:,} crops. Times are in UTC."
+    words = f"The nearest {len(result.hits):,} of {counted(result.compared, 'crop')}. Times are in UTC."
     if result.filter is not None:
         words += f" The filter left {result.kept_fraction:.1%} of the crops in scope."
     st.caption(words)
