@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,12 +17,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.store.data_root import DataRoot, rechunk
+from vestigo.store.reading_ahead import read_ahead
 from vestigo.store.schema import CROP_COLUMNS, EMBEDDING, SINCE_2, completed
 from vestigo.store.visible import Span, VisibleFile
 from vestigo_models.errors import StoreError
 
 READERS = 8
 """Files that a look-up opens at a time; it waits for the disk, not for the processor."""
+SCANNERS = min(4, os.cpu_count() or 1)
+"""Files that a scan reads at a time; it waits for the processor, which decodes descriptors."""
+WAITING = 4
+"""Row groups of each such file that may wait to be looked at."""
 FEW = 64
 """Rows that a look-up decodes at a time, so that it can stop."""
 ALL_COLUMNS = (*CROP_COLUMNS, "model", "run")
@@ -36,7 +42,8 @@ class CropReader:
     offsets: Mapping[str, timedelta]
 
     def scan(self, columns: Sequence[str], span: Span, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of `span`, file after file, `batch_rows` at a time; memory is one batch.
+        """Yield the rows of `span`, file after file, `batch_rows` at a time; memory is one batch, and a few row
+        groups that are read ahead.
 
         Raises StoreError for an unknown column, and for embeddings of several models at once.
         """
@@ -44,7 +51,8 @@ class CropReader:
         models = sorted({file.model for file in self.files})
         if EMBEDDING in columns and len(models) > 1:
             raise StoreError(f"the store holds crops of several models ({', '.join(models)}): name one of them")
-        return rechunk((batch for file in self.files for batch in self._rows(file, columns, span)), batch_rows)
+        sources = (partial(self._rows, file, columns, span) for file in self.files)
+        return rechunk(read_ahead(sources, readers=SCANNERS, held=WAITING), batch_rows)
 
     def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return the rows of crop ids in the order asked; of a crop in several files the first file's row.
@@ -98,7 +106,7 @@ class CropReader:
         needed = _needed(columns, file, Span(), self.offsets)
         return self._to_rows(placed(self.root, file.path, numbers, needed), file, columns, needed)
 
-    def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Iterator[pa.RecordBatch]:
+    def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Generator[pa.RecordBatch, None, None]:
         needed = _needed(columns, file, span, self.offsets)
         for batch in self.root.read(file.path, needed):
             shown = self._shown(completed(batch, needed), file, span)

@@ -92,7 +92,10 @@ class DataRoot:
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default."""
         with closing(self.open(path)) as file:
-            yield from file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns))
+            # Most of the work is decoding one column, the descriptor: threads over columns only wait for one another.
+            yield from file.iter_batches(
+                batch_size=batch_rows, columns=None if columns is None else list(columns), use_threads=False
+            )
 
     def open(self, path: str) -> pq.ParquetFile:
         """Open a Parquet file; the caller closes it. Raises StoreError where it is missing or broken."""
