@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vestigo.reports.search import described
 from vestigo.retrieval import Hit
-from vestigo_ui.app import present
+from vestigo_ui.app import present, sheet
 from vestigo_ui.cli.main import run
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -88,3 +90,23 @@ def test_people_are_described_in_words() -> None:
     )
     assert described(hit) == "gender female, no hat, backpack?, upper colour red?"
     assert described(replace(hit, attributes={}, confidences={})) == ""
+
+
+def test_a_click_on_a_sheet_that_is_gone_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[sheet.Chosen] = []
+    callbacks: list[Any] = []
+
+    def mount(*, on_event_change: Any, **given: Any) -> SimpleNamespace:
+        callbacks.append(on_event_change)
+        return SimpleNamespace(event=None)
+
+    monkeypatch.setattr(sheet.st.components.v2, "component", lambda name, **parts: mount)
+    session: dict[str, Any] = {}
+    monkeypatch.setattr(sheet.st, "session_state", session)
+    tile = sheet.Tile(crop="c1", image=np.zeros((8, 4, 3), np.uint8), title="gate")
+    assert sheet.contact_sheet([tile], key="some", label="Some", on_choose=heard.append) is None
+    callbacks[0]()
+    assert heard == []
+    session["some"] = SimpleNamespace(event={"action": "open", "crop": "c1"})
+    callbacks[0]()
+    assert heard == [sheet.Chosen("open", "c1")]

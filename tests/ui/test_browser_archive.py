@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.end_to_end.archives import write_crops
-from tests.ui.screenshots import keep
+from tests.ui.screenshots import keep, settled
 from tests.ui.signed_in import Screen, serve_app
 from tests.workers.test_retrying import unreadable
 from vestigo.store import Store
@@ -49,6 +49,7 @@ def test_cameras_are_opened_and_left(visit: Callable[..., Page]) -> None:
     keep(page, "archive-cameras", scheme="dark")
     page.get_by_role("listitem").get_by_role("button", name="hall").first.click()
     expect(page.get_by_role("heading", name="hall")).to_be_visible()
+    settled(page)
     page.get_by_role("listitem").get_by_role("button").first.click()
     expect(page.get_by_text("Where and when")).to_be_visible()
     assert "camera=hall" in page.url

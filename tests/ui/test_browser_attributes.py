@@ -79,6 +79,7 @@ def test_a_mistake_is_followed_to_its_crops(
     page.mouse.click(*heat_map.evaluate(WHERE, [told, said]))
     expect(page.get_by_role("heading", name=f"Predicted {said}, answered {told}")).to_be_visible()
     assert f"cell={said}~{told}" in page.url
+    settled(page)
     page.get_by_role("listitem").get_by_role("button").first.click()
     address = page.get_by_role("link", name="Open in Label Studio").get_attribute("href")
     assert address is not None

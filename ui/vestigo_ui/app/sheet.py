@@ -92,7 +92,9 @@ def contact_sheet(
     shown = {one.crop for one in tiles}
 
     def changed() -> None:
-        chosen = _chosen(st.session_state[key].event, shown)
+        # A click may come when the page has turned and the sheet is no longer on it.
+        held = st.session_state.get(key)
+        chosen = None if held is None else _chosen(held.event, shown)
         if chosen is not None and on_choose is not None:
             on_choose(chosen)
 

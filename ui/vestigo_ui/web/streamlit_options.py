@@ -26,6 +26,7 @@ def options(address: str, port: int) -> dict[str, str | int | bool]:
         "server.enableAgentApi": False,
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",
+        "client.showErrorLinks": "false",
         "client.toolbarMode": "minimal",
         "logger.level": "warning",
         "theme.baseRadius": "0.5rem",
