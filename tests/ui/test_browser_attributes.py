@@ -66,12 +66,19 @@ def test_a_mistake_is_followed_to_its_crops(
     expect(plots).to_have_count(5)
     keep(page, "attributes")
     keep(page, "attributes", scheme="dark")
+    # Only what the audit log hears of takes a table away.
+    page.get_by_test_id("stDataFrame").first.hover()
+    expect(page.get_by_role("button", name="Show/hide columns").first).to_be_attached()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)
     page.get_by_role("slider").press("ArrowRight")
     expect(page.get_by_text("are at least 1 % sure")).to_be_visible()
     assert "sure=0.01" in page.url
     with page.expect_download() as download:
         page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
     download.value.save_as(tmp_path / "attributes.csv")
+    with Store.open(reviewed) as store:
+        (taken,) = store.audit_entries(action="export")
+    assert (taken.user, taken.details["what"]) == ("reviewer", "attributes.csv")
     assert "Lower-body colour" in pd.read_csv(tmp_path / "attributes.csv")["Attribute"].tolist()
     settled(page)
     heat_map = plots.nth(2)

@@ -10,6 +10,7 @@ from vestigo_ui.app.written import plain
 # The corner lies on the line of the navigation; pages begin right below it and use the whole width.
 _STYLE = """<style>
 .st-key-account { position: fixed; top: .45rem; right: 1rem; width: auto; z-index: 999991; }
+[data-testid="stElementToolbar"]:not(:has(button)) { display: none; }
 .stMainBlockContainer { padding: 3.6rem 2.4rem 3rem; }
 .stMainBlockContainer h1 { font-size: 1.9rem; padding: .4rem 0 .2rem; }
 .sign-out button {

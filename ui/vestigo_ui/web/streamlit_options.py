@@ -10,7 +10,8 @@ MAX_UPLOAD_MB = 20
 def options(address: str, port: int) -> dict[str, str | int | bool]:
     """Return Streamlit's settings, which stand above those of any configuration file of its own.
 
-    Errors of ours are shown by the page; a traceback, which may name paths, stays in the terminal.
+    Errors of ours are shown by the page; a traceback, which may name paths, stays in the terminal. What is taken away
+    from a table goes through the page's own downloads, which the audit log hears of.
     """
     return {
         "server.address": address,
@@ -25,6 +26,7 @@ def options(address: str, port: int) -> dict[str, str | int | bool]:
         "server.enableStaticServing": False,
         "server.enableAgentApi": False,
         "browser.gatherUsageStats": False,
+        "client.disableDataExport": True,
         "client.showErrorDetails": "none",
         "client.showErrorLinks": "false",
         "client.toolbarMode": "minimal",
