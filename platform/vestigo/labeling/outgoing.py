@@ -68,8 +68,8 @@ def push_batch(
     """Draw as wished and bring the tasks to the server; where a batch drawn like this is open, only bring that there.
 
     account, case, authority: of the audit log's entry, which is written before anything is sent. another: draw even so.
-    proposal: what was shown for this wish, drawn in place of a new one. read: hears of crops
-    read; sent: of tasks done and tasks in all.
+    proposal: what was shown for this wish, drawn in place of a new one. read: hears of crops read; sent: of tasks done
+    and tasks in all.
 
     Raises:
         UsageError: see `propose`; a project of corrections in place.

@@ -27,7 +27,7 @@ ANY = "any reason"
 
 def show(desk: Desk, run: Run) -> None:
     """Show a run."""
-    counted = totals(run)
+    outcome = totals(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "All runs",
@@ -36,29 +36,29 @@ def show(desk: Desk, run: Run) -> None:
             on_click=lambda: links.put(run=None, reason=None, failures=None),
         )
         st.subheader(f"Run {run.id}", anchor=False)
-    st.caption(" · ".join(facts(run, counted)))
-    _ledger(counted)
+    st.caption(" · ".join(facts(run, outcome)))
+    _ledger(outcome)
     _ended_badly(desk, run)
     retrying(desk, run.id)
     counts = desk.store.failure_counts(run.id)
     if not counts:
-        st.caption("It left nothing out." if not counted.pending else "It left nothing out so far.")
+        st.caption("It left nothing out." if not outcome.pending else "It left nothing out so far.")
         return
     _failures(desk, run, counts)
 
 
-def facts(run: Run, counted: RunTotals) -> list[str]:
+def facts(run: Run, outcome: RunTotals) -> list[str]:
     """Say what a run was, and how it went."""
     said = [
         KINDS.get(run.kind, run.kind),
-        status_text(run.status, counted),
+        status_text(run.status, outcome),
         f"began {utc(run.created)} UTC",
     ]
     if run.finished is not None:
         said.append(f"ended {utc(run.finished)} UTC")
     said.append(f"{length(round(run.seconds, 1))} of work")
     if run.seconds > 0:
-        said.append(f"{(counted.inputs - counted.pending) / run.seconds:.1f} inputs/s")
+        said.append(f"{(outcome.inputs - outcome.pending) / run.seconds:.1f} inputs/s")
     return [*said, f"model {run.model[:12]}"]
 
 
@@ -83,13 +83,13 @@ def failure_frame(failures: Sequence[Failure]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _ledger(counted: RunTotals) -> None:
+def _ledger(outcome: RunTotals) -> None:
     names = ("inputs", "done", "empty", "quarantined", "pending", "frame_failures")
-    made = ("regions",) if counted.regions else ("crops", "tracklets")
+    made = ("regions",) if outcome.regions else ("crops", "tracklets")
     words = {"regions": "Label maps", "frame_failures": "Frames left out"}
     with st.container(horizontal=True):
         for name in (*names, *made):
-            st.metric(words.get(name, name.capitalize()), f"{getattr(counted, name):,}")
+            st.metric(words.get(name, name.capitalize()), f"{getattr(outcome, name):,}")
 
 
 def _ended_badly(desk: Desk, run: Run) -> None:
