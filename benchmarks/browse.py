@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from vestigo.browsing import EVERYBODY, BrowseIndex, Choice
-from vestigo.browsing.place import index_path
-from vestigo.store import Store
-from vestigo.store.features import matrix
+from vestigo.sightings.database__place import index_path
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.store.open import Store
+from vestigo.store.parquet.descriptors import matrix
 
 PAGE = 48
 CARD = ("crop_id", "camera", "time", "image")

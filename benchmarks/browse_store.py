@@ -20,13 +20,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.store import InputOutcome, InputPlan, ModelFacts, ShardPlan, Store
-from vestigo.store.features import feature_columns
-from vestigo.store.schema import crop_schema
-from vestigo_models.distance import Descriptors
-from vestigo_models.images import encode_jpeg
-from vestigo_models.package import ModelPackage
-from vestigo_models.rendering import PRESETS, World, render_crop
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo.store.parquet.descriptors import feature_columns
+from vestigo.store.parquet.schemas import crop_schema
+from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan
+from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.images import encode_jpeg
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.synthetic.crops import render_crop
+from vestigo_models.synthetic.presets import PRESETS
+from vestigo_models.synthetic.world import World
 
 CAMERAS, TRACKLET, FILE_ROWS, PICTURES, KNOWN = 40, 8, 4000, 48, 4
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)

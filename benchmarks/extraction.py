@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestigo_models.extraction import Extractor
-from vestigo_models.networks import NetworkConfig, build_network
-from vestigo_models.package import ModelPackage, PackageConfig
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.package import ModelPackage, PackageConfig
+from vestigo_models.networks.build import NetworkConfig, build_network
 
 
 def main() -> None:

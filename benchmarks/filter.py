@@ -21,14 +21,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation import FilterCost, ImageSet, Sample, choose_soft, score_filtered, score_queries
-from vestigo_models.distance import Descriptors, part_visible_distance
-from vestigo_models.filter_choice import choose_threshold
-from vestigo_models.filter_curve import TAUS, People, measure_curve
-from vestigo_models.filter_matching import FilteredGallery
-from vestigo_models.filter_record import record_filter
-from vestigo_models.gallery_filter import QUALITY, STRICT, conflict_penalty, conflicts, encode, survivors
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo.evaluation.calibrate__calibrating import Sample, choose_soft
+from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
+from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
+from vestigo_models.attribute_filter.curve import TAUS, People, measure_curve
+from vestigo_models.attribute_filter.matching import FilteredGallery
+from vestigo_models.attribute_filter.record import record_filter
+from vestigo_models.attribute_filter.rule import QUALITY, STRICT, conflict_penalty, conflicts, encode, survivors
+from vestigo_models.attribute_filter.threshold import choose_threshold
+from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 
 PER_PERSON, CAMERAS = 20, 6
 CALIBRATED, QUERIES = 400, 64

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vestigo.datasets import load_dataset
-from vestigo.embedding import embed_files
-from vestigo_models.extraction import Extractor
-from vestigo_models.filter_choice import choose_threshold
-from vestigo_models.filter_curve import People, measure_curve
-from vestigo_models.filter_record import record_filter
-from vestigo_models.gallery_filter import QUALITY, STRICT
-from vestigo_models.package import ModelPackage
+from vestigo.datasets.recognise import load_dataset
+from vestigo.ingest.embedding import embed_files
+from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.record import record_filter
+from vestigo_models.attribute_filter.rule import QUALITY, STRICT
+from vestigo_models.attribute_filter.threshold import choose_threshold
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.package import ModelPackage
 
 
 def main() -> None:

@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.store import Store
-from vestigo_models.distance import Descriptors, part_visible_distance
-from vestigo_models.extraction import Extractor
-from vestigo_models.images import decode_image
-from vestigo_models.package import ModelPackage
-from vestigo_workers.index import index
-from vestigo_workers.request import IndexRequest
+from vestigo.store.open import Store
+from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import decode_image
+from vestigo_models.inference.package import ModelPackage
+from vestigo_workers.indexing.request import IndexRequest
+from vestigo_workers.indexing.run import index
 
 Image = NDArray[np.uint8]
 STRIPES = 6

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 from label_studio_sdk import LabelStudio
 
-from tests.label_studio import answer, drawn, open_store, pictures, remote_ids
+from tests.support.label_studio import answer, drawn, open_store, pictures, remote_ids
 from tools import label_studio
-from vestigo.labeling.form import form, prediction, task_data
-from vestigo.labeling.images import Inline
-from vestigo.labeling.pulling import pull
-from vestigo.labeling.pushing import CHUNK, push
-from vestigo.labeling.studio import Studio
-from vestigo_models.schemas import MARKET_1501
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.form import form, prediction, task_data
+from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.pull import pull
+from vestigo.review.label_studio.push import CHUNK, push
+from vestigo_models.schemas.builtin import MARKET_1501
 
 PROJECT, PEER = "ours", "bare SDK"
 

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.retrieval import Batch, rank
-from vestigo_models.distance import Descriptors
+from vestigo.ranking.top_k import Batch, rank
+from vestigo_models.inference.distance import Descriptors
 
 BATCH = 16384
 

@@ -22,16 +22,18 @@ import cv2
 import numpy as np
 import torch
 
-from vestigo.archives import ImageShard, discover, plan_shards
-from vestigo.store import ShardTask, Store
-from vestigo_models.extraction import Extractor
-from vestigo_models.images import read_image
-from vestigo_models.package import ModelPackage, resolve_model
-from vestigo_models.tracking import TrackingConfig
-from vestigo_workers.driver import drive
-from vestigo_workers.extraction import ExtractionFactory
-from vestigo_workers.planning import shard_plan
-from vestigo_workers.ray_executor import RayExecutor
+from vestigo.ingest.shards import ImageShard, plan_shards
+from vestigo.ingest.sources.discover import discover
+from vestigo.store.open import Store
+from vestigo.store.runs.records import ShardTask
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import read_image
+from vestigo_models.inference.package import ModelPackage, resolve_model
+from vestigo_models.tracking.config import TrackingConfig
+from vestigo_workers.executors.ray import RayExecutor
+from vestigo_workers.indexing.plan import shard_plan
+from vestigo_workers.indexing.worker import ExtractionFactory
+from vestigo_workers.runs.driver import drive
 
 SHARD = 256
 

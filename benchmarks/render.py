@@ -14,8 +14,10 @@ import time
 import cv2
 import numpy as np
 
-from vestigo_models.rendering import PRESETS, World, render_crop
-from vestigo_models.rendering.video import walk_through
+from vestigo_models.synthetic.crops import render_crop
+from vestigo_models.synthetic.presets import PRESETS
+from vestigo_models.synthetic.video import walk_through
+from vestigo_models.synthetic.world import World
 
 
 def crops_per_second(count: int) -> float:

@@ -24,16 +24,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestigo.benchmark import Options, judge_model
-from vestigo.datasets import ReidDataset, Split, load_dataset
-from vestigo.evaluation import AttributeMetrics, count_attributes
-from vestigo_models.extraction import Extractor
-from vestigo_models.head_training import HeadConfig, Targets, fit_heads, predicted, read_pooled
-from vestigo_models.images import read_image
-from vestigo_models.networks import SemanticNetwork
-from vestigo_models.package import ModelPackage
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
-from vestigo_workers.retraining import RetrainingData, retrain
+from vestigo.datasets.recognise import load_dataset
+from vestigo.datasets.reid import ReidDataset, Split
+from vestigo.evaluation.evaluate import judge_model
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo.evaluation.options import Options
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import read_image
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
+from vestigo_models.training.head_refit.data import Targets
+from vestigo_models.training.head_refit.data__head_readings import predicted, read_pooled
+from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
+from vestigo_workers.retraining.fit import RetrainingData, retrain
 
 NOISE = 0.05
 REPLAYED = 2000

@@ -22,19 +22,13 @@ from review_curves import Learning
 from review_people import People, candidates, people, predictions
 from scipy.stats import binomtest
 
-from vestigo.labeling import (
-    CANNOT_TELL,
-    Estimate,
-    Reviewed,
-    combined,
-    draw,
-    estimate_precision,
-    inclusion_probabilities,
-)
-from vestigo.labeling.strategies import DEFAULT, STRATEGIES
-from vestigo_models.head_training import predicted
-from vestigo_models.package import ModelPackage
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo.review.estimates.precision import CANNOT_TELL, Reviewed, estimate_precision
+from vestigo.review.estimates.shares import Estimate
+from vestigo.review.sampling.draw import combined, draw, inclusion_probabilities
+from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
+from vestigo_models.training.head_refit.data__head_readings import predicted
 
 ENOUGH = 30
 """Effective reviews, the median of all draws, from which on the interval of a value is held to its promise."""

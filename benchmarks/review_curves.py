@@ -29,13 +29,15 @@ from numpy.typing import NDArray
 from review_people import People, candidates, people
 from review_table import show
 
-from vestigo.evaluation.attributes import AttributeMetrics, count_attributes
-from vestigo.labeling import draw, inclusion_probabilities
-from vestigo.labeling.strategies import STRATEGIES
-from vestigo_models.head_training import HeadConfig, Targets, fit_heads, predicted
-from vestigo_models.networks import SemanticNetwork
-from vestigo_models.package import ModelPackage
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo.review.sampling.draw import draw, inclusion_probabilities
+from vestigo.review.sampling.strategies import STRATEGIES
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
+from vestigo_models.training.head_refit.data import Targets
+from vestigo_models.training.head_refit.data__head_readings import predicted
+from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
 
 ROUND, ROUNDS = 50, 16
 WRONG = 0.05

@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.labeling.strategies import Candidates
-from vestigo_models.extraction import Extractor
-from vestigo_models.head_training import read_pooled
-from vestigo_models.package import ModelPackage
-from vestigo_models.rendering import PRESETS, World, render_crop
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo.review.sampling.strategies import Candidates
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
+from vestigo_models.synthetic.crops import render_crop
+from vestigo_models.synthetic.presets import PRESETS
+from vestigo_models.synthetic.world import World
+from vestigo_models.training.head_refit.data__head_readings import read_pooled
 
 PRESET = replace(
     PRESETS["default"], name="review", degradation=1.6, sloppiness=1.4, person_pixels=(36.0, 130.0), scenes=3

@@ -24,11 +24,11 @@ from review_curves import HELD_OUT, ROUND, ROUNDS, TAUGHT, Learning, Scene, plai
 from review_people import candidates, people, predictions
 from review_table import Curves
 
-from vestigo.labeling import draw, inclusion_probabilities
-from vestigo.labeling.strategies import DEFAULT, entropies, steep
-from vestigo_models.head_training import predicted
-from vestigo_models.package import ModelPackage
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
+from vestigo.review.sampling.draw import draw, inclusion_probabilities
+from vestigo.review.sampling.strategies import DEFAULT, entropies, steep
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
+from vestigo_models.training.head_refit.data__head_readings import predicted
 
 TENTH = 10
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.labeling.strategies import DEFAULT
+from vestigo.review.sampling.strategies import DEFAULT
 
 Floats = NDArray[np.float64]
 LEVELS = (200, 400, 600, 800)

@@ -20,12 +20,17 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from vestigo.archives import FrameReader, SliceShard, VideoInput, assemble, candidate_table, discover, extract_part
-from vestigo.archives.assembly import tracks_of
-from vestigo.archives.shards import plan_shards
-from vestigo.datasets.rendered import write_rendered
-from vestigo_models.detectors import iou_matrix, make_detector
-from vestigo_models.tracking import TrackingConfig
+from vestigo.datasets.synthetic import write_rendered
+from vestigo.ingest.crops import candidate_table
+from vestigo.ingest.inputs import VideoInput
+from vestigo.ingest.shards import SliceShard, plan_shards
+from vestigo.ingest.sources.discover import discover
+from vestigo.ingest.video.assembly import assemble, tracks_of
+from vestigo.ingest.video.decode import FrameReader
+from vestigo.ingest.video.slices import extract_part
+from vestigo_models.detection.base import iou_matrix
+from vestigo_models.detection.registry import make_detector
+from vestigo_models.tracking.config import TrackingConfig
 
 BOX = ["x", "y", "w", "h"]
 

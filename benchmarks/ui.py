@@ -21,10 +21,11 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.ui.signed_in import serve_app, sign_in
+from tests.support.signed_in import serve_app, sign_in
 from tools import provide
-from vestigo.browsing import EVERYBODY, BrowseIndex
-from vestigo.store import Store
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY
+from vestigo.store.open import Store
 
 PATIENCE_MS = 100_000
 

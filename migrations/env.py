@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from vestigo.store.migrate import VERSION_TABLE
-from vestigo.store.review_tables import Base
+from vestigo.store.sql.migrate import VERSION_TABLE
+from vestigo.store.sql.tables import Base
 
 connection = context.config.attributes.get("connection")
 if connection is None:

@@ -1,7 +1,7 @@
 """What every test may ask for, and which tests this machine leaves out.
 
 A test whose part is not there is deselected, never skipped, and the end of the run says how many and why.
-Fixtures of one subject live in a plugin of their own: `tests.datasets`, `tests.postgres`.
+Fixtures of one subject live in a plugin of their own: `tests.support.datasets`, `tests.support.postgres`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytest_plugins = [
-    f"tests.{plugin}"
+    f"tests.support.{plugin}"
     for plugin in ("datasets", "label_studio", "postgres", "ray_cluster")
-    if Path(__file__).with_name(f"{plugin}.py").exists()
+    if (Path(__file__).parent / "support" / f"{plugin}.py").exists()
 ]
 
 FOOTAGE = "VESTIGO_TEST_DATA"
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if part is not None:
             left_out[f"{part} ({reasons[part]})"] += 1
         # Side by side, a file stays in one process, and so do all tests of a server.
-        server = next((server for server in SERVERS if server in named), item.path.name)
+        server = next((server for server in SERVERS if server in named), str(item.path))
         item.add_marker(pytest.mark.xdist_group(server))
     config.stash[_LEFT_OUT] = left_out
     if dropped:

@@ -28,7 +28,7 @@ FORBIDDEN = {
     "vestigo_ui": set(),
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-MAX_LINES = 350
+MAX_LINES = 450
 
 
 def module_name(path: Path, source_root: Path) -> str:

@@ -1,1 +1,1 @@
-"""Floor 2: what is remembered. Datasets, store, retrieval, evaluation, archives, reports."""
+"""Floor 2: datasets, store, search, evaluation, review and promotion."""

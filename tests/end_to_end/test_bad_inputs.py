@@ -15,8 +15,8 @@ import av
 import cv2
 import numpy as np
 
-from tests.end_to_end.archives import write_crops
-from vestigo.store import Store
+from tests.support.archives import write_crops
+from vestigo.store.open import Store
 
 SIDE = 30_000
 

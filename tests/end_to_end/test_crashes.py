@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.archives import walkers_video, write_crops
-from vestigo.store import Store
+from tests.support.archives import walkers_video, write_crops
+from vestigo.store.open import Store
 
-LOOP = Path(__file__).with_name("crash_loop.py")
+LOOP = Path(__file__).parents[1] / "support" / "crash_loop.py"
 
 
 def crash_until_done(store: Path, sources: list[Path]) -> int:
@@ -26,9 +26,10 @@ def crash_until_done(store: Path, sources: list[Path]) -> int:
 def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
     crops = write_crops(tmp_path / "crops", 10)
     video = walkers_video(tmp_path / "walk.mp4", seconds=5)
-    from tests.end_to_end import crash_loop
-    from vestigo_workers import extraction, index
-    from vestigo_workers.request import IndexRequest
+    from tests.support import crash_loop
+    from vestigo_workers.indexing import run as index
+    from vestigo_workers.indexing import worker as extraction
+    from vestigo_workers.indexing.request import IndexRequest
 
     with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / "calm") as calm:
         patch.setattr(extraction, "make_detector", lambda name, device="cpu": crash_loop.BrightDetector())

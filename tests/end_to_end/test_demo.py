@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vestigo_ui.cli import demo, demo_screen
+from vestigo_ui.cli.commands import demo
+from vestigo_ui.cli.commands import demo__demo_screen as demo_screen
 from vestigo_ui.cli.main import run
-from vestigo_ui.web.users import Users
+from vestigo_ui.web.auth.users import Users
 
 
 def test_an_earlier_demo_is_made_anew(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vestigo.store import Store
+from vestigo.store.open import Store
 
 
 def vestigo(*arguments: str | Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.archives import write_crops
-from vestigo.store import Store
+from tests.support.archives import write_crops
+from vestigo.store.open import Store
 
 pytestmark = pytest.mark.ray
 VESTIGO = [sys.executable, "-m", "vestigo_ui.cli.main"]

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.drawn_people import drawn, write_model, write_people
-from vestigo.store import Store
-from vestigo_workers.index import index
-from vestigo_workers.regions import label_run
-from vestigo_workers.regions_request import RegionsRequest
-from vestigo_workers.request import IndexRequest
+from tests.support.drawn_people import drawn, write_model, write_people
+from vestigo.store.open import Store
+from vestigo_workers.indexing.request import IndexRequest
+from vestigo_workers.indexing.run import index
+from vestigo_workers.regions.plan__regions_request import RegionsRequest
+from vestigo_workers.regions.run import label_run
 
-LOOP = Path(__file__).with_name("regions_crash_loop.py")
+LOOP = Path(__file__).parents[1] / "support" / "regions_crash_loop.py"
 
 
 def indexed(reference: Path, crops: Path) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.reviewers import BROKEN, damaged, review, true_accuracy, truth_of
+from tests.support.annotators import BROKEN, damaged, review, true_accuracy, truth_of
 from tools.label_studio import Server
-from vestigo.labeling.studio import Studio
-from vestigo.store import Store
-from vestigo_models.schemas import MARKET_1501 as SCHEMA
-from vestigo_ui.cli.accountable import login
+from vestigo.review.label_studio.client import Studio
+from vestigo.store.open import Store
+from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_ui.cli.main import run
+from vestigo_ui.cli.options__accountable import login
 
 HELD = 10
 """Of twelve intervals at 95 % at least so many hold the truth in 98 of 100 draws."""

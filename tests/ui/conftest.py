@@ -14,18 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.ui.signed_in import enter as enter
-from tests.ui.signed_in import screen as screen
-from tests.ui.signed_in import visit as visit
-from vestigo.archives import crop_id
-from vestigo.store import InputOutcome, InputPlan, ModelFacts, ShardPlan, Store
-from vestigo.store.features import feature_columns
-from vestigo.store.schema import crop_schema
-from vestigo_models.extraction import Extractor
-from vestigo_models.images import encode_jpeg
-from vestigo_models.package import ModelPackage
-from vestigo_models.rendering import PRESETS, VideoFrame, World
-from vestigo_models.rendering.video import walk_through
+from tests.support.signed_in import enter as enter
+from tests.support.signed_in import screen as screen
+from tests.support.signed_in import visit as visit
+from vestigo.ingest.crops__ids import crop_id
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo.store.parquet.descriptors import feature_columns
+from vestigo.store.parquet.schemas import crop_schema
+from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import encode_jpeg
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.synthetic.presets import PRESETS
+from vestigo_models.synthetic.video import VideoFrame, walk_through
+from vestigo_models.synthetic.world import World
 
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 CAMERAS = ("gate", "hall")

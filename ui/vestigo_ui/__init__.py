@@ -1,1 +1,1 @@
-"""Floor 4: what people touch. The `vestigo` command line and the Streamlit app."""
+"""Floor 4: the `vestigo` command line and the Streamlit app."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestigo_models.fls.kmeans import kmeans
+from vestigo_models.fls.clustering__kmeans import kmeans
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8]

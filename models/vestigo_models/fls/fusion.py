@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vestigo_models.fls.agreement import agreed
 from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
 from vestigo_models.fls.clustering import Device, Labels, foreground, guarded, parts
 from vestigo_models.fls.config import FlsConfig
+from vestigo_models.fls.fusion__agreement import agreed
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, LOWER, REGIONS, UPPER
 
 

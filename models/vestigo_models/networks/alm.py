@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.feature_map import FeatureMap
-from vestigo_models.schemas import DUKEMTMC_REID, MARKET_1501, AttributeSchema
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 
 PoolNorm = Literal["none", "area"]
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vestigo_models.losses import heard
-from vestigo_models.schemas import AttributeSchema
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.training.losses import heard
 
 
 class Reweighting(nn.Module):

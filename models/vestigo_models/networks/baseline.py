@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.backbones.base import Backbone
 from vestigo_models.networks.outputs import GLOBAL, BNNeck, NetworkOutput, ReidNetwork
 
 Pooling = Literal["average", "gem"]

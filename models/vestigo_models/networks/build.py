@@ -8,15 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import WHOLE, AttributeHeads, PoolNorm, sources_of
-from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.backbones.base import Backbone
+from vestigo_models.networks.backbones.convnext import ConvNext
+from vestigo_models.networks.backbones.resnet50 import ResNet50
+from vestigo_models.networks.backbones.tiny import Tiny
 from vestigo_models.networks.baseline import Baseline, Pooling
-from vestigo_models.networks.convnext import ConvNext
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck
 from vestigo_models.networks.outputs import ReidNetwork
-from vestigo_models.networks.resnet50 import ResNet50
 from vestigo_models.networks.semantic import SemanticNetwork
-from vestigo_models.networks.tiny import Tiny
-from vestigo_models.schemas import AttributeSchema, RegionSchema
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.regions import RegionSchema
 
 BackboneName = Literal["resnet50", "convnext", "tiny"]
 BACKBONES: dict[BackboneName, type[ResNet50] | type[ConvNext] | type[Tiny]] = {

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.backbones.base import Backbone
 
 GLOBAL, FOREGROUND, PART, GLOBAL_ATTRIBUTES = "global", "foreground", "part", "globalattr"
 """The kinds of features (specification, section 8), in the order of a descriptor."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vestigo_models.networks.alm import AttributeHeads, Pooled, PoolNorm, pool_regions
 from vestigo_models.networks.awm import Reweighting, log_probabilities
-from vestigo_models.networks.backbone import Backbone
+from vestigo_models.networks.backbones.base import Backbone
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
 from vestigo_models.networks.outputs import (
@@ -24,7 +24,7 @@ from vestigo_models.networks.outputs import (
     NetworkOutput,
     ReidNetwork,
 )
-from vestigo_models.schemas import AttributeSchema
+from vestigo_models.schemas.attributes import AttributeSchema
 
 
 class SemanticNetwork(ReidNetwork):

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.parsing.labels import LabelSet
+from vestigo_models.parsing.label_maps import LabelSet
 
 MAX_CLASSES = 256
 """Label maps are uint8."""

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from vestigo_models.errors import ModelError
+from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.weights import read_weights, weights_digest
 from vestigo_models.parsing.base import Parsed
 from vestigo_models.parsing.ce2p import CE2P, PREFIX
-from vestigo_models.parsing.labels import LABEL_SETS, LabelSet
-from vestigo_models.parsing.merge import merge
-from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.parsing.label_maps import LABEL_SETS, LabelSet
+from vestigo_models.parsing.region_merge import merge
 
 # The network was trained on BGR.
 MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]

@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from vestigo_models.augmentation import augment_pair
-from vestigo_models.config import AugmentationConfig
 from vestigo_models.errors import BadInput, ConfigError, DatasetError, ModelError, WorkError
-from vestigo_models.images import read_image
-from vestigo_models.parsing.embedded import CONFIG, EmbeddedParser, ParserConfig
-from vestigo_models.parsing.folder import read_labels
-from vestigo_models.parsing.network import ParserNetwork
-from vestigo_models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
+from vestigo_models.inference.images import read_image
+from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
+from vestigo_models.parsing.label_folder import read_labels
+from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig
+from vestigo_models.parsing.small__network import ParserNetwork
+from vestigo_models.training.augmentation import augment_pair
+from vestigo_models.training.config import AugmentationConfig
 
 TERMS = ("total", "cross_entropy", "dice")
 DICE_FLOOR = 1.0

@@ -13,11 +13,11 @@ from torch.nn import functional
 from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation, PretrainedConfig
 
 from vestigo_models.errors import ConfigError, ModelError, first_line
-from vestigo_models.networks.pretrained import load_pretrained
 from vestigo_models.networks.weights import weights_digest
+from vestigo_models.networks.weights__pretrained import load_pretrained
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed
-from vestigo_models.parsing.labels import LabelSet
-from vestigo_models.parsing.merge import merge
+from vestigo_models.parsing.label_maps import LabelSet
+from vestigo_models.parsing.region_merge import merge
 
 QUERY_MODELS = ("maskformer", "mask2former")
 """Models that answer with queries, each a class and a mask, instead of a class for each pixel."""

@@ -62,7 +62,7 @@ class TrackingConfig:
     def memory(self) -> int:
         """R: a link into a frame, and the motion of its boxes, depend on that frame and the R cells before it alone.
 
-        The derivation stands in `vestigo_models.tracking.linking`; motion looks at most two of its spans back.
+        The derivation stands in `vestigo_models.tracking.association`; motion looks at most two of its spans back.
         """
         return max(self.cells(self.max_gap_s) + self.cells(self.velocity_s), 2 * self.cells(self.motion_s))
 

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.quality import hamming
+from vestigo_models.tracking.quality import hamming
 
 T = TypeVar("T")
 

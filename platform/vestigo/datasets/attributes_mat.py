@@ -18,7 +18,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from vestigo_models.errors import DatasetError
-from vestigo_models.schemas import Attribute, AttributeSchema
+from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
 VARIABLE = "market_attribute"
 """Name of the one struct in files that are written here; any is read."""

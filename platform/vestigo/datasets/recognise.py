@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vestigo.datasets.dukemtmc import DUKE_LAYOUT
-from vestigo.datasets.layout import GALLERY, QUERY, TRAIN, Layout, image_names, read_layout
-from vestigo.datasets.market1501 import MARKET_LAYOUT
+from vestigo.datasets.formats.dukemtmc import DUKE_LAYOUT
+from vestigo.datasets.formats.layout import GALLERY, QUERY, TRAIN, Layout, image_names, read_layout
+from vestigo.datasets.formats.market1501 import MARKET_LAYOUT
 from vestigo.datasets.reid import ReidDataset
 from vestigo_models.errors import DatasetError
 

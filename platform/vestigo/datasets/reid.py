@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.errors import DatasetError
-from vestigo_models.schemas import AttributeSchema
+from vestigo_models.schemas.attributes import AttributeSchema
 
 JUNK_PID = -1
 """Badly detected boxes that are neither right nor wrong; dropped on load (specification section 2.1)."""

@@ -1,123 +1,74 @@
-"""How good attribute predictions are (specification section 2.5).
-
-Accuracy of each attribute by image, in the schema's order, which is the printing order of the paper's tables.
-`official`: a prediction is right where the annotation accepts it, so an identity without any colour is always wrong and
-one with two colours is right with either. `labelled_only` leaves out images on which the attribute is not annotated.
-Which images count at all (not distractors, not junk) is for the caller: see `Split.labelled`.
-
-Evaluation is a fold, as in `vestigo.evaluation.retrieval`: counts are integers, so no split changes the answer.
-"""
+"""Attributes of a gallery judged image by image (specification, section 2.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.schemas import AttributeSchema
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributeMetrics:
-    """The end of the fold. Percent by attribute name, None where nothing is annotated; means are unweighted.
-
-    Attributes:
-        recall: attribute -> recall of each of its values, None where the value does not occur.
-        balanced: mean over attributes of the mean recall of their values that occur.
-    """
-
-    images: int
-    official: dict[str, float | None]
-    official_mean: float | None
-    labelled_only: dict[str, float | None]
-    labelled_only_mean: float | None
-    recall: dict[str, dict[str, float | None]]
-    balanced: float | None
+from vestigo.datasets.reid import ReidDataset, Split
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo_models.attribute_filter.temperature import calibration_error
+from vestigo_models.schemas.attributes import AttributeSchema
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AttributeCounts:
-    """A partial result: `images`; `right` and `labelled` (n,) int64; `occurs` and `recalled` (M,) int64, how often a
-    class is the label and how often it was then predicted right."""
+class AttributeJudgement:
+    """What a model says of the N gallery images whose identity is annotated, and what is true.
+
+    Attributes:
+        images: (N,) int64, rows of the gallery images that could be read.
+        predictions: (N, n) int64, the likeliest class of each attribute.
+        confidences: (N, n) float32, its probability.
+        labels: (N, n) int64, -1 where the attribute is not annotated.
+        right: (N, n) bool, the annotation accepts the prediction.
+        metrics: accuracy and recall, in percent.
+        calibration_errors: attribute -> expected calibration error in percent, None where nothing is annotated.
+    """
 
     schema: AttributeSchema
-    images: int
-    right: NDArray[np.int64]
-    labelled: NDArray[np.int64]
-    occurs: NDArray[np.int64]
-    recalled: NDArray[np.int64]
+    images: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    metrics: AttributeMetrics
+    calibration_errors: dict[str, float | None]
 
-    @classmethod
-    def merge(cls, schema: AttributeSchema, parts: Iterable[AttributeCounts]) -> AttributeCounts:
-        """Join partial results of one schema; of none, the result of no image."""
-        n, classes = len(schema), schema.classes
-        parts = list(parts)
-        return cls(
-            schema=schema,
-            images=sum(part.images for part in parts),
-            right=sum((part.right for part in parts), np.zeros(n, dtype=np.int64)),
-            labelled=sum((part.labelled for part in parts), np.zeros(n, dtype=np.int64)),
-            occurs=sum((part.occurs for part in parts), np.zeros(classes, dtype=np.int64)),
-            recalled=sum((part.recalled for part in parts), np.zeros(classes, dtype=np.int64)),
+
+def why_not(dataset: ReidDataset, schema: AttributeSchema | None) -> str:
+    """Say why a model that predicts `schema` cannot be judged on the dataset's attributes; "" where it can, and where
+    it predicts none and nobody expects it to."""
+    if schema is None:
+        return ""
+    if schema.digest != dataset.schema.digest:
+        return (
+            f"attributes were not judged: the model predicts those of {schema.name}, the dataset is annotated with"
+            f" those of {dataset.schema.name}"
         )
-
-    def summary(self) -> AttributeMetrics:
-        """Turn counts into percent."""
-        names = self.schema.names
-        official = [_percent(right, self.images) for right in self.right]
-        labelled = [_percent(right, count) for right, count in zip(self.right, self.labelled, strict=True)]
-        class_recall = [_percent(hit, count) for hit, count in zip(self.recalled, self.occurs, strict=True)]
-        by_attribute = [class_recall[self.schema.slice(name)] for name in names]
-        return AttributeMetrics(
-            images=self.images,
-            official=dict(zip(names, official, strict=True)),
-            official_mean=_mean(official),
-            labelled_only=dict(zip(names, labelled, strict=True)),
-            labelled_only_mean=_mean(labelled),
-            recall={
-                attribute.name: dict(zip(attribute.values, recall, strict=True))
-                for attribute, recall in zip(self.schema.attributes, by_attribute, strict=True)
-            },
-            balanced=_mean([_mean(recall) for recall in by_attribute]),
-        )
+    if dataset.without_labels:
+        return f"attributes were not judged: the dataset has no labels, {dataset.without_labels}"
+    return ""
 
 
-def count_attributes(
-    predictions: NDArray[np.int64], labels: NDArray[np.int64], yes: NDArray[np.bool_], schema: AttributeSchema
-) -> AttributeCounts:
-    """Count right predictions on N images.
-
-    Args:
-        predictions: (N, n) int64, the predicted class of each attribute.
-        labels: (N, n) int64, -1 = missing; of several accepted classes, one.
-        yes: (N, M) bool, all accepted classes.
-    """
-    offsets = np.asarray(schema.offsets, dtype=np.int64)
-    right = np.take_along_axis(yes, predictions + offsets, axis=1)
-    known = labels >= 0
-    classes = labels + offsets
-    return AttributeCounts(
+def judge_attributes(
+    probabilities: NDArray[np.float32], split: Split, rows: NDArray[np.int64], schema: AttributeSchema
+) -> AttributeJudgement:
+    """Judge (n, M) probabilities of the images `rows` (n,) of a split; those without any annotation do not count."""
+    images = np.flatnonzero(split.labelled[rows])
+    found = probabilities[images]
+    labels, yes = split.labels[rows[images]], split.yes[rows[images]]
+    groups = [found[:, schema.slice(name)] for name in schema.names]
+    predictions = np.stack([group.argmax(axis=1) for group in groups], axis=1).astype(np.int64)
+    errors = calibration_error(found, labels, schema)
+    return AttributeJudgement(
         schema=schema,
-        images=len(predictions),
-        right=right.sum(axis=0),
-        labelled=known.sum(axis=0),
-        occurs=np.bincount(classes[known], minlength=schema.classes),
-        recalled=np.bincount(classes[known & right], minlength=schema.classes),
+        images=images,
+        predictions=predictions,
+        confidences=np.stack([group.max(axis=1) for group in groups], axis=1),
+        labels=labels,
+        right=np.take_along_axis(yes, predictions + np.asarray(schema.offsets), axis=1),
+        metrics=count_attributes(predictions, labels, yes, schema).summary(),
+        calibration_errors={name: None if error is None else 100.0 * error for name, error in errors.items()},
     )
-
-
-def majority_predictions(yes: NDArray[np.bool_], schema: AttributeSchema) -> NDArray[np.int64]:
-    """(n,) int64: the most frequent class of each attribute, the floor that a trained model must beat."""
-    counts = yes.sum(axis=0)
-    return np.array([counts[schema.slice(name)].argmax() for name in schema.names], dtype=np.int64)
-
-
-def _percent(part: int, whole: int) -> float | None:
-    return 100.0 * int(part) / int(whole) if whole else None
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -1,6 +1,6 @@
 """Tables 4 to 7 of the paper, and the filter's, from the results of single trainings (specification, sections 12, 13).
 
-A result is what one training of one configuration with one seed gave (`vestigo_workers.ablation_cell` writes it).
+A result is what one training of one configuration with one seed gave (`vestigo_workers.ablation.cell` writes it).
 Means are over seeds, spreads are sample standard deviations. Gains are paired: differences between two configurations
 with the same seed, whose spread is not that of either.
 """
@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from vestigo.reports.paper_tables import ATTRIBUTES, FILTER_SPEED_UP, RETRIEVAL
+from vestigo.reports.ablation_tables__paper_tables import ATTRIBUTES, FILTER_SPEED_UP, RETRIEVAL
 
 Result = Mapping[str, Any]
 Results = Mapping[str, Mapping[int, Result]]

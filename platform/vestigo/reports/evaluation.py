@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vestigo.benchmark import CURVE, Benchmark, Comparison
+from vestigo.evaluation.compare import Comparison
+from vestigo.evaluation.evaluate__result import CURVE, Benchmark
+from vestigo.reports.attributes import attribute_cards, attribute_rows, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo.reports.filter_chart import filter_chart
-from vestigo.reports.judged_attributes import attribute_cards, attribute_rows, reliability
 from vestigo.reports.page import render
 from vestigo.reports.ranking_strips import groups
 from vestigo.reports.region_pictures import RegionPicture, picture_cards
-from vestigo_models.schemas import REGIONS
+from vestigo_models.schemas.regions import REGIONS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

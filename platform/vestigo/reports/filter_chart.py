@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vestigo.benchmark import Benchmark
+from vestigo.evaluation.evaluate__result import Benchmark
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
+from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.errors import ConfigError
-from vestigo_models.filter_curve import People, measure_curve
-from vestigo_models.gallery_filter import QUALITY, STRICT
 
 TENTHS = (0.5, 0.6, 0.8, 0.9)
 LEAST_RANGE = 2.0

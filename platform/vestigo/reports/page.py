@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from vestigo_models.images import encode_jpeg
+from vestigo_models.inference.images import encode_jpeg
 
 THUMBNAIL_HEIGHT = 160
 """Pixels; a page shows pictures at 128 and less, so this is sharp enough and a page of 300 stays near 2 MB."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from vestigo_models.schemas import REGIONS, RegionSchema
+from vestigo_models.schemas.regions import REGIONS, RegionSchema
 
 OPACITY = 0.6
 """Of a region's colour: the crop still shows through."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.benchmark import Benchmark
-from vestigo.evaluation import SCORED
+from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.reports.page import data_uri
-from vestigo_models.images import read_image
+from vestigo_models.inference.images import read_image
 
 STRIPS_A_GROUP = 8
 PAIRS_A_GROUP = 5

@@ -10,20 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.benchmark.regions import BELONGINGS, CARRIED
-from vestigo.datasets import ReidDataset
-from vestigo.datasets.region_maps import REGIONS as FOLDER
-from vestigo.datasets.region_maps import region_maps
+from vestigo.datasets.reid import ReidDataset
+from vestigo.datasets.reid__region_maps import REGIONS as FOLDER
+from vestigo.datasets.reid__region_maps import region_maps
+from vestigo.evaluation.regions import BELONGINGS, CARRIED
 from vestigo.reports.page import THUMBNAIL_HEIGHT, data_uri
 from vestigo.reports.panels import region_overlay
 from vestigo_models.errors import BadInput
-from vestigo_models.extraction import Extractor
-from vestigo_models.fls import FlsConfig
-from vestigo_models.images import read_image
-from vestigo_models.parsing import Parser
-from vestigo_models.parsing.folder import read_labels
-from vestigo_models.region_finding import MOST_IMAGES, NamedImage, RegionFinder
-from vestigo_models.schemas import REGIONS, RegionSchema, cluster_regions
+from vestigo_models.fls.config import FlsConfig
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import read_image
+from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder
+from vestigo_models.parsing.base import Parser
+from vestigo_models.parsing.label_folder import read_labels
+from vestigo_models.schemas.regions import REGIONS, RegionSchema, cluster_regions
 
 SHOWN = 12
 

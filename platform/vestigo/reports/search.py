@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.reports.page import data_uri, render
-from vestigo.retrieval import Hit, SearchResult
-from vestigo_models.gallery_filter import STRICT
+from vestigo.search.run import Hit, SearchResult
+from vestigo_models.attribute_filter.rule import STRICT
 
 
 def search_page(

@@ -10,10 +10,10 @@ from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
-from vestigo.store.data_root import DataRoot
-from vestigo.store.database import Database
 from vestigo.store.location import Location, locate, without_credentials
-from vestigo.store.migrate import migrate, open_schema
+from vestigo.store.parquet.files import DataRoot
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.migrate import migrate, open_schema
 from vestigo_models.errors import StoreError
 
 

@@ -1,1 +1,1 @@
-"""The Streamlit app: the screens, and the small pure functions behind them."""
+"""The Streamlit app."""

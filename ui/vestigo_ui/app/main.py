@@ -8,10 +8,15 @@ from types import ModuleType
 
 import streamlit as st
 
-from vestigo_ui.app import account, freshness
-from vestigo_ui.app.desk import Desk, signed_in, sit_down
-from vestigo_ui.app.pages import archive, attributes, find, models, rankings, review
-from vestigo_ui.app.trouble import TROUBLES, tell, told
+from vestigo_ui.app.components import account, freshness
+from vestigo_ui.app.context import Desk, signed_in, sit_down
+from vestigo_ui.app.errors import TROUBLES, tell, told
+from vestigo_ui.app.pages.archive import page as archive
+from vestigo_ui.app.pages.attributes import page as attributes
+from vestigo_ui.app.pages.find import page as find
+from vestigo_ui.app.pages.models import page as models
+from vestigo_ui.app.pages.rankings import page as rankings
+from vestigo_ui.app.pages.review import page as review
 
 ICON = str(Path(__file__).with_name("icon.png"))
 PAGES: dict[str, tuple[ModuleType, str, str]] = {

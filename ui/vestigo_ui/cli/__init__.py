@@ -1,1 +1,1 @@
-"""The `vestigo` command line: one file a command, collected in `main`."""
+"""The `vestigo` command line."""

@@ -12,38 +12,38 @@ from typing import Annotated, Any, cast
 import typer
 
 from vestigo_models.errors import VestigoError
-from vestigo_ui.cli.console import err
+from vestigo_ui.cli.output import err
 
 # Typer carries its own copy of Click since 0.26 and an outer one before; either way its usage errors share this root.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 # A command is the module and attribute that hold it; a sub-app is a Typer object called `app`.
 COMMANDS = {
-    "demo": "vestigo_ui.cli.demo:demo_command",
-    "index": "vestigo_ui.cli.index:index_command",
-    "search": "vestigo_ui.cli.search:search_command",
-    "rank": "vestigo_ui.cli.rank:rank_command",
-    "evaluate": "vestigo_ui.cli.evaluate:evaluate_command",
-    "score": "vestigo_ui.cli.score:score_command",
-    "regions": "vestigo_ui.cli.regions:regions_command",
-    "train": "vestigo_ui.cli.train:train_command",
-    "train-parser": "vestigo_ui.cli.train_parser:train_parser_command",
-    "ablate": "vestigo_ui.cli.ablate:ablate_command",
-    "calibrate": "vestigo_ui.cli.calibrate:calibrate_command",
-    "precision": "vestigo_ui.cli.precision:precision_command",
-    "retrain": "vestigo_ui.cli.retrain:retrain_command",
-    "loop": "vestigo_ui.cli.loop:loop_command",
-    "render": "vestigo_ui.cli.render:render_command",
-    "doctor": "vestigo_ui.cli.doctor:doctor_command",
+    "demo": "vestigo_ui.cli.commands.demo:demo_command",
+    "index": "vestigo_ui.cli.commands.index:index_command",
+    "search": "vestigo_ui.cli.commands.search:search_command",
+    "rank": "vestigo_ui.cli.commands.rank:rank_command",
+    "evaluate": "vestigo_ui.cli.commands.evaluate:evaluate_command",
+    "score": "vestigo_ui.cli.commands.score:score_command",
+    "regions": "vestigo_ui.cli.commands.regions:regions_command",
+    "train": "vestigo_ui.cli.commands.train:train_command",
+    "train-parser": "vestigo_ui.cli.commands.train_parser:train_parser_command",
+    "ablate": "vestigo_ui.cli.commands.ablate:ablate_command",
+    "calibrate": "vestigo_ui.cli.commands.calibrate:calibrate_command",
+    "precision": "vestigo_ui.cli.commands.precision:precision_command",
+    "retrain": "vestigo_ui.cli.commands.retrain:retrain_command",
+    "loop": "vestigo_ui.cli.commands.loop:loop_command",
+    "render": "vestigo_ui.cli.commands.render:render_command",
+    "doctor": "vestigo_ui.cli.commands.doctor:doctor_command",
 }
 SUB_APPS = {
-    "runs": "vestigo_ui.cli.runs:app",
-    "label": "vestigo_ui.cli.label:app",
-    "store": "vestigo_ui.cli.store:app",
-    "cameras": "vestigo_ui.cli.cameras:app",
-    "models": "vestigo_ui.cli.models:app",
-    "audit": "vestigo_ui.cli.audit:app",
-    "ui": "vestigo_ui.cli.ui:app",
+    "runs": "vestigo_ui.cli.commands.runs:app",
+    "label": "vestigo_ui.cli.commands.label:app",
+    "store": "vestigo_ui.cli.commands.store:app",
+    "cameras": "vestigo_ui.cli.commands.cameras:app",
+    "models": "vestigo_ui.cli.commands.models:app",
+    "audit": "vestigo_ui.cli.commands.audit:app",
+    "ui": "vestigo_ui.cli.commands.ui:app",
 }
 
 

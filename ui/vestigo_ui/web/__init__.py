@@ -1,1 +1,1 @@
-"""Sign-in and serving: everything between a browser and the Streamlit app."""
+"""Sign-in and serving of the app."""

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vestigo_models.errors import ConfigError
-from vestigo_ui.web.files import own_folder, read_private
-from vestigo_ui.web.users import Role
+from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.private_files import own_folder, read_private
 
 
 def _address(text: str) -> str:

@@ -1,1 +1,1 @@
-"""The six pages of the app, a module each with `show(desk)`."""
+"""The pages of the app, one folder a page."""

@@ -1,0 +1,1 @@
+"""The attribute filter: its rule, its thresholds, and what they cost."""

@@ -1,0 +1,1 @@
+"""Inference: model packages, descriptors, regions and attributes of crops."""

@@ -1,0 +1,100 @@
+"""Label maps that somebody else's program made: a folder with one PNG an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vestigo_models.errors import BadInput, ConfigError
+from vestigo_models.parsing.base import MAX_CLASSES, Parsed
+from vestigo_models.parsing.label_maps import LIP, LabelSet
+from vestigo_models.parsing.region_merge import merge_hard
+from vestigo_models.schemas.regions import REGIONS
+
+DESCRIPTION = "labels.json"
+"""The file in a folder of label maps that says what they are: `name`, and `classes` in the order of their ids."""
+
+
+class FolderParser:
+    """For `NAME.jpg` the folder holds `NAME.png`, one channel of class ids at the image's size.
+
+    What `vestigo regions` wrote says itself what its classes are; other maps hold LIP's, or what a label map names.
+    """
+
+    def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None) -> None:
+        if not folder.is_dir():
+            raise ConfigError(f"label maps: {folder} is no folder")
+        self._folder = folder
+        self.label_set = described(folder, label_map)
+        self.digest = self._digest()
+
+    def _digest(self) -> str:
+        """SHA-256 over the maps themselves: a map that changed is another parser."""
+        facts = [self.label_set.classes, self.label_set.regions, self.label_set.split]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for path in sorted(self._folder.glob("*.png")):
+            digest.update(path.name.encode())
+            with path.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        return digest.hexdigest()
+
+    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
+        """See `Parser.parse`.
+
+        Raises:
+            BadInput: `no-labels`, `bad-labels`.
+        """
+        labels = read_labels(self._folder / f"{PurePosixPath(name).stem}.png")
+        if labels.shape != image.shape[:2]:
+            (height, width), (rows, columns) = image.shape[:2], labels.shape
+            raise BadInput("bad-labels", f"the label map of {name} is {columns}x{rows}, the image {width}x{height}")
+        if labels.size and labels.max() >= len(self.label_set):
+            raise BadInput(
+                "bad-labels",
+                f"the label map of {name} holds class {labels.max()}; {self.label_set.name} ends at"
+                f" {len(self.label_set) - 1}",
+            )
+        return Parsed(labels=labels, regions=merge_hard(labels, self.label_set))
+
+
+def described(folder: Path, label_map: Mapping[str, str] | None) -> LabelSet:
+    """The label set of a folder of label maps.
+
+    Raises:
+        ConfigError: its description, or the label map, is wrong.
+    """
+    path = folder / DESCRIPTION
+    if path.is_file():
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            name, classes = str(held["name"]), [str(text) for text in held["classes"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(f"{path}: give 'name' and 'classes', the names of the classes by id") from None
+        return LabelSet.named(name, classes, label_map)
+    if label_map is not None and all(key.isdecimal() and int(key) < MAX_CLASSES for key in label_map):
+        classes = [str(index) for index in range(1 + max(map(int, label_map)))]
+        return LabelSet.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
+    return LabelSet.named(LIP.name, LIP.classes, label_map)
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Read a single-channel 8-bit image of class ids: h x w uint8; a palette's indices are the ids.
+
+    Raises:
+        BadInput: `no-labels`, `bad-labels`.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P", "1"):
+                raise BadInput("bad-labels", f"{path.name} is {image.mode}; a label map has one 8-bit channel")
+            return np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+    except FileNotFoundError:
+        raise BadInput("no-labels", f"there is no label map {path.name}") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise BadInput("bad-labels", f"{path.name}: {error}") from None

@@ -1,0 +1,166 @@
+"""The parser that ships with Vestigo, and packages of others trained like it (specification, section 4).
+
+A package is a folder with `model.safetensors` and `config.json`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from vestigo_models.errors import ConfigError, ModelError, first_line
+from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, stack
+from vestigo_models.networks.weights import read_weights, weights_digest
+from vestigo_models.parsing.base import Parsed
+from vestigo_models.parsing.label_maps import LabelSet
+from vestigo_models.parsing.region_merge import merge
+from vestigo_models.parsing.small__network import STRIDE, ParserNetwork
+from vestigo_models.schemas.regions import REGIONS
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+DEFAULT_PACKAGE = "parser"
+CLASSES = REGIONS.names[:-1]
+"""What the project's own parsers tell apart: all regions but belongings, as LIP (specification, section 4)."""
+CPU_BATCH, GPU_BATCH = 1, 32
+"""On one core a batch of 8 saves a fifth of the time a crop, and costs whoever parses one crop four times as much."""
+
+Image = NDArray[np.uint8]
+
+
+class ParserConfig(BaseModel):
+    """`config.json`: everything about an embedded parser but its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = Field(default=1, description="of this file; a reader refuses versions it cannot know")
+    name: str = Field(default="parser", description="what people call the parser")
+    input_size: tuple[int, int] = Field(
+        default=(128, 64), description="height and width of the input in pixels, multiples of 16"
+    )
+    classes: tuple[str, ...] = Field(default=CLASSES, description="names of the classes by id")
+    trained_on: dict[str, Any] = Field(default={}, description="data and command")
+    judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
+
+    @field_validator("input_size")
+    @classmethod
+    def _divisible(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if min(size) < STRIDE or any(side % STRIDE for side in size):
+            raise ValueError(f"height and width are multiples of {STRIDE}")
+        return size
+
+
+class EmbeddedParser:
+    """The small network at work, always in batches of one size: what it says of a crop depends on no other crop.
+
+    `network` stays as it is; the parser works on a copy whose weights are rounded as a package stores them. Without a
+    `batch_size` it is that of the kind of device.
+    """
+
+    def __init__(
+        self, config: ParserConfig, network: ParserNetwork, *, device: str = "cpu", batch_size: int | None = None
+    ) -> None:
+        self.config = config
+        self.label_set = LabelSet.named(config.name, config.classes)
+        rounded = copy.deepcopy(network).cpu().half().float().eval().requires_grad_(False)
+        self.digest = weights_digest({"algorithm": "embedded-parser-1", **_of_the_output(config)}, rounded.state_dict())
+        self._network = rounded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._batch_size = batch_size or (CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH)
+
+    @classmethod
+    def from_pretrained(cls, ref: str | Path, *, device: str = "cpu", batch_size: int | None = None) -> EmbeddedParser:
+        """Load `default`, which ships with Vestigo, or a folder that `save_pretrained` or `vestigo train-parser` wrote.
+
+        Raises:
+            ModelError: there is no such package, or its files do not fit each other.
+        """
+        folder = Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
+        if str(ref) != "default":
+            folder = Path(ref)
+        config = _read_config(folder)
+        network = ParserNetwork(len(config.classes))
+        state = read_weights(str(folder / WEIGHTS))
+        try:
+            network.load_state_dict(state)
+            return cls(config, network, device=device, batch_size=batch_size)
+        except RuntimeError as error:
+            raise ModelError(
+                f"{folder / WEIGHTS} is not for the parser of its {CONFIG} ({first_line(error)}); train it again"
+            ) from None
+        except ConfigError as error:
+            raise ModelError(f"{folder / CONFIG}: {error}") from None
+
+    def trainable(self) -> ParserNetwork:
+        """A copy of the network to go on training with."""
+        network: ParserNetwork = copy.deepcopy(self._network)
+        return network.requires_grad_(True)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the package; weights are stored as float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self._network.state_dict()
+        save_file(
+            {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in state.items()},
+            folder / WEIGHTS,
+            metadata={"format": "pt"},
+        )
+        (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def parse(self, image: Image, name: str) -> Parsed:
+        """See `Parser.parse`."""
+        return self.parse_many([image])[0]
+
+    def parse_many(self, images: Sequence[Image]) -> list[Parsed]:
+        """Parse RGB uint8 crops of any size (h x w x 3), in the order given; each as `parse` would, bit for bit."""
+        found: list[Parsed] = []
+        for start in range(0, len(images), self._batch_size):
+            part = images[start : start + self._batch_size]
+            logits = self._logits(part)
+            found.extend(self._parsed(logits[place], image) for place, image in enumerate(part))
+        return found
+
+    @torch.inference_mode()
+    def _logits(self, images: Sequence[Image]) -> Tensor:
+        """B x classes x H/2 x W/2 float32 on the CPU; the libraries' kernels differ with B, so the batch is padded."""
+        height, width = self.config.input_size
+        pixels = np.zeros((self._batch_size, height, width, 3), dtype=np.uint8)
+        pixels[: len(images)] = stack(images, (height, width))
+        logits: Tensor = self._network(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, self._device))
+        return logits.float().cpu().contiguous()
+
+    @torch.inference_mode()
+    def _parsed(self, logits: Tensor, image: Image) -> Parsed:
+        full = functional.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
+        probabilities = logits.softmax(dim=0).permute(1, 2, 0).contiguous().numpy()
+        return Parsed(labels=full.argmax(dim=0).numpy().astype(np.uint8), regions=merge(probabilities, self.label_set))
+
+
+def _of_the_output(config: ParserConfig) -> dict[str, Any]:
+    """The keys that change what is parsed; name and provenance do not."""
+    return config.model_dump(mode="json", include={"format_version", "input_size", "classes"})
+
+
+def _read_config(folder: Path) -> ParserConfig:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelError(
+            f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give one that `vestigo train-parser` wrote"
+        )
+    try:
+        return ParserConfig.model_validate(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        what = error.errors()[0] if isinstance(error, ValidationError) else None
+        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else first_line(error)
+        raise ModelError(f"{path} is not the configuration of a parser ({why})") from None

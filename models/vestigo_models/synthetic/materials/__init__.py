@@ -1,0 +1,1 @@
+"""Clothes of rendered people, and how light falls on them."""

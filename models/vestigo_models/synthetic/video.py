@@ -1,0 +1,172 @@
+"""Footage of one camera: everybody of a world walks through its fixed view, with everybody's true boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo_models.synthetic.camera import Camera, contact_shadow, develop
+from vestigo_models.synthetic.geometry.body import Pose, pose_body
+from vestigo_models.synthetic.geometry.raycast import Floats, Raster
+from vestigo_models.synthetic.materials.shading import Layer, Light, render_layer
+from vestigo_models.synthetic.people import Person
+from vestigo_models.synthetic.placement import body_box
+from vestigo_models.synthetic.world import Stream, World
+
+MIN_VISIBLE = 0.3
+"""A person of whom less than this fraction is seen is in no list of boxes."""
+SPEED = 1.25  # metres a second
+GAP = 2.0  # seconds between two people who come into the picture, on average: about four are in it at once
+LEAST_GAP = 1.0  # seconds, where many people must pass within a short film
+LEAD = 6.0  # seconds of walking before the film begins, so that it does not begin empty
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame and who is in it."""
+
+    image: NDArray[np.uint8]  # (height, width, 3) RGB
+    boxes: NDArray[np.float32]  # (N, 4) x, y, w, h of what is in the frame of the whole body, pixels
+    pids: NDArray[np.int64]  # (N,) index of the person in the world
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """One passage through the view: a straight line on the ground at constant speed."""
+
+    person: int
+    start: float  # seconds
+    origin: tuple[float, float]  # x, z in metres
+    velocity: tuple[float, float]  # metres a second
+    length: float  # seconds
+    phase: float
+    arms: int
+
+    def pose(self, time: float, person: Person) -> Pose:
+        """Pose at a time in seconds; the gait's rate fits the speed, so feet hardly slide."""
+        since = time - self.start
+        vx, vz = self.velocity
+        speed = float(np.hypot(vx, vz))
+        step = 0.75 * person.shape.stride * person.shape.height / 1.72
+        return Pose(
+            x=self.origin[0] + vx * since,
+            z=self.origin[1] + vz * since,
+            heading=float(np.arctan2(vx, vz)),
+            phase=self.phase + np.pi * speed * since / step,
+            arms=self.arms,
+        )
+
+
+def plan_walks(world: World, camera_index: int, seconds: float) -> list[Walk]:
+    """Let people pass in random order, and again for as long as the footage lasts.
+
+    Where the footage is too short for everybody, the same first people of the world pass all of its cameras.
+    """
+    camera = world.setting(camera_index, 0).camera
+    rng = world.rng(Stream.WALK, camera_index)
+    walks: list[Walk] = []
+    gap = float(np.clip((seconds + LEAD - 4.0) / len(world.people), LEAST_GAP, GAP))
+    passing = min(len(world.people), int(np.ceil((seconds + LEAD - 1.0) / gap)))
+    time, order = -LEAD, list(rng.permutation(passing))
+    turn = 0
+    while time < seconds - 1.0:
+        person = int(order[turn % len(order)])
+        if turn and turn % len(order) == 0:
+            time += 4.0  # nobody is in the picture twice at once
+        walks.append(_walk(rng, camera, person, time, world.people[person]))
+        time += gap * float(rng.uniform(0.4, 1.6))
+        turn += 1
+    return walks
+
+
+def _walk(rng: np.random.Generator, camera: Camera, index: int, start: float, person: Person) -> Walk:
+    speed = SPEED * float(rng.uniform(0.8, 1.2)) * person.shape.stride
+    side = float(rng.choice([-1, 1]))
+    # Nearest depth of the line is where feet and head still fit in the frame; people cross or come slantwise.
+    depth0, depth1 = np.exp(rng.uniform(np.log(camera.near * 1.1), np.log(camera.far * 0.8), 2))
+    half = 0.5 * camera.width / camera.view.focal
+    a = np.array([-side * (half * depth0 + 0.3), depth0])
+    b = np.array([side * (half * depth1 + 0.3), depth1])
+    length = float(np.linalg.norm(b - a)) / speed
+    velocity = (b - a) / length
+    return Walk(
+        person=index,
+        start=start,
+        origin=(float(a[0]), float(a[1])),
+        velocity=(float(velocity[0]), float(velocity[1])),
+        length=length,
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        arms=int(rng.choice([0, 1, 2], p=[0.86, 0.07, 0.07])),
+    )
+
+
+def walk_through(world: World, camera_index: int, seconds: float, fps: float = 10.0) -> Iterator[VideoFrame]:
+    """Yield `round(seconds * fps)` frames of one camera.
+
+    The background stands still; light flickers mildly and the sensor's noise changes from frame to frame.
+    """
+    setting = world.setting(camera_index, 0)
+    walks = plan_walks(world, camera_index, seconds)
+    for number in range(round(seconds * fps)):
+        time = number / fps
+        rng = world.rng(Stream.FRAME, camera_index, number)
+        canvas = setting.background.astype(np.float32)
+        present = [w for w in walks if w.start <= time <= w.start + w.length]
+        boxes, pids = _paint(world, canvas, present, time, setting.camera, setting.light)
+        canvas *= np.float32(1 + 0.015 * np.sin(time * 2.1) + 0.004 * rng.standard_normal())
+        shown = develop(canvas, setting.look, rng)
+        yield VideoFrame((shown * 255 + 0.5).astype(np.uint8), boxes, pids)
+
+
+def _paint(
+    world: World, canvas: Floats, walks: list[Walk], time: float, camera: Camera, light: Light
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Paint people from far to near; a person's box is kept when enough of them is left at the end."""
+    owner = np.full(canvas.shape[:2], -1, dtype=np.int32)
+    full: list[tuple[int, tuple[float, float, float, float], float]] = []
+    poses = sorted(((w.pose(time, world.people[w.person]), w.person) for w in walks), key=lambda item: -item[0].z)
+    for pose, index in poses:
+        body = pose_body(world.people[index], pose)
+        x0, y0, x1, y1 = body_box(body, camera.view)
+        a, b, c, d = int(np.floor(y0)), int(np.ceil(y1)), int(np.floor(x0)), int(np.ceil(x1))
+        foot = slice(max(0, b - (b - a) // 4), max(0, b + (b - a) // 8))
+        side = slice(max(0, c - (b - a) // 2), max(0, d + (b - a) // 2))
+        patch = canvas[foot, side]
+        contact_shadow(
+            patch, camera, Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2]), pose.x, pose.z
+        )
+        layer = render_layer(world.people[index], body, camera.view, Raster(c, a, d - c, b - a, b - a, d - c), light)
+        box = _blend(canvas, owner, index, layer, a, c)
+        if box is not None:
+            full.append((index, *box))
+    boxes, pids = [], []
+    for index, (left, top, right, bottom), area in full:
+        if np.count_nonzero(owner == index) >= MIN_VISIBLE * area:
+            boxes.append((left, top, right - left, bottom - top))
+            pids.append(index)
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(pids, dtype=np.int64)
+
+
+def _blend(
+    canvas: Floats, owner: NDArray[np.int32], index: int, layer: Layer, top: int, left: int
+) -> tuple[tuple[float, float, float, float], float] | None:
+    """Blend a layer into the frame; return the box of what lies in the frame and the area of the whole body."""
+    solid, colour = layer.mask, layer.colour
+    height, width = solid.shape
+    h, w = canvas.shape[:2]
+    y0, y1 = max(top, 0), min(top + height, h)
+    x0, x1 = max(left, 0), min(left + width, w)
+    if y0 >= y1 or x0 >= x1:
+        return None
+    area = float(np.count_nonzero(solid))
+    inside = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+    solid = solid[inside]
+    if not solid.any():
+        return None
+    canvas[y0:y1, x0:x1][solid] = colour[inside][solid]
+    owner[y0:y1, x0:x1][solid] = index
+    rows, cols = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    return (float(x0 + cols[0]), float(y0 + rows[0]), float(x0 + cols[-1] + 1), float(y0 + rows[-1] + 1)), area

@@ -1,0 +1,1 @@
+"""Refitting of attribute heads on the features of a frozen network."""

@@ -1,0 +1,241 @@
+"""The state of a training: what a checkpoint holds, and one step forward."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vestigo_models.errors import ConfigError, ModelError, WorkError
+from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.networks.awm import class_weights
+from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.outputs import ReidNetwork
+from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.training.checkpoint import write_checkpoint
+from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.data import ImageReader, TrainingSet, batches
+from vestigo_models.training.data__sampler import identity_batches
+from vestigo_models.training.distributed import Ranks
+from vestigo_models.training.initial_weights import load_weights
+from vestigo_models.training.objective import Objective, Truth, Weights
+from vestigo_models.training.relabel import due, first_labels, relabel
+from vestigo_models.training.state__schedule import learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training stands: step `step` of `steps` in the 1-based `epoch` is done, with these loss terms."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+
+
+class TrainingRun:
+    """A training at a step of an epoch, on one of the workers that share it."""
+
+    def __init__(self, config: TrainConfig, data: TrainingSet, device: str, ranks: Ranks) -> None:
+        self.config, self.data, self.ranks = config, data, ranks
+        self.device = torch.device(device)
+        self.size = config.input_size or BACKBONES[config.network.backbone].native_size
+        self.schema = data.schema if config.network.attributes != "none" else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = build_network(
+                config.network,
+                identities=data.identities,
+                schema=self.schema,
+                regions=config.region_schema,
+                attr_dropout=config.attr_dropout,
+                awm_dropout=config.awm_dropout,
+            )
+            factors = None
+            if self.schema is not None and data.attributes is not None:
+                factors = class_weights(data.attributes, self.schema, config.attr_balance)
+            objective = Objective(network, Weights.of(config), data.identities, self.schema, factors)
+        load_weights(network, config, self.schema)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective.to(self.device)
+        self.adam = torch.optim.Adam(
+            _groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
+        dtype = _compute_dtype(config, self.device)
+        self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+        self.epoch, self.step, self.log_bytes = 1, 0, 0
+        self.reader = ImageReader(data.paths, self.size, config.cache_gib)
+        self.maps = first_labels(data, grid_of(config)) if config.network.regions else None
+
+    def go(self, out: Path, log: TextIO) -> Iterator[Progress]:
+        """Train to the end, leaving a checkpoint after every epoch (and every `checkpoint_steps`)."""
+        config = self.config
+        width = config.batch_size // self.ranks.size
+        share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
+        for epoch in range(self.epoch, config.epochs + 1):
+            rate = learning_rate(epoch, config)
+            for group in self.adam.param_groups:
+                group["lr"] = rate * group["factor"]
+            plan = identity_batches(
+                self.data.pids,
+                identities=config.batch_identities,
+                images=config.images_per_identity,
+                seed=config.seed,
+                epoch=epoch,
+            )
+            if self.step == 0 and due(epoch, config):
+                self.refresh()
+            coming = batches(
+                self.reader,
+                plan,
+                config.augmentation,
+                seed=config.seed,
+                epoch=epoch,
+                first=self.step,
+                share=share,
+                maps=self.maps,
+            )
+            for step, (images, maps) in enumerate(coming, start=self.step):
+                terms = self.update(images, maps, plan[step, share])
+                record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
+                log.write(json.dumps(record) + "\n")
+                last = step + 1 == len(plan)
+                self.epoch, self.step = (epoch + 1, 0) if last else (epoch, step + 1)
+                if last or (config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0):
+                    self.save(out, log)
+                yield Progress(epoch=epoch, epochs=config.epochs, step=step + 1, steps=len(plan), losses=terms)
+
+    def refresh(self) -> None:
+        """Make the label maps of the training images anew."""
+        assert self.maps is not None
+        assert isinstance(self.network, SemanticNetwork)
+        self.maps = relabel(self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device)
+
+    def update(
+        self, images: NDArray[np.uint8], maps: NDArray[np.uint8] | None, rows: NDArray[np.int64]
+    ) -> dict[str, float]:
+        """One step of both optimisers on this worker's images (B x H x W x 3, their label maps, and which they are).
+
+        Returns the terms of the objective, averaged over the workers.
+        """
+        ranks = self.ranks
+        self.network.train()
+        x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
+        truth = Truth(
+            pids=self._tensor(self.data.pids[rows]),
+            maps=None if maps is None else self._tensor(maps.astype(np.int64)),
+            attributes=None if self.data.attributes is None else self._tensor(self.data.attributes[rows]),
+        )
+        with self._own_randomness(), self.autocast:
+            output = self.network(x)
+        terms = self.objective(output, truth, ranks)
+
+        self.adam.zero_grad()
+        self.sgd.zero_grad()
+        self.scaler.scale(terms["total"]).backward()
+        self.scaler.unscale_(self.adam)
+        self.scaler.unscale_(self.sgd)
+        ranks.average_gradients([*self.network.parameters(), *self.objective.parameters()])
+        self.objective.rescale_gradients()
+        self.scaler.step(self.adam)
+        self.scaler.step(self.sgd)
+        self.scaler.update()
+
+        values = ranks.mean(torch.stack(list(terms.values())).detach()).tolist()
+        if not np.isfinite(values).all():
+            raise WorkError(f"the loss is {values[0]} in epoch {self.epoch}, step {self.step + 1}; lower learning_rate")
+        return dict(zip(terms, values, strict=True))
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Dropout follows from seed, epoch, step and worker alone, as everything random in a training."""
+        key = (self.config.seed, self.epoch, self.step, self.ranks.rank)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+            yield
+
+    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def save(self, out: Path, log: TextIO) -> None:
+        """Write a checkpoint; the log is made durable first, up to the length that the checkpoint names."""
+        if self.ranks.rank == 0:
+            log.flush()
+            os.fsync(log.fileno())
+            state = {
+                "config": self.config.model_dump(mode="json"),
+                "epoch": self.epoch,
+                "step": self.step,
+                "log_bytes": log.tell(),
+                "maps": None if self.maps is None else torch.from_numpy(self.maps),
+                **{name: part.state_dict() for name, part in self._parts().items()},
+            }
+            write_checkpoint(out, state)
+        self.ranks.barrier()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ModelError: it was written for other training data.
+        """
+        theirs = state["objective"]["centres.global.centres"].shape[0]
+        if theirs != self.data.identities:
+            raise ModelError(f"the checkpoint knows {theirs} identities, the data has {self.data.identities}")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.maps = None if state["maps"] is None else state["maps"].numpy()
+        self.epoch, self.step, self.log_bytes = state["epoch"], state["step"], state["log_bytes"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "objective": self.objective,
+            "adam": self.adam,
+            "sgd": self.sgd,
+            "scaler": self.scaler,
+        }
+
+
+def _groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters for Adam, each group with a factor on the learning rate, V and b of AWM with a decay of their own."""
+    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    awm = [p for name, p in trainable.items() if name.startswith("reweight.")]
+    others = [p for name, p in trainable.items() if not name.startswith("reweight.")]
+    groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}]
+    if awm:
+        decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
+        groups.append({"params": awm, "factor": config.awm_rate, "weight_decay": decay})
+    return groups
+
+
+def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
+    automatic = "float16" if device.type == "cuda" else "float32"
+    dtype: torch.dtype = getattr(torch, automatic if config.precision == "auto" else config.precision)
+    return dtype
+
+
+def grid_of(config: TrainConfig) -> tuple[int, int]:
+    """Rows and columns of the network's feature map, which label maps have too.
+
+    Raises:
+        ConfigError: its cells do not divide the input.
+    """
+    backbone = BACKBONES[config.network.backbone]
+    height, width = config.input_size or backbone.native_size
+    stride = backbone.strides[0]
+    if height % stride or width % stride:
+        raise ConfigError(f"input_size={height},{width}: give multiples of {stride}, the cells of the feature map")
+    return height // stride, width // stride

@@ -1,0 +1,1 @@
+"""Layouts of datasets and of feature files."""

@@ -1,0 +1,1 @@
+"""Footage to person crops: sources, video, shards."""

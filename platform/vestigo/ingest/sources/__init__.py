@@ -1,0 +1,1 @@
+"""Sources of an archive: folders, tar and zip files, datasets."""

@@ -1,0 +1,1 @@
+"""Video: probing, decoding, slices, and tracklets assembled from slices."""

@@ -1,0 +1,1 @@
+"""Promotion of a candidate model: splits, leakage, gate."""

@@ -1,0 +1,89 @@
+"""Attributes on the page of `vestigo evaluate`: a table, a dozen images with what was said of them, and reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vestigo.evaluation.attributes import AttributeJudgement
+from vestigo.reports.charts import Chart, Point, percent_axis
+from vestigo.reports.page import data_uri
+from vestigo_models.inference.images import read_image
+
+SHOWN = 12
+BINS = 10
+
+
+def attribute_rows(judged: AttributeJudgement) -> list[dict[str, Any]]:
+    """A row of the table for each attribute; percent."""
+    found = judged.metrics
+    return [
+        {
+            "title": attribute.title,
+            "official": found.official[attribute.name],
+            "labelled_only": found.labelled_only[attribute.name],
+            "error": judged.calibration_errors[attribute.name],
+            "recall": found.recall[attribute.name],
+        }
+        for attribute in judged.schema.attributes
+    ]
+
+
+def attribute_cards(judged: AttributeJudgement, paths: Sequence[Path], pids: Sequence[int]) -> list[dict[str, Any]]:
+    """A dozen judged images, evenly spaced in the gallery's order, with every attribute, its confidence and truth.
+
+    paths, pids: of all gallery images that could be read.
+    """
+    places = np.unique(np.linspace(0, len(judged.images) - 1, SHOWN).round().astype(np.int64))
+    return [
+        {
+            "image": data_uri(read_image(paths[judged.images[place]])),
+            "pid": int(pids[judged.images[place]]),
+            "lines": [_line(judged, place, column) for column in range(len(judged.schema))],
+        }
+        for place in (places if len(judged.images) else ())
+    ]
+
+
+def reliability(judged: AttributeJudgement) -> Chart | None:
+    """How often predictions of a confidence are right, all attributes together; None where nothing is annotated."""
+    known = judged.labels >= 0
+    confidence, right = judged.confidences[known], judged.right[known]
+    if not len(confidence):
+        return None
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
+    sure, hits = (np.bincount(place, weights=values, minlength=BINS) for values in (confidence, right))
+    points = [
+        Point(
+            x=100 * sure[bin] / counts[bin],
+            y=100 * hits[bin] / counts[bin],
+            text=f"said with {100 * sure[bin] / counts[bin]:.0f} %, right {100 * hits[bin] / counts[bin]:.0f} %, "
+            f"{counts[bin]} times",
+        )
+        for bin in np.flatnonzero(counts)
+    ]
+    return Chart(
+        description="Percent of predictions that are right (up) by how sure the model is of them in percent (across); "
+        "on the dashed line, confidence means what it says.",
+        x=percent_axis(),
+        y=percent_axis(),
+        points=points,
+        reference=((0, 0), (100, 100)),
+    )
+
+
+def _line(judged: AttributeJudgement, place: int, column: int) -> dict[str, Any]:
+    attribute = judged.schema.attributes[column]
+    label = int(judged.labels[place, column])
+    right = bool(judged.right[place, column])
+    return {
+        "title": attribute.title,
+        "said": attribute.values[int(judged.predictions[place, column])],
+        "confidence": 100 * float(judged.confidences[place, column]),
+        "mark": "unknown" if label < 0 else "right" if right else "wrong",
+        "truth": "not annotated" if label < 0 else attribute.values[label],
+    }

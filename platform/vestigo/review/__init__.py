@@ -1,0 +1,1 @@
+"""Review of attribute predictions by people."""

@@ -1,0 +1,1 @@
+"""Estimates about all tasks from the reviewed ones."""

@@ -1,0 +1,118 @@
+"""Drawn tasks go to the server, each exactly once, however often the command is ended and begun again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.form import prediction, task_data
+from vestigo.review.label_studio.images import Images
+from vestigo.review.label_studio.images__strips import SHOWN
+from vestigo.review.label_studio.projects import open_project, preselect
+from vestigo.review.label_studio.tasks import TaskUpload, import_tasks
+from vestigo.review.label_studio.tasks__studio_listing import Listing
+from vestigo.store.faults import fault_point
+from vestigo.store.open import Store
+from vestigo.store.review.records import LabelProject, LabelTask
+
+SHORT = 12
+"""Of a tracklet's id: enough to find it again."""
+CHUNK = 50
+"""Tasks of a request; their pictures are in memory together."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push left behind: tasks of the project on the server, and how many of them this command brought there."""
+
+    tasks: int
+    created: int
+
+
+def push(
+    store: Store,
+    studio: Studio,
+    project: str,
+    pictures_of: Callable[[Sequence[LabelTask]], Sequence[bytes]],
+    images: Images,
+    progress: Callable[[int, int], None] | None = None,
+    chunk: int = CHUNK,
+) -> Pushed:
+    """Bring the drawn tasks of a project to the server, in order of their positions.
+
+    What the server has already, by an earlier command or a request whose answer was lost, is found by its key and not
+    sent again. pictures_of: JPEG bytes for each of some tasks. progress: hears of tasks done and tasks in all.
+
+    Raises:
+        StoreError: an unknown project.
+        ConfigError: see `open_project`; nothing was sent then.
+        WorkError: the server stopped to answer; what was sent is kept.
+    """
+    label = store.require_label_project(project)
+    remote = open_project(studio, label)
+    fault_point("push.opened")
+    store.link_label_project(project, studio.url, remote)
+    images.prepare(studio, remote, project)
+    last = _reconcile(store, studio, remote, label)
+    todo = store.label_counts(project).get("drawn", 0)
+    created = 0
+    versions = {model.digest: f"{model.name} {model.digest[:12]}" for model in store.models()}
+    for page in store.label_tasks(project, states={"drawn"}, rows=chunk):
+        pictures = pictures_of(page)
+        uploads = [
+            _upload(label, task, images.place(task.key, jpeg), versions[task.model])
+            for task, jpeg in zip(page, pictures, strict=True)
+        ]
+        there = import_tasks(studio, remote, uploads, after=last)
+        fault_point("push.sent")
+        store.mark_pushed(project, there)
+        fault_point("push.marked")
+        last = max(last, *there.values())
+        created += len(there)
+        if progress is not None:
+            progress(created, todo)
+    # Also where an earlier command sent the tasks and ended before it came to this.
+    newest = next((batch for batch in reversed(store.label_batches(project)) if not batch.imported), None)
+    if newest is not None:
+        preselect(studio, remote, versions[newest.draw.model])
+    if created:
+        _reconcile(store, studio, remote, label)
+    return Pushed(tasks=store.label_counts(project).get("pushed", 0), created=created)
+
+
+def reconcile_ids(store: Store, project: str, listing: Listing, tasks: Sequence[LabelTask]) -> None:
+    """Make the store say of tasks under which ids the server has them; those that it has not are left as they are."""
+    there = listing.ids([task.key for task in tasks])
+    told = {task.key: task.remote_id if task.state == "pushed" else None for task in tasks}
+    if changed := {key: id_ for key, id_ in there.items() if told[key] != id_}:
+        store.mark_pushed(project, changed)
+
+
+def _reconcile(store: Store, studio: Studio, remote: int, label: LabelProject) -> int:
+    """Agree with the server on what is there, remove what came twice; return its last task's id."""
+    with Listing() as listing:
+        listing.read(studio, remote)
+        listing.remove_copies(studio, remote)
+        fault_point("push.listed")
+        for page in store.label_tasks(label.name, states={"drawn", "pushed", "deleted"}):
+            reconcile_ids(store, label.name, listing, page)
+        return listing.last
+
+
+def _upload(label: LabelProject, task: LabelTask, image: str, version: str) -> TaskUpload:
+    probabilities = np.array(task.prediction)
+    return TaskUpload(
+        task.key,
+        task_data(label.schema, probabilities, image, _context(task)),
+        prediction(label.schema, probabilities, version),
+    )
+
+
+def _context(task: LabelTask) -> str:
+    time = "" if task.time is None else f"{task.time:%Y-%m-%d %H:%M:%S} UTC"
+    count = len(task.crops)
+    crops = f"{SHOWN} of {count} pictures" if count > SHOWN else (f"{count} pictures" if count > 1 else "")
+    return " · ".join(filter(None, (task.camera, time, task.tracklet[:SHORT], crops)))

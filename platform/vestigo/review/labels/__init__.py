@@ -1,0 +1,1 @@
+"""Labels that annotators agreed on, and their formats."""

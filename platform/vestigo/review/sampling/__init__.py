@@ -1,0 +1,1 @@
+"""Sampling of review tasks with known inclusion probabilities."""

@@ -1,0 +1,1 @@
+"""Search over an archive that is never held in memory."""

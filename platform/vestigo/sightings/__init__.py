@@ -1,0 +1,1 @@
+"""The browse index: tracklets of a store with camera, time and attributes."""

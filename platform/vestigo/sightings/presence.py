@@ -1,0 +1,101 @@
+"""When each camera saw people."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vestigo.sightings.records import CameraSummary
+from vestigo.sightings.selection import MICROSECOND, aware, cameras_of, microseconds, moment
+from vestigo_models.errors import UsageError
+
+SAMPLES = 8
+"""Crops that stand for a camera."""
+READ_FILES = 256
+Integers = NDArray[np.int64]
+SCHEMA = pa.schema([("camera", pa.string()), ("start", pa.timestamp("us", tz="UTC")), ("crops", pa.int64())])
+
+
+def summaries(connection: sqlite3.Connection, model: int, offsets: Mapping[str, timedelta]) -> list[CameraSummary]:
+    """Return the cameras that a model saw anybody on, by name."""
+    query = "SELECT sum(crops), sum(sightings), min(first), max(last) FROM presence WHERE model = ? AND camera = ?"
+    found = []
+    for camera, name in cameras_of(connection, model):
+        crops, sightings, first, last = connection.execute(query, (model, camera)).fetchone()
+        offset = offsets.get(name, timedelta())
+        found.append(
+            CameraSummary(
+                name=name,
+                crops=crops,
+                sightings=sightings,
+                first=moment(first, offset),
+                last=moment(last, offset),
+                samples=_samples(connection, model, camera, first, last),
+            )
+        )
+    return found
+
+
+def presence(
+    connection: sqlite3.Connection,
+    model: int,
+    bucket_s: int,
+    cameras: Collection[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    offsets: Mapping[str, timedelta],
+) -> pa.Table:
+    """Count crops by camera and stretch of `bucket_s` seconds since 1970; empty stretches are left out.
+
+    Columns are those of `SCHEMA`, in order of camera and start; crops of unknown time are in none.
+
+    Raises UsageError for less than a second, and for times without a zone.
+    """
+    if bucket_s < 1:
+        raise UsageError(f"a stretch of {bucket_s} seconds is too short: take at least 1")
+    parts = [SCHEMA.empty_table()]
+    for camera, name in cameras_of(connection, model):
+        if cameras is not None and name not in cameras:
+            continue
+        shift = offsets.get(name, timedelta()) // MICROSECOND
+        bounds = [None if bound is None else microseconds(bound) for bound in (aware(since), aware(until))]
+        step = bucket_s * 1_000_000
+        counts: dict[int, int] = {}
+        for times in _times(connection, model, camera):
+            times = times + shift
+            low, high = (
+                len(times) * side if bound is None else int(np.searchsorted(times, bound))
+                for side, bound in enumerate(bounds)
+            )
+            starts, crops = np.unique(times[low:high] // step * step, return_counts=True)
+            for start, count in zip(starts.tolist(), crops.tolist(), strict=True):
+                counts[start] = counts.get(start, 0) + count
+        order = sorted(counts)
+        columns = [[name] * len(order), order, [counts[start] for start in order]]
+        parts.append(pa.Table.from_arrays(list(map(pa.array, columns, SCHEMA.types)), schema=SCHEMA))
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _times(connection: sqlite3.Connection, model: int, camera: int) -> Iterator[Integers]:
+    """Yield the known times of a camera's crops in order, some files at a time."""
+    cursor = connection.execute("SELECT times FROM presence WHERE model = ? AND camera = ?", (model, camera))
+    while rows := cursor.fetchmany(READ_FILES):
+        yield np.sort(np.frombuffer(b"".join(times for (times,) in rows), np.int64))
+
+
+def _samples(
+    connection: sqlite3.Connection, model: int, camera: int, first: int | None, last: int | None
+) -> tuple[str, ...]:
+    query = "SELECT crop FROM sighting WHERE model = ? AND camera = ? AND {} ORDER BY time, crop LIMIT ?"
+    if first is None or last is None:
+        rows = connection.execute(query.format("time IS NULL"), (model, camera, SAMPLES)).fetchall()
+    else:
+        # Sightings begin before their last crop, so that `last` itself may lie after all of them.
+        moments = [first + (last - first) * step // SAMPLES for step in range(SAMPLES)]
+        rows = [connection.execute(query.format("time >= ?"), (model, camera, at, 1)).fetchone() for at in moments]
+    return tuple(dict.fromkeys(row[0].hex() for row in rows if row is not None))

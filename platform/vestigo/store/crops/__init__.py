@@ -1,0 +1,1 @@
+"""Crops in the store: visible rows, label maps, cameras, the digest."""

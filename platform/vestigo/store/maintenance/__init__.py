@@ -1,0 +1,1 @@
+"""Consistency checks, vacuuming and export of a store."""

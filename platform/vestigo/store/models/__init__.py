@@ -1,0 +1,1 @@
+"""Models in the store: the registry and its promotions."""

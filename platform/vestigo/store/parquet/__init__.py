@@ -1,0 +1,1 @@
+"""The Parquet side of the store: schemas, files, read-ahead."""

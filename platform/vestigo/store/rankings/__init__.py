@@ -1,0 +1,1 @@
+"""Saved rankings of bulk re-identification."""

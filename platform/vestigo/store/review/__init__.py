@@ -1,0 +1,1 @@
+"""Review in the store: projects, draws, tasks, annotations, label sets."""

@@ -1,0 +1,1 @@
+"""Runs in the store: plans, shards, commits, leases, retries."""

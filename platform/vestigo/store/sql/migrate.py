@@ -1,0 +1,89 @@
+"""The catalogue's schema: made on first use, brought forward on request, never read when it is newer than this code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from vestigo.store.location import Location
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import SCHEMA_REVISION
+from vestigo_models.errors import StoreError
+
+# A name of its own: the database may hold somebody else's Alembic table.
+VERSION_TABLE = "vestigo_schema"
+_LOCK = 0x76657374
+
+
+def migrations_folder() -> Path:
+    """Return the folder of the Alembic scripts: inside the installed package, or at the root of a checkout."""
+    package = Path(__file__).resolve().parents[2]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parents[1] / "migrations"
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision of a catalogue, None for a database without one."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+
+
+def open_schema(database: Database, location: Location, check_new: Callable[[], None]) -> None:
+    """Make the tables of a new catalogue, after `check_new`; refuse an older or newer one.
+
+    Raises StoreError that names both revisions and what to do.
+    """
+    with database.read() as session:
+        revision = current_revision(session.connection())
+    if revision == SCHEMA_REVISION:
+        return
+    if revision is not None:
+        _refuse_unknown(location, revision)
+        raise StoreError(
+            f"store {location.ref} has schema {revision}, this Vestigo needs {SCHEMA_REVISION}: "
+            "run `vestigo store migrate`"
+        )
+    with database.exclusive(_LOCK) as connection:
+        if current_revision(connection) is None:
+            check_new()
+            _upgrade(connection)
+
+
+def migrate(database: Database, location: Location) -> tuple[str | None, str]:
+    """Bring a catalogue to this code's schema; return the revisions before and after.
+
+    Raises StoreError for a catalogue of a newer Vestigo.
+    """
+    with database.exclusive(_LOCK) as connection:
+        before = current_revision(connection)
+        if before is not None:
+            _refuse_unknown(location, before)
+        _upgrade(connection)
+    return before, SCHEMA_REVISION
+
+
+def _refuse_unknown(location: Location, revision: str) -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision not in known:
+        raise StoreError(
+            f"store {location.ref} has schema {revision}, which this Vestigo ({SCHEMA_REVISION}) does not know: "
+            "it was made by a newer version, update Vestigo"
+        )
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

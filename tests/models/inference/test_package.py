@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vestigo_models.errors import ModelError
+from vestigo_models.inference.package import CONFIG, WEIGHTS, ModelPackage, PackageConfig, package_of, resolve_model
+from vestigo_models.networks.build import NetworkConfig, build_network
+
+
+@pytest.fixture(scope="module")
+def package() -> ModelPackage:
+    torch.manual_seed(0)
+    config = PackageConfig(name="trial", network=NetworkConfig(backbone="tiny"), input_size=(128, 64))
+    return package_of(config, build_network(config.network, identities=9))
+
+
+def test_saved_and_loaded_it_is_the_same(package: ModelPackage, tmp_path: Path) -> None:
+    package.save_pretrained(tmp_path)
+    loaded = ModelPackage.from_pretrained(tmp_path)
+    assert loaded.digest == package.digest
+    assert loaded.config == package.config
+    assert (loaded.name, loaded.input_size, loaded.embedding_dim) == ("trial", (128, 64), 256)
+    x = torch.randn(2, 3, 128, 64)
+    torch.testing.assert_close(
+        loaded.network(x).features["global"].post, package.network(x).features["global"].post, rtol=0, atol=0
+    )
+    assert not any(p.requires_grad for p in loaded.network.parameters())
+
+
+def test_half_the_size_still_computes_in_float32(package: ModelPackage, tmp_path: Path) -> None:
+    package.save_pretrained(tmp_path / "full")
+    package.save_pretrained(tmp_path / "half", half=True)
+    assert (tmp_path / "half" / WEIGHTS).stat().st_size < 0.6 * (tmp_path / "full" / WEIGHTS).stat().st_size
+    loaded = ModelPackage.from_pretrained(tmp_path / "half")
+    assert all(p.dtype == torch.float32 for p in loaded.network.parameters())
+    assert loaded.digest != package.digest
+    # The digest is that of what is computed with, so it survives being stored at full width.
+    loaded.save_pretrained(tmp_path / "again")
+    assert ModelPackage.from_pretrained(tmp_path / "again").digest == loaded.digest
+
+
+def test_digest_follows_what_changes_the_output(package: ModelPackage) -> None:
+    def digest(**changes: object) -> str:
+        return ModelPackage(package.config.model_copy(update=changes), package.network).digest
+
+    assert digest(name="other", trained_on={"a": 1}, judged={"mAP": 1.0}) == package.digest
+    assert digest(mean=(0.5, 0.5, 0.5)) != package.digest
+    assert digest(flip_average=True) != package.digest
+    assert digest(input_size=(64, 32)) != package.digest
+
+
+def test_the_shipped_package() -> None:
+    folder = resolve_model("default")
+    assert (folder / WEIGHTS).stat().st_size <= 8 * 2**20
+    assert ModelPackage.from_pretrained("default").input_size == (128, 64)
+
+
+class TestWrongPackages:
+    def refuse(self, ref: str | Path) -> str:
+        with pytest.raises(ModelError) as error:
+            ModelPackage.from_pretrained(ref)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        assert "give `default`, such a folder or `hub:ID`" in self.refuse(tmp_path)
+        assert "nowhere" in self.refuse("nowhere")
+
+    def test_no_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert "hub cannot be reached" in self.refuse("hub:some/body")
+
+    def test_broken_files(self, package: ModelPackage, tmp_path: Path) -> None:
+        package.save_pretrained(tmp_path)
+        config = json.loads((tmp_path / CONFIG).read_text())
+        (tmp_path / CONFIG).write_text(json.dumps({**config, "format_version": 2}))
+        assert "format_version" in self.refuse(tmp_path)
+        (tmp_path / CONFIG).write_text(json.dumps({**config, "speed": 2}))
+        assert "speed" in self.refuse(tmp_path)
+        (tmp_path / CONFIG).write_text("{")
+        assert "is not a model configuration" in self.refuse(tmp_path)
+        config["network"]["pooling"] = "gem"
+        (tmp_path / CONFIG).write_text(json.dumps(config))
+        assert "1 tensors differ, the first is pool.exponent" in self.refuse(tmp_path)
+        (tmp_path / WEIGHTS).write_text("no")
+        assert "cannot be read" in self.refuse(tmp_path)

@@ -1,0 +1,86 @@
+"""A package's temperatures reach what an extractor says, and nothing else of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.random_models import random_package
+from vestigo_models.attribute_filter.record import Calibration
+from vestigo_models.errors import ConfigError
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.package import CONFIG, WEIGHTS, ModelPackage, write_config
+from vestigo_models.schemas.builtin import MARKET_1501
+
+TEMPERATURES = {"gender": 0.25, "upper_colour": 3.0}
+
+
+@pytest.fixture(scope="module")
+def plain() -> ModelPackage:
+    return random_package()
+
+
+@pytest.fixture(scope="module")
+def calibrated(plain: ModelPackage) -> ModelPackage:
+    return plain.calibrated(Calibration(temperatures=TEMPERATURES, measured_on="drawn people"))
+
+
+@pytest.fixture(scope="module")
+def crops() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (7, 64, 32, 3), dtype=np.uint8))
+
+
+def naive(row: np.ndarray) -> list[float]:
+    """p^(1/T), normalised, value by value."""
+    found: list[float] = []
+    for name in MARKET_1501.names:
+        group = [float(p) for p in row[MARKET_1501.slice(name)]]
+        powers = [math.pow(p, 1 / TEMPERATURES.get(name, 1.0)) for p in group]
+        found += [power / sum(powers) for power in powers]
+    return found
+
+
+def test_probabilities_are_tempered_and_nothing_else_changes(
+    plain: ModelPackage, calibrated: ModelPackage, crops: list[np.ndarray]
+) -> None:
+    before, after = (Extractor(package, batch_size=4).extract(crops) for package in (plain, calibrated))
+    np.testing.assert_allclose(after.probabilities, [naive(row) for row in before.probabilities], atol=1e-5)
+    assert np.abs(after.probabilities - before.probabilities).max() > 1e-3
+    np.testing.assert_array_equal(after.descriptors.vectors, before.descriptors.vectors)
+    np.testing.assert_array_equal(after.areas, before.areas)
+    assert after.probabilities.dtype == np.float32
+
+
+def test_neighbours_change_no_bit(calibrated: ModelPackage, crops: list[np.ndarray]) -> None:
+    extractor = Extractor(calibrated, batch_size=4)
+    together = extractor.extract(crops).probabilities
+    for index, crop in enumerate(crops):
+        np.testing.assert_array_equal(extractor.extract([crop]).probabilities[0], together[index])
+    assert extractor.extract([]).probabilities.shape == (0, MARKET_1501.classes)
+
+
+def test_a_calibration_is_part_of_the_digest_and_of_the_file(
+    plain: ModelPackage, calibrated: ModelPackage, tmp_path: Path
+) -> None:
+    assert calibrated.digest != plain.digest
+    assert calibrated.calibrated(None).digest == plain.digest
+    plain.save_pretrained(tmp_path, half=True)
+    weights = (tmp_path / WEIGHTS).read_bytes()
+    stored = ModelPackage.from_pretrained(tmp_path)
+    assert stored.calibration is None
+    write_config(tmp_path, stored.calibrated(calibrated.calibration).config)
+    loaded = ModelPackage.from_pretrained(tmp_path)
+    assert loaded.calibration == calibrated.calibration
+    assert loaded.digest == stored.calibrated(calibrated.calibration).digest
+    assert (tmp_path / WEIGHTS).read_bytes() == weights
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_temperatures_of_other_attributes_are_refused(plain: ModelPackage) -> None:
+    with pytest.raises(ConfigError, match="the model predicts no shoe_colour; calibrate the model again"):
+        plain.calibrated(Calibration(temperatures={"shoe_colour": 2.0}, measured_on="x"))
+    with pytest.raises(ConfigError, match="predicts no hat"):
+        random_package(schema=None).calibrated(Calibration(temperatures={"hat": 2.0}, measured_on="x"))

@@ -1,0 +1,217 @@
+"""Label maps of identities: the same whatever is worked off together, at the image's size, true to parser and grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.support.drawn_people import BAG, GRID, BrightFeatures, drawn, image_of, parsed_of, write_maps, write_model
+from vestigo_models.errors import BadInput, ModelError
+from vestigo_models.fls.config import FlsConfig
+from vestigo_models.fls.fusion__pixels import with_belongings
+from vestigo_models.inference import region_finder as region_finding
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
+from vestigo_models.parsing.base import Parser
+from vestigo_models.parsing.label_maps import LABEL_SETS
+from vestigo_models.parsing.region_merge import merge_labels
+from vestigo_models.parsing.registry import make_parser
+from vestigo_models.schemas.regions import REGIONS, cluster_regions
+
+TRUTHS = {f"p{index}": drawn(shift=index % 3) for index in range(5)} | {"bare": drawn(bag=False)}
+
+
+@pytest.fixture
+def parser(tmp_path: Path) -> Parser:
+    return make_parser(f"labels:{write_maps(tmp_path / 'maps', TRUTHS)}")
+
+
+def named(*names: str) -> list[NamedImage]:
+    return [NamedImage(name=f"{name}.png", pixels=image_of(TRUTHS.get(name, drawn()))) for name in names]
+
+
+def fusing(parser: Parser, *, clusters: bool = False) -> RegionFinder:
+    return RegionFinder(parser, BrightFeatures(), FlsConfig(), clusters=clusters)  # type: ignore[arg-type]
+
+
+def maps(found: Sequence[RegionMap | BadInput]) -> list[RegionMap]:
+    assert all(isinstance(one, RegionMap) for one in found)
+    return [one for one in found if isinstance(one, RegionMap)]
+
+
+def test_a_bag_is_found_and_the_body_stays_the_parsers(parser: Parser) -> None:
+    [found] = fusing(parser).find([named("p0", "p1", "p2")])
+    for name, one in zip(("p0", "p1", "p2"), maps(found), strict=True):
+        truth = TRUTHS[name]
+        assert one.labels.shape == truth.shape
+        np.testing.assert_array_equal(np.where(one.labels == BAG, 0, one.labels), parsed_of(truth))
+        np.testing.assert_array_equal(one.body, parsed_of(truth))
+        both = ((one.labels == BAG) & (truth == BAG)).sum()
+        assert both / ((one.labels == BAG) | (truth == BAG)).sum() > 0.75
+        assert one.belongings
+        assert one.grid.shape == GRID
+        assert one.areas.sum() == pytest.approx(1)
+        assert one.areas[BAG] == pytest.approx((one.grid == BAG).mean())
+
+
+def test_nobody_without_a_bag_gets_one(parser: Parser) -> None:
+    [found] = fusing(parser).find([named("bare")])
+    [one] = maps(found)
+    assert not one.belongings
+    np.testing.assert_array_equal(one.labels, TRUTHS["bare"])
+
+
+def test_a_classifier_that_sees_nobody_leaves_the_parsers_body(parser: Parser) -> None:
+    blind = BrightFeatures(sees=1.0)
+    for foreground, carrying in (("classifier", False), ("activation", True)):
+        config = FlsConfig.model_validate({"foreground": foreground})
+        [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [one.belongings for one in maps(found)] == [carrying, carrying]
+
+
+def test_a_sixth_cluster_is_no_belonging(parser: Parser) -> None:
+    config = FlsConfig(foreground="classifier", belongings_mode="classifier", sure=0.5)
+    for regions, carrying in ((REGIONS, True), (cluster_regions(6), False)):
+        everything = BrightFeatures(sees=1.0, regions=regions)
+        [found] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [one.belongings for one in maps(found)] == [carrying, carrying]
+
+
+def test_one_image_is_an_identity(parser: Parser) -> None:
+    [found] = fusing(parser).find([named("p0")])
+    assert maps(found)[0].belongings
+
+
+def test_a_bag_in_one_of_two_images_is_no_bag(parser: Parser) -> None:
+    [found] = fusing(parser).find([named("p0", "bare")])
+    assert not any(one.belongings for one in maps(found))
+
+
+@pytest.mark.parametrize("together", [1, 3, 64])
+def test_maps_do_not_depend_on_what_is_worked_off_together(
+    parser: Parser, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    identities = [named("p0", "p1"), named("bare"), [], named("p2", "p3", "p4")]
+    alone = [maps(found) for identity in identities for found in fusing(parser).find([identity])]
+    monkeypatch.setattr(region_finding, "TOGETHER", together)
+    for expected, found in zip(alone, fusing(parser).find(identities), strict=True):
+        for one, other in zip(expected, maps(found), strict=True):
+            np.testing.assert_array_equal(one.labels, other.labels)
+            np.testing.assert_array_equal(one.grid, other.grid)
+
+
+def test_an_image_that_cannot_be_parsed_leaves_the_others_as_they_are(parser: Parser) -> None:
+    [found] = fusing(parser).find([named("p0", "stranger", "p1")])
+    assert isinstance(found[1], BadInput)
+    assert found[1].reason == "no-labels"
+    [without] = fusing(parser).find([named("p0", "p1")])
+    for one, other in zip(maps([found[0], found[2]]), maps(without), strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+    [none] = fusing(parser).find([named("stranger")])
+    assert isinstance(none[0], BadInput)
+
+
+def test_a_parser_that_sees_nobody_leaves_background(tmp_path: Path) -> None:
+    nobody = np.zeros_like(drawn())
+    parser = make_parser(f"labels:{write_maps(tmp_path / 'maps', {'p0': nobody})}")
+    [found] = fusing(parser, clusters=True).find([named("p0")])
+    [one] = maps(found)
+    assert not one.labels.any()
+    assert one.areas[0] == 1
+
+
+def test_without_a_model_the_labels_are_the_parsers_own(tmp_path: Path) -> None:
+    lip = np.zeros((128, 64), dtype=np.uint8)
+    lip[10:20, 20:40], lip[20:60, 20:40], lip[60:110, 20:40] = 13, 5, 9
+    folder = write_maps(tmp_path / "maps", {})
+    (folder / "labels.json").unlink()
+    import cv2
+
+    cv2.imwrite(str(folder / "p0.png"), lip)
+    finder = RegionFinder(make_parser(f"labels:{folder}"), None, FlsConfig())
+    [found] = finder.find([named("p0")])
+    [one] = maps(found)
+    np.testing.assert_array_equal(one.labels, lip)
+    np.testing.assert_array_equal(np.unique(one.body), [0, 1, 2, 3])
+    assert finder.description["name"] == "lip"
+    assert one.clusters is None
+    assert fusing(finder.parser).description["name"] == "person-regions"
+
+
+def test_clusters_are_kept_where_they_are_asked_for(parser: Parser) -> None:
+    [found] = fusing(parser, clusters=True).find([named("p0", "p1")])
+    for one in maps(found):
+        assert one.clusters is not None
+        assert set(np.unique(one.clusters)) <= set(range(6))
+    [found] = fusing(parser).find([named("p0", "p1")])
+    assert all(one.clusters is None for one in maps(found))
+
+
+def naive_enlarged(mask: NDArray[np.bool_], row: int, column: int, size: tuple[int, int]) -> float:
+    """Linear interpolation of cells between their centres, held at the border, one pixel at a time."""
+    total = 0.0
+    place = [(at + 0.5) * cells / pixels - 0.5 for at, cells, pixels in zip((row, column), mask.shape, size)]  # noqa: B905
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            near = [min(max(place[0], 0), mask.shape[0] - 1), min(max(place[1], 0), mask.shape[1] - 1)]
+            total += max(0.0, 1 - abs(near[0] - y)) * max(0.0, 1 - abs(near[1] - x)) * float(mask[y, x])
+    return total
+
+
+@pytest.mark.parametrize("mode", ["complement", "cluster_vote"])
+@pytest.mark.parametrize("size", [(16, 8), (13, 7), (6, 4)])
+def test_belongings_of_pixels_beside_a_naive_reference(mode: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(size[0])
+    fused = rng.choice(np.array([0, 2, 3, 5], dtype=np.uint8), (6, 4))
+    body = rng.choice(np.array([0, 2, 3], dtype=np.uint8), size)
+    config = FlsConfig.model_validate({"belongings_mode": mode})
+    labels = with_belongings(body, fused, config)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            own = int(body[row, column])
+            carried = naive_enlarged(fused == 5, row, column, size)
+            other = naive_enlarged(fused == own, row, column, size)
+            if abs(carried - other) < 1e-5:
+                continue
+            taken = (own == 0 or (own == 2 and mode == "cluster_vote")) and carried > other
+            assert labels[row, column] == (5 if taken else own)
+
+
+def test_regions_of_pixels_beside_a_naive_reference() -> None:
+    lip = LABEL_SETS["lip"]
+    found = np.random.default_rng(0).integers(0, len(lip), (20, 9)).astype(np.uint8)
+    found[:4] = found[17:] = 0
+    merged = merge_labels(found, lip)
+    person = [row for row in range(20) if any(lip.regions[label] for label in found[row])]
+    middle = (person[0] + person[-1] + 1) // 2
+    for row in range(20):
+        for column in range(9):
+            label = found[row, column]
+            region = 3 if label in lip.split and row >= middle else lip.regions[label]
+            assert merged[row, column] == region
+
+
+def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "bot", neck="none")
+    with pytest.raises(ModelError, match="no feature map") as caught:
+        feature_model(str(folder))
+    assert "\n" not in str(caught.value)
+    assert feature_model(str(write_model(tmp_path / "neck"))).grid == GRID
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_features_and_regions_come_of_one_pass(tmp_path: Path, regions: bool) -> None:
+    extractor = Extractor(feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
+    crops = [one.pixels for one in named("p0", "p1", "bare")]
+    for some in (crops, []):
+        features, seen = extractor.maps(some)
+        np.testing.assert_array_equal(features, extractor.features(some))
+        if regions:
+            assert seen is not None
+            np.testing.assert_array_equal(seen, extractor.regions(some))
+        else:
+            assert seen is None

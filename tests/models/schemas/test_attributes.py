@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vestigo_models.errors import ConfigError
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501, SCHEMAS
+from vestigo_models.schemas.regions import REGIONS
+
+GOOD = """
+name: shop
+attributes:
+  - name: gender
+    values: [male, female]
+  - name: apron
+    title: Wears an apron
+    values: ["no", "yes"]
+  - name: top_colour
+    values: [black, white, red]
+    fields: [topblack, topwhite, topred]
+"""
+
+
+def test_published_sizes() -> None:
+    assert (len(MARKET_1501), MARKET_1501.columns, MARKET_1501.classes) == (12, 27, 39)
+    assert (len(DUKEMTMC_REID), DUKEMTMC_REID.columns, DUKEMTMC_REID.classes) == (10, 23, 31)
+    assert set(SCHEMAS) == {"market-1501", "dukemtmc-reid"}
+
+
+def test_market_follows_the_printing_order() -> None:
+    assert MARKET_1501.names == (
+        "gender", "age", "hair", "sleeve", "lower_length", "lower_type",
+        "backpack", "handbag", "bag", "hat", "upper_colour", "lower_colour",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_slices_tile_the_class_vector(schema: AttributeSchema) -> None:
+    covered = [position for name in schema.names for position in range(schema.classes)[schema.slice(name)]]
+    assert covered == list(range(schema.classes))
+    assert [schema.slice(name).start for name in schema.names] == list(schema.offsets)
+    assert [schema.index(name) for name in schema.names] == list(range(len(schema)))
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_dict_round_trip(schema: AttributeSchema) -> None:
+    again = AttributeSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert again == schema
+    assert again.digest == schema.digest
+
+
+def test_digest_follows_meaning_not_titles() -> None:
+    data = MARKET_1501.to_dict()
+    data["attributes"][0]["title"] = "Sex"
+    assert AttributeSchema.from_dict(data).digest == MARKET_1501.digest
+    data["attributes"][0]["values"].reverse()
+    assert AttributeSchema.from_dict(data).digest != MARKET_1501.digest
+
+
+def test_parse_conditions() -> None:
+    assert MARKET_1501.parse(" gender = female,backpack=yes") == {"gender": "female", "backpack": "yes"}
+
+
+def test_parse_reports_all_mistakes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        MARKET_1501.parse("gender,shoes=dark,hat=maybe,bag=no,bag=yes")
+    for part in ("'gender' is not of the form", "'shoes'", "'maybe'", "bag is given twice"):
+        assert part in str(caught.value)
+
+
+def test_unknown_attribute_is_named() -> None:
+    with pytest.raises(ConfigError, match="'boots'"):
+        MARKET_1501.slice("boots")
+
+
+def test_own_schema_from_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(GOOD)
+    schema = AttributeSchema.from_yaml(path)
+    assert schema.names == ("gender", "apron", "top_colour")
+    assert schema.columns == 5
+    assert schema.classes == 7
+    assert schema["apron"].title == "Wears an apron"
+    assert schema["gender"].fields == ("gender",)
+    assert schema["top_colour"].multi_field
+
+
+def test_all_mistakes_of_a_file_are_reported_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        """
+attribute_list: []
+attributes:
+  - {name: gender, values: [male]}
+  - {name: bag, values: [no, yes]}
+  - {name: colour, values: [red, blue, red], fields: [a, b]}
+  - {name: gender, values: [x, y], colour: 3}
+  - 7
+"""
+    )
+    with pytest.raises(ConfigError) as caught:
+        AttributeSchema.from_yaml(path)
+    message = str(caught.value)
+    assert message.startswith(f"attribute schema {path}: ")
+    assert "\n" not in message
+    for part in (
+        "key 'name' is missing",
+        "unknown key 'attribute_list'",
+        "attributes[0].values: expected a list of at least 2",
+        "a bare no is a truth value",
+        "a bare yes is a truth value",
+        "'red' occurs twice",
+        "2 fields for 3 values",
+        "unknown key 'colour'",
+        "attributes[4]: expected keys",
+        "attribute 'gender' occurs twice",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2", "name: [", "name: 3\nattributes: red"])
+def test_not_a_schema(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        AttributeSchema.from_yaml(path)
+
+
+def test_unreadable_schema_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        AttributeSchema.from_yaml(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="binary"):
+        AttributeSchema.from_yaml(tmp_path / "binary.yaml")
+
+
+def test_a_yaml_dump_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "market.yaml"
+    path.write_text(yaml.safe_dump(MARKET_1501.to_dict()))
+    assert AttributeSchema.from_yaml(path) == MARKET_1501
+
+
+def test_regions() -> None:
+    assert REGIONS.names == ("background", "head", "upper", "lower", "shoes", "belongings")
+    assert [region.id for region in REGIONS.regions] == list(range(6))
+    assert len({region.colour_rgb for region in REGIONS.regions}) == 6
+    assert REGIONS.to_dict()["regions"][5] == {"id": 5, "name": "belongings", "colour_rgb": [213, 94, 0]}

@@ -1,0 +1,68 @@
+import numpy as np
+
+from vestigo_models.tracking.color import appearance, hellinger
+from vestigo_models.tracking.config import TrackingConfig
+from vestigo_models.tracking.motion import MotionMeter
+
+CONFIG = TrackingConfig(fps=5.0, motion_s=0.6)
+
+
+def frame(x: int) -> np.ndarray:
+    image = np.full((120, 160, 3), 90, dtype=np.uint8)
+    image[40:100, x : x + 20] = 220
+    return image
+
+
+def test_what_moves_is_told_from_what_stands() -> None:
+    meter = MotionMeter(CONFIG)
+    for cell in range(3):
+        assert np.isnan(meter.measure(cell, frame(20 + 10 * cell), np.array([[0, 0, 50, 50.0]]))).all()
+    walker, post = meter.measure(3, frame(50), np.array([[50, 40, 20, 60.0], [100, 20, 20, 60.0]]))
+    assert walker > 0.9
+    assert post == 0.0
+
+
+def test_motion_depends_on_two_spans_alone() -> None:
+    boxes = np.array([[10, 30, 60, 60.0]])
+    rng = np.random.default_rng(0)
+    video = [rng.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(20)]
+    whole, part = MotionMeter(CONFIG), MotionMeter(CONFIG)
+    reference = [whole.measure(cell, image, boxes) for cell, image in enumerate(video)]
+    memory = 2 * CONFIG.cells(CONFIG.motion_s)
+    for cell in range(4, 20):
+        share = part.measure(cell, video[cell], boxes)
+        if cell >= 4 + memory:
+            np.testing.assert_array_equal(share, reference[cell])
+
+
+def test_a_frame_of_another_size_is_not_compared() -> None:
+    meter = MotionMeter(CONFIG)
+    meter.measure(0, frame(0), np.empty((0, 4)))
+    assert np.isnan(meter.measure(3, np.zeros((60, 60, 3), dtype=np.uint8), np.array([[0, 0, 9, 9.0]]))).all()
+
+
+def test_a_large_frame_is_measured_in_its_own_pixels() -> None:
+    meter = MotionMeter(CONFIG)
+    large = np.zeros((1080, 1920, 3), dtype=np.uint8)
+    meter.measure(0, large, np.empty((0, 4)))
+    changed = large.copy()
+    changed[600:900, 900:1000] = 255
+    inside, outside = meter.measure(3, changed, np.array([[900, 600, 100, 300.0], [100, 100, 100, 300.0]]))
+    assert inside > 0.95
+    assert outside == 0.0
+
+
+def test_appearance_tells_colours_apart_wherever_they_stand() -> None:
+    image = np.zeros((100, 200, 3), dtype=np.uint8)
+    image[:, 0:40] = (200, 30, 30)
+    image[:, 60:100] = (200, 30, 30)
+    image[:, 120:160] = (30, 30, 200)
+    rows = appearance(image, np.array([[0, 0, 40, 100], [60, 0, 40, 100], [120, 0, 40, 100.0]]))
+    distance = hellinger(rows, rows)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0)
+    np.testing.assert_allclose(distance[0, :2], 0.0, atol=1e-7)
+    assert distance[0, 2] == 1.0
+
+
+def test_appearance_outside_the_frame_is_nothing() -> None:
+    assert not appearance(np.zeros((50, 50, 3), dtype=np.uint8), np.array([[200, 200, 10, 20.0]])).any()

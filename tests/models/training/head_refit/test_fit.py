@@ -1,0 +1,311 @@
+"""Refitted heads beside naive sums, and on people whose labels are known."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.random_models import random_package
+from vestigo_models.attribute_filter.record import Calibration
+from vestigo_models.errors import ConfigError, DatasetError
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.package import ModelPackage, PackageConfig
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.schemas.builtin import MARKET_1501
+from vestigo_models.training.head_refit.data import Targets
+from vestigo_models.training.head_refit.data__head_readings import predicted, read_pooled
+from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, with_heads
+from vestigo_models.training.losses import noisy_label_loss
+
+SCHEMA = MARKET_1501
+TEMPERATURES = {"gender": 0.7, "hat": 1.6, "upper_colour": 1.2}
+
+
+def package(*, attributes: str = "regions", flip: bool = False) -> ModelPackage:
+    """A model whose AWM says something and whose temperatures are not 1."""
+    made = random_package()
+    told = made.config.model_dump() | {"flip_average": flip}
+    if attributes == "global":
+        told["network"] |= {"attributes": "global", "regions": 0}
+        told["region_schema"] = None
+    config = PackageConfig(**told)
+    torch.manual_seed(0)
+    network = build_network(config.network, schema=SCHEMA, regions=config.regions)
+    assert isinstance(network, SemanticNetwork)
+    assert network.reweight is not None
+    with torch.no_grad():
+        network.reweight.correlate.weight.normal_()
+    return ModelPackage(config, network).calibrated(Calibration(temperatures=TEMPERATURES, measured_on="nobody"))
+
+
+def crops(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (70 + index, 30, 3), dtype=np.uint8) for index in range(count)]
+
+
+def readings(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 7, 16)).astype(np.float32)
+
+
+def labels(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(-1, len(a.values), count) for a in SCHEMA.attributes], axis=1)
+
+
+def naive_loss(found: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> list[float]:
+    losses = []
+    for p, q, e in zip(found, truth, noise, strict=True):
+        total = 0.0
+        for j in range(len(p)):
+            heard = sum(p[i] * (1 - e if i == j else e / (len(p) - 1)) for i in range(len(p)))
+            total -= q[j] * math.log(heard)
+        losses.append(total)
+    return losses
+
+
+def test_the_noisy_label_loss_is_the_naive_one() -> None:
+    rng = np.random.default_rng(0)
+    found = rng.dirichlet(np.ones(4), 9)
+    truth = np.concatenate([np.eye(4), rng.dirichlet(np.ones(4), 4), np.zeros((1, 4))])
+    noise = np.array([0.0, 0.05, 0.3, 0.0, 0.0, 0.1, 0.0, 0.2, 0.2])
+    loss = noisy_label_loss(*(torch.from_numpy(each) for each in (np.log(found), truth, noise)))
+    np.testing.assert_allclose(loss.numpy(), naive_loss(found, truth, noise), atol=1e-12)
+    assert loss[-1] == 0
+
+
+def test_without_noise_it_is_cross_entropy_and_certainty_has_a_gradient() -> None:
+    scores = torch.tensor([[0.0, -60.0]], requires_grad=True)
+    wrong = torch.tensor([[0.0, 1.0]])
+    (loss,) = noisy_label_loss(scores.log_softmax(1), wrong, 0.0)
+    assert loss.item() == pytest.approx(60, abs=1e-4)
+    loss.backward()
+    torch.testing.assert_close(scores.grad, torch.tensor([[1.0, -1.0]]))
+
+
+@pytest.mark.parametrize("attributes", ["regions", "global"])
+def test_readings_give_what_the_extractor_says(attributes: str) -> None:
+    base = package(attributes=attributes)
+    done: list[int] = []
+    read = read_pooled(base, iter(crops(5)), batch_size=4, progress=done.append)
+    assert read.shape == (5, 7 if attributes == "regions" else 2, 16)
+    assert done == [4, 5]
+    np.testing.assert_allclose(predicted(base, read), Extractor(base).extract(crops(5)).probabilities, atol=1e-5)
+
+
+def test_a_mirror_image_is_read_where_the_model_looks_at_it() -> None:
+    plain, mirrored = package(), package(flip=True)
+    both = [read_pooled(plain, images) for images in (crops(3), [image[:, ::-1] for image in crops(3)])]
+    # A crop that is enlarged and then mirrored differs by rounding from one that is mirrored and then enlarged.
+    np.testing.assert_allclose(read_pooled(mirrored, crops(3)), np.mean(both, axis=0), atol=2e-2)
+
+
+def test_no_crops_have_no_readings() -> None:
+    assert read_pooled(package(), []).shape == (0, 7, 16)
+    assert predicted(package(), readings(0)).shape == (0, SCHEMA.classes)
+
+
+def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: Targets) -> list[float]:
+    """How far the base is trusted on each attribute, crop by crop and class by class."""
+    trusted = []
+    for name in SCHEMA.names:
+        place, actual, expected = SCHEMA.slice(name), 0.0, 0.0
+        for row, p in enumerate(predicted(base, pooled)[:, place].astype(np.float64)):
+            truth, e = targets.probabilities[row, place], float(targets.noise[row])
+            if truth.max() == 1:
+                named = [(1 - e) * p[j] + e / (len(p) - 1) * (1 - p[j]) for j in range(len(p))]
+                actual -= targets.weight[row] * math.log(named[truth.argmax()])
+                expected -= targets.weight[row] * sum(q * math.log(q) for q in named)
+        trusted.append(max(0.01, min(1.0, expected / actual) ** 2))
+    return trusted
+
+
+def naive_objective(
+    base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: Targets, pull: float
+) -> float:
+    """What is minimised, written out."""
+    trusted = naive_trust(base, pooled, targets)
+    probabilities = predicted(found, pooled).astype(np.float64)
+    old, new = base.network.state_dict(), found.network.state_dict()
+    total = 0.0
+    for position, name in enumerate(SCHEMA.names):
+        place = SCHEMA.slice(name)
+        for row, each in enumerate(probabilities):
+            truth, noise = targets.probabilities[row : row + 1, place], targets.noise[row : row + 1]
+            share = 1.0 if truth.max() == 1 else trusted[position]
+            total += share * targets.weight[row] * naive_loss(each[None, place], truth, noise)[0]
+        tensors = [(f"heads.heads.{position}.1.{kind}", slice(None)) for kind in ("weight", "bias")]
+        tensors += [(f"reweight.correlate.{kind}", place) for kind in ("weight", "bias")]
+        for key, rows in tensors:
+            moved = (old[key][rows].double() - new[key][rows].double()).square().sum()
+            total += trusted[position] * pull / 2 * float(moved)
+    return total
+
+
+def mixed_targets(count: int) -> Targets:
+    rng = np.random.default_rng(2)
+    named = Targets.of_labels(labels(count), SCHEMA, noise=0.1, weight=rng.uniform(0, 2, count))
+    thought = Targets.of_predictions(predicted(package(), readings(count, 3)), weight=0.5)
+    return Targets.joined([named, thought])
+
+
+def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPackage:
+    network = copy.deepcopy(base.network)
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor += share * (found.network.state_dict()[key] - tensor)
+    return ModelPackage(found.config, network)
+
+
+def test_the_fit_is_a_minimum_of_the_naive_sum() -> None:
+    base, pooled, targets = package(), np.concatenate([readings(20), readings(20, 3)]), mixed_targets(20)
+    found = fit_heads(base, pooled, targets, HeadConfig(pull=0.5, steps=500))
+
+    def objective(other: ModelPackage) -> float:
+        return naive_objective(base, other, pooled, targets, 0.5)
+
+    below, best, above = (objective(between(base, found, share)) for share in (0.98, 1.0, 1.02))
+    assert best < min(below, above)
+    # Where a parabola through the three has its lowest point, in steps from the middle.
+    assert 0.5 * (below - above) / (below - 2 * best + above) == pytest.approx(0, abs=0.05)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        nudged = between(base, found, 1.0)
+        for key, tensor in nudged.network.state_dict().items():
+            if re.match(r"reweight\.|heads\..*\.1\.(weight|bias)", key):
+                tensor += 0.01 * torch.randn(tensor.shape, generator=generator)
+        assert objective(nudged) > best
+
+
+def test_a_broken_head_is_replaced_and_sound_ones_are_hardly_touched() -> None:
+    base, pooled = package(), readings(400)
+    for name in SCHEMA.names:
+        # So sure that labels say much.
+        linear(base, name).weight.mul_(6)
+    truth = np.stack([predicted(base, pooled)[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1)
+    broken = between(base, base, 1.0)
+    linear(broken, "hat").weight.neg_()
+    named = Targets.of_labels(truth[:200], SCHEMA, noise=0.05)
+    thought = Targets.of_predictions(predicted(broken, pooled[:200]))
+    both = np.concatenate([pooled[:200], pooled[:200]])
+    found = fit_heads(broken, both, named.with_replay(thought), HeadConfig(pull=20.0))
+    said, hat = predicted(found, pooled[200:]), SCHEMA.index("hat")
+    right = [
+        (said[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
+        for position, name in enumerate(SCHEMA.names)
+    ]
+    before = predicted(broken, pooled[200:])[:, SCHEMA.slice("hat")].argmax(axis=1) == truth[200:, hat]
+    assert before.mean() < 0.5
+    assert right[hat] > 0.8
+    assert min(right) > 0.8
+
+
+def linear(model: ModelPackage, name: str) -> torch.nn.Linear:
+    assert isinstance(model.network, SemanticNetwork)
+    assert model.network.heads is not None
+    found = list(model.network.heads.heads[SCHEMA.index(name)].children())[1]
+    assert isinstance(found, torch.nn.Linear)
+    return found
+
+
+def test_replay_weighs_a_share_of_what_was_corrected() -> None:
+    corrected = Targets.of_labels(labels(4), SCHEMA, noise=0.1, weight=0.5)
+    replayed = Targets.of_labels(labels(10, 1), SCHEMA, weight=np.arange(10, dtype=np.float32))
+    both = corrected.with_replay(replayed, 0.3)
+    assert len(both) == 14
+    np.testing.assert_allclose(both.weight, [0.5] * 4 + [0.6 * each / 45 for each in range(10)], rtol=1e-6)
+    np.testing.assert_array_equal(both.at(np.arange(4, 14)).probabilities, replayed.probabilities)
+    assert len(corrected.with_replay(replayed.at(slice(0, 0)))) == 4
+
+
+def test_labels_are_learnt_and_the_base_stays_as_it_was() -> None:
+    base, pooled, truth = package(), readings(30), np.abs(labels(30))
+    digest, before = base.digest, base.network.state_dict()["heads.heads.0.1.weight"].clone()
+    found = fit_heads(base, pooled, Targets.of_labels(truth, SCHEMA), HeadConfig(pull=1e-3))
+    said = predicted(found, pooled)
+    for position, name in enumerate(SCHEMA.names):
+        np.testing.assert_array_equal(said[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
+    assert found.digest != digest
+    torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
+    assert fit_heads(base, pooled, Targets.of_labels(truth, SCHEMA), HeadConfig(pull=1e-3)).digest == found.digest
+
+
+def test_attributes_without_targets_keep_their_weights_bit_for_bit() -> None:
+    base, some = package(), np.full((30, len(SCHEMA)), -1)
+    some[:, SCHEMA.index("hat")] = np.arange(30) % 2
+    found = fit_heads(base, readings(30), Targets.of_labels(some, SCHEMA))
+    old, new = base.network.state_dict(), found.network.state_dict()
+    hat = SCHEMA.slice("hat")
+    changed = {key for key in old if not torch.equal(old[key], new[key])}
+    head = f"heads.heads.{SCHEMA.index('hat')}.1"
+    awm = "reweight.correlate"
+    assert changed == {f"{head}.weight", f"{head}.bias", f"{awm}.weight", f"{awm}.bias"}
+    others = np.setdiff1d(np.arange(SCHEMA.classes), np.arange(hat.start, hat.stop))
+    for kind in ("weight", "bias"):
+        torch.testing.assert_close(new[f"{awm}.{kind}"][others], old[f"{awm}.{kind}"][others], rtol=0, atol=0)
+
+
+def test_a_strong_pull_keeps_the_base() -> None:
+    base, pooled = package(), readings(30)
+    found = fit_heads(base, pooled, Targets.of_labels(labels(30), SCHEMA), HeadConfig(pull=1e9))
+    np.testing.assert_allclose(predicted(found, pooled), predicted(base, pooled), atol=1e-5)
+
+
+def test_what_was_measured_with_the_old_heads_is_dropped() -> None:
+    base = package()
+    config = base.config.model_copy(update={"trained_on": {"dataset": "a"}, "judged": {"mAP": 80}})
+    base = ModelPackage(config, base.network)
+    found = fit_heads(base, readings(9), Targets.of_labels(labels(9), SCHEMA), trained_on={"corrections": 9})
+    assert found.config.trained_on == {"dataset": "a", "corrections": 9}
+    assert found.config.judged == {}
+    assert found.calibration is not None
+    assert found.calibration.temperatures == TEMPERATURES
+    assert found.calibration.filter is found.calibration.soft is None
+    again = fit_heads(found, readings(9), Targets.of_labels(labels(9), SCHEMA))
+    assert again.config.calibration == found.config.calibration
+
+
+def test_heads_go_from_one_network_to_another() -> None:
+    one, pooled = package(), readings(20)
+    two = ModelPackage(
+        one.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
+    )
+    heads = fit_heads(one, pooled, Targets.of_labels(labels(20), SCHEMA))
+    both = with_heads(two, heads)
+    np.testing.assert_array_equal(predicted(both, pooled), predicted(heads, pooled))
+    assert both.name == one.name
+    kept = {
+        key for key, tensor in two.network.state_dict().items() if torch.equal(both.network.state_dict()[key], tensor)
+    }
+    assert {key for key in two.network.state_dict() if not key.startswith(("heads.", "reweight."))} <= kept
+    with pytest.raises(ValueError, match="same configuration"):
+        with_heads(package(attributes="global"), heads)
+
+
+def test_models_without_attributes_are_refused() -> None:
+    bare = random_package(schema=None, regions=None)
+    with pytest.raises(ConfigError, match="predicts no attributes"):
+        read_pooled(bare, crops(1))
+    with pytest.raises(ConfigError, match="predicts no attributes"):
+        fit_heads(bare, readings(1), Targets.of_labels(labels(1), SCHEMA))
+
+
+def test_targets_that_say_nothing_are_refused() -> None:
+    nothing = Targets.of_labels(np.full((3, len(SCHEMA)), -1), SCHEMA)
+    with pytest.raises(DatasetError, match="no crop has an attribute label"):
+        fit_heads(package(), readings(3), nothing)
+    with pytest.raises(DatasetError, match="no crop has an attribute label"):
+        fit_heads(package(), readings(3), Targets.of_labels(labels(3), SCHEMA, weight=0.0))
+    with pytest.raises(ValueError, match="not \\(4, 39\\)"):
+        fit_heads(package(), readings(4), nothing)
+
+
+@pytest.mark.parametrize("noise", [-0.1, 0.5])
+def test_impossible_noise_is_refused(noise: float) -> None:
+    with pytest.raises(ValueError, match="noise must lie"):
+        Targets.of_labels(labels(3), SCHEMA, noise=noise)

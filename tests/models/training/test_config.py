@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from vestigo_models.errors import ConfigError
+from vestigo_models.inference.package import PackageConfig
+from vestigo_models.networks.build import NetworkConfig
+from vestigo_models.training.config import AugmentationConfig, TrainConfig, shipped_configs
+
+
+def test_the_shipped_baseline_is_the_recipe() -> None:
+    assert shipped_configs() == [
+        "alm",
+        "baseline",
+        "clustering",
+        "control",
+        "fls",
+        "full",
+        "global-attr",
+        "parser",
+        "tiny",
+    ]
+    assert TrainConfig.load("tiny").network.backbone == "tiny"
+    assert TrainConfig.load("baseline") == TrainConfig()
+    assert TrainConfig().batch_size == 64
+
+
+def test_overrides() -> None:
+    config = TrainConfig.load("baseline", {"network.backbone": "tiny", "epochs": 3})
+    assert config.network.backbone == "tiny"
+    assert config.epochs == 3
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("epoch: 3\nepochs: 0\nnetwork:\n  backbone: vgg\naugmentation:\n  flip: 1\n")
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.load(path)
+    message = str(error.value)
+    for part in ("epoch: no such key", "epochs=0: ", "network.backbone='vgg': ", "augmentation.flip: no such key"):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", "3"])
+def test_files_that_are_no_configuration(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        TrainConfig.load(tmp_path / "x.yaml")
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="one of the shipped ones: alm, baseline"):
+        TrainConfig.load("basline")
+
+
+@pytest.mark.parametrize("model", [TrainConfig, AugmentationConfig, NetworkConfig, PackageConfig])
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, name

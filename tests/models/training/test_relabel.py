@@ -1,0 +1,110 @@
+"""Label maps of a training: when they are made, and by how many workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vestigo_models.errors import BadInput, DatasetError
+from vestigo_models.networks.build import build_network
+from vestigo_models.parsing.base import Parsed
+from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.data import ImageReader, TrainingSet
+from vestigo_models.training.distributed import Alone
+from vestigo_models.training.relabel import due, first_labels, on_grid, parsed_labels, relabel
+
+SIZE, GRID = (64, 32), (32, 16)
+
+
+def config(labels: str = "fls", **keys: object) -> TrainConfig:
+    regions = {"fls": 6, "cluster": 6, "parser": 5}[labels]
+    return TrainConfig.load("fls", {"fls.labels": labels, "network.regions": regions, **keys}, backbone="tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    """Five people in 3 images each; a block of the parser's body in every image."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    paths = []
+    for index in range(15):
+        paths.append(folder / f"{index}.png")
+        cv2.imwrite(str(paths[-1]), rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+    parsed = np.zeros((15, *GRID), dtype=np.uint8)
+    parsed[:, 4:9, 6:10], parsed[:, 9:18, 6:10], parsed[:, 18:28, 6:10] = 1, 2, 3
+    return TrainingSet(
+        paths=tuple(paths),
+        pids=np.arange(15) // 3,
+        camids=np.zeros(15, dtype=np.int64),
+        parsed=parsed,
+    )
+
+
+def test_maps_are_made_anew_on_schedule() -> None:
+    paper = TrainConfig.load("fls")
+    assert [epoch for epoch in range(1, 121) if due(epoch, paper)] == list(range(11, 102, 2))
+    clusters = TrainConfig.load("clustering")
+    assert [epoch for epoch in range(1, 121) if due(epoch, clusters)] == list(range(1, 102, 2))
+    for name in ("baseline", "control", "parser"):
+        assert not any(due(epoch, TrainConfig.load(name)) for epoch in range(1, 121))
+
+
+class Share(Alone):
+    """One of several workers, whose results the test adds up itself."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+
+@pytest.mark.parametrize("labels", ["fls", "cluster"])
+@pytest.mark.parametrize("foreground", ["activation", "classifier"])
+def test_workers_together_make_what_one_makes(data: TrainingSet, labels: str, foreground: str) -> None:
+    settings = config(labels, **{"fls.foreground": foreground})
+    if labels == "cluster":
+        data = TrainingSet(paths=data.paths, pids=data.pids, camids=data.camids)
+    network = build_network(settings.network, regions=REGIONS)
+    reader = ImageReader(data.paths, SIZE, 1.0)
+    previous = first_labels(data, GRID)
+    one, again, *shares = (
+        relabel(network, reader, data, previous, settings, ranks, torch.device("cpu"))
+        for ranks in (Alone(), Alone(), Share(0, 3), Share(1, 3), Share(2, 3))
+    )
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_array_equal(one, np.sum(shares, axis=0))
+    assert one.max() <= 5
+
+
+class Halves:
+    """A parser that sees a head above and legs below."""
+
+    def parse(self, image: np.ndarray, name: str) -> Parsed:
+        if name == "3.png":
+            raise BadInput("too-dark", "nothing to see")
+        regions = np.zeros((6, 64, 32), dtype=np.float32)
+        regions[1, :32], regions[3, 32:] = 0.9, 0.8
+        return Parsed(labels=np.zeros(image.shape[:2], dtype=np.uint8), regions=regions)
+
+
+def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
+    seen: list[int] = []
+    labels = parsed_labels(data.paths[:3], Halves(), GRID, seen.append)
+    assert labels.shape == (3, *GRID)
+    assert (labels[:, :16] == 1).all()
+    assert (labels[:, 16:] == 3).all()
+    assert seen == [1, 2, 3]
+    np.testing.assert_array_equal(on_grid(np.eye(6, dtype=np.float32)[:, :, None], (6, 1))[:, 0], np.arange(6))
+
+
+def test_an_image_that_cannot_be_parsed_is_named(data: TrainingSet) -> None:
+    with pytest.raises(DatasetError, match=r"3\.png: nothing to see"):
+        parsed_labels(data.paths, Halves(), GRID)
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"gone\.png"):
+        parsed_labels([tmp_path / "gone.png"], Halves(), GRID)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.data import TrainingSet
+from vestigo_models.training.state import Progress
+from vestigo_models.training.trainer import train
+
+SMALL = TrainConfig.model_validate(
+    {
+        "network": {"backbone": "tiny"},
+        "input_size": (32, 16),
+        "epochs": 2,
+        "batch_identities": 4,
+        "images_per_identity": 2,
+        "warmup_epochs": 0,
+        "augmentation": {"brightness": 0.2, "noise_probability": 0.5},
+        "checkpoint_steps": 2,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    """Six identities with 8 images each: a colour and noise."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (6, 3))
+    paths, pids = [], []
+    for pid in range(6):
+        for index in range(8):
+            image = np.clip(colours[pid] + rng.normal(0, 25, (32, 16, 3)), 0, 255).astype(np.uint8)
+            paths.append(folder / f"{pid}_{index}.png")
+            cv2.imwrite(str(paths[-1]), image)
+            pids.append(pid)
+    return TrainingSet(paths=tuple(paths), pids=np.array(pids), camids=np.zeros(48, dtype=np.int64))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "model"
+    train(SMALL, data, out)
+    return out
+
+
+def same(one: Path, other: Path) -> None:
+    weights, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert weights.keys() == others.keys()
+    for name in weights:
+        assert torch.equal(weights[name], others[name]), name
+    assert (one / "losses.jsonl").read_bytes() == (other / "losses.jsonl").read_bytes()
+
+
+def die_at(config: TrainConfig, data: TrainingSet, out: Path, fatal: int) -> None:
+    def progress(_: Progress) -> None:
+        nonlocal fatal
+        fatal -= 1
+        if fatal == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(config, data, out, resume=True, progress=progress)
+
+
+def test_what_it_writes(undisturbed: Path, data: TrainingSet) -> None:
+    package = ModelPackage.from_pretrained(undisturbed)
+    assert package.input_size == (32, 16)
+    assert package.config.trained_on == {"identities": 6, "images": 48}
+    records = [json.loads(line) for line in (undisturbed / "losses.jsonl").read_text().splitlines()]
+    steps = records[0]["steps"]
+    assert [(r["epoch"], r["step"]) for r in records[:steps]] == [(1, s + 1) for s in range(steps)]
+    assert {"total", "identity", "triplet", "centre", "ordered", "learning_rate"} <= records[0].keys()
+    for r in records:
+        assert r["total"] == pytest.approx(r["identity"] + r["triplet"] + 0.0005 * r["centre"], rel=1e-4)
+    assert TrainConfig.load(undisturbed / "recipe.yaml") == SMALL
+
+
+def test_killed_at_any_step_it_ends_the_same(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+    processes = multiprocessing.get_context("spawn")
+    # Each process works one step further than the last checkpoint of the one before, then dies.
+    for fatal in (1, 3, 4):
+        process = processes.Process(target=die_at, args=(SMALL, data, tmp_path / "model", fatal))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    result = train(SMALL, data, tmp_path / "model", resume=True)
+    same(tmp_path / "model", undisturbed)
+    assert result.losses["total"] > 0
+
+
+def test_killed_while_a_checkpoint_is_written(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL, data, out, progress=interrupt_after(3))
+    (out / "checkpoint.pt.partial").write_bytes(b"half a checkpoint")
+    train(SMALL, data, out, resume=True)
+    same(out, undisturbed)
+
+
+def interrupt_after(steps: int):
+    def progress(_: Progress) -> None:
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_global_randomness_changes_nothing(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    np.random.seed(99)
+    before = torch.get_rng_state()
+    train(SMALL, data, tmp_path / "model")
+    assert torch.equal(before, torch.get_rng_state())
+    same(tmp_path / "model", undisturbed)
+
+
+def test_it_learns_and_reports(data: TrainingSet, tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"epochs": 10, "learning_rate": 2e-3, "milestones": (), "cache_gib": 0.0})
+    seen: list[Progress] = []
+    result = train(config, data, tmp_path / "model", progress=seen.append)
+    assert [p.epoch for p in seen] == sorted(p.epoch for p in seen)
+    assert seen[-1].step == seen[-1].steps
+    assert result.epochs == seen[-1].epoch == 10
+    assert result.losses["identity"] < 0.95 * seen[0].losses["identity"]
+    assert result.losses["ordered"] > 0.0
+
+
+def test_bfloat16_on_a_cpu(data: TrainingSet, tmp_path: Path) -> None:
+    # The size the network is made for: on a few cells, convolutions of bfloat16 read memory that nobody wrote.
+    config = SMALL.model_copy(update={"epochs": 1, "precision": "bfloat16", "input_size": (128, 64)})
+    result = train(config, data, tmp_path / "model")
+    assert np.isfinite(list(result.losses.values())).all()
+
+
+def test_it_starts_from_another_package(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+    # Next to no learning rate: what comes out is what went in, but for the BatchNorm statistics.
+    config = SMALL.model_copy(update={"base": str(undisturbed), "learning_rate": 1e-12, "epochs": 1})
+    train(config, data, tmp_path / "model")
+    before, after = (load_file(folder / "model.safetensors") for folder in (undisturbed, tmp_path / "model"))
+    for name in before:
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(before[name], after[name], atol=1e-8, rtol=0)
+
+
+class TestRefusals:
+    def test_a_folder_in_use(self, data: TrainingSet, undisturbed: Path) -> None:
+        with pytest.raises(ModelError, match="already holds a training; pass --resume"):
+            train(SMALL, data, undisturbed)
+
+    def test_another_configuration(self, data: TrainingSet, undisturbed: Path) -> None:
+        with pytest.raises(ModelError, match=r"another configuration: seed \(0 there, 5 now\)"):
+            train(SMALL.model_copy(update={"seed": 5}), data, undisturbed, resume=True)
+
+    def test_other_data(self, data: TrainingSet, undisturbed: Path) -> None:
+        fewer = TrainingSet(paths=data.paths[:40], pids=data.pids[:40], camids=data.camids[:40])
+        with pytest.raises(ModelError, match="knows 6 identities, the data has 5"):
+            train(SMALL, fewer, undisturbed, resume=True)
+
+    def test_a_broken_checkpoint(self, data: TrainingSet, tmp_path: Path) -> None:
+        (tmp_path / "checkpoint.pt").write_bytes(b"no")
+        with pytest.raises(ModelError, match="cannot be read; delete it"):
+            train(SMALL, data, tmp_path, resume=True)
+
+    def test_an_unreadable_image(self, data: TrainingSet, tmp_path: Path) -> None:
+        (tmp_path / "0.png").write_bytes(b"")
+        broken = TrainingSet(paths=(tmp_path / "0.png", *data.paths[1:]), pids=data.pids, camids=data.camids)
+        with pytest.raises(DatasetError, match=r"training image .*0\.png"):
+            train(SMALL, broken, tmp_path / "model")
+
+    def test_a_loss_that_is_no_number(self, data: TrainingSet, tmp_path: Path) -> None:
+        config = SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5})
+        with pytest.raises(WorkError, match="lower learning_rate"):
+            train(config, data, tmp_path / "model")
+
+    def test_weights_for_tiny(self, data: TrainingSet, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no ImageNet weights for tiny; name a model package"):
+            train(SMALL.model_copy(update={"weights": "x"}), data, tmp_path / "model")
+
+    def test_a_base_of_another_shape(self, data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+        gem = SMALL.network.model_copy(update={"pooling": "gem"})
+        with pytest.raises(ConfigError, match="holds another network"):
+            train(SMALL.model_copy(update={"base": str(undisturbed), "network": gem}), data, tmp_path / "model")
+
+    def test_no_images(self) -> None:
+        empty = np.zeros(0, dtype=np.int64)
+        with pytest.raises(DatasetError, match="holds no image"):
+            TrainingSet(paths=(), pids=empty, camids=empty)

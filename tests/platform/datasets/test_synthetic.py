@@ -1,0 +1,161 @@
+"""The rendered dataset reads like the public one, and its digest does not depend on how it was made."""
+
+import multiprocessing
+
+import av
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.io import loadmat
+
+from vestigo.datasets.recognise import load_dataset
+from vestigo.datasets.reid__region_maps import BEHIND, region_maps
+from vestigo.datasets.synthetic import write_rendered
+from vestigo_models.errors import ConfigError, DatasetError, WorkError
+from vestigo_models.schemas.builtin import MARKET_1501
+from vestigo_models.synthetic.presets import PRESETS
+from vestigo_models.synthetic.world import World
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("rendered") / "people"
+    seen = []
+
+    def note(done, total):
+        seen.append((done, total))
+
+    result = write_rendered(out, "small", 6, 2, 2, video_seconds=0.5, seed=4, progress=note, processes=2)
+    return out, result, seen
+
+
+def test_the_result_counts_what_was_written(written):
+    out, result, seen = written
+    crops = [p for split in ("bounding_box_train", "query", "bounding_box_test") for p in (out / split).glob("*.jpg")]
+    assert result["identities"] == 6
+    assert result["images"] == len(crops)
+    assert result["videos"] == len(list((out / "videos").glob("*.mp4"))) == 2
+    assert len(result["digest"]) == 64
+    assert seen[-1] == (len(crops) + 2, len(crops) + 2)
+
+
+def test_the_loader_reads_it_as_market(written):
+    dataset = load_dataset(written[0])
+    assert dataset.schema is MARKET_1501 or dataset.schema == MARKET_1501
+    labels = World(PRESETS["small"], 4, 7, 2).labels
+    for split in (dataset.train, dataset.query, dataset.gallery):
+        for pid, row in zip(split.pids, split.labels, strict=True):
+            assert np.array_equal(row, labels[pid - 1] if pid > 0 else np.full(12, -1))
+    assert len(dataset.train.paths) == 3 * 2 * 2
+    assert len(dataset.query.paths) == 3 * 2
+    assert len(dataset.gallery.paths) == 3 * 2 + 2
+    assert dataset.junk == 2
+
+
+def test_attributes_have_the_structure_of_the_real_file(written, real_data):
+    ours, real = (
+        loadmat(folder / "market_attribute.mat")["market_attribute"][0, 0] for folder in (written[0], real_data)
+    )
+    for split in ("train", "test"):
+        mine, theirs = ours[split][0, 0], real[split][0, 0]
+        assert set(mine.dtype.names) == set(theirs.dtype.names)
+        assert mine["gender"].dtype == theirs["gender"].dtype
+        assert mine["gender"].shape == (1, 3)
+        assert mine["image_index"].dtype == theirs["image_index"].dtype
+        assert mine["image_index"][0, 0][0] == {"train": "0001", "test": "0004"}[split]
+
+
+def test_every_crop_has_its_regions(written):
+    out = written[0]
+    for path in out.glob("bounding_box_t*/*.jpg"):
+        regions = cv2.imread(str(out / "regions" / path.parent.name / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert regions.shape == (128, 64)
+        assert regions.max() <= 5
+        assert bool(regions.any()) != path.name.startswith("-1")
+
+
+def test_footage_is_h264_and_agrees_with_its_truth(written):
+    truth = pq.read_table(written[0] / "truth.parquet")
+    assert truth.column_names == ["video", "frame", "pid", "x", "y", "w", "h"]
+    assert set(truth["pid"].to_pylist()) <= set(range(1, 7))
+    with av.open(str(written[0] / "videos" / "camera-1.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert float(stream.average_rate) == 10.0
+        assert sum(1 for _ in container.decode(stream)) == 5
+    assert max(truth["frame"].to_pylist(), default=0) < 5
+
+
+def test_the_digest_depends_on_the_seed_and_not_on_the_processes(written, tmp_path):
+    again = write_rendered(tmp_path / "again", "small", 6, 2, 2, video_seconds=0.5, seed=4, processes=1)
+    other = write_rendered(tmp_path / "other", "small", 2, 1, 1, seed=5, processes=1)
+    assert again["digest"] == written[1]["digest"]
+    assert other["digest"] != again["digest"]
+
+
+def files(root):
+    """Every file but the attributes, which bear the time they were written at, by its path."""
+    paths = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".mat"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def test_what_lies_behind_is_written_beside_the_rest(tmp_path):
+    plain = write_rendered(tmp_path / "plain", "small", 6, 2, 1, seed=4, processes=1)
+    asked = write_rendered(tmp_path / "asked", "small", 6, 2, 1, seed=4, processes=1, behind=True)
+    before, after = files(tmp_path / "plain"), files(tmp_path / "asked")
+    added = {name: content for name, content in after.items() if name not in before}
+    assert {name: content for name, content in after.items() if name in before} == before
+    assert {name.replace("regions-behind/", "regions/") for name in added} == {n for n in before if n.startswith("reg")}
+    assert asked["digest"] != plain["digest"]
+    differ = 0
+    for name in filter(lambda name: name.endswith(".png"), added):
+        behind = cv2.imread(str(tmp_path / "asked" / name), cv2.IMREAD_UNCHANGED)
+        regions = cv2.imread(str(tmp_path / "asked" / name.replace("-behind", "")), cv2.IMREAD_UNCHANGED)
+        assert behind.max() < 5
+        assert np.array_equal(behind[regions != 5], regions[regions != 5])
+        differ += np.count_nonzero(behind != regions)
+    assert differ
+
+
+def test_label_maps_are_found_by_their_image(tmp_path):
+    write_rendered(tmp_path / "people", "small", 2, 1, 1, seed=4, processes=1)
+    dataset = load_dataset(tmp_path / "people")
+    (found,) = region_maps(dataset.root, dataset.train.paths)
+    assert found == tmp_path / "people" / "regions" / "bounding_box_train" / f"{dataset.train.paths[0].stem}.png"
+    with pytest.raises(DatasetError, match="`vestigo render --behind` writes such"):
+        region_maps(dataset.root, dataset.train.paths, BEHIND)
+    found.unlink()
+    with pytest.raises(DatasetError, match="1 images have no label map"):
+        region_maps(dataset.root, dataset.train.paths)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"preset": "nothing"}, "unknown; choose one of"),
+        ({"identities": 1}, "identities=1"),
+        ({"cameras": 10}, "one digit"),
+        ({"images_per_camera": 0}, "images-per-camera=0"),
+        ({"video_seconds": -1.0}, "negative"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(tmp_path, arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        write_rendered(tmp_path / "out", **arguments)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="new or empty"):
+        write_rendered(tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_process_that_is_killed_ends_the_work_with_one_line(tmp_path):
+    def kill(done, total):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(WorkError, match=f"draws people into {tmp_path / 'out'} was killed"):
+        write_rendered(tmp_path / "out", "small", 20, 2, 2, seed=4, progress=kill, processes=1)

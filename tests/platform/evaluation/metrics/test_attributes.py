@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vestigo.datasets.attributes_mat import read_annotations
+from vestigo.evaluation.metrics.attributes import AttributeCounts, count_attributes, majority_predictions
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import MARKET_1501, SCHEMAS
+
+SMALL = AttributeSchema.from_dict(
+    {
+        "name": "small",
+        "attributes": [
+            {"name": "hat", "values": ["no", "yes"]},
+            {"name": "colour", "values": ["red", "blue", "green"], "fields": ["red", "blue", "green"]},
+        ],
+    }
+)
+
+
+def random_truth(rng: np.random.Generator, schema: AttributeSchema, n: int) -> tuple[np.ndarray, np.ndarray]:
+    yes = np.zeros((n, schema.classes), dtype=bool)
+    labels = np.full((n, len(schema)), -1)
+    for row in range(n):
+        for position, attribute in enumerate(schema.attributes):
+            most = 3 if attribute.multi_field else 1
+            chosen = rng.choice(len(attribute.values), size=rng.integers(0, most + 1), replace=False)
+            for value in chosen:
+                yes[row, schema.offsets[position] + value] = True
+            if len(chosen):
+                labels[row, position] = min(chosen)
+    return labels, yes
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_agrees_with_naive_loop(schema: AttributeSchema) -> None:
+    rng = np.random.default_rng(3)
+    labels, yes = random_truth(rng, schema, 150)
+    predictions = np.stack([rng.integers(0, len(a.values), 150) for a in schema.attributes], axis=1)
+    found = count_attributes(predictions, labels, yes, schema).summary()
+    recalls = []
+    for position, attribute in enumerate(schema.attributes):
+        right = labelled = 0
+        hits = {value: [] for value in range(len(attribute.values))}
+        for row in range(150):
+            accepted = {v for v in range(len(attribute.values)) if yes[row, schema.offsets[position] + v]}
+            correct = predictions[row, position] in accepted
+            right += correct
+            if accepted:
+                labelled += 1
+                hits[labels[row, position]].append(correct)
+        assert found.official[attribute.name] == pytest.approx(100 * right / 150)
+        assert found.labelled_only[attribute.name] == pytest.approx(100 * right / labelled)
+        by_value = [sum(hit) / len(hit) for hit in hits.values() if hit]
+        recalls.append(100 * sum(by_value) / len(by_value))
+    assert found.balanced == pytest.approx(sum(recalls) / len(recalls))
+    assert found.official_mean == pytest.approx(sum(found.official.values()) / len(schema))
+    assert list(found.official) == list(schema.names)
+
+
+def test_official_rule_on_colourless_and_two_coloured() -> None:
+    """Hat; red, blue, green: one red, one of no colour, one blue and green."""
+    yes = np.array([[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 1, 1]], dtype=bool)
+    labels = np.array([[0, 0], [0, -1], [1, 1]])
+    blue_then_green = [count_attributes(np.array([[0, 0], [0, 0], [1, c]]), labels, yes, SMALL) for c in (1, 2)]
+    for counts in blue_then_green:
+        found = counts.summary()
+        assert found.official == {"hat": 100.0, "colour": pytest.approx(200 / 3)}
+        assert found.labelled_only == {"hat": 100.0, "colour": 100.0}
+        assert found.recall["colour"] == {"red": 100.0, "blue": 100.0, "green": None}
+        assert found.balanced == 100.0
+
+
+@pytest.mark.real_data
+def test_majority_floor_of_the_real_file(real_data: Path) -> None:
+    test = read_annotations(real_data / "market_attribute.mat", MARKET_1501, "test")
+    majority = majority_predictions(test.yes, MARKET_1501)
+    predictions = np.tile(majority, (len(test.pids), 1))
+    found = count_attributes(predictions, test.labels, test.yes, MARKET_1501).summary()
+    published = [55.2, 85.3, 63.3, 94.0, 65.1, 88.7, 75.1, 89.9, 75.3, 96.9, 27.7, 38.3]
+    assert list(found.official.values()) == pytest.approx(published, abs=0.051)
+    assert found.official_mean == pytest.approx(71.2, abs=0.05)
+
+
+@pytest.mark.real_data
+def test_colourless_identities_cap_the_official_accuracy(real_data: Path) -> None:
+    test = read_annotations(real_data / "market_attribute.mat", MARKET_1501, "test")
+    found = count_attributes(np.maximum(test.labels, 0), test.labels, test.yes, MARKET_1501).summary()
+    assert found.official["upper_colour"] == pytest.approx(90.8, abs=0.05)
+    assert found.official["lower_colour"] == pytest.approx(94.1, abs=0.05)
+    assert set(found.labelled_only.values()) == {100.0}
+    assert found.balanced == 100.0
+
+
+def test_any_split_gives_the_same_answer() -> None:
+    rng = np.random.default_rng(4)
+    labels, yes = random_truth(rng, MARKET_1501, 90)
+    predictions = np.stack([rng.integers(0, len(a.values), 90) for a in MARKET_1501.attributes], axis=1)
+    whole = count_attributes(predictions, labels, yes, MARKET_1501).summary()
+    parts = [
+        count_attributes(predictions[part], labels[part], yes[part], MARKET_1501)
+        for part in np.array_split(rng.permutation(90), 6)
+    ]
+    assert AttributeCounts.merge(MARKET_1501, parts).summary() == whole
+
+
+def test_nothing_labelled_is_none() -> None:
+    found = AttributeCounts.merge(SMALL, []).summary()
+    assert found.images == 0
+    assert found.official == {"hat": None, "colour": None}
+    assert found.official_mean is None
+    assert found.balanced is None
+    labels, yes = np.full((2, 2), -1), np.zeros((2, 5), dtype=bool)
+    unlabelled = count_attributes(np.zeros((2, 2), dtype=np.int64), labels, yes, SMALL).summary()
+    assert unlabelled.official == {"hat": 0.0, "colour": 0.0}
+    assert unlabelled.labelled_only == {"hat": None, "colour": None}

@@ -1,0 +1,111 @@
+"""The paired bootstrap over identities beside a loop, and how often its intervals hold the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vestigo.evaluation.metrics.bootstrap import compare_accuracies, compare_map, compare_means
+from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
+from vestigo_models.errors import UsageError
+from vestigo_models.schemas.attributes import AttributeSchema
+
+SMALL = AttributeSchema.from_dict(
+    {
+        "name": "small",
+        "attributes": [{"name": "hat", "values": ["no", "yes"]}, {"name": "bag", "values": ["no", "yes"]}],
+    }
+)
+
+
+def drawn(identities: int, seed: int, gain: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Identities of 1 to 6 items, whose gains share most of their variance."""
+    rng = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(identities), rng.integers(1, 7, identities))
+    first = rng.random(len(pids))
+    return first, first + gain + rng.normal(0, 0.1, identities)[pids] + rng.normal(0, 0.05, len(pids)), pids
+
+
+def test_interval_against_a_loop_that_draws_identities() -> None:
+    first, second, pids = drawn(60, 0, 0.02)
+    found = compare_means(first, second, pids, draws=4000)
+    rng = np.random.default_rng(99)
+    items = {pid: np.flatnonzero(pids == pid).tolist() for pid in set(pids.tolist())}
+    drawn_means = []
+    for _ in range(4000):
+        rows = [row for pid in rng.choice(sorted(items), 60).tolist() for row in items[pid]]
+        drawn_means.append(100 * (sum(second[rows]) - sum(first[rows])) / len(rows))
+    low, high = np.percentile(drawn_means, [2.5, 97.5])
+    # Two sets of draws: the ends of a 95 % interval differ by some hundredths of its width.
+    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
+    assert found.difference == pytest.approx(100 * (second - first).mean())
+    share = min(np.mean(np.array(drawn_means) <= 0), np.mean(np.array(drawn_means) >= 0))
+    assert found.chance == pytest.approx(2 * share, abs=0.03)
+    assert found.identities == 60
+
+
+def test_about_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+    held, surprising = 0, 0
+    for seed in range(200):
+        found = compare_means(*drawn(40, seed, 0.0), draws=400)
+        held += found.low <= 0 <= found.high
+        surprising += found.chance < 0.05
+    # Percentile intervals of 40 identities run a little narrow; 0.95 of 200 has a standard error of 3.
+    assert 178 <= held <= 199
+    assert surprising <= 22
+
+
+def test_single_images_would_make_intervals_too_narrow() -> None:
+    first, second, pids = drawn(60, 1, 0.0)
+    by_identity = compare_means(first, second, pids)
+    by_item = compare_means(first, second, np.arange(len(pids)))
+    assert by_identity.high - by_identity.low > 1.3 * (by_item.high - by_item.low)
+
+
+def test_the_same_seed_gives_the_same_answer_and_swapping_turns_the_sign() -> None:
+    first, second, pids = drawn(50, 2, 0.05)
+    found = compare_means(first, second, pids, seed=7)
+    assert found == compare_means(first, second, pids, seed=7)
+    turned = compare_means(second, first, pids, seed=7)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert found.low > 0
+    assert found.chance < 0.05
+
+
+def test_equal_models_do_not_differ() -> None:
+    first, _, pids = drawn(20, 3, 0.0)
+    found = compare_means(first, first, pids)
+    assert (found.difference, found.low, found.high, found.chance) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_map_leaves_unscored_queries_out() -> None:
+    rng = np.random.default_rng(4)
+    query = ImageSet(pids=rng.integers(0, 12, 60), camids=rng.integers(0, 2, 60))
+    gallery = ImageSet(pids=rng.integers(0, 12, 200), camids=rng.integers(0, 2, 200))
+    noise = rng.random((60, 200))
+    near = noise - 0.3 * (query.pids[:, None] == gallery.pids)
+    worse, better = (score_queries(distances, query, gallery) for distances in (noise, near))
+    found = compare_map(worse, better, query.pids)
+    assert found.difference == pytest.approx(better.summary().mAP - worse.summary().mAP)
+    assert found.identities == len(np.unique(query.pids[query.pids > 0]))
+    assert found.low > 0
+
+
+def test_attributes_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    pids = np.repeat(np.arange(30), 4)
+    first, second = rng.random((120, 2)) < 0.6, rng.random((120, 2)) < 0.9
+    counted = rng.random((120, 2)) < 0.8
+    found = compare_accuracies(first, second, counted, pids, SMALL)
+    for position, name in enumerate(SMALL.names):
+        rows = [row for row in range(120) if counted[row, position]]
+        by_hand = 100 * sum(int(second[r, position]) - int(first[r, position]) for r in rows) / len(rows)
+        assert found[name].difference == pytest.approx(by_hand)
+    counted[:, 1] = pids == 3
+    assert compare_accuracies(first, second, counted, pids, SMALL)["bag"] is None
+
+
+def test_one_identity_is_too_few() -> None:
+    with pytest.raises(UsageError, match="at least 2 identities, not on 1"):
+        compare_means(np.zeros(3), np.ones(3), np.zeros(3, dtype=np.int64))

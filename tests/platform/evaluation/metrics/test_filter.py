@@ -1,0 +1,194 @@
+"""The cost of a filter and the calibration of a package beside naive loops."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.support.filter_people import people
+from vestigo.evaluation.calibrate__calibrating import Sample, calibrate, choose_soft
+from vestigo.evaluation.metrics.filter import FilterScores, filtered_distances, score_filtered
+from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
+from vestigo_models.attribute_filter.curve import OFF
+from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
+from vestigo_models.attribute_filter.record import Calibration
+from vestigo_models.attribute_filter.rule import conflict_penalty, conflicts, encode, survivors
+from vestigo_models.attribute_filter.temperature import apply_temperatures, likelihood_loss
+from vestigo_models.errors import ConfigError
+from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
+
+
+def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, ImageSet, ImageSet]:
+    rng = np.random.default_rng(seed)
+
+    def images(count: int) -> ImageSet:
+        return ImageSet(pids=rng.integers(-1, 7, count), camids=rng.integers(0, 3, count))
+
+    distances = rng.integers(0, 9, (25, 70)) / 4
+    clashes = rng.integers(0, 3, (25, 70))
+    kept = (clashes == 0) | (rng.random((25, 70)) < 0.1)
+    return distances, clashes, kept, images(25), images(70)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cost_against_a_loop(seed: int) -> None:
+    distances, clashes, kept, query, gallery = drawn(seed)
+    found = score_filtered(distances, clashes, kept, query, gallery).summary()
+    compared = stay = matches = lost = 0
+    aps, shares = [], {}
+    for q, (pid, camera) in enumerate(zip(query.pids.tolist(), query.camids.tolist(), strict=True)):
+        others = [
+            g
+            for g in range(70)
+            if gallery.pids[g] != -1 and not (gallery.pids[g] == pid and gallery.camids[g] == camera)
+        ]
+        compared += len(others)
+        stay += sum(kept[q, g] for g in others)
+        true = [g for g in others if gallery.pids[g] == pid]
+        if pid < 1 or not true:
+            continue
+        matches += len(true)
+        missing = sum(not kept[q, g] for g in true)
+        lost += missing
+        shares.setdefault(pid, []).append(missing / len(true))
+        ranked = sorted((g for g in others if kept[q, g]), key=lambda g, q=q: (distances[q, g], g))
+        ranked += sorted((g for g in others if not kept[q, g]), key=lambda g, q=q: (clashes[q, g], g))
+        hits = [rank for rank, g in enumerate(ranked, start=1) if g in true]
+        aps.append(sum(number / rank for number, rank in enumerate(hits, start=1)) / len(true))
+    assert found.kept_fraction == pytest.approx(stay / compared)
+    assert found.true_matches_lost == pytest.approx(lost / matches)
+    means = [sum(values) / len(values) for values in shares.values()]
+    assert found.identity_loss == pytest.approx(sum(means) / len(means))
+    assert found.with_filter.mAP == pytest.approx(100 * sum(aps) / len(aps))
+    assert found.without == score_queries(distances, query, gallery).summary()
+
+
+def test_a_filter_that_keeps_everything_changes_nothing() -> None:
+    distances, clashes, _, query, gallery = drawn(5)
+    found = score_filtered(distances, clashes, np.ones_like(clashes, dtype=bool), query, gallery).summary()
+    assert found.kept_fraction == 1
+    assert found.true_matches_lost == 0
+    assert found.with_filter == found.without
+
+
+def test_any_split_of_the_queries_gives_the_same_cost() -> None:
+    distances, clashes, kept, query, gallery = drawn(6)
+    whole = score_filtered(distances, clashes, kept, query, gallery).summary()
+    parts = [
+        score_filtered(distances[rows], clashes[rows], kept[rows], query[rows], gallery)
+        for rows in np.array_split(np.random.default_rng(0).permutation(25), 6)
+    ]
+    assert FilterScores.merge(parts).summary() == whole
+    nothing = FilterScores.merge([]).summary()
+    assert (nothing.kept_fraction, nothing.true_matches_lost, nothing.identity_loss) == (None, None, None)
+
+
+def test_discarded_images_stand_behind_all_others() -> None:
+    found = filtered_distances(
+        np.array([[7.0, 0.1, 0.2, 0.3]]), np.array([[0, 2, 1, 1]]), np.array([[True, False, False, False]])
+    )
+    assert np.argsort(found[0], kind="stable").tolist() == [0, 2, 3, 1]
+
+
+def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> Sample:
+    """Overconfident predictions, whose truth they were drawn from; descriptors that tell people apart, a little."""
+    who = people(MARKET, identities, crops, seed)
+    rng = np.random.default_rng(seed + 1)
+    labels = np.stack(
+        [
+            np.array([group[who.pids == pid].mean(axis=0).argmax() for pid in range(1, identities + 1)])[who.pids - 1]
+            for group in (who.probabilities[:, MARKET.slice(name)] for name in MARKET.names)
+        ],
+        axis=1,
+    )
+    vectors = rng.normal(size=(identities, 24))[who.pids - 1] + 1.8 * rng.normal(size=(len(who.pids), 24))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return Sample(
+        images=ImageSet(pids=who.pids, camids=who.camids),
+        labels=labels if labelled else np.full_like(labels, -1),
+        probabilities=apply_temperatures(who.probabilities, dict.fromkeys(MARKET.names, 0.4), MARKET),
+        descriptors=Descriptors(vectors=vectors, visible=np.zeros((len(vectors), 0), dtype=bool), always=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Sample, Calibration]:
+    crops = sample(180, 4, 0)
+    return crops, calibrate(crops, crops, MARKET, "drawn people", seed=1)
+
+
+def test_calibration_serves_every_mode(measured: tuple[Sample, Calibration]) -> None:
+    crops, found = measured
+    assert Calibration.read(json.loads(found.model_dump_json())) == found
+    assert found.filter is not None
+    assert found.filter.identities <= 120
+    cooler = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
+    before, after = (likelihood_loss(p, crops.labels, MARKET) for p in (crops.probabilities, cooler))
+    assert all(after[name] < before[name] for name in MARKET.names)
+    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
+    assert auto.discards
+    soft = choose_filter(FilterConfig(filter="soft"), found)
+    assert soft.weight > 0
+
+
+def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[Sample, Calibration]) -> None:
+    crops, found = measured
+    assert found.soft is not None
+    calibrated = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
+    distances = part_visible_distance(crops.descriptors, crops.descriptors)
+    rows = np.sort(np.random.default_rng(1).permutation(len(crops.images))[:500])
+
+    def reached(weight: float, threshold: float) -> float:
+        penalty = conflict_penalty(calibrated[rows], calibrated, MARKET, threshold)
+        changed = distances[rows] + np.float32(weight) * penalty
+        return score_queries(changed, crops.images[rows], crops.images).summary().mAP
+
+    assert found.soft.mAP == pytest.approx(reached(found.soft.weight, found.soft.threshold), abs=1e-6)
+    assert found.soft.mAP_without == pytest.approx(reached(0.0, 1.0), abs=1e-6)
+    assert found.soft.mAP > found.soft.mAP_without + 1
+    for weight, threshold in ((0.005, 0.5), (0.2, 0.9)):
+        assert found.soft.mAP >= reached(weight, threshold)
+
+
+def test_the_measured_loss_is_that_of_the_filter(measured: tuple[Sample, Calibration]) -> None:
+    """On the people that the curve was measured on, up to the crops that come back."""
+    crops, found = measured
+    assert found.filter is not None
+    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
+    p = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
+    words = encode(p, MARKET, auto.threshold)
+    kept = survivors(words, words, MARKET, conflict_penalty(p, p, MARKET, auto.threshold))
+    cost = score_filtered(
+        part_visible_distance(crops.descriptors, crops.descriptors),
+        conflicts(words, words, MARKET),
+        kept,
+        crops.images,
+        crops.images,
+    ).summary()
+    assert cost.identity_loss is not None
+    assert cost.identity_loss < 0.05
+
+
+def test_without_labels_nobody_is_spent_on_temperatures() -> None:
+    crops = sample(30, 4, 3, labelled=False)
+    found = calibrate(crops, crops, MARKET, "drawn people")
+    assert set(found.temperatures.values()) == {1.0}
+    assert found.filter is not None
+    assert found.filter.identities > 25
+    assert found.filter.max_lost["0.01"].threshold == OFF
+
+
+def test_nobody_to_calibrate_on() -> None:
+    crops = sample(6, 3, 4)
+    alone = Sample(
+        images=ImageSet(pids=crops.images.pids, camids=np.zeros(18, dtype=np.int64)),
+        labels=crops.labels,
+        probabilities=crops.probabilities,
+        descriptors=crops.descriptors,
+    )
+    with pytest.raises(ConfigError, match="no query has a true match"):
+        calibrate(alone, alone, MARKET, "one camera")
+    assert choose_soft(alone, alone, (alone.probabilities, alone.probabilities), MARKET) is None

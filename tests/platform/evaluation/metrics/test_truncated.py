@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from vestigo.evaluation.metrics.bootstrap import compare_means
+from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, Protocol, score_queries
+from vestigo.evaluation.metrics.truncated import (
+    BARRED,
+    NO_PAIRS,
+    NOBODY_KNOWS,
+    RIGHT,
+    UNJUDGED,
+    UNKNOWN,
+    WRONG,
+    KeptRows,
+    KeptScores,
+    mean_interval,
+    relations,
+    score_kept,
+    score_pairs,
+)
+
+CAMERAS = 3
+
+
+class People:
+    """Gallery images at random; some of them are the queries. Identity -1 stands for whom nobody has named."""
+
+    def __init__(self, seed: int, gallery: int = 40, queries: int = 12) -> None:
+        rng = np.random.default_rng(seed)
+        self.pids = rng.integers(-1, 6, gallery)
+        self.camids = rng.integers(0, CAMERAS, gallery)
+        self.asked = rng.permutation(gallery)[:queries]
+        self.distances = rng.random((queries, gallery)).round(1)
+
+    def sets(self) -> tuple[ImageSet, ImageSet]:
+        every = ImageSet(pids=self.pids, camids=self.camids, ids=np.arange(len(self.pids)))
+        return every[self.asked], every
+
+    def kept(self, depth: int, queries: Sequence[int] | None = None) -> KeptRows:
+        """As a ranking keeps them: its own crop left out, the nearest `depth`."""
+        chosen = range(len(self.asked)) if queries is None else queries
+        rows, starts = [], [0]
+        matches: list[tuple[int, int, int]] = []
+        for number, query in enumerate(chosen):
+            own = self.asked[query]
+            order = [g for g in np.argsort(self.distances[query], kind="stable") if g != own][:depth]
+            rows += order
+            starts.append(len(rows))
+            same = [g for g in range(len(self.pids)) if self.pids[g] == self.pids[own] >= 0 and g != own]
+            matches += [(number, c, n) for c, n in Counter(self.camids[same].tolist()).items()]
+        asked = self.asked[list(chosen)]
+        columns = np.array(matches, np.int64).reshape(-1, 3)
+        return KeptRows(
+            pids=self.pids[asked],
+            camids=self.camids[asked],
+            own=np.where(self.pids[asked] >= 0, 1, 0),
+            starts=np.array(starts),
+            row_pids=self.pids[rows],
+            row_camids=self.camids[rows],
+            match_query=columns[:, 0],
+            match_camid=columns[:, 1],
+            match_count=columns[:, 2],
+        )
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(8))
+def test_everything_kept_is_scored_as_the_whole_gallery(seed: int, protocol: Protocol) -> None:
+    people = People(seed)
+    kept = score_kept(people.kept(depth=99), protocol)
+    whole = score_queries(people.distances, *people.sets(), protocol=protocol)
+    np.testing.assert_array_equal(kept.status, whole.status)
+    np.testing.assert_allclose(kept.ap, whole.ap, rtol=1e-12)
+    np.testing.assert_array_equal(kept.first, whole.first)
+    assert kept.missed == 0
+    summary = whole.summary(ranks=(1, 5))
+    if kept.scored.any():
+        assert 100 * np.nanmean(kept.ap) == pytest.approx(summary.mAP)
+        assert 100 * kept.cmc(9)[[0, 4]] == pytest.approx([summary.cmc[1], summary.cmc[5]])
+    assert kept.excluded == summary.excluded
+
+
+def naive(people: People, query: int, depth: int, protocol: Protocol, camera: int | None = None) -> tuple | None:
+    """Average precision, first match, found and all matches of one query, on one gallery camera where given."""
+    own = people.asked[query]
+    pid, camid = people.pids[own], people.camids[own]
+
+    def admitted(g: int) -> bool:
+        same_camera = people.camids[g] == camid
+        looked_at = {"cross-camera": not same_camera, "same-camera": same_camera, "all": True}[protocol]
+        return g != own and looked_at and camera in (None, people.camids[g])
+
+    matches = sum(people.pids[g] == pid and admitted(g) for g in range(len(people.pids)))
+    if pid <= 0 or not matches:
+        return None
+    order = [g for g in np.argsort(people.distances[query], kind="stable") if g != own][:depth]
+    rank, found, precision, first = 0, 0, 0.0, 0
+    for g in order:
+        if people.pids[g] == -1 or camera not in (None, people.camids[g]):
+            continue
+        if people.pids[g] == pid and not admitted(g):
+            continue
+        if protocol == "same-camera" and people.camids[g] != camid:
+            continue
+        rank += 1
+        if people.pids[g] == pid:
+            found += 1
+            precision += found / rank
+            first = first or rank
+    return precision / matches, first, found, matches
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("depth", [1, 5, 20])
+def test_what_lies_beyond_the_depth_was_not_found(depth: int, protocol: Protocol) -> None:
+    for seed in range(5):
+        people = People(seed)
+        scores = score_kept(people.kept(depth), protocol)
+        whole = score_queries(people.distances, *people.sets(), protocol=protocol)
+        for query in range(len(people.asked)):
+            expected = naive(people, query, depth, protocol)
+            assert (scores.status[query] == SCORED) == (expected is not None)
+            if expected is not None:
+                ap, *counts = expected
+                assert scores.ap[query] == pytest.approx(ap)
+                assert [scores.first[query], scores.found[query], scores.matches[query]] == counts
+                assert scores.ap[query] <= whole.ap[query] + 1e-12
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_pairs_of_cameras(protocol: Protocol) -> None:
+    people = People(3, gallery=80, queries=30)
+    table = score_pairs(people.kept(depth=25), protocol, CAMERAS)
+    ap, first, queries = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
+    for query, own in enumerate(people.asked):
+        for camera in range(CAMERAS):
+            told = naive(people, query, 25, protocol, camera)
+            if told is not None:
+                ap[people.camids[own], camera] += told[0]
+                first[people.camids[own], camera] += told[1] == 1
+                queries[people.camids[own], camera] += 1
+    np.testing.assert_array_equal(table.queries, queries)
+    np.testing.assert_array_equal(table.first, first)
+    np.testing.assert_allclose(table.ap, ap)
+
+
+def test_parts_join_to_the_whole() -> None:
+    people = People(1)
+    whole = score_kept(people.kept(9), "cross-camera")
+    parts = [people.kept(9, queries) for queries in (range(5), range(5, 12))]
+    joined = KeptScores.merge(score_kept(part, "cross-camera") for part in parts)
+    np.testing.assert_array_equal(joined.ap, whole.ap)
+    np.testing.assert_array_equal(joined.found, whole.found)
+    pairs = NO_PAIRS
+    for cameras, part in zip((CAMERAS, CAMERAS + 1), parts, strict=True):
+        pairs += score_pairs(part, "cross-camera", cameras)
+    expected = score_pairs(people.kept(9), "cross-camera", CAMERAS)
+    np.testing.assert_array_equal(pairs.queries[:3, :3], expected.queries)
+    np.testing.assert_allclose(pairs.ap[:3, :3], expected.ap)
+    assert pairs.queries.shape == (4, 4)
+    assert not pairs.queries[3].any()
+
+
+def test_relations_of_rows_in_words() -> None:
+    one = np.array([1])
+    rows = KeptRows(
+        pids=np.array([1, NOBODY_KNOWS]),
+        camids=np.array([0, 0]),
+        own=np.zeros(2, np.int64),
+        starts=np.array([0, 5, 6]),
+        row_pids=np.array([1, 1, 2, 0, NOBODY_KNOWS, 1]),
+        row_camids=np.array([0, 1, 0, 1, 1, 1]),
+        match_query=np.array([0]),
+        match_camid=one,
+        match_count=one,
+    )
+    assert relations(rows, "cross-camera").tolist() == [BARRED, RIGHT, WRONG, WRONG, UNJUDGED, UNJUDGED]
+    assert relations(rows, "same-camera").tolist() == [RIGHT, BARRED, WRONG, BARRED, UNJUDGED, UNJUDGED]
+    assert relations(rows, "all").tolist() == [RIGHT, RIGHT, WRONG, WRONG, UNJUDGED, UNJUDGED]
+    scores = score_kept(rows, "cross-camera")
+    assert scores.status.tolist() == [SCORED, UNKNOWN]
+    assert scores.excluded == {"identity of the query unknown": 1}
+
+
+def test_nothing_at_all() -> None:
+    scores = KeptScores.merge([])
+    assert (len(scores.ap), scores.missed, scores.excluded) == (0, 0, {})
+    assert np.isnan(scores.cmc(3)).all()
+
+
+def test_interval_of_a_mean_is_that_of_its_gain_on_nothing() -> None:
+    rng = np.random.default_rng(0)
+    values, pids = rng.random(60), rng.integers(0, 20, 60)
+    found, expected = mean_interval(values, pids), compare_means(np.zeros(60), values, pids)
+    assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
+    assert found.low < 100 * values.mean() < found.high

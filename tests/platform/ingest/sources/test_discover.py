@@ -1,0 +1,319 @@
+import hashlib
+import io
+import json
+import os
+import tarfile
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.footage import numbered, write_video
+from vestigo.ingest.inputs import Ignored, ImageInput, Item, Locator, Problem, VideoInput, item_from_json, item_to_json
+from vestigo.ingest.sources import containers__members as members_module
+from vestigo.ingest.sources.containers__members import read_image_input, read_member
+from vestigo.ingest.sources.discover import discover, source_kind
+from vestigo_models.errors import BadInput, ConfigError, SourceError
+from vestigo_models.inference.images import encode_jpeg
+
+
+def jpeg(seed: int = 0) -> bytes:
+    return encode_jpeg(np.random.default_rng(seed).integers(0, 255, (32, 16, 3), dtype=np.uint8))
+
+
+def put(root: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def images(items: list[Item]) -> dict[str, ImageInput]:
+    return {item.name: item for item in items if isinstance(item, ImageInput)}
+
+
+def problems(items: list[Item]) -> dict[str, str]:
+    return {item.name: item.reason for item in items if isinstance(item, Problem)}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A folder with all that a folder may hold."""
+    root = put(
+        tmp_path / "site",
+        {
+            "b.jpg": jpeg(1),
+            "a.JPG": jpeg(2),
+            "camera=door/c.png": jpeg(3),
+            "hall/deep/d.jpg": jpeg(4),
+            "text.jpg": b"this is a text",
+            "nothing.jpg": b"",
+            "notes.txt": b"left alone",
+            "bad.mp4": b"no video",
+        },
+    )
+    write_video(root / "gate.mp4", numbered, 12)
+    return root
+
+
+def test_a_folder_is_walked_in_order(archive: Path) -> None:
+    items = list(discover(archive))
+    assert [item.name for item in items] == [
+        "a.JPG",
+        "b.jpg",
+        "bad.mp4",
+        "camera=door/c.png",
+        "gate.mp4",
+        "hall/deep/d.jpg",
+        "notes.txt",
+        "nothing.jpg",
+        "text.jpg",
+    ]
+    assert problems(items) == {"bad.mp4": "not-a-video"}
+    assert [item.name for item in items if isinstance(item, Ignored)] == ["notes.txt"]
+    assert {item.camera for item in images(items).values()} == {"site", "door"}
+    assert images(items)["b.jpg"].digest == hashlib.sha256(jpeg(1)).hexdigest()
+
+
+def test_an_empty_camera_folder_and_a_packed_archive_are_named(archive: Path) -> None:
+    (archive / "camera=yard").mkdir()
+    (archive / "old.tar.gz").write_bytes(b"")
+    (archive / "older.ZIP").write_bytes(b"")
+    found = problems(list(discover(archive)))
+    assert found == {
+        "bad.mp4": "not-a-video",
+        "camera=yard": "empty-folder",
+        "old.tar.gz": "archive-in-folder",
+        "older.ZIP": "archive-in-folder",
+    }
+
+
+def test_a_folder_of_other_things_is_an_empty_source(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    assert problems(list(discover(tmp_path))) == {tmp_path.name: "empty-source"}
+
+
+def test_items_survive_json(archive: Path) -> None:
+    for item in discover(archive, start=datetime(2024, 5, 1, 12)):
+        assert item_from_json(json.loads(json.dumps(item_to_json(item)))) == item
+    with pytest.raises(ConfigError, match="unknown kind of input 'sound'"):
+        item_from_json({"kind": "sound"})
+
+
+def test_images_are_read_where_they_lie(archive: Path) -> None:
+    found = images(list(discover(archive)))
+    assert read_image_input(found["b.jpg"]).shape == (32, 16, 3)
+    for name, reason in (("text.jpg", "not-an-image"), ("nothing.jpg", "empty-file")):
+        with pytest.raises(BadInput) as caught:
+            read_image_input(found[name])
+        assert caught.value.reason == reason
+        assert name in caught.value.detail
+    (archive / "b.jpg").write_bytes(jpeg(9))
+    with pytest.raises(BadInput, match="changed"):
+        read_image_input(found["b.jpg"])
+
+
+def test_cameras_and_times(archive: Path) -> None:
+    items = {i.name: i for i in discover(archive, camera="yard", start=datetime(2024, 5, 1, 12))}
+    video = items["gate.mp4"]
+    assert isinstance(video, VideoInput)
+    assert (video.camera, video.start) == ("yard", "2024-05-01T12:00:00+00:00")
+    assert images(list(items.values()))["camera=door/c.png"].camera == "door"
+    assert images(list(items.values()))["a.JPG"].time is None
+    (alone,) = discover(archive / "gate.mp4", start=datetime(2024, 5, 1, tzinfo=UTC))
+    assert isinstance(alone, VideoInput)
+    assert (alone.name, alone.camera) == ("gate.mp4", "gate")
+
+
+def test_a_pattern_gives_cameras(tmp_path: Path) -> None:
+    root = put(tmp_path / "s", {"c3_001.jpg": jpeg(), "lobby.jpg": jpeg(1)})
+    items = images(list(discover(root, camera_pattern=r"(?P<camera>c\d)_", camera="rest")))
+    assert {name: item.camera for name, item in items.items()} == {"c3_001.jpg": "c3", "lobby.jpg": "rest"}
+    with pytest.raises(ConfigError, match="needs a group named camera"):
+        discover(root, camera_pattern=r"c\d")
+    with pytest.raises(ConfigError, match="no regular expression"):
+        discover(root, camera_pattern="(")
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "void" / "deeper").mkdir(parents=True)
+    assert problems(list(discover(tmp_path / "void"))) == {"deeper": "empty-folder", "void": "empty-source"}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("gone", "no such source"),
+        ("a.xyz", "unknown ending"),
+        ("a.tar.gz", "decompress it"),
+        ("a.tgz", "decompress it"),
+    ],
+)
+def test_what_is_no_source_is_refused_at_once(name: str, what: str, tmp_path: Path) -> None:
+    if name != "gone":
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=what):
+        discover(tmp_path / name)
+
+
+def test_links_pipes_and_odd_names_are_never_opened(tmp_path: Path) -> None:
+    outside = put(tmp_path / "outside", {"secret.jpg": jpeg(5)})
+    root = put(tmp_path / "site", {"a.jpg": jpeg(1)})
+    (root / "inside.jpg").symlink_to(root / "a.jpg")
+    (root / "loop").symlink_to(root)
+    (root / "leak.jpg").symlink_to(outside / "secret.jpg")
+    (root / "leaks").symlink_to(outside)
+    os.mkfifo(root / "pipe.jpg")
+    (root / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg(6))
+    items = list(discover(root))
+    assert list(images(items)) == ["a.jpg"]
+    assert problems(items) == {
+        "leak.jpg": "outside-source",
+        "leaks": "outside-source",
+        "pipe.jpg": "not-a-file",
+        "caf\\xe9.jpg": "undecodable-name",
+    }
+    json.dumps([item_to_json(item) for item in items], ensure_ascii=False).encode()
+
+
+def test_a_dataset_gives_labels_and_cameras(tmp_path: Path) -> None:
+    root = put(
+        tmp_path / "market",
+        {
+            "query/0002_c1s1_000451_00.jpg": jpeg(1),
+            "bounding_box_test/-1_c3s2_000001_00.jpg": jpeg(2),
+            "bounding_box_test/0000_c6s1_000002_00.jpg": jpeg(3),
+            "bounding_box_test/Thumbs.db": b"x",
+            "bounding_box_train/0007_c2_f0046182.jpg": jpeg(4),
+            "gt_bbox/0007_c2.jpg": jpeg(5),
+            "regions/query/0002_c1s1_000451_00.png": b"x",
+        },
+    )
+    assert source_kind(root) == "dataset"
+    found = images(list(discover(root)))
+    assert {Path(name).name[:4]: (item.camera, item.pid) for name, item in found.items()} == {
+        "-1_c": ("c3", None),
+        "0000": ("c6", 0),
+        "0007": ("c2", 7),
+        "0002": ("c1", 2),
+    }
+
+
+def make_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            archive.addfile(header, io.BytesIO(data))
+    return path
+
+
+HOSTILE = {
+    "ok/camera=gate/a.jpg": jpeg(1),
+    "../escape.jpg": jpeg(2),
+    "/absolute.jpg": jpeg(3),
+    "ok/../../b.jpg": jpeg(4),
+    "clip.mp4": b"x",
+    "readme.md": b"x",
+    "empty.jpg": b"",
+}
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archives_are_read_in_place_and_trusted_in_nothing(kind: str, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    path = (make_tar if kind == "tar" else make_zip)(box / f"crops.{kind}", HOSTILE)
+    items = list(discover(path))
+    assert problems(items) == {
+        "../escape.jpg": "unsafe-name",
+        "/absolute.jpg": "unsafe-name",
+        "ok/../../b.jpg": "unsafe-name",
+        "clip.mp4": "unsupported-member",
+    }
+    found = images(items)
+    assert set(found) == {"ok/camera=gate/a.jpg", "empty.jpg"}
+    assert found["ok/camera=gate/a.jpg"].camera == "gate"
+    assert found["empty.jpg"].camera == "crops"
+    assert read_member(found["ok/camera=gate/a.jpg"].locator) == jpeg(1)
+    assert [item.name for item in items if isinstance(item, Ignored)] == ["readme.md"]
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {path.name}
+
+
+def test_links_and_devices_in_a_tar_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, kind in (("l.jpg", tarfile.SYMTYPE), ("h.jpg", tarfile.LNKTYPE), ("d.jpg", tarfile.CHRTYPE)):
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname = kind, "/etc/passwd"
+            archive.addfile(header)
+    assert problems(list(discover(path))) == dict.fromkeys(("l.jpg", "h.jpg", "d.jpg"), "not-a-file")
+
+
+def test_a_name_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for seed in (1, 2):
+            header = tarfile.TarInfo("a.jpg")
+            header.size = len(jpeg(seed))
+            archive.addfile(header, io.BytesIO(jpeg(seed)))
+    items = list(discover(path))
+    assert [type(item) for item in items] == [ImageInput, Problem]
+    assert problems(items) == {"a.jpg": "duplicate-name"}
+
+
+def test_a_tar_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {f"{n}.jpg": jpeg(n) for n in range(6)})
+    path.write_bytes(path.read_bytes()[: 3 * (512 + 1024) + 700])
+    items = list(discover(path))
+    assert 1 <= len(images(items)) < 6
+    assert "truncated" in problems(items).values() or "unreadable" in problems(items).values()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_garbage_is_no_archive(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"garbage" * 500)
+    assert problems(list(discover(tmp_path / name))) == {name: "unreadable"}
+
+
+def test_a_zip_bomb_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members_module, "MAX_MEMBER_BYTES", 10_000)
+    path = make_zip(tmp_path / "a.zip", {"honest.jpg": b"\0" * 20_000, "liar.jpg": b"\0" * 5_000})
+    assert problems(list(discover(path))) == {"honest.jpg": "too-large"}
+    # A liar: the directory promises 100 bytes, the stream inflates to 5,000.
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("liar.jpg")
+    lie = Locator("zip", str(path), "liar.jpg", entry.header_offset, 100, entry.compress_size)
+    with pytest.raises(BadInput, match="does not hold the 100 bytes"):
+        read_member(lie)
+
+
+def test_a_zip_with_a_password_or_an_odd_method_says_so(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1)})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    path.write_bytes(data)
+    assert problems(list(discover(path))) == {"a.jpg": "encrypted"}
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.jpg", jpeg(1))
+    assert problems(list(discover(tmp_path / "b.zip"))) == {"a.jpg": "unsupported-compression"}
+
+
+def test_damage_in_a_zip_costs_one_member(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    data = bytearray(path.read_bytes())
+    data[60:200] = b"\xff" * 140
+    path.write_bytes(data)
+    items = list(discover(path))
+    assert problems(items) == {"a.jpg": "unreadable"}
+    assert set(images(items)) == {"b.jpg"}

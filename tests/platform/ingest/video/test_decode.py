@@ -1,0 +1,236 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.footage import number_of, numbered, write_video
+from vestigo.ingest.inputs import VideoInfo
+from vestigo.ingest.video.decode import Frame, FrameReader, VideoSlice, read_frame, slices
+from vestigo.ingest.video.probe import probe
+from vestigo_models.errors import BadInput
+
+
+def read(path: Path, info: VideoInfo, part: VideoSlice, fps: float) -> tuple[list[Frame], FrameReader]:
+    reader = FrameReader(path, info, part, fps)
+    return list(reader), reader
+
+
+def whole(info: VideoInfo) -> VideoSlice:
+    return VideoSlice(0, info.frames, 0.0)
+
+
+VIDEOS = {
+    "mp4": {"name": "a.mp4"},
+    "mp4-open-gop": {"name": "a.mp4", "open_gop": True, "keyframe_every": 12},
+    "mp4-without-b-frames": {"name": "a.mp4", "b_frames": 0},
+    "mp4-one-keyframe": {"name": "a.mp4", "keyframe_every": 500},
+    "mkv": {"name": "a.mkv"},
+    "avi": {"name": "a.avi"},
+    "avi-open-gop": {"name": "a.avi", "open_gop": True, "keyframe_every": 12},
+    "avi-mpeg4": {"name": "a.avi", "codec": "mpeg4"},
+    "ts": {"name": "a.ts"},
+    "mpg": {"name": "a.mpg", "codec": "mpeg2video", "rate": 25},
+    "variable-rate": {"name": "a.mp4", "times": lambda n: 100 * n + (37 if n % 3 else 0)},
+}
+
+
+@pytest.mark.parametrize("kind", VIDEOS)
+def test_every_slicing_gives_the_frames_of_the_whole(kind: str, tmp_path: Path) -> None:
+    """The picture itself says which frame it is, so a wrong index or a wrong landing cannot hide."""
+    settings = dict(VIDEOS[kind])
+    path = write_video(tmp_path / settings.pop("name"), numbered, 75, **settings)
+    info = probe(path)
+    assert info.frames == 75
+    assert info.truncated is None
+    frames, reader = read(path, info, whole(info), 1000.0)
+    assert [frame.index for frame in frames] == [number_of(frame.image) for frame in frames] == list(range(75))
+    assert reader.decoded == 75
+    assert not reader.failures
+    assert np.diff([frame.offset_s for frame in frames]).min() > 0
+
+    reference = {frame.index: frame for frame in read(path, info, whole(info), 5.0)[0]}
+    for seconds in (0.5, 1.0, 2.5):
+        owned: list[int] = []
+        for part in slices(info, seconds, 1.3):
+            frames, reader = read(path, info, part, 5.0)
+            assert reader.decoded == part.last - part.first
+            owned += [frame.index for frame in frames if frame.index >= part.first]
+            if part.first:
+                start = next(keyframe.offset_s for keyframe in info.keyframes if keyframe.index == part.first)
+                assert frames[0].offset_s <= start - 1.0 or frames[0].index == 0
+            for frame in frames:
+                same = reference[frame.index]
+                assert (frame.cell, frame.offset_s) == (same.cell, same.offset_s)
+                np.testing.assert_array_equal(frame.image, same.image)
+        assert owned == list(reference)
+
+
+def test_slices_own_every_frame_once_and_begin_at_keyframes(tmp_path: Path) -> None:
+    info = probe(write_video(tmp_path / "a.mp4", numbered, 75))
+    parts = slices(info, 2.0, 1.0)
+    assert [(part.first, part.last) for part in parts] == [(0, 20), (20, 40), (40, 60), (60, 75)]
+    assert {part.first for part in parts} <= {keyframe.index for keyframe in info.keyframes}
+
+
+def test_sampling_takes_one_frame_of_each_cell(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered, 60, rate=30)
+    info = probe(path)
+    frames, _ = read(path, info, whole(info), 5.0)
+    assert [frame.index for frame in frames] == list(range(0, 60, 6))
+    assert [frame.cell for frame in frames] == list(range(10))
+
+
+def test_times_of_a_variable_rate_are_those_of_the_file(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered, 30, times=lambda n: 100 * n + (50 if n % 2 else 0))
+    info = probe(path)
+    frames, _ = read(path, info, whole(info), 100.0)
+    assert info.ordered
+    expected = [n / 10 + (0.05 if n % 2 else 0) for n in range(30)]
+    np.testing.assert_allclose([frame.offset_s for frame in frames], expected, atol=0.002)
+
+
+def test_a_frame_can_be_fetched_again(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered, 75)
+    info = probe(path)
+    assert [number_of(read_frame(path, info, index)) for index in (0, 9, 10, 74)] == [0, 9, 10, 74]
+    with pytest.raises(BadInput, match="no readable frame 75"):
+        read_frame(path, info, 75)
+
+
+def test_facts_survive_json(tmp_path: Path) -> None:
+    info = probe(write_video(tmp_path / "a.mp4", numbered, 30))
+    assert VideoInfo.from_json(info.to_json()) == info
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
+def test_a_truncated_video_is_named_and_its_readable_frames_are_read(name: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / name, lambda n: np.roll(noise, n, axis=1), 60)
+    data = path.read_bytes()
+    if name == "a.mp4":
+        data = _faststart(path)
+    path.write_bytes(data[: len(data) // 2])
+    info = probe(path)
+    assert info.truncated is not None
+    assert "bytes that the container promises" in info.truncated
+    frames, reader = read(path, info, whole(info), 1000.0)
+    assert 10 < len(frames) < 50
+    assert reader.decoded == len(frames)
+
+
+noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+
+
+def _faststart(path: Path) -> bytes:
+    """The same file with its index at the front, as a camera that streams would write it."""
+    import av
+
+    moved = path.with_name("moved.mp4")
+    with av.open(str(path)) as source, av.open(str(moved), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return moved.read_bytes()
+
+
+def test_damage_in_the_middle_costs_frames_but_not_the_slice(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", lambda n: np.roll(noise, n, axis=1), 60, b_frames=0)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 900] = np.random.default_rng(1).bytes(900)
+    path.write_bytes(data)
+    info = probe(path)
+    frames, reader = read(path, info, whole(info), 1000.0)
+    assert len(frames) > 40
+    assert reader.failures or len(frames) < 60
+    assert all(failure.reason == "undecodable-frame" for failure in reader.failures)
+    assert frames[-1].index == 59
+
+
+BAD = {
+    "empty-file": b"",
+    "not-a-video": b"this is a text that calls itself a video" * 40,
+    "truncated": None,
+    "no-video": None,
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_what_is_no_video_says_so(reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    if reason == "no-video":
+        _write_sound(path)
+    elif reason == "truncated":
+        # Without its end an MP4 has no index, and nothing can be read.
+        data = write_video(path, numbered, 20).read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        path.write_bytes(BAD[reason] or b"")
+    with pytest.raises(BadInput) as caught:
+        probe(path)
+    assert caught.value.reason == reason
+    assert "a.mp4" in caught.value.detail
+
+
+def _write_sound(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_a_video_without_frames_says_so(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", numbered, 0)
+    with pytest.raises(BadInput) as caught:
+        probe(path)
+    assert caught.value.reason == "no-frames"
+
+
+def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered, 20)
+    info = probe(path)
+    write_video(path, numbered, 30)
+    with pytest.raises(BadInput, match="not the file that was planned"):
+        list(FrameReader(path, info, whole(info), 5.0))
+
+
+def test_reading_a_damaged_file_leaves_standard_output_alone(tmp_path: Path) -> None:
+    """Commands promise one JSON object there and nothing else."""
+    path = write_video(tmp_path / "a.avi", numbered, 30)
+    path.write_bytes(path.read_bytes()[:3000])
+    program = f"from pathlib import Path; from vestigo.ingest.video.probe import probe; probe(Path({str(path)!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.stdout == b""
+
+
+@pytest.mark.real_data
+def test_real_footage_is_cut_at_its_keyframes(real_data: Path) -> None:
+    path = real_data / "pedestrians.avi"
+    info = probe(path)
+    assert (info.frames, info.width, info.height, info.rate) == (795, 480, 360, "10")
+    assert [keyframe.index for keyframe in info.keyframes] == [0, 250, 500, 750]
+    assert not info.ordered
+    assert info.truncated is None
+    part = VideoSlice(750, 795, 2.4)
+    frames, reader = read(path, info, part, 5.0)
+    assert reader.decoded == 45
+    assert frames[0].index == 726
+    assert [frame.index for frame in frames] == list(range(726, 795, 2))
+
+
+@pytest.mark.real_data
+def test_real_footage_cut_short_is_called_truncated(real_data: Path, tmp_path: Path) -> None:
+    data = (real_data / "pedestrians.avi").read_bytes()
+    path = tmp_path / "cut.avi"
+    path.write_bytes(data[:70_000])
+    info = probe(path)
+    assert info.truncated is not None
+    assert 0 < info.frames < 20
+    assert info.declared_frames == 795

@@ -1,0 +1,165 @@
+"""Reaching a Label Studio server: what is refused in one line, and that the token shows nowhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.support.label_studio import drawn, open_store, pictures
+from tools.label_studio import Server, free_port
+from vestigo.review.label_studio.client import Studio, read_token
+from vestigo.review.label_studio.images import open_images
+from vestigo.review.label_studio.pull import pull
+from vestigo.review.label_studio.push import push
+from vestigo_models.errors import ConfigError, VestigoError, WorkError
+
+TOKEN = "s3cret" * 6
+
+
+@contextmanager
+def answering(body: str, kind: str, status: int = 200, **headers: str) -> Iterator[str]:
+    """URL of a server that gives everybody the same answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Type": kind, **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def refusal(url: str | None, token: str = TOKEN, patience: float = 1) -> VestigoError:
+    with pytest.raises(VestigoError) as refused:
+        Studio.connect(url, token, patience=patience)
+    assert "\n" not in str(refused.value)
+    return refused.value
+
+
+@pytest.mark.parametrize("url", ["label studio", "127.0.0.1:8080", "ftp://host", "http://", "http://host:port"])
+def test_what_is_no_url(url: str) -> None:
+    assert str(refusal(url)) == f"{url} is no URL of a server: write it like http://127.0.0.1:8080"
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter2" not in str(refusal("http://ana:hunter2@example.org"))
+    monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
+    assert "name it with --url or LABEL_STUDIO_URL" in str(refusal(None))
+
+
+def test_nothing_answers() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    error = refusal(url, patience=60)
+    assert isinstance(error, WorkError)
+    assert f"nothing answers at {url}" in str(error)
+    assert "start the server, or correct --url" in str(error)
+
+
+@pytest.mark.parametrize(("body", "kind"), [("<html>It works!</html>", "text/html"), ('{"ok": 1}', "application/json")])
+def test_another_server(body: str, kind: str) -> None:
+    with answering(body, kind) as url:
+        assert f"server {url} answers and is no Label Studio" in str(refusal(url))
+
+
+def test_a_server_that_moved(label_studio: Server) -> None:
+    # A POST that is sent on to another address arrives there as a GET.
+    with answering("", "text/plain", 301, Location=f"{label_studio.url}/health") as url:
+        line = f"server {url} sends its visitors to {label_studio.url}/health: name that server (--url)"
+        assert str(refusal(url)) == line
+
+
+def test_an_older_server() -> None:
+    with answering(json.dumps({"release": "1.10.1"}), "application/json") as url:
+        assert str(refusal(url)) == f"server {url} is Label Studio 1.10.1; 1.22 or newer is needed: update it"
+
+
+def test_a_server_in_trouble_is_tried_until_patience_is_over() -> None:
+    with answering("busy", "text/plain", 503) as url:
+        error = refusal(url)
+    assert isinstance(error, WorkError)
+    assert f"server {url} does not answer (HTTP 503), tried for 1 seconds" in str(error)
+    assert "the same command goes on" in str(error)
+
+
+def test_a_request_that_is_too_large_for_the_server_before_label_studio() -> None:
+    with answering("<html>413</html>", "text/html", 413) as url:
+        assert "keep pictures out of the tasks (--images local:ROOT or s3://BUCKET/PREFIX)" in str(refusal(url))
+
+
+def test_a_wrong_token(label_studio: Server) -> None:
+    error = refusal(label_studio.url)
+    assert f"server {label_studio.url} refuses the token (401" in str(error)
+    assert "--token-file" in str(error)
+    assert TOKEN not in "".join(traceback.format_exception(error)) + repr(error)
+
+
+def test_a_token_from_the_environment_or_a_file_for_its_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    assert read_token(None) == TOKEN
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match=rf"open to others \(mode 644\): chmod 600 {file}"):
+        read_token(file)
+    file.chmod(0o600)
+    assert read_token(file) == TOKEN
+    file.write_text("two words")
+    with pytest.raises(ConfigError, match="holds no token") as refused:
+        read_token(file)
+    assert "two words" not in str(refused.value)
+    file.unlink()
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        read_token(file)
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    with pytest.raises(ConfigError, match="set LABEL_STUDIO_API_KEY, or name a file with --token-file"):
+        read_token(None)
+
+
+def test_a_personal_access_token_works_too(studio: Studio, label_studio: Server) -> None:
+    token = studio.client.tokens.create().token
+    with Studio.connect(label_studio.url + "/", token, patience=5) as other:
+        assert other.url == label_studio.url
+        assert other.client.users.whoami().email == label_studio.user
+    assert token not in repr(other)
+
+
+def test_the_token_is_nowhere(
+    label_studio: Server, tmp_path: Path, project: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with open_store(tmp_path) as store, Studio.connect(label_studio.url, label_studio.token, patience=1) as studio:
+        drawn(store, project, 2)
+        push(store, studio, project, pictures, open_images("inline"))
+        pull(store, studio, project)
+        with pytest.raises(ConfigError) as refused:
+            studio.call(lambda: studio.client.tasks.get("0"))
+        assert refused.value.__context__ is None
+        assert refused.value.__cause__ is None
+        shown = repr(studio) + repr(refused.value) + caplog.text
+    held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert label_studio.token not in shown
+    assert label_studio.token.encode() not in held
+    assert label_studio.url.encode() in held

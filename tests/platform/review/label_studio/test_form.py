@@ -1,0 +1,99 @@
+"""The form that reviewers fill in, and what is read back from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from vestigo.review.label_studio.form import CANNOT_TELL, PICTURE, answers, form, form_problem, prediction, task_data
+from vestigo_models.errors import ConfigError
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
+
+SCHEMAS = [MARKET_1501, DUKEMTMC_REID]
+
+
+def chosen(name: str, *values: str) -> dict[str, object]:
+    return {"from_name": name, "to_name": PICTURE, "type": "choices", "value": {"choices": list(values)}}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_attribute_is_asked_for_with_all_its_values_and_a_key_for_each(schema: AttributeSchema) -> None:
+    view = ElementTree.fromstring(form(schema))
+    groups = list(view.iter("Choices"))
+    assert [group.get("name") for group in groups] == list(schema.names)
+    for group, attribute in zip(groups, schema.attributes, strict=True):
+        assert [choice.get("value") for choice in group] == [*attribute.values, CANNOT_TELL]
+        assert group.get("toName") == PICTURE
+        assert group.get("choice") == "single-radio"
+    keys = [choice.get("hotkey") for choice in view.iter("Choice")]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_likeliest_values_are_chosen_beforehand_and_the_score_is_that_of_the_most_doubtful() -> None:
+    shares = np.concatenate([[0.01] * (len(a.values) - 1) + [0.9] for a in MARKET_1501.attributes])
+    shares[MARKET_1501.slice("hair")] = 0.5
+    said = prediction(MARKET_1501, shares, "tiny-1")
+    assert said["model_version"] == "tiny-1"
+    assert said["score"] == 0.5
+    assert answers(MARKET_1501, said["result"]) == {
+        a.name: "short" if a.name == "hair" else a.values[-1] for a in MARKET_1501.attributes
+    }
+
+
+def test_above_each_question_stands_what_the_model_says() -> None:
+    shares = np.concatenate([[0.004] * (len(a.values) - 1) + [0.926] for a in MARKET_1501.attributes])
+    data = task_data(MARKET_1501, shares, "data:,", "c1 · t4")
+    assert (data["image"], data["about"]) == ("data:,", "c1 · t4")
+    assert data["says_gender"] == "Gender · model: female 93 %"
+    view = ElementTree.fromstring(form(MARKET_1501))
+    shown = [header.get("value") for header in view.iter("Header")]
+    assert shown == ["$about", *(f"$says_{name}" for name in MARKET_1501.names)]
+    # Every variable of the form is a field of the task, as Label Studio demands.
+    assert {str(value)[1:] for value in (*shown, *(image.get("value") for image in view.iter("Image")))} == data.keys()
+
+
+def test_cannot_tell_is_an_answer_and_an_open_question_is_none() -> None:
+    result = [chosen("hat", CANNOT_TELL), chosen("gender", "female"), chosen("bag")]
+    assert answers(MARKET_1501, result) == {"hat": CANNOT_TELL, "gender": "female"}
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (chosen("shoes", "black"), "shoes: schema market-1501 has no such attribute"),
+        (chosen("hat", "maybe"), "hat=maybe: not one of no, yes"),
+    ],
+)
+def test_an_answer_of_another_form_is_named(result: dict[str, object], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        answers(MARKET_1501, [result])
+
+
+def test_looks_may_be_edited_and_questions_may_not() -> None:
+    mine = form(MARKET_1501)
+    assert form_problem(MARKET_1501, mine) is None
+    assert (
+        form_problem(
+            MARKET_1501, mine.replace('size="6"', 'size="3"').replace("$says_hat", "Hat?").replace('hotkey="1"', "")
+        )
+        is None
+    )
+    edits = {
+        "is no XML": mine[:-3],
+        "no image picture": mine.replace("$image", "$photo"),
+        "hat is not asked for": mine.replace('name="hat"', 'name="cap"'),
+        "gender takes several values": mine.replace('choice="single-radio"', 'choice="multiple"', 1),
+        "gender has other values (missing: male; unknown: man)": mine.replace('value="male"', 'value="man"'),
+        "shoes is asked for": mine.replace("</View>", '<Choices name="shoes" toName="picture" /></View>'),
+    }
+    for line, edited in edits.items():
+        assert edited != mine
+        assert line in str(form_problem(MARKET_1501, edited)), line
+    renamed = dataclasses.replace(MARKET_1501["hat"], name="headwear")
+    schema = AttributeSchema("own", tuple(renamed if a.name == "hat" else a for a in MARKET_1501.attributes))
+    assert form_problem(schema, mine) == "headwear is not asked for"

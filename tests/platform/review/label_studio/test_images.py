@@ -1,0 +1,112 @@
+"""Pictures in the tasks, in a folder that Label Studio serves, and on S3, as a reviewer's browser gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.support.label_studio import drawn, open_store, pictures, remote_ids
+from tools.label_studio import Server
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.images import Bucket, Inline, Local, open_images
+from vestigo.review.label_studio.push import push
+from vestigo.store.open import Store
+from vestigo_models.errors import ConfigError, StoreError
+
+
+def image_of(studio: Studio, task: int) -> str:
+    """The address that the browser gets for a task's picture."""
+    return str(studio.client.tasks.get(str(task)).data["image"])
+
+
+def shown(studio: Studio, store: Store, project: str) -> list[bytes]:
+    """What a browser shows for each task, in order."""
+    return [studio.get(image_of(studio, id_)).content for _, id_ in sorted(remote_ids(store, project).items())]
+
+
+def wanted(store: Store, project: str) -> list[bytes]:
+    return [jpeg for page in store.label_tasks(project) for jpeg in pictures(page)]
+
+
+@pytest.mark.parametrize("spec", ["", "inlined", "local:", "s3:", "s3://", "http://host/pictures"])
+def test_what_names_no_place(spec: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^--images {spec}: one of inline, local:ROOT, s3://BUCKET/PREFIX$"):
+        open_images(spec)
+
+
+def test_inside_the_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
+    images = open_images("inline")
+    assert isinstance(images, Inline)
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        push(store, studio, project, pictures, images)
+        (task,) = remote_ids(store, project).values()
+        assert image_of(studio, task) == images.place("", wanted(store, project)[0])
+
+
+def test_files_that_label_studio_serves(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
+    images = open_images(f"local:{label_studio.files}")
+    assert isinstance(images, Local)
+    with open_store(tmp_path) as store:
+        drawn(store, project, 3)
+        push(store, studio, project, pictures, images)
+        push(store, studio, project, pictures, images)
+        assert shown(studio, store, project) == wanted(store, project)
+        remote = store.require_label_project(project).remote_id or 0
+        (storage,) = studio.client.import_storage.local.list(project=remote)
+        # "Sync" makes no tasks of the pictures.
+        studio.client.import_storage.local.sync(storage.id)
+        assert len(list(studio.client.tasks.list(project=remote))) == 3
+
+
+def test_a_folder_that_label_studio_does_not_serve(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str
+) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        remedy = rf"LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT={tmp_path}$"
+        with pytest.raises(ConfigError, match=remedy):
+            push(store, studio, project, pictures, Local(tmp_path))
+        below = label_studio.files / "below"
+        with pytest.raises(ConfigError, match=rf"LOCAL_FILES_DOCUMENT_ROOT={below}$"):
+            push(store, studio, project, pictures, Local(below))
+        assert store.label_counts(project)["drawn"] == 1
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """Address of a local S3."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_objects_of_s3(studio: Studio, s3: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.client(
+        "s3", endpoint_url=f"http://{s3}", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    client.create_bucket(Bucket="people")
+    options = f"endpoint_override={s3}&scheme=http&region=us-east-1"
+    images = open_images(f"s3://mykey:mysecret@people/review?{options}")
+    assert isinstance(images, Bucket)
+    with open_store(tmp_path) as store:
+        drawn(store, project, 2)
+        push(store, studio, project, pictures, images)
+        remote = store.require_label_project(project).remote_id or 0
+        (storage,) = studio.client.import_storage.s3.list(project=remote)
+        assert shown(studio, store, project) == wanted(store, project)
+        held = [task.data["image"] for task in studio.client.tasks.list(project=remote, resolve_uri=False)]
+        assert all(image.startswith("s3://people/review/vestigo/") for image in held)
+        assert "mysecret" not in f"{held}{storage}"
+        assert storage.presign
+        with pytest.raises(StoreError, match="s3://nobody does not exist"):
+            push(store, studio, project, pictures, open_images(f"s3://k:s@nobody/review?{options}"))

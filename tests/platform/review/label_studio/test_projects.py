@@ -1,0 +1,148 @@
+"""The server's project: found again, made once, refused where it asks for something else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.support.label_studio import MODEL, drawn, key, on_server, open_store, pictures, remote_ids
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.form import form
+from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.projects import mark, open_project, title
+from vestigo.review.label_studio.pull import pull
+from vestigo.review.label_studio.push import push
+from vestigo_models.errors import ConfigError, StoreError
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import MARKET_1501
+
+
+def titled(studio: Studio, title: str) -> list[int]:
+    return [one.id for one in studio.client.projects.list(title=title) if one.title == title]
+
+
+def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        label = store.require_label_project(project)
+        remote = open_project(studio, label)
+        # The store does not know of it yet, as after a crash.
+        assert open_project(studio, label) == remote
+        push(store, studio, project, pictures, Inline())
+        there = studio.client.projects.get(remote)
+        assert titled(studio, project) == [remote]
+        assert (there.show_collab_predictions, there.model_version) == (True, f"small {MODEL[:12]}")
+        assert mark(label) in there.description
+        linked = store.require_label_project(project)
+        assert (linked.server, linked.remote_id) == (studio.url, remote)
+        (task,) = studio.client.tasks.list(project=remote, fields="all")
+        assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
+
+
+def test_the_newest_model_is_preselected_whatever_ended_before(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        push(store, studio, project, pictures, Inline())
+        remote = store.require_label_project(project).remote_id
+        drawn(store, project, 1, start=1, model="b" * 64)
+        push(store, studio, project, pictures, Inline())
+        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
+        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        push(store, studio, project, pictures, Inline())
+        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
+        # What nobody shows any more cannot be preselected.
+        drawn(store, project, 1, start=2, model="c" * 64)
+        push(store, studio, project, pictures, Inline())
+        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        studio.client.tasks.delete(str(remote_ids(store, project)[key(2)]))
+        assert push(store, studio, project, pictures, Inline()).created == 0
+
+
+def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 2)
+        push(store, studio, project, pictures, Inline())
+        label = store.require_label_project(project)
+        there = studio.client.projects.get(label.remote_id)
+        twins = [
+            studio.client.projects.create(
+                title=project, description=there.description, label_config=there.label_config
+            ).id
+            for _ in range(2)
+        ]
+        assert len(titled(studio, project)) == 3
+        assert open_project(studio, dataclasses.replace(label, remote_id=None)) == label.remote_id
+        assert not {*twins} & {*titled(studio, project)}
+        late = studio.client.projects.create(
+            title=project, description=there.description, label_config=there.label_config
+        )
+        push(store, studio, project, pictures, Inline())
+        assert late.id not in titled(studio, project)
+        assert len(on_server(studio, label.remote_id)) == 2
+
+
+def test_a_project_of_somebody_else_is_left_alone(studio: Studio, tmp_path: Path, project: str) -> None:
+    theirs = studio.client.projects.create(title=project, label_config=form(MARKET_1501))
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        with pytest.raises(ConfigError, match=rf"\(id {theirs.id}\) that is not of this store: push under another"):
+            push(store, studio, project, pictures, Inline())
+        with pytest.raises(ConfigError, match="is on no server yet: `vestigo label push` brings it there"):
+            pull(store, studio, project)
+    assert list(studio.client.tasks.list(project=theirs.id)) == []
+
+
+def test_names_that_are_no_titles_become_some(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        for number, name in enumerate(("x", f"{project} of a very long archive of very many cameras")):
+            drawn(store, name, 1, start=number)
+            assert push(store, studio, name, pictures, Inline()).created == 1
+            assert push(store, studio, name, pictures, Inline()).tasks == 1
+            label = store.require_label_project(name)
+            there = studio.client.projects.get(label.remote_id or 0)
+            assert there.title == title(label)
+            studio.client.projects.delete(there.id)
+
+
+def test_an_edited_form_is_named_before_anything_is_written(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        push(store, studio, project, pictures, Inline())
+        remote = store.require_label_project(project).remote_id
+        edited = form(MARKET_1501).replace('name="hat"', 'name="cap"')
+        studio.client.projects.update(remote, label_config=edited)
+        drawn(store, project, 1, start=1)
+        for command in (lambda: push(store, studio, project, pictures, Inline()), lambda: pull(store, studio, project)):
+            with pytest.raises(ConfigError, match=r"\(hat is not asked for\): undo it under Settings > Labeling"):
+                command()
+        assert len(on_server(studio, remote)) == 1
+        studio.client.projects.update(remote, label_config=form(MARKET_1501).replace('size="6"', 'size="3"'))
+        assert push(store, studio, project, pictures, Inline()).tasks == 2
+
+
+def test_a_renamed_attribute_is_named(tmp_path: Path, project: str) -> None:
+    renamed = dataclasses.replace(MARKET_1501["hat"], name="headwear")
+    schema = AttributeSchema("own", tuple(renamed if a.name == "hat" else a for a in MARKET_1501.attributes))
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        with pytest.raises(StoreError, match=r"it asks for hat; the model has headwear.*a project of another name"):
+            drawn(store, project, 1, start=1, schema=schema)
+
+
+def test_a_project_that_is_gone_or_elsewhere(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 1)
+        push(store, studio, project, pictures, Inline())
+        remote = store.require_label_project(project).remote_id
+        assert remote is not None
+        studio.client.projects.update(remote, title="renamed there")
+        assert pull(store, studio, project).tasks == 1
+        studio.client.projects.delete(remote)
+        with pytest.raises(ConfigError, match=rf"\(id {remote}\) is no longer on server .*what was pulled is kept"):
+            pull(store, studio, project)
+        assert store.label_counts(project)["pushed"] == 1
+        store.link_label_project(project, "http://elsewhere.example", remote)
+        with pytest.raises(ConfigError, match=r"is on server http://elsewhere.example, not on .*--url"):
+            push(store, studio, project, pictures, Inline())

@@ -1,0 +1,246 @@
+"""Tasks go out once and answers come back as they are on the server, after edits, deletions and repeats."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.support.flaky_proxy import flaky_proxy
+from tests.support.label_studio import (
+    OTHER,
+    OWNER,
+    answer,
+    drawn,
+    key,
+    on_server,
+    open_store,
+    pictures,
+    remote_ids,
+    result,
+    state,
+)
+from tools.label_studio import Server
+from vestigo.review.label_studio import tasks as studio_tasks
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.form import CANNOT_TELL, prediction
+from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.pull import Pulled, pull, watch
+from vestigo.review.label_studio.push import Pushed, push
+from vestigo.review.label_studio.tasks import list_tasks
+from vestigo.store.open import Store
+from vestigo_models.errors import ConfigError, WorkError
+from vestigo_models.schemas.builtin import MARKET_1501
+
+
+def pushed(store: Store, studio: Studio, project: str, count: int) -> int:
+    """Bring `count` tasks to the server; the project's id there."""
+    drawn(store, project, count)
+    push(store, studio, project, pictures, Inline())
+    remote = store.require_label_project(project).remote_id
+    assert remote is not None
+    return remote
+
+
+def predicted(store: Store, project: str, number: int, attribute: str) -> str:
+    for page in store.label_tasks(project):
+        for task in page:
+            if task.key == key(number):
+                shares = np.array(task.prediction[MARKET_1501.slice(attribute)])
+                return MARKET_1501[attribute].values[int(shares.argmax())]
+    raise AssertionError(number)
+
+
+def draft(studio: Studio, task: int, answers: dict[str, str]) -> None:
+    """Begin to answer a task, as the browser does while somebody works."""
+    headers = studio.client._client_wrapper.get_headers()
+    begun = studio.http.post(
+        f"{studio.url}/api/tasks/{task}/drafts", json={"result": result(answers), "lead_time": 1}, headers=headers
+    )
+    assert begun.status_code == 201
+
+
+def test_a_second_push_creates_nothing_and_a_second_draw_only_its_own(
+    studio: Studio, tmp_path: Path, project: str
+) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, 5)
+        heard: list[tuple[int, int]] = []
+        first = push(store, studio, project, pictures, Inline(), lambda *at: heard.append(at), chunk=2)
+        assert first == Pushed(tasks=5, created=5)
+        assert heard == [(2, 5), (4, 5), (5, 5)]
+        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=5, created=0)
+        drawn(store, project, 3, start=5)
+        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=8, created=3)
+        there = on_server(studio, store.require_label_project(project).remote_id or 0)
+        assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
+        assert [len(ids) for ids in there.values()] == [1] * 8
+        # Reviewers get them in the order of the draw: that of their ids.
+        assert sorted(there, key=lambda name: there[name][0]) == [key(number) for number in range(8)]
+
+
+def test_what_was_sent_before_a_crash_is_found_again(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        remote = pushed(store, studio, project, 2)
+        drawn(store, project, 2, start=2)
+        shares = np.full(MARKET_1501.classes, 0.5)
+        lost = {"image": "data:,", "about": "", **{f"says_{name}": "" for name in MARKET_1501.names}}
+        task = {"data": lost, "meta": {"vestigo_key": key(2)}, "predictions": [prediction(MARKET_1501, shares, "m")]}
+        studio.client.projects.import_tasks(remote, request=[task])
+        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=4, created=1)
+        assert [len(ids) for ids in on_server(studio, remote).values()] == [1] * 4
+
+
+def test_copies_go_unless_somebody_worked_on_them(
+    studio: Studio, tmp_path: Path, project: str, other_reviewer: int
+) -> None:
+    with open_store(tmp_path) as store:
+        remote = pushed(store, studio, project, 5)
+        first = remote_ids(store, project)
+        whole = list(studio.client.tasks.list(project=remote))
+        studio.client.projects.import_tasks(
+            remote, request=[{"data": task.data, "meta": task.meta} for task in whole for _ in range(2)]
+        )
+        copies = on_server(studio, remote)
+        assert [len(ids) for ids in copies.values()] == [3] * 5
+        # 0: nobody. 1: on a copy. 2: on two of them. 3: skipped on a copy: work, and no answer. 4: begun on a copy.
+        answer(studio, copies[key(1)][1], {"hat": "yes"})
+        answer(studio, copies[key(2)][0], {"hat": "yes"})
+        answer(studio, copies[key(2)][2], {"hat": "no"}, other_reviewer)
+        answer(studio, copies[key(3)][2], {}, was_cancelled=True)
+        draft(studio, copies[key(4)][1], {"hat": "yes"})
+        found = pull(store, studio, project)
+        assert (found.tasks, found.reviewed, found.pulled) == (5, 2, 3)
+        assert on_server(studio, remote) == {
+            key(0): [first[key(0)]],
+            key(1): [copies[key(1)][1]],
+            key(2): [copies[key(2)][0], copies[key(2)][2]],
+            key(3): [copies[key(3)][2]],
+            key(4): copies[key(4)][:2],
+        }
+        assert remote_ids(store, project)[key(1)] == copies[key(1)][1]
+        assert state(store, project)[key(2)][1] == [(OWNER, {"hat": "yes"}), (OTHER, {"hat": "no"})]
+        assert push(store, studio, project, pictures, Inline()).created == 0
+        assert pull(store, studio, project).pulled == 0
+
+
+def test_answers_are_those_of_the_server(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
+    with open_store(tmp_path) as store:
+        remote = pushed(store, studio, project, 5)
+        ids = remote_ids(store, project)
+        assert pull(store, studio, project) == Pulled(tasks=5)
+        said = predicted(store, project, 0, "hat")
+        other = "yes" if said == "no" else "no"
+        before = datetime.now(UTC).replace(microsecond=0)
+        one = answer(studio, ids[key(0)], {"hat": other, "gender": CANNOT_TELL})
+        two = answer(studio, ids[key(1)], {"hat": "yes"})
+        answer(studio, ids[key(1)], {"hat": "no"}, other_reviewer)
+        answer(studio, ids[key(2)], {"hat": "no"}, was_cancelled=True)
+        found = pull(store, studio, project)
+        assert (found.reviewed, found.pulled, found.corrections) == (2, 3, 1)
+        assert found.conflicts == [f"task {ids[key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
+        (kept,) = store.answers_of(project, [key(0)])[key(0)]
+        assert (kept.remote_id, kept.reviewer) == (one, OWNER)
+        assert kept.answers == {"hat": other, "gender": CANNOT_TELL}
+        assert before <= kept.answered <= datetime.now(UTC)
+        assert pull(store, studio, project).pulled == 0
+
+        studio.client.annotations.update(one, result=result({"hat": said}))
+        studio.client.annotations.delete(two)
+        found = pull(store, studio, project)
+        assert (found.pulled, found.corrections, found.conflicts) == (2, 0, [])
+        assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": said})])
+        assert state(store, project)[key(1)] == ("pushed", [(OTHER, {"hat": "no"})])
+        assert store.require_label_project(project).remote_id == remote
+
+
+def test_tasks_deleted_on_the_server_and_restored_there(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        remote = pushed(store, studio, project, 3)
+        ids = remote_ids(store, project)
+        answer(studio, ids[key(0)], {"hat": "yes"})
+        assert pull(store, studio, project).reviewed == 1
+        (saved,) = (task for task in studio.client.tasks.list(project=remote, fields="all") if task.id == ids[key(0)])
+        studio.client.tasks.delete(str(ids[key(0)]))
+        found = pull(store, studio, project)
+        assert (found.tasks, found.deleted, found.reviewed) == (2, 1, 0)
+        assert state(store, project)[key(0)] == ("deleted", [])
+        # What the server deleted stays deleted: a push brings it back as little as a second pull finds it gone again.
+        assert push(store, studio, project, pictures, Inline()).created == 0
+        assert pull(store, studio, project).deleted == 0
+        back = [{"result": one["result"], "completed_by": one["completed_by"]} for one in saved.annotations]
+        studio.client.projects.import_tasks(
+            remote, request=[{"data": saved.data, "meta": saved.meta, "annotations": back}]
+        )
+        found = pull(store, studio, project)
+        assert (found.tasks, found.deleted, found.reviewed) == (3, 0, 1)
+        assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
+
+
+def test_an_answer_of_another_form_is_named_and_changes_nothing(studio: Studio, tmp_path: Path, project: str) -> None:
+    with open_store(tmp_path) as store:
+        pushed(store, studio, project, 3)
+        ids = remote_ids(store, project)
+        answer(studio, ids[key(0)], {"hat": "yes"})
+        wrong = answer(studio, ids[key(1)], {"hat": "maybe"})
+        studio.client.tasks.delete(str(ids[key(2)]))
+        line = rf"^1 answers .*the first is annotation {wrong} of task {ids[key(1)]}, hat=maybe: not one of no, yes"
+        with pytest.raises(ConfigError, match=line):
+            pull(store, studio, project)
+        assert state(store, project) == {key(number): ("pushed", []) for number in range(3)}
+        studio.client.annotations.update(wrong, result=result({"hat": "no"}))
+        assert pull(store, studio, project).reviewed == 2
+
+
+def test_listing_leaves_pictures_out_and_misses_nothing_while_tasks_go(
+    studio: Studio, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_tasks, "PAGE", 3)
+    with open_store(tmp_path) as store:
+        remote = pushed(store, studio, project, 10)
+        ids = sorted(remote_ids(store, project).values())
+        seen = []
+        for task in list_tasks(studio, remote):
+            # Pages that were counted off would now jump over as many tasks as went before them.
+            if len(seen) < 3:
+                studio.client.tasks.delete(str(task.id))
+            seen.append(task.id)
+        assert seen == ids
+        answer(studio, ids[9], {"hat": "yes"})
+        sizes: list[int] = []
+
+        def note(response: httpx.Response) -> None:
+            response.read()
+            sizes.append(len(response.content))
+
+        studio.http.event_hooks = {"response": [note]}
+        assert [len(task.annotations) for task in list_tasks(studio, remote, annotations=True)] == [0] * 6 + [1]
+        assert sum(sizes) < 7 * 700
+
+
+def test_watching_waits_for_a_server_that_is_away(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str
+) -> None:
+    until = threading.Event()
+    with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed=0) as proxy:
+        proxy.settle()
+        with Studio.connect(proxy.url, label_studio.token, patience=0.5) as through:
+            pushed(store, through, project, 1)
+
+            def comes_back(error: WorkError) -> None:
+                assert str(error).startswith(f"server {proxy.url} does not answer (HTTP 503), tried for 0.5 seconds")
+                proxy.away = False
+
+            found = watch(store, through, project, every=0.01, until=until, trouble=comes_back)
+            assert next(found).reviewed == 0
+            answer(studio, remote_ids(store, project)[key(0)], {"hat": "yes"})
+            assert next(found).reviewed == 1
+            proxy.away = True
+            assert next(found).reviewed == 1
+            assert not proxy.away
+            until.set()
+            assert list(found) == []

@@ -1,0 +1,171 @@
+"""Killed anywhere, or over a network that loses, repeats and delays: the end is that of an undisturbed review."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.flaky_proxy import flaky_proxy
+from tests.support.label_studio import answer, drawn, key, on_server, open_store, pictures, remote_ids, result, state
+from tools.label_studio import Server
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.pull import pull
+from vestigo.review.label_studio.push import Pushed, push
+from vestigo.store import faults
+from vestigo.store.open import Store
+
+TASKS = 12
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["pytest", "alembic.command", "vestigo.review.label_studio.pull", "tests.support.label_studio"]
+)
+
+
+def review(studio: Studio, ids: Mapping[str, int], other: int) -> None:
+    """What reviewers do in the meantime, to tasks by their keys: answers, edits, deletions."""
+    done = {number: answer(studio, ids[key(number)], {"hat": "yes", "bag": "no"}) for number in range(6)}
+    answer(studio, ids[key(1)], {"hat": "no"}, other)
+    studio.client.annotations.update(done[2], result=result({"hat": "no"}))
+    studio.client.annotations.delete(done[3])
+    studio.client.tasks.delete(str(ids[key(4)]))
+    answer(studio, ids[key(7)], {}, was_cancelled=True)
+
+
+def expected() -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """What the store holds after `review`."""
+    ana, ben = "ana@example.org", "ben@example.org"
+    both = {"hat": "yes", "bag": "no"}
+    told = {0: [(ana, both)], 1: [(ana, both), (ben, {"hat": "no"})], 2: [(ana, {"hat": "no"})], 5: [(ana, both)]}
+    return {key(n): ("deleted" if n == 4 else "pushed", told.get(n, [])) for n in range(TASKS)}
+
+
+def require_end(store: Store, studio: Studio, project: str) -> None:
+    assert state(store, project) == expected()
+    there = on_server(studio, store.require_label_project(project).remote_id or 0)
+    assert {name: ids for name, ids in there.items() if len(ids) > 1} == {}
+    assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
+    assert [one.title for one in studio.client.projects.list(title=project)] == [project]
+
+
+def test_an_undisturbed_review(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
+    with open_store(tmp_path) as store:
+        drawn(store, project, TASKS)
+        push(store, studio, project, pictures, Inline())
+        review(studio, remote_ids(store, project), other_reviewer)
+        pull(store, studio, project)
+        require_end(store, studio, project)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_network_that_loses_repeats_delays_and_reorders(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
+) -> None:
+    with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
+        drawn(store, project, TASKS)
+        with Studio.connect(proxy.url, label_studio.token, patience=120) as through:
+            assert push(store, through, project, pictures, Inline(), chunk=2).tasks == TASKS
+            # What arrives when the command has ended, twice or late, the next one tidies up.
+            proxy.wait_for_late()
+            assert push(store, through, project, pictures, Inline(), chunk=2) == Pushed(tasks=TASKS, created=0)
+            review(studio, remote_ids(store, project), other_reviewer)
+            pull(store, through, project)
+            assert state(store, project) == expected()
+            proxy.settle()
+            pull(store, through, project)
+            require_end(store, studio, project)
+        assert proxy.fates["lost answer"] > 3
+        assert proxy.fates["repeated"] > 0
+
+
+@pytest.mark.parametrize("seed", range(2, 4))
+def test_reviewers_who_begin_while_tasks_still_arrive_twice_lose_nothing(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
+) -> None:
+    with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
+        drawn(store, project, TASKS)
+        with Studio.connect(proxy.url, label_studio.token, patience=120) as through:
+            push(store, through, project, pictures, Inline(), chunk=2)
+            review(studio, remote_ids(store, project), other_reviewer)
+            pull(store, through, project)
+            proxy.settle()
+            pull(store, through, project)
+            pull(store, through, project)
+        label = store.require_label_project(project)
+        held = state(store, project)
+        # Task 4 was deleted; a copy of it that came after that is a task of the server like any other.
+        back = key(4) in on_server(studio, label.remote_id or 0)
+        assert held == expected() | {key(4): ("pushed" if back else "deleted", [])}
+        assert {name: ids[0] for name, ids in on_server(studio, label.remote_id or 0).items()} == {
+            name: id_ for name, id_ in remote_ids(store, project).items() if held[name][0] == "pushed"
+        }
+        assert [len(ids) for ids in on_server(studio, label.remote_id or 0).values()] == [1] * (TASKS - 1 + back)
+
+
+def test_a_push_that_is_killed_at_any_point_and_begun_again(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str
+) -> None:
+    for point in itertools.count(1):
+        name = f"{project} {point}"
+        with open_store(tmp_path) as store:
+            drawn(store, name, 5)
+        dead = killed(push_and_die, tmp_path, label_studio, name, point)
+        with open_store(tmp_path) as store:
+            push(store, studio, name, pictures, Inline(), chunk=2)
+            assert state(store, name) == {key(number): ("pushed", []) for number in range(5)}
+            there = on_server(studio, store.require_label_project(name).remote_id or 0)
+            assert there == {key: [id_] for key, id_ in remote_ids(store, name).items()}
+            assert [one.title for one in studio.client.projects.list(title=name)] == [name]
+        if not dead:
+            break
+    assert point > 10
+
+
+def test_a_pull_that_is_killed_at_any_point_and_begun_again(
+    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int
+) -> None:
+    with open_store(tmp_path / "0") as store:
+        drawn(store, project, TASKS)
+        push(store, studio, project, pictures, Inline())
+        ids = remote_ids(store, project)
+        review(studio, ids, other_reviewer)
+        # So that ids have something to be reconciled with.
+        store.mark_pushed(project, {key(0): ids[key(1)]})
+    for point in itertools.count(1):
+        folder = shutil.copytree(tmp_path / "0", tmp_path / str(point))
+        dead = killed(pull_and_die, folder, label_studio, project, point)
+        with open_store(folder) as store:
+            pull(store, studio, project)
+            require_end(store, studio, project)
+        if not dead:
+            break
+    assert point > 5
+
+
+def killed(work: object, folder: Path, server: Server, project: str, point: int) -> bool:
+    """Do work in a process of its own; whether it was killed."""
+    process = FORKS.Process(target=work, args=(folder, server.url, server.token, project, point))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def push_and_die(folder: Path, url: str, token: str, project: str, point: int) -> None:
+    """Push in small chunks, killed at a fault point."""
+    faults.install(faults.die_at(point))
+    with open_store(folder) as store, Studio.connect(url, token) as studio:
+        push(store, studio, project, pictures, Inline(), chunk=2)
+
+
+def pull_and_die(folder: Path, url: str, token: str, project: str, point: int) -> None:
+    """Pull, killed at a fault point."""
+    faults.install(faults.die_at(point))
+    with open_store(folder) as store, Studio.connect(url, token) as studio:
+        pull(store, studio, project)

@@ -1,0 +1,304 @@
+"""From crops to tasks, from tasks to a recorded draw, from answers to labels and files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.fake_pipeline import MODEL
+from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
+from vestigo.datasets.attributes_mat import read_annotations
+from vestigo.review.estimates.precision import estimate_precision
+from vestigo.review.estimates.sample import review_sample
+from vestigo.review.label_studio.images__strips import GAP, HEIGHT, strip, task_pictures
+from vestigo.review.labels import export as exporting
+from vestigo.review.labels import importing
+from vestigo.review.labels.rows import all_labels, freeze
+from vestigo.review.sampling import proposal as choosing
+from vestigo.review.sampling.pool import gather, task_key
+from vestigo.review.sampling.proposal import Wish, open_batch, propose, record
+from vestigo.store.open import Store
+from vestigo.store.review.records import LabelAnswer
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import ConfigError, DatasetError, UsageError
+from vestigo_models.inference.images import decode_image
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], dict[str, dict[str, str]]]:
+    ref = tmp_path_factory.mktemp("filled") / "store"
+    rows, truth = people(COUNT)
+    fill(ref, rows)
+    return ref, rows, truth
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    rows, _ = people(COUNT)
+    fill(tmp_path / "s", rows)
+    with Store.open(tmp_path / "s") as opened:
+        opened.make_label_project("p", SCHEMA)
+        yield opened
+
+
+def truth_of(count: int = COUNT) -> dict[str, dict[str, str]]:
+    return people(count)[1]
+
+
+def model_of(store: Store) -> Model:
+    return next(model for model in store.models() if model.digest == MODEL)
+
+
+@pytest.mark.parametrize("unit", ["tracklet", "crop"])
+def test_tasks_are_what_a_plain_loop_makes_of_the_crops(filled: Any, unit: Any) -> None:
+    ref, rows, _ = filled
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["tracklet"] if unit == "tracklet" else row["crop_id"]].append(row)
+    with Store.open(ref) as store:
+        pool = gather(store, model_of(store), unit=unit)
+    assert len(pool.tasks) == len(groups)
+    assert [task.key for task in pool.tasks] == sorted(task.key for task in pool.tasks)
+    for place, task in enumerate(pool.tasks):
+        members = groups[task.tracklet if unit == "tracklet" else task.crops[0]]
+        assert list(task.crops) == [r["crop_id"] for r in sorted(members, key=lambda r: (-r["quality"], r["crop_id"]))]
+        shares = np.mean([row["attributes"] for row in members], axis=0)
+        np.testing.assert_allclose(pool.candidates.probabilities[place], shares, atol=1e-6)
+        np.testing.assert_allclose(task.prediction, shares, atol=1e-6)
+        votes = [sum(np.argmax(r["attributes"][:2]) == k for r in members) / len(members) for k in range(2)]
+        np.testing.assert_allclose(pool.candidates.votes[place, :2], votes, atol=1e-6)
+        mean = np.mean([row["embedding"] for row in members], axis=0)
+        np.testing.assert_allclose(pool.candidates.embeddings[place], mean / np.linalg.norm(mean), atol=1e-5)
+        assert task.time == min(row["time"] for row in members)
+        assert task.pid == members[0]["pid"]
+
+
+def test_a_large_archive_is_thinned_to_the_same_tasks_however_it_is_read(filled: Any) -> None:
+    with Store.open(filled[0]) as store:
+        model = model_of(store)
+        everything = gather(store, model)
+        few = gather(store, model, limit=20)
+    assert few.thinned in (0.5, 0.25, 0.125)
+    assert 0 < len(few.tasks) <= 20
+    whole = {task.key: task for task in everything.tasks}
+    kept = {key for key in whole if int(key[:12], 16) / 16**12 < few.thinned}
+    assert {task.key for task in few.tasks} == kept
+    assert all(whole[task.key] == task for task in few.tasks)
+    rows = [[task.key for task in everything.tasks].index(task.key) for task in few.tasks]
+    np.testing.assert_allclose(few.candidates.embeddings, everything.candidates.embeddings[rows], atol=1e-6)
+
+
+def test_keys_say_what_crops_a_task_is_about() -> None:
+    row = {"source": "a", "tracklet": "t", "pid": 9, "camera": "c1", "crop_id": "x"}
+    assert task_key("tracklet", row) == hashlib.sha256(b"tracklet\0a\0t").hexdigest()[:40]
+    assert task_key("tracklet", row | {"tracklet": ""}) == hashlib.sha256(b"person\0a\x009\0c1").hexdigest()[:40]
+    alone = hashlib.sha256(b"crop\0x").hexdigest()[:40]
+    assert task_key("crop", row) == alone
+    for pid in (None, 0, -1):
+        assert task_key("tracklet", row | {"tracklet": "", "pid": pid}) == alone
+
+
+def test_a_draw_is_proposed_recorded_and_not_repeated_while_it_is_open(store: Store) -> None:
+    model, wish = model_of(store), Wish(strategy="least-confident", budget=20)
+    first = propose(store, "p", model, wish)
+    again = propose(store, "p", model, wish)
+    assert [task.key for task in first.tasks] == [task.key for task in again.tasks]
+    assert len(first.tasks) == 20
+    assert first.probabilities.sum() == pytest.approx(20)
+    assert open_batch(store, "p", model, wish) is None
+    batch = record(store, "p", first)
+    (page,) = store.label_tasks("p")
+    assert [task.key for task in page] == [task.key for task in first.tasks]
+    found = store.draw_probabilities(batch, [task.key for task in first.pool.tasks])
+    assert list(found.values()) == pytest.approx(first.probabilities.tolist())
+    open_ = open_batch(store, "p", model, wish)
+    assert open_ is not None
+    assert open_.id == batch
+    assert open_batch(store, "p", model, Wish(strategy="random", budget=20)) is None
+    answer(store, "p", truth_of())
+    assert open_batch(store, "p", model, wish) is None
+    second = propose(store, "p", model, wish)
+    assert not {task.key for task in second.tasks} & {task.key for task in first.tasks}
+    assert second.draw.seed == 1
+
+
+def test_a_draw_may_follow_one_attribute_alone(store: Store) -> None:
+    model = model_of(store)
+    wish = Wish(strategy="entropy", budget=10, about=("hat",))
+    found = propose(store, "p", model, wish)
+    assert found.draw.strategy == "entropy of hat"
+    doubt = np.abs(found.pool.candidates.probabilities[:, 0] - 0.5)
+    order = np.argsort(doubt, kind="stable")
+    assert (np.diff(found.probabilities[order]) <= 1e-12).all()
+    record(store, "p", found)
+    assert open_batch(store, "p", model, wish) is not None
+    assert open_batch(store, "p", model, Wish(strategy="entropy", budget=10)) is None
+    with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
+        propose(store, "p", model, Wish(strategy="entropy", budget=10, about=("shoes",)))
+
+
+def test_a_budget_beyond_what_is_left_takes_what_is_left(store: Store) -> None:
+    model = model_of(store)
+    record(store, "p", propose(store, "p", model, Wish(strategy="random", budget=50)))
+    rest = propose(store, "p", model, Wish(strategy="diverse", budget=50))
+    assert len(rest.tasks) == COUNT - 50
+    record(store, "p", rest)
+    assert not propose(store, "p", model, Wish(strategy="mix", budget=5)).tasks
+
+
+@pytest.mark.parametrize(
+    ("wish", "complaint"),
+    [
+        (Wish(strategy="luck", budget=5), r"strategy 'luck' is not one of random, "),
+        (Wish(strategy="random", budget=0), r"budget 0: give a number of tasks"),
+        (Wish(strategy="random", budget=5, scope=choosing.Scope(cameras=("roof",))), r"no crop of model fake"),
+    ],
+)
+def test_wishes_that_cannot_be_met(store: Store, wish: Wish, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        propose(store, "p", model_of(store), wish)
+
+
+def test_strips_show_the_best_crops_in_the_order_of_time(store: Store) -> None:
+    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=3)))
+    (page,) = store.label_tasks("p")
+    pictures = task_pictures(store, page)
+    assert len(pictures) == 3
+    for picture in pictures:
+        image = decode_image(picture)
+        assert image.shape == (HEIGHT, GAP + PER_TRACKLET * (HEIGHT // 2 + GAP), 3)
+        greys = [float(image[128, GAP + 64 + place * (HEIGHT // 2 + GAP)].mean()) for place in range(PER_TRACKLET)]
+        assert greys == sorted(greys)
+    wide = strip([np.zeros((512, 128, 3), np.uint8), np.zeros((10, 40, 3), np.uint8)])
+    assert wide.shape == (HEIGHT, 3 * GAP + 64 + 1024, 3)
+
+
+def test_precision_from_the_store_is_that_of_all_crops_when_all_are_reviewed(store: Store) -> None:
+    rows, truth = people(COUNT)
+    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=COUNT)))
+    answer(store, "p", truth)
+    sample = review_sample(store, model_of(store))
+    assert sample.missing == 0
+    assert len(sample.reviewed.task) == len(rows)
+    right = np.mean([("no", "yes")[int(np.argmax(r["attributes"][:2]))] == truth[r["tracklet"]]["hat"] for r in rows])
+    np.testing.assert_array_equal(sample.reviewed.probability, 1.0)
+    plain = estimate_precision(sample.reviewed).attributes["hat"].accuracy
+    assert plain is not None
+    assert plain.low - 0.03 <= right <= plain.high + 0.03
+    assert {str(camera) for camera in sample.reviewed.camera} == {"c1", "c2"}
+
+
+def test_probabilities_of_a_half_reviewed_batch(store: Store) -> None:
+    model = model_of(store)
+    proposal = propose(store, "p", model, Wish(strategy="random", budget=20))
+    record(store, "p", proposal)
+    (page,) = store.label_tasks("p")
+    told = {task.key: [LabelAnswer(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
+    store.record_answers("p", told)
+    sample = review_sample(store, model)
+    np.testing.assert_allclose(sample.reviewed.probability, 20 / COUNT / 2)
+    assert (sample.reviewed.answer[:, 1] == -1).all()
+
+
+def test_nothing_reviewed_is_said(store: Store) -> None:
+    with pytest.raises(UsageError, match="no drawn task has been reviewed yet"):
+        review_sample(store, model_of(store))
+    with pytest.raises(UsageError, match="no label is agreed on in p yet"):
+        freeze(store)
+
+
+def test_label_sets_grow_only_with_what_is_agreed(store: Store) -> None:
+    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=10)))
+    answer(store, "p", truth_of())
+    first = freeze(store)
+    assert (first.version, first.tasks, first.labels) == (1, 10, 20)
+    assert freeze(store) == first
+    (page,) = store.label_tasks("p")
+    store.record_answers("p", {page[0].key: [LabelAnswer(1, "ana", page[0].time, {"hat": "yes"})]})
+    second = freeze(store)
+    assert (second.version, second.labels) == (2, 19)
+    assert store.load_label_set(1)[0] == first
+
+
+def test_labels_go_out_and_come_back_by_csv(store: Store, tmp_path: Path) -> None:
+    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=10)))
+    answer(store, "p", truth_of())
+    path = tmp_path / "labels.csv"
+    assert exporting.write_csv(all_labels(store, ["p"]), path) == 20
+    given = importing.given_by_rows(exporting.read_csv(path, SCHEMA), "labels.csv")
+    fill(tmp_path / "other", people(COUNT)[0])
+    with Store.open(tmp_path / "other") as other:
+        done = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
+        assert (done.tasks, done.created, done.answers, done.unknown) == (10, 10, 20, 0)
+        again = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
+        assert (again.tasks, again.created) == (10, 0)
+        ours, theirs = (
+            sorted((r["attribute"], tuple(sorted(r["crops"])), r["value"], r["reviewers"]) for r in all_labels(s, [p]))
+            for s, p in ((store, "p"), (other, "files"))
+        )
+    assert ours == theirs
+
+
+def test_labels_go_out_and_come_back_as_the_public_structure(store: Store, tmp_path: Path) -> None:
+    truth = truth_of()
+    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=COUNT)))
+    answer(store, "p", truth)
+    pids = {row["crop_id"]: row["pid"] for row in people(COUNT)[0] if row["pid"]}
+    labels = exporting.identity_labels(all_labels(store, ["p"]), pids, SCHEMA)
+    exporting.write_mat(labels, tmp_path / "labels.mat")
+    back = read_annotations(tmp_path / "labels.mat", SCHEMA, "train")
+    assert len(back.pids) == COUNT // 2
+    for pid, row in zip(back.pids.tolist(), back.labels.tolist(), strict=True):
+        told = truth[f"t{pid - 1:04d}"]
+        assert [a.values[k] for a, k in zip(SCHEMA.attributes, row, strict=True)] == [told["hat"], told["colour"]]
+    fill(tmp_path / "other", people(COUNT)[0])
+    with Store.open(tmp_path / "other") as other:
+        given = list(importing.given_by_identities(other, model_of(other), [back], "labels.mat"))
+        done = importing.import_labels(other, "files", model_of(other), given, "labels.mat")
+        assert (done.tasks, done.unknown) == (COUNT // 2, 0)
+        for row in all_labels(other, ["files"]):
+            assert row["value"] == truth[row["tracklet"]][row["attribute"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"attribute": "shoe"}, r"line 2: 'shoe' is not an attribute of two: hat, colour"),
+        ({"value": "maybe"}, r"line 2: hat cannot be 'maybe'; it is one of no, yes"),
+        ({"answered": "noon"}, r"line 2: 'noon' is not a time"),
+    ],
+)
+def test_mistakes_in_a_csv_file(tmp_path: Path, change: dict[str, str], complaint: str) -> None:
+    row = {"crops": "a;b", "attribute": "hat", "value": "no", "reviewers": "ana", "answered": ""} | change
+    with (tmp_path / "l.csv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, row)
+        table.writeheader()
+        table.writerow(row)
+    with pytest.raises(DatasetError, match=complaint):
+        list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
+
+
+def test_files_that_are_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("crop,attribute\n")
+    with pytest.raises(DatasetError, match="column crops is missing"):
+        list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
+    with pytest.raises(DatasetError, match="is no CSV file"):
+        list(exporting.read_csv(tmp_path / "missing.csv", SCHEMA))
+
+
+def test_an_import_stays_out_of_label_studio_and_needs_its_crops(store: Store) -> None:
+    given = [importing.GivenLabels(crops=("0" * 20,), answers={"hat": "no"}, reviewers=("x",), answered=None)]  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="none of its crops is in the store"):
+        importing.import_labels(store, "files", model_of(store), given, "l.csv")
+    store.link_label_project("p", "http://127.0.0.1:8080", 1)
+    with pytest.raises(UsageError, match="project p is one of Label Studio"):
+        importing.import_labels(store, "p", model_of(store), given, "l.csv")

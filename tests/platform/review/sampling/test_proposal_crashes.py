@@ -1,0 +1,63 @@
+"""Killed with SIGKILL at every fault point of a draw, a label set and a promotion, and begun again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from itertools import count
+from pathlib import Path
+
+from tests.support.review_archive import SCHEMA, answer, fill, people
+from vestigo.review.labels.rows import freeze
+from vestigo.review.sampling.proposal import Wish, open_batch, propose, record
+from vestigo.store import faults
+from vestigo.store.open import Store
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.review_archive"])
+COUNT = 20
+WISH = Wish(strategy="random", budget=8)
+
+
+def review(ref: Path) -> None:
+    """What one round does to the store, the server left out: draw, answer, keep what is agreed on."""
+    with Store.open(ref) as store:
+        store.make_label_project("p", SCHEMA)
+        (model,) = store.models()
+        if not store.label_batches("p"):
+            record(store, "p", propose(store, "p", model, WISH))
+        answer(store, "p", people(COUNT)[1])
+        freeze(store)
+
+
+def review_and_die(ref: Path, point: int) -> None:
+    """Review until fault point number `point`; ends with SIGKILL unless all is done before."""
+    faults.install(faults.die_at(point))
+    review(ref)
+
+
+def test_killed_at_every_fault_point(tmp_path: Path) -> None:
+    digests = set()
+    for point in count(1):
+        ref = tmp_path / str(point)
+        fill(ref, people(COUNT)[0])
+        process = FORKS.Process(target=review_and_die, args=(ref, point))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        review(ref)
+        with Store.open(ref) as store:
+            (batch,) = store.label_batches("p")
+            assert (batch.tasks, store.label_counts("p")) == (8, {"drawn": 8, "answered": 8})
+            (kept,) = store.label_sets()
+            assert (kept.tasks, kept.labels) == (8, 16)
+            digests.add(kept.digest)
+            assert store.check().problems == ()
+            assert open_batch(store, "p", store.models()[0], WISH) is None
+            store.vacuum(now=True)
+            assert store.check().unreferenced == 0
+            assert store.draw_probabilities(batch.id, [task.key for page in store.label_tasks("p") for task in page])
+        if process.exitcode == 0:
+            break
+    assert point > 8
+    assert len(digests) == 1

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from tests.support.fake_gallery import NEWER, OLDER, START, FakeArchive, crop, number, people, view_of
+from vestigo.search.bulk import crop_queries, rank_archive, tracklet_queries
+from vestigo.search.gallery import Scope, current_model
+from vestigo.search.run import Query, search
+from vestigo_models.errors import StoreError, UsageError
+
+
+def test_crop_finds_its_own_person_and_not_itself() -> None:
+    archive = people()
+    answer = search(archive, Query(crops=(archive.rows[3]["crop_id"],)), top=7)
+    assert [hit.rank for hit in answer.hits] == list(range(1, 8))
+    assert {number(hit.crop) % 5 for hit in answer.hits} == {3}
+    assert archive.rows[3]["crop_id"] not in {hit.crop for hit in answer.hits}
+    assert answer.compared == 40
+    assert answer.model == NEWER
+    assert answer.kept_fraction == 1.0
+    distances = [hit.distance for hit in answer.hits]
+    assert distances == sorted(distances)
+    first = answer.hits[0]
+    assert (first.camera, first.time) == (f"cam{number(first.crop) % 3}", START + timedelta(seconds=number(first.crop)))
+    assert first.attributes == {}
+
+
+def test_several_views_are_one_query() -> None:
+    archive = people()
+    ids = tuple(archive.rows[i]["crop_id"] for i in (1, 6))
+    answer = search(archive, Query(crops=ids, views=view_of(archive.rows[11]), model=NEWER), top=6)
+    assert {number(hit.crop) % 5 for hit in answer.hits} == {1}
+    assert not {hit.crop for hit in answer.hits} & set(ids)
+    # An embedding is no crop: the picture it came from may be found.
+    assert archive.rows[11]["crop_id"] in {hit.crop for hit in answer.hits}
+
+
+def test_scope_restricts_cameras_and_time() -> None:
+    archive = people()
+    scope = Scope(cameras=("cam1",), since=START + timedelta(seconds=10), until=START + timedelta(seconds=31))
+    answer = search(archive, Query(crops=(archive.rows[0]["crop_id"],)), scope=scope)
+    assert {number(hit.crop) for hit in answer.hits} == {10, 13, 16, 19, 22, 25, 28}
+    assert answer.compared == 7
+    with_until = Scope(until=START + timedelta(seconds=31))
+    ids = {number(hit.crop) for hit in search(archive, Query(crops=(f"{39:020x}",)), top=99, scope=with_until).hits}
+    assert ids == set(range(31))
+
+
+def test_near_identical_frames_of_a_tracklet_are_shown_once() -> None:
+    rng = np.random.default_rng(1)
+    centre = rng.normal(size=16)
+
+    def close() -> np.ndarray:
+        return centre + 0.1 * rng.normal(size=16)
+
+    one = [crop(i, close(), tracklet="one", dhash=(1 << (i % 3)) - 1) for i in range(300)]
+    other = [crop(1000, close(), tracklet="two", dhash=0), crop(1001, close(), tracklet="two", dhash=-1)]
+    stills = [crop(2000 + i, close(), dhash=0) for i in range(3)]
+    answer = search(FakeArchive([*one, *other, *stills]), Query(views=view_of(one[0]), model=NEWER), top=6)
+    shown = [number(hit.crop) for hit in answer.hits]
+    assert sum(i < 300 for i in shown) == 1
+    assert {1000, 1001, 2000, 2001, 2002} <= set(shown)
+
+
+def test_reranking_reorders_but_keeps_to_the_rules() -> None:
+    archive = people(60)
+    query = Query(crops=(archive.rows[2]["crop_id"],))
+    plain, reranked = (search(archive, query, top=11, rerank=rerank) for rerank in (False, True))
+    assert {number(hit.crop) % 5 for hit in reranked.hits} == {2}
+    assert {hit.crop for hit in reranked.hits} == {hit.crop for hit in plain.hits}
+    assert [hit.distance for hit in reranked.hits] != [hit.distance for hit in plain.hits]
+    assert [hit.distance for hit in reranked.hits] == sorted(hit.distance for hit in reranked.hits)
+
+
+def test_models_are_never_mixed() -> None:
+    archive = FakeArchive([*people(20).rows, *people(30, model=OLDER).rows[20:]])
+    newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
+    assert search(archive, Query(crops=(newer,), model=NEWER), top=99).compared == 20
+    assert search(archive, Query(crops=(older,), model=OLDER), top=99).compared == 10
+    with pytest.raises(StoreError, match=f"crop {older} is not in the store"):
+        search(archive, Query(crops=(newer, older), model=NEWER))
+    with pytest.raises(StoreError, match="no crop of model cccccccccccc; it holds newer"):
+        search(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
+
+
+def test_without_a_model_a_mixed_archive_is_refused() -> None:
+    archive = FakeArchive([*people(20).rows, *people(30, model=OLDER).rows[20:]])
+    newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
+    for query in (newer, older):
+        with pytest.raises(StoreError, match=r"20 crops of newer \(b+\), the newest, and 10 of older \(a+\)"):
+            search(archive, Query(crops=(query,)))
+    archive.promoted = OLDER
+    for call in (current_model, lambda archive: crop_queries(archive, [older])):
+        with pytest.raises(StoreError, match=r"10 crops of older .*, which serves, and 20 of newer .*--reindex-stale"):
+            call(archive)
+    archive.rows = archive.rows[20:]
+    assert current_model(archive).digest == OLDER
+    assert crop_queries(archive, [older]).model == OLDER
+
+
+def test_a_crop_that_two_models_saw() -> None:
+    archive = FakeArchive([*people(20).rows, *people(20, model=OLDER).rows])
+    query = archive.rows[0]["crop_id"]
+    assert search(archive, Query(crops=(query,), model=NEWER)).model == NEWER
+    assert search(archive, Query(crops=(query,), model=OLDER)).model == OLDER
+
+
+def test_empty_queries_and_scopes() -> None:
+    archive = people()
+    with pytest.raises(UsageError, match="needs a crop"):
+        search(archive, Query())
+    with pytest.raises(UsageError, match="digest of the model"):
+        search(archive, Query(views=view_of(archive.rows[0])))
+    with pytest.raises(StoreError, match="is not in the store"):
+        search(archive, Query(crops=("f" * 20,)))
+    for rerank in (False, True):
+        answer = search(archive, Query(crops=(f"{0:020x}",)), scope=Scope(cameras=("nowhere",)), rerank=rerank)
+        assert answer.hits == ()
+        assert answer.compared == 0
+
+
+def test_bulk_ranking_equals_single_searches() -> None:
+    archive = people()
+    ids = [row["crop_id"] for row in archive.rows[::4]]
+    ranked = rank_archive(archive, crop_queries(archive, ids), "all", top=5)
+    model, queries, kept = archive.kept["all"]
+    assert (model, queries, ranked.rows, ranked.compared, ranked.kept_fraction) == (NEWER, 10, 50, 40, 1.0)
+    for query in ids:
+        hits = search(archive, Query(crops=(query,)), top=5).hits
+        found = [(row["rank"], row["crop"]) for row in kept if row["query"] == query]
+        assert found == [(hit.rank, hit.crop) for hit in hits]
+    assert [row["query"] for row in kept] == [query for query in ids for _ in range(5)]
+
+
+def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
+    archive = people()
+    for row in archive.rows:
+        row["tracklet"] = f"t{number(row['crop_id']) % 10}" if row["camera"] != "cam0" else ""
+    queries = tracklet_queries(archive, archive.models()[0])
+    assert list(queries.names) == [f"t{i}" for i in range(10)]
+    rank_archive(archive, queries, "each", top=3)
+    tracklets = {row["crop_id"]: row["tracklet"] for row in archive.rows}
+    kept = archive.kept["each"][2]
+    assert len(kept) == 30
+    assert all(tracklets[row["crop"]] != row["query"] for row in kept)
+    assert all(number(row["crop"]) % 5 == int(row["query"][1:]) % 5 for row in kept)
+
+
+def test_ranking_nobody() -> None:
+    archive = people()
+    assert rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
+    assert archive.kept["none"] == (NEWER, 0, [])
+
+
+def test_a_search_tells_how_far_each_pass_is() -> None:
+    archive = people()
+    heard: list[tuple[str, int]] = []
+    query = Query(crops=(archive.rows[0]["crop_id"],))
+    search(archive, query, top=3, scope=Scope(cameras=("cam1",)), advance=lambda *step: heard.append(step))
+    assert heard == [("crops", 7), ("crops", 13)]
+
+
+def test_who_hears_of_a_pass_may_end_it() -> None:
+    def enough(stage: str, rows: int) -> None:
+        raise KeyboardInterrupt
+
+    archive = people()
+    with pytest.raises(KeyboardInterrupt):
+        search(archive, Query(crops=(archive.rows[0]["crop_id"],)), advance=enough)

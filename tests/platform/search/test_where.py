@@ -1,0 +1,76 @@
+"""Search by conditions beside a product of probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vestigo.search.where import rank_where, where_scores
+from vestigo_models.errors import ConfigError
+from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
+
+
+def predictions(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    groups = [rng.dirichlet(np.full(len(attribute.values), 0.5), count) for attribute in MARKET.attributes]
+    return np.concatenate(groups, axis=1).astype(np.float32)
+
+
+CONDITIONS = MARKET.parse("gender=female,backpack=yes,upper_colour=red")
+
+
+def test_scores_are_the_product_of_what_is_asked_for() -> None:
+    probabilities = predictions(40, 0)
+    found = where_scores(probabilities, CONDITIONS, MARKET)
+    for row in range(40):
+        product = 1.0
+        for name, value in CONDITIONS.items():
+            at = list(MARKET.names).index(name)
+            before = sum(len(attribute.values) for attribute in MARKET.attributes[:at])
+            product *= float(probabilities[row, before + MARKET.attributes[at].values.index(value)])
+        assert math.exp(found[row]) == pytest.approx(product, rel=1e-6)
+    assert not where_scores(probabilities, {}, MARKET).any()
+
+
+def test_impossible_is_last_and_keeps_its_order() -> None:
+    probabilities = predictions(3, 1)
+    backpack = MARKET.slice("backpack")
+    probabilities[:, backpack] = [[1, 0], [1, 0], [0.5, 0.5]]
+    place = MARKET.slice("gender")
+    probabilities[:, place] = [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]]
+    found = where_scores(probabilities, MARKET.parse("gender=female,backpack=yes"), MARKET)
+    assert np.isfinite(found).all()
+    assert np.argsort(-found).tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_batches_give_the_same_ranking(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Few distinct crops, so that scores tie.
+    probabilities = predictions(12, seed)[rng.integers(0, 12, 150)]
+    ids = [f"{number:03d}" for number in rng.permutation(150)]
+    scores = where_scores(probabilities, CONDITIONS, MARKET)
+    expected = sorted(zip((-scores).tolist(), ids, strict=True))[:25]
+    for cuts in ([], [1, 60, 61], sorted(rng.choice(150, 20, replace=False).tolist())):
+        rows = np.split(rng.permutation(150), cuts)
+        batches = [(pa.array([ids[row] for row in part], pa.string()), probabilities[part]) for part in rows]
+        found = rank_where(batches, CONDITIONS, MARKET, 25)
+        assert [(distance, crop) for crop, distance in found.of_query(0)] == expected
+        assert found.compared == 150
+
+
+def test_fewer_crops_than_asked_for_and_certainty() -> None:
+    certain = np.zeros((1, MARKET.classes), dtype=np.float32)
+    certain[0, [MARKET.slice(name).start + MARKET[name].values.index(value) for name, value in CONDITIONS.items()]] = 1
+    found = rank_where([(pa.array(["a"]), certain)], CONDITIONS, MARKET, 5)
+    assert found.of_query(0) == [("a", 0.0)]
+    assert math.copysign(1, found.distances[0, 0]) == 1
+    assert rank_where([], CONDITIONS, MARKET, 5).of_query(0) == []
+
+
+def test_unknown_attributes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
+        where_scores(predictions(2, 2), {"shoes": "dark"}, MARKET)

@@ -1,0 +1,94 @@
+"""How sure a model is of an archive, as the browse index counts it, beside loops over a scan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from tests.support.fake_pipeline import MODEL
+from tests.support.review_archive import SCHEMA
+from tests.support.sightings_archive import OTHER, add, chosen, random_files, sightings
+from vestigo.sightings.confidence import LEVELS, tallied
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo_models.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("sure") / "s") as opened:
+        add(opened, random_files(3))
+        add(opened, random_files(4, files=1), model=OTHER, fingerprint="e" * 64)
+        opened.register_model("c" * 64, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def index(store: Store) -> Iterator[BrowseIndex]:
+    with BrowseIndex.open(store) as opened:
+        opened.refresh()
+        yield opened
+
+
+@pytest.mark.parametrize("cameras", [None, ("gate", "yard"), ("nowhere",)])
+@pytest.mark.parametrize("model", [MODEL, OTHER])
+def test_crops_are_counted_by_value_and_by_how_sure_the_model_is(
+    store: Store, index: BrowseIndex, model: str, cameras: Sequence[str] | None
+) -> None:
+    rows = [
+        row for one in sightings(store, model) for row in one["rows"] if cameras is None or row["camera"] in cameras
+    ]
+    found = index.sureness(model, cameras)
+    for attribute in SCHEMA.attributes:
+        table = found[attribute.name]
+        assert table.shape == (len(attribute.values), LEVELS)
+        for number in range(len(attribute.values)):
+            for level in (0, 40, 55, 80, 99):
+                threshold = np.float32(level / 100)
+                sure = 0
+                for row in rows:
+                    part = np.asarray(row["attributes"], np.float32)[SCHEMA.slice(attribute.name)]
+                    sure += int(part.argmax()) == number and part.max() >= threshold
+                assert table[number, level:].sum() == sure
+
+
+def test_a_threshold_takes_in_what_is_exactly_as_sure() -> None:
+    steps = (np.arange(LEVELS) / 100).astype(np.float32)
+    shares = np.zeros((LEVELS, 5), np.float32)
+    shares[:, 0] = shares[:, 2] = steps
+    (raw,) = tallied(shares, np.zeros(LEVELS, np.int64), 1, SCHEMA)
+    counts = Counter(dict(np.frombuffer(raw, "<u4").reshape(-1, 2).tolist()))
+    assert [counts[level] for level in range(LEVELS)] == [1] * LEVELS
+    assert tallied(shares, np.zeros(LEVELS, np.int64), 2, None) == [b"", b""]
+
+
+def test_a_model_without_attributes_or_crops_is_sure_of_nothing(index: BrowseIndex) -> None:
+    assert index.sureness("c" * 64) == {}
+
+
+@pytest.mark.parametrize("choice", [EVERYBODY, Choice(where="hat=yes"), Choice(cameras=("hall",), where="colour=red")])
+def test_sightings_come_with_the_least_or_the_most_sure_first(store: Store, index: BrowseIndex, choice: Choice) -> None:
+    wanted = chosen(sightings(store), choice)
+    for name in SCHEMA.names:
+        levels = {one["crop"]: float(np.float16(one["sure"][name])) for one in wanted}
+        least = sorted(levels, key=lambda crop: (levels[crop], crop))
+        most = sorted(levels, key=lambda crop: (-levels[crop], crop))
+        for first, order in (("least", least), ("most", most)):
+            pages = [
+                index.by_sureness(MODEL, choice, name, first=first, offset=at, limit=9)  # type: ignore[arg-type]
+                for at in range(0, len(wanted) + 1, 9)
+            ]
+            assert [one.crop for page in pages for one in page] == order
+        shown = index.by_sureness(MODEL, choice, name, first="least", offset=0, limit=1)
+        assert [index.find(one.crop, MODEL) for one in shown] == shown
+
+
+def test_questions_that_cannot_be_asked(index: BrowseIndex) -> None:
+    assert index.by_sureness(MODEL, Choice(cameras=("nowhere",)), "hat", first="most", offset=0, limit=5) == []
+    with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
+        index.by_sureness(MODEL, EVERYBODY, "shoes", first="most", offset=0, limit=5)

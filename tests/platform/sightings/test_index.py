@@ -1,0 +1,211 @@
+"""What the browse index answers, beside loops over a scan of the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from tests.support.fake_pipeline import MODEL, START, crop
+from tests.support.review_archive import SCHEMA
+from tests.support.sightings_archive import CAMERAS, OTHER, add, chosen, random_files, sightings
+from vestigo.sightings import queries as browsing_sightings
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo_models.errors import ConfigError, StoreError, UsageError
+
+CHOICES = (
+    EVERYBODY,
+    Choice(cameras=("yard", "gate")),
+    Choice(cameras=("nowhere",)),
+    Choice(since=START + timedelta(minutes=20)),
+    Choice(since=START + timedelta(minutes=20), until=START + timedelta(minutes=50)),
+    Choice(where="hat=yes"),
+    Choice(where="colour=blue,hat=no"),
+    Choice(pid=2),
+    Choice(pid=77),
+    Choice(cameras=("hall",), until=START + timedelta(minutes=90), where="hat=no", pid=3),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("browsed") / "s") as opened:
+        add(opened, random_files(1))
+        # The same crops as another model sees them.
+        add(opened, random_files(1, files=1), model=OTHER, fingerprint="e" * 64)
+        opened.set_clock_offset("hall", 90.5)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def index(store: Store) -> Iterator[BrowseIndex]:
+    with BrowseIndex.open(store) as opened:
+        assert opened.refresh()
+        yield opened
+
+
+def test_a_page_of_everybody_shows_all_there_is(store: Store, index: BrowseIndex) -> None:
+    wanted = sightings(store)
+    found = index.page(MODEL, EVERYBODY, offset=0, limit=1000)
+    assert len(found) == len(wanted) > 60
+    for one, expected in zip(found, wanted, strict=True):
+        plain = vars(one)
+        told = {name: plain[name] for name in expected.keys() - {"rows", "sure"}}
+        assert told == {name: expected[name] for name in told}
+        assert one.sure == pytest.approx(expected["sure"], abs=2e-3)
+        ids = [row["crop_id"] for row in expected["rows"]]
+        assert (index.crops(one.id), one.crops) == (ids, len(ids))
+        assert all(vars(index.find(crop_id, MODEL) or one) == plain for crop_id in ids)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: Choice) -> None:
+    wanted = chosen(sightings(store), choice)
+    crops = [one["crop"] for one in wanted]
+    assert index.count(MODEL, choice) == len(wanted)
+    for limit in (1, 7, 1000):
+        pages = (index.page(MODEL, choice, offset=at, limit=limit) for at in range(0, len(wanted) + 1, limit))
+        assert [one.crop for page in pages for one in page] == crops
+    counts = {
+        attribute.name: {value: sum(one["attributes"][attribute.name] == value for one in wanted) for value in values}
+        for attribute, values in ((attribute, attribute.values) for attribute in SCHEMA.attributes)
+    }
+    assert index.attribute_counts(MODEL, choice) == counts
+
+
+def test_models_are_kept_apart(store: Store, index: BrowseIndex) -> None:
+    other = sightings(store, OTHER)
+    assert [one.crop for one in index.page(OTHER, EVERYBODY, offset=0, limit=1000)] == [one["crop"] for one in other]
+    seen = {row["crop_id"] for one in other for row in one["rows"]}
+    for one in sightings(store):
+        found = index.find(one["crop"], OTHER)
+        assert (found is not None) == (one["crop"] in seen)
+    assert index.count(OTHER) < index.count(MODEL)
+
+
+def test_cameras_are_summed_up(store: Store, index: BrowseIndex) -> None:
+    wanted = sightings(store)
+    found = {camera.name: camera for camera in index.cameras(MODEL)}
+    assert list(found) == sorted(CAMERAS)
+    for name, camera in found.items():
+        own = [one for one in wanted if one["camera"] == name]
+        times = [row["time"] for one in own for row in one["rows"] if row["time"] is not None]
+        assert camera.crops == sum(len(one["rows"]) for one in own)
+        assert camera.sightings == len(own)
+        assert (camera.first, camera.last) == (min(times), max(times))
+        known = {one["crop"]: one["time"] for one in own}
+        shown = [known[sample] for sample in camera.samples]
+        assert len(shown) > 3
+        assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize(
+    ("bucket_s", "cameras", "since", "until"),
+    [
+        (60, None, None, None),
+        (3600, ("hall",), None, None),
+        (7, None, START + timedelta(seconds=601), START + timedelta(minutes=70)),
+        (900, ("gate", "hall"), START + timedelta(minutes=20, seconds=90.5), None),
+    ],
+)
+def test_presence_counts_crops(
+    store: Store,
+    index: BrowseIndex,
+    bucket_s: int,
+    cameras: tuple[str, ...] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    batches = store.scan_crops(["camera", "time"], model=MODEL, cameras=cameras, since=since, until=until)
+    wanted: Counter[tuple[str, float]] = Counter()
+    for batch in batches:
+        for row in batch.to_pylist():
+            if row["time"] is not None:
+                wanted[row["camera"], row["time"].timestamp() // bucket_s * bucket_s] += 1
+    found = index.presence(MODEL, bucket_s, cameras, since, until).to_pylist()
+    keys = [(row["camera"], row["start"].timestamp()) for row in found]
+    assert keys == sorted(wanted)
+    assert [row["crops"] for row in found] == [wanted[key] for key in keys]
+
+
+def test_neighbours_share_the_frame_or_the_tracklet(store: Store, index: BrowseIndex) -> None:
+    wanted = sightings(store)
+    rows = [row for one in wanted for row in one["rows"]]
+    for one in wanted:
+        for row in one["rows"]:
+            place = (row["source"], row["input"], row["frame"])
+            frame = sorted(r["crop_id"] for r in rows if (r["source"], r["input"], r["frame"]) == place)
+            near = [crop_id for crop_id in frame if crop_id != row["crop_id"]]
+            tracklet = [r["crop_id"] for r in one["rows"] if r["crop_id"] not in frame]
+            assert index.neighbours(row["crop_id"], MODEL) == near + tracklet
+
+
+def test_rows_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
+    ids = [row["crop_id"] for one in sightings(store)[::3] for row in one["rows"]]
+    columns = ["time", "camera", "image", "embedding", "run", "attributes"]
+    assert index.rows([*ids, ids[0]], columns, model=MODEL) == store.crops([*ids, ids[0]], columns, model=MODEL)
+    assert index.rows([], columns, model=MODEL) == []
+    with pytest.raises(StoreError, match=r"crop 0{20} is not in the store"):
+        index.rows([ids[0], "0" * 20], columns, model=MODEL)
+    with pytest.raises(StoreError, match="crops have no column colour"):
+        index.rows(ids, ["colour"], model=MODEL)
+
+
+def test_known_people(store: Store, index: BrowseIndex) -> None:
+    rows = [row for one in sightings(store) for row in one["rows"]]
+    known = {row["crop_id"]: row["pid"] for row in rows if row["pid"] is not None}
+    assert index.pids([*(row["crop_id"] for row in rows), "f" * 20], MODEL) == known
+    counts = Counter((row["pid"], row["camera"]) for row in rows if row["pid"] in (1, 3))
+    assert index.pid_counts(MODEL, [3, 1, 99, 1]) == [(*key, counts[key]) for key in sorted(counts)]
+
+
+def test_questions_without_an_answer(index: BrowseIndex) -> None:
+    for crop_id in ("0" * 20, "not hexadecimal", "ab", ""):
+        assert index.find(crop_id, MODEL) is None
+        assert index.neighbours(crop_id, MODEL) == []
+    assert index.crops(10**6) == []
+    assert index.page(MODEL, EVERYBODY, offset=10**6, limit=5) == []
+    with pytest.raises(StoreError, match="no crops of model cccccccccccc"):
+        index.count("c" * 64)
+    with pytest.raises(UsageError, match="has no zone"):
+        index.count(MODEL, Choice(since=datetime(2026, 5, 1)))
+    with pytest.raises(UsageError, match="0 seconds is too short"):
+        index.presence(MODEL, 0)
+    with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
+        index.count(MODEL, Choice(where="shoes=red"))
+
+
+@pytest.mark.parametrize("first", ["least", "most"])
+def test_more_cameras_and_crops_than_one_query_holds(
+    store: Store, index: BrowseIndex, monkeypatch: pytest.MonkeyPatch, first: Literal["least", "most"]
+) -> None:
+    ids = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
+    wanted = index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=0, limit=1000)
+    pids = index.pids(ids, MODEL)
+    monkeypatch.setattr(browsing_sightings, "KEYS_PER_QUERY", 1)
+    assert index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=5, limit=30) == wanted[5:35]
+    assert index.pids(ids, MODEL) == pids
+
+
+def test_a_model_without_attributes(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [crop(f"{number}.jpg", time=None) for number in range(5)]
+    with Store.open(tmp_path / "s") as store:
+        add(store, [rows], model=OTHER)
+        store.register_model(OTHER, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        with BrowseIndex.open(store) as index:
+            index.refresh()
+            found = index.page(OTHER, EVERYBODY, offset=0, limit=9)
+            assert sorted(one.crop for one in found) == sorted(row["crop_id"] for row in rows)
+            assert {(one.time, str(one.attributes), str(one.sure)) for one in found} == {(None, "{}", "{}")}
+            assert index.attribute_counts(OTHER) == {}
+            assert len(index.presence(OTHER, 60)) == 0
+            assert {(one.first, len(one.samples) > 0) for one in index.cameras(OTHER)} == {(None, True)}
+            with pytest.raises(UsageError, match="predicts no attributes"):
+                index.count(OTHER, Choice(where="hat=yes"))

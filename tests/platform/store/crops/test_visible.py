@@ -1,0 +1,71 @@
+"""The snapshot of a store changes with what readers see, and with nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.support.fake_pipeline import MODEL, begin, crop, crop_table, images, index
+from vestigo.store.open import Store
+from vestigo.store.runs.records import InputOutcome
+
+NAMES = ("a", "b")
+
+
+def add(store: Store, names: tuple[str, ...], fingerprint: str, *, shown: bool = True) -> str:
+    """Index images, in place of what other fingerprints hold of them; their crops tell the fingerprints apart."""
+    run = begin(store, fingerprint=fingerprint, replaces=True)
+    store.plan(run.id, [images(*names)])
+    (task,) = store.pending(run.id, limit=1)
+    rows = crop_table([crop(name, quality=float(fingerprint[0] == "e")) for name in names])
+    file = store.write("crops", run.id, task.id, rows)
+    store.commit(task.id, files=[file], outcomes=[InputOutcome(place, "done", rows=1) for place in range(len(names))])
+    store.take_lease(run.id)
+    store.finish_run(run.id, "succeeded" if shown else "failed")
+    return run.id
+
+
+def test_it_changes_with_what_readers_see(store_ref: Path) -> None:
+    with Store.open(store_ref) as store:
+        seen = [store.snapshot()]
+        add(store, NAMES, "f" * 64)
+        seen.append(store.snapshot())
+        store.set_clock_offset(crop("a")["camera"], 1.5)
+        seen.append(store.snapshot())
+        add(store, NAMES[:1], "e" * 64)
+        seen.append(store.snapshot())
+        assert len(set(seen)) == len(seen)
+        assert all(len(digest) == 64 for digest in seen)
+
+
+def test_it_is_the_same_while_readers_see_the_same(store_ref: Path) -> None:
+    with Store.open(store_ref) as store:
+        add(store, NAMES, "f" * 64)
+        before = store.snapshot()
+        store.set_clock_offset(crop("a")["camera"], 1.5)
+        store.set_clock_offset(crop("a")["camera"], 0)
+        add(store, NAMES, "e" * 64, shown=False)
+        store.record_audit("ana", "view", details={})
+        store.register_model("c" * 64, name="idle", location="nowhere")
+        assert store.snapshot() == before
+        store.vacuum(now=True)
+        assert store.snapshot() == before
+
+
+def test_it_does_not_depend_on_where_the_store_lies_or_in_what_order_it_was_made(tmp_path: Path) -> None:
+    index(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    for name, order in (("two", NAMES), ("three", NAMES[::-1])):
+        with Store.open(tmp_path / name) as store:
+            for letter in order:
+                run = begin(store, model=MODEL)
+                store.plan(run.id, [images(letter)])
+                (task,) = store.pending(run.id, limit=1)
+                file = store.write("crops", run.id, task.id, crop_table([crop(letter)]))
+                store.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
+
+    def snapshot(name: str) -> str:
+        with Store.open(tmp_path / name) as store:
+            return store.snapshot()
+
+    assert snapshot("one") == snapshot("copy") != snapshot("two") == snapshot("three")

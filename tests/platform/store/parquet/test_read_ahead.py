@@ -1,0 +1,77 @@
+"""Reading ahead gives what reading in turn gives, holds little, and leaves no thread behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from functools import partial
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vestigo.store.parquet.read_ahead import read_ahead
+
+
+def source(items: list[int]) -> Generator[int, None, None]:
+    yield from items
+
+
+@given(
+    contents=st.lists(st.lists(st.integers(), max_size=6), max_size=6),
+    readers=st.integers(1, 4),
+    held=st.integers(1, 3),
+)
+def test_as_if_read_in_turn(contents: list[list[int]], readers: int, held: int) -> None:
+    found = read_ahead((partial(source, some) for some in contents), readers=readers, held=held)
+    assert list(found) == list(chain.from_iterable(contents))
+
+
+def test_little_is_read_before_it_is_asked_for() -> None:
+    readers, held = 3, 2
+    read: list[int] = []
+    lock = threading.Lock()
+
+    def counted(first: int) -> Generator[int, None, None]:
+        for item in range(first, first + 50):
+            with lock:
+                read.append(item)
+            yield item
+
+    asked = 0
+    for item in read_ahead((partial(counted, 50 * k) for k in range(20)), readers=readers, held=held):
+        assert item == asked
+        asked += 1
+        with lock:
+            assert len(read) <= asked + readers * held + 1
+    assert asked == 1000
+
+
+def test_what_a_source_raises_comes_where_it_was_due() -> None:
+    def broken() -> Generator[int, None, None]:
+        yield 3
+        raise ValueError("broken")
+
+    found = read_ahead([partial(source, [1, 2]), broken, partial(source, [4])], readers=3, held=1)
+    assert [next(found), next(found), next(found)] == [1, 2, 3]
+    with pytest.raises(ValueError, match="broken"):
+        next(found)
+
+
+def test_who_stops_asking_stops_the_readers() -> None:
+    closed = threading.Event()
+
+    def endless() -> Generator[int, None, None]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    found = read_ahead([endless, endless], readers=2, held=1)
+    assert next(found) == 0
+    found.close()
+    assert closed.is_set()
+    assert threading.active_count() == before

@@ -1,0 +1,102 @@
+"""Killed with SIGKILL at every fault point and resumed, a run ends with the rows of an undisturbed one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support import fake_pipeline
+from vestigo.store.open import Store
+from vestigo.store.runs.records import CheckReport
+
+FORKS = multiprocessing.get_context("forkserver")
+# Every child is forked from a process that has imported all of this, pytest (its main module) included.
+FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.fake_pipeline"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> CheckReport:
+    ref = tmp_path_factory.mktemp("undisturbed") / "store"
+    fake_pipeline.index(ref)
+    with Store.open(ref) as store:
+        report = store.check()
+    assert report.intact
+    assert report.crops == 5
+    return report
+
+
+@pytest.fixture
+def fresh(database_url: str, tmp_path: Path) -> Iterator[Path]:
+    """TOML files of ever new stores, in one database of each kind."""
+
+    def refs() -> Iterator[Path]:
+        for number in count():
+            url = database_url.replace(".sqlite", f"{number}.sqlite")
+            if url.startswith("postgresql"):
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            ref = tmp_path / f"store{number}.toml"
+            ref.write_text(f'database = "{url}"\ndata = "data{number}"\n')
+            yield ref
+
+    return refs()
+
+
+def killed(ref: Path, point: int) -> bool:
+    """Index in a process of its own; whether it was killed."""
+    process = FORKS.Process(target=fake_pipeline.index_and_die, args=(ref, point))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def committed(ref: Path) -> set[str]:
+    with Store.open(ref) as store:
+        report = store.check()
+        assert report.problems == ()
+        kinds = ("crops", "candidates", "tracklets")
+        return {file.path for run in store.runs() for kind in kinds for file in store.files(run.id, kind=kind)}
+
+
+def test_killed_once_at_every_fault_point(fresh: Iterator[Path], undisturbed: CheckReport) -> None:
+    for point in count(1):
+        ref = next(fresh)
+        if not killed(ref, point):
+            break
+        before = committed(ref)
+        fake_pipeline.index(ref)
+        with Store.open(ref) as store:
+            report = store.check()
+            assert report.problems == ()
+            assert (report.digest, report.crops, report.runs) == (undisturbed.digest, undisturbed.crops, 1)
+            totals = store.totals(store.runs()[0].id)
+            assert (totals.inputs, totals.done, totals.empty, totals.quarantined) == (7, 4, 1, 2)
+            assert (totals.pending, totals.crops, totals.tracklets, totals.frame_failures) == (0, 5, 1, 2)
+            after = committed(ref)
+            # What was committed is kept and not done again; candidates go when their video is assembled.
+            assert {path for path in before if "/candidates/" not in path} <= after
+            assert store.vacuum(now=True, dry_run=True).files >= report.unreferenced
+    assert point > 40
+
+
+def test_killed_again_and_again_until_the_run_completes(fresh: Iterator[Path], undisturbed: CheckReport) -> None:
+    ref = next(fresh)
+    deaths = 0
+    while killed(ref, deaths + 1):
+        deaths += 1
+        committed(ref)
+    assert deaths > 5
+    with Store.open(ref) as store:
+        report = store.check()
+        assert report.problems == ()
+        assert report.digest == undisturbed.digest
+        assert store.vacuum(now=True).files > 2
+        assert (store.check().unreferenced, store.check().digest) == (0, undisturbed.digest)
+        assert [run.status for run in store.runs()] == ["succeeded"]

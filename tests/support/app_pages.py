@@ -1,0 +1,60 @@
+"""Pages of the app without a server: Streamlit's own testing, with somebody signed in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from vestigo_ui.app import context as desk
+from vestigo_ui.app import main
+from vestigo_ui.web import settings
+from vestigo_ui.web.auth.identity import User
+from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.server.run import SCRIPT
+
+PATIENCE_S = 120
+
+
+def desk_app(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Path | str,
+    *,
+    page: str | None = None,
+    role: str = "reviewer",
+    configured: dict[str, Any] | None = None,
+    **query: str | list[str],
+) -> AppTest:
+    """Return the app, run on `page` with the parameters `query` in its address, for somebody with `role`."""
+    monkeypatch.setenv("VESTIGO_STORE", str(store))
+    user = User(name=f"the-{role}", role=Role(role), session="test")
+    monkeypatch.setattr(main, "signed_in", lambda: user)
+    monkeypatch.setattr(desk, "current", lambda: settings.Settings.model_validate(configured or {}))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)
+    # Pages are known by the hash of their path, once the first page has run; `switch_page` wants a file.
+    app.run()
+    if page not in (None, "archive"):
+        app._page_hash = calc_hash(page)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def words(app: AppTest) -> str:
+    """Return all text that a page shows, for a look at what it says; what is escaped is read as a person does."""
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    said = "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
+    return re.sub(r"\\(\W)", r"\1", said)
+
+
+def widget(app: AppTest, kind: str, label: str) -> Any:
+    """Return the one widget of a kind that has a label."""
+    (found,) = (one for one in app.get(kind) if one.label == label)
+    return found

@@ -1,0 +1,130 @@
+"""An archive that is a list of rows: what retrieval reads of a store, without one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vestigo.search.gallery__appearance import Appearance
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import StoreError
+from vestigo_models.inference.distance import Descriptors
+
+START = datetime(2026, 5, 1, 8, tzinfo=UTC)
+NEWER, OLDER = "b" * 64, "a" * 64
+
+
+@dataclass
+class FakeArchive:
+    """The store's reading methods over a list of rows; `promoted` is the digest of the model that serves."""
+
+    rows: list[dict[str, Any]]
+    batch_rows: int = 7
+    facts: ModelFacts = field(default_factory=ModelFacts)
+    kept: dict[str, tuple[str, int, list[dict[str, Any]]]] = field(default_factory=dict)
+    asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    read: list[tuple[str, ...]] = field(default_factory=list)
+    promoted: str | None = None
+
+    def models(self) -> list[Model]:
+        known = [Model(digest, name, "", START, self.facts) for digest, name in ((NEWER, "newer"), (OLDER, "older"))]
+        return [model for model in known if any(row["model"] == model.digest for row in self.rows)]
+
+    def find_model(self, ref: str) -> Model | None:
+        return next((model for model in self.models() if ref in (model.name, model.digest)), None)
+
+    def serving(self) -> str | None:
+        return self.promoted
+
+    def crop_counts(self) -> dict[str, int]:
+        return dict(Counter(row["model"] for row in self.rows))
+
+    def crops(
+        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        newest_first = sorted(self.rows, key=lambda row: row["model"])
+        found = {row["crop_id"]: row for row in newest_first if model in (None, row["model"])}
+        if missing := set(ids) - set(found):
+            raise StoreError(f"crop {missing.pop()} is not in the store")
+        return [found[crop] for crop in ids]
+
+    def scan_crops(
+        self,
+        columns: Sequence[str],
+        *,
+        model: str | None = None,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        batch_rows: int = 16384,
+    ) -> Iterator[pa.RecordBatch]:
+        self.read.append(tuple(columns))
+        rows = [
+            row
+            for row in self.rows
+            if row["model"] == model
+            and (cameras is None or row["camera"] in cameras)
+            and (since is None or row["time"] >= since)
+            and (until is None or row["time"] < until)
+        ]
+        for start in range(0, len(rows), self.batch_rows):
+            part = rows[start : start + self.batch_rows]
+            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
+            types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
+            columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
+            yield pa.RecordBatch.from_pydict(columns_)
+
+    def snapshot(self) -> str:
+        return "now"
+
+    def save_ranking(self, name: str, *, model: str, rows: Any, queries: Any, settings: Any) -> int:
+        kept = [row for batch in rows for row in batch.to_pylist()]
+        self.asked[name] = [row for batch in queries for row in batch.to_pylist()]
+        self.kept[name] = (model, len(self.asked[name]), kept)
+        self.settings[name] = settings
+        return len(kept)
+
+
+def crop(number: int, embedding: np.ndarray, *, model: str = NEWER, tracklet: str = "", dhash: int = 0) -> dict:
+    return {
+        "crop_id": f"{number:020x}",
+        "embedding": (embedding / np.linalg.norm(embedding)).astype(np.float32),
+        "visible": 0,
+        "attributes": [],
+        "model": model,
+        "camera": f"cam{number % 3}",
+        "time": START + timedelta(seconds=number),
+        "offset_s": float(number),
+        "tracklet": tracklet,
+        "dhash": dhash,
+        "pid": None,
+        "source": "s",
+        "input": f"{number}.jpg",
+        "frame": -1,
+    }
+
+
+def people(count: int = 40, identities: int = 5, **more: Any) -> FakeArchive:
+    """Crop i shows person i % identities."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(identities, 16))
+    rows = [crop(i, centres[i % identities] + 0.2 * rng.normal(size=16), **more) for i in range(count)]
+    return FakeArchive(rows)
+
+
+def view_of(row: dict[str, Any]) -> Appearance:
+    """A new image that looks exactly like a crop."""
+    descriptors = Descriptors(vectors=row["embedding"][None], visible=np.empty((1, 0), bool), always=1)
+    return Appearance(descriptors=descriptors, probabilities=np.empty((1, 0), np.float32))
+
+
+def number(crop_id: str) -> int:
+    return int(crop_id, 16)

@@ -1,0 +1,258 @@
+"""Page Attributes: what it says of what was reviewed, of what was not, and of what stands in its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.support.app_pages import desk_app, widget, words
+from tests.support.fake_pipeline import MODEL, crop
+from tests.support.review_archive import PER_TRACKLET, SCHEMA
+from tests.support.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
+from tests.support.sightings_archive import add
+from vestigo.resolve import registered
+from vestigo.review.estimates.confusion import Cell, cell_rows, confusion
+from vestigo.review.estimates.precision import estimate_precision
+from vestigo.review.estimates.sample import ReviewSample, review_sample
+from vestigo.review.estimates.threshold_curve import STEPS, threshold_curve
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo_models.inference.images import encode_jpeg
+from vestigo_ui.app.components import freshness
+from vestigo_ui.app.pages.attributes.confusion import confusion_table, heat_map, written
+from vestigo_ui.app.pages.attributes.curve import Coverage, curve_table, precision_curve
+from vestigo_ui.app.pages.attributes.overview import forest, kept_of, overview
+from vestigo_ui.app.pages.attributes.selection import cells
+
+ALL, CURVE, CONFUSION, SPLIT, SIGHTINGS = range(5)
+"""Tables of the page, in order."""
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reviewed_store(tmp_path_factory.mktemp("reviewed") / "store")
+
+
+@pytest.fixture(scope="module")
+def sample(reviewed: Path) -> ReviewSample:
+    with Store.open(reviewed) as store:
+        return review_sample(store, registered(store, MODEL))
+
+
+def frame(app: AppTest, place: int) -> pd.DataFrame:
+    assert not app.exception
+    found: pd.DataFrame = app.dataframe[place].value
+    return found
+
+
+def shown(store: Path) -> list[dict[str, object]]:
+    """What was written to the audit log as seen, newest first."""
+    with Store.open(store) as opened:
+        return [dict(entry.details) for entry in opened.audit_entries(newest=True, action="view")]
+
+
+def test_accuracies_are_those_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample
+) -> None:
+    app = desk_app(monkeypatch, reviewed, page="attributes", sure="0.7", attribute="colour", value="red")
+    found = estimate_precision(sample.reviewed, confidence=0.7)
+    table = frame(app, ALL).set_index("Attribute")
+    for attribute in SCHEMA.attributes:
+        accuracy = found.attributes[attribute.name].accuracy
+        assert accuracy is not None
+        row = table.loc[attribute.title]
+        assert row["Accuracy (%)"] == pytest.approx(100 * accuracy.value)
+        assert (row["From (%)"], row["To (%)"]) == pytest.approx((100 * accuracy.low, 100 * accuracy.high))
+        assert (row["Tasks"], row["Cannot tell"]) == (accuracy.reviewed, attribute.name == "hat")
+        official, labelled = (row[f"Market-1501, {kind} (%)"] for kind in ("official", "labelled only"))
+        assert labelled == SCORES["attributes_labelled_only"][attribute.name]  # type: ignore[index]
+        assert pd.isna(official) if attribute.name == "colour" else official == 91.5
+    cameras = frame(app, SPLIT).set_index("Camera")
+    for camera, parts in found.cameras.items():
+        precision = parts["colour"].values["red"].precision
+        assert precision is not None
+        assert cameras.loc[camera, "Precision (%)"] == pytest.approx(100 * precision.value)
+    said = words(app)
+    assert f"{DRAWN} tasks with {DRAWN * PER_TRACKLET} crops were reviewed" in said
+    assert "less than 70% sure are left out" in said
+    assert "Precision of red: " in said
+
+
+def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", value="yes")
+    with Store.open(reviewed) as store:
+        rows = [row["attributes"] for batch in store.scan_crops(["attributes"]) for row in batch.to_pylist()]
+    hats = [np.float32(row[1]) for row in rows if row[1] > row[0]]
+    curve = frame(app, CURVE)
+    assert curve["Crops"].tolist() == [sum(hat >= np.float32(step) for hat in hats) for step in STEPS]
+    assert curve["Coverage (%)"].tolist() == pytest.approx([100 * n / len(hats) for n in curve["Crops"]])
+    app.slider(key="attributes-sure").set_value(80).run()
+    assert app.query_params["sure"] == "0.8"
+    assert f"{curve['Crops'][80]} of {len(hats)} crops taken for yes are at least 80 % sure" in words(app)
+    app.slider(key="attributes-sure").set_value(0).run()
+    assert "sure" not in app.query_params
+
+
+def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample) -> None:
+    wrong = sample.crops[cell_rows(sample.reviewed, "hat", 0, 1)]
+    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", crop=str(wrong[0]))
+    said = words(app)
+    assert "Predicted no, answered yes" in said
+    assert f"{len(wrong)} crops of" in said
+    seen = shown(reviewed)
+    assert seen[0] == {"crop": wrong[0]}
+    crops = seen[1]["shown"]
+    assert isinstance(crops, list)
+    assert sorted(crops) == sorted(wrong)
+    sure = dict(zip(sample.crops.tolist(), sample.reviewed.confidence[:, 0].tolist(), strict=True))
+    assert [sure[crop] for crop in crops] == sorted((sure[crop] for crop in crops), reverse=True)
+    task = sample.tasks[int(sample.reviewed.task[sample.crops.tolist().index(wrong[0])])]
+    links = [one.proto.url for one in app.get("link_button")]
+    assert f"/find?crop={wrong[0]}" in links
+    assert f"http://studio.example/projects/7/data?task={task.remote_id}" in links
+    next(button for button in app.button if button.label == "Show the archive instead").click().run()
+    assert "cell" not in app.query_params
+    assert "In the archive" in words(app)
+
+
+def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", value="yes")
+    widget(app, "selectbox", "Attribute").select("colour").run()
+    assert app.query_params == {"attribute": "colour"}
+    widget(app, "selectbox", "Camera").select("c2").run()
+    assert app.query_params["camera"] == "c2"
+    assert frame(app, SPLIT)["Camera"].tolist() == ["c2"]
+    widget(app, "segmented_control", "By").set_value("day").run()
+    assert frame(app, SPLIT)["Day"].tolist() == ["2026-05-01"]
+
+
+def test_the_archive_comes_with_the_least_sure_first(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
+    with Store.open(reviewed) as store, BrowseIndex.open(store) as index:
+        every = index.page(MODEL, EVERYBODY, offset=0, limit=1000)
+    blue = [one for one in every if one.attributes["colour"] == "blue"]
+    assert f"{len(blue)} sightings taken for blue" in words(app)
+    seen = shown(reviewed)[0]["shown"]
+    assert isinstance(seen, list)
+    sure = {one.crop: one.sure["colour"] for one in blue}
+    assert sorted(seen) == sorted(sure)
+    assert [sure[crop] for crop in seen] == sorted(sure.values(), reverse=True)
+    assert frame(app, SIGHTINGS)["Sightings"].sum() == PEOPLE
+
+
+def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+    nonsense = {
+        "model": "none",
+        "camera": "roof",
+        "attribute": "shoes",
+        "value": "9",
+        "sure": "often",
+        "cell": "a~b",
+        "crop": "gone",
+        "by": "year",
+        "first": "middle",
+    }
+    app = desk_app(monkeypatch, reviewed, page="attributes", **nonsense)  # type: ignore[arg-type]
+    assert not app.exception
+    assert not app.error
+    assert widget(app, "selectbox", "Attribute").value == "hat"
+    assert "In the archive" in words(app)
+
+
+def test_without_reviews_the_archive_is_shown_and_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = reviewed_store(tmp_path / "s", draw=False)
+    app = desk_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
+    said = words(app)
+    assert "No drawn task has been reviewed yet: `vestigo label push`" in said
+    assert f"{PEOPLE} sightings" in said
+    assert f"All {PEOPLE * PER_TRACKLET} crops are covered." in said
+    assert frame(app, ALL)["Tasks"].tolist() == [0, 0]
+
+
+def test_an_attribute_that_nobody_was_asked_about_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = reviewed_store(tmp_path / "s", hats_only=True)
+    app = desk_app(monkeypatch, store, page="attributes", attribute="colour")
+    said = words(app)
+    assert (
+        "Nothing was reviewed here of Colour: `vestigo label push --store STORE --project PROJECT --about colour`"
+        in said
+    )
+    assert "Nothing that was reviewed here is as sure" in said
+
+
+def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = reviewed_store(tmp_path / "s")
+    app = desk_app(monkeypatch, store, page="attributes")
+    assert f"{DRAWN} tasks" in words(app)
+    with Store.open(store) as opened:
+        first = next(opened.label_tasks("p"))[0]
+        opened.record_answers("p", {first.key: []})
+    app.run()
+    assert f"{DRAWN - 1} tasks" in words(app)
+
+
+def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = reviewed_store(tmp_path / "s", draw=False)
+    monkeypatch.setattr(freshness, "AT_ONCE", -1)
+    monkeypatch.setattr(freshness.Refresher, "begin", lambda refresher: None)
+    app = desk_app(monkeypatch, store, page="attributes")
+    another = crop("another", attributes=[0.9, 0.1, 0.8, 0.1, 0.1], image=encode_jpeg(np.zeros((128, 64, 3), np.uint8)))
+    with Store.open(store) as opened:
+        add(opened, [[another]], fingerprint="e" * 64)
+    assert f"{PEOPLE} sightings" in words(app.run())
+    with Store.open(store) as opened, BrowseIndex.open(opened) as index:
+        index.refresh()
+    said = words(app.run())
+    assert f"{PEOPLE + 1} sightings" in said
+    assert f"All {PEOPLE * PER_TRACKLET + 1} crops are covered." in said
+
+
+def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "empty"):
+        pass
+    assert "The archive is empty" in words(desk_app(monkeypatch, tmp_path / "empty", page="attributes"))
+    plain = reviewed_store(tmp_path / "plain", draw=False)
+    with Store.open(plain) as store:
+        store.register_model(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+    assert "predicts no attributes" in words(desk_app(monkeypatch, plain, page="attributes"))
+
+
+def test_figures_have_what_tables_have(reviewed: Path, sample: ReviewSample) -> None:
+    with Store.open(reviewed) as store:
+        model = registered(store, MODEL)
+    (kept,) = kept_of(model)
+    assert kept.dataset == "Market-1501"
+    found = estimate_precision(sample.reviewed).attributes
+    made = forest(SCHEMA, found, [kept])
+    assert [trace.name for trace in made.data] == [
+        "Reviewed, 95 %",
+        "Market-1501, official",
+        "Market-1501, labelled only",
+    ]
+    assert list(made.data[0].x) == pytest.approx(overview(SCHEMA, found, [])["Accuracy (%)"].tolist())
+    points = threshold_curve(sample.reviewed, "hat")
+    covered = Coverage(sure=np.arange(100, -1, -1), crops=100)
+    figure = precision_curve(points, covered, 60, "Accuracy")
+    table = curve_table(points, covered)
+    known = table[table["Precision (%)"].notna() & (table["Crops"] > 0)]
+    assert list(figure.data[2].x) == pytest.approx(known["Coverage (%)"].tolist())
+    assert list(figure.data[2].y) == pytest.approx(known["Precision (%)"].tolist())
+    assert list(figure.data[3].x) == [40.0]
+    assert Coverage(sure=np.zeros(101, np.int64), crops=0).share(3) == 0
+
+
+def test_every_cell_can_be_clicked(sample: ReviewSample) -> None:
+    found = confusion(sample.reviewed, "colour")
+    marks = heat_map(found, "red~green").data[1]
+    codes = [code for (code,) in marks.customdata]
+    assert codes == list(cells(SCHEMA["colour"]))
+    assert [code for code, opacity in zip(codes, marks.marker.opacity, strict=True) if opacity] == ["red~green"]
+    table = confusion_table(found)
+    assert [f"{row.Predicted}~{row.Answered}" for row in table.itertuples()] == codes
+    assert written(Cell(share=None, tasks=0, crops=0), 3) == ""

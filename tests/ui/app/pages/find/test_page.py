@@ -1,0 +1,228 @@
+"""The page Find without a browser: what is asked, what is found, and what it says where nothing is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.app_pages import desk_app, words
+from tests.support.find_page import Open, crops_of, entries, param
+from tests.support.find_page import opened as opened
+from tests.support.find_page import page as page
+from tests.support.find_page import sheets as sheets
+from tests.support.find_page import store as store
+from vestigo.search.run import Query, search
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.open import Store
+from vestigo_ui.app.components.contact_sheet import Chosen
+from vestigo_ui.app.pages.find import results as find_results
+
+if TYPE_CHECKING:
+    from tests.ui.conftest import Archive
+
+
+def test_sightings_to_choose_from_are_one_picture_a_tracklet(page: Open, archive: Archive, sheets: Any) -> None:
+    app = page()
+    tracklets = {row["tracklet"] for row in archive.crops}
+    assert f"{len(tracklets)} sightings" in words(app)
+    assert len(crops_of(sheets["find-picker"])) == len(tracklets)
+    one = page(camera="hall")
+    hall = {row["crop_id"] for row in archive.crops if row["camera"] == "hall"}
+    assert set(crops_of(sheets["find-picker"])) <= hall
+    assert "sightings" in words(one)
+
+
+def test_a_click_on_a_sighting_searches_with_it(page: Open, sheets: Any) -> None:
+    app = page()
+    crop = crops_of(sheets["find-picker"])[0]
+    sheets["do"]["find-picker"] = Chosen("open", crop)
+    app.run()
+    assert param(app, "crop") == [crop]
+    assert "The nearest" in words(app)
+
+
+def test_several_sightings_are_chosen_one_after_the_other(page: Open, sheets: Any) -> None:
+    app = page()
+    crops = crops_of(sheets["find-picker"])[:2]
+    for crop in crops:
+        sheets["do"]["find-picker"] = Chosen("add", crop)
+        app.run()
+    assert param(app, "crop") == crops
+    assert [tile.crop for tile in sheets["find-picker"]["tiles"] if tile.selected] == crops
+
+
+def test_results_are_those_of_the_search_and_are_audited_before(
+    page: Open, archive: Archive, store: Store, sheets: Any
+) -> None:
+    crop = archive.crops[3]["crop_id"]
+    app = page(crop=crop)
+    expected = search(store, Query(crops=(crop,)), top=96)
+    tiles = sheets["find-results"]["tiles"]
+    assert [tile.crop for tile in tiles] == [hit.crop for hit in expected.hits][: find_results.PAGE]
+    assert tiles[0].title == f"1 · {expected.hits[0].distance:.3f}"
+    assert expected.hits[0].camera in tiles[0].lines
+    newest = entries(store, "search")[0]
+    assert newest.user == "the-reviewer"
+    assert newest.details["query_crops"] == [crop]
+    assert newest.details["shown"] == len(expected.hits)
+    assert newest.details["crops"] == [hit.crop for hit in expected.hits]
+    count = len(entries(store, "search"))
+    app.run()
+    assert len(entries(store, "search")) == count
+
+
+def test_the_scope_of_the_address_is_searched(page: Open, archive: Archive, sheets: Any) -> None:
+    crop = archive.crops[3]["crop_id"]
+    start = min(row["time"] for row in archive.crops)
+    page(crop=crop, within="hall", since=f"{start + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}", top="24")
+    inside = {
+        row["crop_id"]
+        for row in archive.crops
+        if row["camera"] == "hall" and row["time"] >= start + timedelta(seconds=1) and row["crop_id"] != crop
+    }
+    found = crops_of(sheets["find-results"])
+    assert found
+    assert set(found) <= inside
+
+
+def test_attributes_alone_are_a_query(page: Open, store: Store, sheets: Any) -> None:
+    app = page(where="gender=female")
+    assert "The nearest" in words(app)
+    assert entries(store, "search")[0].details["where"] == "gender=female"
+    assert entries(store, "search")[0].details["filter"] == "off"
+    assert crops_of(sheets["find-results"])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"filter": "strict"}, "not guaranteed here"),
+        ({"filter": "auto", "lost": "5.0"}, "5 % is guaranteed"),
+        ({"filter": "soft"}, "Nothing is discarded"),
+        ({"filter": "threshold", "sure": "0.9"}, "At 0.9 about"),
+    ],
+)
+def test_a_filter_tells_its_cost_before_anybody_searches(page: Open, chosen: dict[str, str], sentence: str) -> None:
+    app = page(**chosen)
+    assert sentence in words(app)
+    assert "The nearest" not in words(app)
+
+
+def test_what_the_filter_left_is_told(page: Open, archive: Archive, store: Store) -> None:
+    app = page(crop=archive.crops[3]["crop_id"], filter="strict", rerank="true")
+    assert "The filter left" in words(app)
+    details = entries(store, "search")[0].details
+    assert (details["filter"], details["rerank"]) == ("strict", True)
+
+
+def test_soft_and_reranking_exclude_each_other(page: Open, archive: Archive) -> None:
+    app = page(crop=archive.crops[3]["crop_id"], filter="soft", rerank="true")
+    assert not app.error
+    assert app.toggle(key="rerank").disabled
+
+
+def test_a_crop_that_is_gone_is_named_and_the_rest_is_kept(page: Open, archive: Archive, sheets: Any) -> None:
+    crop = archive.crops[3]["crop_id"]
+    app = page(crop=["0" * 20, crop])
+    assert f"Crop {'0' * 20} is no longer in the store" in words(app)
+    assert "The nearest" in words(app)
+    assert crop not in crops_of(sheets["find-results"])
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"crop": "../../etc/passwd"},
+        {"where": "gender=purple,,=,hat", "filter": "everything", "lost": "much", "sure": "-4", "top": "1000000"},
+        {"within": "nowhere", "since": "yesterday", "until": "x", "group": "shoe", "show": "none"},
+        {"pane": "results", "sheet": "99999999999999999999", "camera": "nowhere", "wearing": "?"},
+        {"root": "zz", "look": "<script>"},
+    ],
+)
+def test_nonsense_in_the_address_breaks_nothing(page: Open, archive: Archive, nonsense: dict[str, str]) -> None:
+    for query in (nonsense, {"crop": archive.crops[3]["crop_id"]} | nonsense):
+        app = page(**query)
+        assert not app.exception
+        assert not app.error
+        assert app.title[0].value == "Find"
+
+
+def test_pages_are_put_within_bounds(page: Open, archive: Archive, sheets: Any) -> None:
+    app = page(crop=archive.crops[3]["crop_id"])
+    first = crops_of(sheets["find-results"])
+    for nonsense in ("-7", "1000000", "two"):
+        app.query_params["page"] = nonsense
+        app.run()
+        assert not app.exception
+        assert crops_of(sheets["find-results"]) == first
+
+
+def test_pages_are_turned(page: Open, archive: Archive, sheets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_results, "PAGE", 10)
+    app = page(crop=archive.crops[3]["crop_id"])
+    first = sheets["find-results"]["tiles"]
+    app.button(key="pages-page-after").click().run()
+    assert param(app, "page") == ["2"]
+    second = sheets["find-results"]["tiles"]
+    assert [tile.title.split()[0] for tile in (*first, *second)] == [str(rank) for rank in range(1, 21)]
+    # Another question begins with its first page.
+    app.selectbox(key="find-filter").set_value("quality").run()
+    assert param(app, "page") == []
+
+
+def test_results_are_grouped_with_a_sheet_each(page: Open, archive: Archive, sheets: Any) -> None:
+    page(crop=archive.crops[3]["crop_id"], group="camera")
+    by_camera = {row["crop_id"]: row["camera"] for row in archive.crops}
+    for camera in ("gate", "hall"):
+        crops = crops_of(sheets[f"find-camera-{camera}"])
+        assert crops
+        assert {by_camera[crop] for crop in crops} == {camera}
+
+
+def test_many_groups_are_told_in_one_sheet(page: Open, archive: Archive, sheets: Any) -> None:
+    page(crop=archive.crops[3]["crop_id"], group="tracklet")
+    tracks = {row["crop_id"]: row["tracklet"] for row in archive.crops}
+    order = [tracks[crop] for crop in crops_of(sheets["find-results"])]
+    assert [track for place, track in enumerate(order) if track not in order[:place]] == [
+        track for place, track in enumerate(order) if place == 0 or order[place - 1] != track
+    ]
+
+
+def test_a_search_that_the_archive_outgrew_is_left_until_asked_again(
+    page: Open, archive: Archive, store: Store
+) -> None:
+    app = page(crop=archive.crops[3]["crop_id"])
+    assert "has changed since" not in words(app)
+    store.set_clock_offset("gate", 3.0)
+    try:
+        app.run()
+        assert "has changed since" in words(app)
+        app.button(key="find-again").click().run()
+        assert "has changed since" not in words(app)
+    finally:
+        store.set_clock_offset("gate", 0.0)
+
+
+def test_the_timeline_says_what_it_lacks(page: Open, archive: Archive) -> None:
+    app = page(crop=archive.crops[3]["crop_id"])
+    assert [one.value for one in app.subheader] == ["Timeline"]
+    assert "no time" not in words(app)
+
+
+def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "empty") as store:
+        app = desk_app(monkeypatch, store.ref, page="find")
+        assert "`vestigo index SOURCE --store STORE`" in words(app)
+        store.register_model("a" * 64, name="new", location="default", facts=ModelFacts())
+        app = desk_app(monkeypatch, store.ref, page="find", crop="0" * 20)
+        assert "no crops yet" in words(app)
+        assert not app.exception
+
+
+def test_nothing_found_in_the_scope_is_a_sentence(page: Open, archive: Archive) -> None:
+    late = datetime(2030, 1, 1, tzinfo=UTC)
+    app = page(crop=archive.crops[3]["crop_id"], since=f"{late:%Y-%m-%dT%H:%M:%S}")
+    assert "No crop in the scope" in words(app)

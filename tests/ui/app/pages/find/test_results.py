@@ -1,0 +1,131 @@
+"""The page Find without a browser: what becomes of results, by whom, and of pictures that are uploaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.app_pages import words
+from tests.support.find_page import Open, crops_of, entries, param
+from tests.support.find_page import opened as opened
+from tests.support.find_page import page as page
+from tests.support.find_page import sheets as sheets
+from tests.support.find_page import store as store
+from vestigo.store.audit.records import query_key
+from vestigo.store.open import Store
+from vestigo_ui.app.components.contact_sheet import Chosen
+from vestigo_ui.app.components.result import dialog as result
+from vestigo_ui.app.pages.find import upload as find_upload
+
+if TYPE_CHECKING:
+    from tests.ui.conftest import Archive
+
+
+def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+    crop = archive.crops[5]["crop_id"]
+    app = page(crop=crop)
+    first, second = crops_of(sheets["find-results"])[:2]
+    order = crops_of(sheets["find-results"])
+    for action, chosen in (("confirm", first), ("reject", second)):
+        sheets["do"]["find-results"] = Chosen(action, chosen)
+        app.run()
+    key = query_key(crops=[crop])
+    assert {one: verdict.verdict for one, verdict in store.verdicts(key).items()} == {
+        first: "confirmed",
+        second: "rejected",
+    }
+    tiles = sheets["find-results"]["tiles"]
+    assert [tile.crop for tile in tiles] == order
+    assert [(tile.mark, tile.tone) for tile in tiles[:3]] == [("Confirmed", "right"), ("Rejected", "wrong"), ("", "")]
+    sheets["do"]["find-results"] = Chosen("reject", second)
+    app.run()
+    assert second not in store.verdicts(key)
+    assert entries(store, "verdict")[0].user == "the-reviewer"
+
+    # The confirmed one joins the query, and what was decided stays.
+    app.button(key="find-join").click().run()
+    assert param(app, "crop") == [crop, first]
+    assert param(app, "root") == [key]
+    sheets["do"]["find-results"] = Chosen("not-sure", second)
+    app.run()
+    assert store.verdicts(key)[second].verdict == "not sure"
+    shown = page(crop=[crop, first], root=key, show="confirmed")
+    assert "None of the" in words(shown)
+    page(crop=[crop], show="confirmed")
+    assert crops_of(sheets["find-results"]) == [first]
+    page(crop=[crop], show="undecided")
+    assert not {first, second} & set(crops_of(sheets["find-results"]))
+
+
+def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+    crop = archive.crops[7]["crop_id"]
+    app = page(crop=crop, role="viewer")
+    assert {action.name for action in sheets["find-results"]["actions"]} == {"search", "add"}
+    sheets["do"]["find-results"] = Chosen("confirm", crops_of(sheets["find-results"])[0])
+    app.run()
+    assert store.verdicts(query_key(crops=[crop])) == {}
+
+
+def test_decisions_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+    crop = archive.crops[9]["crop_id"]
+    app = page(crop=crop)
+    sheets["do"]["find-results"] = Chosen("confirm", crops_of(sheets["find-results"])[0])
+    app.run()
+    app.text_input(key="desk-case").set_value("26-0815").run()
+    assert not any(tile.mark for tile in sheets["find-results"]["tiles"])
+
+
+def test_a_result_is_searched_with_or_added(page: Open, archive: Archive, sheets: Any) -> None:
+    crop = archive.crops[3]["crop_id"]
+    app = page(crop=crop)
+    first, second = crops_of(sheets["find-results"])[:2]
+    sheets["do"]["find-results"] = Chosen("add", first)
+    app.run()
+    assert param(app, "crop") == [crop, first]
+    sheets["do"]["find-results"] = Chosen("search", second)
+    app.run()
+    assert param(app, "crop") == [second]
+    assert "root" not in app.query_params
+    app.button(key="find-new").click().run()
+    assert "crop" not in app.query_params
+
+
+def test_a_result_is_opened_by_a_click_and_by_a_link(page: Open, archive: Archive, sheets: Any, opened: Any) -> None:
+    crop = archive.crops[3]["crop_id"]
+    app = page(crop=crop)
+    assert not opened
+    chosen = crops_of(sheets["find-results"])[2]
+    sheets["do"]["find-results"] = Chosen("open", chosen)
+    app.run()
+    assert param(app, result.LOOK) == [chosen]
+    assert opened[-1][0] == chosen
+    assert list(opened[-1][1]["found"])[2] == chosen
+    assert opened[-1][1]["key"] == query_key(crops=[crop])
+    page(crop=crop, look=chosen)
+    assert opened[-1][0] == chosen
+
+
+def test_an_upload_is_searched_with_and_forgotten_with_the_session(
+    page: Open, archive: Archive, store: Store, sheets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        find_upload, "contact_sheet", lambda tiles, **more: Chosen("open", tiles[0].crop) if tiles else None
+    )
+    row = max(archive.crops, key=lambda row: row["quality"])
+    app = page(pane="upload")
+    assert "stays in this session" in words(app)
+    app.file_uploader(key="find-file").set_value([("person.jpg", row["image"], "image/jpeg")]).run()
+    assert "The nearest" in words(app)
+    assert crops_of(sheets["find-results"])[0] == row["crop_id"]
+    details = entries(store, "search")[0].details
+    assert details["query_crops"] == []
+    assert [len(digest) for digest in details["query_uploads"]] == [16]
+    assert "The nearest" not in words(page())
+
+
+def test_an_upload_that_is_no_picture_is_told(page: Open) -> None:
+    app = page(pane="upload")
+    app.file_uploader(key="find-file").set_value([("notes.jpg", b"these are notes", "image/jpeg")]).run()
+    assert "Upload another picture" in words(app)
+    assert not app.exception

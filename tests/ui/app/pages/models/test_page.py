@@ -1,0 +1,224 @@
+"""Page Models: what it tells of a registry, who may change what serves, and what is asked for and written down."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.support.app_pages import desk_app, words
+from tests.support.fake_pipeline import MODEL
+from tests.support.models_store import TEST, models_store
+from tests.support.review_archive import PER_TRACKLET
+from vestigo.resolve import registered
+from vestigo.store.open import Store
+from vestigo_models.errors import StoreError, UsageError
+from vestigo_ui.app.pages.models.lineage import places, tree
+from vestigo_ui.app.pages.models.registry import registry_of
+from vestigo_ui.app.pages.models.scores import compared, gate_rows, intervals, partner_of
+from vestigo_ui.app.pages.models.serving import promote, take_back
+from vestigo_ui.web.auth.identity import User
+from vestigo_ui.web.auth.users import Role
+
+CROPS = 12 * PER_TRACKLET
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    root = tmp_path_factory.mktemp("models")
+    return models_store(root / "store", root / "packages")
+
+
+@pytest.fixture
+def store(made: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made[0], tmp_path / "store"))
+
+
+@pytest.fixture
+def digests(made: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    return made[1]
+
+
+def table(app: AppTest, place: int = 0) -> pd.DataFrame:
+    assert not app.exception
+    found: pd.DataFrame = app.dataframe[place].value
+    return found
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    """Press the button of that name, in a dialog where one is open."""
+    return [button for button in app.button if button.label == label][-1].click().run()
+
+
+def labels(app: AppTest) -> list[str]:
+    return [button.label for button in app.button]
+
+
+def desk_of(store: Store, role: str) -> object:
+    """What actions ask of a desk."""
+    from vestigo_ui.app.context import Desk
+    from vestigo_ui.web.settings import Settings
+
+    user = User(name=f"the-{role}", role=Role(role), session="test")
+    return Desk(
+        store=store,
+        index=None,  # type: ignore[arg-type]
+        user=user,
+        settings=Settings(),
+        case="2026-17",
+        authority=None,
+        blurred=False,
+    )
+
+
+def test_the_registry_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
+    app = desk_app(monkeypatch, store, page="models", role="viewer")
+    rows = table(app).set_index("Model")
+    assert rows.index.tolist() == ["worse", "better", "fake"]
+    assert rows.loc["fake", ["State", "Crops", "mAP (%)"]].tolist() == ["Serves, Files missing", CROPS, 50.0]
+    assert rows.loc["better", ["Gate", "Label set", "Attributes (%)", "Balanced (%)"]].tolist() == [
+        "Passed",
+        1,
+        74.0,
+        72.25,
+    ]
+    assert rows.loc["worse", "Gate"] == "Refused"
+    assert rows.loc["better", "Trained from"] == f"fake ({MODEL[:8]})"
+    assert "decided by ann" in words(app)
+    assert not {"Promote", "Roll back"} & set(labels(app))
+
+
+def test_a_model_is_opened_beside_what_it_was_judged_against(
+    monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
+) -> None:
+    app = desk_app(monkeypatch, store, page="models", role="reviewer", model=digests["better"])
+    facts = table(app).set_index("Fact")["Value"]
+    assert (facts["Label set"], facts["Reviewed tasks"], facts["Digest"]) == ("1", "40", digests["better"])
+    rows = table(app, 1).set_index("Measure")
+    assert rows.loc["Hat", ["Before (%)", "After (%)", "Difference", "95 % from", "95 % to", "People"]].tolist() == [
+        80.0,
+        88.0,
+        8.0,
+        6.0,
+        10.0,
+        60,
+    ]
+    assert rows.loc["Attributes, balanced", "Difference"] == 0.75
+    said = words(app)
+    assert f"Judged on {TEST}; before is fake" in said
+    assert f"Passed against fake ({MODEL[:8]})" in said
+    assert any("better beyond chance" in one.value for one in app.text)
+    assert "It has never served." in said
+    assert "An admin can let this model serve." in said
+    assert "Promote" not in labels(app)
+
+
+def test_an_admin_promotes_and_takes_it_back(
+    monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
+) -> None:
+    app = desk_app(monkeypatch, store, page="models", role="admin", model=digests["better"])
+    press(app, "Promote")
+    assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
+    press(app, "Promote better")
+    assert app.error[0].value == "Tick the box to confirm"
+    app.checkbox[-1].check()
+    app.text_area[-1].input("hats")
+    press(app, "Promote better")
+    said = words(app)
+    assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in said
+    assert f"{CROPS} crops are of other models and are not searched with it: `vestigo index --reindex-stale" in said
+    with Store.open(store) as opened:
+        assert opened.serving() == digests["better"]
+        (entry,) = opened.audit_entries(action="promote", user="the-admin")
+        assert (entry.details["model"], entry.details["before"]) == (digests["better"], MODEL)
+        assert entry.details["reasons"][0] == "hats"
+    press(app, "Roll back")
+    assert f"fake ({MODEL[:8]})** will serve again in the place of **better" in words(app)
+    # What confirmed the promotion does not confirm this.
+    assert (app.checkbox[-1].value, app.text_area[-1].value) == (False, "")
+    app.checkbox[-1].check()
+    press(app, "Roll back")
+    assert f"fake ({MODEL[:8]}) serves again, in the place of better" in words(app)
+    with Store.open(store) as opened:
+        assert opened.serving() == MODEL
+        (entry,) = opened.audit_entries(action="rollback")
+        assert (entry.details["model"], entry.details["before"]) == (MODEL, digests["better"])
+
+
+def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
+    store: Path, digests: dict[str, str]
+) -> None:
+    with Store.open(store) as opened:
+        admin = desk_of(opened, "admin")
+        worse, old = registered(opened, digests["worse"]), registered(opened, MODEL)
+        with pytest.raises(UsageError, match="Say why"):
+            promote(admin, worse, serving=MODEL, sure=True, reason="  ")  # type: ignore[arg-type]
+        promote(admin, worse, serving=MODEL, sure=True, reason="seen by hand")  # type: ignore[arg-type]
+        assert opened.promotions()[-1].reasons == ("seen by hand",)
+        (_, entry) = opened.audit_entries(action="promote")
+        assert entry.case == "2026-17"
+        with pytest.raises(StoreError, match="serves by now"):
+            take_back(admin, serving=MODEL, sure=True, reason="")  # type: ignore[arg-type]
+        with pytest.raises(Exception, match="fake cannot serve: its files are not where they were") as gone:
+            promote(admin, old, serving=digests["worse"], sure=True, reason="back")  # type: ignore[arg-type]
+        assert old.location not in str(gone.value)
+        take_back(admin, serving=digests["worse"], sure=True, reason="")  # type: ignore[arg-type]
+        assert opened.serving() == MODEL
+
+
+@pytest.mark.parametrize("role", ["viewer", "reviewer"])
+def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> None:
+    with Store.open(store) as opened:
+        desk, model = desk_of(opened, role), registered(opened, digests["better"])
+        with pytest.raises(UsageError, match="may not decide what serves"):
+            promote(desk, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="may not decide what serves"):
+            take_back(desk, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
+        assert len(opened.promotions()) == 1
+        assert len(opened.audit_entries(action="promote")) == 1
+
+
+def test_stores_without_models_and_addresses_of_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: Path
+) -> None:
+    with Store.open(tmp_path / "empty"):
+        pass
+    assert "The store knows no model yet" in words(desk_app(monkeypatch, tmp_path / "empty", page="models"))
+    app = desk_app(monkeypatch, store, page="models", model="none")
+    assert "There is no such model" in words(app)
+    assert len(table(app)) == 3
+    app = desk_app(monkeypatch, store, page="models", model=MODEL)
+    assert "Its files are not where they were" in words(app)
+    assert table(app, 2)["Reasons"].tolist() == ["the first"]
+
+
+def test_a_tree_places_parents_amid_their_children() -> None:
+    parents = {"a": None, "b": "a", "c": "a", "d": "c", "e": "c", "f": "gone"}
+    there = places(parents)
+    assert there["a"][0] == 0
+    assert {one: there[one][0] for one in "bcdef"} == {"b": 1, "c": 1, "d": 2, "e": 2, "f": 1}
+    assert there["c"][1] == (there["d"][1] + there["e"][1]) / 2
+    assert there["a"][1] == (there["b"][1] + there["c"][1]) / 2
+    leaves = [there[one][1] for one in "bdef"]
+    assert sorted(leaves) == [0, 1, 2, 3]
+    chain: dict[str, str | None] = {str(n): str(n - 1) if n else None for n in range(5000)}
+    assert places(chain)["4999"] == (4999, 0.0)
+
+
+def test_figures_have_what_tables_have(store: Path, digests: dict[str, str]) -> None:
+    with Store.open(store) as opened:
+        found = registry_of(opened)
+    model = found.models[digests["better"]]
+    assert partner_of(found, model) == found.models[MODEL]
+    frame = compared(model, partner_of(found, model), TEST)
+    drawn = intervals(frame).data[0]
+    assert list(drawn.y) == ["mAP", "Hat"]
+    assert list(drawn.x) == [0.5, 8.0]
+    assert gate_rows(model)["Measure"].tolist() == ["mAP", "Hat", "Colour"]
+    # Differences of another test than the scores are not laid beside them.
+    assert compared(model, None, TEST)["95 % from"].isna().all()
+    names = [name for trace in tree(found, MODEL).data for name in trace.text or ()]
+    assert sorted(names) == sorted(found.name(one) for one in digests.values())

@@ -1,0 +1,204 @@
+"""Page Review: what would be asked and why, how far it is, and tracklets corrected in place by those who may."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.support.app_pages import desk_app, words
+from tests.support.fake_pipeline import MODEL, START
+from tests.support.review_archive import PER_TRACKLET, SCHEMA
+from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
+from vestigo.resolve import registered
+from vestigo.review.labels.agreement__reviewed import reviewed_tasks
+from vestigo.review.labels.importing__in_place import IN_PLACE
+from vestigo.review.labels.rows import freeze
+from vestigo.review.sampling.proposal import Wish, propose
+from vestigo.review.sampling.reasons import EXPLAINED, reasons
+from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.records import EVERYBODY
+from vestigo.store.open import Store
+from vestigo.store.review.records import LabelAnswer
+from vestigo_models.errors import UsageError
+from vestigo_ui.app.context import Desk
+from vestigo_ui.app.pages.review.corrections import save
+from vestigo_ui.app.pages.review.progress import agreed, over_time
+from vestigo_ui.app.pages.review.server import fetch, send, send_waiting
+from vestigo_ui.web.auth.identity import User
+from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.settings import Settings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return reviewed_store(tmp_path / "store")
+
+
+def frame(app: AppTest, place: int = 0) -> pd.DataFrame:
+    assert not app.exception
+    found: pd.DataFrame = app.dataframe[place].value
+    return found
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def sighting(ref: Path, place: int = 0) -> Any:
+    with Store.open(ref) as store, BrowseIndex.open(store) as index:
+        return index.page(MODEL, EVERYBODY, offset=place, limit=1)[0]
+
+
+def desk_of(store: Store, role: str) -> Desk:
+    return Desk(
+        store=store,
+        index=None,  # type: ignore[arg-type]
+        user=User(name=f"the-{role}", role=Role(role), session="test"),
+        settings=Settings(),
+        case=None,
+        authority=None,
+        blurred=False,
+    )
+
+
+def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    with Store.open(store) as opened:
+        task = next(opened.label_tasks("p"))[1]
+        held = opened.answers_of("p", [task.key])[task.key]
+        other = {**held[0].answers, "hat": "no" if held[0].answers["hat"] == "yes" else "yes"}
+        opened.record_answers("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
+    app = desk_app(monkeypatch, store, page="review", role="viewer")
+    said = words(app)
+    assert f"{DRAWN} tasks asked · {DRAWN} answered" in said
+    assert "Two reviewers agree in 50.0 % of 2 answers given twice; 1 differ." in said
+    assert "ana 40, ben 1" in said
+    rows = frame(app).set_index("Attribute")
+    assert rows.loc["Hat", ["Answered", "Cannot tell", "Answered twice", "Agreed (%)"]].tolist() == [DRAWN - 1, 1, 1, 0]
+    batch = frame(app, 1).iloc[0]
+    assert (batch["Tasks"], batch["Answered"], batch["Of"]) == (DRAWN, DRAWN, PEOPLE)
+    conflict = frame(app, 2).iloc[0]
+    assert conflict["Said"].startswith("hat: ")
+    assert conflict["Label Studio"] == f"{SERVER}/projects/7/data?task={task.remote_id}"
+    assert conflict["Sighting"] == f"/review?sighting={task.crops[0]}"
+    assert f"{SERVER}/projects/7/data" in [one.proto.url for one in app.get("link_button")]
+    assert not app.code
+
+
+def test_without_a_server_the_command_is_told(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    app = desk_app(monkeypatch, store, page="review")
+    assert "`vestigo label pull --store STORE --project p`" in words(app)
+    app = desk_app(monkeypatch, store, page="review", pane="propose", budget="5")
+    press(app, "Propose")
+    assert "`vestigo label push --store STORE --project p --strategy entropy --budget 5 --unit tracklet`" in words(app)
+    assert "[label_studio]" in app.code[0].value
+
+
+def test_a_server_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, store: Path, tmp_path: Path
+) -> None:
+    configured = {"label_studio": {"url": "http://127.0.0.1:9", "token_file": str(tmp_path / "none")}}
+    app = desk_app(monkeypatch, store, page="review", configured=configured)
+    press(app, "Pull now")
+    (error,) = app.error
+    assert "the token of Label Studio cannot be read" in error.value
+    assert str(tmp_path) not in error.value
+
+
+def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    app = desk_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
+    assert EXPLAINED["least-confident"] in words(app)
+    press(app, "Propose")
+    said = words(app)
+    assert f"**7 tasks** of {PEOPLE} would be asked" in said
+    wish = Wish(strategy="least-confident", budget=7)
+    with Store.open(store) as opened:
+        found = propose(opened, "p", registered(opened, MODEL), wish)
+        entry = opened.audit_entries(newest=True, action="view")[0]
+        assert entry.details["shown"] == [one.task.crops[0] for one in reasons(found, wish)]
+        assert len(opened.label_batches("p")) == 1
+    # Another wish waits for its own press.
+    app.number_input(key="budget").set_value(8).run()
+    assert "would be asked" not in words(app)
+
+
+def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    one = sighting(store)
+    app = desk_app(monkeypatch, store, page="review", sighting=one.crop)
+    assert f"{PER_TRACKLET} crops" in words(app)
+    hat = app.selectbox(key=f"review-answer-{one.crop}-hat")
+    assert hat.value == one.attributes["hat"]
+    assert hat.label.startswith(f"Hat: {one.attributes['hat']}, ")
+    other = "no" if hat.value == "yes" else "yes"
+    hat.select(other)
+    press(app, "Save")
+    assert "Saved: 1 of 2 attributes differ from what the model says." in words(app)
+    assert frame(app)["Hat"].tolist() == [other]
+    app.selectbox(key=f"review-answer-{one.crop}-hat").select("cannot tell")
+    press(app, "Save")
+    assert frame(app)["Hat"].tolist() == ["cannot tell"]
+    with Store.open(store) as opened:
+        (found,) = reviewed_tasks(opened, IN_PLACE)
+        assert found.said["the-reviewer"]["hat"] == "cannot tell"
+        assert len(opened.audit_entries(action="correct")) == 2
+        freeze(opened)
+    app = desk_app(monkeypatch, store, page="review", project=IN_PLACE)
+    assert "corrected in place" in words(app)
+    app = desk_app(monkeypatch, store, page="review", pane="sets")
+    assert frame(app)["Projects"].tolist() == [f"{IN_PLACE}, p"]
+
+
+def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    one = sighting(store)
+    app = desk_app(monkeypatch, store, page="review", role="viewer", sighting=one.crop)
+    assert frame(app)["Predicted"].tolist() == list(one.attributes.values())
+    assert not app.selectbox
+    assert "Save" not in [button.label for button in app.button]
+    with Store.open(store) as opened:
+        desk, model = desk_of(opened, "viewer"), registered(opened, MODEL)
+        for action in (
+            lambda: save(desk, model, [], {"hat": "yes"}),
+            lambda: fetch(desk, "p", lambda done, total: None),
+            lambda: send_waiting(desk, "p", lambda done, total: None),
+            lambda: send(desk, "p", model, Wish(strategy="random", budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(UsageError, match="ask an administrator for the role reviewer"):
+                action()
+        assert [project.name for project in opened.label_projects()] == ["p"]
+
+
+def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    app = desk_app(monkeypatch, store, page="review", pane="correct", attribute="colour")
+    assert not app.exception
+    with Store.open(store) as opened, BrowseIndex.open(opened) as index:
+        first = index.by_sureness(MODEL, EVERYBODY, "colour", first="least", offset=0, limit=48)
+        entry = opened.audit_entries(newest=True, action="view")[0]
+    assert entry.details["shown"] == [one.crop for one in first]
+
+
+def test_stores_without_reviews_and_nonsense_in_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "empty"):
+        pass
+    assert "The archive is empty" in words(desk_app(monkeypatch, tmp_path / "empty", page="review"))
+    plain = reviewed_store(tmp_path / "plain", draw=False)
+    assert "Nothing is under review yet" in words(desk_app(monkeypatch, plain, page="review", project="x", pane="y"))
+    app = desk_app(monkeypatch, plain, page="review", sighting="none")
+    assert "There is no such sighting" in words(app)
+    app = desk_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
+    assert not app.exception
+    press(app, "Propose")
+    assert "would be asked" in words(app)
+    app = desk_app(monkeypatch, plain, page="review", pane="sets")
+    assert "No version of the labels is kept yet" in words(app)
+
+
+def test_figures_and_shares() -> None:
+    days = {date(2026, 5, 1): 3, date(2026, 5, 4): 2}
+    drawn = over_time(days, 10).data[0]
+    assert (list(drawn.x), list(drawn.y)) == (list(days), [3, 5])
+    assert (agreed(4, 1), agreed(0, 0)) == (75.0, None)
+    assert len(SCHEMA) == 2

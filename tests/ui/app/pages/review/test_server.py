@@ -1,0 +1,83 @@
+"""Page Review against a real Label Studio: tasks of real people go there, answers come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.support.app_pages import desk_app, words
+from tests.support.label_studio import answer, on_server, remote_ids
+from tests.ui.conftest import Archive
+from tools.label_studio import Server
+from vestigo.review.label_studio.client import Studio
+from vestigo.review.labels.agreement__reviewed import predicted_value
+from vestigo.store.open import Store
+from vestigo_models.schemas.builtin import MARKET_1501
+
+PROJECT = "asked on the screen"
+BUDGET = 6
+
+
+@pytest.fixture
+def configured(label_studio: Server, tmp_path: Path) -> dict[str, Any]:
+    token = tmp_path / "label-studio.token"
+    token.write_text(label_studio.token)
+    token.chmod(0o600)
+    return {"label_studio": {"url": label_studio.url, "token_file": str(token)}}
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def test_what_is_proposed_is_pushed_answered_and_pulled(
+    archive: Archive,
+    configured: dict[str, Any],
+    label_studio: Server,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = desk_app(monkeypatch, archive.store, page="review", pane="propose", budget=str(BUDGET), configured=configured)
+    app.text_input(key="review-name-").set_value(PROJECT).run()
+    press(app, "Propose")
+    assert f"**{BUDGET} tasks** of" in words(app)
+    press(app, f"Push {BUDGET} tasks to Label Studio")
+    assert not app.exception
+    assert f"Sent: {BUDGET} tasks. The server has {BUDGET}." in words(app)
+    with Store.open(archive.store) as store:
+        remote = store.require_label_project(PROJECT).remote_id
+        assert remote is not None
+        ids = remote_ids(store, PROJECT)
+        (entry,) = store.audit_entries(action="push")
+        tasks = [task for page in store.label_tasks(PROJECT) for task in page]
+    assert (entry.user, entry.details["project"], entry.details["tasks"]) == ("the-reviewer", PROJECT, BUDGET)
+    assert {name: [number] for name, number in ids.items()} == on_server(studio, remote)
+
+    said = {name: predicted_value(MARKET_1501, name, tasks[0].prediction)[0] for name in MARKET_1501.names}
+    other = {"no": "yes", "yes": "no"}[said["hat"]]
+    answer(studio, ids[tasks[0].key], said | {"hat": other})
+    app = desk_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
+    press(app, "Pull now")
+    assert not app.exception
+    assert f"New, changed or gone: 1 answer. Reviewed: 1 of {BUDGET} tasks. Corrected: 1 value." in words(app)
+    assert label_studio.token not in words(app)
+
+
+def test_a_token_that_the_server_does_not_know_is_one_line(
+    archive: Archive, configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = Path(configured["label_studio"]["token_file"])
+    token.write_text("0123456789" * 4)
+    app = desk_app(monkeypatch, archive.store, page="review", pane="propose", budget="6", configured=configured)
+    press(app, "Propose")
+    press(app, "Push 6 tasks to Label Studio")
+    assert not app.exception
+    (error,) = app.error
+    assert token.read_text() not in error.value
+    assert "token" in error.value
+    with Store.open(archive.store) as store:
+        assert store.audit_entries(action="push") == []
+        assert store.label_projects() == []

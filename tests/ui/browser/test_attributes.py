@@ -1,0 +1,108 @@
+"""What a person does on the page Attributes, in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from tests.support.reviewed_store import SERVER, review_with_mistakes
+from tests.support.screenshots import keep, settled
+from tests.support.signed_in import Screen, serve_app
+from tests.ui.conftest import Archive
+from vestigo.review.estimates.confusion import confusion
+from vestigo.review.estimates.sample import review_sample
+from vestigo.store.open import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ATTRIBUTE = "upper_colour"
+WHERE = """(plot, [answered, predicted]) => {
+    const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
+    return [box.x + xaxis._offset + xaxis.d2p(answered), box.y + yaxis._offset + yaxis.d2p(predicted)];
+}"""
+"""Where a cell of a Plotly heat map is on the page."""
+
+
+@pytest.fixture(scope="module")
+def reviewed(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ref = pristine.copy(tmp_path_factory.mktemp("reviewed") / "store")
+    review_with_mistakes(ref)
+    return ref
+
+
+@pytest.fixture
+def own(reviewed: Path, tmp_path: Path) -> Iterator[Screen]:
+    with serve_app(reviewed, tmp_path) as screen:
+        yield screen
+
+
+def most_answered(ref: Path) -> tuple[str, str]:
+    """Of the cells off the diagonal, the one with the most crops: predicted and answered value."""
+    with Store.open(ref) as store:
+        found = confusion(review_sample(store, store.models_with_crops()[0]).reviewed, ATTRIBUTE)
+    cells = {
+        (said, told): found.cells[i][j].crops
+        for i, said in enumerate(found.values)
+        for j, told in enumerate(found.values)
+        if i != j
+    }
+    return max(cells, key=lambda cell: cells[cell])
+
+
+def test_a_mistake_is_followed_to_its_crops(
+    own: Screen, reviewed: Path, enter: Callable[..., Page], tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    said, told = most_answered(reviewed)
+    page = enter(f"{own.url}/attributes?attribute={ATTRIBUTE}")
+    expect(page.get_by_text("tasks with")).to_be_visible()
+    plots = page.locator(".js-plotly-plot")
+    expect(plots).to_have_count(5)
+    keep(page, "attributes")
+    keep(page, "attributes", scheme="dark")
+    # Only what the audit log hears of takes a table away.
+    page.get_by_test_id("stDataFrame").first.hover()
+    expect(page.get_by_role("button", name="Show/hide columns").first).to_be_attached()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)
+    page.get_by_role("slider").press("ArrowRight")
+    expect(page.get_by_text("are at least 1 % sure")).to_be_visible()
+    assert "sure=0.01" in page.url
+    with page.expect_download() as download:
+        page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
+    download.value.save_as(tmp_path / "attributes.csv")
+    with Store.open(reviewed) as store:
+        (taken,) = store.audit_entries(action="export")
+    assert (taken.user, taken.details["what"]) == ("reviewer", "attributes.csv")
+    assert "Lower-body colour" in pd.read_csv(tmp_path / "attributes.csv")["Attribute"].tolist()
+    settled(page)
+    heat_map = plots.nth(2)
+    heat_map.scroll_into_view_if_needed()
+    page.mouse.click(*heat_map.evaluate(WHERE, [told, said]))
+    expect(page.get_by_role("heading", name=f"Predicted {said}, answered {told}")).to_be_visible()
+    assert f"cell={said}~{told}" in page.url
+    settled(page)
+    page.get_by_role("listitem").get_by_role("button").first.click()
+    address = page.get_by_role("link", name="Open in Label Studio").get_attribute("href")
+    assert address is not None
+    assert address.startswith(f"{SERVER}/projects/7/data?task=")
+    keep(page, "attributes-cell")
+    page.reload()
+    expect(page.get_by_role("link", name="Find this person")).to_be_visible()
+    page.get_by_role("button", name="Show the archive instead").click()
+    expect(page.get_by_role("heading", name="In the archive")).to_be_visible()
+
+
+def test_what_nobody_reviewed_is_shown_nevertheless(visit: Callable[..., Page]) -> None:
+    from playwright.sync_api import expect
+
+    page = visit("/attributes?attribute=hat&value=no&first=most", "viewer")
+    expect(page.get_by_text("No drawn task has been reviewed yet")).to_be_visible()
+    expect(page.get_by_text("sightings taken for no")).to_be_visible()
+    expect(page.get_by_role("listitem").first).to_be_visible()
+    keep(page, "attributes-unreviewed")

@@ -1,0 +1,67 @@
+"""What a person does on the page Review, in a browser: look at a proposal, correct a tracklet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.reviewed_store import review_with_mistakes
+from tests.support.screenshots import keep
+from tests.support.signed_in import Screen, serve_app
+from tests.ui.conftest import Archive
+from vestigo.review.labels.agreement__reviewed import reviewed_tasks
+from vestigo.review.labels.importing__in_place import IN_PLACE
+from vestigo.store.open import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+DRAWN = 8
+
+
+@pytest.fixture(scope="module")
+def store(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ref = pristine.copy(tmp_path_factory.mktemp("review") / "store")
+    review_with_mistakes(ref, budget=DRAWN)
+    return ref
+
+
+@pytest.fixture(scope="module")
+def reviewed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    with serve_app(store, tmp_path_factory.mktemp("ui")) as screen:
+        yield screen
+
+
+def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
+    reviewed: Screen, store: Path, enter: Callable[..., Page]
+) -> None:
+    from playwright.sync_api import expect
+
+    page = enter(f"{reviewed.url}/review")
+    expect(page.get_by_text(f"{DRAWN} tasks asked")).to_be_visible()
+    keep(page, "review-progress")
+    keep(page, "review-progress", scheme="dark")
+    page.goto(f"{reviewed.url}/review?pane=propose&budget=20")
+    page.get_by_role("button", name="Propose").last.click()
+    expect(page.get_by_text("would be asked")).to_be_visible()
+    keep(page, "review-proposal")
+    keep(page, "review-proposal", scheme="dark")
+    page.get_by_role("listitem").get_by_role("button").first.click()
+    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_be_visible()
+    assert "sighting=" in page.url
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="cannot tell").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved: 1 of 12 attributes differ")).to_be_visible()
+    keep(page, "review-correction")
+    keep(page, "review-correction", scheme="dark")
+    page.reload()
+    expect(page.get_by_role("button", name="Save")).to_be_visible()
+    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_have_count(0)
+    with Store.open(store) as opened:
+        (found,) = reviewed_tasks(opened, IN_PLACE)
+        assert "cannot tell" in found.said["reviewer"].values()

@@ -1,0 +1,114 @@
+"""`vestigo ablate` on a handful of rendered people, its trainings in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from vestigo.datasets.synthetic import write_rendered
+from vestigo_ui.cli.main import run
+from vestigo_workers.ablation import run as ablation
+from vestigo_workers.ablation.cell import Cell, run_cell
+from vestigo_workers.ablation.processes import Failure
+
+Captured = pytest.CaptureFixture[str]
+SMALL = ("input_size=[64,32]", "batch_identities=4", "images_per_identity=2", "network.channels=64")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "people"
+    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
+    return root
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trainings were asked for side by side; they run one after the other, here."""
+    asked: list[int] = []
+
+    def here(cells: Sequence[Cell], jobs: int, *, epoch: Callable[..., None], ended: Callable[..., None]) -> None:
+        asked.append(jobs)
+        for cell in cells:
+            run_cell(cell, lambda number, cell=cell: epoch(cell, number))
+            ended(cell, None)
+
+    monkeypatch.setattr(ablation, "run_side_by_side", here)
+    return asked
+
+
+def arguments(people: Path, out: Path, *more: str) -> list[str]:
+    changes = [word for change in SMALL for word in ("--set", change)]
+    options = ["--out", str(out), "--epochs", "1", "--seeds", "2", "--device", "cpu", *changes]
+    return ["ablate", str(people), *options, "--configs", "baseline, control", *more]
+
+
+def test_the_table_is_written_and_told(people: Path, tmp_path: Path, jobs: list[int], capsys: Captured) -> None:
+    out = tmp_path / "out"
+    assert run(arguments(people, out, "--jobs", "3", "--json")) == 0
+    said = capsys.readouterr()
+    result: dict[str, Any] = json.loads(said.out)
+    assert jobs == [3]
+    assert (result["cells"], result["trained"], result["failed"]) == (4, 4, [])
+    assert "control, seed 2: done (4 of 4 trainings)" in " ".join(said.err.split())
+    (row,) = result["table"]["table4"]
+    assert (row["config"], row["seeds"], row["mAP"]["n"]) == ("baseline", [1, 2], 2)
+    assert result["table"]["control"]["over_baseline"]["n"] == 2
+    remembered = json.loads((out / "ablation.json").read_text())
+    assert remembered["table"] == result["table"]
+    page = (out / "ablation.md").read_text()
+    assert str(tmp_path) not in page
+    assert "vestigo ablate people --out out --seeds 2 --epochs 1 --backbone tiny --configs baseline,control" in page
+    assert "one CPU thread a training, 3 side by side" in page
+
+    assert run(arguments(people, out)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "table 4 Baseline mAP" in shown
+    assert "4 trainings have results" in shown
+    assert run(arguments(people, out, "--epochs", "2")) == 2
+    assert "epochs 1 there, 2 now" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_failure_is_told_and_ends_with_1(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def failing(cells: Sequence[Cell], jobs: int, *, epoch: object, ended: Callable[..., None]) -> None:
+        for cell in cells:
+            ended(cell, Failure(config=cell.config, seed=cell.seed, reason="no memory"))
+
+    monkeypatch.setattr(ablation, "run_side_by_side", failing)
+    assert run(arguments(people, tmp_path / "out", "--json")) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["failed"][0] == {"config": "baseline", "seed": 1, "reason": "no memory"}
+    line = "4 trainings failed, the first is baseline with seed 1: no memory; the same command tries them again"
+    assert line in " ".join(said.err.split())
+
+
+def test_interrupted_it_says_how_to_go_on(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "run_side_by_side", interrupted)
+    assert run(arguments(people, tmp_path / "out")) == 130
+    assert "the same command goes on with it" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--configs", "ful"], "no configuration 'ful' in the ablation; choose of baseline"),
+        (["--backbone", "large"], "unknown backbone 'large'"),
+        (["--set", "epochs"], "--set epochs: give KEY=VALUE"),
+        (["--set", "colour=1"], "colour: no such key"),
+    ],
+)
+def test_wrong_use_gets_one_line(people: Path, tmp_path: Path, capsys: Captured, more: list[str], line: str) -> None:
+    assert run(arguments(people, tmp_path / "out", *more)) == 2
+    assert line in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,239 @@
+"""What the command line writes to the audit log, and how the log is shown and verified."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from tests.support.review_archive import SCHEMA, answer, fill, people
+from tests.ui.conftest import Archive
+from vestigo.store.audit.records import query_key
+from vestigo.store.open import Store
+from vestigo.store.review.records import Draw, NewTask
+from vestigo_ui.cli import options__accountable as accountable
+from vestigo_ui.cli.main import run
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def ref(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of its own with the shared archive's crops; the account is called ana."""
+    monkeypatch.setattr("vestigo_ui.cli.options__accountable.pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
+    return archive.store
+
+
+@pytest.fixture
+def vestigo(ref: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: str | Path, status: int = 0) -> Any:
+        assert run([*map(str, arguments), "--store", str(ref), "--json"]) == status, capsys.readouterr().err
+        shown = capsys.readouterr()
+        return json.loads(shown.out) if not status else " ".join(shown.err.split())
+
+    return call
+
+
+def only_entry(ref: Path) -> dict[str, Any]:
+    with Store.open(ref) as store:
+        [entry] = store.audit_entries()
+        assert entry.snapshot == store.snapshot()
+    return {"user": entry.user, "action": entry.action, "case": entry.case, "authority": entry.authority} | {
+        "details": dict(entry.details)
+    }
+
+
+GROUNDS = ("--case", "12/26", "--authority", "order 7")
+GIVEN = {"user": "ana", "case": "12/26", "authority": "order 7"}
+
+
+def test_a_search_by_crop(vestigo: Command, ref: Path, archive: Archive) -> None:
+    crop = archive.crops[0]["crop_id"]
+    told = vestigo("search", crop, "--top", "3", "--cameras", "gate", "--from", "2026-05-01", *GROUNDS)
+    seen = [row["crop"] for row in told["results"]]
+    assert seen
+    assert only_entry(ref) == GIVEN | {
+        "action": "search",
+        "details": {
+            "query": query_key(crops=[crop]),
+            "query_crops": [crop],
+            "cameras": ["gate"],
+            "from": "2026-05-01T00:00:00+00:00",
+            "filter": "off",
+            "model": told["model"],
+            "shown": len(seen),
+            "crops": seen,
+            "crops_sha256": hashlib.sha256("\n".join(seen).encode()).hexdigest(),
+        },
+    }
+
+
+def test_a_search_by_picture_and_by_words(vestigo: Command, ref: Path, archive: Archive) -> None:
+    frame = next(archive.footage.glob("gate-*.png"))
+    vestigo("search", frame, "--box", "10,10,40,90", "--device", "cpu", "--where", "gender=male")
+    details = only_entry(ref)["details"]
+    assert details["query"] == query_key(pictures=[frame.read_bytes()], box="10,10,40,90")
+    assert (details["query_files"], details["box"], details["where"]) == ([str(frame)], "10,10,40,90", "gender=male")
+    assert "query_crops" not in details
+    vestigo("search", "--where", "gender=male")
+    with Store.open(ref) as store:
+        [newest] = store.audit_entries(newest=True, limit=1)
+    assert newest.details["query"] == query_key(where="gender=male")
+    assert newest.case is None
+
+
+def test_a_ranking_and_exports(vestigo: Command, ref: Path, tmp_path: Path) -> None:
+    ranked = vestigo("rank", "--each-tracklet", "--name", "all", "--cameras", "hall", *GROUNDS)
+    entry = only_entry(ref)
+    assert {name: entry[name] for name in GIVEN} == GIVEN
+    assert entry["action"] == "rank"
+    assert entry["details"].items() >= {
+        "ranking": "all", "queries": ranked["ranked"], "source": "every tracklet", "cameras": ["hall"], "top": 50
+    }.items()  # fmt: skip
+    vestigo("store", "export", tmp_path / "market", *GROUNDS)
+    with Store.open(ref) as store:
+        [newest] = store.audit_entries(newest=True, limit=1)
+        model = store.models_with_crops()[0].digest
+    assert (newest.action, newest.case, newest.authority) == ("export", "12/26", "order 7")
+    assert newest.details == {"what": "crops", "to_folder": str(tmp_path / "market"), "model": model}
+
+
+def test_an_export_of_labels(vestigo: Command, ref: Path, tmp_path: Path) -> None:
+    shutil.rmtree(ref)
+    rows, truth = people(4)
+    fill(ref, rows)
+    with Store.open(ref) as store:
+        store.make_label_project("spring", SCHEMA)
+        draw = Draw(model=store.models()[0].digest, strategy="random", unit="tracklet", budget=1, seed=0, population=1)
+        task = NewTask(
+            key="k", source="gate", tracklet="t0000", camera="c1", time=None, pid=None,
+            crops=(rows[0]["crop_id"],), prediction=[],
+        )  # fmt: skip
+        store.save_draw("spring", draw, [task], iter(()))
+        answer(store, "spring", truth)
+    kept = vestigo("label", "export", "--out", tmp_path / "labels.csv", *GROUNDS)
+    assert only_entry(ref) == GIVEN | {
+        "action": "export",
+        "details": {
+            "what": "labels",
+            "to_file": str(tmp_path / "labels.csv"),
+            "label_set": 1,
+            "digest": kept["digest"],
+            "labels": kept["labels"],
+            "projects": ["spring"],
+        },
+    }
+
+
+def test_what_cannot_be_logged_is_not_shown(
+    vestigo: Command, ref: Path, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Store.open
+
+    def read_only(*arguments: Any, **more: Any) -> Store:
+        store = opened(*arguments, **more)
+        store._db.close()
+        event.listen(store._db._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
+        return store
+
+    monkeypatch.setattr(Store, "open", read_only)
+    crop = archive.crops[0]["crop_id"]
+    for command in (
+        ("search", crop, "--html", tmp_path / "found.html"),
+        ("rank", "--each-tracklet", "--name", "all"),
+        ("store", "export", tmp_path / "market"),
+    ):
+        said = vestigo(*command, status=2)
+        assert "cannot be written (attempt to write a readonly database), and what is not logged is not shown" in said
+        assert crop not in said
+    assert not (tmp_path / "found.html").exists()
+    assert not (tmp_path / "market").exists()
+
+
+@pytest.fixture
+def log(ref: Path) -> Path:
+    """Seven entries of two users."""
+    with Store.open(ref) as store:
+        for number in range(6):
+            store.record_audit("ana" if number % 2 else "ben", "view", details={"number": number}, case=f"c{number}")
+        store.record_audit("=HYPERLINK(1) [red]", "sign-in refused", details={"note": "x" * 200})
+    return ref
+
+
+def test_the_log_is_shown_newest_first_and_chosen(vestigo: Command, log: Path) -> None:
+    def ids(*arguments: str) -> list[int]:
+        shown = vestigo("audit", "show", *arguments)
+        assert (shown["intact"], shown["file"]) == (True, None)
+        return [entry["id"] for entry in shown["entries"]]
+
+    assert ids() == ids("--limit", "0") == [7, 6, 5, 4, 3, 2, 1]
+    assert ids("--limit", "2") == [7, 6]
+    assert ids("--user", "ana") == [6, 4, 2]
+    assert ids("--user", "ben", "--limit", "1") == [5]
+    assert ids("--action", "sign-in refused") == [7]
+    assert ids("--case", "c2") == [3]
+    assert "'watch' is not an action of the audit log: sign-in, " in vestigo(
+        "audit", "show", "--action", "watch", status=2
+    )
+
+
+def test_the_log_as_people_see_it(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "show", "--store", str(log)]) == 0
+    shown = capsys.readouterr().out
+    assert "=HYPERLINK(1) [red]" in shown
+    assert '"number":' in shown
+    assert "x" * 200 not in shown
+    assert shown.rstrip().endswith("the log is intact")
+
+
+def test_the_log_as_a_table_is_no_formula(vestigo: Command, log: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("vestigo_ui.cli.commands.audit.PAGE_ROWS", 3)
+    told = vestigo("audit", "show", "--limit", "0", "--csv", tmp_path / "log.csv")
+    assert told == {"entries": 7, "intact": True, "file": str(tmp_path / "log.csv")}
+    with (tmp_path / "log.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == [str(number) for number in range(7, 0, -1)]
+    assert rows[0]["user"] == "'=HYPERLINK(1) [red]"
+    assert json.loads(rows[1]["details"]) == {"number": 5}
+    assert rows[0]["previous"] == rows[1]["digest"]
+    assert [path.name for path in tmp_path.glob("log.csv*")] == ["log.csv"]
+
+
+def test_a_broken_chain_ends_with_status_1_and_one_line(
+    vestigo: Command, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = vestigo("audit", "verify")
+    assert (found["entries"], found["intact"], found["problems"]) == (7, True, [])
+    with Store.open(log) as store:
+        assert found["head"] == store.audit_entries(newest=True, limit=1)[0].digest
+        with store._db.write() as session:
+            session.execute(text("UPDATE audit SET \"user\" = 'eve' WHERE id IN (2, 3)"))
+    assert run(["audit", "verify", "--store", str(log), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["problems"] == ["entry 2 was changed", "entry 3 was changed"]
+    line = f"vestigo: the audit log of store {log} is not intact: entry 2 was changed (and 1 more findings)"
+    assert " ".join(shown.err.split()) == line
+    assert run(["audit", "verify", "--store", str(log)]) == 1
+    assert "entry 3 was changed" in capsys.readouterr().out
+    assert vestigo("audit", "show")["intact"] is False
+    assert run(["audit", "show", "--store", str(log)]) == 0
+    assert "the log is not intact: `vestigo audit verify` says what is wrong" in capsys.readouterr().out
+
+
+def test_an_account_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody-else")
+    assert accountable.login() != "somebody-else"
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("vestigo_ui.cli.options__accountable.pwd.getpwuid", unknown)
+    assert accountable.login().startswith("uid ")

@@ -1,0 +1,157 @@
+"""`vestigo label`, `precision`, `retrain` and `loop` as far as they go without a server, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_pipeline import MODEL
+from tests.support.review_archive import SCHEMA, answer, fill, people
+from vestigo.review.sampling.proposal import Wish, propose, record
+from vestigo.store.open import Store
+from vestigo.store.review.records import LabelAnswer
+from vestigo_ui.cli.main import run
+
+COUNT = 40
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    fill(tmp_path / "s", people(COUNT)[0])
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def reviewed(store: Path) -> Path:
+    with Store.open(store) as opened:
+        opened.make_label_project("spring", SCHEMA)
+        (model,) = opened.models()
+        record(opened, "spring", propose(opened, "spring", model, Wish(strategy="random", budget=COUNT)))
+        answer(opened, "spring", people(COUNT)[1])
+        (page,) = opened.label_tasks("spring")
+        told = opened.answers_of("spring", [page[0].key])[page[0].key]
+        other = {"no": "yes", "yes": "no"}[told[0].answers["hat"]]
+        second = LabelAnswer(10**6, "ben", told[0].answered, {**told[0].answers, "hat": other})
+        opened.record_answers("spring", {page[0].key: [*told, second]})
+    return store
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def ran(*arguments: object) -> str:
+        capsys.readouterr()
+        assert run([*map(str, arguments)]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return ran
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def ran(*arguments: object) -> str:
+        capsys.readouterr()
+        assert run([*map(str, arguments)]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    return ran
+
+
+def told(said: Callable[..., str], *arguments: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(said(*arguments, "--json"))
+    return found
+
+
+def test_status_names_what_was_asked_answered_and_disputed(reviewed: Path, said: Callable[..., str]) -> None:
+    found = told(said, "label", "status", "--store", reviewed, "--project", "spring")
+    assert (found["tasks"], found["reviewed"], found["conflicts"], found["waiting"]) == (COUNT, COUNT, 1, COUNT)
+    assert found["reviewers"] == {"ana": COUNT, "ben": 1}
+    assert found["attributes"]["colour"]["answered"] == COUNT
+    assert found["corrections"] == sum(one["corrected"] for one in found["attributes"].values()) > 0
+    text = said("label", "status", "--store", reviewed, "--project", "spring")
+    assert f"{COUNT} of {COUNT} tasks reviewed" in text
+    assert "conflict: task" in text
+    assert "run the push again" in text
+
+
+def test_precision_says_how_sure_it_is(reviewed: Path, said: Callable[..., str]) -> None:
+    found = told(said, "precision", "--store", reviewed)
+    hat = found["attributes"]["hat"]
+    assert found["digest"] == MODEL
+    assert 0.5 < hat["low"] <= hat["accuracy"] <= hat["high"] <= 1
+    assert hat["reviewed"] == COUNT - 1
+    assert set(hat["values"]) == {"no", "yes"}
+    assert {"precision", "recall"} <= set(hat["values"]["yes"])
+    assert hat["coverage"] == 1
+    assert set(found["cameras"]) == {"c1", "c2"}
+    assert list(found["periods"]) == ["2026-05"]
+    text = said("precision", "--store", reviewed, "--by", "camera", "--values", "--confidence", "0.7")
+    assert "camera c1" in text
+    assert "from 2 answers given twice" in text
+
+
+def test_labels_go_out_as_versions_and_come_back(
+    reviewed: Path, tmp_path: Path, said: Callable[..., str], refused: Callable[..., str]
+) -> None:
+    first = told(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
+    assert (first["version"], first["written"], first["tasks"]) == (1, 2 * COUNT - 1, COUNT)
+    mat = told(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.mat")
+    assert mat["version"] == 1
+    assert (tmp_path / "l.mat").stat().st_size > 0
+    back = told(said, "label", "import", tmp_path / "l.csv", "--store", reviewed, "--project", "files")
+    assert (back["tasks"], back["created"]) == (COUNT, COUNT)
+    assert [one["version"] for one in told(said, "label", "sets", "--store", reviewed)["sets"]] == [1]
+    assert "spring" in said("label", "sets", "--store", reviewed)
+    assert "2 labels" not in said("label", "export", "--store", reviewed, "--out", tmp_path / "l.csv", "--version", "1")
+    assert "write a .csv or a .mat file" in refused("label", "export", "--store", reviewed, "--out", tmp_path / "l.txt")
+    assert "label set 9 is not in the store" in refused(
+        "label", "export", "--store", reviewed, "--out", tmp_path / "m.csv", "--version", "9"
+    )
+
+
+def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
+    plan = told(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
+    assert (plan["tasks"], plan["created"], plan["population"], plan["dry_run"]) == (12, 0, COUNT, True)
+    assert "would draw 12 of 40 tasks" in said(
+        "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run"
+    )
+    text = said("loop", "--store", store, "--project", "spring", "--base", "default", "--budget", "12", "--dry-run")
+    assert "draw 12 of 40 tasks" in text
+    assert "a fifth of the store's people" in text
+    with Store.open(store) as opened:
+        assert opened.label_projects() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("label", "push", "--project", "p1", "--strategy", "luck", "--dry-run"),
+            "strategy 'luck' is not one of random",
+        ),
+        (("label", "push", "--project", "p1", "--unit", "frame", "--dry-run"), "unit 'frame' is not tracklet or crop"),
+        (("label", "push", "--project", "p1", "--url", "nowhere"), "no token for Label Studio"),
+        (("label", "pull", "--project", "p1", "--token-file", "missing"), "token file missing cannot be read"),
+        (("label", "status", "--project", "p1"), "project p1 is not in the store (there are: none yet)"),
+        (("precision",), "no drawn task has been reviewed yet"),
+        (("precision", "--period", "year"), "period 'year' is not one of day, week, month"),
+        (("precision", "--by", "colour"), "--by 'colour' is not camera or period"),
+        (("precision", "--model", "abcdef99"), "model 'abcdef99': no package folder, and not in the registry"),
+        (("retrain", "--base", "default", "--mode", "half"), "--mode 'half' is not one of heads, all"),
+        (("retrain", "--base", "default"), "no project asks for the attributes of model"),
+        (("label", "import", "l.txt", "--project", "p1"), "l.txt: a .csv or a .mat file is read"),
+    ],
+)
+def test_mistakes_are_one_line(
+    store: Path,
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    line: str,
+) -> None:
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
+    assert line in refused(*arguments, "--store", store)

@@ -1,0 +1,293 @@
+"""At the level of HTTP, against the running server: without a session that counts, nothing about a person is told."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.support import probe_app, web_client
+from tests.support.probe_app import CAMERA, CROP
+from tests.support.signed_in import PASSWORD, Screen, free_port, serve_app
+from tests.support.web_client import MEDIA, cookie_of, looked_at, sign_in, visitor
+from vestigo.store.open import Store
+from vestigo_ui.web.auth.sessions import Sessions
+from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.settings import Settings
+
+PROBE = Path(probe_app.__file__)
+PROGRAM = (
+    sys.executable,
+    "-c",
+    f"from pathlib import Path; from vestigo_ui.web.server import run; run.SCRIPT = Path({str(PROBE)!r}); "
+    "from vestigo_ui.cli.main import main; main()",
+)
+PICTURE = b"\xff\xd8\xff"
+TELLING = (CROP.encode(), CAMERA.encode(), PICTURE)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The server, its folder, and what somebody who is signed in finds: addresses of a picture and of a download."""
+
+    screen: Screen
+    store: Path
+    media: tuple[str, ...]
+    streamlit_session: str
+
+    def sessions(self, **settings: object) -> Sessions:
+        """The server's own way to sign cookies, as whoever has its key could use it."""
+        return Sessions(self.screen.users, Settings.model_validate(settings))
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+    folder = tmp_path_factory.mktemp("guard")
+    Store.open(folder / "store").close()
+    with serve_app(folder / "store", folder, program=PROGRAM) as screen:
+        with visitor(screen.url) as client:
+            assert sign_in(client, "viewer").status_code == 303
+            shown, session = looked_at(screen.url, cookie_of(client))
+            assert CROP.encode() in shown
+            assert CAMERA.encode() in shown
+            media = tuple(sorted({found.decode() for found in MEDIA.findall(shown)}))
+            bodies = [client.get(path) for path in media]
+        assert [body.status_code for body in bodies] == [200, 200]
+        assert any(body.content.startswith(PICTURE) for body in bodies)
+        assert any(CROP.encode() in body.content for body in bodies)
+        yield Probe(screen, folder / "store", media, session)
+
+
+def nothing(probe: Probe) -> str:
+    return ""
+
+
+def forged(probe: Probe) -> str:
+    facts, _, signature = _cookie(probe.sessions(), "admin", Role.ADMIN).rpartition(".")
+    return f"{facts}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+
+
+def signed_by_another_key(probe: Probe) -> str:
+    from itsdangerous import URLSafeSerializer
+
+    version = probe.screen.users.accounts()["admin"].version
+    facts = {"i": "1", "u": "admin", "r": "admin", "k": "password", "v": version, "t": time.time()}
+    return f"{probe.sessions().cookie}={URLSafeSerializer('guessed', salt='session').dumps(facts)}"
+
+
+def expired(probe: Probe) -> str:
+    return _cookie(Sessions(probe.screen.users, Settings(), clock=lambda: time.time() - 13 * 3600), "admin", Role.ADMIN)
+
+
+def removed_user(probe: Probe) -> str:
+    return _signed_in_before(probe, lambda: probe.screen.users.remove("passing"))
+
+
+def changed_password(probe: Probe) -> str:
+    return _signed_in_before(probe, lambda: probe.screen.users.set_password("passing", "quite another one"))
+
+
+def changed_role(probe: Probe) -> str:
+    return _signed_in_before(probe, lambda: probe.screen.users.set_role("passing", Role.ADMIN))
+
+
+def back_under_the_same_name(probe: Probe) -> str:
+    def again() -> None:
+        probe.screen.users.remove("passing")
+        probe.screen.users.add("passing", Role.VIEWER, PASSWORD)
+
+    return _signed_in_before(probe, again)
+
+
+def signed_out(probe: Probe) -> str:
+    with visitor(probe.screen.url) as client:
+        sign_in(client, "viewer")
+        cookie = cookie_of(client)
+        assert client.get("/", headers={"Accept": "text/html"}).status_code == 200
+        assert client.post("/sign-out").headers["location"] == "/sign-in"
+    return cookie
+
+
+def role_made_higher(probe: Probe) -> str:
+    return _cookie(probe.sessions(), "viewer", Role.ADMIN)
+
+
+def of_a_provider_that_is_not_configured(probe: Probe) -> str:
+    sessions = probe.sessions()
+    return f"{sessions.cookie}={sessions.begin('oidc:anna', Role.ADMIN, 'oidc', 'any')}"
+
+
+def _cookie(sessions: Sessions, name: str, role: Role) -> str:
+    version = sessions.users.accounts()[name].version
+    return f"{sessions.cookie}={sessions.begin(name, role, 'password', version)}"
+
+
+def _signed_in_before(probe: Probe, change: Callable[[], None]) -> str:
+    users = probe.screen.users
+    if "passing" in users.accounts():
+        users.remove("passing")
+    users.add("passing", Role.VIEWER, PASSWORD)
+    with visitor(probe.screen.url) as client:
+        assert sign_in(client, "passing").status_code == 303
+        assert client.get(probe.media[0]).status_code == 200
+        change()
+        return cookie_of(client)
+
+
+WITHOUT_RIGHT = [
+    nothing,
+    forged,
+    signed_by_another_key,
+    expired,
+    removed_user,
+    changed_password,
+    changed_role,
+    back_under_the_same_name,
+    signed_out,
+    role_made_higher,
+    of_a_provider_that_is_not_configured,
+]
+
+
+@pytest.mark.parametrize("cookie_for", WITHOUT_RIGHT, ids=lambda case: case.__name__)
+def test_no_page_picture_download_upload_component_or_websocket(
+    probe: Probe, cookie_for: Callable[[Probe], str]
+) -> None:
+    cookie = cookie_for(probe)
+    upload = f"/_stcore/upload_file/{probe.streamlit_session}/a"
+    addresses = [
+        *probe.media,
+        "/",
+        "/find",
+        f"/?crop={CROP}",
+        "/index.html",
+        "/static/js/index.js",
+        "/_stcore/host-config",
+        "/_stcore/metrics",
+        "/_stcore/script-health-check",
+        "/_stcore/agent/interact",
+        "/_stcore/bidi-components/probe",
+        "/component/probe/index.html",
+        "/app/static/anything",
+        "//media/x",
+        "/sign-in/../media/x",
+        "/oidc",
+        "/_stcore/health/",
+    ]
+    with visitor(probe.screen.url, cookie) as client:
+        answers = [client.get(address) for address in addresses]
+        answers += [client.get(address, headers={"Range": "bytes=0-10"}) for address in probe.media]
+        answers += [client.put(upload, files={"file": b"picture"}), client.delete(upload), client.post(upload)]
+        answers += [client.post("/_stcore/agent/interact", json={}), client.options("/media/x")]
+        assert {answer.status_code for answer in answers} == {401}
+        assert {answer.text for answer in answers} == {"sign in first"}
+        pages = [client.get(address, headers={"Accept": "text/html"}) for address in addresses]
+        assert {page.status_code for page in pages} == {303}
+        assert {page.content for page in pages} == {b""}
+        assert all(page.headers["location"].startswith("/sign-in") for page in pages)
+        assert all(answer.headers["cache-control"] == "no-store" for answer in (*answers, *pages))
+        health = client.get("/_stcore/health")
+        assert (health.status_code, health.text) == (200, "ok")
+        everything = [answer.content for answer in (*answers, *pages, client.get("/sign-in"), health)]
+    assert [body for body in everything for mark in TELLING if mark in body] == []
+    with pytest.raises(InvalidStatus) as refused, web_client.socket(probe.screen.url, cookie):
+        pass
+    assert refused.value.response.status_code == 403
+    assert not any(mark in (refused.value.response.body or b"") for mark in TELLING)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
+def test_no_other_site_opens_the_websocket_in_somebodys_name(probe: Probe, origin: str) -> None:
+    with visitor(probe.screen.url) as client:
+        sign_in(client, "viewer")
+        cookie = cookie_of(client)
+    with pytest.raises(InvalidStatus) as refused, web_client.socket(probe.screen.url, cookie, origin):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_nobody_tells_the_app_who_they_are(probe: Probe) -> None:
+    claims = {"X_Vestigo_User": "admin", "X_Vestigo_Role": "admin", "x_vestigo_session": "mine"}
+    with visitor(probe.screen.url) as client:
+        smuggled = client.get("/", headers={name.replace("_", "-"): value for name, value in claims.items()})
+        assert smuggled.status_code == 401
+        sign_in(client, "viewer")
+        shown, _ = looked_at(probe.screen.url, cookie_of(client), **claims)
+    assert b"told: viewer viewer " in shown
+    assert b"user: viewer viewer " in shown
+    assert b"admin" not in shown
+    assert b"mine" not in shown
+
+
+def test_an_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
+    users = probe.screen.users
+    users.add("leaving", Role.VIEWER, PASSWORD)
+    with visitor(probe.screen.url) as client:
+        sign_in(client, "leaving")
+        cookie = cookie_of(client)
+    with web_client.socket(probe.screen.url, cookie) as connection:
+        assert CROP.encode() in web_client.rerun(connection)[0]
+        users.remove("leaving")
+        with pytest.raises(ConnectionClosed) as closed:
+            web_client.rerun(connection)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+
+
+def test_uploads_keep_their_protection_from_other_sites(probe: Probe) -> None:
+    with visitor(probe.screen.url) as client:
+        sign_in(client, "viewer")
+        with web_client.socket(probe.screen.url, cookie_of(client)) as connection:
+            _, session = web_client.rerun(connection)
+            address = f"/_stcore/upload_file/{session}/file"
+            assert client.put(address, files={"file": b"picture"}).status_code == 403
+            client.get("/_stcore/host-config")
+            client.get("/_stcore/health")
+            token = client.cookies["_streamlit_xsrf"]
+            sent = client.put(address, files={"file": b"picture"}, headers={"X-Xsrftoken": token})
+            assert sent.status_code == 204
+
+
+def test_every_answer_carries_its_headers(probe: Probe) -> None:
+    with visitor(probe.screen.url) as client:
+        sign_in(client, "viewer")
+        page = client.get("/", headers={"Accept": "text/html"})
+        picture = client.get(probe.media[0])
+        component = client.get("/component/any/index.html")
+    assert "Vestigo" in page.text
+    assert "unsafe-inline" not in page.headers["content-security-policy"].partition("style-src")[0]
+    for answer in (page, picture):
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert component.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_a_session_survives_a_restart_and_the_log_is_silent(tmp_path: Path) -> None:
+    Store.open(tmp_path / "store").close()
+    (tmp_path / "ui.toml").write_text('[privacy]\nblur = "always"\n')
+    port, options = free_port(), ("--config", str(tmp_path / "ui.toml"))
+    with (
+        serve_app(tmp_path / "store", tmp_path, program=PROGRAM, port=port, options=options) as screen,
+        visitor(screen.url) as client,
+    ):
+        sign_in(client, "reviewer")
+        client.get(f"/?crop={CROP}", headers={"Accept": "text/html"})
+        cookie = cookie_of(client)
+        assert b"user: reviewer reviewer " in looked_at(screen.url, cookie)[0]
+    with serve_app(tmp_path / "store", tmp_path, program=PROGRAM, port=port, options=options) as screen:
+        shown, _ = looked_at(screen.url, cookie)
+        assert b"user: reviewer reviewer " in shown
+        assert b"blur: always" in shown
+    log = screen.log.read_text()
+    assert CROP not in log
+    assert len(log.splitlines()) == 2
+    with Store.open(tmp_path / "store") as store:
+        assert [(entry.user, entry.action) for entry in store.audit_entries()] == [("reviewer", "sign-in")]

@@ -1,0 +1,212 @@
+"""The users file and the commands that write it."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from vestigo_models.errors import ConfigError, UsageError
+from vestigo_ui.cli.main import run
+from vestigo_ui.web.auth.users import Role, Users, users_path
+
+PASSWORD = "long enough for it"
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    return Users(tmp_path / "folder" / "users.toml")
+
+
+def test_each_role_may_do_what_those_before_it_may() -> None:
+    assert [[role.may(needed) for needed in Role] for role in Role] == [
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+    ]
+    assert Role.ADMIN.may("viewer")
+
+
+def test_a_user_is_kept_with_a_hash_in_a_file_that_nobody_else_reads(users: Users) -> None:
+    users.add("anna@example.org", Role.REVIEWER, PASSWORD)
+    text = users.path.read_text()
+    assert PASSWORD not in text
+    assert tomllib.loads(text)["users"]["anna@example.org"]["password"].startswith("$argon2id$")
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(users.path.parent.stat().st_mode) == 0o700
+    account = users.verify("anna@example.org", PASSWORD)
+    assert account is not None
+    assert account.role is Role.REVIEWER
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("anna", "another password"), ("nobody", PASSWORD), ("anna", "x" * 5000)]
+)
+def test_wrong_names_and_passwords_are_nobodys(users: Users, name: str, password: str) -> None:
+    users.add("anna", Role.VIEWER, PASSWORD)
+    assert users.verify(name, password) is None
+
+
+def test_an_unknown_name_is_hashed_as_a_known_one(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    users.add("anna", Role.VIEWER, PASSWORD)
+    hashed = []
+
+    class Counting:
+        def hash(self, password: str) -> str:
+            return "nobody's"
+
+        def verify(self, against: str, password: str) -> bool:
+            hashed.append(against)
+            return True
+
+    monkeypatch.setattr(users, "_hasher", Counting())
+    assert users.verify("nobody", PASSWORD) is None
+    assert hashed == ["nobody's"]
+
+
+@pytest.mark.parametrize("change", ["role", "password", "again"])
+def test_every_change_is_another_version_that_others_see_at_once(users: Users, change: str) -> None:
+    users.add("anna", Role.VIEWER, PASSWORD)
+    other = Users(users.path)
+    before = other.accounts()["anna"].version
+    if change == "role":
+        users.set_role("anna", Role.ADMIN)
+    elif change == "password":
+        users.set_password("anna", "quite another one")
+        assert other.verify("anna", PASSWORD) is None
+    else:
+        users.remove("anna")
+        assert other.accounts() == {}
+        users.add("anna", Role.VIEWER, PASSWORD)
+    assert other.accounts()["anna"].version != before
+
+
+def test_changes_at_once_are_all_kept(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Users, "_hash", lambda self, password: f"hash of {password}")
+    names = [f"user{number}" for number in range(12)]
+    threads = [threading.Thread(target=Users(users.path).add, args=(name, Role.VIEWER, PASSWORD)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(users.accounts()) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["", "-anna", "an na", "a" * 65, "anna\n", "oidc:anna", "ännä"])
+def test_names_that_are_none(users: Users, name: str) -> None:
+    with pytest.raises(UsageError, match="is no user name"):
+        users.add(name, Role.VIEWER, PASSWORD)
+
+
+def test_what_cannot_be_done(users: Users) -> None:
+    users.add("anna", Role.VIEWER, PASSWORD)
+    with pytest.raises(UsageError, match="exists already"):
+        users.add("anna", Role.ADMIN, PASSWORD)
+    with pytest.raises(UsageError, match="has no user otto"):
+        users.remove("otto")
+    with pytest.raises(UsageError, match="has no user otto"):
+        users.set_role("otto", Role.ADMIN)
+    with pytest.raises(UsageError, match="at least 10"):
+        users.set_password("anna", "too short")
+
+
+def test_a_file_that_is_open_to_others_is_refused(users: Users) -> None:
+    users.add("anna", Role.VIEWER, PASSWORD)
+    users.path.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        users.accounts()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["users = 3", "no toml", '[users.anna]\nrole = "king"', '[users.anna]\nrole = "admin"\npassword = 1\nversion = 2'],
+)
+def test_a_file_that_is_none_of_ours_is_refused(users: Users, text: str) -> None:
+    users.path.parent.mkdir()
+    users.path.write_text(text)
+    users.path.chmod(0o600)
+    with pytest.raises(ConfigError, match=r"users\.toml"):
+        users.accounts()
+
+
+def test_the_file_lies_where_the_convention_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert users_path(None) == tmp_path / "vestigo" / "users.toml"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    assert users_path(None) == Path.home() / ".config" / "vestigo" / "users.toml"
+    assert users_path(tmp_path / "mine") == tmp_path / "mine"
+
+
+def cli(monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: str = "") -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    return run(["ui", "user", *arguments])
+
+
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("VESTIGO_USERS", str(tmp_path / "users.toml"))
+    users = Users(tmp_path / "users.toml")
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\nnot this line\n")
+
+    assert cli(monkeypatch, "add", "anna", "--role", "viewer", "--password-file", str(file)) == 0
+    assert cli(monkeypatch, "add", "otto", "--role", "admin", "--password-stdin", stdin=f"{PASSWORD}\r\n") == 0
+    assert users.verify("anna", PASSWORD)
+    assert users.verify("otto", PASSWORD)
+    assert cli(monkeypatch, "role", "anna", "reviewer") == 0
+    assert cli(monkeypatch, "password", "anna", "--password-stdin", stdin="quite another one") == 0
+    assert users.verify("anna", "quite another one")
+    capsys.readouterr()
+    assert cli(monkeypatch, "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed == {"users": [{"name": "anna", "role": "reviewer"}, {"name": "otto", "role": "admin"}]}
+    assert cli(monkeypatch, "remove", "otto") == 0
+    assert cli(monkeypatch, "list") == 0
+    assert "otto" not in capsys.readouterr().out
+
+
+def test_the_password_is_asked_for_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    asked = {}
+
+    def prompt(text: str, **options: object) -> str:
+        asked.update(options)
+        return PASSWORD
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    assert run(["ui", "user", "add", "anna", "--role", "viewer", "--users", str(tmp_path / "users.toml")]) == 0
+    assert asked["hide_input"]
+    assert asked["confirmation_prompt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("add", "anna", "--role", "viewer"), "no terminal"),
+        (("add", "anna", "--role", "viewer", "--password-stdin"), "at least 10 characters"),
+        (("add", "anna", "--role", "viewer", "--password-stdin", "--password-file", "x"), "exclude each other"),
+        (("add", "anna", "--role", "viewer", "--password-file", "nowhere"), "nowhere cannot be read"),
+        (("add", "anna", "--role", "king", "--password-stdin"), "king"),
+        (("password", "otto", "--password-stdin"), "has no user otto"),
+        (("remove", "otto"), "has no user otto"),
+    ],
+)
+def test_one_clear_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setenv("VESTIGO_USERS", str(tmp_path / "users.toml"))
+    assert cli(monkeypatch, *arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]

@@ -1,0 +1,1 @@
+"""One search result in depth."""

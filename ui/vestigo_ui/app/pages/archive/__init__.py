@@ -1,0 +1,1 @@
+"""Page Archive: cameras and runs."""

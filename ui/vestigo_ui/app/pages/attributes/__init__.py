@@ -1,0 +1,1 @@
+"""Page Attributes: precision of attribute predictions."""

@@ -1,0 +1,104 @@
+"""What page Attributes is about, as its address has it: a model, a camera, an attribute, how sure is sure enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from vestigo.review.estimates.precision import CANNOT_TELL
+from vestigo.review.label_studio.form import CANNOT_TELL as UNTOLD
+from vestigo.store.runs.records import Model
+from vestigo_models.schemas.attributes import Attribute, AttributeSchema
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.choice import one_of
+from vestigo_ui.app.context import Desk
+
+EVERYWHERE, ANY = "", ""
+"""In place of a camera and of a value."""
+BETWEEN = "~"
+SHORT = 8
+"""Digits of a digest that tell two models of one name apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One choice; `camera` may be `EVERYWHERE` and `value` `ANY`, `sure` is a fraction of 1."""
+
+    model: Model
+    schema: AttributeSchema
+    camera: str
+    attribute: Attribute
+    value: str
+    sure: float
+
+    @property
+    def cameras(self) -> tuple[str, ...] | None:
+        """The cameras that are meant, None for all."""
+        return (self.camera,) if self.camera else None
+
+
+def chosen(desk: Desk, models: Sequence[Model]) -> View:
+    """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
+    names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("crop", "cell"), width=200)
+        model = next(model for model in models if model.digest == digest)
+        schema = model.facts.attributes
+        assert schema is not None
+        cameras = [camera.name for camera in desk.index.cameras(digest)]
+        camera = one_of(
+            "Camera",
+            [EVERYWHERE, *cameras],
+            "camera",
+            shown=lambda one: one or "All cameras",
+            forget=("crop",),
+            width=160,
+        )
+        titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+        name = one_of(
+            "Attribute",
+            list(titles),
+            "attribute",
+            shown=titles.__getitem__,
+            forget=("crop", "value", "cell"),
+            width=190,
+        )
+        attribute = schema[name]
+        value = one_of(
+            "Value",
+            [ANY, *attribute.values],
+            "value",
+            shown=lambda one: one.capitalize() or "Any value",
+            forget=("crop",),
+            width=140,
+        )
+    return View(
+        model=model,
+        schema=schema,
+        camera=camera,
+        attribute=attribute,
+        value=value,
+        sure=round(links.fraction("sure", 0.0), 2),
+    )
+
+
+def start_again(**values: str | int | float | None) -> None:
+    """Write parameters to the address, where the sheet then begins with its first page and nothing is open."""
+    links.put(**(dict.fromkeys(("page", "crop")) | values))
+
+
+def indexed(desk: Desk) -> tuple[str, int]:
+    """What names the archive as the index has it: another one while it lacks crops, and once it has them."""
+    return desk.index.snapshot, desk.index.pending()
+
+
+def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:
+    """How an address names the crops of a predicted and an answered value, and their classes (or `CANNOT_TELL`)."""
+    answers = (*enumerate(attribute.values), (CANNOT_TELL, UNTOLD))
+    return {
+        f"{value}{BETWEEN}{answer}": (said, told)
+        for said, value in enumerate(attribute.values)
+        for told, answer in answers
+    }

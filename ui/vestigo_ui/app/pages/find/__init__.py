@@ -1,0 +1,1 @@
+"""Page Find: search by picture or by attributes."""

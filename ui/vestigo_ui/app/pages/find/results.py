@@ -1,0 +1,173 @@
+"""The results of page Find: ranked crops as a sheet, in groups, with what people decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import streamlit as st
+
+from vestigo.reports.search import described
+from vestigo.search.run import Hit, SearchResult
+from vestigo.store.audit.records import Verdict
+from vestigo_ui.app import images as pictures
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.contact_sheet import Action, Chosen, Tile, Tone, contact_sheet
+from vestigo_ui.app.components.paging import pages
+from vestigo_ui.app.context import Desk
+from vestigo_ui.app.pages.find import form as find_asked
+from vestigo_ui.app.pages.find.results__find_words import brief, differing, spoken
+from vestigo_ui.app.text import moment
+from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.web.auth.users import Role
+
+PAGE = 48
+SHEETS = 6
+"""Groups of a page that get a heading and a sheet each; of more, the tiles say where a group begins."""
+WIDTH = 124
+GROUPS = {"none": "Distance", "tracklet": "Tracklet", "camera": "Camera", "hour": "Hour"}
+SHOWN = {"all": "All", "undecided": "Undecided", "confirmed": "Confirmed"}
+MARKS: dict[str, tuple[str, Tone]] = {
+    "confirmed": ("Confirmed", "right"),
+    "rejected": ("Rejected", "wrong"),
+    "not sure": ("Not sure", "unsure"),
+}
+Decision = Literal["confirmed", "rejected", "not sure"]
+DECISIONS: dict[str, Decision] = {"confirm": "confirmed", "reject": "rejected", "not-sure": "not sure"}
+LOOKING = (
+    Action(name="search", label="Search with it alone", sign="⌕", key="s"),
+    Action(name="add", label="Add to the query", sign="+", key="a"),
+)
+DECIDING = (
+    Action(name="confirm", label="Confirm, or take back", sign="✓", key="c"),
+    Action(name="reject", label="Reject, or take back", sign="✕", key="r"),
+    Action(name="not-sure", label="Not sure, or take back", sign="?", key="n"),
+)
+Grouping = Literal["none", "tracklet", "camera", "hour"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hits that belong together, nearest first."""
+
+    name: str
+    hits: tuple[Hit, ...]
+
+
+def grouped(hits: Sequence[Hit], by: Grouping) -> list[Group]:
+    """Put ranked hits into groups, the group of the nearest hit first; a crop of no tracklet is alone."""
+    found: dict[str, list[Hit]] = {}
+    for hit in hits:
+        found.setdefault(_group_of(hit, by), []).append(hit)
+    return [Group(_heading(name, some, by), tuple(some)) for name, some in found.items()]
+
+
+def decided(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], show: str) -> list[Hit]:
+    """Return the hits about which was decided as `show` says; their order and ranks stay."""
+    if show == "confirmed":
+        return [hit for hit in hits if verdict_of(hit.crop, verdicts) == "confirmed"]
+    return [hit for hit in hits if show == "all" or verdict_of(hit.crop, verdicts) is None]
+
+
+def verdict_of(crop: str, verdicts: Mapping[str, Verdict]) -> str | None:
+    """Return what counts about a crop, None where nobody decided or it was taken back."""
+    found = verdicts.get(crop)
+    return None if found is None else found.verdict
+
+
+def show_results(
+    desk: Desk, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict], *, key: str, by: Grouping
+) -> None:
+    """Show a page of hits, and do what was clicked."""
+    groups = grouped(hits, by)
+    ordered = [(group, hit) for group in groups for hit in group.hits]
+    page = pages(len(ordered), PAGE)
+    shown = ordered[page * PAGE : (page + 1) * PAGE]
+    images = pictures.crops(desk, [hit.crop for _, hit in shown], model=result.model)
+    actions = (*LOOKING, *(DECIDING if desk.may(Role.REVIEWER) else ()))
+    parts = [list(some) for _, some in groupby(shown, key=lambda pair: id(pair[0]))]
+    looked = links.text("look")
+
+    def tiles(part: Sequence[tuple[Group, Hit]], *, named: bool) -> list[Tile]:
+        return [
+            _tile(hit, images[hit.crop], result, verdicts, group.name if named else "", looked) for group, hit in part
+        ]
+
+    chosen = None
+    if by != "none" and len(parts) <= SHEETS:
+        for part in parts:
+            group = part[0][0]
+            st.markdown(f"**{plain(group.name)}** · {counted(len(group.hits), 'crop')}")
+            sheet = tiles(part, named=False)
+            done = contact_sheet(sheet, key=f"find-{by}-{group.name}", label=group.name, actions=actions, width=WIDTH)
+            chosen = chosen or done
+    else:
+        sheet = tiles(shown, named=by != "none")
+        chosen = contact_sheet(sheet, key="find-results", label="Results", actions=actions, width=WIDTH)
+    if chosen is not None:
+        act(desk, chosen, verdicts, key=key)
+        st.rerun()
+
+
+def act(desk: Desk, chosen: Chosen, verdicts: Mapping[str, Verdict], *, key: str) -> None:
+    """Do what somebody chose to do with a result."""
+    if chosen.action == "open":
+        links.put(look=chosen.crop)
+    elif chosen.action == "search":
+        find_asked.find(chosen.crop)
+    elif chosen.action == "add":
+        find_asked.join([chosen.crop], key=key)
+    elif chosen.action in DECISIONS and desk.may(Role.REVIEWER):
+        value = DECISIONS[chosen.action]
+        again = verdict_of(chosen.crop, verdicts) == value
+        desk.store.record_verdict(
+            key,
+            chosen.crop,
+            None if again else value,
+            user=desk.user.name,
+            case=desk.case,
+            authority=desk.authority,
+        )
+
+
+def _tile(
+    hit: Hit,
+    image: pictures.Image,
+    result: SearchResult,
+    verdicts: Mapping[str, Verdict],
+    group: str,
+    looked: str,
+) -> Tile:
+    differs = [spoken(name) for name in differing(hit, result.attributes, result.confidences)]
+    said = brief(hit.attributes, hit.confidences)
+    mark, tone = MARKS.get(verdict_of(hit.crop, verdicts) or "", ("", ""))
+    when = moment(hit.time, hit.offset_s).removesuffix(" UTC")
+    lines = (group, hit.camera, when, said, f"Differs: {', '.join(differs)}" if differs else "")
+    return Tile(
+        crop=hit.crop,
+        image=image,
+        title=f"{hit.rank} · {hit.distance:.3f}",
+        lines=tuple(line for line in lines if line),
+        mark=mark,
+        tone=tone,
+        hint=described(hit),
+        selected=hit.crop == looked,
+    )
+
+
+def _group_of(hit: Hit, by: Grouping) -> str:
+    if by == "camera":
+        return hit.camera
+    if by == "hour":
+        return f"{hit.time:%Y-%m-%d %H}:00" if hit.time is not None else ""
+    return (hit.track or hit.crop) if by == "tracklet" else ""
+
+
+def _heading(name: str, hits: Sequence[Hit], by: Grouping) -> str:
+    if by == "tracklet":
+        return f"Tracklet of {counted(len(hits), 'crop')}" if hits[0].track else "Still"
+    if by == "hour":
+        return f"{name} UTC" if name else "Time unknown"
+    return name

@@ -1,0 +1,152 @@
+"""Searching from a page: progress while it runs, the answer kept, one that the archive outgrew left to be read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from vestigo.search.gallery__appearance import Appearance
+from vestigo.search.query import open_encoder
+from vestigo.search.run import Query, SearchResult, search, search_where
+from vestigo.sightings.gallery import IndexedArchive
+from vestigo.sightings.index import BrowseIndex
+from vestigo_models.inference.extractor import Extractor
+from vestigo_ui.app.context import Desk, the_index, the_store
+from vestigo_ui.app.pages.find.form import Asked, Upload
+
+LAST = "find-last"
+KEPT_ANSWERS = 32
+HEARD_S = 0.2
+"""Seconds between two looks of the progress bar."""
+STAGES = {"attributes": "Filtering by attributes", "crops": "Comparing crops"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a search found in the archive of `snapshot`."""
+
+    asked: Asked
+    snapshot: str
+    result: SearchResult
+
+
+class Answers:
+    """The latest answers, which everybody shares; safe for threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: OrderedDict[tuple[Asked, str], Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, asked: Asked, snapshot: str) -> Answer | None:
+        """Return the answer to a question, None where it was not asked of that archive, or long ago."""
+        with self._lock:
+            found = self._held.get((asked, snapshot))
+            if found is not None:
+                self._held.move_to_end((asked, snapshot))
+            return found
+
+    def put(self, answer: Answer) -> None:
+        """Keep an answer in place of the one that was longest not asked for."""
+        with self._lock:
+            self._held[answer.asked, answer.snapshot] = answer
+            while len(self._held) > self._most:
+                self._held.popitem(last=False)
+
+
+@st.cache_resource(show_spinner=False)
+def the_answers() -> Answers:
+    """Return the answers that this process keeps."""
+    return Answers(KEPT_ANSWERS)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the model")
+def the_encoder(model: str) -> Extractor:
+    """Return the network that made the crops of `model`."""
+    return open_encoder(the_store(), model)
+
+
+def as_query(asked: Asked, uploads: dict[str, Upload]) -> Query:
+    """Return the query of the views. Raises ModelError where uploads need a model that is gone."""
+    if not asked.uploads:
+        return Query(crops=asked.crops, model=asked.model)
+    parts = [_encoded(digest, asked.model, uploads[digest]) for digest in asked.uploads]
+    return Query(crops=asked.crops, views=Appearance.joined(parts), model=asked.model)
+
+
+def answer(desk: Desk, asked: Asked, query: Query) -> tuple[Answer, bool]:
+    """Return the answer, and whether the archive has changed since; only somebody who asks again gets another one."""
+    asked = asked.without_views()
+    snapshot = desk.store.snapshot()
+    last: Answer | None = st.session_state.get(LAST)
+    if last is None or last.asked != asked:
+        last = the_answers().get(asked, snapshot)
+    if last is None:
+        bar = st.progress(0.0, text="Searching")
+        result = searched(desk, asked, query, _teller(bar.progress, crops_in(desk, asked, snapshot)))
+        bar.empty()
+        last = Answer(asked=asked, snapshot=snapshot, result=result)
+        the_answers().put(last)
+    st.session_state[LAST] = last
+    return last, last.snapshot != snapshot
+
+
+def ask_again() -> None:
+    """Forget the answer of this session: the archive of now is searched."""
+    st.session_state.pop(LAST, None)
+
+
+def searched(desk: Desk, asked: Asked, query: Query, advance: Callable[[str, int], None]) -> SearchResult:
+    """Search. Raises VestigoError as `vestigo.search.run` and `search_where`."""
+    archive = IndexedArchive(desk.store, desk.index)
+    if asked.views:
+        return search(
+            archive,
+            query,
+            top=asked.top,
+            scope=asked.scope,
+            filter_config=asked.filter,
+            rerank=asked.rerank,
+            advance=advance,
+        )
+    scope = replace(asked.scope, where="")
+    return search_where(archive, asked.scope.where, model=asked.model, top=asked.top, scope=scope, advance=advance)
+
+
+def crops_in(desk: Desk, asked: Asked, snapshot: str) -> int:
+    """Return about how many crops a search reads."""
+    scope = asked.scope
+    if scope.since is not None or scope.until is not None:
+        counts = desk.index.presence(asked.model, 10**9, scope.cameras, scope.since, scope.until)
+        return int(sum(counts.column("crops").to_pylist()))
+    counted = _camera_crops(the_index(), asked.model, snapshot)
+    return sum(crops for camera, crops in counted.items() if scope.cameras is None or camera in scope.cameras)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _camera_crops(_index: BrowseIndex, model: str, snapshot: str) -> dict[str, int]:
+    return {camera.name: camera.crops for camera in _index.cameras(model)}
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking at the picture")
+def _encoded(digest: str, model: str, _upload: Upload) -> Appearance:
+    return Appearance.of(the_encoder(model).extract([_upload.image]))
+
+
+def _teller(show: Callable[..., object], total: int) -> Callable[[str, int], None]:
+    """What hears of a search and shows how far it is, now and then."""
+    told = 0.0
+
+    def advance(stage: str, rows: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= HEARD_S:
+            told = now
+            show(min(1.0, rows / max(1, total)), text=f"{STAGES[stage]}: {rows:,} of {max(rows, total):,}")
+
+    return advance

@@ -1,0 +1,1 @@
+"""Page Models: the registry, scores and promotion."""

@@ -1,0 +1,1 @@
+"""Page Rankings: saved rankings and their scores."""

@@ -1,0 +1,101 @@
+"""What page Rankings shows, as its address has it: a ranking, perhaps another beside it, and how to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import streamlit as st
+
+from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
+from vestigo.store.rankings.records import Ranking
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.choice import one_of
+from vestigo_ui.app.text__written import plain
+
+PROTOCOL_WORDS = {
+    "cross-camera": "Other cameras only",
+    "same-camera": "Same camera only",
+    "all": "All cameras",
+}
+WIDTH = 220
+PANES = {"queries": "Queries", "table": "Table", "curve": "CMC curve", "cameras": "Camera pairs"}
+ORDERS = {"worst": "Worst first", "best": "Best first", "kept": "As ranked"}
+PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "lost": "Lost most first"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One choice; `other` stands beside `ranking`; `query` is the name of the query that is open, "" for none."""
+
+    ranking: Ranking
+    other: Ranking | None
+    protocol: Protocol
+    query: str
+
+
+def chosen(rankings: Sequence[Ranking]) -> View | None:
+    """Offer the rankings and what to do with them; None where none is chosen."""
+    known = {ranking.name: ranking for ranking in rankings}
+    for name in ("ranking", "with"):
+        if (asked := links.text(name)) and asked not in known:
+            st.warning(f"There is no ranking {plain(asked)} in this store: it was replaced, or the address is wrong.")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = one_of(
+            "Ranking",
+            ["", *known],
+            "ranking",
+            shown=_named("All rankings"),
+            forget=("with", "query", "find"),
+            width=WIDTH,
+        )
+        if not name:
+            return None
+        others = ["", *(other for other in known if other != name)]
+        other = one_of("Beside it", others, "with", shown=_named("None"), forget=("query",), width=WIDTH)
+        protocol = one_of("True matches", PROTOCOLS, "protocol", shown=PROTOCOL_WORDS.__getitem__, width=WIDTH)
+    return View(
+        ranking=known[name],
+        other=known.get(other) if other else None,
+        protocol=cast(Protocol, protocol),
+        query=links.text("query"),
+    )
+
+
+def pane_of() -> str:
+    """Offer the ways to look at a ranking (`PANES`)."""
+    return one_of(
+        "Show",
+        list(PANES),
+        "pane",
+        shown=PANES.__getitem__,
+        forget=("query",),
+        offer=st.segmented_control,
+        width="content",
+    )
+
+
+def order_of(*, known: bool, two: bool) -> str:
+    """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
+    orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
+    return one_of("Order", list(orders), "order", shown=orders.__getitem__, forget=("query",), width=190)
+
+
+def find() -> str:
+    """Offer to look for queries by their names; returns the part of a name that is looked for, "" for none."""
+    key = "rankings-find"
+    st.session_state[key] = links.text("find")
+    st.text_input(
+        "Name contains",
+        key=key,
+        placeholder="Part of a query's name",
+        width=190,
+        on_change=lambda: links.put(find=st.session_state[key], page=None),
+    )
+    return links.text("find")
+
+
+def _named(nothing: str) -> Callable[[str], str]:
+    """A ranking's name as it is, and words for none."""
+    return lambda name: name or nothing

@@ -1,0 +1,1 @@
+"""Page Review: tasks, progress and corrections."""

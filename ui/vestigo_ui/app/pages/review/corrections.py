@@ -1,0 +1,139 @@
+"""One sighting corrected in place: its crops, a choice for each attribute, and who said what of it before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.review.labels.agreement__reviewed import predicted_value
+from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
+from vestigo.store.review.records import LabelAnswer, LabelTask
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import UsageError
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_ui.app import images as pictures
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
+from vestigo_ui.app.components.tables import table
+from vestigo_ui.app.context import Desk
+from vestigo_ui.app.text import moment, utc
+from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.web.auth.users import Role
+
+STRIP = 24
+"""Crops of a sighting that are shown, spread over its time."""
+SAVED = "review-saved"
+Rows = list[dict[str, Any]]
+
+
+def show_correct(desk: Desk, model: Model, crop: str) -> None:
+    """Show the sighting of a crop."""
+    sighting = desk.index.find(crop, model.digest)
+    st.button(
+        "Back",
+        key="review-back",
+        icon=":material/arrow_back:",
+        type="tertiary",
+        shortcut="Alt+Up",
+        on_click=links.put,
+        kwargs={"sighting": None},
+    )
+    schema = model.facts.attributes
+    if sighting is None:
+        st.warning(
+            "There is no such sighting in this archive: it was indexed anew, or the address is wrong.",
+            icon=":material/link_off:",
+        )
+        return
+    if schema is None:
+        st.info("The model of the archive predicts no attributes, so that there is nothing to correct.")
+        return
+    ids = desk.index.crops(sighting.id)
+    desk.audit_once("view", what="sighting", crop=crop, crops=len(ids))
+    rows = desk.index.rows(ids, NEEDED, model=model.digest)
+    st.markdown(
+        f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {counted(len(ids), 'crop')}"
+    )
+    _strip(desk, model, ids)
+    held = corrections_of(desk.store, model, rows)
+    if said := st.session_state.pop(SAVED, None):
+        st.success(said, icon=":material/check_circle:")
+    if desk.may(Role.REVIEWER):
+        _form(desk, model, schema, rows, held, crop)
+    else:
+        st.caption("A reviewer can correct what the model says.")
+        table(desk, predicted(schema, correction_task(rows).prediction), name="predicted", title="Predicted attributes")
+    _said(desk, schema, held)
+
+
+def save(desk: Desk, model: Model, rows: Rows, answers: Mapping[str, str]) -> LabelTask:
+    """Record what the person says of a sighting. Raises UsageError for somebody who may not, and as `correct`."""
+    if not desk.may(Role.REVIEWER):
+        raise UsageError(f"{desk.user.name} may look and not correct: ask an administrator for the role reviewer")
+    return correct(desk.store, model, rows, answers, user=desk.user.name, case=desk.case, authority=desk.authority)
+
+
+def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.DataFrame:
+    """What the model says of all attributes."""
+    rows = []
+    for attribute in schema.attributes:
+        value, share = predicted_value(schema, attribute.name, prediction)
+        rows.append({"Attribute": attribute.title.capitalize(), "Predicted": value, "Sure (%)": round(100 * share, 1)})
+    return pd.DataFrame(rows)
+
+
+def _strip(desk: Desk, model: Model, ids: list[str]) -> None:
+    step = max(1, -(-len(ids) // STRIP))
+    shown = ids[::step]
+    images = pictures.crops(desk, shown, model=model.digest)
+    tiles = [Tile(crop=one, image=images[one]) for one in shown]
+    contact_sheet(tiles, key="review-strip", label="Crops of this sighting", width=96)
+    if step > 1:
+        st.caption(f"{len(shown):,} of {len(ids):,} crops are shown.")
+
+
+def _form(
+    desk: Desk, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[LabelAnswer, ...], crop: str
+) -> None:
+    own = next((one.answers for one in held if one.reviewer == desk.user.name), {})
+    prediction = correction_task(rows).prediction
+    answers: dict[str, str] = {}
+    with st.form(f"review-form-{crop}"):
+        columns = st.columns(3, gap="medium")
+        for place, attribute in enumerate(schema.attributes):
+            value, share = predicted_value(schema, attribute.name, prediction)
+            options = [*attribute.values, CANNOT_TELL]
+            with columns[place % len(columns)]:
+                answers[attribute.name] = st.selectbox(
+                    f"{attribute.title.capitalize()}: {value}, {share:.1%} sure",
+                    options,
+                    options.index(own.get(attribute.name, value)),
+                    key=f"review-answer-{crop}-{attribute.name}",
+                )
+        st.caption(f"Saving says that every choice here is right, also those that {plain(model.name)} made.")
+        pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
+    if pressed:
+        save(desk, model, rows, answers)
+        changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in answers.items())
+        st.session_state[SAVED] = f"Saved: {changed:,} of {len(answers):,} attributes differ from what the model says."
+        st.rerun()
+
+
+def _said(desk: Desk, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) -> None:
+    if not held:
+        st.caption("Nobody has corrected this sighting yet.")
+        return
+    rows: list[dict[str, str | None]] = [
+        {
+            "Reviewer": one.reviewer,
+            "When (UTC)": utc(one.answered),
+            **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
+        }
+        for one in held
+    ]
+    frame = pd.DataFrame(rows)
+    table(desk, frame, name="corrections", title="Corrections of a sighting", placeholder="–")

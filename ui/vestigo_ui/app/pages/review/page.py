@@ -1,0 +1,85 @@
+"""Page Review: what is asked of people and why, how far they are, and tracklets corrected in place.
+
+The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the one that is being corrected.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from vestigo.review.labels.importing__in_place import is_in_place
+from vestigo.store.review.records import LabelProject
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.choice import one_of
+from vestigo_ui.app.components.tables import table
+from vestigo_ui.app.context import Desk
+from vestigo_ui.app.pages.review.corrections import show_correct
+from vestigo_ui.app.pages.review.corrections__review_pick import show_pick
+from vestigo_ui.app.pages.review.page__review_choice import CORRECT, PROGRESS, PROPOSE, SETS, pane_of
+from vestigo_ui.app.pages.review.progress import show_progress
+from vestigo_ui.app.pages.review.proposal import DONE, show_propose
+from vestigo_ui.app.text import utc
+
+
+def show(desk: Desk) -> None:
+    """Show the page."""
+    st.title("Review", anchor=False)
+    if not desk.store.crop_counts():
+        st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
+        return
+    model = desk.store.models_with_crops()[0]
+    if said := st.session_state.pop(DONE, None):
+        st.success(said, icon=":material/check_circle:")
+    if crop := links.text("sighting"):
+        show_correct(desk, model, crop)
+        return
+    # What was corrected in place comes last: nobody asked for it.
+    known = sorted(desk.store.label_projects(), key=lambda one: is_in_place(one.name))
+    projects = {one.name: one for one in known}
+    project: LabelProject | None = None
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        pane = pane_of()
+        if projects and pane == PROGRESS:
+            project = projects[one_of("Project", list(projects), "project", width=220)]
+        elif projects:
+            project = projects[links.one_of("project", projects, next(iter(projects)))]
+    if pane == PROPOSE:
+        show_propose(desk, project)
+    elif pane == CORRECT:
+        show_pick(desk, model)
+    elif pane == SETS:
+        _sets(desk)
+    elif project is None:
+        st.info(
+            "Nothing is under review yet. “Propose” shows what is worth a reviewer's time and why; “Correct” puts "
+            "single tracklets right at once.",
+            icon=":material/rate_review:",
+        )
+    else:
+        show_progress(desk, project)
+
+
+def _sets(desk: Desk) -> None:
+    sets = desk.store.label_sets()
+    if not sets:
+        st.info(
+            "No version of the labels is kept yet: `vestigo retrain --store STORE` keeps what is agreed on and learns "
+            "from it, `vestigo label export --store STORE` writes it to a file.",
+            icon=":material/label:",
+        )
+        return
+    learnt = {model.origin.get("label_set"): model.name for model in reversed(desk.store.models())}
+    rows = [
+        {
+            "Version": one.version,
+            "Kept (UTC)": utc(one.created),
+            "Labels": one.labels,
+            "Tasks": one.tasks,
+            "Projects": ", ".join(one.projects),
+            "Newest model from it": learnt.get(one.version),
+            "Digest": one.digest[:12],
+        }
+        for one in reversed(sets)
+    ]
+    table(desk, pd.DataFrame(rows), name="label-sets", title="Label sets", placeholder="–")

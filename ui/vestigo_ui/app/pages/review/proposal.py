@@ -1,0 +1,199 @@
+"""What the sampler would ask next, and why, before anything is recorded or sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import streamlit as st
+
+from vestigo.review.labels.importing__in_place import is_in_place
+from vestigo.review.sampling.proposal import Proposal, Wish, propose
+from vestigo.review.sampling.reasons import EXPLAINED, Reason, reasons
+from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
+from vestigo.search.gallery import require_attributes
+from vestigo.store.review.records import LabelProject
+from vestigo.store.runs.records import Model
+from vestigo_ui.app import images as pictures
+from vestigo_ui.app import url_state as links
+from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
+from vestigo_ui.app.components.paging import pages
+from vestigo_ui.app.components.tables import downloads
+from vestigo_ui.app.context import Desk
+from vestigo_ui.app.pages.rankings.scores import Memory
+from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
+from vestigo_ui.app.text import moment, utc
+from vestigo_ui.app.text__written import counted
+from vestigo_ui.web.auth.users import Role
+
+PAGE = 48
+BUDGET, MOST = 200, 5000
+HELD = 2
+"""Proposals that are remembered, each with the tasks of up to 20,000 that could be drawn."""
+PROPOSED, DONE = "review-proposed", "review-done"
+"""Keys of the session: what was asked for, and what was done last."""
+UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """A proposal, without the embeddings that it was made from, and why each of its tasks is in it."""
+
+    proposal: Proposal
+    reasons: list[Reason]
+
+
+def show_propose(desk: Desk, project: LabelProject | None) -> None:
+    """Offer a draw; show what it would ask, and offer to push that."""
+    model = desk.store.models_with_crops()[0]
+    if model.facts.attributes is None:
+        st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
+        return
+    name, wish = _wish(desk, project, model)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            "Propose",
+            key="review-propose",
+            icon=":material/casino:",
+            type="primary",
+            shortcut="Alt+Enter",
+            on_click=_ask,
+            args=(name, wish),
+        )
+        st.caption("Nothing is recorded or sent by looking.", width="content")
+    asked = st.session_state.get(PROPOSED)
+    if asked != (name, wish):
+        return
+    found = _proposed(desk, name, model, wish)
+    _show(desk, name, model, wish, found)
+
+
+def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, Wish]:
+    schema = require_attributes(model)
+    held = "" if project is None or is_in_place(project.name) or project.schema != schema else project.name
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
+        strategy = st.selectbox(
+            "Strategy",
+            list(STRATEGIES),
+            list(STRATEGIES).index(DEFAULT),
+            key="strategy",
+            bind="query-params",
+            width=180,
+        )
+        budget = st.number_input("Tasks", 1, MOST, BUDGET, key="budget", bind="query-params", width=120)
+        unit = st.selectbox(
+            "Of", list(UNITS), format_func=UNITS.__getitem__, key="unit", bind="query-params", width=140
+        )
+        titles = {one.name: one.title.capitalize() for one in schema.attributes}
+        about = st.multiselect(
+            "About",
+            list(titles),
+            format_func=titles.__getitem__,
+            key="about",
+            bind="query-params",
+            placeholder="All attributes",
+        )
+    st.caption(EXPLAINED[strategy])
+    return name, Wish(
+        strategy=strategy, budget=int(budget), unit="crop" if unit == "crop" else "tracklet", about=tuple(about)
+    )
+
+
+def _ask(name: str, wish: Wish) -> None:
+    st.session_state[PROPOSED] = (name, wish)
+    links.put(page=None)
+
+
+def _proposed(desk: Desk, name: str, model: Model, wish: Wish) -> Proposed:
+    total = desk.store.crop_counts()[model.digest]
+    batches = 0 if desk.store.label_project(name) is None else len(desk.store.label_batches(name))
+    key = (desk.store.ref, desk.index.snapshot, desk.store.answers_version(), batches, model.digest, name, wish)
+
+    def make() -> Proposed:
+        read = bar("Crops read")
+        found = propose(desk.store, name, model, wish, lambda done: read(done, total))
+        why = reasons(found, wish)
+        read(total, total)
+        candidates = replace(found.pool.candidates, embeddings=found.pool.candidates.embeddings[:, :0])
+        return Proposed(proposal=replace(found, pool=replace(found.pool, candidates=candidates)), reasons=why)
+
+    made: Proposed = the_proposals().get(key, make)
+    return made
+
+
+@st.cache_resource(show_spinner=False)
+def the_proposals() -> Memory:
+    """Return what this process remembers of proposals."""
+    return Memory(HELD)
+
+
+def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> None:
+    drawn = found.proposal.draw
+    if not found.reasons:
+        st.info("Everything was asked already: no task is left to draw in this project.")
+        return
+    thinned = f", a share of {drawn.thinned:.1%} of the archive's," if drawn.thinned < 1 else ""
+    st.markdown(
+        f"**{counted(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. Half of a draw is "
+        "chance, so that precision can be told of the whole archive; the reason names what raised a task's score most."
+    )
+    _push(desk, name, model, wish, found)
+    page = pages(len(found.reasons), PAGE)
+    some = found.reasons[page * PAGE : (page + 1) * PAGE]
+    ids = [one.task.crops[0] for one in some]
+    desk.audit_once("view", what="proposal", project=name, strategy=wish.words, page=page + 1, shown=ids)
+    images = pictures.crops(desk, ids, model=model.digest)
+    tiles = [
+        Tile(
+            crop=crop,
+            image=images[crop],
+            title=one.task.camera,
+            lines=(one.words, f"probability {one.probability:.1%}"),
+            hint=moment(one.task.time, None),
+        )
+        for crop, one in zip(ids, some, strict=True)
+    ]
+    event = contact_sheet(tiles, key="review-proposal", label="Proposed tasks", width=132)
+    _downloads(desk, found)
+    if event is not None:
+        links.put(sighting=event.crop)
+        st.rerun()
+
+
+def _push(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> None:
+    about = f" --about {','.join(wish.about)}" if wish.about else ""
+    command = (
+        f"vestigo label push --store STORE --project {name} --strategy {wish.strategy} --budget {wish.budget} "
+        f"--unit {wish.unit}{about}"
+    )
+    if not desk.may(Role.REVIEWER):
+        st.caption("A reviewer can send these tasks to Label Studio.")
+        return
+    if desk.settings.label_studio is None:
+        how_to_set_up(command)
+        return
+    label = f"Push {counted(len(found.reasons), 'task')} to Label Studio"
+    if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
+        made = send(desk, name, model, wish, found.proposal, bar("Tasks sent"))
+        st.session_state.pop(PROPOSED, None)
+        st.session_state[DONE] = f"Sent: {counted(made.created, 'task')}. The server has {made.on_server:,}."
+        links.only(project=name)
+        st.rerun()
+
+
+def _downloads(desk: Desk, found: Proposed) -> None:
+    rows = [
+        {
+            "Task": one.task.key,
+            "Camera": one.task.camera,
+            "Time (UTC)": None if one.task.time is None else utc(one.task.time),
+            "Crop": one.task.crops[0],
+            "Crops": len(one.task.crops),
+            "Probability": one.probability,
+            "Attribute": one.attribute,
+            "Why": one.words,
+        }
+        for one in found.reasons
+    ]
+    downloads(desk, pd.DataFrame(rows), name="proposal", title="Proposed tasks")

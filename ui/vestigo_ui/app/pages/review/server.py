@@ -1,0 +1,105 @@
+"""Label Studio as the screen reaches it: what was drawn goes there, what was answered comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from vestigo.review.label_studio.client import Studio, read_token
+from vestigo.review.label_studio.images import open_images
+from vestigo.review.label_studio.images__strips import task_pictures
+from vestigo.review.label_studio.pull import Pulled, pull
+from vestigo.review.label_studio.push import push
+from vestigo.review.label_studio.push__outgoing import Outgoing, push_batch
+from vestigo.review.sampling.proposal import Proposal, Wish
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import ConfigError, UsageError
+from vestigo_ui.app.context import Desk
+from vestigo_ui.web.auth.users import Role
+
+PATIENCE_S = 10.0
+Progress = Callable[[int, int], None]
+
+
+def send(desk: Desk, project: str, model: Model, wish: Wish, proposal: Proposal, sent: Progress) -> Outgoing:
+    """Record a proposal and bring its tasks to the server.
+
+    Raises:
+        UsageError: the person may not. ConfigError, StoreError, WorkError: as `push_batch`.
+    """
+    _may(desk)
+    with connected(desk) as studio:
+        return push_batch(
+            desk.store,
+            studio,
+            project,
+            model,
+            wish,
+            open_images("inline"),
+            account=desk.user.name,
+            case=desk.case,
+            authority=desk.authority,
+            proposal=proposal,
+            sent=sent,
+        )
+
+
+def send_waiting(desk: Desk, project: str, sent: Progress) -> int:
+    """Bring those drawn tasks to the server that it does not have yet; return how many. Raises as `send`."""
+    _may(desk)
+    desk.audit("push", project=project, tasks=desk.store.label_counts(project).get("drawn", 0))
+    with connected(desk) as studio:
+        pictures = partial(task_pictures, desk.store)
+        return push(desk.store, studio, project, pictures, open_images("inline"), sent).created
+
+
+def fetch(desk: Desk, project: str, listed: Progress) -> Pulled:
+    """Make the store's answers those of the server. Raises as `send`."""
+    _may(desk)
+    with connected(desk) as studio:
+        return pull(desk.store, studio, project, listed)
+
+
+def connected(desk: Desk) -> Studio:
+    """Reach the server that the settings name. Raises ConfigError, WorkError as `Studio.connect`."""
+    server = desk.settings.label_studio
+    if server is None:
+        raise ConfigError("no Label Studio server is set up for this screen")
+    try:
+        token = read_token(server.token_file)
+    except ConfigError:
+        raise ConfigError(
+            "the token of Label Studio cannot be read: the file that `token_file` names in the settings of this "
+            "screen must hold it, with mode 0600"
+        ) from None
+    return Studio.connect(server.url, token, patience=PATIENCE_S)
+
+
+def bar(label: str) -> Progress:
+    """Show progress until all is done; the callback takes what is done and what there is in all."""
+    shown = st.progress(0.0, text=label)
+
+    def update(done: int, total: int) -> None:
+        if done < total:
+            shown.progress(done / total, text=f"{label}: {done:,} of {total:,}")
+        else:
+            shown.empty()
+
+    return update
+
+
+def how_to_set_up(command: str) -> None:
+    """Say what to run, and how the screen gets a server to push to."""
+    with st.expander("No Label Studio server is set up for this screen", icon=":material/dns:"):
+        st.markdown(
+            f"On the command line `{command}` does it. To do it here, name the server in the settings of "
+            "`vestigo ui` (`--config`):"
+        )
+        st.code('[label_studio]\nurl = "http://127.0.0.1:8080"\ntoken_file = "label-studio.token"', language="toml")
+
+
+def _may(desk: Desk) -> None:
+    if not desk.may(Role.REVIEWER):
+        raise UsageError(f"{desk.user.name} may look and not review: ask an administrator for the role reviewer")

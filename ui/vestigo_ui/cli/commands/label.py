@@ -1,0 +1,238 @@
+"""`vestigo label`: what is worth a reviewer's time goes out to Label Studio, what they say comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vestigo_ui.cli.commands import label_sets as label_files
+from vestigo_ui.cli.commands.label__label_model import reviewed_model
+from vestigo_ui.cli.commands.label__label_report import print_pulled, print_pushed, print_status
+from vestigo_ui.cli.options import CamerasOption, FromOption, ToOption, read_scope
+from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, login
+from vestigo_ui.cli.options__studio import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect
+from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, err, note, progress
+
+if TYPE_CHECKING:
+    from vestigo.store.open import Store
+
+app = typer.Typer(help="Review in Label Studio: push what is worth a look, pull what was said.", no_args_is_help=True)
+app.command("export")(label_files.export_command)
+app.command("import")(label_files.import_command)
+app.command("sets")(label_files.sets_command)
+
+
+@app.command("push")
+def push_command(
+    store: StoreOption,
+    project: ProjectOption,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="entropy, least-confident, disagreement, neighbours, label-errors, rare, diverse, mix or random.",
+            show_default="entropy",
+        ),
+    ] = None,
+    budget: Annotated[int, typer.Option(help="Tasks to draw.")] = 200,
+    unit: Annotated[
+        str, typer.Option(help="What a task is: tracklet (one decision for all its crops) or crop.")
+    ] = "tracklet",
+    about: Annotated[
+        str | None,
+        typer.Option(
+            help="Attributes that the strategy goes by, as in hat,gender; reviewers see all. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    model: StoredModelOption = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Fixes the draw. Default: another one for each batch.", show_default=False)
+    ] = None,
+    another: Annotated[
+        bool, typer.Option("--another", help="Draw although the last batch drawn like this still waits for reviewers.")
+    ] = False,
+    images: Annotated[
+        str, typer.Option(help="Where pictures lie: inline, local:ROOT or s3://BUCKET/PREFIX.")
+    ] = "inline",
+    cameras: CamerasOption = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    chunk: Annotated[int, typer.Option(min=1, help="Tasks a request.")] = 50,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be drawn; nothing is kept or sent.")
+    ] = False,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    patience: PatienceOption = 60.0,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw tasks and bring them to Label Studio, with what the model says of them.
+
+    Every draw is recorded with the probability of each task, so that `vestigo precision` speaks for the whole archive.
+    The same command again finishes what was interrupted; while its batch still waits for reviewers it draws nothing.
+
+    Example: vestigo label push --store archive --project spring --strategy mix --budget 200
+    """
+    from vestigo.review.sampling.proposal import Wish
+    from vestigo.review.sampling.strategies import DEFAULT
+    from vestigo.store.open import Store
+    from vestigo_models.errors import UsageError
+
+    if unit not in ("tracklet", "crop"):
+        raise UsageError(f"unit {unit!r} is not tracklet or crop")
+    wish = Wish(
+        strategy=strategy or DEFAULT,
+        budget=budget,
+        unit="tracklet" if unit == "tracklet" else "crop",
+        seed=seed,
+        scope=read_scope(cameras, since, until),
+        about=tuple(name.strip() for name in about.split(",")) if about else (),
+    )
+    with Store.open(store, create=False) as opened:
+        if dry_run:
+            emit(_foreseen(opened, project, model, wish), as_json, print_pushed)
+            return
+        from vestigo.review.label_studio.images import open_images
+        from vestigo.review.label_studio.push__outgoing import push_batch
+
+        place = open_images(images)
+        with (
+            connect(url, token_file, patience) as studio,
+            progress("crops read") as read,
+            progress("tasks sent") as sent,
+        ):
+            result = push_batch(
+                opened,
+                studio,
+                project,
+                reviewed_model(opened, model),
+                wish,
+                place,
+                account=login(),
+                case=case,
+                authority=authority,
+                another=another,
+                chunk=chunk,
+                read=lambda done: read(done, None),
+                sent=sent,
+            )
+    emit(
+        {
+            **label_files.NOTHING_MOVED,
+            **result.to_dict(),
+            "next": f"vestigo label pull --store {store} --project {project}",
+        },
+        as_json,
+        print_pushed,
+    )
+
+
+@app.command("pull")
+def pull_command(
+    store: StoreOption,
+    project: ProjectOption,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    patience: PatienceOption = 60.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch what reviewers said: new, edited and deleted answers. The store ends as the server is.
+
+    Example: vestigo label pull --store archive --project spring
+    """
+    from vestigo.review.label_studio.pull import pull
+    from vestigo.store.open import Store
+
+    with Store.open(store, create=False) as opened:
+        with connect(url, token_file, patience) as studio, progress("tasks listed") as update:
+            found = pull(opened, studio, project, update)
+        emit(_pulled(opened, project, found), as_json, print_pulled)
+
+
+@app.command("watch")
+def watch_command(
+    store: StoreOption,
+    project: ProjectOption,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the server.")] = 30.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long. Default: Ctrl-C.", show_default=False)
+    ] = None,
+    until_reviewed: Annotated[
+        int | None, typer.Option(min=1, help="Stop once so many tasks are reviewed.", show_default=False)
+    ] = None,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    patience: PatienceOption = 60.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull again and again, until it is enough. Ctrl-C stops; what was pulled is kept.
+
+    Example: vestigo label watch --store archive --project spring --every 30
+    """
+    from vestigo.review.label_studio.pull import watch
+    from vestigo.store.open import Store
+
+    end = None if seconds is None else time.monotonic() + seconds
+    stop = threading.Event()
+    last: dict[str, Any] = {}
+    with Store.open(store, create=False) as opened, connect(url, token_file, patience) as studio:
+        looks = watch(
+            opened, studio, project, every=every, until=stop, trouble=lambda error: err.print(str(error), markup=False)
+        )
+        try:
+            for found in looks:
+                pulled = last.get("pulled", 0) + found.pulled
+                last = _pulled(opened, project, found) | {"pulled": pulled}
+                if found.pulled or found.deleted:
+                    note(f"{last['reviewed']} of {last['tasks']} tasks reviewed, {last['corrections']} corrections")
+                if (end is not None and time.monotonic() >= end) or last["reviewed"] >= (
+                    until_reviewed or float("inf")
+                ):
+                    stop.set()
+        except KeyboardInterrupt:
+            stop.set()
+        emit(last or _status(opened, project), as_json, print_pulled)
+
+
+@app.command("status")
+def status_command(store: StoreOption, project: ProjectOption, as_json: JsonOption = False) -> None:
+    """Say how far a review is, by attribute, reviewer and batch; the server is not asked.
+
+    Example: vestigo label status --store archive --project spring
+    """
+    from vestigo.store.open import Store
+
+    with Store.open(store, create=False) as opened:
+        emit(_status(opened, project), as_json, print_status)
+
+
+def _status(store: Store, project: str) -> dict[str, Any]:
+    from vestigo.review.estimates.progress import review_status
+
+    return {**label_files.NOTHING_MOVED, **review_status(store, project)}
+
+
+def _pulled(store: Store, project: str, found: Any) -> dict[str, Any]:
+    return {**_status(store, project), "pulled": found.pulled, "deleted_now": found.deleted}
+
+
+def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[str, Any]:
+    from vestigo.review.sampling.proposal import propose
+
+    with progress("crops read") as read:
+        found = propose(store, project, reviewed_model(store, model), wish, lambda done: read(done, None))
+    return {
+        "project": project,
+        "batch": None,
+        "strategy": wish.words,
+        "tasks": len(found.tasks),
+        **label_files.NOTHING_MOVED,
+        "population": len(found.pool.tasks),
+        "thinned": found.pool.thinned,
+        "dry_run": True,
+    }

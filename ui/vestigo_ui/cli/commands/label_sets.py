@@ -1,0 +1,190 @@
+"""`vestigo label export`, `import` and `sets`: agreed labels as versions and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, login
+from vestigo_ui.cli.options__studio import ProjectOption
+from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
+
+if TYPE_CHECKING:
+    from vestigo.store.open import Store
+    from vestigo.store.review.records import LabelSet
+    from vestigo_models.schemas.attributes import AttributeSchema
+
+ProjectsOption = Annotated[
+    list[str] | None,
+    typer.Option("--project", "-p", help="Only these projects. Default: all.", show_default=False),
+]
+
+NOTHING_MOVED = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
+"""The counts of the contract, for what has none of its own."""
+
+
+def export_command(
+    store: StoreOption,
+    path: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write: .csv, or .mat for the Market-1501 structure.")
+    ],
+    project: ProjectsOption = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version",
+            help="A label set that was kept. Default: what is agreed on now, kept as one.",
+            show_default=False,
+        ),
+    ] = None,
+    case: CaseOption = None,
+    authority: AuthorityOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the agreed labels to a file; what is written is kept as a version of its own.
+
+    In a .mat file labels are those of identities: the dataset's, or the numbers that `vestigo store export` gives.
+    The export is written to the audit log before the file.
+
+    Example: vestigo label export --store archive --out labels.csv
+    """
+    from vestigo.review.labels.export import identity_labels, write_csv, write_mat
+    from vestigo.review.labels.rows import freeze, kept_labels
+    from vestigo.store.open import Store
+    from vestigo_models.errors import UsageError
+
+    if path.suffix not in (".csv", ".mat"):
+        raise UsageError(f"--out {path}: write a .csv or a .mat file")
+    with Store.open(store, create=False) as opened:
+        kept = freeze(opened, project) if version is None else opened.load_label_set(version)[0]
+        details = {
+            "what": "labels",
+            "to_file": str(path.absolute()),
+            "label_set": kept.version,
+            "digest": kept.digest,
+            "labels": kept.labels,
+            "projects": list(kept.projects),
+        }
+        opened.record_audit(login(), "export", details=details, case=case, authority=authority)
+        if path.suffix == ".csv":
+            count = write_csv(kept_labels(opened, kept), path)
+        else:
+            schema = _schema(opened, kept)
+            crops = {crop for row in kept_labels(opened, kept) for crop in row["crops"]}
+            labels = identity_labels(kept_labels(opened, kept), opened.person_numbers(crops), schema)
+            write_mat(labels, path)
+            count = int((labels.labels >= 0).sum())
+        emit({**_told(kept), "file": path, "written": count, **NOTHING_MOVED}, as_json, _print_export)
+
+
+def import_command(
+    store: StoreOption,
+    path: Annotated[Path, typer.Argument(help="File of `vestigo label export`, or a .mat annotation of identities.")],
+    project: ProjectOption,
+    model: StoredModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read labels from a file into a project of its own; labels of the same crops there are replaced.
+
+    Example: vestigo label import labels.csv --store archive --project from-files
+    """
+    from vestigo.datasets.attributes_mat import read_annotations
+    from vestigo.review.labels import importing
+    from vestigo.review.labels.export import read_csv
+    from vestigo.search.gallery import require_attributes
+    from vestigo.store.open import Store
+    from vestigo_models.errors import UsageError
+    from vestigo_ui.cli.commands.label__label_model import reviewed_model
+
+    if path.suffix not in (".csv", ".mat"):
+        raise UsageError(f"{path}: a .csv or a .mat file is read")
+    with Store.open(store, create=False) as opened:
+        found = reviewed_model(opened, model)
+        schema = require_attributes(found)
+        if path.suffix == ".csv":
+            given = importing.given_by_rows(read_csv(path, schema), path.name)
+        else:
+            splits = [read_annotations(path, schema, split) for split in ("train", "test")]
+            given = list(importing.given_by_identities(opened, found, splits, path.name))
+        done = importing.import_labels(opened, project, found, given, str(path))
+    emit(
+        {
+            "project": project,
+            "tasks": done.tasks,
+            "created": done.created,
+            "pulled": done.answers,
+            "corrections": 0,
+            "conflicts": 0,
+            "unknown_crops": done.unknown,
+        },
+        as_json,
+        _print_import,
+    )
+
+
+def sets_command(store: StoreOption, as_json: JsonOption = False) -> None:
+    """List the versions of labels that were kept, oldest first.
+
+    Example: vestigo label sets --store archive
+    """
+    from vestigo.store.open import Store
+
+    with Store.open(store, create=False) as opened:
+        emit({"sets": [_told(version) for version in opened.label_sets()]}, as_json, _print_sets)
+
+
+def _schema(store: Store, kept: LabelSet) -> AttributeSchema:
+    """The one schema of a version's projects. Raises UsageError where there are several."""
+    from vestigo_models.errors import UsageError
+
+    schemas = {name: store.require_label_project(name).schema for name in kept.projects}
+    first = next(iter(schemas.values()))
+    if odd := [name for name, schema in schemas.items() if schema != first]:
+        raise UsageError(
+            f"projects {kept.projects[0]} and {odd[0]} ask for different attributes: choose with --project"
+        )
+    return first
+
+
+def _told(kept: LabelSet) -> dict[str, Any]:
+    return {
+        "version": kept.version,
+        "created": kept.created,
+        "digest": kept.digest,
+        "labels": kept.labels,
+        "tasks": kept.tasks,
+        "projects": list(kept.projects),
+    }
+
+
+def _print_export(result: Mapping[str, Any]) -> None:
+    out.print(
+        f"{result['file']}: {result['written']} labels of {result['tasks']} tasks, label set {result['version']} "
+        f"({result['digest'][:12]})",
+        markup=False,
+    )
+
+
+def _print_import(result: Mapping[str, Any]) -> None:
+    out.print(
+        f"project {result['project']}: {result['pulled']} labels about {result['tasks']} tasks, "
+        f"{result['created']} of them new",
+        markup=False,
+    )
+    if result["unknown_crops"]:
+        out.print(f"  {result['unknown_crops']} crops of the file are not in the store and were passed over")
+
+
+def _print_sets(result: Mapping[str, Any]) -> None:
+    table = Table(box=None)
+    for name in ("version", "created", "labels", "tasks", "digest", "projects"):
+        table.add_column(name, justify="right" if name in ("version", "labels", "tasks") else "left")
+    for one in result["sets"]:
+        when = f"{one['created']:%Y-%m-%d %H:%M}"
+        projects = ", ".join(one["projects"])
+        table.add_row(str(one["version"]), when, str(one["labels"]), str(one["tasks"]), one["digest"][:12], projects)
+    out.print(table)

@@ -1,0 +1,182 @@
+"""What `evaluate` and `score` share: options, the result as JSON has it, and its rendering for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vestigo_ui.cli.output import out, progress
+
+if TYPE_CHECKING:
+    from vestigo.evaluation.compare import Comparison
+    from vestigo.evaluation.evaluate__result import Benchmark
+    from vestigo.evaluation.metrics.bootstrap import Difference
+
+RANKS = (1, 5, 10)
+
+
+class ProtocolName(StrEnum):
+    """`vestigo.evaluation.Protocol` as the command line takes it."""
+
+    cross_camera = "cross-camera"
+    same_camera = "same-camera"
+    all = "all"
+
+
+class ApName(StrEnum):
+    """`vestigo.evaluation.ApDefinition` as the command line takes it."""
+
+    standard = "standard"
+    trapezoid = "trapezoid"
+
+
+ProtocolOption = Annotated[
+    ProtocolName,
+    typer.Option(
+        "--protocol",
+        help="What a query is compared with: cross-camera leaves out its own person's images from its own camera (the "
+        "standard), same-camera looks in its own camera only, all everywhere. Never with itself.",
+    ),
+]
+ApOption = Annotated[
+    ApName,
+    typer.Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
+]
+RerankOption = Annotated[bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar a stage; yields what `judge_model` and `judge_features` report to."""
+    with ExitStack() as bars:
+        updates: dict[str, Callable[[int, int | None], None]] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in updates:
+                updates[stage] = bars.enter_context(progress(stage, total))
+            updates[stage](done, total)
+
+        yield advance
+
+
+def judged(benchmark: Benchmark) -> dict[str, Any]:
+    """The keys that both commands report: percent, None where no query could be scored."""
+    metrics = benchmark.metrics
+    return {
+        "mAP": metrics.mAP,
+        "mINP": metrics.mINP,
+        "cmc": {str(rank): metrics.cmc[rank] for rank in RANKS},
+        "queries": metrics.queries,
+        "evaluated": metrics.queries - sum(metrics.excluded.values()),
+        "excluded": metrics.excluded,
+        "gallery": len(benchmark.gallery),
+    }
+
+
+def judged_attributes(benchmark: Benchmark) -> dict[str, Any]:
+    """What `evaluate`, `train` and `demo` report about attributes: percent; empty where none were judged."""
+    if benchmark.attributes is None:
+        return {"attributes": {}, "attributes_mean": None, "attributes_balanced": None}
+    found = benchmark.attributes.metrics
+    return {
+        "attributes": found.official,
+        "attributes_mean": found.official_mean,
+        "attributes_balanced": found.balanced,
+        "attributes_labelled_only": found.labelled_only,
+        "attributes_labelled_only_mean": found.labelled_only_mean,
+        "attributes_recall": found.recall,
+        "attributes_calibration_error": benchmark.attributes.calibration_errors,
+        "attributes_images": found.images,
+    }
+
+
+def judged_regions(benchmark: Benchmark) -> dict[str, Any]:
+    """What `evaluate` and `train` report about regions: percent, the AUC a fraction; empty where none were judged."""
+    found = benchmark.regions
+    return {
+        "regions": found.iou if found else {},
+        "regions_mean": found.mean if found else None,
+        "regions_two_class": found.two_class if found else {},
+        "belongings_auc": benchmark.belongings_auc,
+    }
+
+
+def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
+    """What the filter kept, lost and cost; None without a filter. mAP and Rank-1 in percent, the rest in fractions."""
+    found = benchmark.filter
+    if found is None:
+        return None
+    choice, cost = found.choice, found.cost
+    return {
+        "mode": choice.mode,
+        "threshold": choice.threshold,
+        "kept_fraction": cost.kept_fraction,
+        "true_matches_lost": cost.true_matches_lost,
+        "identity_loss": cost.identity_loss,
+        "speed_up": found.speed_up,
+        "mAP": cost.with_filter.mAP,
+        "rank1": cost.with_filter.cmc[1],
+        "mAP_without": cost.without.mAP,
+        "rank1_without": cost.without.cmc[1],
+        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
+        "expected_lost": choice.cost.lost if choice.cost else None,
+        "guaranteed": False,
+        "holds_for": choice.holds_for,
+        "sentence": choice.sentence(),
+    }
+
+
+def compared(comparison: Comparison, other: Benchmark) -> dict[str, Any]:
+    """By how much the model is better than the other one, in percentage points, and how the other one was judged."""
+
+    def plain(difference: Difference | None) -> dict[str, Any] | None:
+        return None if difference is None else asdict(difference)
+
+    return {
+        "mAP": plain(comparison.mAP),
+        "attributes": {name: plain(difference) for name, difference in comparison.attributes.items()},
+        "judged": {**judged(other), **judged_attributes(other), **judged_regions(other), "filter": filtered(other)},
+    }
+
+
+def print_judged(result: Mapping[str, Any]) -> None:
+    """Print figures and exclusions for people."""
+
+    def percent(value: float | None) -> str:
+        return "  –  " if value is None else f"{value:5.1f}"
+
+    ranks = "   ".join(f"Rank-{rank} {percent(value)}" for rank, value in result["cmc"].items())
+    out.print(f"mAP {percent(result['mAP'])}   {ranks}   mINP {percent(result['mINP'])}   (percent)")
+    out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
+    for reason, count in result["excluded"].items():
+        out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)
+
+
+def print_more(result: Mapping[str, Any]) -> None:
+    """Print what `evaluate` says besides the ranking, for people."""
+    if result["attributes_mean"] is not None:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in result["attributes"].items())
+        out.print(f"attributes: {result['attributes_mean']:.1f} % right on average ({figures})")
+    if result["regions_mean"] is not None:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in result["regions"].items() if value is not None)
+        out.print(f"regions: mean IoU {result['regions_mean']:.1f} % ({figures})")
+    if result["belongings_auc"] is not None:
+        out.print(f"belongings: AUC {result['belongings_auc']:.3f} for who carries something")
+    if (found := result["filter"]) is not None and found["kept_fraction"] is not None:
+        lost = (
+            "" if found["true_matches_lost"] is None else f", {100 * found['true_matches_lost']:.1f} % of matches lost"
+        )
+        faster = "" if found["speed_up"] is None else f", matching {found['speed_up']:.2f} x as fast"
+        out.print(f"filter {found['mode']}: {100 * found['kept_fraction']:.1f} % of the gallery kept{lost}{faster}")
+        out.print(f"  {found['sentence']}", style="dim", markup=False)
+    if (other := result["comparison"]) is not None and other["mAP"] is not None:
+        gain = other["mAP"]
+        out.print(
+            f"beside {other['model']['name']}: mAP {gain['difference']:+.1f} points "
+            f"(95 % interval {gain['low']:+.1f} to {gain['high']:+.1f})"
+        )

@@ -1,0 +1,151 @@
+"""Ray actors behind the executor seam.
+
+Each actor loads the model once, is pinned to a GPU (or a CPU) and takes whole shards: a path and a range, never
+pixels. Restarting a dead actor is Ray's work (`max_restarts=-1`); replaying its shard is not (`max_task_retries=0`),
+because the driver must count a death against the shard that caused it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
+
+from vestigo.store.runs.records import ShardTask
+from vestigo_models.errors import VestigoError, WorkError
+from vestigo_workers.executors.base import Died, Finished, Worker, WorkerFactory, death_reason
+from vestigo_workers.executors.ray__cluster import connect
+
+WINDOW = 2
+"""Tasks in flight per actor: one that is worked off, one that waits, so that an actor never idles on the driver."""
+START_TIMEOUT_S = 300.0
+"""Seconds within which the first actor must have been placed and have loaded its model, on a machine however busy."""
+
+
+class _Actor:
+    """The body of an actor: a worker built in place, one thread for its arithmetic."""
+
+    def __init__(self, factory: WorkerFactory) -> None:
+        torch.set_num_threads(1)
+        self._worker: Worker = factory()
+
+    def ready(self) -> int:
+        return os.getpid()
+
+    def process(self, task: ShardTask) -> Any:
+        return self._worker.process(task)
+
+
+class RayExecutor:
+    """Works tasks off on `actors` Ray actors.
+
+    Args:
+        factory: picklable builder of the worker.
+        actors: number of actors; by default one a GPU share, or one a CPU where there is no GPU.
+        gpus_per_actor: share of a GPU each actor is pinned to; by default 1 where the cluster has GPUs, else 0.
+    """
+
+    def __init__(
+        self, factory: WorkerFactory, *, actors: int | None = None, gpus_per_actor: float | None = None
+    ) -> None:
+        self._disconnect = connect()
+        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus, cpus = total.get("GPU", 0.0), max(1.0, total.get("CPU", 1.0))
+        share = gpus_per_actor if gpus_per_actor is not None else (1.0 if gpus else 0.0)
+        count = actors or max(1, int(gpus / share) if share else int(cpus))
+        # Fractions leave head-room: actors never take every logical CPU of a node.
+        remote: Any = ray.remote(_Actor).options(
+            num_cpus=min(1.0, 0.75 * cpus / count), num_gpus=share, max_restarts=-1, max_task_retries=0
+        )
+        self.slots = WINDOW * count
+        self._actors: list[Any] = [remote.remote(factory) for _ in range(count)]
+        self._queues: list[deque[tuple[Any, ShardTask]]] = [deque() for _ in range(count)]
+        self._await_start(share)
+
+    def _await_start(self, share: float) -> None:
+        starting = [actor.ready.remote() for actor in self._actors]
+        started, waiting = ray.wait(starting, num_returns=len(starting), timeout=START_TIMEOUT_S)
+        if waiting and not started:
+            left = ray.available_resources()  # type: ignore[no-untyped-call]
+            free = {name: round(amount, 2) for name, amount in left.items() if name in "CPU GPU"}
+            raise WorkError(
+                f"no Ray actor started within {START_TIMEOUT_S:.0f} s: {len(self._actors)} actors with {share:g} GPU "
+                f"each were asked for, the cluster has {free} free; ask for fewer with --actors or --gpus-per-actor"
+            )
+        try:
+            self.pids: list[int] = ray.get(started)
+        except RayTaskError as error:
+            self.close()
+            raise _cause(error) from None
+        except RayActorError as error:
+            self.close()
+            raise WorkError(f"a Ray actor died while it loaded the model: {death_reason(error)}") from None
+
+    def submit(self, task: ShardTask) -> None:
+        """Hand one task to the actor with the shortest queue."""
+        index = min(range(len(self._queues)), key=lambda i: len(self._queues[i]))
+        self._send(index, task)
+
+    def _send(self, index: int, task: ShardTask) -> None:
+        self._queues[index].append((self._actors[index].process.remote(task), task))
+
+    def next(self) -> Finished | Died:
+        """Wait for the next task that ended on any actor."""
+        heads = {queue[0][0]: index for index, queue in enumerate(self._queues) if queue}
+        [ref], _ = ray.wait(list(heads), num_returns=1)
+        index = heads[ref]
+        _, task = self._queues[index].popleft()
+        try:
+            return Finished(task=task, result=ray.get(ref))
+        except RayTaskError as error:
+            cause = _cause(error)
+            if isinstance(cause, VestigoError):
+                raise cause from None
+            return Died(task=task, reason=death_reason(cause))
+        except RayActorError as error:
+            self._revive(index)
+            return Died(task=task, reason=death_reason(error))
+
+    def _revive(self, index: int) -> None:
+        """Wait for Ray to restart a dead actor, then submit again what waited behind the shard that killed it.
+
+        An actor that does not come back (its node is gone) is dropped, and its tasks go to the others.
+        """
+        waiting = [task for _, task in self._queues[index]]
+        self._queues[index].clear()
+        if not self._restarted(self._actors[index]):
+            del self._actors[index], self._queues[index]
+            if not self._actors:
+                raise WorkError("every Ray actor is gone; what was committed is kept: vestigo runs resume RUN")
+        for task in waiting:
+            self.submit(task)
+
+    @staticmethod
+    def _restarted(actor: Any) -> bool:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                ray.get(actor.ready.remote(), timeout=START_TIMEOUT_S)
+                return True
+            except ActorUnavailableError:
+                time.sleep(0.2)
+            except (RayActorError, GetTimeoutError):
+                return False
+        return False
+
+    def close(self) -> None:
+        """Stop the actors, and the cluster if this executor started it."""
+        for actor in self._actors:
+            ray.kill(actor)
+        if self._disconnect:
+            ray.shutdown()
+
+
+def _cause(error: RayTaskError) -> BaseException:
+    cause: BaseException = error.cause if isinstance(error.cause, BaseException) else error
+    return cause

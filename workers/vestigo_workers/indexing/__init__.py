@@ -1,0 +1,1 @@
+"""Indexing of an archive: request, plan, worker."""

@@ -1,0 +1,95 @@
+"""From crops in memory to rows of the crops table: embed in fixed batches, encode, lay out as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vestigo.ingest.crops import Candidate
+from vestigo.store.parquet.descriptors import feature_columns
+from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import encode_jpeg, shrink
+
+STORED_HEIGHT = 512
+"""A crop is stored at most this many pixels high; networks look at 256 or fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRow:
+    """One crop on its way into the store.
+
+    Attributes:
+        image: RGB uint8 (height, width, 3) as the network will see it.
+        encoded: the crop's own JPEG bytes where the archive already holds them, else None.
+        fields: the other columns of a crop row, without `image` and what a model says.
+    """
+
+    image: NDArray[np.uint8]
+    encoded: bytes | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def crop_row(
+    source: str,
+    name: str,
+    camera: str,
+    start: datetime | None,
+    candidate: Candidate,
+    pid: int | None = None,
+    encoded: bytes | None = None,
+) -> CropRow:
+    """Return the row of a candidate from the input `name`; `start` is when its video began, or the still was taken."""
+    x, y, w, h = (float(value) for value in candidate.box)
+    fields = {
+        "crop_id": candidate.crop_id,
+        "source": source,
+        "input": name,
+        "frame": candidate.frame,
+        "time": start + timedelta(seconds=candidate.offset_s or 0.0) if start is not None else None,
+        "offset_s": candidate.offset_s,
+        "camera": camera,
+        "tracklet": "",
+        "x": x,
+        "y": y,
+        "w": w,
+        "h": h,
+        "frame_width": candidate.frame_width,
+        "frame_height": candidate.frame_height,
+        "score": candidate.score,
+        "quality": candidate.quality,
+        "dhash": candidate.dhash,
+        "pid": pid,
+    }
+    return CropRow(image=candidate.image, encoded=encoded, fields=fields)
+
+
+def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
+    """Embed and encode `rows`, a fixed-size batch at a time; memory is one batch."""
+    schema = crop_schema(extractor.package.embedding_dim)
+    seen = (*SINCE_2.names, EMBEDDING)
+    pending = iter(rows)
+    while batch := list(islice(pending, extractor.batch_size)):
+        outputs = extractor.extract([row.image for row in batch])
+        columns: dict[str, Any] = {
+            name: [row.fields[name] for row in batch] for name in schema.names if name not in ("image", *seen)
+        }
+        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, STORED_HEIGHT)) for row in batch]
+        columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
+        yield pa.RecordBatch.from_pydict(columns, schema=schema)
+
+
+def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:
+    """Return the candidates of `batch` that assembly picked, with their tracklets filled in."""
+    ids = batch.column("crop_id")
+    kept = batch.filter(pc.is_in(ids, value_set=pa.array(list(tracklet_of), pa.string())))
+    tracklets = pa.array([tracklet_of[name] for name in kept.column("crop_id").to_pylist()], pa.string())
+    return kept.set_column(kept.schema.get_field_index("tracklet"), "tracklet", tracklets)

@@ -1,0 +1,1 @@
+"""Label maps of an archive or a folder."""

@@ -1,0 +1,1 @@
+"""Retraining from corrected labels, up to the promotion gate."""
