@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from vestigo.sightings.database__place import index_path
+from vestigo.sightings.database import index_path
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import EVERYBODY, Choice
 from vestigo.store.open import Store

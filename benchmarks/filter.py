@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation.calibrate__calibrating import Sample, choose_soft
+from vestigo.evaluation.calibrate import Sample, choose_soft
 from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo_models.attribute_filter.curve import TAUS, People, measure_curve

@@ -34,8 +34,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import Targets
-from vestigo_models.training.head_refit.data__head_readings import predicted, read_pooled
+from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 

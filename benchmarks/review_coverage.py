@@ -28,7 +28,7 @@ from vestigo.review.sampling.draw import combined, draw, inclusion_probabilities
 from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data__head_readings import predicted
+from vestigo_models.training.head_refit.data import predicted
 
 ENOUGH = 30
 """Effective reviews, the median of all draws, from which on the interval of a value is held to its promise."""

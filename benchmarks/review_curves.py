@@ -35,8 +35,7 @@ from vestigo.review.sampling.strategies import STRATEGIES
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import Targets
-from vestigo_models.training.head_refit.data__head_readings import predicted
+from vestigo_models.training.head_refit.data import Targets, predicted
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
 
 ROUND, ROUNDS = 50, 16

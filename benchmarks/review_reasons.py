@@ -28,7 +28,7 @@ from vestigo.review.sampling.draw import draw, inclusion_probabilities
 from vestigo.review.sampling.strategies import DEFAULT, entropies, steep
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data__head_readings import predicted
+from vestigo_models.training.head_refit.data import predicted
 
 TENTH = 10
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.package import CONFIG, HUB_PREFIX, ModelPackage
+
+if TYPE_CHECKING:
+    from vestigo.store.open import Store
 
 
 class Registry(Protocol):
@@ -94,3 +97,14 @@ def model_digest(registry: Registry, ref: str) -> str:
         ModelError, StoreError: as `open_model` and `registered`.
     """
     return ModelPackage.from_pretrained(ref).digest if is_package(ref) else registered(registry, ref).digest
+
+
+def reviewed_model(store: Store, ref: str | None) -> Model:
+    """The model that `ref` names, else the one that serves, else the newest; it must have crops in the store.
+
+    Raises:
+        ModelError, StoreError: there is none.
+    """
+    from vestigo.search.gallery import require_model
+
+    return store.models_with_crops()[0] if ref is None else require_model(store, model_digest(store, ref))

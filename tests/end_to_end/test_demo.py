@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vestigo_ui.cli.commands import demo
-from vestigo_ui.cli.commands import demo__demo_screen as demo_screen
+from vestigo_ui.cli.commands import demo as demo_screen
 from vestigo_ui.cli.main import run
 from vestigo_ui.web.auth.users import Users
 

@@ -11,7 +11,7 @@ from tests.support.drawn_people import drawn, write_model, write_people
 from vestigo.store.open import Store
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
-from vestigo_workers.regions.plan__regions_request import RegionsRequest
+from vestigo_workers.regions.plan import RegionsRequest
 from vestigo_workers.regions.run import label_run
 
 LOOP = Path(__file__).parents[1] / "support" / "regions_crash_loop.py"

@@ -18,7 +18,7 @@ from vestigo.review.label_studio.client import Studio
 from vestigo.store.open import Store
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_ui.cli.main import run
-from vestigo_ui.cli.options__accountable import login
+from vestigo_ui.cli.options import login
 
 HELD = 10
 """Of twelve intervals at 95 % at least so many hold the truth in 98 of 100 draws."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vestigo.search.gallery__appearance import Appearance
+from vestigo.search.gallery import Appearance
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import StoreError

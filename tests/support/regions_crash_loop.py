@@ -14,7 +14,7 @@ import sys
 from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo_workers.regions import run as regions
-from vestigo_workers.regions.plan__regions_request import RegionsRequest
+from vestigo_workers.regions.plan import RegionsRequest
 
 
 def main(reference: str, run: str, parser: str, model: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement__reviewed import predicted_value
+from vestigo.review.labels.agreement import predicted_value
 from vestigo.review.sampling.proposal import Wish, propose, record
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.open import Store

@@ -17,7 +17,7 @@ import pytest
 from tests.support.signed_in import enter as enter
 from tests.support.signed_in import screen as screen
 from tests.support.signed_in import visit as visit
-from vestigo.ingest.crops__ids import crop_id
+from vestigo.ingest.crops import crop_id
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import feature_columns

@@ -9,8 +9,7 @@ from transformers import AutoModelForObjectDetection
 
 from vestigo_models.detection.base import Detections, suppress
 from vestigo_models.errors import ModelError
-from vestigo_models.networks.weights import weights_digest
-from vestigo_models.networks.weights__pretrained import load_pretrained
+from vestigo_models.networks.weights import load_pretrained, weights_digest
 
 MIN_SCORE = 0.3
 MAX_IOU = 0.7

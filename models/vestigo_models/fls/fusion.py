@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -9,8 +10,24 @@ from scipy import ndimage
 from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
 from vestigo_models.fls.clustering import Device, Labels, foreground, guarded, parts
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion__agreement import agreed
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, LOWER, REGIONS, UPPER
+
+Floats = NDArray[np.float32]
+
+
+def agreed(network: Floats, parser: Floats) -> Floats:
+    """The product of both opinions, normalised (Hinton, "Products of Experts", ICANN 1999).
+
+    Both are ... x 6 region probabilities. Belongings are background to a parser, so that its background speaks for
+    both; where one that has a class for bags sees them, that speaks for belongings as well.
+    """
+    heard = parser.copy()
+    heard[..., BELONGINGS] += parser[..., BACKGROUND]
+    both = network * heard
+    total = both.sum(axis=-1, keepdims=True)
+    # Where one rules out all that the other believes in, the network is right about what the parser cannot know.
+    together: Floats = np.divide(both, total, out=network.copy(), where=total > 0)
+    return together
 
 
 def cluster_labels(features: NDArray[np.float32], config: FlsConfig, device: Device = "cpu") -> Labels | None:
@@ -138,3 +155,26 @@ def without_speckle(labels: Labels, least: int) -> Labels:
         small[0] = False
         cleaned[small[found]] = BACKGROUND
     return cleaned
+
+
+def enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Share of each pixel (h x w) that a mask of cells has, by linear interpolation between their centres."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
+
+
+def with_belongings(body: Labels, fused: Labels, config: FlsConfig) -> Labels:
+    """The parser's regions of all pixels, and the belongings of the fused map where it does not contradict.
+
+    body: h x w, region ids of the parser; fused: rows x columns, region ids of `fls_labels`. A pixel that the parser
+    leaves to the background is belongings where these weigh more than the background around it. Where clusters vote,
+    belongings may also take the upper body, as on the grid.
+    """
+    carried = fused == BELONGINGS
+    if not carried.any():
+        return body.copy()
+    weight = enlarged(carried, (body.shape[0], body.shape[1]))
+    labels = body.copy()
+    taken = (BACKGROUND,) if config.belongings_mode == "complement" else (BACKGROUND, UPPER)
+    for region in taken:
+        labels[(body == region) & (weight > enlarged(fused == region, (body.shape[0], body.shape[1])))] = BELONGINGS
+    return labels

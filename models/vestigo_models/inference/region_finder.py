@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import cluster_labels, fls_labels
-from vestigo_models.fls.fusion__pixels import with_belongings
+from vestigo_models.fls.fusion import cluster_labels, fls_labels, with_belongings
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork

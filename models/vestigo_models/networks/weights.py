@@ -14,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import AutoImageProcessor
 
 from vestigo_models.errors import ModelError, first_line
 
@@ -95,3 +96,17 @@ def weights_digest(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> str
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def load_pretrained(ref: str, model_class: Any, what: str, device: str) -> tuple[Any, Any]:
+    """Load an image processor and a model (a class with `from_pretrained`), ready to infer; no pickle is opened.
+
+    Raises:
+        ModelError: there is no such checkpoint, or it is no `what`.
+    """
+    try:
+        # The processors on PIL need no torchvision, and give the same pixels on every machine.
+        processor = AutoImageProcessor.from_pretrained(ref, backend="pil")  # type: ignore[no-untyped-call]
+        return processor, model_class.from_pretrained(ref, use_safetensors=True).eval().to(device)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise ModelError(f"{ref!r} cannot be loaded as a transformers {what}: {first_line(error)}") from None

@@ -22,8 +22,7 @@ from vestigo_models.errors import BadInput, ConfigError, DatasetError, ModelErro
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
 from vestigo_models.parsing.label_folder import read_labels
-from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig
-from vestigo_models.parsing.small__network import ParserNetwork
+from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig, ParserNetwork
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig
 

@@ -13,8 +13,7 @@ from torch.nn import functional
 from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation, PretrainedConfig
 
 from vestigo_models.errors import ConfigError, ModelError, first_line
-from vestigo_models.networks.weights import weights_digest
-from vestigo_models.networks.weights__pretrained import load_pretrained
+from vestigo_models.networks.weights import load_pretrained, weights_digest
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed
 from vestigo_models.parsing.label_maps import LabelSet
 from vestigo_models.parsing.region_merge import merge

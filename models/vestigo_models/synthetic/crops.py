@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.synthetic.camera import compress, contact_shadow, develop
-from vestigo_models.synthetic.geometry.body import Pose, pose_body
-from vestigo_models.synthetic.geometry.body__builder import BELONGINGS
+from vestigo_models.synthetic.geometry.body import BELONGINGS, Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Floats, Raster, Solids, View, cast
 from vestigo_models.synthetic.materials.shading import Layer, render_layer
 from vestigo_models.synthetic.placement import PASSER_BY, Draw, body_box, detector_box, draw_view

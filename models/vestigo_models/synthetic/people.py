@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic import people__attributes as at
+from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.materials.clothes import Material, draw_materials
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vestigo_models.synthetic.camera import Camera
 from vestigo_models.synthetic.geometry.raycast import Floats
-from vestigo_models.synthetic.materials.clothes__palette import Colour, linear
+from vestigo_models.synthetic.materials.clothes import Colour, linear
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> Floats:

@@ -23,13 +23,23 @@ from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.training.checkpoint import write_checkpoint
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.data import ImageReader, TrainingSet, batches
-from vestigo_models.training.data__sampler import identity_batches
+from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.initial_weights import load_weights
 from vestigo_models.training.objective import Objective, Truth, Weights
 from vestigo_models.training.relabel import due, first_labels, relabel
-from vestigo_models.training.state__schedule import learning_rate
+
+
+def learning_rate(epoch: int, config: TrainConfig) -> float:
+    """Learning rate of the 1-based `epoch`: linear warm-up from about a hundredth, then a step at each milestone.
+
+    Warm-up and milestones are stated for a training of `schedule_epochs`; a shorter or longer one stretches them.
+    """
+    t = epoch * config.schedule_epochs / config.epochs
+    if t < config.warmup_epochs:
+        return config.learning_rate * (0.01 + 0.99 * t / config.warmup_epochs)
+    passed = sum(t >= milestone for milestone in config.milestones)
+    return config.learning_rate * config.decay**passed
 
 
 @dataclass(frozen=True, kw_only=True)

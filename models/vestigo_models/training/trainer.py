@@ -25,8 +25,6 @@ from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Alone, Ranks
 from vestigo_models.training.state import Progress, TrainingRun, grid_of
 
-__all__ = ["LOG", "RECIPE", "Progress", "TrainingResult", "TrainingSet", "train"]
-
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
 ABOUT = ("epoch", "step", "steps", "learning_rate")
 """What a line of the log says besides the terms of `Objective`."""

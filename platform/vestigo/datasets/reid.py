@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +82,45 @@ class ReidDataset:
         """
         if self.without_labels:
             raise DatasetError(f"{self.root}: attributes are needed, but {self.without_labels}")
+
+
+def dataset_digest(dataset: ReidDataset) -> str:
+    """SHA-256 over the three splits, in their order: file names, contents, and everything that is known of each image.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    whole = hashlib.sha256(dataset.schema.digest.encode())
+    for split in (dataset.train, dataset.query, dataset.gallery):
+        whole.update(len(split).to_bytes(8, "big"))
+        for path in split.paths:
+            whole.update(f"{path.name}\0".encode())
+            try:
+                with path.open("rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise DatasetError(f"{path} cannot be read ({error.strerror}); restore it") from None
+        for array in (split.pids, split.camids, split.labels, split.yes):
+            whole.update(array.tobytes())
+    return whole.hexdigest()
+
+
+REGIONS, BEHIND = "regions", "regions-behind"
+"""What each pixel shows (ids 0-5), and what it would show of the person were it not for their belongings (0-4)."""
+
+
+def region_maps(root: Path, images: Sequence[Path], folder: str = REGIONS) -> tuple[Path, ...]:
+    """The label map of each of the dataset's images, in their order.
+
+    Raises:
+        DatasetError: the dataset under `root` has no label maps, or lacks one.
+    """
+    if not (root / folder).is_dir():
+        option = " --behind" if folder == BEHIND else ""
+        raise DatasetError(
+            f"{root} has no {folder}/ with a label map for each image; `vestigo render{option}` writes such datasets"
+        )
+    maps = tuple(root / folder / image.parent.name / f"{image.stem}.png" for image in images)
+    if missing := [path for path in maps if not path.is_file()]:
+        raise DatasetError(f"{len(missing)} images have no label map, the first is {missing[0]}; restore it")
+    return maps

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
-from vestigo.datasets.reid__region_maps import BEHIND, REGIONS
+from vestigo.datasets.reid import BEHIND, REGIONS
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.parsing.label_folder import DESCRIPTION

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.evaluate import Benchmark
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_accuracies, compare_map
 from vestigo.evaluation.metrics.ranking import SCORED
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo.evaluation.options import Distances, Options
-from vestigo_models.attribute_filter.matching import FilteredGallery
-from vestigo_models.attribute_filter.matching__filter_words import GalleryWords
+from vestigo_models.attribute_filter.matching import FilteredGallery, GalleryWords
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.attribute_filter.rule import conflict_penalty, conflicts, encode
 from vestigo_models.inference.distance import Descriptors, part_visible_distance

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.datasets.reid import ReidDataset, Split
-from vestigo.evaluation.calibrate__calibrating import Sample, choose_soft
+from vestigo.evaluation.calibrate import Sample, choose_soft
 from vestigo.evaluation.filter import FilterRun, Side
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores
 from vestigo.evaluation.metrics.ranking import ImageSet

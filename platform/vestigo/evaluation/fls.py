@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__region_maps import region_maps
+from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions
 from vestigo.evaluation.regions import CARRIED, reduced, region_truth
 from vestigo_models.errors import ConfigError

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__region_maps import REGIONS as FOLDER
-from vestigo.datasets.reid__region_maps import region_maps
+from vestigo.datasets.reid import REGIONS as FOLDER
+from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, area_auc, count_regions
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.ingest.shards import ImageShard, Shard, SliceShard
-from vestigo.ingest.sources.containers__members import read_image_input
+from vestigo.ingest.sources.containers import read_image_input
 from vestigo.ingest.video.decode import FrameReader
 from vestigo_models.errors import BadInput
 

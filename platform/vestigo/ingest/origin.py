@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops__ids import STILL, crop_id
+from vestigo.ingest.crops import STILL, crop_id
 from vestigo.ingest.inputs import Locator, VideoInfo
-from vestigo.ingest.sources.containers import printable
-from vestigo.ingest.sources.containers__members import read_member
+from vestigo.ingest.sources.containers import printable, read_member
 from vestigo.ingest.video.decode import read_frame
 from vestigo.ingest.video.probe import probe
 from vestigo_models.errors import BadInput

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__digest import dataset_digest
+from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import judge_model
-from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.evaluate import Benchmark, judge_model
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.options import Options
-from vestigo.promotion.gate import differences_of
+from vestigo.promotion.gate import GATE, MEAN_AP, Differences, differences_of
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
@@ -81,3 +79,39 @@ def scores_of(benchmark: Benchmark) -> dict[str, Any]:
 def split_name(dataset: ReidDataset) -> str:
     """Name a dataset's test split for people and for ever: its folder, and the beginning of its content's digest."""
     return f"{dataset.root.resolve().name} {dataset_digest(dataset)[:12]}"
+
+
+MEASURED = ("difference", "low", "high", "chance", "identities")
+EXACT = 1e-6
+"""Points by which a kept difference may miss that of the scores it was told with."""
+
+
+def tests_of(scores: Mapping[str, Any]) -> list[str]:
+    """The names of the tests that a model was judged on."""
+    return [name for name, one in scores.items() if name != GATE and isinstance(one, dict)]
+
+
+def stored_measures(
+    first: Mapping[str, Any], second: Mapping[str, Any], differences: Differences
+) -> dict[str, dict[str, Any]]:
+    """Measure -> both scores (percent, None where there is none) and, where they are known, difference and interval."""
+    before, after = ({MEAN_AP: scores.get(MEAN_AP), **scores.get("attributes", {})} for scores in (first, second))
+    found = {}
+    for name in dict.fromkeys((*before, *after)):
+        one = differences.get(name)
+        interval = dict.fromkeys(MEASURED) if one is None else asdict(one)
+        found[name] = {"a": before.get(name), "b": after.get(name), **interval}
+    return found
+
+
+def kept_differences(scores: Mapping[str, Any]) -> dict[str, Difference | None]:
+    """The differences that the gate decided on, as `recorded` kept them; none where it never did."""
+    kept = scores.get(GATE, {}).get("differences", {})
+    return {name: None if one is None else Difference(**one) for name, one in kept.items()}
+
+
+def are_of(differences: Differences, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether differences are those of two models' scores on one test, which the registry does not say."""
+    told = stored_measures(first, second, differences)
+    found = [row for row in told.values() if None not in (row["a"], row["b"], row["difference"])]
+    return bool(found) and all(abs(row["b"] - row["a"] - row["difference"]) <= EXACT for row in found)

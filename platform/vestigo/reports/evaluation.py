@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vestigo.evaluation.compare import Comparison
-from vestigo.evaluation.evaluate__result import CURVE, Benchmark
+from vestigo.evaluation.evaluate import CURVE, Benchmark
 from vestigo.reports.attributes import attribute_cards, attribute_rows, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo.reports.filter_chart import filter_chart

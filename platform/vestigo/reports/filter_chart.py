@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.evaluate import Benchmark
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo_models.attribute_filter.curve import People, measure_curve
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
@@ -35,3 +36,10 @@ def data_uri(image: NDArray[np.uint8]) -> str:
         size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, quality=85)).decode()
+
+
+def table_page(table: pd.DataFrame, title: str, facts: Mapping[str, str]) -> str:
+    """Return the page; what is missing is an empty cell."""
+    shown = table.astype(object).where(table.notna(), "")
+    rows = [list(row) for row in shown.itertuples(index=False)]
+    return render("table.html", {"title": title, "facts": facts, "columns": list(table.columns), "rows": rows})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.evaluate import Benchmark
 from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.reports.page import data_uri
 from vestigo_models.inference.images import read_image

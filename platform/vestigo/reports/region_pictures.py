@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__region_maps import REGIONS as FOLDER
-from vestigo.datasets.reid__region_maps import region_maps
+from vestigo.datasets.reid import REGIONS as FOLDER
+from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.regions import BELONGINGS, CARRIED
 from vestigo.reports.page import THUMBNAIL_HEIGHT, data_uri
 from vestigo.reports.panels import region_overlay

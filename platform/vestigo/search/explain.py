@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from vestigo.search.gallery import Archive, require_attributes, stored_appearance
-from vestigo.search.gallery__appearance import Appearance
-from vestigo.search.query__fusion import fuse
+from vestigo.search.gallery import Appearance, Archive, require_attributes, stored_appearance
+from vestigo.search.query import fuse
 from vestigo.search.run import Query, likeliest_values, query_views
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.runs.records import Model

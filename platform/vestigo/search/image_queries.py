@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.datasets.recognise import load_dataset, recognise
-from vestigo.ingest.crops__ids import whole_image_id
+from vestigo.ingest.crops import whole_image_id
 from vestigo.ingest.embedding import embed_files
-from vestigo.search.bulk__keeping import BulkQueries
-from vestigo.search.gallery__appearance import Appearance
+from vestigo.search.bulk import BulkQueries
+from vestigo.search.gallery import Appearance
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import IMAGE_SUFFIXES, encode_jpeg, read_image, shrink

@@ -10,11 +10,12 @@ from typing import Any
 
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo.ranking.top_k import Ranking, rank
-from vestigo.search.filter__comparison import NO_FILTER, Comparison
+from vestigo.search.filter import NO_FILTER, Comparison
 from vestigo.search.gallery import (
     EVERYWHERE,
     LOOKS,
     Advance,
+    Appearance,
     Archive,
     Scope,
     appearance_of,
@@ -24,8 +25,7 @@ from vestigo.search.gallery import (
     require_model,
     stored_appearance,
 )
-from vestigo.search.gallery__appearance import Appearance
-from vestigo.search.query__fusion import fuse
+from vestigo.search.query import fuse
 from vestigo.search.where import rank_where
 from vestigo.store.runs.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig

@@ -6,6 +6,7 @@ file ◄── sighting ◄── crop        rows of one file are numbered with
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections import deque
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
 VERSION = 2
@@ -145,3 +147,15 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+NAME = "browse.sqlite"
+
+
+def index_path(store: Store) -> Path:
+    """In a store's folder, or, for a store behind a TOML file, in the user's cache."""
+    ref = Path(store.ref)
+    if ref.is_dir():
+        return ref / NAME
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "vestigo" / f"{hashlib.sha256(store.ref.encode()).hexdigest()}.sqlite"

@@ -19,8 +19,7 @@ from vestigo.sightings import confidence as sureness
 from vestigo.sightings import presence
 from vestigo.sightings import queries as sightings
 from vestigo.sightings import refresh as filling
-from vestigo.sightings.database import IndexFile
-from vestigo.sightings.database__place import index_path
+from vestigo.sightings.database import IndexFile, index_path
 from vestigo.sightings.records import EVERYBODY, CameraSummary, Choice, Sighting
 from vestigo.sightings.selection import Slice, cameras_of, model_number, slices
 from vestigo.store.crops.reader import in_order

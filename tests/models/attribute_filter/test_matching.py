@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from vestigo_models.attribute_filter import matching as filter_matching
-from vestigo_models.attribute_filter.matching import FilteredGallery, Matches
-from vestigo_models.attribute_filter.matching__filter_words import GalleryWords
+from vestigo_models.attribute_filter.matching import FilteredGallery, GalleryWords, Matches
 from vestigo_models.attribute_filter.rule import conflict_penalty, encode, survivors
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.schemas.attributes import AttributeSchema

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import fls_labels
-from vestigo_models.fls.fusion__agreement import agreed
+from vestigo_models.fls.fusion import agreed, fls_labels
 
 H, W = 64, 32
 UPPER, BAG = 2, 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vestigo_models.fls.clustering__kmeans import first_centres, kmeans, lloyd
+from vestigo_models.fls.clustering import first_centres, kmeans, lloyd
 
 
 def blobs(seed: int, points: int = 300, dims: int = 8) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.support.drawn_people import BAG, GRID, BrightFeatures, drawn, image_of, parsed_of, write_maps, write_model
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion__pixels import with_belongings
+from vestigo_models.fls.fusion import with_belongings
 from vestigo_models.inference import region_finder as region_finding
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model

@@ -16,8 +16,7 @@ from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkErr
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.parsing.registry import make_parser
-from vestigo_models.parsing.small import CLASSES, EmbeddedParser, ParserConfig
-from vestigo_models.parsing.small__network import ParserNetwork
+from vestigo_models.parsing.small import CLASSES, EmbeddedParser, ParserConfig, ParserNetwork
 from vestigo_models.parsing.training import (
     LabelledImages,
     PairReader,

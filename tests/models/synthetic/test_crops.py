@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.synthetic import people__attributes as at
+from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.crops import regions_behind, render_crop, render_junk
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster

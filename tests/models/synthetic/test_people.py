@@ -5,7 +5,7 @@ import pytest
 from scipy.io import loadmat
 
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.synthetic import people__attributes as at
+from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.people import draw_person
 from vestigo_models.synthetic.presets import PRESETS, Preset
 

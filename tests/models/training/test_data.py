@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.training.data__sampler import identity_batches
+from vestigo_models.training.data import identity_batches
 
 # 40 identities with 1 to 12 images each, shuffled.
 PIDS = np.random.default_rng(3).permutation(np.repeat(np.arange(40), np.arange(40) % 12 + 1)).astype(np.int64)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.state__schedule import learning_rate
+from vestigo_models.training.state import learning_rate
 
 
 @pytest.mark.parametrize(

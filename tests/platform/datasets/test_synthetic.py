@@ -10,7 +10,7 @@ import pytest
 from scipy.io import loadmat
 
 from vestigo.datasets.recognise import load_dataset
-from vestigo.datasets.reid__region_maps import BEHIND, region_maps
+from vestigo.datasets.reid import BEHIND, region_maps
 from vestigo.datasets.synthetic import write_rendered
 from vestigo_models.errors import ConfigError, DatasetError, WorkError
 from vestigo_models.schemas.builtin import MARKET_1501

@@ -14,7 +14,7 @@ import pytest
 from tests.support.datasets import DatasetWriter
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
-from vestigo.datasets.reid__digest import dataset_digest
+from vestigo.datasets.reid import dataset_digest
 from vestigo.evaluation.evaluate import judge_model
 from vestigo.evaluation.filter_trials import try_filters
 from vestigo.evaluation.options import Options

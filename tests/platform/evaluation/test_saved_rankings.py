@@ -16,8 +16,7 @@ from vestigo.evaluation import saved_rankings as judged
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, ImageSet, Protocol, score_queries
 from vestigo.evaluation.metrics.truncated import UNKNOWN
 from vestigo.evaluation.saved_rankings import judge
-from vestigo.search.bulk import crop_queries, rank_archive, tracklet_queries
-from vestigo.search.bulk__keeping import BulkQueries
+from vestigo.search.bulk import BulkQueries, crop_queries, rank_archive, tracklet_queries
 from vestigo.search.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING

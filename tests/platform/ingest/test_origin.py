@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vestigo.ingest.crops__ids import crop_id
+from vestigo.ingest.crops import crop_id
 from vestigo.ingest.origin import frame_of
 from vestigo_models.errors import BadInput
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestigo.ranking.top_k import Batch, Ranking, rank, rank_batch
-from vestigo.search.gallery__appearance import Appearance
-from vestigo.search.query__fusion import fuse
+from vestigo.search.gallery import Appearance
+from vestigo.search.query import fuse
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
 

@@ -13,8 +13,7 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import judge_model
-from vestigo.evaluation.evaluate__result import Benchmark
+from vestigo.evaluation.evaluate import Benchmark, judge_model
 from vestigo.evaluation.options import Options
 from vestigo.reports.attributes import attribute_cards, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis

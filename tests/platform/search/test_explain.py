@@ -10,8 +10,8 @@ from tests.platform.search.test_run_filtered import ALWAYS, BLOCK, PARTS, equati
 from tests.support import fake_gallery as fake_archive
 from tests.support.fake_gallery import NEWER, FakeArchive
 from vestigo.search.explain import block_names, explain, explain_where
-from vestigo.search.gallery__appearance import Appearance
-from vestigo.search.query__fusion import fuse
+from vestigo.search.gallery import Appearance
+from vestigo.search.query import fuse
 from vestigo.search.run import Query, search, search_where
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.descriptors import unpacked

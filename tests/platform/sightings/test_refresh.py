@@ -16,7 +16,7 @@ import pytest
 from tests.support.fake_pipeline import MODEL
 from tests.support.sightings_archive import add, contents, random_files, refreshed, sightings
 from vestigo.sightings import refresh as filling
-from vestigo.sightings.database__place import NAME, index_path
+from vestigo.sightings.database import NAME, index_path
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import EVERYBODY
 from vestigo.store import faults

@@ -12,8 +12,8 @@ from tests.support.reviewed_store import review_with_mistakes
 from tests.support.screenshots import keep
 from tests.support.signed_in import Screen, serve_app
 from tests.ui.conftest import Archive
-from vestigo.review.labels.agreement__reviewed import reviewed_tasks
-from vestigo.review.labels.importing__in_place import IN_PLACE
+from vestigo.review.labels.agreement import reviewed_tasks
+from vestigo.review.labels.importing import IN_PLACE
 from vestigo.store.open import Store
 
 if TYPE_CHECKING:

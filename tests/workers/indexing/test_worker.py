@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from vestigo.ingest.crops__ids import whole_image_id
+from vestigo.ingest.crops import whole_image_id
 from vestigo.ingest.inputs import ImageInput, Locator
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_workers.indexing.worker import whole_image

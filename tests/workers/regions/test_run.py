@@ -24,9 +24,8 @@ from vestigo_models.inference.region_finder import NamedImage, RegionFinder, Reg
 from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.indexing.run import Indexed
-from vestigo_workers.regions.folder__regions_output import encode_png
-from vestigo_workers.regions.plan import CropGroup, Planned, RunCrops, region_shards
-from vestigo_workers.regions.plan__regions_request import RegionsRequest
+from vestigo_workers.regions.folder import encode_png
+from vestigo_workers.regions.plan import CropGroup, Planned, RegionsRequest, RunCrops, region_shards
 from vestigo_workers.regions.run import draw_panels, label_run, ready, regions_summary, request_of
 from vestigo_workers.regions.worker import load_groups
 from vestigo_workers.runs.resume import resume, summary

@@ -15,8 +15,7 @@ from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.promotion.gate import GATE
-from vestigo.promotion.splits import is_test
-from vestigo.promotion.splits__own_people import NAME, KnownCrop, own_people
+from vestigo.promotion.splits import NAME, KnownCrop, is_test, own_people
 from vestigo.review.labels.importing import given_by_identities, import_labels
 from vestigo.review.labels.training_examples import Lesson, read_lessons, replayed_crops
 from vestigo.store.open import Store

@@ -19,8 +19,7 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.build import NetworkConfig, build_network
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.head_refit.data import Targets
-from vestigo_models.training.head_refit.data__head_readings import predicted, read_pooled
+from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
 from vestigo_models.training.head_refit.fit import fit_heads
 from vestigo_models.training.trainer import LOG, RECIPE
 from vestigo_workers.retraining.fit import RetrainingData, retrain

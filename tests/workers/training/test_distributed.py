@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.data import TrainingSet
-from vestigo_models.training.data__sampler import identity_batches
+from vestigo_models.training.data import TrainingSet, identity_batches
 from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import train
 from vestigo_workers.training.distributed import train_distributed

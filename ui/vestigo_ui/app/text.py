@@ -82,3 +82,16 @@ def with_box(
 def _corners(box: Sequence[float], scale: float) -> tuple[tuple[int, int], tuple[int, int]]:
     x, y, w, h = (value * scale for value in box)
     return (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
+
+
+MARKDOWN = frozenset("\\`*_{}[]<>#|~$:")
+
+
+def plain(text: str) -> str:
+    """Return text for where Markdown is read, so that it shows as it was written."""
+    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something: `1 crop`, `2,000 crops`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

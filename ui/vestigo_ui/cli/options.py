@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from vestigo.review.label_studio.client import Studio
     from vestigo.search.gallery import Scope
+    from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+
 
 CamerasOption = Annotated[
     list[str] | None,
@@ -53,3 +59,115 @@ def _time(text: str | None, option: str) -> datetime | None:
     except ValueError:
         raise UsageError(f"{option} {text!r} is not a time as in 2026-05-01T08:00:00") from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+FilterOption = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="off|strict|quality|TAU|auto|soft",
+        help="Discard crops whose confident attributes differ: strict from a confidence of 0.7 on (the paper's), "
+        "quality from 0.95, TAU from any other, auto from one that loses at most --max-lost of the true matches; soft "
+        "discards nothing and lets conflicts add to the distance.",
+    ),
+]
+MaxLostOption = Annotated[
+    float, typer.Option("--max-lost", help="Of --filter auto: the largest share of true matches to lose.")
+]
+
+
+def choose(mode: str, max_lost: float, calibration: dict[str, Any] | None) -> FilterChoice:
+    """Decide what the filter does with a model of this `calibration`.
+
+    Raises:
+        UsageError: one line with what is wrong with an option, or what the model lacks for it.
+    """
+    from vestigo_models.attribute_filter.modes import choose_filter
+    from vestigo_models.attribute_filter.record import Calibration
+
+    return choose_filter(asked(mode, max_lost), Calibration.read(calibration))
+
+
+def asked(mode: str, max_lost: float) -> FilterConfig:
+    """The two options as settings; raises UsageError for a share that is none."""
+    from vestigo_models.attribute_filter.modes import FilterConfig
+    from vestigo_models.errors import UsageError
+
+    if not 0 < max_lost < 1:
+        raise UsageError(f"--max-lost {max_lost:g}: give a share of true matches between 0 and 1, such as 0.01")
+    return FilterConfig(filter=mode, max_lost=max_lost)
+
+
+def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
+    """What a filter over a store is expected to cost, under the names of the contract; None where there is none.
+
+    `guaranteed` is false: nobody knows of an archive that its people are like those of the calibration, which
+    `holds_for` names.
+    """
+    if choice is None or choice.mode == "off":
+        return None
+    return {
+        "mode": choice.mode,
+        "threshold": choice.threshold,
+        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
+        "expected_lost": choice.cost.lost if choice.cost else None,
+        "guaranteed": False,
+        "holds_for": choice.holds_for,
+        "sentence": choice.sentence(),
+    }
+
+
+ProjectOption = Annotated[
+    str, typer.Option("--project", "-p", help="Project of review, in the store and on the server.")
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, as in http://127.0.0.1:8080.", show_default=False
+    ),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help="File with the server's token, for its owner only. Default: LABEL_STUDIO_API_KEY.",
+        show_default=False,
+    ),
+]
+PatienceOption = Annotated[
+    float, typer.Option("--patience", min=0, help="Seconds for which a server that does not answer is waited for.")
+]
+
+
+def connect(url: str | None, token_file: Path | None, patience: float) -> Studio:
+    """Open the connection; the token comes from a file or the environment and nowhere else."""
+    from vestigo.review.label_studio.client import Studio, read_token
+
+    return Studio.connect(url, read_token(token_file), patience=patience)
+
+
+CaseOption = Annotated[str | None, typer.Option("--case", help="Case number, for the audit log.", show_default=False)]
+AuthorityOption = Annotated[
+    str | None,
+    typer.Option("--authority", help="Reference of the authorisation, for the audit log.", show_default=False),
+]
+
+
+def login() -> str:
+    """Return the name of the account that this process runs under, whatever the environment says of it."""
+    user = os.getuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"
+
+
+def asked_of(scope: Scope) -> dict[str, Any]:
+    """Return which part of an archive was asked for, as details of an audit entry; no restriction, no key."""
+    details = {
+        "cameras": None if scope.cameras is None else list(scope.cameras),
+        "from": scope.since and scope.since.isoformat(),
+        "to": scope.until and scope.until.isoformat(),
+        "where": scope.where or None,
+    }
+    return {name: value for name, value in details.items() if value is not None}

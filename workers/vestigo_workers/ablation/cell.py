@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__region_maps import REGIONS, region_maps
+from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
 from vestigo.evaluation.evaluate import judge_model
 from vestigo.evaluation.filter_trials import try_filters
 from vestigo.evaluation.options import Options

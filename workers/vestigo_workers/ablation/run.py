@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__digest import dataset_digest
+from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo.reports.ablation import ablation_page
 from vestigo.reports.ablation_tables import Results, tables
 from vestigo_models.errors import ConfigError

@@ -7,6 +7,7 @@ because the driver must count a death against the shard that caused it.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -14,12 +15,36 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, AuthenticationError, GetTimeoutError, RayActorError, RayTaskError
 
 from vestigo.store.runs.records import ShardTask
 from vestigo_models.errors import VestigoError, WorkError
 from vestigo_workers.executors.base import Died, Finished, Worker, WorkerFactory, death_reason
-from vestigo_workers.executors.ray__cluster import connect
+
+
+def connect() -> bool:
+    """Join the cluster that RAY_ADDRESS names, or start one for this process.
+
+    Returns:
+        Whether this call connected, so that the caller knows whether to disconnect.
+
+    Raises:
+        WorkError: no cluster answers at the address, or it refuses this process.
+    """
+    if ray.is_initialized():
+        return False
+    # "local" never joins what another process, perhaps a dead one, left behind on this machine.
+    address = os.environ.get("RAY_ADDRESS", "local")
+    dashboard = False if address == "local" else None
+    try:
+        ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, AuthenticationError):
+        raise WorkError(
+            f"no Ray cluster lets this process in at RAY_ADDRESS={address}: start one there (ray start --head), unset "
+            "RAY_ADDRESS to work without, or, where it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+    return True
+
 
 WINDOW = 2
 """Tasks in flight per actor: one that is worked off, one that waits, so that an actor never idles on the driver."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.ingest.inputs import ImageInput
-from vestigo.ingest.sources.containers__members import read_member
+from vestigo.ingest.sources.containers import read_member
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
 from vestigo_workers.indexing.rows import STORED_HEIGHT

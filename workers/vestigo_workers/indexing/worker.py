@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import Candidate, detect_still
-from vestigo.ingest.crops__ids import crop_id
+from vestigo.ingest.crops import Candidate, crop_id, detect_still
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
 from vestigo.ingest.video.assembly import assemble

@@ -19,9 +19,8 @@ from vestigo_workers.executors.base import Executor
 from vestigo_workers.executors.pool import open_executor
 from vestigo_workers.indexing.request import fingerprint
 from vestigo_workers.indexing.run import Indexed, Stage, summary
-from vestigo_workers.regions.folder__regions_output import encode_png, picture_of, write_whole
-from vestigo_workers.regions.plan import Planned, RunCrops, region_shards
-from vestigo_workers.regions.plan__regions_request import REGIONS_SCHEMA_VERSION, RegionsRequest
+from vestigo_workers.regions.folder import encode_png, picture_of, write_whole
+from vestigo_workers.regions.plan import REGIONS_SCHEMA_VERSION, Planned, RegionsRequest, RunCrops, region_shards
 from vestigo_workers.regions.worker import FinderFactory, RegionsFactory, found_in
 from vestigo_workers.runs.driver import Report, drive
 

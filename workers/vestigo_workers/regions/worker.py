@@ -22,7 +22,7 @@ from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
 from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.indexing.worker import ShardResult
-from vestigo_workers.regions.folder__regions_output import encode_png
+from vestigo_workers.regions.folder import encode_png
 from vestigo_workers.regions.plan import CropGroup
 
 

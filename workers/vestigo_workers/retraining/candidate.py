@@ -10,14 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from vestigo.datasets.recognise import load_dataset
-from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.reid__digest import dataset_digest
+from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo.promotion.gate import Differences, Margins, Verdict, decide, recorded
 from vestigo.promotion.judge import judge_pair, split_name
-from vestigo.promotion.splits__own_people import NAME
+from vestigo.promotion.splits import NAME
 from vestigo.resolve import locate_model, open_model, open_registered
-from vestigo.review.estimates.annotator_error__reviewers import reviewer_error
-from vestigo.review.labels.agreement__reviewed import reviewed_tasks
+from vestigo.review.estimates.annotator_error import reviewer_error
+from vestigo.review.labels.agreement import reviewed_tasks
 from vestigo.review.labels.rows import freeze, kept_labels
 from vestigo.review.labels.training_examples import Lesson, read_lessons
 from vestigo.store.models.facts import ModelFacts

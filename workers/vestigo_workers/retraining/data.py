@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo.datasets.reid import ReidDataset
 from vestigo.promotion.leakage import TrainingImage, require_no_leak
-from vestigo.promotion.splits import identity_key, is_test
-from vestigo.promotion.splits__own_people import LOOKED_UP, KnownCrop, crop_images, own_people, write_crops
+from vestigo.promotion.splits import LOOKED_UP, KnownCrop, crop_images, identity_key, is_test, own_people, write_crops
 from vestigo.review.labels.training_examples import Lesson, replayed_crops
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError

@@ -18,13 +18,11 @@ from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Alone, Ranks
 from vestigo_models.training.finetune import EPOCHS, SURE, own_maps, retraining_recipe
-from vestigo_models.training.head_refit.data import Targets
-from vestigo_models.training.head_refit.data__head_readings import read_pooled
+from vestigo_models.training.head_refit.data import Targets, read_pooled
 from vestigo_models.training.head_refit.fit import fit_heads, with_heads
 from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import LOG, RECIPE, train
-from vestigo_workers.training.distributed import ProcessGroup, train_distributed
-from vestigo_workers.training.distributed__ray_train import run_on_workers
+from vestigo_workers.training.distributed import ProcessGroup, run_on_workers, train_distributed
 
 Advance = Callable[[int, int], None]
 """Told how much of how much is done."""

@@ -10,7 +10,7 @@ from typing import Any
 from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.images import open_images
 from vestigo.review.label_studio.pull import Pulled, pull
-from vestigo.review.label_studio.push__outgoing import push_batch
+from vestigo.review.label_studio.push import push_batch
 from vestigo.review.sampling.proposal import Wish, open_batch, propose
 from vestigo.search.gallery import current_model
 from vestigo.store.open import Store

@@ -5,18 +5,170 @@ Body frame: x to the person's left, y up, z forward; the origin lies on the grou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic import people__attributes as at
-from vestigo_models.synthetic.geometry.body__belongings import add_backpack, add_bag, add_handbag
-from vestigo_models.synthetic.geometry.body__builder import LOWER, SHOES, UP, UPPER, Builder, Vector
-from vestigo_models.synthetic.geometry.body__head import add_head
-from vestigo_models.synthetic.geometry.raycast import FRUSTUM, Solids
+from vestigo_models.synthetic import labels as at
+from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Solids
 from vestigo_models.synthetic.materials.clothes import Part
 from vestigo_models.synthetic.people import Person
+
+HEAD, UPPER, LOWER, SHOES, BELONGINGS = 1, 2, 3, 4, 5
+Vector = NDArray[np.float64]
+UP = np.array([0.0, 1.0, 0.0])
+FRONT = np.array([0.0, 0.0, 1.0])
+
+
+@dataclass
+class Builder:
+    """Solids of one body, in the order they were added."""
+
+    rows: list[tuple[int, Vector, Vector, Vector, float, float, float, float, int, int, bool]] = field(
+        default_factory=list
+    )
+
+    def add(
+        self,
+        start: Vector,
+        end: Vector,
+        r0: float,
+        r1: float,
+        part: Part,
+        region: int,
+        *,
+        front: Vector = FRONT,
+        wide: float = 1.0,
+        deep: float = 1.0,
+        kind: int = ROUND_CONE,
+        torso: bool = False,
+    ) -> None:
+        """Add a solid from start to end; `wide` and `deep` stretch it across and along `front`."""
+        self.rows.append((kind, start, end, front, r0, r1, wide, deep, int(part), region, torso))
+
+    def solids(self, turn: Vector, shift: Vector) -> tuple[Solids, NDArray[np.bool_]]:
+        """Move everything into the world: rotate by `turn` (3, 3), then shift."""
+        start = np.array([r[1] for r in self.rows]) @ turn.T + shift
+        end = np.array([r[2] for r in self.rows]) @ turn.T + shift
+        front = np.array([r[3] for r in self.rows]) @ turn.T
+        span = end - start
+        length = np.linalg.norm(span, axis=1)
+        y = span / np.maximum(length, 1e-9)[:, None]
+        x = np.cross(y, front)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        z = np.cross(x, y)
+        numbers = np.array([(r[0], r[4], r[5], r[6], r[7], r[8], r[9], r[10]) for r in self.rows])
+        scale = np.stack((numbers[:, 3], np.ones(len(y)), numbers[:, 4]), axis=1)
+        axes = np.stack((x, y, z), axis=1)
+        solids = Solids(
+            kind=numbers[:, 0].astype(np.int64),
+            frame=(axes / scale[:, :, None]).astype(np.float32),
+            axes=np.swapaxes(axes * scale[:, :, None], 1, 2).astype(np.float32),
+            origin=start.astype(np.float32),
+            radius0=numbers[:, 1].astype(np.float32),
+            radius1=numbers[:, 2].astype(np.float32),
+            length=length.astype(np.float32),
+            material=numbers[:, 5].astype(np.int64),
+            region=numbers[:, 6].astype(np.uint8),
+        )
+        return solids, numbers[:, 7].astype(bool)
+
+
+def add_handbag(build: Builder, person: Person, grip: Vector, unit: float) -> None:
+    """Hang a handbag from `grip`: a hand, or the crook of the arm."""
+    size = person.wear.bag_size
+    side = np.array([1.0, 0, 0])
+    top = grip - 0.12 * UP * size
+    half = (0.13, 0.17, 0.15)[person.wear.bag_style] * size
+    tall = (0.2, 0.32, 0.22)[person.wear.bag_style] * size
+    build.add(
+        top - tall * UP, top, half * 1.05, half * 0.85, Part.BELONGING, BELONGINGS,
+        front=side, wide=1.0, deep=0.36, kind=FRUSTUM,
+    )  # fmt: skip
+    for end in (-0.5, 0.5):
+        build.add(grip, top + FRONT * half * end, 0.011, 0.011, Part.BELONGING, BELONGINGS, front=side)
+
+
+def add_backpack(
+    build: Builder, person: Person, spine: Vector, tilt: Vector, front: Vector, unit: float, thick: float
+) -> None:
+    """Put a backpack on the back, along the spine."""
+    size = person.wear.bag_size
+    back = spine - front * (0.16 * thick + person.wear.loose)
+    low, high = back + (0.12 * unit) * tilt, back + (0.12 * unit + 0.2 * size) * tilt
+    w0 = 0.145 * size
+    build.add(low, high, w0, w0 * 0.9, Part.BELONGING, BELONGINGS, front=front, wide=1.0, deep=0.66 + 0.1 * (size - 1))
+    if person.wear.bag_style:
+        pocket = low - front * 0.06 * size
+        build.add(
+            pocket, pocket + 0.07 * tilt, 0.11 * size, 0.1 * size, Part.BELONGING, BELONGINGS, front=front, deep=0.6
+        )
+
+
+def add_bag(build: Builder, person: Person, spine: Vector, unit: float, thick: float) -> None:
+    """Hang a shoulder bag at the hip."""
+    wear = person.wear
+    size = wear.bag_size
+    side = wear.bag_side * np.array([1.0, 0, 0])
+    out = 0.19 * thick * person.shape.hips + wear.loose
+    depth = (0.0, -0.07, 0.05)[wear.bag_style]
+    centre = spine + side * out + FRONT * depth - 0.06 * unit * UP
+    half, tall = (0.15, 0.13, 0.17)[wear.bag_style] * size, (0.2, 0.24, 0.26)[wear.bag_style] * size
+    build.add(
+        centre - 0.5 * tall * UP, centre + 0.5 * tall * UP, half, half * 0.92, Part.BELONGING, BELONGINGS,
+        front=side, deep=0.4, kind=FRUSTUM,
+    )  # fmt: skip
+
+
+def add_head(build: Builder, person: Person, neck: Vector, lean: float, unit: float) -> None:
+    """Set a head on the neck, with hair and, where the person has one, a hat."""
+    size = person.shape.head * (0.5 + 0.5 * unit)
+    up = np.array([0.0, np.cos(lean * 0.7), np.sin(lean * 0.7)])
+    front = np.array([0.0, -np.sin(lean * 0.7), np.cos(lean * 0.7)])
+    add, wear = build.add, person.wear
+    add(neck - 0.04 * unit * UP, neck + 0.07 * up, 0.052 * unit, 0.05 * unit, Part.SKIN, HEAD)
+    centre = neck + (0.115 * size) * up + 0.02 * front
+    chin = centre - 0.035 * size * up + 0.012 * front
+    add(chin, centre + 0.035 * size * up, 0.066 * size, 0.08 * size, Part.SKIN, HEAD, front=front, deep=1.16)
+    add(centre + 0.1 * size * front, centre + 0.105 * size * front - 0.03 * up, 0.012, 0.016, Part.SKIN, HEAD)
+    crown = centre + 0.05 * size * up - 0.026 * size * front
+    long_hair = person.labels[at.HAIR] == 1
+    bald = person.labels[at.GENDER] == at.MALE and wear.hair_style == 2 and person.labels[at.AGE] >= at.ADULT
+    volume = 0.086 if bald else (0.096 if long_hair else 0.091)
+    add(
+        crown - 0.02 * size * up, crown + (0.0 if bald else 0.02) * size * up, volume * size, volume * size * 0.98,
+        Part.HAIR, HEAD, front=front, deep=1.14,
+    )  # fmt: skip
+    if long_hair:
+        nape = centre - 0.055 * size * front
+        if wear.hair_style == 1:  # a pony tail
+            knot = centre - 0.11 * size * front + 0.04 * up
+            add(knot, knot - 0.2 * up - 0.05 * front, 0.036, 0.026, Part.HAIR, HEAD)
+        else:
+            drop = (0.24, 0.0, 0.36)[wear.hair_style]
+            add(
+                nape - drop * up - 0.035 * front, nape, 0.075 * size, 0.1 * size, Part.HAIR, HEAD,
+                front=front, wide=1.12, deep=0.62,
+            )  # fmt: skip
+            for side in (-1, 1):
+                lock = centre + np.array([side * 0.078 * size, 0, 0]) - 0.01 * front
+                add(lock - (drop * 0.7) * up, lock, 0.028, 0.034, Part.HAIR, HEAD)
+    if person.has(at.HAT):
+        _hat(build, person, crown, up, front, size)
+
+
+def _hat(build: Builder, person: Person, crown: Vector, up: Vector, front: Vector, size: float) -> None:
+    style, add = person.wear.hat_style, build.add
+    low = crown + 0.018 * size * up
+    if style == 1:  # a knitted cap
+        add(low - 0.01 * up, low + 0.04 * up, 0.103 * size, 0.094 * size, Part.HAT, HEAD, front=front, deep=1.12)
+        return
+    add(low, low + 0.03 * up, 0.1 * size, 0.095 * size, Part.HAT, HEAD, front=front, deep=1.12)
+    if style == 0:  # a cap with a peak
+        add(low + 0.085 * front, low + 0.165 * front - 0.012 * up, 0.07, 0.062, Part.HAT, HEAD, front=up, deep=0.16)
+    else:  # a hat with a brim
+        add(low - 0.002 * up, low + 0.014 * up, 0.19 * size, 0.18 * size, Part.HAT, HEAD, front=front, kind=FRUSTUM)
 
 
 @dataclass(frozen=True, kw_only=True)

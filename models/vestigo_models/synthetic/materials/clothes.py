@@ -2,15 +2,82 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic import people__attributes as at
-from vestigo_models.synthetic.materials import clothes__palette as palette
-from vestigo_models.synthetic.materials.clothes__palette import Colour
+from vestigo_models.synthetic import labels as at
+
+Colour = NDArray[np.float32]  # (3,) linear RGB in 0..1
+
+# Per name: several (hue degrees, saturation, value) ranges with a weight. Muted cloth is the more common.
+_Range = tuple[float, float, float, float, float, float, float]
+_CLOTH: dict[str, tuple[_Range, ...]] = {
+    "black": ((0, 360, 0.0, 0.25, 0.05, 0.17, 3), (215, 245, 0.1, 0.4, 0.08, 0.2, 1)),
+    "white": ((0, 360, 0.0, 0.05, 0.80, 0.97, 3), (30, 60, 0.03, 0.12, 0.78, 0.95, 1)),
+    "gray": ((0, 360, 0.0, 0.08, 0.28, 0.66, 3), (200, 240, 0.03, 0.15, 0.25, 0.6, 1)),
+    "red": ((-12, 8, 0.55, 0.9, 0.45, 0.85, 3), (-15, 5, 0.5, 0.85, 0.25, 0.45, 2), (-20, 0, 0.4, 0.6, 0.6, 0.9, 1)),
+    "purple": ((265, 310, 0.2, 0.6, 0.25, 0.7, 2), (270, 300, 0.15, 0.3, 0.6, 0.85, 1)),
+    "pink": ((-35, -5, 0.2, 0.5, 0.75, 0.95, 2), (-30, 0, 0.5, 0.75, 0.75, 0.92, 1)),
+    "blue": (
+        (205, 232, 0.3, 0.65, 0.22, 0.5, 3),
+        (200, 225, 0.2, 0.5, 0.5, 0.8, 2),
+        (215, 240, 0.6, 0.9, 0.35, 0.8, 1),
+    ),
+    "green": ((75, 160, 0.2, 0.5, 0.22, 0.5, 3), (85, 165, 0.4, 0.8, 0.35, 0.75, 2)),
+    "yellow": ((42, 58, 0.45, 0.85, 0.7, 0.95, 2), (44, 54, 0.3, 0.5, 0.7, 0.9, 1)),
+    "brown": ((18, 36, 0.3, 0.6, 0.2, 0.42, 3), (24, 40, 0.22, 0.4, 0.42, 0.62, 2)),
+    # Colours that the annotation has no name for: orange, beige, teal.
+    "none": ((16, 32, 0.6, 0.9, 0.7, 0.95, 1), (28, 42, 0.15, 0.32, 0.6, 0.8, 1), (170, 192, 0.35, 0.8, 0.3, 0.7, 1)),
+}
+# Skin tones from light to dark, sRGB.
+_SKIN = ((238, 205, 182), (226, 186, 155), (205, 160, 128), (176, 128, 96), (130, 90, 66), (86, 58, 44))
+_SKIN_WEIGHT = (0.2, 0.3, 0.22, 0.13, 0.09, 0.06)
+_HAIR = ((18, 15, 14), (34, 26, 22), (62, 44, 32), (98, 70, 46), (150, 116, 74), (120, 56, 34))
+_HAIR_WEIGHT = (0.45, 0.22, 0.15, 0.09, 0.06, 0.03)
+
+
+def linear(srgb: NDArray[np.float64] | tuple[float, float, float]) -> Colour:
+    """sRGB in 0..1 to linear light."""
+    return np.asarray(np.asarray(srgb, dtype=np.float64) ** 2.2, dtype=np.float32)
+
+
+def cloth(rng: np.random.Generator, name: str) -> Colour:
+    """Draw a shade of a named cloth colour."""
+    ranges = _CLOTH[name]
+    weights = np.array([r[6] for r in ranges], dtype=np.float64)
+    h0, h1, s0, s1, v0, v1, _ = ranges[int(rng.choice(len(ranges), p=weights / weights.sum()))]
+    hue, saturation, value = rng.uniform(h0, h1), rng.uniform(s0, s1), rng.uniform(v0, v1)
+    return linear(colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value))
+
+
+def common_cloth(rng: np.random.Generator) -> Colour:
+    """Draw any cloth colour with everyday frequencies (second colours, bags, bystanders)."""
+    names = ("black", "white", "gray", "blue", "brown", "red", "green", "yellow", "pink", "purple", "none")
+    weights = np.array([26, 16, 16, 15, 8, 5, 5, 2, 2, 2, 3], dtype=np.float64)
+    return cloth(rng, names[int(rng.choice(len(names), p=weights / weights.sum()))])
+
+
+def skin_colour(rng: np.random.Generator) -> Colour:
+    """Draw a skin tone."""
+    return _blend(rng, _SKIN, _SKIN_WEIGHT, 10.0)
+
+
+def hair_colour(rng: np.random.Generator, gray: bool) -> Colour:
+    """Draw a hair colour; `gray` is old age's."""
+    if gray:
+        return linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
+    return _blend(rng, _HAIR, _HAIR_WEIGHT, 6.0)
+
+
+def _blend(
+    rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...], weights: tuple[float, ...], spread: float
+) -> Colour:
+    tone = np.asarray(tones[int(rng.choice(len(tones), p=weights))]) + rng.normal(0, spread / 2) + rng.normal(0, 2, 3)
+    return linear(np.clip(tone, 4, 250) / 255)
 
 
 class Part(IntEnum):
@@ -110,16 +177,16 @@ _MIXED_PATTERNS = {Pattern.PLAIN: 0.4, Pattern.BLOTCHES: 0.25, Pattern.PLAID: 0.
 
 def _garment(rng: np.random.Generator, label: int, names: tuple[str, ...], patterns: dict[Pattern, float]) -> Material:
     if label >= 0:
-        return _cloth(rng, palette.cloth(rng, names[label]), palette.common_cloth(rng), patterns)
-    return _cloth(rng, palette.cloth(rng, "none"), palette.common_cloth(rng), _MIXED_PATTERNS)
+        return _cloth(rng, cloth(rng, names[label]), common_cloth(rng), patterns)
+    return _cloth(rng, cloth(rng, "none"), common_cloth(rng), _MIXED_PATTERNS)
 
 
 def draw_materials(rng: np.random.Generator, labels: NDArray[np.int64]) -> tuple[Material, ...]:
     """Draw what somebody with these labels is made of and dressed in, indexed by `Part`."""
-    skin, plain = palette.skin_colour(rng), {Pattern.PLAIN: 1.0}
+    skin, plain = skin_colour(rng), {Pattern.PLAIN: 1.0}
     # Gray hair is the strongest cue of old age; some adults have a little of it.
     gray = labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2)
-    hair = palette.hair_colour(rng, bool(gray))
+    hair = hair_colour(rng, bool(gray))
     upper = _garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
     lower = _garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
     sleeve = upper
@@ -132,16 +199,16 @@ def draw_materials(rng: np.random.Generator, labels: NDArray[np.int64]) -> tuple
             creases=upper.creases,
             gloss=upper.gloss,
         )
-    shoes = palette.cloth(rng, ("black", "brown", "white", "gray", "red", "blue")[int(rng.choice(6, p=_SHOES))])
-    hose = skin if rng.random() < 0.8 else palette.cloth(rng, "black")
+    shoes = cloth(rng, ("black", "brown", "white", "gray", "red", "blue")[int(rng.choice(6, p=_SHOES))])
+    hose = skin if rng.random() < 0.8 else cloth(rng, "black")
     return (
         Material(colour=skin, second=skin),
         Material(colour=hair, second=hair * 0.7, folds=0.25, creases=_creases(rng), gloss=0.05),
         upper,
         sleeve,
         lower,
-        Material(colour=shoes, second=palette.common_cloth(rng), gloss=0.08),
-        _cloth(rng, palette.common_cloth(rng), palette.common_cloth(rng), plain),
-        _cloth(rng, palette.common_cloth(rng), palette.common_cloth(rng), {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}),
+        Material(colour=shoes, second=common_cloth(rng), gloss=0.08),
+        _cloth(rng, common_cloth(rng), common_cloth(rng), plain),
+        _cloth(rng, common_cloth(rng), common_cloth(rng), {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}),
         Material(colour=hose, second=hose),
     )

@@ -8,10 +8,96 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic.geometry.body import Body
+from vestigo_models.synthetic import labels as at
+from vestigo_models.synthetic.geometry.body import BELONGINGS, Body
 from vestigo_models.synthetic.geometry.raycast import Floats, Hits, Raster, View, cast
-from vestigo_models.synthetic.materials.shading__texture import surface
+from vestigo_models.synthetic.materials.clothes import Material, Part, Pattern
 from vestigo_models.synthetic.people import Person
+
+
+def surface(person: Person, body: Body, hits: Hits) -> tuple[Floats, NDArray[np.uint8], Floats]:
+    """Albedo (N, 3), region (N,) and gloss (N,) of every hit."""
+    solids = body.solids
+    part = solids.material[hits.solid]
+    region = solids.region[hits.solid]
+    torso = body.on_torso[hits.solid]
+    chest = ((hits.point - body.chest_origin) @ body.chest_axes.T).astype(np.float32)
+    place = np.where(torso[:, None], chest, hits.local)
+    # Around and along the body or limb, metres; angle 0 is the front.
+    angle = np.arctan2(place[:, 0], place[:, 2])
+    u = angle * np.where(torso, 0.15, 0.06).astype(np.float32)
+    v = place[:, 1]
+    albedo = np.empty((len(part), 3), dtype=np.float32)
+    gloss = np.empty(len(part), dtype=np.float32)
+    for index, material in enumerate(person.materials):
+        chosen = np.flatnonzero(part == index)
+        if not len(chosen):
+            continue
+        cu, cv, on = u[chosen], v[chosen], torso[chosen]
+        mix = _mix(material, cu, cv, angle[chosen], on)[:, None]
+        colour = material.colour + (material.second - material.colour) * mix
+        albedo[chosen] = colour * _folds(material, cu, cv)
+        gloss[chosen] = material.gloss
+    strap = torso & (part == Part.UPPER) & _strap(person, chest)
+    albedo[strap] = person.materials[Part.BELONGING].colour * 0.8
+    region[strap] = BELONGINGS
+    return albedo, region, gloss
+
+
+def _folds(material: Material, u: Floats, v: Floats) -> Floats:
+    """Brightness (n, 1) of hanging cloth: a few waves of fixed directions, as creases throw them."""
+    total = np.ones(len(u), dtype=np.float32)
+    for weight, (du, dv, phase) in zip((0.5, 0.3, 0.2), material.creases, strict=False):
+        total += (weight * material.folds) * np.sin(u * du + v * dv + phase)
+    return total[:, None]
+
+
+def _mix(material: Material, u: Floats, v: Floats, angle: Floats, torso: NDArray[np.bool_]) -> Floats:
+    """How much of the second colour each point has, 0..1."""
+    period, share, phase = material.scale, material.share, material.phase
+
+    def stripes(x: Floats, length: float) -> NDArray[np.bool_]:
+        return np.asarray((x / length + phase) % 1.0 < share)
+
+    where: NDArray[np.bool_] = np.zeros(len(u), dtype=bool)
+    strength = 1.0
+    match material.pattern:
+        case Pattern.HORIZONTAL:
+            where = stripes(v, period)
+        case Pattern.VERTICAL:
+            where = stripes(u, period * 0.7)
+        case Pattern.CHECKS:
+            strength, where = 0.8, stripes(u, period) ^ stripes(v, period)
+        case Pattern.PLAID:
+            return np.asarray(0.5 * stripes(u, period * 0.8) + 0.5 * stripes(v, period * 0.8), dtype=np.float32)
+        case Pattern.BLOTCHES:
+            f = np.float32(2.2 / period)
+            waves = np.sin(u * f * 2 + 6 * phase + np.sin(v * f * 2.7)) + np.sin(v * f * 2.3 + 2 * np.sin(u * f * 1.7))
+            where = waves > 1.5 - 3.0 * share
+        case Pattern.PRINT:  # on the chest, or on the back
+            away = np.pi - np.abs(angle) if phase > 0.7 else np.abs(angle)
+            inside = (away < 0.3 + 1.2 * share) & (np.abs(v - 0.27) < 0.05 + 0.16 * share) & torso
+            where = inside & (np.sin(u * 160 * (0.4 + phase)) * np.sin(v * 140) > -0.25)
+        case Pattern.OPEN:  # a jacket over a shirt
+            where = (np.abs(angle) < 0.22 + 0.5 * share) & torso & (v > -0.2)
+        case Pattern.YOKE:
+            where = (v > 0.36 - 0.15 * share) & torso
+        case Pattern.BAND:
+            where = (np.abs(v - 0.28 * (1 - phase)) < 0.015 + 0.06 * share) & torso
+    return np.asarray(strength * where, dtype=np.float32)
+
+
+def _strap(person: Person, chest: Floats) -> NDArray[np.bool_]:
+    """Straps lie on the torso: two down the front for a backpack, one loop across it for a bag."""
+    x, y, z = chest[:, 0], chest[:, 1], chest[:, 2]
+    if person.has(at.BACKPACK):
+        return np.asarray((np.abs(np.abs(x) - 0.105) < 0.024) & (z > -0.04) & (y > 0.14))
+    if person.has(at.BAG) and person.wear.bag_style != 2:
+        slope = person.wear.bag_side * 1.25
+        return np.asarray((np.abs(y - 0.24 + slope * -x) < 0.034) & (y > -0.05))
+    if person.has(at.BAG):  # hung on one shoulder
+        return np.asarray((np.abs(x - person.wear.bag_side * 0.135) < 0.02) & (y > -0.05))
+    return np.zeros(len(x), dtype=bool)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops__ids import tracklet_id
+from vestigo.ingest.crops import tracklet_id
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.person_filter import is_person_track, strongest_third
 from vestigo_models.tracking.selection import best_crops, bucket_of, near_duplicates

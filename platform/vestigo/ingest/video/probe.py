@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vestigo.ingest.inputs import Keyframe, VideoInfo
-from vestigo.ingest.sources.containers__members import digest_of
+from vestigo.ingest.sources.containers import digest_of
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS

@@ -7,13 +7,18 @@ a prediction is a (1 - e) + (1 - a) e / (k - 1) for a true share a (Rogan and Gl
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import hypot
+from itertools import combinations
+from math import hypot, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.review.estimates.shares import Estimate
+from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.review.labels.agreement import ReviewedTask
+from vestigo_models.schemas.attributes import AttributeSchema
 
 Floats = NDArray[np.float64]
 
@@ -97,3 +102,60 @@ def widened(found: Estimate | None, moved: Estimate | None) -> Estimate | None:
     low = max(0.0, found.value - hypot(found.value - found.low, shift))
     high = min(1.0, found.value + hypot(found.high - found.value, shift))
     return replace(found, low=low, high=high)
+
+
+PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0
+"""What is believed before anybody answered twice: of twenty pairs of answers one differs."""
+WORST = 0.4
+"""Reviewers are never taken for worse; their answers would say nothing."""
+
+
+@dataclass
+class Pairs:
+    """Of how many answers given by two reviewers to one question, how many differ."""
+
+    pairs: int = 0
+    differ: int = 0
+
+
+def answer_pairs(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> dict[str, Pairs]:
+    """Compare all reviewers of each task two by two, by attribute; "cannot tell" is no answer."""
+    found = {name: Pairs() for name in schema.names}
+    for task in reviewed:
+        for first, second in combinations(task.said.values(), 2):
+            for name in first.keys() & second.keys():
+                if CANNOT_TELL not in (first[name], second[name]):
+                    found[name].pairs += 1
+                    found[name].differ += first[name] != second[name]
+    return found
+
+
+def reviewer_error(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> ReviewerError:
+    """Estimate how often one answer is wrong, over all attributes; "cannot tell" is no answer."""
+    return pairs_error(schema, answer_pairs(schema, reviewed))
+
+
+def pairs_error(schema: AttributeSchema, found: Mapping[str, Pairs]) -> ReviewerError:
+    """Estimate how often one answer is wrong from `answer_pairs`."""
+    pairs = sum(one.pairs for one in found.values())
+    differ = sum(one.differ for one in found.values())
+    values = sum(one.pairs * len(schema[name].values) for name, one in found.items())
+    mean = values / pairs if pairs else sum(len(a.values) for a in schema.attributes) / len(schema)
+    return disagreement_error(pairs, differ, mean)
+
+
+def disagreement_error(pairs: int, differ: int, values: float) -> ReviewerError:
+    """How often one answer is wrong where two reviewers differ in `differ` of `pairs` questions of `values` values."""
+    count = pairs + PRIOR_PAIRS
+    share = (differ + PRIOR_DIFFER) / count
+    rate = _solve(share, values)
+    # The slope of the rate in the share carries the error of the share over.
+    slope = 1 / max(0.1, 2 - 2 * rate * values / (values - 1))
+    return ReviewerError(rate=rate, spread=slope * sqrt(share * (1 - share) / count), pairs=pairs)
+
+
+def _solve(differ: float, k: float) -> float:
+    """e in d = 2 e - e^2 k / (k - 1)."""
+    ratio = k / (k - 1)
+    inside = 1 - ratio * differ
+    return min(WORST, (1 - sqrt(inside)) / ratio) if inside > 0 else WORST

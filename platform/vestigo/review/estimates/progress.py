@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from vestigo.review.estimates.annotator_error__reviewers import Pairs, answer_pairs, pairs_error
+from vestigo.review.estimates.annotator_error import Pairs, answer_pairs, pairs_error
 from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement import Conflict
-from vestigo.review.labels.agreement__reviewed import ReviewedTask, reviewed_tasks
+from vestigo.review.labels.agreement import Conflict, ReviewedTask, reviewed_tasks
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema

@@ -10,10 +10,9 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.client__studio_errors import Gone
+from vestigo.review.label_studio.client import Gone, Studio
 from vestigo.review.label_studio.form import CANNOT_TELL, form, form_problem
-from vestigo.store.review.records import LabelProject
+from vestigo.store.review.records import LabelProject, LabelTask
 from vestigo_models.errors import ConfigError
 
 SHORTEST, LONGEST = 3, 50
@@ -141,3 +140,16 @@ def _require_form(studio: Studio, project: LabelProject, there: Any) -> None:
             f"project {project.name} (id {there.id}) of server {studio.url} asks for other things than the store knows "
             f"({problem}): undo it under Settings > Labeling Interface, or push under another --project"
         )
+
+
+def project_link(project: LabelProject) -> str | None:
+    """The address of a project; None where no server has it."""
+    if project.server is None or project.remote_id is None:
+        return None
+    return f"{project.server}/projects/{project.remote_id}/data"
+
+
+def task_link(project: LabelProject, task: LabelTask) -> str | None:
+    """The address of a task of a project; None where no server has it."""
+    there = project_link(project)
+    return None if there is None or task.remote_id is None else f"{there}?task={task.remote_id}"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.projects import find_project
 from vestigo.review.label_studio.push import reconcile_ids
-from vestigo.review.label_studio.tasks__studio_listing import Listing
-from vestigo.review.labels.agreement__reviewed import reviewed_tasks
+from vestigo.review.label_studio.tasks import Listing
+from vestigo.review.labels.agreement import reviewed_tasks
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError

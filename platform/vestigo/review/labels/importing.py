@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
-from vestigo.review.labels.importing__in_place import require_free
 from vestigo.review.sampling.pool import task_key
 from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
@@ -21,6 +22,32 @@ from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import Draw, LabelAnswer, NewTask, Unit
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
+from vestigo_models.schemas.attributes import AttributeSchema
+
+IN_PLACE = "corrections"
+
+
+def is_in_place(project: str) -> bool:
+    """Whether a project's name is kept for corrections in place."""
+    return re.fullmatch(rf"{IN_PLACE}( \d+)?", project) is not None
+
+
+def require_free(project: str) -> None:
+    """Raise UsageError for a name that is kept for corrections in place."""
+    if is_in_place(project):
+        raise UsageError(f"project {project} holds what people correct in place: choose another name")
+
+
+def in_place_project(store: Store, schema: AttributeSchema) -> str:
+    """The name of the project that corrections of these attributes go to; models with others have others."""
+    for number in count(1):
+        name = IN_PLACE if number == 1 else f"{IN_PLACE} {number}"
+        held = store.label_project(name)
+        # A server may have one of this name that is older than corrections are.
+        if held is None or (held.server is None and held.schema == schema):
+            return name
+    raise AssertionError
+
 
 FACTS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
 

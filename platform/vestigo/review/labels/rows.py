@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vestigo.review.labels.agreement__reviewed import ReviewedTask, predicted_value, reviewed_tasks
+from vestigo.review.labels.agreement import ReviewedTask, predicted_value, reviewed_tasks
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import LABELS
 from vestigo.store.review.records import LabelSet

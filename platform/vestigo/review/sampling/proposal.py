@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.review.labels.agreement__reviewed import believed_labels
+from vestigo.review.labels.agreement import believed_labels
 from vestigo.review.sampling.draw import draw, inclusion_probabilities
 from vestigo.review.sampling.pool import Pool, gather
 from vestigo.review.sampling.strategies import STRATEGIES

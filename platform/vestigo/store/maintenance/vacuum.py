@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
-from vestigo.store.parquet.files import DataRoot
-from vestigo.store.parquet.files__folder import PARTIAL, FileInfo
+from vestigo.store.parquet.files import PARTIAL, DataRoot, FileInfo
 from vestigo.store.parquet.schemas import KINDS
 from vestigo.store.runs.leases import is_held_by_any
 from vestigo.store.runs.records import VacuumReport

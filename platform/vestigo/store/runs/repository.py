@@ -15,8 +15,8 @@ from vestigo.store.parquet.files import GROUP_ROWS
 from vestigo.store.runs import leases, planning
 from vestigo.store.runs import queries as runs
 from vestigo.store.runs import retry as retrying
+from vestigo.store.runs import shards as deaths
 from vestigo.store.runs import shards as work
-from vestigo.store.runs import shards__deaths as deaths
 from vestigo.store.runs.records import (
     Failure,
     FailureCount,

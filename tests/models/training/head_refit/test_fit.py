@@ -18,8 +18,7 @@ from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.training.head_refit.data import Targets
-from vestigo_models.training.head_refit.data__head_readings import predicted, read_pooled
+from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, with_heads
 from vestigo_models.training.losses import noisy_label_loss
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.filter_people import people
-from vestigo.evaluation.calibrate__calibrating import Sample, calibrate, choose_soft
+from vestigo.evaluation.calibrate import Sample, calibrate, choose_soft
 from vestigo.evaluation.metrics.filter import FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo_models.attribute_filter.curve import OFF

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.inputs import Ignored, ImageInput, Item, Locator, Problem, VideoInput, item_from_json, item_to_json
-from vestigo.ingest.sources import containers__members as members_module
-from vestigo.ingest.sources.containers__members import read_image_input, read_member
+from vestigo.ingest.sources import containers as members_module
+from vestigo.ingest.sources.containers import read_image_input, read_member
 from vestigo.ingest.sources.discover import discover, source_kind
 from vestigo_models.errors import BadInput, ConfigError, SourceError
 from vestigo_models.inference.images import encode_jpeg

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.footage import ColourDetector, numbered, street, write_video
-from vestigo.ingest.crops import Candidate, candidate_table, detect_still
-from vestigo.ingest.crops__ids import crop_id, tracklet_id
+from vestigo.ingest.crops import Candidate, candidate_table, crop_id, detect_still, tracklet_id
 from vestigo.ingest.estimate import estimate
 from vestigo.ingest.inputs import ImageInput, Locator, VideoInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestigo.review.estimates.annotator_error import ReviewerError, answer_error, put_right
-from vestigo.review.estimates.annotator_error__reviewers import disagreement_error
+from vestigo.review.estimates.annotator_error import ReviewerError, answer_error, disagreement_error, put_right
 from vestigo.review.estimates.precision import Reviewed, estimate_precision
 from vestigo.review.estimates.shares import Estimate
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema

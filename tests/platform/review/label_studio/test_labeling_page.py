@@ -13,7 +13,7 @@ from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.images import Inline
 from vestigo.review.label_studio.pull import pull
 from vestigo.review.label_studio.push import push
-from vestigo.review.labels.agreement__reviewed import predicted_value
+from vestigo.review.labels.agreement import predicted_value
 from vestigo_models.schemas.builtin import MARKET_1501
 
 if TYPE_CHECKING:

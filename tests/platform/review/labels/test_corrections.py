@@ -13,10 +13,9 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
 from vestigo.resolve import registered
 from vestigo.review.estimates.sample import review_sample
-from vestigo.review.labels.agreement__reviewed import believed_labels, reviewed_tasks
+from vestigo.review.labels.agreement import believed_labels, reviewed_tasks
 from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
-from vestigo.review.labels.importing import GivenLabels, import_labels
-from vestigo.review.labels.importing__in_place import IN_PLACE, in_place_project
+from vestigo.review.labels.importing import IN_PLACE, GivenLabels, import_labels, in_place_project
 from vestigo.review.labels.rows import freeze, kept_labels
 from vestigo.review.sampling.proposal import Wish, propose, record
 from vestigo.store.open import Store

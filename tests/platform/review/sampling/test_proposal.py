@@ -17,7 +17,7 @@ from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, peo
 from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.sample import review_sample
-from vestigo.review.label_studio.images__strips import GAP, HEIGHT, strip, task_pictures
+from vestigo.review.label_studio.images import GAP, HEIGHT, strip, task_pictures
 from vestigo.review.labels import export as exporting
 from vestigo.review.labels import importing
 from vestigo.review.labels.rows import all_labels, freeze

@@ -19,7 +19,7 @@ from tests.ui.conftest import Archive
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, NewTask
-from vestigo_ui.cli import options__accountable as accountable
+from vestigo_ui.cli import options as accountable
 from vestigo_ui.cli.main import run
 
 Command = Callable[..., Any]
@@ -28,7 +28,7 @@ Command = Callable[..., Any]
 @pytest.fixture
 def ref(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own with the shared archive's crops; the account is called ana."""
-    monkeypatch.setattr("vestigo_ui.cli.options__accountable.pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
+    monkeypatch.setattr("vestigo_ui.cli.options.pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
     return archive.store
 
 
@@ -235,5 +235,5 @@ def test_an_account_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch)
     def unknown(_: int) -> None:
         raise KeyError
 
-    monkeypatch.setattr("vestigo_ui.cli.options__accountable.pwd.getpwuid", unknown)
+    monkeypatch.setattr("vestigo_ui.cli.options.pwd.getpwuid", unknown)
     assert accountable.login().startswith("uid ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vestigo_ui.cli.commands import doctor__checks as checks
+from vestigo_ui.cli.commands import doctor as checks
 from vestigo_ui.cli.main import run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo_ui.app.context import AUTHORITY, BLUR, CASE, Desk
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 # The corner lies on the line of the navigation; pages begin right below it and use the whole width.
 _STYLE = """<style>

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from vestigo.reports.page__table import table_page
+from vestigo.reports.page import table_page
 from vestigo_ui.app.context import Desk
 
 

@@ -23,9 +23,9 @@ from vestigo_ui.cli.evaluation import (
     print_judged,
     print_more,
     stages,
+    write_page,
 )
-from vestigo_ui.cli.evaluation__evaluated_page import write_page
-from vestigo_ui.cli.options__filtering import FilterOption, MaxLostOption, choose
+from vestigo_ui.cli.options import FilterOption, MaxLostOption, choose
 from vestigo_ui.cli.output import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out
 
 if TYPE_CHECKING:

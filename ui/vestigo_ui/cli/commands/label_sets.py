@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, login
-from vestigo_ui.cli.options__studio import ProjectOption
+from vestigo_ui.cli.options import AuthorityOption, CaseOption, ProjectOption, login
 from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
 
 if TYPE_CHECKING:
@@ -93,12 +92,12 @@ def import_command(
     Example: vestigo label import labels.csv --store archive --project from-files
     """
     from vestigo.datasets.attributes_mat import read_annotations
+    from vestigo.resolve import reviewed_model
     from vestigo.review.labels import importing
     from vestigo.review.labels.export import read_csv
     from vestigo.search.gallery import require_attributes
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
-    from vestigo_ui.cli.commands.label__label_model import reviewed_model
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: a .csv or a .mat file is read")

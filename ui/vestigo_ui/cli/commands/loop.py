@@ -22,10 +22,8 @@ from vestigo_ui.cli.commands.retrain import (
     retrain_result,
     run_challenge,
 )
-from vestigo_ui.cli.options__accountable import login
-from vestigo_ui.cli.options__studio import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect
-from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out, progress
-from vestigo_ui.cli.output__running import run_with_bars
+from vestigo_ui.cli.options import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect, login
+from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
     from vestigo_workers.retraining.review_round import Round

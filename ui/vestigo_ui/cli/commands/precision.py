@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.commands.label__label_model import reviewed_model
 from vestigo_ui.cli.commands.label_sets import ProjectsOption
 from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
 
@@ -34,6 +33,7 @@ def precision_command(
 
     Example: vestigo precision --store archive --by camera
     """
+    from vestigo.resolve import reviewed_model
     from vestigo.review.estimates.precision import Period, estimate_precision
     from vestigo.review.estimates.sample import review_sample
     from vestigo.store.open import Store

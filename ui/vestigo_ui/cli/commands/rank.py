@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.options import CamerasOption, FromOption, ToOption, WhereOption, read_scope
-from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, asked_of, login
-from vestigo_ui.cli.options__filtering import FilterOption, MaxLostOption, asked, expected
+from vestigo_ui.cli.options import (
+    AuthorityOption,
+    CamerasOption,
+    CaseOption,
+    FilterOption,
+    FromOption,
+    MaxLostOption,
+    ToOption,
+    WhereOption,
+    asked,
+    asked_of,
+    expected,
+    login,
+    read_scope,
+)
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoredModelOption, StoreOption, emit, out, progress
 
 if TYPE_CHECKING:
-    from vestigo.search.bulk__keeping import BulkQueries
+    from vestigo.search.bulk import BulkQueries
     from vestigo.store.open import Store
 
 

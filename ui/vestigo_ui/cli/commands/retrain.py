@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from vestigo_ui.cli.commands.label_sets import ProjectsOption
-from vestigo_ui.cli.options__accountable import login
+from vestigo_ui.cli.options import login
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, out, progress
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, login
-from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out
-from vestigo_ui.cli.output__running import print_run, run_and_report, run_with_bars
+from vestigo_ui.cli.options import AuthorityOption, CaseOption, login
+from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out, print_run, run_and_report, run_with_bars
 
 app = typer.Typer(help="What ran, how it ended, what it left out; resume, retry or cancel.", no_args_is_help=True)
 RunArgument = Annotated[str, typer.Argument(help="Run, as `vestigo runs list` names it.")]

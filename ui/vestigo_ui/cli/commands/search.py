@@ -10,9 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.options import CamerasOption, FromOption, ToOption, WhereOption, read_scope
-from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, asked_of, login
-from vestigo_ui.cli.options__filtering import FilterOption, MaxLostOption, asked, expected
+from vestigo_ui.cli.options import (
+    AuthorityOption,
+    CamerasOption,
+    CaseOption,
+    FilterOption,
+    FromOption,
+    MaxLostOption,
+    ToOption,
+    WhereOption,
+    asked,
+    asked_of,
+    expected,
+    login,
+    read_scope,
+)
 from vestigo_ui.cli.output import DeviceOption, HtmlOption, JsonOption, StoredModelOption, StoreOption, emit, note, out
 
 if TYPE_CHECKING:
@@ -145,7 +157,7 @@ def _query(
     store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
 ) -> Any:
     from vestigo.resolve import model_digest
-    from vestigo.search.gallery__appearance import Appearance
+    from vestigo.search.gallery import Appearance
     from vestigo.search.run import Query
 
     if not images:

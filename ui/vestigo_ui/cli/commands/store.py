@@ -9,8 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from vestigo_ui.cli.options import CamerasOption, FromOption, ToOption, read_scope
-from vestigo_ui.cli.options__accountable import AuthorityOption, CaseOption, asked_of, login
+from vestigo_ui.cli.options import (
+    AuthorityOption,
+    CamerasOption,
+    CaseOption,
+    FromOption,
+    ToOption,
+    asked_of,
+    login,
+    read_scope,
+)
 from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out, progress
 
 app = typer.Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_help=True)

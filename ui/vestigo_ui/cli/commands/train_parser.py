@@ -71,7 +71,7 @@ def train_parser_command(
     Example: vestigo train-parser --data people/ --out parsers/mine --epochs 6
     """
     from vestigo.datasets.recognise import load_dataset
-    from vestigo.datasets.reid__region_maps import BEHIND, REGIONS, region_maps
+    from vestigo.datasets.reid import BEHIND, REGIONS, region_maps
     from vestigo_models.devices import resolve_device
     from vestigo_models.parsing.small import ParserConfig
     from vestigo_models.parsing.training import LabelledImages, ParserTrainConfig, train_parser

@@ -30,7 +30,7 @@ from vestigo_ui.app.text import with_box
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings
-from vestigo_workers.regions.plan__regions_request import RegionsRequest
+from vestigo_workers.regions.plan import RegionsRequest
 from vestigo_workers.regions.run import label_run
 
 KEY = query_key(crops=["0" * 20])

@@ -20,7 +20,7 @@ from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 from vestigo_ui.app.pages.find import downloads as find_files
 from vestigo_ui.app.pages.find import form as find_asked
 from vestigo_ui.app.pages.find import results as find_results
-from vestigo_ui.app.pages.find import results__find_words as find_words
+from vestigo_ui.app.pages.find import results as find_words
 from vestigo_ui.app.pages.find import search as find_search
 from vestigo_ui.app.pages.find import timeline as find_timeline
 from vestigo_ui.app.pages.find import upload as find_upload

@@ -15,8 +15,8 @@ from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
 from vestigo.resolve import registered
-from vestigo.review.labels.agreement__reviewed import reviewed_tasks
-from vestigo.review.labels.importing__in_place import IN_PLACE
+from vestigo.review.labels.agreement import reviewed_tasks
+from vestigo.review.labels.importing import IN_PLACE
 from vestigo.review.labels.rows import freeze
 from vestigo.review.sampling.proposal import Wish, propose
 from vestigo.review.sampling.reasons import EXPLAINED, reasons

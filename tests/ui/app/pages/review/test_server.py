@@ -13,7 +13,7 @@ from tests.support.label_studio import answer, on_server, remote_ids
 from tests.ui.conftest import Archive
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import Studio
-from vestigo.review.labels.agreement__reviewed import predicted_value
+from vestigo.review.labels.agreement import predicted_value
 from vestigo.store.open import Store
 from vestigo_models.schemas.builtin import MARKET_1501
 

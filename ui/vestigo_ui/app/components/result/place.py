@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from vestigo.ingest.crops__ids import STILL
+from vestigo.ingest.crops import STILL
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app import images as pictures

@@ -20,8 +20,7 @@ from vestigo_ui.app.components.paging import pages
 from vestigo_ui.app.components.result.place import show_place
 from vestigo_ui.app.context import Desk, the_index
 from vestigo_ui.app.pages.archive.timeline import DRAWN, MEASURED, gap_frame, gaps, lanes, length, span, step
-from vestigo_ui.app.text import moment, utc
-from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.app.text import counted, moment, plain, utc
 
 PAGE = 12
 """Cameras a page, each with `SAMPLES` pictures."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from vestigo.sightings.database__place import index_path
+from vestigo.sightings.database import index_path
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import Desk

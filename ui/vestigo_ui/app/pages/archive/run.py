@@ -18,8 +18,7 @@ from vestigo_ui.app.errors import watched
 from vestigo_ui.app.pages.archive import retry as archive_retry
 from vestigo_ui.app.pages.archive.runs import KINDS, totals
 from vestigo_ui.app.pages.archive.timeline import length
-from vestigo_ui.app.text import utc
-from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.app.text import counted, plain, utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 50

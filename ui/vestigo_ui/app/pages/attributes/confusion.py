@@ -15,7 +15,7 @@ from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.attributes.reviews import Reviews, confused
 from vestigo_ui.app.pages.attributes.selection import BETWEEN, View, start_again
-from vestigo_ui.app.text__written import counted
+from vestigo_ui.app.text import counted
 
 CLICKED = "attributes-cell-clicked"
 ROW, MARGIN = 44, 120

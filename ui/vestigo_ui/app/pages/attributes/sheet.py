@@ -14,7 +14,7 @@ from vestigo.review.estimates.confusion import cell_rows
 from vestigo.review.estimates.precision import CANNOT_TELL
 from vestigo.review.estimates.sample import ReviewSample
 from vestigo.review.label_studio.form import CANNOT_TELL as UNTOLD
-from vestigo.review.label_studio.projects__studio_links import task_link
+from vestigo.review.label_studio.projects import task_link
 from vestigo.sightings.records import Choice
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
@@ -25,8 +25,7 @@ from vestigo_ui.app.components.paging import pages
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.attributes.selection import View, cells, indexed, start_again
-from vestigo_ui.app.text import moment
-from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.app.text import counted, moment, plain
 
 PAGE = 48
 WIDTH = 116

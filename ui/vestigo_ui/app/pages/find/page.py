@@ -31,7 +31,7 @@ from vestigo_ui.app.pages.find.results import GROUPS, SHOWN, Grouping, decided, 
 from vestigo_ui.app.pages.find.settings import settings
 from vestigo_ui.app.pages.find.timeline import timeline
 from vestigo_ui.app.pages.find.upload import upload
-from vestigo_ui.app.text__written import counted
+from vestigo_ui.app.text import counted
 from vestigo_ui.web.auth.users import Role
 
 LEFT = 190

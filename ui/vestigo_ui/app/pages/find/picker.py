@@ -13,10 +13,9 @@ from vestigo_ui.app.components.paging import pages
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.find import form as find_asked
 from vestigo_ui.app.pages.find.form import Asked
-from vestigo_ui.app.pages.find.results__find_words import brief
+from vestigo_ui.app.pages.find.results import brief
 from vestigo_ui.app.pages.find.settings import attributes, first_page, span
-from vestigo_ui.app.text import moment
-from vestigo_ui.app.text__written import counted
+from vestigo_ui.app.text import counted, moment
 
 PAGE = 48
 WIDTH = 116

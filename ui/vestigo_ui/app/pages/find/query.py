@@ -14,8 +14,7 @@ from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.find import form as find_asked
-from vestigo_ui.app.text import moment
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import moment, plain
 
 WIDTH = 84
 REMOVE = Action(name="remove", label="Take out of the query", sign="✕", key="x")

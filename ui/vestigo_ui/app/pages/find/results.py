@@ -12,16 +12,46 @@ import streamlit as st
 from vestigo.reports.search import described
 from vestigo.search.run import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
+from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.contact_sheet import Action, Chosen, Tile, Tone, contact_sheet
 from vestigo_ui.app.components.paging import pages
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.find import form as find_asked
-from vestigo_ui.app.pages.find.results__find_words import brief, differing, spoken
-from vestigo_ui.app.text import moment
-from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.app.text import counted, moment, plain
 from vestigo_ui.web.auth.users import Role
+
+BRIEF = 4
+ALONE = ("gender", "age")
+"""Attributes whose values need no name."""
+
+
+def brief(attributes: Mapping[str, str], confidences: Mapping[str, float]) -> str:
+    """Say the first four things that the model is sure of; what somebody does not wear or carry is left out."""
+    sure = [name for name, value in attributes.items() if value != "no" and confidences[name] >= STRICT]
+    return ", ".join(_said(name, attributes[name]) for name in sure[:BRIEF])
+
+
+def differing(hit: Hit, attributes: Mapping[str, str], confidences: Mapping[str, float]) -> list[str]:
+    """Return the attributes of which the model is sure on both sides, and says different things."""
+    return [
+        name
+        for name, value in attributes.items()
+        if hit.attributes.get(name, value) != value and min(confidences[name], hit.confidences[name]) >= STRICT
+    ]
+
+
+def spoken(name: str) -> str:
+    """Return an attribute's name as people write it."""
+    return name.replace("_", " ")
+
+
+def _said(name: str, value: str) -> str:
+    if value == "yes":
+        return spoken(name)
+    return value if name in ALONE else f"{spoken(name.removesuffix('_colour'))} {value}"
+
 
 PAGE = 48
 SHEETS = 6

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from vestigo.search.gallery__appearance import Appearance
+from vestigo.search.gallery import Appearance
 from vestigo.search.query import open_encoder
 from vestigo.search.run import Query, SearchResult, search, search_where
 from vestigo.sightings.gallery import IndexedArchive

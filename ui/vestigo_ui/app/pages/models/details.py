@@ -15,8 +15,7 @@ from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.models.registry import Registry, gate_words, is_there
 from vestigo_ui.app.pages.models.scores import show_scores, titles_of
 from vestigo_ui.app.pages.models.serving import gone, show_promote
-from vestigo_ui.app.text import utc
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain, utc
 
 
 def show_opened(desk: Desk, found: Registry, model: Model) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
-from vestigo.promotion.judge__measures import tests_of
+from vestigo.promotion.judge import tests_of
 from vestigo.resolve import is_package
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Model, Promotion

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.promotion.gate import GATE, Differences
-from vestigo.promotion.judge__measures import are_of, kept_differences, stored_measures, tests_of
+from vestigo.promotion.judge import are_of, kept_differences, stored_measures, tests_of
 from vestigo.store.runs.records import Model
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.models.registry import Registry
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 BEFORE, AFTER, DIFFERENCE = "Before (%)", "After (%)", "Difference"
 INTERVAL = ("95 % from", "95 % to")

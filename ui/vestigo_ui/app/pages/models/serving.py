@@ -11,8 +11,7 @@ from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.errors import told
 from vestigo_ui.app.pages.models.registry import NOBODY, Registry, is_there
-from vestigo_ui.app.text import utc
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain, utc
 from vestigo_ui.web.auth.users import Role
 
 DONE, ASKED, TIMES = "models-done", "models-asked", "models-times"

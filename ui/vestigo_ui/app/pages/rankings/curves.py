@@ -16,7 +16,7 @@ from vestigo_ui.app.components.choice import one_of
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.rankings.scores import Opened
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 MEASURES = {"first": "Rank-1", "ap": "Mean AP"}
 LABELLED = 14

@@ -13,7 +13,7 @@ from vestigo_ui.app.errors import told
 from vestigo_ui.app.pages.rankings.rows import strips
 from vestigo_ui.app.pages.rankings.scores import Opened
 from vestigo_ui.app.pages.rankings.selection import View
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 OF, SIDE = "of", "side"
 """The parameters that name the query whose row is open, and that it is a row of the second ranking."""

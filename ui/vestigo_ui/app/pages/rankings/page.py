@@ -18,7 +18,7 @@ from vestigo_ui.app.pages.rankings.selection import View, chosen, find, order_of
 from vestigo_ui.app.pages.rankings.sheet import show_queries, show_query
 from vestigo_ui.app.pages.rankings.table import show_table
 from vestigo_ui.app.pages.rankings.wording import caveats, compared, heading, listed, scores
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 
 def show(desk: Desk) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import BARRED, NOBODY_KNOWS, RIGHT, WRONG, KeptRows, relations
-from vestigo.evaluation.saved_rankings__truth import NOWHERE
+from vestigo.evaluation.saved_rankings import NOWHERE
 from vestigo.store.rankings.records import Ranking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image

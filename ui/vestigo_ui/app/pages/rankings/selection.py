@@ -12,7 +12,7 @@ from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
 from vestigo.store.rankings.records import Ranking
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 PROTOCOL_WORDS = {
     "cross-camera": "Other cameras only",

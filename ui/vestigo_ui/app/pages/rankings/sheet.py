@@ -18,7 +18,7 @@ from vestigo_ui.app.pages.rankings.rows import NO_PICTURE, Row, Strip, images, p
 from vestigo_ui.app.pages.rankings.scores import Opened, Paired, ordered
 from vestigo_ui.app.pages.rankings.selection import View
 from vestigo_ui.app.pages.rankings.wording import SHORT, percent, points
-from vestigo_ui.app.text__written import plain
+from vestigo_ui.app.text import plain
 
 ACROSS = 12
 """Tiles of a strip, the query first."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.evaluation.metrics.truncated import KEPT_REASONS, NOBODY_KNOWS
-from vestigo.evaluation.saved_rankings__truth import NOWHERE
+from vestigo.evaluation.saved_rankings import NOWHERE
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk

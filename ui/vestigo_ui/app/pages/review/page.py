@@ -8,18 +8,24 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from vestigo.review.labels.importing__in_place import is_in_place
+from vestigo.review.labels.importing import is_in_place
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.choice import one_of
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.review.corrections import show_correct
-from vestigo_ui.app.pages.review.corrections__review_pick import show_pick
-from vestigo_ui.app.pages.review.page__review_choice import CORRECT, PROGRESS, PROPOSE, SETS, pane_of
+from vestigo_ui.app.pages.review.corrections import show_correct, show_pick
 from vestigo_ui.app.pages.review.progress import show_progress
 from vestigo_ui.app.pages.review.proposal import DONE, show_propose
 from vestigo_ui.app.text import utc
+
+PROGRESS, PROPOSE, CORRECT, SETS = "progress", "propose", "correct", "sets"
+PANES = {PROGRESS: "Progress", PROPOSE: "Propose", CORRECT: "Correct", SETS: "Label sets"}
+
+
+def pane_of() -> str:
+    """Offer the panes."""
+    return one_of("Show", list(PANES), "pane", shown=PANES.__getitem__, offer=st.segmented_control, width="content")
 
 
 def show(desk: Desk) -> None:

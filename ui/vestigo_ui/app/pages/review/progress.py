@@ -11,15 +11,14 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.review.estimates.progress import Progress, review_progress
-from vestigo.review.label_studio.projects__studio_links import project_link, task_link
-from vestigo.review.labels.importing__in_place import is_in_place
+from vestigo.review.label_studio.projects import project_link, task_link
+from vestigo.review.labels.importing import is_in_place
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk, the_store
 from vestigo_ui.app.pages.review.server import bar, fetch, how_to_set_up, send_waiting
-from vestigo_ui.app.text import utc
-from vestigo_ui.app.text__written import counted, plain
+from vestigo_ui.app.text import counted, plain, utc
 from vestigo_ui.web.auth.users import Role
 
 HELD = 16

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import streamlit as st
 
-from vestigo.review.labels.importing__in_place import is_in_place
+from vestigo.review.labels.importing import is_in_place
 from vestigo.review.sampling.proposal import Proposal, Wish, propose
 from vestigo.review.sampling.reasons import EXPLAINED, Reason, reasons
 from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
@@ -22,8 +22,7 @@ from vestigo_ui.app.components.tables import downloads
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.rankings.scores import Memory
 from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
-from vestigo_ui.app.text import moment, utc
-from vestigo_ui.app.text__written import counted
+from vestigo_ui.app.text import counted, moment, utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 48

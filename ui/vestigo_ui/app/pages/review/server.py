@@ -8,11 +8,9 @@ from functools import partial
 import streamlit as st
 
 from vestigo.review.label_studio.client import Studio, read_token
-from vestigo.review.label_studio.images import open_images
-from vestigo.review.label_studio.images__strips import task_pictures
+from vestigo.review.label_studio.images import open_images, task_pictures
 from vestigo.review.label_studio.pull import Pulled, pull
-from vestigo.review.label_studio.push import push
-from vestigo.review.label_studio.push__outgoing import Outgoing, push_batch
+from vestigo.review.label_studio.push import Outgoing, push, push_batch
 from vestigo.review.sampling.proposal import Proposal, Wish
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import ConfigError, UsageError
