@@ -12,12 +12,9 @@ from torch.nn import functional
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.feature_map import FeatureMap
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
+from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 
 PoolNorm = Literal["none", "area"]
-
-WHOLE, FOREGROUND = "global", "foreground"
-"""What attributes can be read from besides single regions."""
 
 
 class Pooled(NamedTuple):
@@ -72,7 +69,7 @@ class AttributeHeads(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        known = (WHOLE, FOREGROUND, *parts)
+        known = (GLOBAL, FOREGROUND, *parts)
         mistakes = [f"{name}: no region" for name in schema.names if not sources.get(name)]
         mistakes += [f"{name}: no such attribute" for name in sources if name not in schema.names]
         mistakes += [
@@ -111,40 +108,8 @@ class AttributeHeads(nn.Module):
         return torch.cat(logits, dim=1)
 
 
-MARKET_SOURCES: dict[str, tuple[str, ...]] = {
-    "gender": (FOREGROUND,),
-    "age": (FOREGROUND,),
-    "hair": ("head",),
-    "hat": ("head",),
-    "sleeve": ("upper",),
-    "upper_colour": ("upper",),
-    "lower_length": ("lower",),
-    "lower_type": ("lower",),
-    "lower_colour": ("lower",),
-    "backpack": ("belongings", "upper"),
-    "bag": ("belongings", "upper"),
-    "handbag": ("belongings", "upper"),
-}
-"""Where the attributes of Market-1501 are read. Carrying is labelled for an identity, and straps lie on the torso."""
-
-DUKE_SOURCES: dict[str, tuple[str, ...]] = {
-    "gender": (FOREGROUND,),
-    "hat": ("head",),
-    "upper_length": ("upper",),
-    "upper_colour": ("upper",),
-    "lower_colour": ("lower",),
-    "shoe_colour": ("shoes",),
-    "boots": ("shoes",),
-    "backpack": ("belongings", "upper"),
-    "bag": ("belongings", "upper"),
-    "handbag": ("belongings", "upper"),
-}
-"""Where the attributes of DukeMTMC-reID are read."""
-
-SOURCES = {MARKET_1501.name: MARKET_SOURCES, DUKEMTMC_REID.name: DUKE_SOURCES}
-"""The recommended sources by name of the attribute schema."""
-
-
-def sources_of(schema: AttributeSchema, given: Mapping[str, Sequence[str]] | None) -> Mapping[str, Sequence[str]]:
-    """Where each attribute is read: `given` for those it names, the recommended regions for the others."""
-    return {**SOURCES.get(schema.name, {}), **(given or {})}
+def attribute_regions(
+    schema: AttributeSchema, overrides: Mapping[str, Sequence[str]] | None
+) -> dict[str, Sequence[str]]:
+    """Return the regions that each attribute is read from: those of `overrides`, else those of the schema."""
+    return {attribute.name: attribute.regions for attribute in schema.attributes} | dict(overrides or {})

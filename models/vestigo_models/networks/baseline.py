@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vestigo_models.networks.backbones.base import Backbone
-from vestigo_models.networks.outputs import GLOBAL, BNNeck, NetworkOutput, ReidNetwork
+from vestigo_models.networks.outputs import BNNeck, NetworkOutput, ReidNetwork
+from vestigo_models.schemas.regions import GLOBAL
 
 Pooling = Literal["average", "gem"]
 

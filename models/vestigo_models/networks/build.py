@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.networks.alm import WHOLE, AttributeHeads, PoolNorm, sources_of
+from vestigo_models.networks.alm import AttributeHeads, PoolNorm, attribute_regions
 from vestigo_models.networks.backbones.base import Backbone
 from vestigo_models.networks.backbones.convnext import ConvNext
 from vestigo_models.networks.backbones.resnet50 import ResNet50
@@ -17,7 +17,7 @@ from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.regions import RegionSchema
+from vestigo_models.schemas.regions import GLOBAL, RegionSchema
 
 BackboneName = Literal["resnet50", "convnext", "tiny"]
 BACKBONES: dict[BackboneName, type[ResNet50] | type[ConvNext] | type[Tiny]] = {
@@ -61,7 +61,7 @@ class NetworkConfig(BaseModel):
         default="none", description="read attributes from the global feature, from regions (ALM), or not at all"
     )
     attr_regions: dict[str, tuple[str, ...]] | None = Field(
-        default=None, description="regions that each attribute is read from; the recommended ones where it names none"
+        default=None, description="regions that attributes are read from, instead of those of the schema"
     )
     awm: bool = Field(default=False, description="re-weight attributes by one another")
     attr_scale: float = Field(default=1.0, gt=0, description="factor on attribute scores beside the global feature")
@@ -129,7 +129,8 @@ def _heads(
     config: NetworkConfig, schema: AttributeSchema, regions: RegionSchema | None, dropout: float
 ) -> AttributeHeads:
     if config.attributes == "global":
-        return AttributeHeads(schema, (), dict.fromkeys(schema.names, (WHOLE,)), config.channels, dropout)
+        return AttributeHeads(schema, (), dict.fromkeys(schema.names, (GLOBAL,)), config.channels, dropout)
     if not config.regions or regions is None:
         raise ConfigError("network.attributes=regions: the network has no regions; set network.regions, or use global")
-    return AttributeHeads(schema, regions.names[1:], sources_of(schema, config.attr_regions), config.channels, dropout)
+    sources = attribute_regions(schema, config.attr_regions)
+    return AttributeHeads(schema, regions.names[1:], sources, config.channels, dropout)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vestigo_models.networks.backbones.base import Backbone
 
-GLOBAL, FOREGROUND, PART, GLOBAL_ATTRIBUTES = "global", "foreground", "part", "globalattr"
-"""The kinds of features (specification, section 8), in the order of a descriptor."""
+PART, GLOBAL_ATTRIBUTES = "part", "globalattr"
+"""Kinds of features besides `GLOBAL` and `FOREGROUND` (docs/method.md, section "Features and BNNeck")."""
 
 
 class Features(NamedTuple):

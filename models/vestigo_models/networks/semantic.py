@@ -15,16 +15,9 @@ from vestigo_models.networks.awm import Reweighting, log_probabilities
 from vestigo_models.networks.backbones.base import Backbone
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
-from vestigo_models.networks.outputs import (
-    FOREGROUND,
-    GLOBAL,
-    GLOBAL_ATTRIBUTES,
-    PART,
-    BNNeck,
-    NetworkOutput,
-    ReidNetwork,
-)
+from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, PART, BNNeck, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 
 
 class SemanticNetwork(ReidNetwork):

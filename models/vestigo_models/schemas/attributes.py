@@ -1,9 +1,4 @@
-"""Attribute schemas: which attributes a person has, and which values each of them takes.
-
-Heads, filters, labels, tables and screens read this one object, so that the order of attributes and classes
-is decided in one place. Symbols: n attributes, c_j classes of attribute j, M = sum of c_j (specification,
-symbols and section 2.3).
-"""
+"""Attribute schemas: the attributes of a person, their values, and the regions that they are read from."""
 
 from __future__ import annotations
 
@@ -19,20 +14,55 @@ from typing import Any
 import yaml
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.schemas.regions import FOREGROUND, GLOBAL, REGIONS
+
+REGION_NAMES = (GLOBAL, FOREGROUND, *REGIONS.names[1:])
+"""What a schema can name as the source of an attribute."""
+CARRIED = ("belongings", "upper")
+"""Carried objects are labelled per identity, and their straps lie on the torso."""
+DEFAULT_REGIONS: dict[str, tuple[str, ...]] = {
+    "gender": (FOREGROUND,),
+    "age": (FOREGROUND,),
+    "hair": ("head",),
+    "hat": ("head",),
+    "sleeve": ("upper",),
+    "upper_length": ("upper",),
+    "upper_colour": ("upper",),
+    "lower_length": ("lower",),
+    "lower_type": ("lower",),
+    "lower_colour": ("lower",),
+    "shoe_colour": ("shoes",),
+    "boots": ("shoes",),
+    "backpack": CARRIED,
+    "bag": CARRIED,
+    "handbag": CARRIED,
+}
+"""Regions by attribute name: of the built-in schemas, and of schemas that do not name any, such as those in older
+model packages (docs/method.md, section "ALM")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """One attribute: a softmax over `values`.
+    """A property of a person that takes one of several values.
 
-    `fields` names where a `.mat` file keeps it: one field whose entries 1, 2, ... are the values in order, or one
-    no/yes field for each value (the colours).
+    Attributes:
+        name: Name in tables, labels and conditions.
+        values: Its c_j values; their positions are the class ids.
+        fields: Fields of a `.mat` file that hold it: one whose entries 1, 2, ... are the values in order, or one no/yes
+            field for each value (colours).
+        title: Name for reports and screens.
+        regions: Regions that ALM reads it from; the default is `DEFAULT_REGIONS` by name, else none.
     """
 
     name: str
     values: tuple[str, ...]
     fields: tuple[str, ...]
     title: str
+    regions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.regions:
+            object.__setattr__(self, "regions", DEFAULT_REGIONS.get(self.name, ()))
 
     @property
     def multi_field(self) -> bool:
@@ -42,9 +72,10 @@ class Attribute:
 
 @dataclass(frozen=True)
 class AttributeSchema:
-    """Named, ordered attributes; the order is the printing order of specification section 2.5.
+    """Named, ordered attributes.
 
-    Label arrays that follow a schema are int64 of shape (N, n) with 0-based class ids, -1 = missing.
+    Label arrays of a schema are int64 of shape (N, n) with class ids from 0, -1 if missing. Probabilities have shape
+    (N, M); the classes of an attribute are adjacent. See docs/method.md, section "Symbols".
     """
 
     name: str
@@ -65,12 +96,12 @@ class AttributeSchema:
 
     @property
     def classes(self) -> int:
-        """M, the number of classes of all attributes together (39 for Market-1501, 31 for DukeMTMC-reID)."""
+        """M, the number of classes of all attributes (39 for Market-1501, 31 for DukeMTMC-reID)."""
         return sum(len(attribute.values) for attribute in self.attributes)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Where each of the n attributes begins in a vector of M class scores."""
+        """First position of each of the n attributes in a vector of M classes."""
         return tuple(accumulate((len(attribute.values) for attribute in self.attributes[:-1]), initial=0))
 
     @cached_property
@@ -78,10 +109,10 @@ class AttributeSchema:
         return {name: position for position, name in enumerate(self.names)}
 
     def index(self, name: str) -> int:
-        """Position of the attribute `name`.
+        """Return the position of the attribute `name`.
 
         Raises:
-            ConfigError: the schema has no such attribute.
+            ConfigError: If the schema has no such attribute.
         """
         try:
             return self._positions[name]
@@ -92,7 +123,7 @@ class AttributeSchema:
         return self.attributes[self.index(name)]
 
     def slice(self, name: str) -> slice:
-        """Where the classes of the attribute `name` stand in a vector of M class scores."""
+        """Return the positions of the attribute `name` in a vector of M classes."""
         position = self.index(name)
         start = self.offsets[position]
         return slice(start, start + len(self.attributes[position].values))
@@ -101,7 +132,7 @@ class AttributeSchema:
         """Read conditions such as `gender=female,backpack=yes`.
 
         Raises:
-            ConfigError: names every condition that is malformed, repeated, or not in the schema.
+            ConfigError: If a condition is malformed, repeated, or not in the schema; all mistakes are listed.
         """
         conditions: dict[str, str] = {}
         mistakes: list[str] = []
@@ -117,17 +148,20 @@ class AttributeSchema:
                 mistakes.append(f"{name} is given twice")
             else:
                 conditions[name] = value
-        _raise_together(f"attributes {text!r}", mistakes)
+        _raise_all(f"attributes {text!r}", mistakes)
         return conditions
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of what a model's outputs mean: the schema's name, attributes and values, in order."""
+        """SHA-256 (hex) of the schema's name, and the names and values of its attributes in order.
+
+        Titles, fields and regions do not change what a class id means and are not part of it.
+        """
         meaning = [self.name, [[attribute.name, list(attribute.values)] for attribute in self.attributes]]
         return hashlib.sha256(json.dumps(meaning, ensure_ascii=False).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON or YAML; `from_dict` reads it back."""
+        """Return plain data for JSON or YAML; `from_dict` reads it back."""
         return {
             "name": self.name,
             "attributes": [
@@ -136,6 +170,7 @@ class AttributeSchema:
                     "values": list(attribute.values),
                     "fields": list(attribute.fields),
                     "title": attribute.title,
+                    **({"regions": list(attribute.regions)} if attribute.regions else {}),
                 }
                 for attribute in self.attributes
             ],
@@ -143,28 +178,55 @@ class AttributeSchema:
 
     @classmethod
     def from_dict(cls, data: object, *, origin: str = "attribute schema") -> AttributeSchema:
-        """Build a schema from plain data: `name` and `attributes`, each with `name`, `values` and, if wanted,
-        `fields` (default: the name) and `title` (default: the name in words).
+        """Build a schema from plain data with the keys of `from_yaml`.
+
+        Args:
+            data: A mapping, as `to_dict` returns it.
+            origin: Where the data come from; error messages begin with it.
 
         Raises:
-            ConfigError: one line, beginning with `origin`, that lists all mistakes.
+            ConfigError: If the data are not a schema; one line lists all mistakes.
         """
         mistakes: list[str] = []
-        top = _mapping(data, "the schema", {"name", "attributes"}, set(), mistakes)
-        name = _text(top.get("name"), "name", mistakes) if "name" in top else ""
-        items = _sequence(top["attributes"], "attributes", 1, mistakes) if "attributes" in top else ()
-        attributes = [_attribute(item, f"attributes[{position}]", mistakes) for position, item in enumerate(items)]
-        mistakes += _repeated([a.name for a in attributes if a.name], "attribute")
-        mistakes += _repeated([field for a in attributes for field in dict.fromkeys(a.fields)], "field")
-        _raise_together(origin, mistakes)
+        top = _read_mapping(data, "the schema", {"name", "attributes"}, set(), mistakes)
+        name = _read_text(top.get("name"), "name", mistakes) if "name" in top else ""
+        items = _read_list(top["attributes"], "attributes", 1, mistakes) if "attributes" in top else ()
+        attributes = [_read_attribute(item, f"attributes[{index}]", mistakes) for index, item in enumerate(items)]
+        mistakes += _find_repeated([a.name for a in attributes if a.name], "attribute")
+        mistakes += _find_repeated([field for a in attributes for field in dict.fromkeys(a.fields)], "field")
+        _raise_all(origin, mistakes)
         return cls(name=name, attributes=tuple(attributes))
 
     @classmethod
     def from_yaml(cls, path: Path) -> AttributeSchema:
-        """Read a user's own schema; the keys are those of `from_dict`.
+        """Read a schema from a YAML file.
+
+        The file has a `name` and a list of `attributes`. Each attribute has these keys:
+
+        - `name`: name in tables, labels and conditions, without `=` and `,`.
+        - `values`: at least two values. Write `yes` and `no` in quotes.
+        - `regions` (optional): regions that a model reads it from: `head`, `upper`, `lower`, `shoes`, `belongings`,
+          `foreground` (all of these) or `global` (the whole image). Names in `DEFAULT_REGIONS` have a default; for
+          others the key is required to train with `network.attributes: regions`.
+        - `fields` (optional): fields of a `.mat` file, one or one for each value. Default: the name.
+        - `title` (optional): name for reports and screens. Default: the name in words.
+
+        For example:
+
+            name: shop
+            attributes:
+              - name: hat
+                values: ["no", "yes"]
+              - name: apron
+                title: Wears an apron
+                values: ["no", "yes"]
+                regions: [upper, lower]
+
+        Args:
+            path: The file, UTF-8.
 
         Raises:
-            ConfigError: the file cannot be read, or one line with all of its mistakes.
+            ConfigError: If the file cannot be read or is not a schema; one line lists all mistakes.
         """
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -177,30 +239,34 @@ class AttributeSchema:
         return cls.from_dict(data, origin=f"attribute schema {path}")
 
 
-def _raise_together(origin: str, mistakes: Sequence[str]) -> None:
+def _raise_all(origin: str, mistakes: Sequence[str]) -> None:
     if mistakes:
         raise ConfigError(f"{origin}: {'; '.join(mistakes)}")
 
 
-def _attribute(data: object, where: str, mistakes: list[str]) -> Attribute:
-    entry = _mapping(data, where, {"name", "values"}, {"fields", "title"}, mistakes)
-    name = _text(entry["name"], f"{where}.name", mistakes) if "name" in entry else ""
-    if any(character in name for character in "=,"):
-        mistakes.append(f"{where}.name: {name!r} must hold neither '=' nor ','")
-    values = _texts(entry["values"], f"{where}.values", 2, mistakes) if "values" in entry else ()
-    for value in values:
-        if any(character in value for character in "=,"):
-            mistakes.append(f"{where}.values: {value!r} must hold neither '=' nor ','")
-    fields = _texts(entry["fields"], f"{where}.fields", 1, mistakes) if "fields" in entry else (name,)
+def _read_attribute(data: object, where: str, mistakes: list[str]) -> Attribute:
+    entry = _read_mapping(data, where, {"name", "values"}, {"fields", "title", "regions"}, mistakes)
+    name = _read_text(entry["name"], f"{where}.name", mistakes) if "name" in entry else ""
+    values = _read_texts(entry["values"], f"{where}.values", 2, mistakes) if "values" in entry else ()
+    for key, text in [("name", name), *(("values", value) for value in values)]:
+        if any(character in text for character in "=,"):
+            mistakes.append(f"{where}.{key}: {text!r} must hold neither '=' nor ','")
+    fields = _read_texts(entry["fields"], f"{where}.fields", 1, mistakes) if "fields" in entry else (name,)
     if values and len(fields) not in (0, 1, len(values)):
-        mistakes.append(f"{where}.fields: {len(fields)} fields for {len(values)} values; give one, or one a value")
+        mistakes.append(f"{where}.fields: {len(fields)} fields for {len(values)} values; give one, or one per value")
     title = name.replace("_", " ").capitalize()
     if "title" in entry:
-        title = _text(entry["title"], f"{where}.title", mistakes)
-    return Attribute(name=name, values=values, fields=fields, title=title)
+        title = _read_text(entry["title"], f"{where}.title", mistakes)
+    regions = _read_texts(entry["regions"], f"{where}.regions", 1, mistakes) if "regions" in entry else ()
+    mistakes += [
+        f"{where}.regions: unknown region {region!r} (known: {', '.join(REGION_NAMES)})"
+        for region in regions
+        if region and region not in REGION_NAMES
+    ]
+    return Attribute(name=name, values=values, fields=fields, title=title, regions=regions)
 
 
-def _mapping(
+def _read_mapping(
     data: object, where: str, required: set[str], optional: set[str], mistakes: list[str]
 ) -> Mapping[str, object]:
     if not isinstance(data, Mapping):
@@ -214,15 +280,15 @@ def _mapping(
     return data
 
 
-def _sequence(data: object, where: str, least: int, mistakes: list[str]) -> Sequence[object]:
+def _read_list(data: object, where: str, least: int, mistakes: list[str]) -> Sequence[object]:
     if not isinstance(data, Sequence) or isinstance(data, str) or len(data) < least:
         mistakes.append(f"{where}: expected a list of at least {least}, found {data!r}")
         return ()
     return data
 
 
-def _text(data: object, where: str, mistakes: list[str]) -> str:
-    # YAML reads a bare yes or no as true or false: the commonest slip in a schema of belongings.
+def _read_text(data: object, where: str, mistakes: list[str]) -> str:
+    # YAML reads a bare yes or no as true or false.
     if isinstance(data, bool):
         mistakes.append(f"{where}: a bare {'yes' if data else 'no'} is a truth value in YAML; put it in quotes")
         return ""
@@ -232,11 +298,11 @@ def _text(data: object, where: str, mistakes: list[str]) -> str:
     return data.strip()
 
 
-def _texts(data: object, where: str, least: int, mistakes: list[str]) -> tuple[str, ...]:
-    texts = [_text(item, where, mistakes) for item in _sequence(data, where, least, mistakes)]
-    mistakes += _repeated([text for text in texts if text], f"{where}:")
+def _read_texts(data: object, where: str, least: int, mistakes: list[str]) -> tuple[str, ...]:
+    texts = [_read_text(item, where, mistakes) for item in _read_list(data, where, least, mistakes)]
+    mistakes += _find_repeated([text for text in texts if text], f"{where}:")
     return tuple(texts)
 
 
-def _repeated(items: Sequence[str], what: str) -> list[str]:
-    return [f"{what} {item!r} occurs twice" for item in dict.fromkeys(items) if items.count(item) > 1]
+def _find_repeated(items: Sequence[str], kind: str) -> list[str]:
+    return [f"{kind} {item!r} occurs twice" for item in dict.fromkeys(items) if items.count(item) > 1]

@@ -1,4 +1,4 @@
-"""The attribute schemas of the public annotations (specification sections 2.3 and 2.5)."""
+"""The attribute schemas of the public annotations (docs/method.md, section "Attribute annotations")."""
 
 from __future__ import annotations
 
@@ -68,6 +68,3 @@ DUKEMTMC_REID = AttributeSchema(
         ),
     ),
 )
-
-SCHEMAS: dict[str, AttributeSchema] = {schema.name: schema for schema in (MARKET_1501, DUKEMTMC_REID)}
-"""The built-in schemas by name."""

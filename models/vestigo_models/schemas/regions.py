@@ -7,6 +7,9 @@ from typing import Any
 
 from vestigo_models.errors import ConfigError
 
+GLOBAL, FOREGROUND = "global", "foreground"
+"""Sources of features besides single regions: the whole image, and all regions but the background."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Region:

@@ -10,17 +10,18 @@ import torch
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.networks.alm import DUKE_SOURCES, MARKET_SOURCES, AttributeHeads, Pooled, pool_regions
+from vestigo_models.networks.alm import AttributeHeads, Pooled, attribute_regions, pool_regions
 from vestigo_models.networks.awm import Reweighting, attribute_loss, class_weights, log_probabilities
 from vestigo_models.networks.build import NetworkConfig, build_network
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.folding import folded
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
-from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 
-SCHEMAS = [(MARKET_1501, MARKET_SOURCES), (DUKEMTMC_REID, DUKE_SOURCES)]
+MARKET_SOURCES = attribute_regions(MARKET_1501, None)
+SCHEMAS = [(MARKET_1501, MARKET_SOURCES), (DUKEMTMC_REID, attribute_regions(DUKEMTMC_REID, None))]
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,19 @@ def test_heads_read_their_regions_and_no_others(schema: AttributeSchema, sources
         changed = heads(pooled._replace(parts=parts)) != logits
         for name in schema.names:
             assert changed[:, schema.slice(name)].any() == (region in sources[name]), (name, region)
+
+
+def test_network_reads_regions_of_own_schema() -> None:
+    apron = Attribute(
+        name="apron", values=("no", "yes"), fields=("apron",), title="Apron", regions=("upper", "lower", "foreground")
+    )
+    schema = AttributeSchema("shop", (MARKET_1501["hat"], apron))
+    wanted = {"backbone": "tiny", "neck": "joined", "channels": 64, "regions": 6, "attributes": "regions"}
+    network = build_network(NetworkConfig.model_validate(wanted), schema=schema, regions=REGIONS)
+    assert [head[1].in_features for head in network.heads.heads] == [64, 3 * 64]
+    overridden = NetworkConfig.model_validate({**wanted, "attr_regions": {"apron": ["lower"]}})
+    network = build_network(overridden, schema=schema, regions=REGIONS)
+    assert [head[1].in_features for head in network.heads.heads] == [64, 64]
 
 
 def test_dropout_hides_what_heads_read_while_they_learn_and_nothing_afterwards() -> None:

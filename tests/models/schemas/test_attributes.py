@@ -8,8 +8,9 @@ import yaml
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501, SCHEMAS
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.schemas.registry import SCHEMAS, resolve_schema
 
 GOOD = """
 name: shop
@@ -19,6 +20,7 @@ attributes:
   - name: apron
     title: Wears an apron
     values: ["no", "yes"]
+    regions: [upper, lower]
   - name: top_colour
     values: [black, white, red]
     fields: [topblack, topwhite, topred]
@@ -28,7 +30,7 @@ attributes:
 def test_published_sizes() -> None:
     assert (len(MARKET_1501), MARKET_1501.columns, MARKET_1501.classes) == (12, 27, 39)
     assert (len(DUKEMTMC_REID), DUKEMTMC_REID.columns, DUKEMTMC_REID.classes) == (10, 23, 31)
-    assert set(SCHEMAS) == {"market-1501", "dukemtmc-reid"}
+    assert {schema.name for schema in SCHEMAS.values()} == {"market-1501", "dukemtmc-reid"}
 
 
 def test_market_follows_the_printing_order() -> None:
@@ -87,6 +89,40 @@ def test_own_schema_from_yaml(tmp_path: Path) -> None:
     assert schema["apron"].title == "Wears an apron"
     assert schema["gender"].fields == ("gender",)
     assert schema["top_colour"].multi_field
+    assert [attribute.regions for attribute in schema.attributes] == [("foreground",), ("upper", "lower"), ()]
+    assert AttributeSchema.from_dict(schema.to_dict()) == schema
+
+
+def test_builtin_digests_are_fixed() -> None:
+    assert MARKET_1501.digest == "1ae9815909884b615b5816bff137a8548097760ef704c42dcddeca3098d84bc2"
+    assert DUKEMTMC_REID.digest == "360b5d95c108f5e820a0f58af184af5f97fbf6951006c23a33f70f5b0a88c075"
+
+
+def test_schemas_saved_without_regions_read_the_same_regions() -> None:
+    expected = {
+        "gender": ("foreground",), "age": ("foreground",), "hair": ("head",), "sleeve": ("upper",),
+        "lower_length": ("lower",), "lower_type": ("lower",), "backpack": ("belongings", "upper"),
+        "handbag": ("belongings", "upper"), "bag": ("belongings", "upper"), "hat": ("head",),
+        "upper_colour": ("upper",), "lower_colour": ("lower",),
+    }  # fmt: skip
+    data = MARKET_1501.to_dict()
+    assert {entry["name"]: tuple(entry.pop("regions")) for entry in data["attributes"]} == expected
+    assert AttributeSchema.from_dict(data) == MARKET_1501
+    duke = {attribute.name: attribute.regions for attribute in DUKEMTMC_REID.attributes}
+    assert duke == {name: duke[name] for name in ("backpack", "handbag", "bag")} | {
+        "gender": ("foreground",), "hat": ("head",), "boots": ("shoes",), "upper_length": ("upper",),
+        "shoe_colour": ("shoes",), "upper_colour": ("upper",), "lower_colour": ("lower",),
+    }  # fmt: skip
+    assert duke["bag"] == duke["handbag"] == duke["backpack"] == ("belongings", "upper")
+
+
+def test_resolve_schema_by_name_or_file(tmp_path: Path) -> None:
+    assert resolve_schema("market1501") is resolve_schema("market-1501") is MARKET_1501
+    assert resolve_schema("dukemtmc") is DUKEMTMC_REID
+    (tmp_path / "shop.yaml").write_text(GOOD)
+    assert resolve_schema(tmp_path / "shop.yaml").name == "shop"
+    with pytest.raises(ConfigError, match=r"unknown attribute schema 'market'; give market1501, dukemtmc or a file"):
+        resolve_schema("market")
 
 
 def test_all_mistakes_of_a_file_are_reported_in_one_line(tmp_path: Path) -> None:
@@ -96,7 +132,7 @@ def test_all_mistakes_of_a_file_are_reported_in_one_line(tmp_path: Path) -> None
 attribute_list: []
 attributes:
   - {name: gender, values: [male]}
-  - {name: bag, values: [no, yes]}
+  - {name: bag, values: [no, yes], regions: [upper, bag]}
   - {name: colour, values: [red, blue, red], fields: [a, b]}
   - {name: gender, values: [x, y], colour: 3}
   - 7
@@ -115,6 +151,7 @@ attributes:
         "a bare yes is a truth value",
         "'red' occurs twice",
         "2 fields for 3 values",
+        "attributes[1].regions: unknown region 'bag'",
         "unknown key 'colour'",
         "attributes[4]: expected keys",
         "attribute 'gender' occurs twice",

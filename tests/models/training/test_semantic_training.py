@@ -171,7 +171,7 @@ class TestRefusals:
         config = short("full", **{"network.attr_regions": {"hat": [], "bag": ["pocket"]}})
         with pytest.raises(ConfigError, match=r"attr_regions: hat: no region; bag: no region 'pocket'"):
             train(config, data, tmp_path)
-        own = AttributeSchema("own", (dataclasses.replace(MARKET_1501["hat"], name="gloves"),))
+        own = AttributeSchema("own", (dataclasses.replace(MARKET_1501["hat"], name="gloves", regions=()),))
         labelled = dataclasses.replace(data, schema=own, attributes=np.zeros((24, 1), dtype=np.int64))
         with pytest.raises(ConfigError, match="attr_regions: gloves: no region"):
             train(short("full"), labelled, tmp_path)

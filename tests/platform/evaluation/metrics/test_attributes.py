@@ -8,7 +8,8 @@ import pytest
 from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.evaluation.metrics.attributes import AttributeCounts, count_attributes, majority_predictions
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.builtin import MARKET_1501, SCHEMAS
+from vestigo_models.schemas.builtin import MARKET_1501
+from vestigo_models.schemas.registry import SCHEMAS
 
 SMALL = AttributeSchema.from_dict(
     {
