@@ -1,9 +1,10 @@
 # Everything happens in .venv of this checkout; each target does all of its own set-up.
 #
 #   make demo    the main job on the embedded defaults; says where the report is
-#   make test    lint, types and the whole test suite
+#   make test    lint, types and the whole test suite; `make test T=tests/models/fls` runs only what T names
+#   make test-fast    the tests that need no server, browser, cluster or footage, without the slow ones
 #   make check   lint and types only
-#   make docs    writes docs/commands.md from the program itself
+#   make docs    writes docs/commands.md from the program itself, and builds the documentation site in build/site
 #   make label-studio    a Label Studio server of your own on 127.0.0.1:8080, until Ctrl-C
 #   make clean   removes what make made
 
@@ -18,15 +19,27 @@ ifeq ($(strip $(VESTIGO_TEST_DATA)),)
 export VESTIGO_TEST_DATA := $(abspath $(wildcard ../shared/data))
 endif
 
-.PHONY: demo test check docs label-studio install constraints clean
+.PHONY: demo test test-fast check docs label-studio install constraints clean
 .DELETE_ON_ERROR:
 
 demo: install
 	$(BIN)/vestigo demo --out demo
 
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
+ifeq ($(strip $(T)),)
 test: check
 	$(BIN)/python -m tools.provide
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) $(IN_PARALLEL)
+else
+test: install
+	$(BIN)/python -m tools.provide
+	$(PYTEST) $(T)
+endif
+
+test-fast: install
+	$(PYTEST) $(IN_PARALLEL) -m "not slow"
 
 check: install
 	$(BIN)/ruff check .
@@ -35,6 +48,7 @@ check: install
 
 docs: install
 	$(BIN)/python -m tools.commands
+	$(BIN)/mkdocs build --quiet
 
 label-studio: install
 	@$(BIN)/python -m tools.label_studio

@@ -35,6 +35,8 @@ pytest_plugins = [
 FOOTAGE = "VESTIGO_TEST_DATA"
 SERVERS = ("label_studio", "ray_cluster", "screen")
 """What takes long to start and serves all tests of a session that ask for it."""
+SLOW_PARTS = {*SERVERS, "browser", "postgres", "ray", "real_data"}
+"""Fixtures and markers of tests that `make test-fast` leaves out."""
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
@@ -63,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if part is None else dropped).append(item)
         if part is not None:
             left_out[f"{part} ({reasons[part]})"] += 1
+        if SLOW_PARTS & named or "end_to_end" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
         # Side by side, a file stays in one process, and so do all tests of a server.
         server = next((server for server in SERVERS if server in named), str(item.path))
         item.add_marker(pytest.mark.xdist_group(server))
