@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vestigo_models.schemas.attributes import AttributeSchema
 
 
 def identity_loss(logits: Tensor, pids: Tensor, *, smoothing: float) -> Tensor:
@@ -45,25 +49,88 @@ def triplet_loss(
     return loss, (negative > positive).float().mean()
 
 
-def heard(log_probabilities: Tensor, noise: Tensor | float) -> Tensor:
-    """How people who err with probability `noise` would name classes that a network gives these probabilities.
+def noisy_log_probabilities(log_probabilities: Tensor, noise: Tensor | float) -> Tensor:
+    """Compute the log-probabilities of the labels that annotators give if they err with probability `noise`.
 
-    Each of the other k - 1 classes is as likely to be named by mistake: (1 - e) p_j + e / (k - 1) (1 - p_j), the
-    forward correction of Patrini et al. (CVPR 2017). log_probabilities: N x k; noise: N, or one for all, below
-    (k - 1) / k. Returns logarithms, N x k.
+    Implements the forward correction of docs/method.md, section "Forward correction" (Patrini et al., CVPR 2017).
+
+    Args:
+        log_probabilities: Of the k classes of one attribute, N x k.
+        noise: Error rate e of each label, N, or one for all; below (k - 1) / k.
+
+    Returns:
+        log((1 - e) p_i + e / (k - 1) (1 - p_i)), N x k.
     """
-    wrong = torch.as_tensor(noise, dtype=log_probabilities.dtype, device=log_probabilities.device).reshape(-1, 1)
-    each = wrong / (log_probabilities.shape[1] - 1)
-    return torch.logaddexp(log_probabilities + torch.log1p(-wrong - each), each.log())
+    error = torch.as_tensor(noise, dtype=log_probabilities.dtype, device=log_probabilities.device).reshape(-1, 1)
+    each = error / (log_probabilities.shape[1] - 1)
+    return torch.logaddexp(log_probabilities + torch.log1p(-error - each), each.log())
 
 
 def noisy_label_loss(log_probabilities: Tensor, labels: Tensor, noise: Tensor | float) -> Tensor:
-    """Cross-entropy with labels that may be wrong: with what would be `heard`; without noise the usual one.
+    """Compute the cross-entropy with labels that may be wrong; without noise it is the usual one.
 
-    log_probabilities: N x k; labels: N x k distributions, one-hot for a class that somebody named, all zeros where
-    there is none; noise: N, or one for all. Returns N, 0 where there is no label.
+    Args:
+        log_probabilities: Of the k classes of one attribute, N x k.
+        labels: Distributions over the classes, N x k: one-hot for a label, all zeros without one.
+        noise: Error rate of each label, N, or one for all, see `noisy_log_probabilities`.
+
+    Returns:
+        Losses, N; 0 without a label.
     """
-    return -(labels * heard(log_probabilities, noise)).sum(dim=1)
+    return -(labels * noisy_log_probabilities(log_probabilities, noise)).sum(dim=1)
+
+
+def attribute_loss(
+    log_probabilities: Tensor,
+    labels: Tensor,
+    schema: AttributeSchema,
+    weights: Tensor | None = None,
+    noise: float = 0.0,
+) -> Tensor:
+    """Compute the sum over attributes of the mean cross-entropy over labelled images.
+
+    Implements equations 18 and 19 of docs/method.md. An attribute without labels in the batch adds nothing.
+
+    Args:
+        log_probabilities: log p-hat, B x M.
+        labels: Class ids, B x n int64, -1 if missing.
+        schema: The n attributes.
+        weights: M factors on the images of each class; 1 in the paper.
+        noise: Share of the labels that are wrong, see `noisy_log_probabilities`; 0 in the paper.
+
+    Returns:
+        The loss, a scalar.
+    """
+    total = log_probabilities.new_zeros(())
+    for position, name in enumerate(schema.names):
+        known = labels[:, position] >= 0
+        if known.any():
+            group = log_probabilities[known][:, schema.slice(name)]
+            group = noisy_log_probabilities(group, noise) if noise else group
+            factors = None if weights is None else weights[schema.slice(name)]
+            total = total + functional.nll_loss(group, labels[known, position], factors)
+    return total
+
+
+def class_weights(labels: NDArray[np.int64], schema: AttributeSchema, balance: float) -> NDArray[np.float32]:
+    """Compute factors on the images of each class: its share of the images to the power of -`balance`.
+
+    Args:
+        labels: Class ids, N x n, -1 if missing.
+        schema: The n attributes.
+        balance: 0 weighs all images alike, as in the paper; 1 weighs all classes alike.
+
+    Returns:
+        M factors, float32. Those of an attribute average 1 over its labelled images; 0 for a class without images.
+    """
+    factors = np.zeros(schema.classes, dtype=np.float32)
+    for position, attribute in enumerate(schema.attributes):
+        known = labels[labels[:, position] >= 0, position]
+        if len(known):
+            shares = np.bincount(known, minlength=len(attribute.values)) / len(known)
+            powers = np.where(shares > 0, np.maximum(shares, 1e-12) ** -balance, 0)
+            factors[schema.slice(attribute.name)] = powers / (powers * shares).sum()
+    return factors
 
 
 class CentreLoss(nn.Module):

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vestigo_models.networks.awm import attribute_loss
 from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import BELONGINGS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.losses import CentreLoss, identity_loss, triplet_loss
+from vestigo_models.training.losses import CentreLoss, attribute_loss, identity_loss, triplet_loss
 
 UNLABELLED = 255
 """In a label map: nobody knows yet."""

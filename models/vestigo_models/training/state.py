@@ -17,7 +17,6 @@ from torch import Tensor
 
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from vestigo_models.networks.awm import class_weights
 from vestigo_models.networks.build import BACKBONES, build_network
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
@@ -26,6 +25,7 @@ from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.initial_weights import load_weights
+from vestigo_models.training.losses import class_weights
 from vestigo_models.training.objective import Objective, Truth, Weights
 from vestigo_models.training.relabel import due, first_labels, relabel
 

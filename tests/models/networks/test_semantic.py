@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import AttributeHeads, Pooled, attribute_regions, pool_regions
-from vestigo_models.networks.awm import Reweighting, attribute_loss, class_weights, log_probabilities
+from vestigo_models.networks.awm import Reweighting, log_probabilities
 from vestigo_models.networks.build import NetworkConfig, build_network
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.folding import folded
@@ -19,6 +18,7 @@ from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, Sp
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.training.losses import attribute_loss
 
 MARKET_SOURCES = attribute_regions(MARKET_1501, None)
 SCHEMAS = [(MARKET_1501, MARKET_SOURCES), (DUKEMTMC_REID, attribute_regions(DUKEMTMC_REID, None))]
@@ -214,21 +214,6 @@ def test_the_loss_reaches_the_correlations_and_skips_missing_labels(noise: float
     loss.backward()
     assert awm.correlate.weight.grad is not None
     assert awm.correlate.weight.grad.abs().sum() > 0
-
-
-def test_rare_classes_may_weigh_more() -> None:
-    labels = np.zeros((8, 12), dtype=np.int64)
-    labels[:2, 0] = 1
-    labels[7, 0] = -1
-    labels[:, 1] = -1
-    even, half, whole = (class_weights(labels, MARKET_1501, balance) for balance in (0.0, 0.5, 1.0))
-    assert even[:2].tolist() == [1, 1]
-    assert even[2:6].tolist() == [0, 0, 0, 0]
-    raw = [(5 / 7) ** -0.5, (2 / 7) ** -0.5]
-    mean = raw[0] * 5 / 7 + raw[1] * 2 / 7
-    assert half[:2].tolist() == pytest.approx([raw[0] / mean, raw[1] / mean])
-    assert whole[0] * 5 == pytest.approx(whole[1] * 2)
-    assert whole[0] * 5 + whole[1] * 2 == pytest.approx(7)
 
 
 @pytest.mark.parametrize("neck", ["none", "joined", "concat"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vestigo_models.training.losses import CentreLoss, euclidean_distances, identity_loss, triplet_loss
+from vestigo_models.schemas.builtin import MARKET_1501
+from vestigo_models.training.losses import CentreLoss, class_weights, euclidean_distances, identity_loss, triplet_loss
 
 
 def naive_identity_loss(logits: np.ndarray, pids: np.ndarray, smoothing: float) -> float:
@@ -92,3 +93,18 @@ def test_centre_loss_and_its_own_step(features: np.ndarray) -> None:
     for pid in range(4):
         pull = sum(2 * (before[pid].numpy() - features[i]) for i in np.flatnonzero(pid == PIDS)) / 12
         np.testing.assert_allclose(centres.centres[pid].detach().numpy(), before[pid].numpy() - 0.5 * pull, atol=1e-5)
+
+
+def test_class_weights_balance_rare_classes() -> None:
+    labels = np.zeros((8, 12), dtype=np.int64)
+    labels[:2, 0] = 1
+    labels[7, 0] = -1
+    labels[:, 1] = -1
+    even, half, whole = (class_weights(labels, MARKET_1501, balance) for balance in (0.0, 0.5, 1.0))
+    assert even[:2].tolist() == [1, 1]
+    assert even[2:6].tolist() == [0, 0, 0, 0]
+    raw = [(5 / 7) ** -0.5, (2 / 7) ** -0.5]
+    mean = raw[0] * 5 / 7 + raw[1] * 2 / 7
+    assert half[:2].tolist() == pytest.approx([raw[0] / mean, raw[1] / mean])
+    assert whole[0] * 5 == pytest.approx(whole[1] * 2)
+    assert whole[0] * 5 + whole[1] * 2 == pytest.approx(7)

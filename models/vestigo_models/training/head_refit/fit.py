@@ -22,7 +22,7 @@ from vestigo_models.networks.alm import Pooled
 from vestigo_models.networks.awm import log_probabilities
 from vestigo_models.training.distributed import Alone, Ranks
 from vestigo_models.training.head_refit.data import Targets, heads_of
-from vestigo_models.training.losses import heard, noisy_label_loss
+from vestigo_models.training.losses import noisy_label_loss, noisy_log_probabilities
 
 
 class HeadLearner(nn.Module):
@@ -67,10 +67,10 @@ class HeadLearner(nn.Module):
     @torch.no_grad()
     def surprises(self, read: list[Tensor], targets: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """How surprised the heads are by what is named, N x n, and how surprised they expect to be, if they are right
-        about how sure they are: the entropy of what would be `heard`. Both are 0 where nobody named a class."""
+        about how sure they are: the entropy of `noisy_log_probabilities`. Both are 0 where nobody named a class."""
         found = self(read)
         by_name = named(targets, self.groups)
-        expected = [heard(found[:, g], noise) for g in self.groups]
+        expected = [noisy_log_probabilities(found[:, g], noise) for g in self.groups]
         entropies = torch.stack([-(each.exp() * each).sum(dim=1) for each in expected], dim=1)
         return by_name * self.losses(read, targets, noise), by_name * entropies
 

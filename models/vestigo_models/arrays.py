@@ -1,0 +1,15 @@
+"""Array types, named by dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+UInt8Array = NDArray[np.uint8]
+UInt64Array = NDArray[np.uint64]
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
+"""Floats of any size."""
