@@ -32,6 +32,7 @@ from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.executors.ray import RayExecutor
 from vestigo_workers.indexing.plan import shard_plan
+from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.worker import ExtractionFactory
 from vestigo_workers.runs.driver import drive
 
@@ -52,13 +53,9 @@ def shards_of(folder: Path) -> list[ImageShard]:
 
 
 def factory(data: str) -> ExtractionFactory:
-    return ExtractionFactory(
-        data=data,
-        model=str(resolve_model("default")),
-        detector="none",
-        device="cpu",
-        batch_size=32,
-    )
+    model = str(resolve_model("default"))
+    request = IndexRequest(sources=("crops",), model=model, detector="none", device="cpu", batch_size=32)
+    return ExtractionFactory(data=data, request=request)
 
 
 def plain_process(data: str, shards: list[ImageShard], bare: bool, barrier: Barrier) -> None:

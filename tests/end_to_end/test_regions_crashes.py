@@ -21,7 +21,7 @@ def indexed(reference: Path, crops: Path) -> str:
     """Index a folder of crops; the id of the run."""
     request = IndexRequest(sources=(str(crops),), executor="inline", detector="none")
     with Store.open(reference) as store:
-        return index(store, request, lambda name: lambda done, total: None).ended.run.id
+        return index(store, request, lambda name: lambda done, total: None).run.id
 
 
 def maps(store: Store) -> dict[str, tuple[bytes, list[float]]]:
@@ -38,7 +38,7 @@ def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
         request = RegionsRequest(run=run, parser=parser, model=model, executor="inline", shard_size=4)
         undisturbed = label_run(calm, request, lambda name: lambda done, total: None)
         expected = maps(calm)
-    assert (len(expected), undisturbed.ended.totals.quarantined) == (8, 1)
+    assert (len(expected), undisturbed.totals.quarantined) == (8, 1)
 
     run = indexed(store_reference, crops)
     command = [sys.executable, str(LOOP), str(store_reference), run, parser, model]
@@ -51,4 +51,4 @@ def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
         assert maps(store) == expected
         labelled = [one for one in store.runs() if one.kind == "regions"]
         assert [one.status for one in labelled].count("succeeded") == 1
-        assert store.totals(labelled[-1].id) == undisturbed.ended.totals
+        assert store.totals(labelled[-1].id) == undisturbed.totals

@@ -22,6 +22,7 @@ from vestigo_models.detection.base import Detections
 from vestigo_workers.indexing import run as index
 from vestigo_workers.indexing import worker as extraction
 from vestigo_workers.indexing.request import IndexRequest
+from vestigo_workers.runs.result import summarize
 
 SETTINGS = {"executor": "inline", "shard_size": 4, "slice_seconds": 2.0, "batch_size": 4}
 
@@ -50,7 +51,7 @@ def main(reference: str, sources: list[str]) -> None:
             faults.install(faults.die_at(deaths + 1))
             with Store.open(reference) as store:
                 done = index.index(store, request, lambda name: lambda done, total: None)
-                sys.stderr.write(json.dumps(index.summary(store, done)))
+                sys.stderr.write(json.dumps(summarize(store, done)))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status):

@@ -13,7 +13,7 @@ import pyarrow as pa
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import crop_schema
 from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan, ShardTask
-from vestigo_workers.indexing.worker import ShardResult
+from vestigo_workers.executors.base import ShardResult
 
 DIM = 4
 

@@ -30,7 +30,7 @@ def gapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     request = IndexRequest(sources=(str(folder),), executor="inline", device="cpu", detector="none")
     silent: Any = lambda name: lambda done, total: None  # noqa: E731
     with Store.open(root / "store") as store, unreadable(["001.jpg", "003.jpg"]):
-        run = index(store, request, silent).ended.run
+        run = index(store, request, silent).run
     return root / "store", run.id
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from tests.support.archives import walkers_video, write_crops
 from vestigo.store.open import Store
-from vestigo_models.tracking.config import TrackingConfig
-from vestigo_workers.indexing.plan import pick_spec, plans, survey
+from vestigo_workers.indexing.plan import pick_spec, shard_plans, survey
 from vestigo_workers.indexing.request import IndexRequest
 
 FINGERPRINT = "f" * 64
@@ -16,11 +15,11 @@ FINGERPRINT = "f" * 64
 def plan(store: Store, *sources: Path, shard_size: int = 4) -> tuple[int, int]:
     request = IndexRequest(sources=tuple(map(str, sources)), shard_size=shard_size, slice_seconds=1.0)
     store.register_model("m" * 64, name="m", location="")
-    with survey(store, request, FINGERPRINT, lambda done, total: None) as found:
+    with survey(store, request, FINGERPRINT, lambda done, total: None) as surveyed:
         run = store.create_run(fingerprint=FINGERPRINT, config={}, model="m" * 64, command="{}")
-        planned = store.plan(run.id, plans(found.items(), request, TrackingConfig()))
-        assert planned.inputs == found.new
-        return found.new, found.skipped
+        planned = store.plan(run.id, shard_plans(surveyed.items(), request))
+        assert planned.inputs == surveyed.new
+        return surveyed.new, surveyed.skipped
 
 
 def test_what_is_known_is_left_out(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, ModelError, SourceError, StoreError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_workers.indexing import worker as extraction
-from vestigo_workers.indexing.reindex import Reindexed, reindex_stale
+from vestigo_workers.indexing.reindex import ReindexResult, reindex_stale
 from vestigo_workers.indexing.request import IndexRequest
-from vestigo_workers.indexing.run import Indexed, index
+from vestigo_workers.indexing.run import index
+from vestigo_workers.runs.result import RunResult
 
 SETTINGS: dict[str, Any] = {"executor": "inline", "device": "cpu", "detector": "none"}
 
@@ -60,12 +61,12 @@ def promote(store: Store, folder: Path) -> str:
     return digest
 
 
-def indexed(store: Store, *sources: Path, **more: Any) -> Indexed:
+def indexed(store: Store, *sources: Path, **more: Any) -> RunResult:
     return index(store, IndexRequest(sources=tuple(map(str, sources)), **{**SETTINGS, **more}), silent)
 
 
-def again(store: Store, model: str | None = None, **pool: Any) -> Reindexed:
-    return reindex_stale(store, silent, model=model, pool=pool)
+def again(store: Store, model: str | None = None, **settings: Any) -> ReindexResult:
+    return reindex_stale(store, silent, model=model, settings=settings)
 
 
 def test_an_index_without_a_model_takes_the_one_that_serves(
@@ -74,11 +75,11 @@ def test_an_index_without_a_model_takes_the_one_that_serves(
     one, two, three = (write_crops(tmp_path / name, count) for name, count in (("a", 2), ("b", 3), ("c", 4)))
     indexed(store, one, model=str(models["old"]))
     served = promote(store, models["new"])
-    run = indexed(store, two).ended.run
+    run = indexed(store, two).run
     assert run.model == served
     assert IndexRequest.model_validate_json(run.command).model == str(models["new"])
     old = store.runs()[0].model
-    assert indexed(store, three, model="old").ended.run.model == old
+    assert indexed(store, three, model="old").run.model == old
     assert store.crop_counts() == {old: 6, served: 3}
     with pytest.raises(ModelError, match=r"model 'newer': no package folder, and not in the registry .* new \("):
         indexed(store, three, model="newer")
@@ -113,18 +114,18 @@ def test_everything_of_other_models_is_repeated_as_it_was(
     before = sorted((row["crop_id"], row["camera"]) for row in rows(store))
     served = promote(store, models["new"])
     done = again(store)
-    assert (done.model, done.gone, done.stale, done.unended) == (served, (), 0, ())
+    assert (done.model, done.missing, done.stale, done.unended) == (served, (), 0, ())
     # The second and third run asked for the same.
-    assert [one.ended.run.status for one in done.runs] == ["succeeded", "succeeded"]
+    assert [one.run.status for one in done.runs] == ["succeeded", "succeeded"]
     assert sorted((row["crop_id"], row["camera"]) for row in rows(store)) == before
     assert {row["model"] for row in rows(store)} == {served}
     assert store.check().problems == ()
-    requests = [IndexRequest.model_validate_json(one.ended.run.command) for one in done.runs]
+    requests = [IndexRequest.model_validate_json(one.run.command) for one in done.runs]
     assert [(request.camera, request.fps, request.detector) for request in requests] == [
         ("gate", 5.0, "none"),
         (None, 2.0, "auto"),
     ]
-    assert again(store) == Reindexed(model=served, runs=(), gone=(), stale=0, unended=())
+    assert again(store) == ReindexResult(model=served, runs=(), missing=(), stale=0, unended=())
 
 
 def rows(store: Store) -> list[dict[str, Any]]:
@@ -155,7 +156,7 @@ def test_sources_that_are_gone_are_named_and_the_others_go_on(
     shutil.rmtree(other)
     served = promote(store, models["new"])
     done = again(store)
-    assert (done.gone, done.stale, len(done.runs)) == ((str(lost), str(other)), 4, 1)
+    assert (done.missing, done.stale, len(done.runs)) == ((str(lost), str(other)), 4, 1)
     assert store.crop_counts() == {served: 2, old: 4}
     shutil.rmtree(kept)
     with pytest.raises(SourceError, match=r"nothing can be indexed again: .*lost, .*other"):
@@ -188,7 +189,7 @@ def test_a_run_that_was_cut_off_is_repeated_too_unless_somebody_may_drive_it(
             store.request_cancel(store.runs()[0].id)
 
     request = IndexRequest(sources=(str(folder),), model=str(models["old"]), shard_size=2, **SETTINGS)
-    assert index(store, request, lambda name: stop).ended.run.status == "cancelled"
+    assert index(store, request, lambda name: stop).run.status == "cancelled"
     assert sum(store.crop_counts().values()) == 2
     served = promote(store, models["new"])
     store.take_lease(store.runs()[0].id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vestigo_models.errors import ConfigError
+from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.request import IndexRequest, build_request, fingerprint
 
 
@@ -45,7 +46,7 @@ def test_what_is_there_is_named_with_its_whole_path(tmp_path: Path, monkeypatch:
 
 
 def test_every_setting_is_documented() -> None:
-    documented = IndexRequest.__doc__ or ""
+    documented = f"{IndexRequest.__doc__} {ExecutorSettings.__doc__}"
     assert [name for name in IndexRequest.model_fields if f"{name}:" not in documented] == []
 
 

@@ -22,13 +22,14 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
 from vestigo_models.parsing.registry import make_parser
+from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import pick_spec
-from vestigo_workers.indexing.run import Indexed
 from vestigo_workers.regions.folder import encode_png
-from vestigo_workers.regions.plan import CropGroup, Planned, RegionsRequest, RunCrops, region_shards
-from vestigo_workers.regions.run import draw_panels, label_run, ready, regions_summary, request_of
+from vestigo_workers.regions.plan import CropGroup, RegionsRequest, RunCrops, region_shards
+from vestigo_workers.regions.run import draw_panels, label_run, prepare_resume, read_request
 from vestigo_workers.regions.worker import load_groups
-from vestigo_workers.runs.resume import resume, summary
+from vestigo_workers.runs.result import RunResult, summarize
+from vestigo_workers.runs.resume import resume
 
 TRACKLETS = {"t1": ("a0", "a1", "a2"), "t2": ("b0", "b1"), "t3": ("c0", "bad c1")}
 PEOPLE = {7: ("0007_c1s1_000000_00.jpg", "0007_c2s1_000000_00.jpg"), 0: ("0000_c1s1_000000_00.jpg",)}
@@ -140,11 +141,11 @@ def test_every_crop_is_labelled_with_its_tracklet(store: Store, tmp_path: Path, 
     run = index(store)
     actors = 2 if executor == "ray" else None
     done = label_run(store, ask(run, tmp_path, model, executor=executor, actors=actors, shard_size=3), SILENT)
-    assert done.ended.run.status == "succeeded"
-    totals = done.ended.totals
+    assert done.run.status == "succeeded"
+    totals = done.totals
     assert (totals.inputs, totals.done, totals.quarantined, totals.pending) == (GROUPS, GROUPS - 1, 1, 0)
     assert (totals.regions, totals.crops, totals.frame_failures) == (GOOD, 0, 1)
-    failures = {failure.input: failure for failure in store.failures(done.ended.run.id)}
+    failures = {failure.input: failure for failure in store.failures(done.run.id)}
     assert failures["bad.jpg"].reason == "not-an-image"
     assert (failures["tracklet t3"].frame, failures["tracklet t3"].reason) == (1, "not-an-image")
     assert stored(store) == naive(tmp_path, model)
@@ -163,19 +164,19 @@ def test_the_same_again_adds_nothing(store: Store, tmp_path: Path, model: Path) 
     request = ask(index(store), tmp_path, model)
     first = label_run(store, request, SILENT)
     again = label_run(store, request, SILENT)
-    assert (again.ended.totals.inputs, again.skipped) == (0, GROUPS)
-    told = regions_summary(store, first)
+    assert (again.totals.inputs, again.skipped) == (0, GROUPS)
+    told = summarize(store, first)
     assert (told["kind"], told["images"], told["quarantined"]) == ("regions", GOOD, 1)
     assert told["with_belongings"] == sum(carrying for _, _, carrying in stored(store).values())
-    assert regions_summary(store, again)["images"] == 0
+    assert summarize(store, again)["images"] == 0
     # The maps of the first are found through the second, which has the same fingerprint.
-    assert stored(store, again.ended.run.id) == stored(store, first.ended.run.id)
+    assert stored(store, again.run.id) == stored(store, first.run.id)
 
 
 def test_maps_of_different_settings_stand_beside_each_other(store: Store, tmp_path: Path, model: Path) -> None:
     run = index(store)
-    fused = label_run(store, ask(run, tmp_path, model), SILENT).ended.run.id
-    parsed = label_run(store, ask(run, tmp_path, None), SILENT).ended.run.id
+    fused = label_run(store, ask(run, tmp_path, model), SILENT).run.id
+    parsed = label_run(store, ask(run, tmp_path, None), SILENT).run.id
     assert set(stored(store)) == set(stored(store, fused))
     assert stored(store) == stored(store, parsed)
     assert not any(carrying for _, _, carrying in stored(store, parsed).values())
@@ -199,7 +200,7 @@ def test_areas_can_be_read_back(store: Store, tmp_path: Path) -> None:
         list(store.scan_regions(["area"]))
 
 
-def cancelled(store: Store, request: RegionsRequest) -> Indexed:
+def cancelled(store: Store, request: RegionsRequest) -> RunResult:
     """A run that somebody asked to stop after its first shard."""
 
     def stage(name: str) -> Any:
@@ -211,19 +212,19 @@ def cancelled(store: Store, request: RegionsRequest) -> Indexed:
 def test_a_cancelled_run_goes_on_where_it_stopped(store: Store, tmp_path: Path, model: Path) -> None:
     request = ask(index(store), tmp_path, model, shard_size=2)
     first = cancelled(store, request)
-    assert first.ended.run.status == "cancelled"
-    assert first.ended.totals.pending > 0
-    assert request_of(first.ended.run) == request
-    done = resume(store, first.ended.run.id, SILENT)
-    assert (done.ended.run.id, done.ended.run.status) == (first.ended.run.id, "succeeded")
+    assert first.run.status == "cancelled"
+    assert first.totals.pending > 0
+    assert read_request(first.run) == request
+    done = resume(store, first.run.id, SILENT)
+    assert (done.run.id, done.run.status) == (first.run.id, "succeeded")
     assert stored(store) == naive(tmp_path, model)
-    assert summary(store, resume(store, first.ended.run.id, SILENT))["images"] == GOOD
+    assert summarize(store, resume(store, first.run.id, SILENT))["images"] == GOOD
 
 
 def test_the_same_command_goes_on_with_an_unfinished_run(store: Store, tmp_path: Path, model: Path) -> None:
     request = ask(index(store), tmp_path, model, shard_size=2)
     first = cancelled(store, request)
-    assert label_run(store, request, SILENT).ended.run.id == first.ended.run.id
+    assert label_run(store, request, SILENT).run.id == first.run.id
     assert stored(store) == naive(tmp_path, model)
 
 
@@ -231,7 +232,7 @@ def test_a_run_is_not_resumed_with_another_parser(store: Store, tmp_path: Path, 
     first = cancelled(store, ask(index(store), tmp_path, model, shard_size=2))
     write_maps(tmp_path / "maps", {"other": drawn()})
     with pytest.raises(FingerprintMismatch, match="parser"):
-        ready(store, first.ended.run.id)
+        prepare_resume(store, first.run.id)
 
 
 def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
@@ -245,7 +246,7 @@ def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
     bot = write_model(tmp_path / "bot", neck="none")
     with pytest.raises(ModelError, match="no feature map"):
         label_run(store, ask(unfinished, tmp_path, bot), SILENT)
-    maps = label_run(store, ask(unfinished, tmp_path, None), SILENT).ended.run.id
+    maps = label_run(store, ask(unfinished, tmp_path, None), SILENT).run.id
     with pytest.raises(StoreError, match="made label maps, not crops"):
         label_run(store, ask(maps, tmp_path, None), SILENT)
 
@@ -257,7 +258,7 @@ def test_an_archive_without_crops_gives_no_maps(store: Store, tmp_path: Path) ->
     store.take_lease(run.id)
     store.finish_run(run.id, "succeeded")
     done = label_run(store, ask(run.id, tmp_path, None), SILENT)
-    assert (done.ended.run.status, done.ended.totals.inputs) == ("succeeded", 0)
+    assert (done.run.status, done.totals.inputs) == ("succeeded", 0)
 
 
 def test_shards_hold_whole_tracklets(store: Store) -> None:
@@ -301,9 +302,8 @@ def test_crops_that_were_replaced_meanwhile_are_gone(store: Store) -> None:
 
 def test_only_what_is_new_is_planned(store: Store) -> None:
     with RunCrops(store, index(store)) as crops:
-        counted = Planned()
-        assert len(list(counted.unknown(store, "e" * 64, crops.groups()))) == GROUPS
-    assert (counted.inputs, counted.new, counted.skipped) == (GROUPS, GROUPS, 0)
+        assert len(list(crops.new_groups(store, "e" * 64))) == GROUPS
+        assert crops.skipped == 0
 
 
 def test_pictures_of_a_run(store: Store, tmp_path: Path, model: Path) -> None:
@@ -329,5 +329,5 @@ def test_names_of_files_keep_their_meaning_elsewhere(tmp_path: Path, monkeypatch
 
 
 def test_every_setting_is_documented() -> None:
-    documented = RegionsRequest.__doc__ or ""
+    documented = f"{RegionsRequest.__doc__} {ExecutorSettings.__doc__}"
     assert [name for name in RegionsRequest.model_fields if f"{name}:" not in documented] == []

@@ -18,13 +18,14 @@ from tests.support.random_models import random_model
 from vestigo.ingest.inputs import Locator
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.store.open import Store
+from vestigo.store.runs.records import Retried
 from vestigo_models.errors import BadInput, FingerprintMismatch, StoreError
 from vestigo_ui.cli.commands import runs
-from vestigo_workers.indexing import decode as decoding
 from vestigo_workers.indexing import worker as extraction
 from vestigo_workers.indexing.request import IndexRequest
-from vestigo_workers.indexing.run import Indexed, index
-from vestigo_workers.runs.resume import Repeated, retry
+from vestigo_workers.indexing.run import index
+from vestigo_workers.runs.result import RunResult
+from vestigo_workers.runs.resume import retry
 
 
 def silent(name: str) -> Any:
@@ -46,19 +47,19 @@ def model(tmp_path: Path) -> Path:
     return random_model(tmp_path / "model", name="m", seed=0)
 
 
-def indexed(store: Store, sources: Collection[Path], model: Path) -> Indexed:
+def indexed(store: Store, sources: Collection[Path], model: Path) -> RunResult:
     settings: dict[str, Any] = {"executor": "inline", "shard_size": 4, "slice_seconds": 2.0, "batch_size": 4}
     return index(store, IndexRequest(sources=tuple(map(str, sources)), model=str(model), **settings), silent)
 
 
-def again(store: Store, run: str, **chosen: Any) -> Repeated:
+def again(store: Store, run: str, **chosen: Any) -> tuple[Retried, RunResult]:
     return retry(store, run, silent, before=lambda: None, **chosen)
 
 
 @contextmanager
 def unreadable(names: Collection[str], slices: Collection[int] = ()) -> Iterator[None]:
     """A disk that does not answer for some images, and for slices that begin at some frames."""
-    read, frames = decoding.read_member, FrameReader.__iter__
+    read, frames = extraction.read_member, FrameReader.__iter__
 
     def read_member(locator: Locator) -> bytes:
         if Path(locator.path).name in names:
@@ -71,27 +72,27 @@ def unreadable(names: Collection[str], slices: Collection[int] = ()) -> Iterator
         return frames(reader)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "read_member", read_member)
+        patch.setattr(extraction, "read_member", read_member)
         patch.setattr(FrameReader, "__iter__", iterate)
         yield
 
 
 def test_a_disk_that_answers_again(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     with Store.open(tmp_path / "calm") as calm:
-        undisturbed = indexed(calm, sources, model).ended.totals
+        undisturbed = indexed(calm, sources, model).totals
         expected = calm.check()
     assert undisturbed.tracklets > 0
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg", "003.jpg", "005.jpg"], slices=[20]):
-            run = indexed(store, sources, model).ended.run.id
+            run = indexed(store, sources, model).run.id
             assert store.totals(run).quarantined == 4
-            assert again(store, run).indexed.ended.totals.quarantined == 4
+            assert again(store, run)[1].totals.quarantined == 4
         assert store.check().problems == ()
-        done = again(store, run, names=["003.jpg"])
-        assert (done.retried.inputs, done.indexed.ended.totals.quarantined) == (1, 3)
-        done = again(store, run, reason="unreadable")
-        assert (done.retried.left, done.indexed.ended.run.status) == ((), "succeeded")
-        assert done.indexed.ended.totals == undisturbed
+        retried, result = again(store, run, names=["003.jpg"])
+        assert (retried.inputs, result.totals.quarantined) == (1, 3)
+        retried, result = again(store, run, reason="unreadable")
+        assert (retried.left, result.run.status) == ((), "succeeded")
+        assert result.totals == undisturbed
         found = store.check()
         assert (found.problems, found.digest, found.crops) == ((), expected.digest, expected.crops)
 
@@ -103,7 +104,7 @@ def test_a_video_that_is_elsewhere_is_left(tmp_path: Path, sources: tuple[Path, 
     shutil.copy(sources[0] / "001.jpg", folder)
     with Store.open(tmp_path / "store") as store:
         with unreadable([], slices=[20]):
-            run = indexed(store, [folder], model).ended.run.id
+            run = indexed(store, [folder], model).run.id
         before = store.check().digest
         moved = Path(shutil.move(video, tmp_path / "moved.mp4"))
         with pytest.raises(StoreError, match=r"walk\.mp4\[20:40\] cannot be tried again: put its video back"):
@@ -111,14 +112,14 @@ def test_a_video_that_is_elsewhere_is_left(tmp_path: Path, sources: tuple[Path, 
         assert store.check().digest == before
         assert store.find_run(run).status == "succeeded"
         shutil.move(moved, video)
-        assert again(store, run).indexed.ended.totals.quarantined == 0
+        assert again(store, run)[1].totals.quarantined == 0
 
 
 def test_another_content_is_another_input(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     folder = sources[0]
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg"]):
-            run = indexed(store, [folder], model).ended.run.id
+            run = indexed(store, [folder], model).run.id
         shutil.copy(folder / "002.jpg", folder / "001.jpg")
         again(store, run)
         (failure,) = store.failures(run)
@@ -126,7 +127,7 @@ def test_another_content_is_another_input(tmp_path: Path, sources: tuple[Path, P
             "changed",
             "001.jpg changed since it was planned; index its source again",
         )
-        assert indexed(store, [folder], model).ended.totals.done == 1
+        assert indexed(store, [folder], model).totals.done == 1
 
 
 def test_another_model_is_refused_before_anything_is_changed(
@@ -134,7 +135,7 @@ def test_another_model_is_refused_before_anything_is_changed(
 ) -> None:
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg"]):
-            run = indexed(store, [sources[0]], model).ended.run.id
+            run = indexed(store, [sources[0]], model).run.id
         shutil.rmtree(model)
         random_model(model, name="m", seed=1)
         with pytest.raises(FingerprintMismatch, match="is bound to another configuration"):
@@ -146,7 +147,7 @@ def test_another_model_is_refused_before_anything_is_changed(
 def test_the_command(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     ref = tmp_path / "store"
     with Store.open(ref) as store, unreadable(["001.jpg", "002.jpg"]):
-        run = indexed(store, [sources[0]], model).ended.run.id
+        run = indexed(store, [sources[0]], model).run.id
     command = ["retry", "--store", str(ref), "--by", "ada", "--case", "c7", "--json", "--", run, "002.jpg"]
     done = CliRunner().invoke(runs.app, command)
     assert done.exit_code == 0, done.output

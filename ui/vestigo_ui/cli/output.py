@@ -123,11 +123,11 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int, in
 
 def run_and_report(work: Callable[..., Any], store: Any, as_json: bool) -> Any:
     """Run a job under progress bars and say how it ended; see `run_with_bars`."""
-    from vestigo_workers.runs.resume import summary
+    from vestigo_workers.runs.result import summarize
 
-    indexed = run_with_bars(work, store)
-    emit(summary(store, indexed), as_json, print_run)
-    return indexed
+    result = run_with_bars(work, store)
+    emit(summarize(store, result), as_json, print_run)
+    return result
 
 
 def run_with_bars(work: Callable[..., Any], store: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Executors: in this process, or on Ray actors."""
+"""Executors: shards run in this process or on Ray actors."""

@@ -1,103 +1,97 @@
-"""The executor seam: one small interface under which shards are worked off, in-process or by Ray actors.
+"""The interface of executors: workers process whole shards, in this process or in Ray actors.
 
-The driver submits tasks and takes results as they come; what is committed, retried or quarantined is the driver's
-business alone. Both executors run the same suite of tests and must yield the same visible rows.
+The driver submits tasks and takes results as they end. Only the driver commits, retries and quarantines. All executors
+pass the same tests and produce the same visible rows.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
-import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from vestigo.store.runs.records import ShardTask
-from vestigo_models.errors import VestigoError
+from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask, WrittenFile
+
+
+class ExecutorSettings(BaseModel):
+    """Settings that say where and in which portions a run is processed; they change no row.
+
+    Attributes:
+        executor: `inline`, `ray`, or `auto` (Ray where several shards can run in parallel).
+        actors: Ray actors; by default one per GPU share or one per CPU.
+        gpus_per_actor: share of a GPU that an actor is pinned to.
+        device: where the networks run: `auto`, `cpu`, `cuda`.
+        shard_size: still images or stored crops per shard; a group of crops is never cut.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    executor: Literal["inline", "ray", "auto"] = "auto"
+    actors: int | None = Field(default=None, ge=1)
+    gpus_per_actor: float | None = Field(default=None, ge=0)
+    device: str = "auto"
+    shard_size: int = Field(default=256, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """Files and outcomes of one shard, to be committed."""
+
+    files: tuple[WrittenFile, ...] = ()
+    outcomes: tuple[InputOutcome, ...] = ()
+    failures: tuple[FrameFailure, ...] = ()
 
 
 class Worker(Protocol):
-    """Loads what it needs once, then processes whole shards; lives in this process or in a Ray actor."""
+    """Loads its models once, then processes whole shards, in this process or in a Ray actor."""
 
-    def process(self, task: ShardTask) -> Any:
-        """Work off one shard, write its files and return what is to be committed."""
+    def process(self, task: ShardTask) -> ShardResult:
+        """Process one shard and write its files; return what the driver commits."""
         ...
 
 
 WorkerFactory = Callable[[], Worker]
-"""Builds a worker where it will run; must be picklable for Ray (a dataclass with `__call__`, never a closure)."""
+"""Builds a worker where it runs; Ray pickles it, so it is a dataclass with `__call__` and never a closure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A shard was worked off; `result` waits to be committed."""
+    """A processed shard; `result` is not committed yet."""
 
     task: ShardTask
-    result: Any
+    result: ShardResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class Died:
-    """The worker died of a shard, or failed in a way that no single input explains."""
+    """A shard whose worker died, or that failed in a way that no single input explains."""
 
     task: ShardTask
     reason: str
 
 
 class Executor(Protocol):
-    """Runs tasks on workers through a bounded window of `slots` tasks in flight."""
+    """Runs tasks on workers, at most `slots` at a time."""
 
     slots: int
 
     def submit(self, task: ShardTask) -> None:
-        """Hand over one task; the caller keeps at most `slots` in flight."""
+        """Submit one task; the caller keeps at most `slots` in flight."""
         ...
 
     def next(self) -> Finished | Died:
-        """Wait for the next task that ended.
+        """Wait for the next task that ends.
 
         Raises:
-            VestigoError: the work cannot go on at all (disk full, model gone, no worker starts).
+            VestigoError: The run cannot continue (disk full, model missing, no worker starts).
         """
         ...
 
     def close(self) -> None:
-        """Let go of the workers; tasks still in flight are abandoned."""
+        """Release the workers and abandon the tasks in flight."""
         ...
-
-
-class InlineExecutor:
-    """Works tasks off one after the other in this process: small jobs, tests, debugging."""
-
-    slots = 1
-
-    def __init__(self, factory: WorkerFactory) -> None:
-        torch.set_num_threads(1)
-        self._factory = factory
-        self._worker: Worker | None = None
-        self._queue: deque[ShardTask] = deque()
-
-    def submit(self, task: ShardTask) -> None:
-        """Queue one task."""
-        self._queue.append(task)
-
-    def next(self) -> Finished | Died:
-        """Work off the oldest queued task."""
-        task = self._queue.popleft()
-        if self._worker is None:
-            self._worker = self._factory()
-        try:
-            return Finished(task=task, result=self._worker.process(task))
-        except VestigoError:
-            raise
-        except Exception as error:  # noqa: BLE001  (stands for the death of a worker process, whatever its cause)
-            return Died(task=task, reason=death_reason(error))
-
-    def close(self) -> None:
-        """Forget the worker."""
-        self._worker = None
-        self._queue.clear()
 
 
 def death_reason(error: BaseException) -> str:

@@ -1,8 +1,8 @@
-"""Ray actors behind the executor seam.
+"""The executor that runs shards on Ray actors.
 
 Each actor loads the model once, is pinned to a GPU (or a CPU) and takes whole shards: a path and a range, never
-pixels. Restarting a dead actor is Ray's work (`max_restarts=-1`); replaying its shard is not (`max_task_retries=0`),
-because the driver must count a death against the shard that caused it.
+pixels. Ray restarts a dead actor (`max_restarts=-1`) but does not repeat its shard (`max_task_retries=0`), because the
+driver must count a death against the shard that caused it.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from ray.exceptions import ActorUnavailableError, AuthenticationError, GetTimeou
 
 from vestigo.store.runs.records import ShardTask
 from vestigo_models.errors import VestigoError, WorkError
-from vestigo_workers.executors.base import Died, Finished, Worker, WorkerFactory, death_reason
+from vestigo_workers.executors.base import Died, Finished, ShardResult, Worker, WorkerFactory, death_reason
 
 
 def connect() -> bool:
     """Join the cluster that RAY_ADDRESS names, or start one for this process.
 
     Returns:
-        Whether this call connected, so that the caller knows whether to disconnect.
+        True if this call connected, in which case the caller disconnects.
 
     Raises:
-        WorkError: no cluster answers at the address, or it refuses this process.
+        WorkError: No cluster answers at the address, or it refuses this process.
     """
     if ray.is_initialized():
         return False
-    # "local" never joins what another process, perhaps a dead one, left behind on this machine.
+    # "local" never joins a cluster that another process, perhaps a dead one, left on this machine.
     address = os.environ.get("RAY_ADDRESS", "local")
     dashboard = False if address == "local" else None
     try:
         ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, AuthenticationError):
         raise WorkError(
-            f"no Ray cluster lets this process in at RAY_ADDRESS={address}: start one there (ray start --head), unset "
-            "RAY_ADDRESS to work without, or, where it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            f"no Ray cluster accepts this process at RAY_ADDRESS={address}: start one there (ray start --head), unset "
+            "RAY_ADDRESS to run without it, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if it requires a token"
         ) from None
     return True
 
 
 WINDOW = 2
-"""Tasks in flight per actor: one that is worked off, one that waits, so that an actor never idles on the driver."""
+"""Tasks in flight per actor: one runs and one waits, so that an actor never waits for the driver."""
 START_TIMEOUT_S = 300.0
-"""Seconds within which the first actor must have been placed and have loaded its model, on a machine however busy."""
+"""Seconds within which the first actor must be placed and have loaded its model, also on a busy machine."""
 
 
 class _Actor:
-    """The body of an actor: a worker built in place, one thread for its arithmetic."""
+    """The body of an actor: a worker that is built there and computes on one thread."""
 
     def __init__(self, factory: WorkerFactory) -> None:
         torch.set_num_threads(1)
@@ -62,17 +62,17 @@ class _Actor:
     def ready(self) -> int:
         return os.getpid()
 
-    def process(self, task: ShardTask) -> Any:
+    def process(self, task: ShardTask) -> ShardResult:
         return self._worker.process(task)
 
 
 class RayExecutor:
-    """Works tasks off on `actors` Ray actors.
+    """Runs tasks on Ray actors.
 
     Args:
-        factory: picklable builder of the worker.
-        actors: number of actors; by default one a GPU share, or one a CPU where there is no GPU.
-        gpus_per_actor: share of a GPU each actor is pinned to; by default 1 where the cluster has GPUs, else 0.
+        factory: Picklable builder of the worker.
+        actors: Number of actors; by default one per GPU share, or one per CPU without a GPU.
+        gpus_per_actor: Share of a GPU that each actor is pinned to; by default 1 if the cluster has GPUs, else 0.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RayExecutor:
         gpus, cpus = total.get("GPU", 0.0), max(1.0, total.get("CPU", 1.0))
         share = gpus_per_actor if gpus_per_actor is not None else (1.0 if gpus else 0.0)
         count = actors or max(1, int(gpus / share) if share else int(cpus))
-        # Fractions leave head-room: actors never take every logical CPU of a node.
+        # Fractions leave headroom: actors never take every logical CPU of a node.
         remote: Any = ray.remote(_Actor).options(
             num_cpus=min(1.0, 0.75 * cpus / count), num_gpus=share, max_restarts=-1, max_task_retries=0
         )
@@ -96,11 +96,11 @@ class RayExecutor:
         starting = [actor.ready.remote() for actor in self._actors]
         started, waiting = ray.wait(starting, num_returns=len(starting), timeout=START_TIMEOUT_S)
         if waiting and not started:
-            left = ray.available_resources()  # type: ignore[no-untyped-call]
-            free = {name: round(amount, 2) for name, amount in left.items() if name in "CPU GPU"}
+            available = ray.available_resources()  # type: ignore[no-untyped-call]
+            free = {name: round(amount, 2) for name, amount in available.items() if name in "CPU GPU"}
             raise WorkError(
-                f"no Ray actor started within {START_TIMEOUT_S:.0f} s: {len(self._actors)} actors with {share:g} GPU "
-                f"each were asked for, the cluster has {free} free; ask for fewer with --actors or --gpus-per-actor"
+                f"no Ray actor started within {START_TIMEOUT_S:.0f} s: {len(self._actors)} actors need {share:g} GPU "
+                f"each, the cluster has {free} free; request less with --actors or --gpus-per-actor"
             )
         try:
             self.pids: list[int] = ray.get(started)
@@ -112,15 +112,12 @@ class RayExecutor:
             raise WorkError(f"a Ray actor died while it loaded the model: {death_reason(error)}") from None
 
     def submit(self, task: ShardTask) -> None:
-        """Hand one task to the actor with the shortest queue."""
+        """Submit one task to the actor with the shortest queue."""
         index = min(range(len(self._queues)), key=lambda i: len(self._queues[i]))
-        self._send(index, task)
-
-    def _send(self, index: int, task: ShardTask) -> None:
         self._queues[index].append((self._actors[index].process.remote(task), task))
 
     def next(self) -> Finished | Died:
-        """Wait for the next task that ended on any actor."""
+        """Wait for the next task that ends on any actor."""
         heads = {queue[0][0]: index for index, queue in enumerate(self._queues) if queue}
         [ref], _ = ray.wait(list(heads), num_returns=1)
         index = heads[ref]
@@ -137,16 +134,16 @@ class RayExecutor:
             return Died(task=task, reason=death_reason(error))
 
     def _revive(self, index: int) -> None:
-        """Wait for Ray to restart a dead actor, then submit again what waited behind the shard that killed it.
+        """Wait for Ray to restart a dead actor, then submit again the tasks that waited in its queue.
 
-        An actor that does not come back (its node is gone) is dropped, and its tasks go to the others.
+        An actor that does not restart (its node is lost) is dropped, and the other actors take its tasks.
         """
         waiting = [task for _, task in self._queues[index]]
         self._queues[index].clear()
         if not self._restarted(self._actors[index]):
             del self._actors[index], self._queues[index]
             if not self._actors:
-                raise WorkError("every Ray actor is gone; what was committed is kept: vestigo runs resume RUN")
+                raise WorkError("every Ray actor is lost; committed shards are kept: vestigo runs resume RUN")
         for task in waiting:
             self.submit(task)
 

@@ -1,1 +1,1 @@
-"""Indexing of an archive: request, plan, worker."""
+"""Indexing an archive."""

@@ -1,4 +1,4 @@
-"""From sources to shards in the catalogue: discover once, leave out what is known, refuse or replace what is stale."""
+"""Survey sources and plan shards: known inputs are skipped, stale ones are reported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,25 +18,24 @@ from vestigo.ingest.sources.discover import discover
 from vestigo.ingest.video.decode import slices
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputPlan, ShardPlan
-from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.indexing.request import IndexRequest
 
-LOOKUP = 500
-"""Inputs whose keys are looked up in the catalogue by one query."""
+KEYS_PER_QUERY = 500
+"""Inputs whose keys one query looks up in the catalogue."""
 
 
 class Survey:
-    """What the sources hold, spooled to a temporary database so that memory does not grow with the archive.
+    """The new inputs of the sources, spooled to a temporary database so that memory does not grow with the archive.
 
     Attributes:
-        inputs: images, slices of videos, and problems found.
-        ignored: files of no known kind.
-        new: inputs to be planned; a name met twice with the same content counts once.
-        stale: other fingerprints under which some input is in the store.
+        inputs: images, slices of videos, and problems that were discovered.
+        ignored: files of unknown kind.
+        new: inputs to be planned; a name that occurs twice with the same content counts once.
+        stale: other fingerprints under which the store holds some of the inputs.
     """
 
     def __init__(self) -> None:
-        # An empty name is SQLite's private database on disk, gone when closed.
+        # SQLite opens a private database on disk for an empty name and deletes it on close.
         self._spool = sqlite3.connect("")
         self._spool.execute("CREATE TABLE item (key TEXT PRIMARY KEY, source TEXT, json TEXT)")
         self.inputs = self.ignored = self.new = 0
@@ -43,11 +43,11 @@ class Survey:
 
     @property
     def skipped(self) -> int:
-        """Inputs that the store already knows under this fingerprint."""
+        """Inputs that the store already holds under this fingerprint."""
         return self.inputs - self.new
 
     def add(self, source: str, item: Item, key: str, weight: int) -> None:
-        """Keep an item to be planned; `weight` is how many inputs it is."""
+        """Add an item to be planned; `weight` is the number of inputs that it counts for."""
         row = (key, source, json.dumps(item_to_json(item)))
         self.new += weight * self._spool.execute("INSERT OR IGNORE INTO item VALUES (?, ?, ?)", row).rowcount
 
@@ -64,57 +64,52 @@ class Survey:
 
 
 def survey(store: Store, request: IndexRequest, fingerprint: str, report: Callable[[int, int | None], None]) -> Survey:
-    """Discover and hash everything that the sources hold, and look up what the store already knows of it."""
-    found = Survey()
-    everything = (
+    """Discover and digest everything in the sources, and look up which inputs the store already holds."""
+    result = Survey()
+    discovered = (
         (source, item)
         for source in request.sources
         for item in discover(source, camera=request.camera, start=request.start)
     )
-    while chunk := list(islice(everything, LOOKUP)):
+    while chunk := list(islice(discovered, KEYS_PER_QUERY)):
         keyed = [(source, item, item_key(item)) for source, item in chunk if not isinstance(item, Ignored)]
-        found.ignored += len(chunk) - len(keyed)
+        result.ignored += len(chunk) - len(keyed)
         keys = list({key for _, _, key in keyed})
         unseen = store.unseen(fingerprint, keys)
-        found.stale |= store.stale_sources(fingerprint, keys)
+        result.stale |= store.stale_sources(fingerprint, keys)
         for source, item, key in keyed:
             weight = len(slices(item.info, request.slice_seconds, 0.0)) if isinstance(item, VideoInput) else 1
-            found.inputs += weight
+            result.inputs += weight
             if key in unseen:
-                found.add(source, item, key, weight)
-        report(found.inputs, None)
-    return found
+                result.add(source, item, key, weight)
+        report(result.inputs, None)
+    return result
 
 
-def plans(items: Iterable[tuple[str, Item]], request: IndexRequest, tracking: TrackingConfig) -> Iterator[ShardPlan]:
-    """Cut surveyed items into shards, one source after the other; what could not be read comes first of its source."""
-    for source, group in groupby(items, key=lambda pair: pair[0]):
-        readable = _Readable(item for _, item in group)
+def shard_plans(items: Iterable[tuple[str, Item]], request: IndexRequest) -> Iterator[ShardPlan]:
+    """Divide surveyed items into shards, source by source; unreadable inputs come last in their source."""
+    for source, group in groupby(items, key=itemgetter(0)):
+        problems: list[Problem] = []
+        readable = _readable((item for _, item in group), problems)
         for shard in plan_shards(
-            readable, shard_size=request.shard_size, slice_s=request.slice_seconds, tracking=tracking
+            readable, shard_size=request.shard_size, slice_s=request.slice_seconds, tracking=request.tracking
         ):
             yield shard_plan(source, shard)
-        for start in range(0, len(readable.problems), request.shard_size):
-            yield problem_plan(source, readable.problems[start : start + request.shard_size])
+        for start in range(0, len(problems), request.shard_size):
+            yield _problem_plan(source, problems[start : start + request.shard_size])
 
 
-class _Readable:
-    """Iterates over images and videos and keeps the problems that lie between them."""
-
-    def __init__(self, items: Iterator[Item]) -> None:
-        self._items = items
-        self.problems: list[Problem] = []
-
-    def __iter__(self) -> Iterator[ImageInput | VideoInput]:
-        for item in self._items:
-            if isinstance(item, Problem):
-                self.problems.append(item)
-            elif not isinstance(item, Ignored):
-                yield item
+def _readable(items: Iterable[Item], problems: list[Problem]) -> Iterator[ImageInput | VideoInput]:
+    """Yield images and videos, and append the problems between them to `problems`."""
+    for item in items:
+        if isinstance(item, Problem):
+            problems.append(item)
+        elif not isinstance(item, Ignored):
+            yield item
 
 
 def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> ShardPlan:
-    """Return the catalogue's plan of one shard."""
+    """Return the plan of one shard for the catalogue."""
     spec = {"shard": shard.to_json()}
     if isinstance(shard, ImageShard):
         inputs = tuple(InputPlan(name=item.name, key=item_key(item)) for item in shard.inputs)
@@ -127,8 +122,8 @@ def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> S
     return ShardPlan(kind="assembly", source=source, after=video_key, spec=spec)
 
 
-def problem_plan(source: str, problems: list[Problem]) -> ShardPlan:
-    """Return a plan whose inputs are known to be unreadable; working it off writes that down."""
+def _problem_plan(source: str, problems: list[Problem]) -> ShardPlan:
+    """Return the plan of unreadable inputs; processing it records their reasons."""
     return ShardPlan(
         kind="images",
         source=source,
@@ -139,9 +134,9 @@ def problem_plan(source: str, problems: list[Problem]) -> ShardPlan:
 
 
 def item_key(item: ImageInput | VideoInput | Problem) -> str:
-    """Return what makes an input the same input again: its name and content.
+    """Return the key of an input, a digest of its name and content.
 
-    A video is known by its first slice, which begins at frame 0 however the rest is cut.
+    The key of a video is that of its first slice, which begins at frame 0 wherever the others begin.
     """
     if isinstance(item, Problem):
         return _digest("problem", item.name, item.reason, item.detail)
@@ -150,23 +145,25 @@ def item_key(item: ImageInput | VideoInput | Problem) -> str:
     return _digest("image", item.name, item.digest)
 
 
-def pick_spec(spec: dict[str, Any], places: Sequence[int]) -> dict[str, Any]:
-    """Return the spec of a shard for only those of its inputs that are at some positions."""
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def pick_spec(spec: dict[str, Any], positions: Sequence[int]) -> dict[str, Any]:
+    """Return the spec of a shard with only its inputs at `positions`."""
     if "problems" in spec:
-        return {"problems": [spec["problems"][place] for place in places]}
+        return {"problems": [spec["problems"][position] for position in positions]}
     shard = spec["shard"]
     # A slice is the only input of its shard, and an assembly has none.
-    return {"shard": {**shard, "inputs": [shard["inputs"][place] for place in places]}} if "inputs" in shard else spec
+    if "inputs" not in shard:
+        return spec
+    return {"shard": {**shard, "inputs": [shard["inputs"][position] for position in positions]}}
 
 
-def video_is_there(spec: dict[str, Any]) -> bool:
-    """Say whether the video of a slice lies where it was planned, with the size that it had."""
+def has_video(spec: dict[str, Any]) -> bool:
+    """Tell whether a shard is a slice whose video is still in its place with the same size."""
     shard = shard_from_json(spec["shard"])
     if not isinstance(shard, SliceShard):
         return False
     path = Path(shard.video.path)
     return path.is_file() and path.stat().st_size == shard.video.info.size_bytes
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

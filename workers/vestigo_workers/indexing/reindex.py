@@ -1,4 +1,4 @@
-"""Everything that other models wrote is indexed again: the runs that left it are repeated with one model."""
+"""Index again, with one model, what other models indexed: repeat the runs whose crops are stale."""
 
 from __future__ import annotations
 
@@ -11,83 +11,90 @@ from vestigo.resolve import model_digest
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Run
 from vestigo_models.errors import SourceError
+from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.model_choice import latest_model, with_model
 from vestigo_workers.indexing.request import IndexRequest, build_request
-from vestigo_workers.indexing.run import Indexed, Stage, index, request_of
+from vestigo_workers.indexing.run import index, read_request
+from vestigo_workers.runs.driver import Stage
+from vestigo_workers.runs.result import RunResult
 
-POOL = ("executor", "actors", "gpus_per_actor", "device", "shard_size", "slice_seconds", "batch_size", "decode_threads")
-"""Settings of a request that change no row; a repetition may choose them anew."""
+EXECUTION_SETTINGS = (*ExecutorSettings.model_fields, "slice_seconds", "batch_size", "decode_threads")
+"""Settings of a request that change no row; a repetition may override them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reindexed:
-    """What was repeated.
+class ReindexResult:
+    """The repeated runs.
 
     Attributes:
-        model: digest of the model that it was repeated with.
-        runs: what each new run did, oldest sources first.
-        gone: sources that are no longer there; what they gave stays as it was.
-        stale: crops of other models that stay, of such sources or of single files that are gone or broken.
-        unended: runs of other models that somebody may still be driving; they were left alone.
+        model: digest of the model that indexed again.
+        runs: the new runs, oldest sources first.
+        missing: sources that no longer exist; their crops stay as they were.
+        stale: crops of other models that stay, from missing sources or missing or broken files.
+        unended: runs of other models that another process may still drive; they were not repeated.
     """
 
     model: str
-    runs: tuple[Indexed, ...]
-    gone: tuple[str, ...]
+    runs: tuple[RunResult, ...]
+    missing: tuple[str, ...]
     stale: int
     unended: tuple[str, ...]
 
 
-def reindex_stale(store: Store, stage: Stage, *, model: str | None = None, pool: Mapping[str, Any]) -> Reindexed:
-    """Repeat the runs that left crops of other models, with their own sources and settings.
+def reindex_stale(
+    store: Store, stage: Stage, *, model: str | None = None, settings: Mapping[str, Any]
+) -> ReindexResult:
+    """Repeat the runs that produced crops of other models, with their own sources and settings.
 
-    The rows of each run are replaced in the transaction that ends its repetition. `model` is named as in a request; by
-    default it is the one that serves, without one the newest with crops. `pool` are settings out of `POOL`.
+    The rows of each run are replaced in the transaction that ends its repetition.
+
+    Args:
+        model: Named as in a request; by default the serving model, else the newest with crops.
+        settings: Overrides; keys out of `EXECUTION_SETTINGS`.
 
     Raises:
-        StoreError: nothing is indexed, or a run was made by another version of Vestigo.
-        ConfigError: a wrong setting in `pool`.
-        ModelError: the model cannot be found.
-        SourceError: there is something to repeat, and none of its sources is left.
+        StoreError: Nothing is indexed, or another version of Vestigo made a run.
+        ConfigError: A setting is wrong.
+        ModelError: The model does not exist.
+        SourceError: No source of the stale runs exists any more.
     """
     digest = latest_model(store).digest if model is None else model_digest(store, model)
     stale = store.stale_runs(digest)
-    requests = [_with(store, request, model or digest, pool) for request in _requests(stale)]
-    gone = [source for request in requests for source in request.sources if not _is_there(source)]
-    left = [_without(request, gone) for request in requests if not set(gone).issuperset(request.sources)]
-    if gone and not left:
-        raise SourceError(f"nothing can be indexed again: {', '.join(gone)} not there any more; put the sources back")
-    runs = tuple(index(store, request, stage, reindex_stale=True) for request in left)
-    return Reindexed(
+    overrides = {**settings, "model": model or digest}
+    requests = [
+        with_model(store, build_request(request.model_dump() | overrides)) for request in _distinct_requests(stale)
+    ]
+    missing = [source for request in requests for source in request.sources if not _exists(source)]
+    remaining = [
+        request.model_copy(update={"sources": sources})
+        for request in requests
+        if (sources := tuple(source for source in request.sources if source not in missing))
+    ]
+    if missing and not remaining:
+        raise SourceError(f"nothing can be indexed again: {', '.join(missing)} no longer exist; restore the sources")
+    runs = tuple(index(store, request, stage, reindex_stale=True) for request in remaining)
+    return ReindexResult(
         model=digest,
         runs=runs,
-        gone=tuple(dict.fromkeys(gone)),
-        stale=sum(count for held, count in store.crop_counts().items() if held != digest),
+        missing=tuple(dict.fromkeys(missing)),
+        stale=sum(count for other, count in store.crop_counts().items() if other != digest),
         unended=tuple(run.id for run in stale if run.status == "running"),
     )
 
 
-def _requests(stale: Sequence[Run]) -> list[IndexRequest]:
-    """What was asked, each once, in the order in which it was asked last."""
-    asked: dict[str, IndexRequest] = {}
-    for run in stale:
+def _distinct_requests(runs: Sequence[Run]) -> list[IndexRequest]:
+    """Return the requests of runs that have ended, each once, in the order of their last occurrence."""
+    requests: dict[str, IndexRequest] = {}
+    for run in runs:
         if run.status != "running":
-            request = request_of(run)
-            key = request.model_dump_json(exclude={"model", *POOL})
-            asked.pop(key, None)
-            asked[key] = request
-    return list(asked.values())
+            request = read_request(run)
+            key = request.model_dump_json(exclude={"model", *EXECUTION_SETTINGS})
+            requests.pop(key, None)
+            requests[key] = request
+    return list(requests.values())
 
 
-def _with(store: Store, request: IndexRequest, model: str, pool: Mapping[str, Any]) -> IndexRequest:
-    return with_model(store, build_request(request.model_dump() | dict(pool) | {"model": model}))
-
-
-def _without(request: IndexRequest, gone: Sequence[str]) -> IndexRequest:
-    return request.model_copy(update={"sources": tuple(source for source in request.sources if source not in gone)})
-
-
-def _is_there(source: str) -> bool:
+def _exists(source: str) -> bool:
     try:
         source_kind(source)
     except SourceError:

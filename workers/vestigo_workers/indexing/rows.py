@@ -1,4 +1,4 @@
-"""From crops in memory to rows of the crops table: embed in fixed batches, encode, lay out as columns."""
+"""From crops in memory to rows of the crops table: embed in batches of fixed size, encode, arrange in columns."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import Candidate
+from vestigo.ingest.crops import MAX_HEIGHT, Candidate
 from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg, shrink
 
-STORED_HEIGHT = 512
-"""A crop is stored at most this many pixels high; networks look at 256 or fewer."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CropRow:
-    """One crop on its way into the store.
+    """One crop before it is stored.
 
     Attributes:
-        image: RGB uint8 (height, width, 3) as the network will see it.
-        encoded: the crop's own JPEG bytes where the archive already holds them, else None.
-        fields: the other columns of a crop row, without `image` and what a model says.
+        image: RGB uint8 (height, width, 3), the input of the network.
+        encoded: the crop's own JPEG bytes if the archive holds them, else None.
+        fields: the other columns of a crop row, without `image` and without what a model computes.
     """
 
     image: NDArray[np.uint8]
@@ -47,7 +44,7 @@ def crop_row(
     pid: int | None = None,
     encoded: bytes | None = None,
 ) -> CropRow:
-    """Return the row of a candidate from the input `name`; `start` is when its video began, or the still was taken."""
+    """Return the row of a candidate from the input `name`; `start` is when its video began or the still was taken."""
     x, y, w, h = (float(value) for value in candidate.box)
     fields = {
         "crop_id": candidate.crop_id,
@@ -73,23 +70,23 @@ def crop_row(
 
 
 def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
-    """Embed and encode `rows`, a fixed-size batch at a time; memory is one batch."""
+    """Embed and encode `rows` in batches of fixed size; memory is one batch."""
     schema = crop_schema(extractor.package.embedding_dim)
-    seen = (*SINCE_2.names, EMBEDDING)
+    computed = {*SINCE_2.names, EMBEDDING, "image"}
     pending = iter(rows)
     while batch := list(islice(pending, extractor.batch_size)):
         outputs = extractor.extract([row.image for row in batch])
         columns: dict[str, Any] = {
-            name: [row.fields[name] for row in batch] for name in schema.names if name not in ("image", *seen)
+            name: [row.fields[name] for row in batch] for name in schema.names if name not in computed
         }
-        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, STORED_HEIGHT)) for row in batch]
+        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, MAX_HEIGHT)) for row in batch]
         columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
 
 
 def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:
-    """Return the candidates of `batch` that assembly picked, with their tracklets filled in."""
-    ids = batch.column("crop_id")
-    kept = batch.filter(pc.is_in(ids, value_set=pa.array(list(tracklet_of), pa.string())))
-    tracklets = pa.array([tracklet_of[name] for name in kept.column("crop_id").to_pylist()], pa.string())
-    return kept.set_column(kept.schema.get_field_index("tracklet"), "tracklet", tracklets)
+    """Return the rows of `batch` whose crops assembly selected, with their tracklets filled in."""
+    crop_ids = pa.array(list(tracklet_of), pa.string())
+    rows = batch.filter(pc.is_in(batch.column("crop_id"), value_set=crop_ids))
+    tracklets = pa.array([tracklet_of[name] for name in rows.column("crop_id").to_pylist()], pa.string())
+    return rows.set_column(rows.schema.get_field_index("tracklet"), "tracklet", tracklets)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import Candidate, crop_id, detect_still
+from vestigo.ingest.crops import MAX_HEIGHT, Candidate, crop_id, detect_still
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
+from vestigo.ingest.sources.containers import read_member
 from vestigo.ingest.video.assembly import assemble
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import extract_part
@@ -26,113 +30,105 @@ from vestigo_models.detection.registry import make_detector
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, WorkError
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.tracking.quality import crop_quality, dhash
-from vestigo_workers.indexing.decode import DECODE_THREADS, decode_ahead
+from vestigo_workers.executors.base import ShardResult
+from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.rows import CropRow, crop_row, embed_rows, picked_rows
 
 CROP_MAX_HEIGHT = 300
-"""Detector `auto` takes an image that is taller than wide and at most this high (pixels) for a crop."""
+"""Detector `auto` treats an image that is taller than wide and at most this high (pixels) as a crop."""
+DECODE_THREADS = 2
+"""Threads that decode ahead of a GPU."""
+JPEG_MAGIC = b"\xff\xd8\xff"
 
-
-@dataclass(frozen=True, kw_only=True)
-class ShardResult:
-    """What one shard leaves to be committed."""
-
-    files: tuple[WrittenFile, ...] = ()
-    outcomes: tuple[InputOutcome, ...] = ()
-    failures: tuple[FrameFailure, ...] = ()
+DecodedImage = tuple[NDArray[np.uint8], bytes | None]
+"""RGB pixels (height, width, 3), and the file's bytes if they can be stored unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionFactory:
-    """Builds the worker in this process or in an actor; holds only what can be pickled.
+    """Builds the worker in this process or in an actor; can be pickled.
 
     Attributes:
         data: URI of the store's data root.
-        model: folder of the model package.
-        detector: `none`, `auto`, `hog` or `hf:...`.
-        device: `auto`, `cpu` or `cuda`.
-        decode_threads: threads that decode ahead of the network; by default 2 beside a GPU and none on a CPU.
+        request: settings of the run; `model` is a folder and `detector` is resolved for the sources.
     """
 
     data: str
-    model: str
-    detector: str
-    device: str
-    batch_size: int
-    decode_threads: int | None = None
+    request: IndexRequest
 
     def __call__(self) -> ExtractionWorker:
         """Load model and detector."""
-        return ExtractionWorker(self)
+        return ExtractionWorker(self.data, self.request)
 
 
 class ExtractionWorker:
-    """Loads model and detector once and works off whole shards."""
+    """Loads model and detector once and processes whole shards of an indexing run."""
 
-    def __init__(self, settings: ExtractionFactory) -> None:
+    def __init__(self, data: str, request: IndexRequest) -> None:
         cv2.setNumThreads(1)
-        self._settings = settings
-        self._root = DataRoot(settings.data)
-        package = ModelPackage.from_pretrained(settings.model)
-        device = resolve_device(settings.device)
-        self._extractor = Extractor(package, device=device, batch_size=settings.batch_size)
-        self._detector = active_detector(settings.detector, device)
-        beside = 0 if device == "cpu" else DECODE_THREADS
-        self._threads = beside if settings.decode_threads is None else settings.decode_threads
-        # The first batch picks its kernels, which takes a second: a worker that is ready has that behind it.
+        self._files = ShardFiles(data)
+        package = ModelPackage.from_pretrained(request.model)
+        device = resolve_device(request.device)
+        self._extractor = Extractor(package, device=device, batch_size=request.batch_size)
+        self._detector = make_active_detector(request.detector, device)
+        self._accepts_crops = request.detector == "auto"
+        default = 0 if device == "cpu" else DECODE_THREADS
+        self._threads = default if request.decode_threads is None else request.decode_threads
+        # The first batch selects its kernels, which takes a second; a worker that is ready has done so.
         self._extractor.extract([np.zeros((*package.config.input_size, 3), dtype=np.uint8)])
 
     def process(self, task: ShardTask) -> ShardResult:
-        """Work off one shard; bad inputs and frames are outcomes, never exceptions.
+        """Process one shard; unreadable inputs and frames are outcomes, never exceptions.
 
         Raises:
-            WorkError: the files cannot be written.
+            WorkError: The files cannot be written.
         """
         if "problems" in task.spec:
-            return problem_result(task)
+            errors = [BadInput(problem["reason"], problem["detail"]) for problem in task.spec["problems"]]
+            return ShardResult(outcomes=tuple(_quarantined(position, error) for position, error in enumerate(errors)))
         shard = shard_from_json(task.spec["shard"])
         if isinstance(shard, ImageShard):
-            return self._images(task, shard)
+            return self._process_images(task, shard)
         if isinstance(shard, SliceShard):
-            return self._slice(task, shard)
-        return self._assembly(task, shard)
+            return self._process_slice(task, shard)
+        return self._process_assembly(task, shard)
 
-    def _images(self, task: ShardTask, shard: ImageShard) -> ShardResult:
+    def _process_images(self, task: ShardTask, shard: ImageShard) -> ShardResult:
         outcomes: list[InputOutcome] = []
 
         def rows() -> Iterator[CropRow]:
-            for position, item, loaded in decode_ahead(shard.inputs, self._threads):
-                if isinstance(loaded, BadInput):
-                    outcomes.append(quarantined(position, loaded))
+            for position, item, decoded in decode_ahead(shard.inputs, self._threads):
+                if isinstance(decoded, BadInput):
+                    outcomes.append(_quarantined(position, decoded))
                     continue
-                image, encoded = loaded
-                found = self.candidates(item, image)
-                outcomes.append(outcome(position, len(found)))
-                for candidate in found:
-                    whole = candidate.image.shape == image.shape
-                    start = datetime.fromisoformat(item.time) if item.time else None
-                    kept = encoded if whole else None
-                    yield crop_row(task.source, item.name, item.camera, start, candidate, item.pid, kept)
+                image, encoded = decoded
+                candidates = self.candidates(item, image)
+                outcomes.append(_processed(position, len(candidates)))
+                start = datetime.fromisoformat(item.time) if item.time else None
+                for candidate in candidates:
+                    is_whole = candidate.image.shape == image.shape
+                    source_bytes = encoded if is_whole else None
+                    yield crop_row(task.source, item.name, item.camera, start, candidate, item.pid, source_bytes)
 
-        files = self._write("crops", task, rows())
+        files = self._write_rows("crops", task, rows())
         return ShardResult(files=files, outcomes=tuple(outcomes))
 
     def candidates(self, item: ImageInput, image: NDArray[np.uint8]) -> Sequence[Candidate]:
-        """Return the crops of one still image: itself where it is a crop, else the people a detector finds in it."""
+        """Return the crops of a still image: the image itself if it is a crop, else the people detected in it."""
         height, width = image.shape[:2]
-        is_crop = self._settings.detector == "auto" and width < height <= CROP_MAX_HEIGHT
+        is_crop = self._accepts_crops and width < height <= CROP_MAX_HEIGHT
         if self._detector is None or is_crop:
             return [whole_image(item, image)]
         return detect_still(image, self._detector, name=item.name, digest=item.digest)
 
-    def _slice(self, task: ShardTask, shard: SliceShard) -> ShardResult:
+    def _process_slice(self, task: ShardTask, shard: SliceShard) -> ShardResult:
         video = shard.video
         if self._detector is None:
-            return ShardResult(
-                outcomes=(quarantined(0, BadInput("no-detector", "a video needs a detector: --detector hog or hf:…")),)
-            )
+            error = BadInput("no-detector", "a video needs a detector: --detector hog or hf:…")
+            return ShardResult(outcomes=(_quarantined(0, error),))
         try:
             reader = FrameReader(video.path, video.info, shard.slice, fps=shard.fps)
             part = extract_part(
@@ -145,82 +141,113 @@ class ExtractionWorker:
                 config=shard.tracking,
             )
         except BadInput as error:
-            return ShardResult(outcomes=(quarantined(0, error),))
+            return ShardResult(outcomes=(_quarantined(0, error),))
         start = datetime.fromisoformat(video.start) if video.start else None
         to_row = partial(crop_row, task.source, video.name, video.camera, start)
-        files = self._write("candidates", task, map(to_row, part.candidates))
-        files += self._store("detections", task, part.detections)
+        files = self._write_rows("candidates", task, map(to_row, part.candidates))
+        files += self._files.write("detections", task, part.detections)
         failures = [
             FrameFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
             for failure in reader.failures
         ]
-        failures.extend(missing_end(shard))
-        return ShardResult(files=files, outcomes=(outcome(0, len(part.candidates)),), failures=tuple(failures))
+        failures.extend(_missing_end(shard))
+        return ShardResult(files=files, outcomes=(_processed(0, len(part.candidates)),), failures=tuple(failures))
 
-    def _assembly(self, task: ShardTask, shard: AssemblyShard) -> ShardResult:
-        """Join the parts of one video and keep the picked crops; memory is one slice's crops and all its boxes."""
+    def _process_assembly(self, task: ShardTask, shard: AssemblyShard) -> ShardResult:
+        """Join the parts of one video and store its selected crops; memory is one slice's crops and all its boxes."""
         stored: dict[str, list[str]] = task.spec["files"]
         if not stored["detections"]:
             return ShardResult()
-        detections = pa.Table.from_batches([b for path in stored["detections"] for b in self._root.read(path)])
-        wanted = ["crop_id", "offset_s", "quality", "dhash"]
-        batches = [b for path in stored["candidates"] for b in self._root.read(path, columns=wanted)]
+        detections = pa.Table.from_batches([b for path in stored["detections"] for b in self._files.root.read(path)])
+        columns = ["crop_id", "offset_s", "quality", "dhash"]
+        batches = [b for path in stored["candidates"] for b in self._files.root.read(path, columns=columns)]
         if not batches:
             return ShardResult()
-        found = assemble(detections, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking)
+        joined = assemble(detections, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking)
         tracklet_of = dict(
-            zip(found.crops.column("crop_id").to_pylist(), found.crops.column("tracklet").to_pylist(), strict=True)
+            zip(joined.crops.column("crop_id").to_pylist(), joined.crops.column("tracklet").to_pylist(), strict=True)
         )
         files: list[WrittenFile] = []
         for path in stored["candidates"]:
-            picked = pa.Table.from_batches([picked_rows(b, tracklet_of) for b in self._root.read(path)])
-            files.extend(self._store("crops", task, picked))
-        named = found.rows.append_column("source", pa.array([task.source] * found.rows.num_rows, pa.string()))
-        named = named.append_column("camera", pa.array([shard.video.camera] * found.rows.num_rows, pa.string()))
-        return ShardResult(files=(*files, *self._store("tracklets", task, named)))
+            picked = pa.Table.from_batches([picked_rows(b, tracklet_of) for b in self._files.root.read(path)])
+            files.extend(self._files.write("crops", task, picked))
+        tracklets = joined.rows.append_column("source", pa.array([task.source] * joined.rows.num_rows, pa.string()))
+        cameras = pa.array([shard.video.camera] * joined.rows.num_rows, pa.string())
+        files.extend(self._files.write("tracklets", task, tracklets.append_column("camera", cameras)))
+        return ShardResult(files=tuple(files))
 
-    def _write(self, kind: FileKind, task: ShardTask, rows: Iterator[CropRow]) -> tuple[WrittenFile, ...]:
+    def _write_rows(self, kind: FileKind, task: ShardTask, rows: Iterator[CropRow]) -> tuple[WrittenFile, ...]:
         batches = list(embed_rows(rows, self._extractor))
-        return self._store(kind, task, pa.Table.from_batches(batches)) if batches else ()
+        return self._files.write(kind, task, pa.Table.from_batches(batches)) if batches else ()
 
-    def _store(self, kind: FileKind, task: ShardTask, table: pa.Table) -> tuple[WrittenFile, ...]:
+
+class ShardFiles:
+    """Writes the files of shards below the data root `uri`."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self.root = DataRoot(uri)
+
+    def write(self, kind: FileKind, task: ShardTask, table: pa.Table) -> tuple[WrittenFile, ...]:
+        """Write the rows of a shard as a file that is not committed yet; an empty table gives no file.
+
+        Raises:
+            WorkError: The file cannot be written. The run stops and can be resumed: the shard is not the cause.
+        """
         if not table.num_rows:
             return ()
         fault_point("worker.before-write")
         try:
-            return (self._root.write(kind, task.run_id, task.id, table),)
+            return (self.root.write(kind, task.run_id, task.id, table),)
         except OSError as error:
-            # A full or lost disk is no fault of the shard: the run stops, and can be resumed.
-            raise WorkError(f"cannot write to {self._settings.data}: {error.strerror or error}") from error
+            raise WorkError(f"cannot write to {self._uri}: {error.strerror or error}") from error
 
 
-def missing_end(shard: SliceShard) -> tuple[FrameFailure, ...]:
-    """Return the failure that stands for all frames behind the end of a truncated video; none for a whole one."""
-    info = shard.video.info
-    if info.truncated is None or shard.part < shard.parts - 1:
-        return ()
-    return (FrameFailure(input=shard.video.name, frame=info.frames, reason="truncated", detail=info.truncated),)
+def decode_ahead(
+    inputs: Sequence[ImageInput], threads: int
+) -> Iterator[tuple[int, ImageInput, DecodedImage | BadInput]]:
+    """Read and decode images on `threads` threads, a bounded window ahead of the network, in the order of `inputs`.
+
+    Without threads, each image is decoded when it is needed: on a worker with one core, threads cost more in switches
+    than they gain.
+    """
+    if not threads:
+        yield from ((position, item, decode_input(item)) for position, item in enumerate(inputs))
+        return
+    waiting: deque[tuple[int, ImageInput, Future[DecodedImage | BadInput]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for position, item in enumerate(inputs):
+            waiting.append((position, item, pool.submit(decode_input, item)))
+            if len(waiting) > 4 * threads:
+                position, item, future = waiting.popleft()
+                yield position, item, future.result()
+        for position, item, future in waiting:
+            yield position, item, future.result()
 
 
-def active_detector(reference: str, device: str) -> Detector | None:
-    """Return the detector behind a name on the command line; None where whole images are the crops."""
+def decode_input(item: ImageInput) -> DecodedImage | BadInput:
+    """Read and decode one still image; return the error if it is unreadable."""
+    try:
+        data = read_member(item.locator)
+        # The crop id and the ledger's key are digests of the content that was planned.
+        if hashlib.sha256(data).hexdigest() != item.digest:
+            raise BadInput("changed", f"{item.name} changed since it was planned; index its source again")
+        image = decode_image(data)
+    except BadInput as error:
+        return error
+    is_storable = data.startswith(JPEG_MAGIC) and image.shape[0] <= MAX_HEIGHT
+    return image, data if is_storable else None
+
+
+def make_active_detector(reference: str, device: str) -> Detector | None:
+    """Return the detector of a reference as on the command line; None if whole images are the crops."""
     if reference == "none":
         return None
     return make_detector("hog" if reference == "auto" else reference, device)
 
 
-def problem_result(task: ShardTask) -> ShardResult:
-    """Return the result of inputs that planning already found unreadable."""
-    return ShardResult(
-        outcomes=tuple(
-            quarantined(position, BadInput(problem["reason"], problem["detail"]))
-            for position, problem in enumerate(task.spec["problems"])
-        )
-    )
-
-
 def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:
-    """Return the candidate that an image which already is a crop stands for."""
+    """Return the candidate of an image that is a crop as a whole."""
     height, width = image.shape[:2]
     box = np.array([0, 0, width, height], dtype=np.float32)
     return Candidate(
@@ -237,11 +264,17 @@ def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:
     )
 
 
-def outcome(position: int, rows: int) -> InputOutcome:
-    """Return the outcome of an input that could be read: done with rows, or empty."""
+def _processed(position: int, rows: int) -> InputOutcome:
     return InputOutcome(position=position, state="done" if rows else "empty", rows=rows)
 
 
-def quarantined(position: int, error: BadInput) -> InputOutcome:
-    """Return the outcome of an input that could not be read."""
+def _quarantined(position: int, error: BadInput) -> InputOutcome:
     return InputOutcome(position=position, state="quarantined", reason=error.reason, detail=error.detail)
+
+
+def _missing_end(shard: SliceShard) -> tuple[FrameFailure, ...]:
+    """Return one failure for all frames behind the end of a truncated video; none for a complete one."""
+    info = shard.video.info
+    if info.truncated is None or shard.part < shard.parts - 1:
+        return ()
+    return (FrameFailure(input=shard.video.name, frame=info.frames, reason="truncated", detail=info.truncated),)

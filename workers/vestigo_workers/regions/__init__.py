@@ -1,1 +1,1 @@
-"""Label maps of an archive or a folder."""
+"""Label maps of an indexed archive or a folder of images."""

@@ -1,1 +1,1 @@
-"""Runs: the driver, and resuming."""
+"""Runs: the driver, results, and resuming."""

@@ -1,27 +1,48 @@
-"""The driver of a run: hands shards to an executor, commits what comes back, counts deaths, keeps the lease."""
+"""The driver of a run: submits shards to an executor, commits their results, counts deaths and holds the lease."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Run, RunStatus, RunTotals, ShardTask
+from vestigo.store.runs.records import RunStatus, ShardTask
 from vestigo_models.errors import StoreError, WorkError
-from vestigo_workers.executors.base import Died, Executor, Finished
+from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, WorkerFactory
+from vestigo_workers.executors.inline import InlineExecutor
 from vestigo_workers.indexing.plan import pick_spec
-from vestigo_workers.indexing.worker import ShardResult
+from vestigo_workers.runs.result import RunResult
 
 HEARTBEAT_S = 5.0
 
 Report = Callable[[int, int | None], None]
+Stage = Callable[[str], Report]
+"""Opens a progress display for a named stage and returns its `report(done, total)`."""
+
+
+def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: ExecutorSettings) -> Executor:
+    """Start the executor that the settings name; `auto` is Ray if shards can run in parallel."""
+    if settings.executor == "inline" or (settings.executor == "auto" and not _is_parallel(store, run_id, settings)):
+        return InlineExecutor(factory)
+    from vestigo_workers.executors.ray import RayExecutor
+
+    return RayExecutor(factory, actors=settings.actors, gpus_per_actor=settings.gpus_per_actor)
+
+
+def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:
+    """Tell whether actors pay off: a cluster or several actors were requested, or two shards can run in parallel."""
+    if os.environ.get("RAY_ADDRESS") or (settings.actors or 0) > 1:
+        return True
+    shards = [task for task in store.pending(run_id, limit=4) if task.kind != "assembly"]
+    return len(shards) > 1 and (os.cpu_count() or 1) > 1
 
 
 class Lease:
-    """Holds a run for this process and keeps its heartbeat going, also while a shard takes minutes."""
+    """The lease of a run and its heartbeat, which continues while a shard takes minutes."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
@@ -50,24 +71,25 @@ class Lease:
                 return
 
     def check(self) -> None:
-        """Raise StoreError once another driver has taken the run over."""
+        """Check that this process still holds the run.
+
+        Raises:
+            StoreError: Another driver took the lease.
+        """
         if self._lost is not None:
             raise self._lost
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a run ended."""
+def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], report: Report) -> RunResult:
+    """Take the lease of a planned run, process its pending shards and release it.
 
-    run: Run
-    totals: RunTotals
-
-
-def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], report: Report) -> Ended:
-    """Work off every pending shard of a planned run; the caller holds the lease.
+    Args:
+        open_executor: Starts the executor; not called if no shard is pending.
+        report: Receives the inputs that have ended and all inputs of the run.
 
     Raises:
-        VestigoError: the work cannot go on; the run is `failed` and can be resumed.
+        StoreError: Another process drives the run, or took it over.
+        VestigoError: The run cannot continue; its status is `failed` and it can be resumed.
     """
     with Lease(store, run_id) as lease:
         executor: Executor | None = None
@@ -77,13 +99,12 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
                 free = (executor.slots if executor else 1) - len(busy)
                 tasks = store.pending(run_id, limit=free, busy=tuple(busy))
                 if executor is None:
-                    # No pool is started for a run with nothing to do.
                     if not tasks:
                         break
                     executor = open_executor()
                 for task in tasks:
                     busy[task.id] = task
-                    executor.submit(with_files(store, task))
+                    executor.submit(_with_files(store, task))
                 if not busy:
                     break
                 if tasks and len(busy) < executor.slots:
@@ -91,7 +112,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
                 ended = executor.next()
                 task = busy.pop(ended.task.id)
                 lease.check()
-                settle(store, task, ended)
+                _settle(store, task, ended)
                 totals = store.totals(run_id)
                 report(totals.inputs - totals.pending, totals.inputs)
         except (WorkError, StoreError) as error:
@@ -103,11 +124,11 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
         fault_point("driver.before-finish")
         totals = store.totals(run_id)
         status: RunStatus = "succeeded" if not store.pending(run_id, limit=1) else "cancelled"
-        return Ended(run=store.finish_run(run_id, status), totals=totals)
+        return RunResult(run=store.finish_run(run_id, status), totals=totals)
 
 
-def with_files(store: Store, task: ShardTask) -> ShardTask:
-    """Tell an assembly shard where the committed parts of its video lie; an actor has no database."""
+def _with_files(store: Store, task: ShardTask) -> ShardTask:
+    """Add the committed files of its video to an assembly shard; an actor has no database."""
     if task.kind != "assembly":
         return task
     files = {
@@ -117,12 +138,12 @@ def with_files(store: Store, task: ShardTask) -> ShardTask:
     return replace(task, spec={**task.spec, "files": files})
 
 
-def settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
+def _settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
     """Commit a finished shard, or count a death against it."""
     if isinstance(ended, Died):
         store.record_death(task.id, ended.reason, pick_spec)
         return
-    result: ShardResult = ended.result
+    result = ended.result
     fault_point("driver.before-commit")
     store.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
     fault_point("driver.after-commit")

@@ -16,7 +16,7 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.registry import make_parser
 from vestigo_ui.cli.main import run
-from vestigo_workers.regions.folder import by_identity, identity_of, source_images
+from vestigo_workers.regions.folder import group_by_identity, identity_of, source_images
 
 Captured = pytest.CaptureFixture[str]
 MARKET = {f"0007_c{camera}s1_00000{camera}_00": drawn(shift=camera) for camera in (1, 2, 3)}
@@ -121,7 +121,7 @@ def test_sub_folders_are_kept_and_the_output_is_no_input(tmp_path: Path, capsys:
 
 
 def test_who_is_clustered_together(people: Path, tmp_path: Path) -> None:
-    groups = by_identity(source_images(people, tmp_path / "out"))
+    groups = group_by_identity(source_images(people, tmp_path / "out"))
     assert sorted(sorted(image.path.stem for image in group) for group in groups) == sorted(
         [sorted(MARKET), *([name] for name in TRUTHS if name not in MARKET)]
     )

@@ -127,13 +127,13 @@ def demo_command(
             )
             figures = evaluate(archive, folder / "evaluation.html", stage("evaluating"))
             rank_queries(store, archive, stage("ranking the queries"))
-            found = search_one(store, videos.ended.run.id, folder / "search.html")
-            report = write_report(store, folder, videos.ended.run.id, figures, found)
-            crops = videos.ended.totals.crops + stills.ended.totals.crops
+            found = search_one(store, videos.run.id, folder / "search.html")
+            report = write_report(store, folder, videos.run.id, figures, found)
+            crops = videos.totals.crops + stills.totals.crops
     result = {
         "report": str(report.resolve()),
         "crops": crops,
-        "tracklets": videos.ended.totals.tracklets,
+        "tracklets": videos.totals.tracklets,
         "identities": rendered["identities"],
         **figures,
         "seconds": time.monotonic() - begin,

@@ -29,20 +29,20 @@ def reindex_store(ref: str, given: Mapping[str, Any], as_json: bool) -> None:
     """
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
-    from vestigo_workers.indexing.reindex import POOL, reindex_stale
+    from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
 
-    if own := sorted(given.keys() - {"model", *POOL}):
+    if own := sorted(given.keys() - {"model", *EXECUTION_SETTINGS}):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in own)
         raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
-    pool = {name: value for name, value in given.items() if name in POOL}
+    pool = {name: value for name, value in given.items() if name in EXECUTION_SETTINGS}
     with Store.open(ref, create=False) as store:
-        done = run_with_bars(lambda stage: reindex_stale(store, stage, model=given.get("model"), pool=pool), store)
+        done = run_with_bars(lambda stage: reindex_stale(store, stage, model=given.get("model"), settings=pool), store)
         runs = [_summary(store, indexed) for indexed in done.runs]
         result = {
             "model": done.model,
             **_together(runs),
             "runs": runs,
-            "gone": list(done.gone),
+            "gone": list(done.missing),
             "stale": done.stale,
             "unended": list(done.unended),
         }
@@ -50,9 +50,9 @@ def reindex_store(ref: str, given: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _summary(store: Any, indexed: Any) -> dict[str, Any]:
-    from vestigo_workers.runs.resume import summary
+    from vestigo_workers.runs.result import summarize
 
-    return summary(store, indexed)
+    return summarize(store, indexed)
 
 
 def _together(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -166,18 +166,18 @@ def index_command(
         return
     request = build_request(given, config)
     from vestigo.store.open import Store
-    from vestigo_workers.indexing.run import dry_run, index
+    from vestigo_workers.indexing.run import estimate_index, index
 
     with Store.open(store) as opened:
         if plan_only:
             with progress("reading") as report:
-                emit(dry_run(opened, request, report), as_json, print_estimate)
+                emit(estimate_index(opened, request, report), as_json, print_estimate)
             return
         indexed = run_and_report(
             lambda stage: index(opened, request, stage, reindex_stale=reindex_stale), opened, as_json
         )
         if html is not None:
-            write_sheet(opened, indexed.ended.run.id, html)
+            write_sheet(opened, indexed.run.id, html)
 
 
 def write_sheet(store: Any, run: str, html: Path) -> None:

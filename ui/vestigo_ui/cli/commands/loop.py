@@ -132,7 +132,7 @@ def loop_command(
             if made.challenge is None or (made.challenge.promoted and not reindex):
                 break
             if made.challenge.promoted:
-                run_with_bars(lambda stage: reindex_stale(opened, stage, pool={}), opened)
+                run_with_bars(lambda stage: reindex_stale(opened, stage, settings={}), opened)
                 request = replace(request, challenge=replace(request.challenge, base=made.challenge.digest))
             if every is None or len(done) == rounds:
                 break

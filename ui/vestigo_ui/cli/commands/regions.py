@@ -68,7 +68,7 @@ def label_folder(
         clusters=(panels or judge) and model is not None,
     )()
     with progress("regions", len(images)) as update:
-        found = label_images(images, target, finder, panels=panels, report=update, watch=watch)
+        found = label_images(images, target, finder, panels=panels, report=update, judge=watch)
     seconds = time.monotonic() - started
     judged: dict[str, Any] = {}
     if watch is not None:
@@ -80,9 +80,9 @@ def label_folder(
             "out": target,
             "labels": finder.description["name"],
             "images": found.images,
-            "quarantined": len(found.left_out),
+            "quarantined": len(found.unlabelled),
             "with_belongings": found.with_belongings,
-            "failures": [vars(one) for one in found.left_out],
+            "failures": [vars(one) for one in found.unlabelled],
             "seconds": seconds,
             "images_per_second": found.images / seconds,
             **judged,
@@ -301,11 +301,12 @@ def _located(store: str, model: str) -> str:
 
 def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
     from vestigo.store.open import Store
-    from vestigo_workers.regions.run import draw_panels, label_run, regions_summary
+    from vestigo_workers.regions.run import draw_panels, label_run
+    from vestigo_workers.runs.result import summarize
 
     with Store.open(store, create=False) as opened:
         labelled = run_with_bars(lambda stage: label_run(opened, request, stage), opened)
-        result = regions_summary(opened, labelled)
+        result = summarize(opened, labelled)
         if pictures is not None:
             with progress("pictures") as update:
                 result["panels"] = draw_panels(opened, request, pictures, update)

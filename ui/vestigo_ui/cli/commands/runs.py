@@ -22,10 +22,12 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
     Example: vestigo runs list --store archive
     """
     from vestigo.store.open import Store
-    from vestigo_workers.indexing.run import finished, summary
+    from vestigo_workers.runs.result import read_result, summarize_totals
 
     with Store.open(store, create=False) as opened:
-        runs = [{**summary(opened, finished(opened, run.id)), "created": run.created} for run in opened.runs()]
+        runs = [
+            {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created} for run in opened.runs()
+        ]
     emit({"runs": runs}, as_json, _print_runs)
 
 
@@ -36,10 +38,10 @@ def show_command(run: RunArgument, store: StoreOption, as_json: JsonOption = Fal
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
     from vestigo.store.open import Store
-    from vestigo_workers.indexing.run import finished
+    from vestigo_workers.runs.result import read_result, summarize
 
     with Store.open(store, create=False) as opened:
-        emit(summary_of(finished(opened, run), opened), as_json, print_run)
+        emit(summarize(opened, read_result(opened, run)), as_json, print_run)
 
 
 @app.command("resume")
@@ -79,7 +81,8 @@ def retry_command(
     Example: vestigo runs retry 20260501-080000-3f --reason worker-died --store archive
     """
     from vestigo.store.open import Store
-    from vestigo_workers.runs.resume import retry, summary
+    from vestigo_workers.runs.result import summarize
+    from vestigo_workers.runs.resume import retry
 
     details = {"run": run, "inputs": inputs or None, "reason": reason}
     details = {name: value for name, value in details.items() if value is not None}
@@ -88,11 +91,11 @@ def retry_command(
         def before() -> None:
             opened.record_audit(by or login(), "retry", details=details, case=case, authority=authority)
 
-        done = run_with_bars(
+        retried, result = run_with_bars(
             lambda stage: retry(opened, run, stage, names=inputs or None, reason=reason, before=before), opened
         )
-        told = {"retried": done.retried.inputs, "left": list(done.retried.left)}
-        emit(summary(opened, done.indexed) | told, as_json, _print_retried)
+        told = {"retried": retried.inputs, "left": list(retried.left)}
+        emit(summarize(opened, result) | told, as_json, _print_retried)
 
 
 @app.command("cancel")
@@ -102,18 +105,11 @@ def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """
     from vestigo.store.open import Store
-    from vestigo_workers.indexing.run import finished
+    from vestigo_workers.runs.result import read_result, summarize
 
     with Store.open(store, create=False) as opened:
         opened.request_cancel(run)
-        emit(summary_of(finished(opened, run), opened), as_json, print_run)
-
-
-def summary_of(indexed: Any, store: Any) -> dict[str, Any]:
-    """Return a run's result under the keys of `vestigo index`, and those of its own kind."""
-    from vestigo_workers.runs.resume import summary
-
-    return summary(store, indexed)
+        emit(summarize(opened, read_result(opened, run)), as_json, print_run)
 
 
 def _print_retried(result: Mapping[str, Any]) -> None:

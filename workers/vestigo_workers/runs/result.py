@@ -1,0 +1,65 @@
+"""The result of a run, and its summary for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vestigo.store.open import Store
+from vestigo.store.runs.records import Run, RunTotals, status_text
+
+MAX_LISTED = 100
+"""Failures, and empty inputs, that a summary lists at most; its counts are complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A run with its totals; `skipped` inputs were in the store before."""
+
+    run: Run
+    totals: RunTotals
+    skipped: int = 0
+
+
+def read_result(store: Store, run_id: str) -> RunResult:
+    """Return what a run has done so far."""
+    return RunResult(run=store.find_run(run_id), totals=store.totals(run_id))
+
+
+def summarize(store: Store, result: RunResult) -> dict[str, Any]:
+    """Return a result under the names of the command-line contract, with those of its kind of run."""
+    run, totals = result.run, result.totals
+    if run.kind != "regions":
+        return summarize_totals(store, result)
+    batches = store.open_table(run.id, kind="regions", columns=["belongings"])
+    return {
+        **summarize_totals(store, result),
+        "images": totals.regions,
+        "with_belongings": sum(sum(batch.column("belongings").to_pylist()) for batch in batches),
+        "images_per_second": totals.regions / run.seconds if run.seconds > 0 else 0.0,
+    }
+
+
+def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
+    """Return a result under the names that all kinds of runs have in common."""
+    run, totals = result.run, result.totals
+    return {
+        "run": run.id,
+        "kind": run.kind,
+        "status": status_text(run.status, totals),
+        "inputs": totals.inputs + result.skipped,
+        "done": totals.done,
+        "empty": totals.empty,
+        "quarantined": totals.quarantined,
+        "pending": totals.pending,
+        "skipped": result.skipped,
+        "frame_failures": totals.frame_failures,
+        "crops": totals.crops,
+        "tracklets": totals.tracklets,
+        "label_maps": totals.regions,
+        "error": run.error,
+        "seconds": run.seconds,
+        "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
+        "failures": [asdict(failure) for failure in store.failures(run.id, limit=MAX_LISTED)],
+        "empty_inputs": store.empty_inputs(run.id, limit=MAX_LISTED),
+    }
