@@ -1,70 +1,149 @@
-"""The attribute filter (specification, section 11): confident attributes that differ discard a crop before ranking.
+"""The rule of the attribute filter: confident attributes that differ discard a crop (docs/method.md, section "Rule").
 
-With M <= 64 classes a crop's reliable predictions fit one word, and the rule is one AND a crop.
+With M <= 64 classes the reliable predictions of a crop fit one 64-bit word, and conflicts are counted with one AND.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float32Array, Int64Array, UInt8Array, UInt64Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Words = NDArray[np.uint64]
-Floats = NDArray[np.float32]
-
 STRICT, QUALITY = 0.7, 0.95
-"""The paper's threshold, and the one that loses few true matches."""
+"""The paper's threshold, and one that loses few true matches."""
 LEAST_KEPT, LEAST_SHARE = 50, 0.01
-"""A filter leaves at least so many crops, and at least this share of the gallery."""
+"""Smallest number of crops and smallest share of the gallery that the filter keeps."""
 
 
-def encode(probabilities: Floats, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()) -> Words:
-    """Words G with one bit for each reliably predicted class: N x M probabilities to N words.
+def encode_predictions(
+    probabilities: Float32Array, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()
+) -> UInt64Array:
+    """Encode reliable predictions as words with one bit for each predicted class.
 
-    A prediction is reliable from a confidence of `threshold` on, compared in float32 as the probabilities are, so that
-    0.7 means the same wherever it is read from; `names` restricts the filter to some attributes. Of equally likely
-    classes the first is predicted.
+    A prediction is reliable if its confidence is at least `threshold`. They are compared in float32, so that 0.7 means
+    the same wherever it is read from. Of equally probable classes the first is predicted.
+
+    Args:
+        probabilities: Calibrated probabilities of N crops, (N, M).
+        schema: The attributes, M <= 64 classes in total.
+        threshold: Confidence threshold tau; nothing is reliable above 1.
+        names: Attributes that count; none named = all.
+
+    Returns:
+        Words G of docs/method.md, section "Rule", (N,).
 
     Raises:
-        ConfigError: the schema has more than 64 classes, or no attribute of such a name.
+        ConfigError: If the schema has more than 64 classes, or no attribute of such a name.
     """
     if schema.classes > 64:
         raise ConfigError(f"{schema.name} has {schema.classes} classes; the filter takes at most 64")
-    best = confidences(probabilities, schema)
+    confidences = np.maximum.reduceat(probabilities, schema.offsets, axis=1)
     used = np.zeros(len(schema), dtype=np.bool_)
     used[[schema.index(name) for name in names] or slice(None)] = True
-    reliable = used & (best >= np.float32(threshold))
-    least = np.where(reliable, best, np.float32(np.inf))
+    reliable = used & (confidences >= np.float32(threshold))
+    least = np.where(reliable, confidences, np.float32(np.inf))
     sizes = [len(attribute.values) for attribute in schema.attributes]
     bits = np.uint64(1) << np.arange(schema.classes, dtype=np.uint64)
-    said = np.where(probabilities >= np.repeat(least, sizes, axis=1), bits, np.uint64(0))
-    words: Words = np.bitwise_or.reduce(said, axis=1)
+    predicted = np.where(probabilities >= np.repeat(least, sizes, axis=1), bits, np.uint64(0))
+    words: UInt64Array = np.bitwise_or.reduce(predicted, axis=1)
     tied = np.flatnonzero(np.bitwise_count(words) > reliable.sum(axis=1))
     if len(tied):
-        groups = words[tied, None] & class_masks(schema)
+        # The lowest bit of each attribute: x & -x.
+        groups = words[tied, None] & _class_masks(schema)
         words[tied] = np.bitwise_or.reduce(groups & (~groups + np.uint64(1)), axis=1)
     return words
 
 
-def opposed(words: Words, schema: AttributeSchema) -> Words:
-    """The query's words: for each attribute that a word says reliably, all classes except the one it says."""
-    masks = class_masks(schema)
-    said = words[:, None] & masks
-    refused: Words = np.bitwise_or.reduce(np.where(said != 0, masks & ~said, np.uint64(0)), axis=1)
-    return refused
+def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeSchema) -> UInt8Array:
+    """Count the attributes that are reliable in both crops and differ.
+
+    Args:
+        query: Words of Q queries, from `encode_predictions`.
+        gallery: Words of G crops.
+        schema: The attributes.
+
+    Returns:
+        Conflicts, (Q, G).
+    """
+    masks = _class_masks(schema)
+    predicted = query[:, None] & masks
+    # Q-bar: all classes of a reliable attribute but the predicted one.
+    conflicting = np.bitwise_or.reduce(np.where(predicted != 0, masks & ~predicted, np.uint64(0)), axis=1)
+    return np.asarray(np.bitwise_count(conflicting[:, None] & gallery[None, :]), dtype=np.uint8)
 
 
-def confidences(probabilities: Floats, schema: AttributeSchema) -> Floats:
-    """How sure each attribute's prediction is: N x M to N x n."""
-    return np.asarray(np.maximum.reduceat(probabilities, schema.offsets, axis=1))
+def survivors(
+    conflicts: UInt8Array,
+    penalty: Callable[[Int64Array], Float32Array] | None = None,
+    *,
+    max_conflicts: int = 0,
+) -> BoolArray:
+    """Decide which gallery crops each query keeps (docs/method.md, sections "Rule" and "Never empty").
+
+    Args:
+        conflicts: Numbers of conflicts, (Q, G).
+        penalty: Function that returns `conflict_penalty`, (r, G), of some r rows. It is called for the queries that
+            would keep fewer than `least_kept` crops. For them crops return in the order of conflicts, penalty and
+            position in the gallery.
+        max_conflicts: Conflicts that a kept crop may have.
+
+    Returns:
+        True for kept crops, (Q, G).
+    """
+    kept: BoolArray = conflicts <= max_conflicts
+    count = conflicts.shape[1]
+    least = least_kept(count)
+    few = np.flatnonzero(kept.sum(axis=1) < least)
+    if len(few):
+        penalties = np.zeros((len(few), count), dtype=np.float32) if penalty is None else penalty(few)
+        for row, row_penalties in zip(few, penalties, strict=True):
+            kept[row, np.lexsort((np.arange(count), row_penalties, conflicts[row]))[:least]] = True
+    return kept
 
 
-def class_masks(schema: AttributeSchema) -> Words:
-    """The bits of each of the n attributes' classes."""
+def conflict_penalty(
+    query: Float32Array,
+    gallery: Float32Array,
+    schema: AttributeSchema,
+    threshold: float,
+    names: Sequence[str] = (),
+) -> Float32Array:
+    """Sum the confidences of both crops over their conflicting attributes.
+
+    The soft filter adds it to the distance; `survivors` orders returning crops by it.
+
+    Args:
+        query: Calibrated probabilities of Q crops, (Q, M).
+        gallery: Those of G crops, (G, M).
+        schema: The attributes.
+        threshold: Confidence from which a prediction is reliable.
+        names: Attributes that count; none named = all.
+
+    Returns:
+        Penalties, (Q, G), 0 without conflict.
+    """
+    total = np.zeros((len(query), len(gallery)), dtype=np.float32)
+    # In the schema's order, so that the sum does not depend on the order of `names`.
+    for name in sorted(names, key=schema.index) or schema.names:
+        ours, theirs = query[:, schema.slice(name)], gallery[:, schema.slice(name)]
+        p, q = ours.max(axis=1), theirs.max(axis=1)
+        differ = ours.argmax(axis=1)[:, None] != theirs.argmax(axis=1)[None, :]
+        reliable = (p >= np.float32(threshold))[:, None] & (q >= np.float32(threshold))[None, :]
+        total += np.where(differ & reliable, p[:, None] + q[None, :], np.float32(0))
+    return total
+
+
+def least_kept(gallery: int) -> int:
+    """Return the smallest number of crops that the filter keeps of a gallery of this size."""
+    return min(gallery, max(LEAST_KEPT, int(np.ceil(LEAST_SHARE * gallery))))
+
+
+def _class_masks(schema: AttributeSchema) -> UInt64Array:
+    """Return the bits of each attribute's classes, (n,)."""
     return np.array(
         [
             ((1 << len(attribute.values)) - 1) << offset
@@ -72,51 +151,3 @@ def class_masks(schema: AttributeSchema) -> Words:
         ],
         dtype=np.uint64,
     )
-
-
-def conflicts(query: Words, gallery: Words, schema: AttributeSchema) -> NDArray[np.uint8]:
-    """How many attributes are reliable on both sides and differ: Q x G."""
-    return np.asarray(np.bitwise_count(opposed(query, schema)[:, None] & gallery[None, :]), dtype=np.uint8)
-
-
-def survivors(
-    query: Words,
-    gallery: Words,
-    schema: AttributeSchema,
-    penalty: NDArray[np.floating] | None = None,
-    *,
-    max_conflicts: int = 0,
-) -> NDArray[np.bool_]:
-    """Which crops stay for each query (Q x G): those of at most `max_conflicts`, and never fewer than `least_kept`.
-
-    Where too few would stay, crops come back by number of conflicts, then by `penalty` (Q x G, the conflicting
-    confidences), then by their place in the gallery.
-    """
-    counts = conflicts(query, gallery, schema)
-    kept: NDArray[np.bool_] = counts <= max_conflicts
-    least = least_kept(len(gallery))
-    for row in np.flatnonzero(kept.sum(axis=1) < least):
-        ties = np.zeros(len(gallery)) if penalty is None else penalty[row]
-        kept[row, np.lexsort((np.arange(len(gallery)), ties, counts[row]))[:least]] = True
-    return kept
-
-
-def conflict_penalty(
-    query: Floats, gallery: Floats, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()
-) -> NDArray[np.float32]:
-    """Sum over conflicting attributes of both sides' confidences, Q x M and G x M to Q x G; the soft filter adds it."""
-    total = np.zeros((len(query), len(gallery)), dtype=np.float32)
-    # In the schema's order, so that the sum does not depend on the order of `names`.
-    for name in sorted(names, key=schema.index) or schema.names:
-        place = schema.slice(name)
-        ours, theirs = query[:, place], gallery[:, place]
-        p, q = ours.max(axis=1), theirs.max(axis=1)
-        differ = ours.argmax(axis=1)[:, None] != theirs.argmax(axis=1)[None, :]
-        both = (p >= np.float32(threshold))[:, None] & (q >= np.float32(threshold))[None, :]
-        total += np.where(differ & both, p[:, None] + q[None, :], np.float32(0))
-    return total
-
-
-def least_kept(gallery: int) -> int:
-    """How many crops a filter leaves of a gallery of that size: 50 or 1 %, or all where there are fewer."""
-    return min(gallery, max(LEAST_KEPT, int(np.ceil(LEAST_SHARE * gallery))))

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo.evaluation.options import Distances, Options
-from vestigo_models.attribute_filter.matching import FilteredGallery, GalleryWords
 from vestigo_models.attribute_filter.modes import FilterChoice
-from vestigo_models.attribute_filter.rule import conflict_penalty, conflicts, encode
+from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.inference.extractor import Outputs
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -31,8 +30,8 @@ class FilterJudgement:
 
     Attributes:
         cost: what it kept and lost; the metrics with it are those of the whole benchmark.
-        speed_up: time of matching without the filter over the time with it, features cached and the gallery grouped;
-            None where nothing is discarded.
+        speed_up: time of matching without the filter over the time with it, features cached;
+            None if nothing is discarded.
     """
 
     choice: FilterChoice
@@ -57,8 +56,7 @@ class FilterRun:
         self._choice, self._schema, self._options = choice, schema, options
         self._query, self._gallery = query, gallery
         held = gallery.outputs.probabilities
-        self._words = encode(held, schema, choice.threshold, choice.names)
-        self._groups = GalleryWords.of(held, schema, choice.threshold, choice.names, choice.max_conflicts)
+        self._words = encode_predictions(held, schema, choice.threshold, choice.names)
         self._parts: list[FilterScores] = []
 
     def apply(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
@@ -78,13 +76,19 @@ class FilterRun:
         )
 
     def _discarded(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
-        asked = self._query.outputs.probabilities[some]
-        kept = np.zeros(distances.shape, dtype=np.bool_)
-        for row, stay in enumerate(self._groups.stay(asked)):
-            kept[row, self._groups.rows(stay)] = True
-        words = encode(asked, self._schema, self._choice.threshold, self._choice.names)
-        counts = conflicts(words, self._words, self._schema)
-        return self._scored(distances, counts, kept, some), filtered_distances(distances, counts, kept)
+        conflicts, kept = self._survivors(self._query.outputs.probabilities[some])
+        return self._scored(distances, conflicts, kept, some), filtered_distances(distances, conflicts, kept)
+
+    def _survivors(self, query: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Count the conflicts of queries with given probabilities, and decide which gallery crops they keep."""
+        choice, gallery = self._choice, self._gallery.outputs.probabilities
+        words = encode_predictions(query, self._schema, choice.threshold, choice.names)
+        conflicts = count_conflicts(words, self._words, self._schema)
+
+        def penalty(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            return conflict_penalty(query[rows], gallery, self._schema, choice.threshold, choice.names)
+
+        return conflicts, survivors(conflicts, penalty, max_conflicts=choice.max_conflicts)
 
     def _softened(self, distances: Distances, some: slice) -> tuple[FilterScores, Distances]:
         choice = self._choice
@@ -107,32 +111,34 @@ class FilterRun:
         return score_filtered(distances, counts, kept, query, gallery, protocol=options.protocol, ap=options.ap)
 
     def _speed_up(self) -> float:
-        """Matching a query with everything over matching it with what the filter leaves."""
-        choice, asked, held = self._choice, self._query.outputs, self._gallery.outputs
-        rows = np.unique(np.linspace(0, len(asked) - 1, TIMED_QUERIES).round().astype(np.int64))
-        top = min(TIMED_TOP, len(held))
-        queries = [(asked.descriptors[rows[[at]]], asked.probabilities[rows[[at]]]) for at in range(len(rows))]
-        grouped = FilteredGallery.of(
-            held.descriptors, held.probabilities, self._schema, choice.threshold, choice.names, choice.max_conflicts
-        )
+        """Measure the time of matching without the filter over the time with it.
 
-        def without() -> None:
+        Both compute distances and select the nearest. With the filter, the survivors are decided first and only their
+        distances are computed. Features and the words of the gallery are cached.
+        """
+        query, gallery = self._query.outputs, self._gallery.outputs.descriptors
+        rows = np.unique(np.linspace(0, len(query) - 1, TIMED_QUERIES).round().astype(np.int64))
+        queries = [(query.descriptors[rows[[at]]], query.probabilities[rows[[at]]]) for at in range(len(rows))]
+
+        def match_all() -> None:
             for descriptor, _ in queries:
-                _nearest(descriptor, held.descriptors, top)
+                _nearest(descriptor, gallery)
 
-        def with_filter() -> None:
+        def match_survivors() -> None:
             for descriptor, probabilities in queries:
-                grouped.match(descriptor, probabilities, top)
+                _, kept = self._survivors(probabilities)
+                _nearest(descriptor, gallery[np.flatnonzero(kept[0])])
 
-        times = [(_seconds(without), _seconds(with_filter)) for _ in range(ROUNDS)]
+        times = [(_seconds(match_all), _seconds(match_survivors)) for _ in range(ROUNDS)]
         slow, fast = (statistics.median(column) for column in zip(*times, strict=True))
         return float(slow / fast)
 
 
-def _nearest(query: Descriptors, gallery: Descriptors, top: int) -> NDArray[np.int64]:
+def _nearest(query: Descriptors, gallery: Descriptors) -> NDArray[np.int64]:
     distances = part_visible_distance(query, gallery)[0]
-    found = np.argpartition(distances, top - 1)[:top]
-    return found[np.argsort(distances[found], kind="stable")].astype(np.int64)
+    top = min(TIMED_TOP, len(gallery))
+    nearest = np.argpartition(distances, top - 1)[:top]
+    return nearest[np.argsort(distances[nearest], kind="stable")].astype(np.int64)
 
 
 def _seconds(work: Callable[[], None]) -> float:

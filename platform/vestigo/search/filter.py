@@ -30,7 +30,7 @@ from vestigo.search.gallery import (
 from vestigo.store.runs.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
-from vestigo_models.attribute_filter.rule import conflict_penalty, conflicts, encode, least_kept
+from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, least_kept
 from vestigo_models.schemas.attributes import AttributeSchema
 
 Floats = NDArray[np.float32]
@@ -108,12 +108,12 @@ class ArchiveFilter:
     def extra(self, ids: pa.Array, probabilities: Floats) -> Extra:
         """What the ranking of a batch adds to its distances: nothing, or infinity for what does not stay."""
         names = _names(ids)
-        words = encode(probabilities, self.schema, self.choice.threshold, self.choice.names)
+        words = encode_predictions(probabilities, self.schema, self.choice.threshold, self.choice.names)
 
         def of(some: slice) -> NDArray[np.float64]:
             asked = self.probabilities[some]
-            ours = encode(asked, self.schema, self.choice.threshold, self.choice.names)
-            counts = conflicts(ours, words, self.schema)
+            ours = encode_predictions(asked, self.schema, self.choice.threshold, self.choice.names)
+            counts = count_conflicts(ours, words, self.schema)
             stays = counts < self.below[some, None]
             returning = np.flatnonzero(self.penalties[some] > -np.inf)
             if len(returning):
@@ -161,13 +161,15 @@ def _conflict_counts(
     """How many crops have 0, 1, ... conflicts with each query, (Q, attributes + 1), and how many crops there are."""
     width = len(schema) + 1
     counts = np.zeros((len(queries), width), dtype=np.int64)
-    ours = encode(queries, schema, choice.threshold, choice.names)
+    ours = encode_predictions(queries, schema, choice.threshold, choice.names)
     compared = 0
     for _, probabilities in batches:
         # Crops of one word are decided about together.
-        words, crops = np.unique(encode(probabilities, schema, choice.threshold, choice.names), return_counts=True)
+        words, crops = np.unique(
+            encode_predictions(probabilities, schema, choice.threshold, choice.names), return_counts=True
+        )
         for start in range(0, len(queries), QUERIES_AT_ONCE):
-            found = conflicts(ours[start : start + QUERIES_AT_ONCE], words, schema)
+            found = count_conflicts(ours[start : start + QUERIES_AT_ONCE], words, schema)
             for number in range(width):
                 counts[start : start + QUERIES_AT_ONCE, number] += (found == number) @ crops
         compared += len(probabilities)
@@ -185,10 +187,12 @@ def _cuts(
     """Of each of q queries: penalty and id of the last of the `missing` first crops, by these two, with `level`
     conflicts."""
     found: list[tuple[Floats, NDArray[np.bytes_]]] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in queries]
-    ours = encode(queries, schema, choice.threshold, choice.names)
+    ours = encode_predictions(queries, schema, choice.threshold, choice.names)
     for ids, probabilities in batches:
         names = _names(ids)
-        counts = conflicts(ours, encode(probabilities, schema, choice.threshold, choice.names), schema)
+        counts = count_conflicts(
+            ours, encode_predictions(probabilities, schema, choice.threshold, choice.names), schema
+        )
         for row, at_level in enumerate(counts == level[:, None]):
             places = np.flatnonzero(at_level)
             if len(places):

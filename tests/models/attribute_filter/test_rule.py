@@ -1,4 +1,4 @@
-"""The filter's words beside the rule that they stand for (specification, section 15, 4)."""
+"""The filter's words agree with the rule computed pair by pair."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestigo_models.attribute_filter.rule import conflict_penalty, conflicts, encode, least_kept, survivors
+from vestigo_models.attribute_filter.rule import (
+    conflict_penalty,
+    count_conflicts,
+    encode_predictions,
+    least_kept,
+    survivors,
+)
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID as DUKE
@@ -18,6 +24,11 @@ def predictions(schema: AttributeSchema, count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     groups = [rng.dirichlet(np.full(len(attribute.values), 0.3), count) for attribute in schema.attributes]
     return np.concatenate(groups, axis=1).astype(np.float32)
+
+
+def rule(query: np.ndarray, gallery: np.ndarray, schema: AttributeSchema, tau: float, most: int = 0) -> np.ndarray:
+    counts = count_conflicts(*(encode_predictions(side, schema, tau) for side in (query, gallery)), schema)
+    return survivors(counts, lambda rows: conflict_penalty(query[rows], gallery, schema, tau), max_conflicts=most)
 
 
 def differing(
@@ -37,9 +48,11 @@ def differing(
 
 @pytest.mark.parametrize("schema", [MARKET, DUKE])
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.95])
-def test_words_say_what_the_rule_says(schema: AttributeSchema, threshold: float) -> None:
+def test_words_agree_with_rule(schema: AttributeSchema, threshold: float) -> None:
     query, gallery = predictions(schema, 12, 1), predictions(schema, 40, 2)
-    counts = conflicts(encode(query, schema, threshold), encode(gallery, schema, threshold), schema)
+    counts = count_conflicts(
+        encode_predictions(query, schema, threshold), encode_predictions(gallery, schema, threshold), schema
+    )
     penalty = conflict_penalty(query, gallery, schema, threshold)
     for q in range(12):
         for g in range(40):
@@ -48,22 +61,35 @@ def test_words_say_what_the_rule_says(schema: AttributeSchema, threshold: float)
             assert penalty[q, g] == pytest.approx(sum(a + b for a, b in expected), abs=1e-5)
 
 
-def test_above_one_everything_stays() -> None:
-    query, gallery = (encode(predictions(MARKET, 30, seed), MARKET, 1.01) for seed in (3, 4))
-    assert survivors(query, gallery, MARKET).all()
+def test_threshold_above_one_keeps_everything() -> None:
+    assert rule(predictions(MARKET, 30, 3), predictions(MARKET, 30, 4), MARKET, 1.01).all()
 
 
-def test_oneself_is_never_discarded() -> None:
-    words = encode(predictions(MARKET, 300, 5), MARKET, 0.5)
-    assert np.diag(survivors(words, words, MARKET)).all()
-    assert not np.diag(conflicts(words, words, MARKET)).any()
+def test_filter_keeps_query_itself() -> None:
+    words = encode_predictions(predictions(MARKET, 300, 5), MARKET, 0.5)
+    counts = count_conflicts(words, words, MARKET)
+    assert np.diag(survivors(counts)).all()
+    assert not np.diag(counts).any()
+
+
+def test_ties_of_penalties_return_in_gallery_order() -> None:
+    query, gallery = predictions(MARKET, 12, 0).round(1), predictions(MARKET, 700, 1).round(1)
+    kept = rule(query, gallery, MARKET, 0.3, 1)
+    least = least_kept(700)
+    counts = count_conflicts(*(encode_predictions(p, MARKET, 0.3) for p in (query, gallery)), MARKET)
+    penalty = conflict_penalty(query, gallery, MARKET, 0.3)
+    for q in range(12):
+        order = sorted(range(700), key=lambda g, q=q: (counts[q, g], penalty[q, g], g))
+        free = int((counts[q] <= 1).sum())
+        expected = np.flatnonzero(counts[q] <= 1).tolist() if free >= least else sorted(order[:least])
+        assert np.flatnonzero(kept[q]).tolist() == expected
+    assert ((counts <= 1).sum(axis=1) < least).any()
 
 
 @pytest.mark.parametrize("count", [10, 60, 400])
-def test_enough_always_stay_and_the_least_conflicting_come_back(count: int) -> None:
+def test_least_conflicting_crops_return_if_too_few_are_kept(count: int) -> None:
     query, gallery = predictions(MARKET, 8, 6), predictions(MARKET, count, 7)
-    words = encode(query, MARKET, 0.4), encode(gallery, MARKET, 0.4)
-    kept = survivors(*words, MARKET, conflict_penalty(query, gallery, MARKET, 0.4))
+    kept = rule(query, gallery, MARKET, 0.4)
     least = min(count, max(50, -(-count // 100)))
     assert least_kept(count) == least
     for q in range(8):
@@ -76,25 +102,25 @@ def test_enough_always_stay_and_the_least_conflicting_come_back(count: int) -> N
         assert set(np.flatnonzero(kept[q])) == expected
 
 
-def test_only_named_attributes_count() -> None:
+def test_only_named_attributes_conflict() -> None:
     query, gallery = predictions(MARKET, 5, 8), predictions(MARKET, 20, 9)
-    words = [encode(p, MARKET, 0.5, names=("gender",)) for p in (query, gallery)]
+    words = [encode_predictions(p, MARKET, 0.5, names=("gender",)) for p in (query, gallery)]
     place = MARKET.slice("gender")
     says = [np.where(p[:, place].max(1) >= 0.5, p[:, place].argmax(1), -1) for p in (query, gallery)]
     expected = (says[0][:, None] != says[1][None, :]) & (says[0][:, None] >= 0) & (says[1][None, :] >= 0)
-    np.testing.assert_array_equal(conflicts(*words, MARKET) > 0, expected)
+    np.testing.assert_array_equal(count_conflicts(*words, MARKET) > 0, expected)
 
 
-def test_more_classes_than_bits_are_refused() -> None:
+def test_more_classes_than_bits_raise() -> None:
     values = tuple(str(i) for i in range(65))
     wide = AttributeSchema("wide", (Attribute(name="a", values=values, fields=("a",), title="A"),))
     with pytest.raises(ConfigError, match="65 classes"):
-        encode(np.zeros((1, 65), dtype=np.float32), wide, 0.7)
+        encode_predictions(np.zeros((1, 65), dtype=np.float32), wide, 0.7)
 
 
-def test_of_equally_likely_classes_the_first_is_said() -> None:
+def test_first_of_equally_probable_classes_is_predicted() -> None:
     even = np.concatenate([np.full((1, len(a.values)), 1 / len(a.values)) for a in MARKET.attributes], axis=1)
-    word = int(encode(even.astype(np.float32), MARKET, 0.1)[0])
+    word = int(encode_predictions(even.astype(np.float32), MARKET, 0.1)[0])
     first = sum(1 << offset for offset, a in zip(MARKET.offsets, MARKET.attributes, strict=True) if len(a.values) < 10)
     assert word == first
 
@@ -114,12 +140,10 @@ schemas = st.sampled_from([MARKET, DUKE])
 def test_invariants(
     schema: AttributeSchema, threshold: float, max_conflicts: int, queries: int, count: int, seed: int
 ) -> None:
-    """Specification 15.4: enough stay, oneself stays, a looser filter keeps more, survivors keep their order."""
+    """Enough crops and the query itself are kept, a looser filter keeps more, and survivors keep their order."""
     query, gallery = predictions(schema, queries, seed), predictions(schema, count, seed + 1)
     gallery[0] = query[0]
-    words = encode(query, schema, threshold), encode(gallery, schema, threshold)
-    penalty = conflict_penalty(query, gallery, schema, threshold)
-    kept = survivors(*words, schema, penalty, max_conflicts=max_conflicts)
+    kept = rule(query, gallery, schema, threshold, max_conflicts)
     assert (kept.sum(axis=1) >= least_kept(count)).all()
     assert kept[0, 0]
     if threshold > 1:
@@ -130,7 +154,7 @@ def test_invariants(
     assert kept[within].all()
     full = within.sum(axis=1) >= least_kept(count)
     np.testing.assert_array_equal(kept[full], within[full])
-    assert survivors(*words, schema, penalty, max_conflicts=max_conflicts + 1)[kept & within].all()
+    assert rule(query, gallery, schema, threshold, max_conflicts + 1)[kept & within].all()
     distances = np.random.default_rng(seed).random((queries, count))
     order = np.argsort(distances, axis=1, kind="stable")
     filtered = np.argsort(np.where(kept, distances, np.inf), axis=1, kind="stable")
