@@ -24,8 +24,8 @@ from scipy.stats import binomtest
 
 from vestigo.review.estimates.precision import CANNOT_TELL, Reviewed, estimate_precision
 from vestigo.review.estimates.shares import Estimate
-from vestigo.review.sampling.draw import combined, draw, inclusion_probabilities
-from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
+from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import predicted
@@ -43,7 +43,7 @@ class Review:
         self.strategy = strategy
         self.refit = refit
         probabilities = predicted(package, archive.pooled)
-        self.scores = STRATEGIES[strategy](candidates(archive, probabilities))
+        self.scores = find_strategy(strategy).score(candidates(archive, probabilities))
         self.first = np.unique(archive.task, return_index=True)[1]
         self.predicted, self.confidence = predictions(probabilities)
         self.answers = np.where(archive.labels >= 0, archive.labels, CANNOT_TELL)
@@ -65,12 +65,12 @@ class Review:
     def once(self, rng: np.random.Generator, tasks: int) -> Reviewed:
         count = len(self.first)
         first = inclusion_probabilities(self.scores, tasks // 2)
-        taken = draw(first, rng)
+        taken = systematic_sample(first, rng)
         drawn = np.isin(np.arange(count), taken)
-        second = inclusion_probabilities(self._later(taken, drawn, rng), tasks - tasks // 2, drawn=drawn)
-        later = rng.permutation(draw(second, rng, drawn=drawn))
+        second = inclusion_probabilities(self._later(taken, drawn, rng), tasks - tasks // 2, sampled=drawn)
+        later = rng.permutation(systematic_sample(second, rng, sampled=drawn))
         reviewed = later[: round(0.8 * len(later))]
-        together = combined(np.stack([first, second]), np.array([1.0, len(reviewed) / len(later)]))
+        together = combine_rounds(np.stack([first, second]), np.array([1.0, len(reviewed) / len(later)]))
         return self.of(np.sort(np.concatenate([taken, reviewed])), together)
 
     def _later(
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=300)
-    parser.add_argument("--strategy", default=DEFAULT, choices=STRATEGIES)
+    parser.add_argument("--strategy", default=DEFAULT_STRATEGY, choices=sampling_strategies())
     parser.add_argument("--refit", action="store_true")
     parser.add_argument("--identities", type=int, default=2000)
     parser.add_argument("--cache", type=Path, default=Path("review-cache"))

@@ -30,8 +30,8 @@ from review_people import People, candidates, people
 from review_table import show
 
 from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
-from vestigo.review.sampling.draw import draw, inclusion_probabilities
-from vestigo.review.sampling.strategies import STRATEGIES
+from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
+from vestigo.review.sampling.strategies import find_strategy, sampling_strategies
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
@@ -104,7 +104,9 @@ class Learning:
     def scores(self, package: ModelPackage, strategy: str, drawn: NDArray[np.bool_]) -> NDArray[np.float64]:
         """What a strategy makes of the tasks, T, once the drawn ones (T) are reviewed."""
         believed = np.where(drawn[:, None], self.said, -1)
-        return STRATEGIES[strategy](candidates(self.archive, predicted(package, self.archive.pooled), believed))
+        return find_strategy(strategy).score(
+            candidates(self.archive, predicted(package, self.archive.pooled), believed)
+        )
 
     def refitted(self, drawn: NDArray[np.bool_]) -> ModelPackage:
         """The model that has learnt the drawn tasks."""
@@ -124,8 +126,8 @@ def run(scene: Scene, strategy: str, seed: int) -> list[AttributeMetrics]:
     package, found = scene.start, [scene.judge(scene.start)]
     for _ in range(ROUNDS):
         scores = learning.scores(package, strategy, drawn)
-        probabilities = inclusion_probabilities(scores, ROUND, drawn=drawn)
-        drawn[draw(probabilities, rng, drawn=drawn)] = True
+        probabilities = inclusion_probabilities(scores, ROUND, sampled=drawn)
+        drawn[systematic_sample(probabilities, rng, sampled=drawn)] = True
         package = learning.refitted(drawn)
         found.append(scene.judge(package))
     return found
@@ -146,7 +148,7 @@ def plain(start: str, strategy: str, seed: int, found: list[AttributeMetrics]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", nargs="+", default=["shipped", "weak"], choices=["shipped", "weak"])
-    parser.add_argument("--strategies", nargs="+", default=[n for n in STRATEGIES if n != "label-errors"])
+    parser.add_argument("--strategies", nargs="+", default=[n for n in sampling_strategies() if n != "label-errors"])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--identities", type=int, default=2000)
     parser.add_argument("--cache", type=Path, default=Path("review-cache"))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.sampling.strategies import Candidates
+from vestigo.review.sampling.strategies import TaskFeatures
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
@@ -75,13 +75,13 @@ def predictions(probabilities: NDArray[np.floating]) -> tuple[NDArray[np.int64],
 
 def candidates(
     archive: People, probabilities: NDArray[np.float32], labels: NDArray[np.int64] | None = None
-) -> Candidates:
+) -> TaskFeatures:
     """The tasks of an archive as strategies see them; labels: (T, n), None where nothing is believed."""
     first, counts = np.unique(archive.task, return_index=True, return_counts=True)[1:]
     votes = np.zeros_like(probabilities)
     np.put_along_axis(votes, predictions(probabilities)[0] + np.array(SCHEMA.offsets), 1, axis=1)
     embeddings = np.add.reduceat(archive.vectors, first, axis=0).astype(np.float64)
-    return Candidates(
+    return TaskFeatures(
         schema=SCHEMA,
         probabilities=np.add.reduceat(probabilities, first, axis=0) / counts[:, None],
         votes=np.add.reduceat(votes, first, axis=0) / counts[:, None],

@@ -24,8 +24,8 @@ from review_curves import HELD_OUT, ROUND, ROUNDS, TAUGHT, Learning, Scene, plai
 from review_people import candidates, people, predictions
 from review_table import Curves
 
-from vestigo.review.sampling.draw import draw, inclusion_probabilities
-from vestigo.review.sampling.strategies import DEFAULT, entropies, steep
+from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, decay_by_rank, normalised_entropy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import predicted
@@ -41,8 +41,10 @@ def own_run(scene: Scene, attribute: int, seed: int) -> list[Any]:
     package, found = scene.start, [scene.judge(scene.start)]
     for _ in range(ROUNDS):
         seen = candidates(scene.archive, predicted(package, scene.archive.pooled))
-        probabilities = inclusion_probabilities(steep(entropies(seen)[attribute]), ROUND, drawn=drawn)
-        drawn[draw(probabilities, rng, drawn=drawn)] = True
+        probabilities = inclusion_probabilities(
+            decay_by_rank(normalised_entropy(seen)[attribute]), ROUND, sampled=drawn
+        )
+        drawn[systematic_sample(probabilities, rng, sampled=drawn)] = True
         package = learning.refitted(drawn)
         found.append(scene.judge(package))
     return found
@@ -55,7 +57,7 @@ def still_wrong(scene: Scene, taught: ModelPackage) -> NDArray[np.float64]:
     after = candidates(archive, predicted(taught, archive.pooled))
     truth = archive.labels[np.unique(archive.task, return_index=True)[1]]
     wrong, known = predictions(after.probabilities)[0] != truth, truth >= 0
-    doubts = entropies(before)
+    doubts = normalised_entropy(before)
     shares = []
     for place in range(len(SCHEMA)):
         most = np.argsort(-doubts[place], kind="stable")[: len(truth) // TENTH]
@@ -102,7 +104,7 @@ def _show(scene: Scene, start: str, curves: Path, log: Path) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for place, name in enumerate(SCHEMA.names):
         random = usual.mean(name, "random")
-        needed = [curve.needed(name, which, random[-1]) for curve, which in ((usual, DEFAULT), (own, name))]
+        needed = [curve.needed(name, which, random[-1]) for curve, which in ((usual, DEFAULT_STRATEGY), (own, name))]
         said = ["more than 800" if count is None else f"{count:.0f}" for count in needed]
         doubted, of_all = (f"{100 * share:.0f} %" for share in wrong[:, place])
         print(

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.sampling.strategies import DEFAULT
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
 
 Floats = NDArray[np.float64]
 LEVELS = (200, 400, 600, 800)
 """Random's numbers of tasks whose accuracy the others are to reach."""
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 260, 44, 30
-COLOURS = {"random": "#888888", DEFAULT: "#d55e00", "mix": "#0072b2", "least-confident": "#009e73"}
+COLOURS = {"random": "#888888", DEFAULT_STRATEGY: "#d55e00", "mix": "#0072b2", "least-confident": "#009e73"}
 
 
 class Curves:
@@ -84,12 +84,13 @@ def _table(curves: Curves, start: str, measure: str) -> None:
 
 
 def _attributes(curves: Curves) -> None:
-    print(f"\n| attribute | before | random, 400 | random, 800 | {DEFAULT}, 400 | {DEFAULT} needs for random's 800 |")
+    ours = f"{DEFAULT_STRATEGY}, 400 | {DEFAULT_STRATEGY} needs for random's 800"
+    print(f"\n| attribute | before | random, 400 | random, 800 | {ours} |")
     print("|---|---|---|---|---|---|")
     middle, last = (int(np.flatnonzero(curves.tasks == count)[0]) for count in (400, 800))
     for name in (name for name in curves.by if name not in ("official", "balanced")):
-        random, ours = curves.mean(name, "random"), curves.mean(name, DEFAULT)
-        needed = curves.needed(name, DEFAULT, random[last])
+        random, ours = curves.mean(name, "random"), curves.mean(name, DEFAULT_STRATEGY)
+        needed = curves.needed(name, DEFAULT_STRATEGY, random[last])
         print(
             f"| {name} | {random[0]:.1f} | {random[middle]:.1f} | {random[last]:.1f} | {ours[middle]:.1f}"
             f" | {'more than 800' if needed is None else f'{needed:.0f}'} |"

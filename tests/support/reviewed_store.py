@@ -11,7 +11,7 @@ from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import predicted_value
-from vestigo.review.sampling.proposal import Wish, propose, record
+from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer, LabelTask
@@ -73,7 +73,7 @@ def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: in
     assert model.facts.attributes is not None
     store.make_label_project("p", model.facts.attributes)
     store.link_label_project("p", SERVER, 7)
-    record(store, "p", propose(store, "p", model, Wish(strategy="random", budget=budget)))
+    save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=budget)))
     for page in store.label_tasks("p"):
         store.mark_pushed("p", {task.key: 100 + task.id for task in page})
         told = {task.key: [LabelAnswer(task.id, "ana", START, says(task))] for task in page}

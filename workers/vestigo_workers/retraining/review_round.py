@@ -11,7 +11,7 @@ from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.images import open_images
 from vestigo.review.label_studio.pull import Pulled, pull
 from vestigo.review.label_studio.push import push_batch
-from vestigo.review.sampling.proposal import Wish, open_batch, propose
+from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks
 from vestigo.search.gallery import current_model
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError
@@ -31,7 +31,7 @@ class RoundRequest:
     """
 
     project: str
-    wish: Wish
+    wish: SamplingRequest
     images: str
     enough: float
     poll: float
@@ -96,10 +96,12 @@ def review_round(
 def foresee(store: Store, request: RoundRequest) -> dict[str, Any]:
     """Say what a round would do, without the server; nothing is kept or sent."""
     model = current_model(store)
-    held = open_batch(store, request.project, model, request.wish) if store.label_project(request.project) else None
+    held = (
+        find_open_batch(store, request.project, model, request.wish) if store.label_project(request.project) else None
+    )
     if held is None:
-        draw = propose(store, request.project, model, request.wish)
-        first = f"draw {len(draw.tasks)} of {len(draw.pool.tasks)} tasks by {request.wish.strategy} and push them"
+        draw = sample_tasks(store, request.project, model, request.wish)
+        first = f"draw {len(draw.tasks)} of {len(draw.candidates.tasks)} tasks by {request.wish.strategy} and push them"
     else:
         first = f"go on with batch {held.id} of {held.tasks} tasks, which is open"
     asked = request.challenge

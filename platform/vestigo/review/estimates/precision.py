@@ -30,7 +30,7 @@ class Reviewed:
     """R crops of T reviewed tasks, n attributes.
 
     Attributes:
-        probability: (T,) float64, how likely each task was reviewed (`vestigo.review.sampling.draw.combined`).
+        probability: (T,) float64, how likely each task was reviewed (`vestigo.review.sampling.probabilities.combined`).
         task: (R,) int64, the place of each crop's task among the T.
         predicted: (R, n) int64, the class that the judged model predicts.
         confidence: (R, n) float, its probability.

@@ -16,7 +16,7 @@ from vestigo.review.estimates.precision import CANNOT_TELL as UNTOLD
 from vestigo.review.estimates.precision import UNANSWERED, Reviewed
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import Agreed, ReviewedTask, agree, reviewed_tasks
-from vestigo.review.sampling.draw import combined
+from vestigo.review.sampling.probabilities import combine_rounds
 from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
@@ -135,7 +135,7 @@ def _reviewed_with(store: Store, project: str, keys: Collection[str]) -> NDArray
         probabilities.append(row)
         thinned = np.maximum(thinned, np.where(row > 0, batch.draw.thinned, 0.0))
         shares.append(store.label_counts(project, batch.id)["answered"] / max(1, batch.tasks))
-    return thinned * combined(np.array(probabilities), np.array(shares))
+    return thinned * combine_rounds(np.array(probabilities), np.array(shares))
 
 
 def _crops(

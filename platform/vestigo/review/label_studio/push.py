@@ -15,7 +15,7 @@ from vestigo.review.label_studio.images import SHOWN, Images, task_pictures
 from vestigo.review.label_studio.projects import open_project, preselect
 from vestigo.review.label_studio.tasks import Listing, TaskUpload, import_tasks
 from vestigo.review.labels.importing import require_free
-from vestigo.review.sampling.proposal import Proposal, Wish, open_batch, propose, record
+from vestigo.review.sampling.sample import SamplingRequest, TaskSample, find_open_batch, sample_tasks, save_sample
 from vestigo.search.gallery import require_attributes
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
@@ -157,14 +157,14 @@ def push_batch(
     studio: Studio,
     project: str,
     model: Model,
-    wish: Wish,
+    wish: SamplingRequest,
     images: Images,
     *,
     account: str,
     case: str | None = None,
     authority: str | None = None,
     another: bool = False,
-    proposal: Proposal | None = None,
+    proposal: TaskSample | None = None,
     chunk: int = CHUNK,
     read: Callable[[int], None] | None = None,
     sent: Callable[[int, int], None] | None = None,
@@ -176,7 +176,7 @@ def push_batch(
     and tasks in all.
 
     Raises:
-        UsageError: see `propose`; a project of corrections in place.
+        UsageError: see `sample_tasks`; a project of corrections in place.
         ConfigError: the server's project is not as it should be; nothing was drawn then.
         StoreError: the project asks for other attributes than the model predicts.
         WorkError: the server stopped to answer; the draw and what was sent are kept.
@@ -184,10 +184,10 @@ def push_batch(
     require_free(project)
     label = store.make_label_project(project, require_attributes(model))
     open_project(studio, label)
-    held = None if another or proposal is not None else open_batch(store, project, model, wish)
+    held = None if another or proposal is not None else find_open_batch(store, project, model, wish)
     if held is None:
-        proposal = proposal or propose(store, project, model, wish, read)
-        batch = record(store, project, proposal) if proposal.tasks else None
+        proposal = proposal or sample_tasks(store, project, model, wish, read)
+        batch = save_sample(store, project, proposal) if proposal.tasks else None
         draw, tasks = proposal.draw, len(proposal.tasks)
     else:
         batch, draw, tasks = held.id, held.draw, held.tasks

@@ -102,7 +102,7 @@ def predicted_value(schema: AttributeSchema, name: str, prediction: tuple[float,
     return schema[name].values[shares.index(best)], best
 
 
-def believed_labels(store: Store, schema: AttributeSchema) -> dict[str, dict[str, str]]:
+def known_labels(store: Store, schema: AttributeSchema) -> dict[str, dict[str, str]]:
     """Crop id to attribute to value, of all that reviewers and imports say in projects that ask the same."""
     found: dict[str, dict[str, str]] = {}
     for project in store.label_projects():

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
-from vestigo.review.sampling.pool import task_key
+from vestigo.review.sampling.candidates import task_key
 from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix

@@ -1,40 +1,42 @@
-"""What makes a task worth a reviewer's time: a score for each of N tasks, not negative, 0 for nothing to learn.
+"""Sampling strategies: scores that say which tasks are worth annotating, and the registry of all strategies.
 
-A task is a tracklet, one decision for all its crops, or a single crop. All strategies see the same `Candidates`; the
-draw that follows them mixes chance in (see `vestigo.review.sampling.draw`).
+Formulas: docs/method.md, section "Inclusion probabilities". Plug-ins register in the entry point group
+`vestigo.sampling_strategies`: the name of the entry point is the strategy's, the object is its function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
-from scipy.stats import rankdata
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.neighbors import NearestNeighbors
 
+from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float64]
+Scores = NDArray[np.float64]
+ENTRY_POINTS = "vestigo.sampling_strategies"
+DEFAULT_STRATEGY = "entropy"
+"""Measured in `benchmarks/review.md`."""
 NEIGHBOURS = 5
 CLUSTERS = 64
-STEEP = 0.05
-"""Share of the tasks over whose ranks a score falls to 1/e: most of what scores decide goes to a tenth of the tasks."""
+RANK_DECAY = 0.05
+"""Share of the tasks over whose ranks a score falls to 1/e: most of the weight is on the first tenth of the tasks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Candidates:
-    """N tasks that could be reviewed.
+class TaskFeatures:
+    """Features of N tasks that can be sampled. A task is a tracklet or a single crop.
 
     Attributes:
-        schema: of the attributes, n of them with M classes together.
-        probabilities: (N, M) float, the mean over a task's crops; adds up to 1 within each attribute.
-        votes: (N, M) float, the share of a task's crops whose likeliest class each is.
-        embeddings: (N, D) float, of length 1: people who look alike are near.
-        labels: (N, n) int64, what is believed so far, from a dataset or an earlier review; -1 where nothing is.
+        schema: n attributes with M classes in total.
+        probabilities: (N, M) float, mean over a task's crops; sums to 1 within each attribute.
+        votes: (N, M) float, share of a task's crops whose most likely class each is.
+        embeddings: (N, D) float, of length 1.
+        labels: (N, n) int64, known labels of a dataset or an earlier review; -1 where there is none.
     """
 
     schema: AttributeSchema
@@ -46,11 +48,15 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.probabilities)
 
-    def about(self, names: Sequence[str]) -> Candidates:
-        """The same tasks as far as some attributes are concerned. Raises ConfigError for one that there is not."""
+    def select_attributes(self, names: Sequence[str]) -> TaskFeatures:
+        """Return the same tasks with some attributes only.
+
+        Raises:
+            ConfigError: If an attribute is unknown.
+        """
         places = [self.schema.index(name) for name in names]
         columns = np.concatenate([np.arange(self.schema.classes)[self.schema.slice(name)] for name in names])
-        return Candidates(
+        return TaskFeatures(
             schema=AttributeSchema(self.schema.name, tuple(self.schema.attributes[place] for place in places)),
             probabilities=self.probabilities[:, columns],
             votes=self.votes[:, columns],
@@ -59,168 +65,249 @@ class Candidates:
         )
 
 
-def random(candidates: Candidates) -> Floats:
-    """Every task alike."""
-    return np.ones(len(candidates))
+def equal_scores(features: TaskFeatures) -> Scores:
+    """Return (N,) ones."""
+    return np.ones(len(features))
 
 
-def least_confident(candidates: Candidates) -> Floats:
-    """How far the likeliest class of each attribute is from certain (1 - max p), the mean over attributes."""
-    return _mean(doubts(candidates))
+def uncertainty(features: TaskFeatures) -> Scores:
+    """Compute 1 - max p of each attribute, (n, N)."""
+    return _score_attributes(features.schema, features.probabilities, lambda _, p: 1 - p.max(axis=1))
 
 
-def doubts(candidates: Candidates) -> Floats:
-    """How far each attribute's likeliest class is from certain: n x N."""
-    return _by_attribute(candidates.schema, candidates.probabilities, lambda _, p: 1 - p.max(axis=1))
+def normalised_entropy(features: TaskFeatures) -> Scores:
+    """Compute the entropy of each attribute's probabilities divided by its maximum, (n, N) in 0..1."""
+    from scipy.special import entr
+
+    return _score_attributes(
+        features.schema,
+        features.probabilities.astype(np.float64),
+        lambda _, p: entr(p).sum(axis=1) / np.log(p.shape[1]),
+    )
 
 
-def entropy(candidates: Candidates) -> Floats:
-    """The mean over attributes of the entropy of p, as a share of the greatest possible; steeply, by rank.
+def decay_by_rank(scores: Scores) -> Scores:
+    """Compute exp(-r / (RANK_DECAY N)) of N scores, where r = 0 is the rank of the highest score.
 
-    Means over many attributes are all alike, and a draw in proportion to them is hardly better than chance. So the task
-    of rank r among N (0 is the one in most doubt) scores exp(-r / (STEEP N)), in whatever range the means lie.
+    Means over many attributes hardly differ between tasks. Sampling in proportion to them is close to random sampling,
+    which ranks prevent.
     """
+    from scipy.stats import rankdata
 
-    return steep(entropies(candidates).mean(axis=0))
-
-
-def entropies(candidates: Candidates) -> Floats:
-    """The entropy of each attribute's p as a share of the greatest possible: n x N, 0 to 1."""
-    schema, shares = candidates.schema, candidates.probabilities.astype(np.float64)
-    groups = [shares[:, schema.slice(name)] for name in schema.names]
-    return np.stack([entr(p).sum(axis=1) / np.log(p.shape[1]) for p in groups])
+    ranks = rankdata(-scores, method="min") - 1
+    return np.asarray(np.exp(-ranks / (RANK_DECAY * len(scores))), dtype=np.float64)
 
 
-def steep(doubts: Floats) -> Floats:
-    """Scores that fall steeply with the rank of N doubts, the greatest of which scores 1."""
-    ranks = rankdata(-doubts, method="min") - 1
-    return np.asarray(np.exp(-ranks / (STEEP * len(doubts))), dtype=np.float64)
+def crop_disagreement(features: TaskFeatures) -> Scores:
+    """Compute the share of a task's crops that vote against its majority, (n, N); 0 for a single crop."""
+    return _score_attributes(features.schema, features.votes, lambda _, votes: 1 - votes.max(axis=1))
 
 
-def disagreement(candidates: Candidates) -> Floats:
-    """The share of a task's crops that are against its majority, the mean over attributes; 0 for a single crop."""
-    return _mean(minorities(candidates))
+def neighbour_distance(features: TaskFeatures) -> Scores:
+    """Compute the total variation between a task and the mean of its mutual nearest neighbours, (n, N).
 
-
-def minorities(candidates: Candidates) -> Floats:
-    """The share of a task's crops that are against its majority: n x N."""
-    return _by_attribute(candidates.schema, candidates.votes, lambda _, votes: 1 - votes.max(axis=1))
-
-
-def neighbours(candidates: Candidates) -> Floats:
-    """How far a task is from what its nearest five others are said to wear: total variation, the mean over attributes.
-
-    Only who looks alike both ways counts: of two people the one is among the other's nearest, and the other way round.
+    Two tasks are mutual neighbours if each is among the `NEIGHBOURS` nearest embeddings of the other.
     """
-    return _mean(strangeness(candidates))
+    from sklearn.neighbors import NearestNeighbors
 
-
-def strangeness(candidates: Candidates) -> Floats:
-    """How far each attribute is from what the nearest others are said to wear: n x N."""
-    count = min(NEIGHBOURS, len(candidates) - 1)
+    count = min(NEIGHBOURS, len(features) - 1)
     if count < 1:
-        return np.zeros((len(candidates.schema), len(candidates)))
-    search = NearestNeighbors(n_neighbors=count).fit(candidates.embeddings)
+        return np.zeros((len(features.schema), len(features)))
+    search = NearestNeighbors(n_neighbors=count).fit(features.embeddings)
     near = search.kneighbors(return_distance=False)
-    mutual = (near[near] == np.arange(len(candidates))[:, None, None]).any(axis=2)
+    mutual = (near[near] == np.arange(len(features))[:, None, None]).any(axis=2)
     partners = np.maximum(mutual.sum(axis=1), 1)[:, None]
-    theirs = (candidates.probabilities[near] * mutual[:, :, None]).sum(axis=1) / partners
-    apart = np.where(mutual.any(axis=1)[:, None], np.abs(candidates.probabilities - theirs), 0.0)
-    return _by_attribute(candidates.schema, apart, lambda _, one: one.sum(axis=1) / 2)
+    means = (features.probabilities[near] * mutual[:, :, None]).sum(axis=1) / partners
+    difference = np.where(mutual.any(axis=1)[:, None], np.abs(features.probabilities - means), 0.0)
+    return _score_attributes(features.schema, difference, lambda _, group: group.sum(axis=1) / 2)
 
 
-def label_errors(candidates: Candidates) -> Floats:
-    """How much likelier another class is than the label (the margin of confident learning: Northcutt et al., JAIR 2021,
-    section 3.1), the mean over attributes; 0 where the label is the likeliest, or there is none.
+def label_margin(features: TaskFeatures) -> Scores:
+    """Compute how much more probable the most likely class is than the known label, (n, N).
+
+    The score is 0 where the label is the most likely class or there is none. Source: margin of confident learning
+    (Northcutt et al., JAIR 2021, section 3.1).
     """
-    return _mean(contradictions(candidates))
 
-
-def contradictions(candidates: Candidates) -> Floats:
-    """How much likelier another class is than each attribute's label: n x N."""
-
-    def margin(position: int, p: NDArray[np.floating]) -> Floats:
-        labels = candidates.labels[:, position]
+    def margin(position: int, p: NDArray[np.floating]) -> Scores:
+        labels = features.labels[:, position]
         known = labels >= 0
         own = p[np.arange(len(p)), np.where(known, labels, 0)]
         return np.where(known, p.max(axis=1) - own, 0.0).astype(np.float64)
 
-    return _by_attribute(candidates.schema, candidates.probabilities, margin)
+    return _score_attributes(features.schema, features.probabilities, margin)
 
 
-def rare(candidates: Candidates) -> Floats:
-    """How seldom its classes are said of anybody: expected -log share, the mean over attributes.
+def rarity(features: TaskFeatures) -> Scores:
+    """Compute the expected -log share of each attribute's classes among all tasks, (n, N); needs no label."""
 
-    Shares are those of the candidates' own probabilities, so that no label is needed.
-    """
-    return _mean(surprises(candidates))
-
-
-def surprises(candidates: Candidates) -> Floats:
-    """How seldom each attribute's classes are said of anybody: n x N."""
-
-    def surprise(_: int, p: NDArray[np.floating]) -> Floats:
+    def surprise(_: int, p: NDArray[np.floating]) -> Scores:
         shares = p.mean(axis=0, dtype=np.float64)
         return np.asarray(p @ -np.log(np.maximum(shares, 1 / (10 * len(p)))), dtype=np.float64)
 
-    return _by_attribute(candidates.schema, candidates.probabilities, surprise)
+    return _score_attributes(features.schema, features.probabilities, surprise)
 
 
-def diverse(candidates: Candidates) -> Floats:
-    """One over the number of candidates that look alike: clusters of embeddings share a draw evenly."""
-    count = min(CLUSTERS, len(candidates))
-    clustering = MiniBatchKMeans(count, random_state=0, n_init=1)
-    sizes = np.bincount(found := clustering.fit_predict(candidates.embeddings), minlength=count)
-    return np.asarray(1 / sizes[found], dtype=np.float64)
+def inverse_cluster_size(features: TaskFeatures) -> Scores:
+    """Compute 1 / size of a task's cluster of embeddings, (N,): each cluster has the same total score."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    count = min(CLUSTERS, len(features))
+    clusters = MiniBatchKMeans(count, random_state=0, n_init=1).fit_predict(features.embeddings)
+    return np.asarray(1 / np.bincount(clusters, minlength=count)[clusters], dtype=np.float64)
 
 
-def mixed(candidates: Candidates) -> Floats:
-    """Doubt, disagreement and rarity in equal shares of the draw."""
-    shares = np.asarray(blend(candidates).sum(axis=0), dtype=np.float64)
-    return shares if shares.any() else random(candidates)
-
-
-def blend(candidates: Candidates) -> Floats:
-    """What doubt, disagreement and rarity of each attribute add to its task's share of the draw: n x N."""
-    scores = [score(candidates) for score in (doubts, minorities, surprises)]
+def mixture(features: TaskFeatures) -> Scores:
+    """Compute uncertainty, disagreement and rarity with equal totals, (n, N)."""
+    scores = [score(features) for score in (uncertainty, crop_disagreement, rarity)]
     return np.asarray(sum(score / max(score.sum(), 1e-300) for score in scores), dtype=np.float64)
 
 
-STRATEGIES: Mapping[str, Callable[[Candidates], Floats]] = {
-    "random": random,
-    "entropy": entropy,
-    "least-confident": least_confident,
-    "disagreement": disagreement,
-    "neighbours": neighbours,
-    "label-errors": label_errors,
-    "rare": rare,
-    "diverse": diverse,
-    "mix": mixed,
-}
-"""By the name that the command line knows."""
-BY_ATTRIBUTE: Mapping[str, Callable[[Candidates], Floats]] = {
-    "entropy": entropies,
-    "least-confident": doubts,
-    "disagreement": minorities,
-    "neighbours": strangeness,
-    "label-errors": contradictions,
-    "rare": surprises,
-    "mix": blend,
-}
-"""Of strategies that go by attributes, what each of n attributes adds to the score of each of N tasks: n x N."""
-DEFAULT = "entropy"
-"""What is drawn by where nobody chooses: measured in `benchmarks/review.md`."""
-
-
-def _mean(scores: Floats) -> Floats:
+def mean_over_attributes(scores: Scores) -> Scores:
+    """Reduce (n, N) scores to (N,)."""
     return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
-def _by_attribute(
+def _sum_over_attributes(scores: Scores) -> Scores:
+    sums = np.asarray(scores.sum(axis=0), dtype=np.float64)
+    return sums if sums.any() else np.ones(len(sums))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingStrategy:
+    """A named scoring function.
+
+    Attributes:
+        name: Value of `--strategy`.
+        function: Returns scores of at least 0: (N,), or (n, N) with the part that each attribute contributes.
+        help: One line on what is sampled first.
+        reason: Why a task has a high score. Fields: `title` of the attribute, `prediction`, `vote`, `label`.
+        combine: Reduces (n, N) scores to (N,).
+    """
+
+    name: str
+    function: Callable[[TaskFeatures], Scores]
+    help: str
+    reason: str = "{title}: {prediction}"
+    combine: Callable[[Scores], Scores] = mean_over_attributes
+
+    def score(self, features: TaskFeatures) -> Scores:
+        """Return the score of each task, (N,), at least 0."""
+        scores = self.function(features)
+        return self.combine(scores) if scores.ndim == 2 else scores
+
+
+_REGISTRY: dict[str, SamplingStrategy] = {
+    strategy.name: strategy
+    for strategy in (
+        SamplingStrategy(
+            name="entropy",
+            function=normalised_entropy,
+            help="Tasks with the highest entropy over all attributes first.",
+            reason="{title} uncertain: {prediction}",
+            combine=lambda scores: decay_by_rank(scores.mean(axis=0)),
+        ),
+        SamplingStrategy(
+            name="least-confident",
+            function=uncertainty,
+            help="Tasks with the lowest confidence of the predicted values first.",
+            reason="{title} uncertain: {prediction}",
+        ),
+        SamplingStrategy(
+            name="disagreement",
+            function=crop_disagreement,
+            help="Tracklets whose crops have different predictions first.",
+            reason="crops differ in {title}: {vote}",
+        ),
+        SamplingStrategy(
+            name="neighbours",
+            function=neighbour_distance,
+            help="Tasks that differ from tasks with similar embeddings first.",
+            reason="neighbours differ in {title}: {prediction} here",
+        ),
+        SamplingStrategy(
+            name="label-errors",
+            function=label_margin,
+            help="Tasks whose prediction contradicts a label first.",
+            reason="{title} is labelled {label}, predicted {prediction}",
+        ),
+        SamplingStrategy(
+            name="rare",
+            function=rarity,
+            help="Tasks with values that are rare in the archive first.",
+            reason="{title} {prediction} is rare",
+        ),
+        SamplingStrategy(
+            name="diverse",
+            function=inverse_cluster_size,
+            help="Tasks with embeddings that differ from one another.",
+            reason="few crops look like this",
+        ),
+        SamplingStrategy(
+            name="mix",
+            function=mixture,
+            help="Uncertainty, disagreement and rarity in equal parts.",
+            reason="{title} uncertain or rare: {prediction}",
+            combine=_sum_over_attributes,
+        ),
+        SamplingStrategy(
+            name="random",
+            function=equal_scores,
+            help="Every task with the same probability.",
+            reason="by chance",
+        ),
+    )
+}
+
+
+def register_strategy(
+    name: str,
+    function: Callable[[TaskFeatures], Scores],
+    *,
+    help: str,
+    reason: str = SamplingStrategy.reason,
+    combine: Callable[[Scores], Scores] = mean_over_attributes,
+) -> None:
+    """Add a sampling strategy; see `SamplingStrategy` for the arguments.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    if name in _REGISTRY:
+        raise ValueError(f"Sampling strategy {name!r} is already registered.")
+    _REGISTRY[name] = SamplingStrategy(name=name, function=function, help=help, reason=reason, combine=combine)
+
+
+def sampling_strategies() -> Mapping[str, SamplingStrategy]:
+    """Return all strategies by name, those of plug-ins included."""
+    _load_plugins()
+    return _REGISTRY
+
+
+def find_strategy(name: str) -> SamplingStrategy:
+    """Return a strategy by name.
+
+    Raises:
+        UsageError: If the name is unknown.
+    """
+    strategies = sampling_strategies()
+    if name not in strategies:
+        raise UsageError(f"strategy {name!r} is not one of {', '.join(strategies)}")
+    return strategies[name]
+
+
+@cache
+def _load_plugins() -> None:
+    for point in entry_points(group=ENTRY_POINTS):
+        function = point.load()
+        register_strategy(point.name, function, help=(function.__doc__ or point.value).strip().splitlines()[0])
+
+
+def _score_attributes(
     schema: AttributeSchema,
     shares: NDArray[np.floating],
     score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]],
-) -> Floats:
-    """`score(position, its columns)` of (N, M) shares of classes, for each attribute: n x N."""
+) -> Scores:
+    """Apply `score(position, columns)` to the columns of each attribute: (N, M) -> (n, N)."""
     scores = [score(position, shares[:, schema.slice(name)]) for position, name in enumerate(schema.names)]
     return np.asarray(np.stack(scores), dtype=np.float64)

@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import norm, t
 
 from vestigo.review.estimates.precision import CANNOT_TELL, UNANSWERED, Reviewed, estimate_precision
-from vestigo.review.sampling.draw import combined, draw
-from vestigo.review.sampling.draw import inclusion_probabilities as likely
+from vestigo.review.sampling.probabilities import combine_rounds, systematic_sample
+from vestigo.review.sampling.probabilities import inclusion_probabilities as likely
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
 SCHEMA = AttributeSchema(
@@ -197,14 +197,16 @@ def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, 
     first = likely(doubt, budget, chance=0.3)
     held = naive_held = 0
     for _ in range(rounds):
-        taken = draw(first, rng)
+        taken = systematic_sample(first, rng)
         drawn = np.isin(np.arange(tasks), taken)
         # The second draw looks where the first found errors.
         wrong = np.bincount(crop_task, ~right, tasks)[taken] > 0
         near = np.abs(doubt[:, None] - doubt[taken[wrong]]).min(axis=1, initial=1.0)
-        second = likely(1 / (0.1 + near), budget, drawn=drawn, chance=0.3)
-        seen = np.concatenate([taken, rng.permutation(draw(second, rng, drawn=drawn))[: round(budget * share)]])
-        probability = combined(np.stack([first, second]), np.array([1.0, share]))
+        second = likely(1 / (0.1 + near), budget, sampled=drawn, chance=0.3)
+        seen = np.concatenate(
+            [taken, rng.permutation(systematic_sample(second, rng, sampled=drawn))[: round(budget * share)]]
+        )
+        probability = combine_rounds(np.stack([first, second]), np.array([1.0, share]))
         rows = np.isin(crop_task, seen)
         places = np.searchsorted(np.sort(seen), crop_task[rows])
         answers = np.stack([np.ones(rows.sum(), int), np.zeros(rows.sum(), int)], axis=1)

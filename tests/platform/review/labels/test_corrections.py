@@ -13,11 +13,11 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
 from vestigo.resolve import registered
 from vestigo.review.estimates.sample import review_sample
-from vestigo.review.labels.agreement import believed_labels, reviewed_tasks
+from vestigo.review.labels.agreement import known_labels, reviewed_tasks
 from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
 from vestigo.review.labels.importing import IN_PLACE, GivenLabels, import_labels, in_place_project
 from vestigo.review.labels.rows import freeze, kept_labels
-from vestigo.review.sampling.proposal import Wish, propose, record
+from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
@@ -76,7 +76,7 @@ def test_the_same_person_replaces_and_another_one_stands_beside(store: Store, mo
 def test_it_is_learnt_from_and_takes_no_part_in_precision(store: Store, model: Model) -> None:
     _, truth = people(12)
     store.make_label_project("p", SCHEMA)
-    record(store, "p", propose(store, "p", model, Wish(strategy="random", budget=6)))
+    save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=6)))
     answer(store, "p", truth)
     sample = review_sample(store, model)
     drawn = {task.tracklet for page in store.label_tasks("p") for task in page}
@@ -90,14 +90,14 @@ def test_it_is_learnt_from_and_takes_no_part_in_precision(store: Store, model: M
     rows = [row for row in kept_labels(store, freeze(store)) if row["project"] == IN_PLACE]
     assert {(row["tracklet"], row["value"]) for row in rows} == {(outside, "yes"), (min(drawn), "cannot tell")}
     assert all(row["reviewers"] == ["ana"] and row["model"] == MODEL for row in rows)
-    assert believed_labels(store, SCHEMA)[f"{crops(store, outside)[0]['crop_id']}"] == {"hat": "yes"}
+    assert known_labels(store, SCHEMA)[f"{crops(store, outside)[0]['crop_id']}"] == {"hat": "yes"}
 
 
 def test_another_project_of_the_same_tracklet_stays_apart(store: Store, model: Model) -> None:
     rows = crops(store)
     task = correct(store, model, rows, {"hat": "yes"}, user="ana")
     store.make_label_project("p", SCHEMA)
-    record(store, "p", propose(store, "p", model, Wish(strategy="random", budget=12)))
+    save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=12)))
     assert task.key in {one.key for page in store.label_tasks("p") for one in page}
     # What a pull does to tasks of a project whose server has nothing.
     store.record_answers("p", {task.key: []})

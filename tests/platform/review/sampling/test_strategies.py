@@ -1,17 +1,30 @@
-"""What makes a task worth reviewing, beside loops over tasks and attributes."""
+"""Sampling strategies, against loops over tasks and attributes."""
 
 from __future__ import annotations
 
 import math
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
-from vestigo.review.sampling.strategies import CLUSTERS, DEFAULT, NEIGHBOURS, STEEP, STRATEGIES, Candidates
+from vestigo.review.sampling import strategies
+from vestigo.review.sampling.strategies import (
+    CLUSTERS,
+    DEFAULT_STRATEGY,
+    NEIGHBOURS,
+    RANK_DECAY,
+    TaskFeatures,
+    find_strategy,
+    register_strategy,
+    sampling_strategies,
+    uncertainty,
+)
+from vestigo_models.errors import UsageError
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 
 
-def drawn(seed: int, count: int = 40) -> Candidates:
+def make_features(seed: int, count: int = 40) -> TaskFeatures:
     rng = np.random.default_rng(seed)
 
     def shares(strength: float) -> np.ndarray:
@@ -20,7 +33,7 @@ def drawn(seed: int, count: int = 40) -> Candidates:
 
     embeddings = rng.normal(size=(count, 6))
     labels = np.stack([rng.integers(-1, len(a.values), count) for a in SCHEMA.attributes], axis=1)
-    return Candidates(
+    return TaskFeatures(
         schema=SCHEMA,
         probabilities=shares(0.5),
         votes=shares(0.2),
@@ -34,8 +47,8 @@ def groups(row: np.ndarray) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_doubt_disagreement_rarity_and_wrong_labels(seed: int) -> None:
-    found = drawn(seed)
+def test_scores_equal_loops(seed: int) -> None:
+    found = make_features(seed)
     count = len(found)
     average = [
         [sum(column) / count for column in zip(*part, strict=True)]
@@ -52,35 +65,35 @@ def test_doubt_disagreement_rarity_and_wrong_labels(seed: int) -> None:
             / 12,
         }
         for name, value in expected.items():
-            assert STRATEGIES[name](found)[task] == pytest.approx(value), name
+            assert find_strategy(name).score(found)[task] == pytest.approx(value), name
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_entropy_counts_by_rank(seed: int) -> None:
-    found = drawn(seed)
+def test_entropy_decays_by_rank(seed: int) -> None:
+    found = make_features(seed)
 
     def doubt(task: int) -> float:
         parts = groups(found.probabilities[task])
         return sum(-sum(x * math.log(x) for x in part if x > 0) / math.log(len(part)) for part in parts)
 
     doubts = [doubt(task) for task in range(len(found))]
-    scores = STRATEGIES["entropy"](found)
+    scores = find_strategy("entropy").score(found)
     for task, mine in enumerate(doubts):
         rank = sum(other > mine for other in doubts)
-        assert scores[task] == pytest.approx(math.exp(-rank / (STEEP * len(found))))
-    assert DEFAULT in STRATEGIES
+        assert scores[task] == pytest.approx(math.exp(-rank / (RANK_DECAY * len(found))))
+    assert DEFAULT_STRATEGY in sampling_strategies()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_neighbours_count_only_both_ways(seed: int) -> None:
-    found = drawn(seed)
+def test_neighbours_are_mutual(seed: int) -> None:
+    found = make_features(seed)
     count = len(found)
 
     def nearest(task: int) -> list[int]:
         others = [i for i in range(count) if i != task]
         return sorted(others, key=lambda i: math.dist(found.embeddings[task], found.embeddings[i]))[:NEIGHBOURS]
 
-    scores = STRATEGIES["neighbours"](found)
+    scores = find_strategy("neighbours").score(found)
     for task in range(count):
         partners = [i for i in nearest(task) if task in nearest(i)]
         apart = 0.0
@@ -90,14 +103,14 @@ def test_neighbours_count_only_both_ways(seed: int) -> None:
         assert scores[task] == pytest.approx(apart)
 
 
-def test_a_crowd_that_looks_alike_shares_one_place() -> None:
+def test_diverse_divides_weight_by_cluster_size() -> None:
     alone, crowd = np.eye(8)[:3], np.repeat(np.eye(8)[4:5], 97, axis=0)
     rng = np.random.default_rng(0)
-    found = drawn(0, 100)
+    found = make_features(0, 100)
     noise = rng.normal(0, 1e-3, (100, 8))
     embeddings = np.concatenate([alone, crowd]) + noise
-    scores = STRATEGIES["diverse"](
-        Candidates(
+    scores = find_strategy("diverse").score(
+        TaskFeatures(
             schema=SCHEMA,
             probabilities=found.probabilities,
             votes=found.votes,
@@ -110,18 +123,46 @@ def test_a_crowd_that_looks_alike_shares_one_place() -> None:
     assert scores.sum() <= CLUSTERS + 1e-9
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_scores_a_single_task_and_repeats(name: str) -> None:
-    for found in (drawn(5), drawn(6, 1)):
-        scores = STRATEGIES[name](found)
+@pytest.mark.parametrize("name", sampling_strategies())
+def test_strategies_score_single_tasks_and_are_deterministic(name: str) -> None:
+    for found in (make_features(5), make_features(6, 1)):
+        scores = find_strategy(name).score(found)
         assert scores.shape == (len(found),)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
-        np.testing.assert_array_equal(scores, STRATEGIES[name](found))
+        np.testing.assert_array_equal(scores, find_strategy(name).score(found))
 
 
-def test_the_mix_gives_each_of_its_parts_a_third_of_the_draw() -> None:
-    found = drawn(7)
-    parts = [STRATEGIES[name](found) for name in ("least-confident", "disagreement", "rare")]
+def test_mix_gives_each_part_a_third() -> None:
+    found = make_features(7)
+    parts = [find_strategy(name).score(found) for name in ("least-confident", "disagreement", "rare")]
     expected = [sum(part[task] / sum(part) for part in parts) for task in range(len(found))]
-    np.testing.assert_allclose(STRATEGIES["mix"](found), expected)
+    np.testing.assert_allclose(find_strategy("mix").score(found), expected)
+
+
+def test_registered_strategies_are_listed_and_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies, "_REGISTRY", dict(strategies._REGISTRY))
+    register_strategy("first-attribute", lambda features: 1 - features.probabilities[:, 0], help="By hat.")
+    register_strategy("by-attribute", lambda features: uncertainty(features), help="Like least-confident.")
+    features = make_features(3)
+    assert list(sampling_strategies())[-2:] == ["first-attribute", "by-attribute"]
+    np.testing.assert_allclose(find_strategy("first-attribute").score(features), 1 - features.probabilities[:, 0])
+    expected = find_strategy("least-confident").score(features)
+    np.testing.assert_array_equal(find_strategy("by-attribute").score(features), expected)
+    with pytest.raises(ValueError, match="'mix' is already registered"):
+        register_strategy("mix", uncertainty, help="")
+    with pytest.raises(UsageError, match=r"strategy 'luck' is not one of entropy, .*, by-attribute"):
+        find_strategy("luck")
+
+
+def test_entry_points_register_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("plug-in", "vestigo.review.sampling.strategies:rarity", strategies.ENTRY_POINTS)
+    monkeypatch.setattr(strategies, "_REGISTRY", dict(strategies._REGISTRY))
+    monkeypatch.setattr(strategies, "entry_points", lambda group: [point] if group == point.group else [])
+    strategies._load_plugins.cache_clear()
+    try:
+        strategy = find_strategy("plug-in")
+    finally:
+        strategies._load_plugins.cache_clear()
+    assert strategy.function is strategies.rarity
+    assert strategy.help.startswith("Compute the expected -log share")

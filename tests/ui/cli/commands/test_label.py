@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA, answer, fill, people
-from vestigo.review.sampling.proposal import Wish, propose, record
+from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer
 from vestigo_ui.cli.main import run
@@ -30,7 +30,9 @@ def reviewed(store: Path) -> Path:
     with Store.open(store) as opened:
         opened.make_label_project("spring", SCHEMA)
         (model,) = opened.models()
-        record(opened, "spring", propose(opened, "spring", model, Wish(strategy="random", budget=COUNT)))
+        save_sample(
+            opened, "spring", sample_tasks(opened, "spring", model, SamplingRequest(strategy="random", budget=COUNT))
+        )
         answer(opened, "spring", people(COUNT)[1])
         (page,) = opened.label_tasks("spring")
         told = opened.answers_of("spring", [page[0].key])[page[0].key]
@@ -131,7 +133,7 @@ def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
     [
         (
             ("label", "push", "--project", "p1", "--strategy", "luck", "--dry-run"),
-            "strategy 'luck' is not one of random",
+            "strategy 'luck' is not one of entropy",
         ),
         (("label", "push", "--project", "p1", "--unit", "frame", "--dry-run"), "unit 'frame' is not tracklet or crop"),
         (("label", "push", "--project", "p1", "--url", "nowhere"), "no token for Label Studio"),

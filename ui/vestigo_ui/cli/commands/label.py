@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, sampling_strategies
 from vestigo_ui.cli.commands import label_sets as label_files
 from vestigo_ui.cli.options import (
     AuthorityOption,
@@ -101,10 +102,7 @@ def push_command(
     project: ProjectOption,
     strategy: Annotated[
         str | None,
-        typer.Option(
-            help="entropy, least-confident, disagreement, neighbours, label-errors, rare, diverse, mix or random.",
-            show_default="entropy",
-        ),
+        typer.Option(help=f"What is sampled first: {', '.join(sampling_strategies())}.", show_default=DEFAULT_STRATEGY),
     ] = None,
     budget: Annotated[int, typer.Option(help="Tasks to draw.")] = 200,
     unit: Annotated[
@@ -149,15 +147,14 @@ def push_command(
     Example: vestigo label push --store archive --project spring --strategy mix --budget 200
     """
     from vestigo.resolve import reviewed_model
-    from vestigo.review.sampling.proposal import Wish
-    from vestigo.review.sampling.strategies import DEFAULT
+    from vestigo.review.sampling.sample import SamplingRequest
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
 
     if unit not in ("tracklet", "crop"):
         raise UsageError(f"unit {unit!r} is not tracklet or crop")
-    wish = Wish(
-        strategy=strategy or DEFAULT,
+    wish = SamplingRequest(
+        strategy=strategy or DEFAULT_STRATEGY,
         budget=budget,
         unit="tracklet" if unit == "tracklet" else "crop",
         seed=seed,
@@ -294,17 +291,17 @@ def _pulled(store: Store, project: str, found: Any) -> dict[str, Any]:
 
 def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[str, Any]:
     from vestigo.resolve import reviewed_model
-    from vestigo.review.sampling.proposal import propose
+    from vestigo.review.sampling.sample import sample_tasks
 
     with progress("crops read") as read:
-        found = propose(store, project, reviewed_model(store, model), wish, lambda done: read(done, None))
+        found = sample_tasks(store, project, reviewed_model(store, model), wish, lambda done: read(done, None))
     return {
         "project": project,
         "batch": None,
-        "strategy": wish.words,
+        "strategy": wish.description,
         "tasks": len(found.tasks),
         **label_files.NOTHING_MOVED,
-        "population": len(found.pool.tasks),
-        "thinned": found.pool.thinned,
+        "population": len(found.candidates.tasks),
+        "thinned": found.candidates.thinned,
         "dry_run": True,
     }

@@ -82,8 +82,8 @@ def loop_command(
     Example: vestigo loop --store archive --project spring --base default --data market/ --every 24
     """
     from vestigo.promotion.gate import Margins
-    from vestigo.review.sampling.proposal import Wish
-    from vestigo.review.sampling.strategies import DEFAULT
+    from vestigo.review.sampling.sample import SamplingRequest
+    from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
     from vestigo.store.open import Store
     from vestigo_models.devices import resolve_device
     from vestigo_workers.indexing.reindex import reindex_stale
@@ -92,7 +92,7 @@ def loop_command(
 
     request = RoundRequest(
         project=project,
-        wish=Wish(strategy=strategy or DEFAULT, budget=budget),
+        wish=SamplingRequest(strategy=strategy or DEFAULT_STRATEGY, budget=budget),
         images=images,
         enough=enough,
         poll=poll,

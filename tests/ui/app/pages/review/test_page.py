@@ -18,8 +18,8 @@ from vestigo.resolve import registered
 from vestigo.review.labels.agreement import reviewed_tasks
 from vestigo.review.labels.importing import IN_PLACE
 from vestigo.review.labels.rows import freeze
-from vestigo.review.sampling.proposal import Wish, propose
-from vestigo.review.sampling.reasons import EXPLAINED, reasons
+from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
+from vestigo.review.sampling.strategies import find_strategy
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import EVERYBODY
 from vestigo.store.open import Store
@@ -111,15 +111,15 @@ def test_a_server_that_does_not_answer_is_one_line(
 
 def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = desk_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
-    assert EXPLAINED["least-confident"] in words(app)
+    assert find_strategy("least-confident").help in words(app)
     press(app, "Propose")
     said = words(app)
     assert f"**7 tasks** of {PEOPLE} would be asked" in said
-    wish = Wish(strategy="least-confident", budget=7)
+    wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
-        found = propose(opened, "p", registered(opened, MODEL), wish)
+        found = sample_tasks(opened, "p", registered(opened, MODEL), wish)
         entry = opened.audit_entries(newest=True, action="view")[0]
-        assert entry.details["shown"] == [one.task.crops[0] for one in reasons(found, wish)]
+        assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(found, wish)]
         assert len(opened.label_batches("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
@@ -164,7 +164,7 @@ def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, sto
             lambda: save(desk, model, [], {"hat": "yes"}),
             lambda: fetch(desk, "p", lambda done, total: None),
             lambda: send_waiting(desk, "p", lambda done, total: None),
-            lambda: send(desk, "p", model, Wish(strategy="random", budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
+            lambda: send(desk, "p", model, SamplingRequest(budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
         ):
             with pytest.raises(UsageError, match="ask an administrator for the role reviewer"):
                 action()

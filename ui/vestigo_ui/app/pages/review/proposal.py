@@ -8,9 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.review.labels.importing import is_in_place
-from vestigo.review.sampling.proposal import Proposal, Wish, propose
-from vestigo.review.sampling.reasons import EXPLAINED, Reason, reasons
-from vestigo.review.sampling.strategies import DEFAULT, STRATEGIES
+from vestigo.review.sampling.sample import (
+    SamplingReason,
+    SamplingRequest,
+    TaskSample,
+    explain_sample,
+    sample_tasks,
+)
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo.search.gallery import require_attributes
 from vestigo.store.review.records import LabelProject
 from vestigo.store.runs.records import Model
@@ -38,8 +43,8 @@ UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
 class Proposed:
     """A proposal, without the embeddings that it was made from, and why each of its tasks is in it."""
 
-    proposal: Proposal
-    reasons: list[Reason]
+    proposal: TaskSample
+    reasons: list[SamplingReason]
 
 
 def show_propose(desk: Desk, project: LabelProject | None) -> None:
@@ -67,15 +72,15 @@ def show_propose(desk: Desk, project: LabelProject | None) -> None:
     _show(desk, name, model, wish, found)
 
 
-def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, Wish]:
+def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
     schema = require_attributes(model)
     held = "" if project is None or is_in_place(project.name) or project.schema != schema else project.name
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
         strategy = st.selectbox(
             "Strategy",
-            list(STRATEGIES),
-            list(STRATEGIES).index(DEFAULT),
+            list(sampling_strategies()),
+            list(sampling_strategies()).index(DEFAULT_STRATEGY),
             key="strategy",
             bind="query-params",
             width=180,
@@ -93,29 +98,29 @@ def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, 
             bind="query-params",
             placeholder="All attributes",
         )
-    st.caption(EXPLAINED[strategy])
-    return name, Wish(
+    st.caption(find_strategy(strategy).help)
+    return name, SamplingRequest(
         strategy=strategy, budget=int(budget), unit="crop" if unit == "crop" else "tracklet", about=tuple(about)
     )
 
 
-def _ask(name: str, wish: Wish) -> None:
+def _ask(name: str, wish: SamplingRequest) -> None:
     st.session_state[PROPOSED] = (name, wish)
     links.put(page=None)
 
 
-def _proposed(desk: Desk, name: str, model: Model, wish: Wish) -> Proposed:
+def _proposed(desk: Desk, name: str, model: Model, wish: SamplingRequest) -> Proposed:
     total = desk.store.crop_counts()[model.digest]
     batches = 0 if desk.store.label_project(name) is None else len(desk.store.label_batches(name))
     key = (desk.store.ref, desk.index.snapshot, desk.store.answers_version(), batches, model.digest, name, wish)
 
     def make() -> Proposed:
         read = bar("Crops read")
-        found = propose(desk.store, name, model, wish, lambda done: read(done, total))
-        why = reasons(found, wish)
+        found = sample_tasks(desk.store, name, model, wish, lambda done: read(done, total))
+        why = explain_sample(found, wish)
         read(total, total)
-        candidates = replace(found.pool.candidates, embeddings=found.pool.candidates.embeddings[:, :0])
-        return Proposed(proposal=replace(found, pool=replace(found.pool, candidates=candidates)), reasons=why)
+        features = replace(found.candidates.features, embeddings=found.candidates.features.embeddings[:, :0])
+        return Proposed(proposal=replace(found, candidates=replace(found.candidates, features=features)), reasons=why)
 
     made: Proposed = the_proposals().get(key, make)
     return made
@@ -127,7 +132,7 @@ def the_proposals() -> Memory:
     return Memory(HELD)
 
 
-def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> None:
+def _show(desk: Desk, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
     drawn = found.proposal.draw
     if not found.reasons:
         st.info("Everything was asked already: no task is left to draw in this project.")
@@ -141,14 +146,14 @@ def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> N
     page = pages(len(found.reasons), PAGE)
     some = found.reasons[page * PAGE : (page + 1) * PAGE]
     ids = [one.task.crops[0] for one in some]
-    desk.audit_once("view", what="proposal", project=name, strategy=wish.words, page=page + 1, shown=ids)
+    desk.audit_once("view", what="proposal", project=name, strategy=wish.description, page=page + 1, shown=ids)
     images = pictures.crops(desk, ids, model=model.digest)
     tiles = [
         Tile(
             crop=crop,
             image=images[crop],
             title=one.task.camera,
-            lines=(one.words, f"probability {one.probability:.1%}"),
+            lines=(one.text, f"probability {one.probability:.1%}"),
             hint=moment(one.task.time, None),
         )
         for crop, one in zip(ids, some, strict=True)
@@ -160,7 +165,7 @@ def _show(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> N
         st.rerun()
 
 
-def _push(desk: Desk, name: str, model: Model, wish: Wish, found: Proposed) -> None:
+def _push(desk: Desk, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
     about = f" --about {','.join(wish.about)}" if wish.about else ""
     command = (
         f"vestigo label push --store STORE --project {name} --strategy {wish.strategy} --budget {wish.budget} "
@@ -191,7 +196,7 @@ def _downloads(desk: Desk, found: Proposed) -> None:
             "Crops": len(one.task.crops),
             "Probability": one.probability,
             "Attribute": one.attribute,
-            "Why": one.words,
+            "Why": one.text,
         }
         for one in found.reasons
     ]

@@ -11,7 +11,7 @@ from vestigo.review.label_studio.client import Studio, read_token
 from vestigo.review.label_studio.images import open_images, task_pictures
 from vestigo.review.label_studio.pull import Pulled, pull
 from vestigo.review.label_studio.push import Outgoing, push, push_batch
-from vestigo.review.sampling.proposal import Proposal, Wish
+from vestigo.review.sampling.sample import SamplingRequest, TaskSample
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_ui.app.context import Desk
@@ -21,7 +21,9 @@ PATIENCE_S = 10.0
 Progress = Callable[[int, int], None]
 
 
-def send(desk: Desk, project: str, model: Model, wish: Wish, proposal: Proposal, sent: Progress) -> Outgoing:
+def send(
+    desk: Desk, project: str, model: Model, wish: SamplingRequest, proposal: TaskSample, sent: Progress
+) -> Outgoing:
     """Record a proposal and bring its tasks to the server.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Draws with known probabilities, and what they tell: beside combs on a fine grid, all samples, and simulation."""
+"""Inclusion probabilities, systematic samples and estimates, against fine grids, all samples and simulation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vestigo.review.estimates.shares import estimate_share, reviews_needed
-from vestigo.review.sampling.draw import combined, draw, inclusion_probabilities
+from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample
 
 
 class Comb:
@@ -34,7 +34,7 @@ def test_probabilities_follow_scores_and_chance(chance: float) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, 1, 5, 9, 10])
-def test_what_would_be_drawn_twice_is_certain(budget: int) -> None:
+def test_probability_is_at_most_one(budget: int) -> None:
     scores = np.array([1000.0, 300.0, *range(1, 9)])
     found = inclusion_probabilities(scores, budget, chance=0.2)
     assert found.sum() == pytest.approx(budget)
@@ -46,13 +46,13 @@ def test_what_would_be_drawn_twice_is_certain(budget: int) -> None:
         assert 0 < found[2] < 1
 
 
-def test_without_any_score_all_are_alike() -> None:
+def test_zero_scores_give_equal_probabilities() -> None:
     np.testing.assert_allclose(inclusion_probabilities(np.zeros(8), 2), np.full(8, 0.25))
     # Tasks without a score can still be needed.
     np.testing.assert_allclose(inclusion_probabilities(np.array([1.0, 0, 0]), 2, chance=0), [1, 0.5, 0.5])
 
 
-def shared_by_bisection(scores: list[float], budget: int, drawn: list[bool], chance: float) -> list[float]:
+def probabilities_by_bisection(scores: list[float], budget: int, drawn: list[bool], chance: float) -> list[float]:
     left = [i for i in range(len(scores)) if not drawn[i]]
     total = sum(scores[i] for i in left)
     sizes = [chance / len(left) + (1 - chance) * (s / total if total else 1 / len(left)) for s in scores]
@@ -67,48 +67,48 @@ def shared_by_bisection(scores: list[float], budget: int, drawn: list[bool], cha
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_was_drawn_costs_nothing_and_keeps_a_probability(seed: int) -> None:
+def test_earlier_samples_do_not_use_the_budget(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(5, 40))
     scores = rng.random(count) ** int(rng.integers(1, 8))
     drawn = rng.random(count) < 0.4
     budget = int(rng.integers(0, (~drawn).sum()))
-    found = inclusion_probabilities(scores, budget, drawn=drawn, chance=0.25)
-    expected = shared_by_bisection(scores.tolist(), budget, drawn.tolist(), 0.25)
+    found = inclusion_probabilities(scores, budget, sampled=drawn, chance=0.25)
+    expected = probabilities_by_bisection(scores.tolist(), budget, drawn.tolist(), 0.25)
     np.testing.assert_allclose(found, expected, atol=1e-7)
     assert found[~drawn].sum() == pytest.approx(budget)
-    taken = draw(found, rng, drawn=drawn)
+    taken = systematic_sample(found, rng, sampled=drawn)
     assert len(set(taken.tolist())) == budget
     assert not drawn[taken].any()
 
 
-def test_a_draw_of_all_that_is_left() -> None:
+def test_budget_of_all_available_tasks() -> None:
     drawn = np.array([True, False, False, True])
-    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 2, drawn=drawn), np.ones(4))
-    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 0, drawn=np.ones(4, bool)), np.zeros(4))
+    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 2, sampled=drawn), np.ones(4))
+    np.testing.assert_array_equal(inclusion_probabilities(np.arange(4.0), 0, sampled=np.ones(4, bool)), np.zeros(4))
     with pytest.raises(ValueError, match="budget=3: there are 2 tasks"):
-        inclusion_probabilities(np.arange(4.0), 3, drawn=drawn)
+        inclusion_probabilities(np.arange(4.0), 3, sampled=drawn)
     # Without a share for chance, what has no score is drawn only where nothing else is left.
-    found = inclusion_probabilities(np.array([5.0, 0, 1, 0]), 2, drawn=drawn, chance=0)
+    found = inclusion_probabilities(np.array([5.0, 0, 1, 0]), 2, sampled=drawn, chance=0)
     np.testing.assert_array_equal(found, np.ones(4))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6])
-def test_after_two_draws_every_task_was_reviewed_as_often_as_they_say_together(share: float) -> None:
+def test_combined_probabilities_equal_annotation_frequencies(share: float) -> None:
     rng = np.random.default_rng(0)
     count, budget, rounds = 240, 40, 20_000
     first_scores, later_scores, values = rng.random(count) ** 2, rng.random(count) ** 2, rng.random(count)
     first = inclusion_probabilities(first_scores, budget)
     times, said, total = np.zeros(count), np.zeros(count), 0.0
     for _ in range(rounds):
-        taken = draw(first, rng)
+        taken = systematic_sample(first, rng)
         drawn = np.isin(np.arange(count), taken)
         # What the first draw found decides what the second looks for.
         scores = first_scores if values[taken].mean() > values.mean() else later_scores
-        second = inclusion_probabilities(scores, budget, drawn=drawn)
-        later = draw(second, rng, drawn=drawn)
+        second = inclusion_probabilities(scores, budget, sampled=drawn)
+        later = systematic_sample(second, rng, sampled=drawn)
         seen = np.concatenate([rng.permutation(taken)[: round(budget * share)], later])
-        probability = combined(np.stack([first, second]), np.array([share, 1.0]))
+        probability = combine_rounds(np.stack([first, second]), np.array([share, 1.0]))
         times[seen] += 1 / rounds
         said += probability / rounds
         total += (values[seen] / probability[seen]).sum() / rounds
@@ -116,40 +116,40 @@ def test_after_two_draws_every_task_was_reviewed_as_often_as_they_say_together(s
     assert total == pytest.approx(values.sum(), rel=0.003)
 
 
-def test_draws_together_are_what_is_left_of_missing_every_one() -> None:
+def test_combined_probability_is_one_minus_product() -> None:
     rng = np.random.default_rng(2)
     probabilities = rng.random((3, 5))
     expected = [1 - math.prod(1 - p for p in column) for column in probabilities.T.tolist()]
-    np.testing.assert_allclose(combined(probabilities), expected)
-    np.testing.assert_allclose(combined(probabilities[:1]), probabilities[0])
-    assert combined(np.zeros((0, 4))).tolist() == [0, 0, 0, 0]
+    np.testing.assert_allclose(combine_rounds(probabilities), expected)
+    np.testing.assert_allclose(combine_rounds(probabilities[:1]), probabilities[0])
+    assert combine_rounds(np.zeros((0, 4))).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("wrong", [{"budget": 4}, {"chance": 1.5}, {"scores": np.array([1.0, -1, 2])}])
-def test_what_makes_no_draw_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"tasks|share of 1|not negative"):
+def test_invalid_arguments_are_rejected(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"tasks|outside 0..1|at least 0"):
         inclusion_probabilities(**{"scores": np.ones(3), "budget": 1, "chance": 0.1} | wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_task_is_drawn_as_often_as_it_should(seed: int) -> None:
+def test_systematic_sample_has_the_inclusion_probabilities(seed: int) -> None:
     rng = np.random.default_rng(seed)
     probabilities = inclusion_probabilities(rng.random(12) ** 3, 5)
-    combs = [draw(probabilities, Comb(start)) for start in (np.arange(20_000) + 0.5) / 20_000]  # type: ignore[arg-type]
+    combs = [systematic_sample(probabilities, Comb(start)) for start in (np.arange(20_000) + 0.5) / 20_000]  # type: ignore[arg-type]
     assert {len(set(found.tolist())) for found in combs} == {5}
     times = np.bincount(np.concatenate(combs), minlength=12) / len(combs)
     np.testing.assert_allclose(times, probabilities, atol=1e-3)
 
 
-def test_a_draw_follows_from_its_generator() -> None:
+def test_sample_is_determined_by_the_generator() -> None:
     probabilities = np.full(1000, 0.05)
-    first, again = (draw(probabilities, np.random.default_rng(3)) for _ in range(2))
+    first, again = (systematic_sample(probabilities, np.random.default_rng(3)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, draw(probabilities, np.random.default_rng(4)))
-    assert len(draw(np.zeros(0), np.random.default_rng(0))) == 0
+    assert not np.array_equal(first, systematic_sample(probabilities, np.random.default_rng(4)))
+    assert len(systematic_sample(np.zeros(0), np.random.default_rng(0))) == 0
 
 
-def test_over_all_simple_draws_the_estimate_is_the_share() -> None:
+def test_estimate_is_unbiased_over_all_simple_samples() -> None:
     right, crops = np.array([3.0, 0, 2, 1, 4, 0]), np.full(6, 4.0)
     values = []
     for chosen in itertools.combinations(range(6), 3):
@@ -160,7 +160,7 @@ def test_over_all_simple_draws_the_estimate_is_the_share() -> None:
     assert np.mean(values) == pytest.approx(10 / 24)
 
 
-def test_all_reviewed_is_known() -> None:
+def test_estimate_is_exact_if_everything_is_annotated() -> None:
     found = estimate_share(np.array([1.0, 0, 1, 1]), np.ones(4), np.ones(4))
     assert found is not None
     assert (found.low, found.value, found.high) == (0.75, 0.75, 0.75)
@@ -169,7 +169,7 @@ def test_all_reviewed_is_known() -> None:
         estimate_share(np.ones(1), np.ones(1), np.zeros(1))
 
 
-def test_intervals_hold_the_truth_where_the_naive_share_does_not() -> None:
+def test_interval_covers_the_truth_unlike_the_unweighted_share() -> None:
     rng = np.random.default_rng(0)
     doubt = rng.beta(1, 4, 4000)
     correct = (rng.random(4000) > 0.8 * doubt).astype(np.float64)
@@ -178,7 +178,7 @@ def test_intervals_hold_the_truth_where_the_naive_share_does_not() -> None:
     probabilities = inclusion_probabilities(doubt, 200)
     held = naive = 0
     for _ in range(400):
-        chosen = draw(probabilities, rng)
+        chosen = systematic_sample(probabilities, rng)
         found = estimate_share(correct[chosen] * crops[chosen], crops[chosen], probabilities[chosen])
         plain = estimate_share(correct[chosen] * crops[chosen], crops[chosen], np.full(200, 0.05))
         assert found is not None
@@ -189,7 +189,7 @@ def test_intervals_hold_the_truth_where_the_naive_share_does_not() -> None:
     assert naive / 400 < 0.7
 
 
-def test_reviews_that_are_still_needed() -> None:
+def test_reviews_needed_reach_the_interval_width() -> None:
     rng = np.random.default_rng(1)
     answers = (rng.random(100) < 0.8).astype(np.float64)
     found = estimate_share(answers, np.ones(100), np.full(100, 0.001))

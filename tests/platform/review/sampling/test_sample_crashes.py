@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at every fault point of a draw, a label set and a promotion, and begun again."""
+"""Kill with SIGKILL at every fault point of a sample, a label set and a promotion, and repeat."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from tests.support.review_archive import SCHEMA, answer, fill, people
 from vestigo.review.labels.rows import freeze
-from vestigo.review.sampling.proposal import Wish, open_batch, propose, record
+from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.store import faults
 from vestigo.store.open import Store
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.review_archive"])
 COUNT = 20
-WISH = Wish(strategy="random", budget=8)
+REQUEST = SamplingRequest(strategy="random", budget=8)
 
 
 def review(ref: Path) -> None:
-    """What one round does to the store, the server left out: draw, answer, keep what is agreed on."""
+    """Run one round without a server: sample, annotate, save a label set."""
     with Store.open(ref) as store:
         store.make_label_project("p", SCHEMA)
         (model,) = store.models()
         if not store.label_batches("p"):
-            record(store, "p", propose(store, "p", model, WISH))
+            save_sample(store, "p", sample_tasks(store, "p", model, REQUEST))
         answer(store, "p", people(COUNT)[1])
         freeze(store)
 
@@ -53,7 +53,7 @@ def test_killed_at_every_fault_point(tmp_path: Path) -> None:
             assert (kept.tasks, kept.labels) == (8, 16)
             digests.add(kept.digest)
             assert store.check().problems == ()
-            assert open_batch(store, "p", store.models()[0], WISH) is None
+            assert find_open_batch(store, "p", store.models()[0], REQUEST) is None
             store.vacuum(now=True)
             assert store.check().unreferenced == 0
             assert store.draw_probabilities(batch.id, [task.key for page in store.label_tasks("p") for task in page])

@@ -1,4 +1,4 @@
-"""From crops to tasks, from tasks to a recorded draw, from answers to labels and files."""
+"""Samples, labels and their files in a store of made-up crops."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vestigo.review.label_studio.images import GAP, HEIGHT, strip, task_pictures
 from vestigo.review.labels import export as exporting
 from vestigo.review.labels import importing
 from vestigo.review.labels.rows import all_labels, freeze
-from vestigo.review.sampling import proposal as choosing
-from vestigo.review.sampling.pool import gather, task_key
-from vestigo.review.sampling.proposal import Wish, open_batch, propose, record
+from vestigo.review.sampling.candidates import collect_tasks, task_key
+from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
+from vestigo.search.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer
 from vestigo.store.runs.records import Model
@@ -59,34 +59,34 @@ def model_of(store: Store) -> Model:
 
 
 @pytest.mark.parametrize("unit", ["tracklet", "crop"])
-def test_tasks_are_what_a_plain_loop_makes_of_the_crops(filled: Any, unit: Any) -> None:
+def test_collected_tasks_equal_a_loop(filled: Any, unit: Any) -> None:
     ref, rows, _ = filled
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["tracklet"] if unit == "tracklet" else row["crop_id"]].append(row)
     with Store.open(ref) as store:
-        pool = gather(store, model_of(store), unit=unit)
-    assert len(pool.tasks) == len(groups)
-    assert [task.key for task in pool.tasks] == sorted(task.key for task in pool.tasks)
-    for place, task in enumerate(pool.tasks):
+        candidates = collect_tasks(store, model_of(store), unit=unit)
+    assert len(candidates.tasks) == len(groups)
+    assert [task.key for task in candidates.tasks] == sorted(task.key for task in candidates.tasks)
+    for place, task in enumerate(candidates.tasks):
         members = groups[task.tracklet if unit == "tracklet" else task.crops[0]]
         assert list(task.crops) == [r["crop_id"] for r in sorted(members, key=lambda r: (-r["quality"], r["crop_id"]))]
         shares = np.mean([row["attributes"] for row in members], axis=0)
-        np.testing.assert_allclose(pool.candidates.probabilities[place], shares, atol=1e-6)
+        np.testing.assert_allclose(candidates.features.probabilities[place], shares, atol=1e-6)
         np.testing.assert_allclose(task.prediction, shares, atol=1e-6)
         votes = [sum(np.argmax(r["attributes"][:2]) == k for r in members) / len(members) for k in range(2)]
-        np.testing.assert_allclose(pool.candidates.votes[place, :2], votes, atol=1e-6)
+        np.testing.assert_allclose(candidates.features.votes[place, :2], votes, atol=1e-6)
         mean = np.mean([row["embedding"] for row in members], axis=0)
-        np.testing.assert_allclose(pool.candidates.embeddings[place], mean / np.linalg.norm(mean), atol=1e-5)
+        np.testing.assert_allclose(candidates.features.embeddings[place], mean / np.linalg.norm(mean), atol=1e-5)
         assert task.time == min(row["time"] for row in members)
         assert task.pid == members[0]["pid"]
 
 
-def test_a_large_archive_is_thinned_to_the_same_tasks_however_it_is_read(filled: Any) -> None:
+def test_thinning_keeps_tasks_by_hash(filled: Any) -> None:
     with Store.open(filled[0]) as store:
         model = model_of(store)
-        everything = gather(store, model)
-        few = gather(store, model, limit=20)
+        everything = collect_tasks(store, model)
+        few = collect_tasks(store, model, max_tasks=20)
     assert few.thinned in (0.5, 0.25, 0.125)
     assert 0 < len(few.tasks) <= 20
     whole = {task.key: task for task in everything.tasks}
@@ -94,10 +94,10 @@ def test_a_large_archive_is_thinned_to_the_same_tasks_however_it_is_read(filled:
     assert {task.key for task in few.tasks} == kept
     assert all(whole[task.key] == task for task in few.tasks)
     rows = [[task.key for task in everything.tasks].index(task.key) for task in few.tasks]
-    np.testing.assert_allclose(few.candidates.embeddings, everything.candidates.embeddings[rows], atol=1e-6)
+    np.testing.assert_allclose(few.features.embeddings, everything.features.embeddings[rows], atol=1e-6)
 
 
-def test_keys_say_what_crops_a_task_is_about() -> None:
+def test_task_key_identifies_crops() -> None:
     row = {"source": "a", "tracklet": "t", "pid": 9, "camera": "c1", "crop_id": "x"}
     assert task_key("tracklet", row) == hashlib.sha256(b"tracklet\0a\0t").hexdigest()[:40]
     assert task_key("tracklet", row | {"tracklet": ""}) == hashlib.sha256(b"person\0a\x009\0c1").hexdigest()[:40]
@@ -107,69 +107,72 @@ def test_keys_say_what_crops_a_task_is_about() -> None:
         assert task_key("tracklet", row | {"tracklet": "", "pid": pid}) == alone
 
 
-def test_a_draw_is_proposed_recorded_and_not_repeated_while_it_is_open(store: Store) -> None:
-    model, wish = model_of(store), Wish(strategy="least-confident", budget=20)
-    first = propose(store, "p", model, wish)
-    again = propose(store, "p", model, wish)
+def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
+    model, wanted = model_of(store), SamplingRequest(strategy="least-confident", budget=20)
+    first = sample_tasks(store, "p", model, wanted)
+    again = sample_tasks(store, "p", model, wanted)
     assert [task.key for task in first.tasks] == [task.key for task in again.tasks]
     assert len(first.tasks) == 20
     assert first.probabilities.sum() == pytest.approx(20)
-    assert open_batch(store, "p", model, wish) is None
-    batch = record(store, "p", first)
+    assert find_open_batch(store, "p", model, wanted) is None
+    batch = save_sample(store, "p", first)
     (page,) = store.label_tasks("p")
     assert [task.key for task in page] == [task.key for task in first.tasks]
-    found = store.draw_probabilities(batch, [task.key for task in first.pool.tasks])
+    found = store.draw_probabilities(batch, [task.key for task in first.candidates.tasks])
     assert list(found.values()) == pytest.approx(first.probabilities.tolist())
-    open_ = open_batch(store, "p", model, wish)
+    open_ = find_open_batch(store, "p", model, wanted)
     assert open_ is not None
     assert open_.id == batch
-    assert open_batch(store, "p", model, Wish(strategy="random", budget=20)) is None
+    assert find_open_batch(store, "p", model, SamplingRequest(strategy="random", budget=20)) is None
     answer(store, "p", truth_of())
-    assert open_batch(store, "p", model, wish) is None
-    second = propose(store, "p", model, wish)
+    assert find_open_batch(store, "p", model, wanted) is None
+    second = sample_tasks(store, "p", model, wanted)
     assert not {task.key for task in second.tasks} & {task.key for task in first.tasks}
     assert second.draw.seed == 1
 
 
-def test_a_draw_may_follow_one_attribute_alone(store: Store) -> None:
+def test_sample_by_one_attribute(store: Store) -> None:
     model = model_of(store)
-    wish = Wish(strategy="entropy", budget=10, about=("hat",))
-    found = propose(store, "p", model, wish)
+    wanted = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
+    found = sample_tasks(store, "p", model, wanted)
     assert found.draw.strategy == "entropy of hat"
-    doubt = np.abs(found.pool.candidates.probabilities[:, 0] - 0.5)
+    doubt = np.abs(found.candidates.features.probabilities[:, 0] - 0.5)
     order = np.argsort(doubt, kind="stable")
     assert (np.diff(found.probabilities[order]) <= 1e-12).all()
-    record(store, "p", found)
-    assert open_batch(store, "p", model, wish) is not None
-    assert open_batch(store, "p", model, Wish(strategy="entropy", budget=10)) is None
+    save_sample(store, "p", found)
+    assert find_open_batch(store, "p", model, wanted) is not None
+    assert find_open_batch(store, "p", model, SamplingRequest(strategy="entropy", budget=10)) is None
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
-        propose(store, "p", model, Wish(strategy="entropy", budget=10, about=("shoes",)))
+        sample_tasks(store, "p", model, SamplingRequest(strategy="entropy", budget=10, about=("shoes",)))
 
 
-def test_a_budget_beyond_what_is_left_takes_what_is_left(store: Store) -> None:
+def test_budget_is_limited_to_available_tasks(store: Store) -> None:
     model = model_of(store)
-    record(store, "p", propose(store, "p", model, Wish(strategy="random", budget=50)))
-    rest = propose(store, "p", model, Wish(strategy="diverse", budget=50))
+    save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=50)))
+    rest = sample_tasks(store, "p", model, SamplingRequest(strategy="diverse", budget=50))
     assert len(rest.tasks) == COUNT - 50
-    record(store, "p", rest)
-    assert not propose(store, "p", model, Wish(strategy="mix", budget=5)).tasks
+    save_sample(store, "p", rest)
+    assert not sample_tasks(store, "p", model, SamplingRequest(strategy="mix", budget=5)).tasks
 
 
 @pytest.mark.parametrize(
-    ("wish", "complaint"),
+    ("wanted", "complaint"),
     [
-        (Wish(strategy="luck", budget=5), r"strategy 'luck' is not one of random, "),
-        (Wish(strategy="random", budget=0), r"budget 0: give a number of tasks"),
-        (Wish(strategy="random", budget=5, scope=choosing.Scope(cameras=("roof",))), r"no crop of model fake"),
+        (SamplingRequest(strategy="luck", budget=5), r"strategy 'luck' is not one of entropy, "),
+        (SamplingRequest(strategy="random", budget=0), r"budget 0: give a number of tasks"),
+        (
+            SamplingRequest(strategy="random", budget=5, scope=Scope(cameras=("roof",))),
+            r"no crop of model fake",
+        ),
     ],
 )
-def test_wishes_that_cannot_be_met(store: Store, wish: Wish, complaint: str) -> None:
+def test_invalid_requests_are_rejected(store: Store, wanted: SamplingRequest, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        propose(store, "p", model_of(store), wish)
+        sample_tasks(store, "p", model_of(store), wanted)
 
 
-def test_strips_show_the_best_crops_in_the_order_of_time(store: Store) -> None:
-    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=3)))
+def test_strips_show_best_crops_by_time(store: Store) -> None:
+    save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=3)))
     (page,) = store.label_tasks("p")
     pictures = task_pictures(store, page)
     assert len(pictures) == 3
@@ -182,9 +185,9 @@ def test_strips_show_the_best_crops_in_the_order_of_time(store: Store) -> None:
     assert wide.shape == (HEIGHT, 3 * GAP + 64 + 1024, 3)
 
 
-def test_precision_from_the_store_is_that_of_all_crops_when_all_are_reviewed(store: Store) -> None:
+def test_precision_of_a_complete_review_is_the_share(store: Store) -> None:
     rows, truth = people(COUNT)
-    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=COUNT)))
+    save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=COUNT)))
     answer(store, "p", truth)
     sample = review_sample(store, model_of(store))
     assert sample.missing == 0
@@ -197,10 +200,10 @@ def test_precision_from_the_store_is_that_of_all_crops_when_all_are_reviewed(sto
     assert {str(camera) for camera in sample.reviewed.camera} == {"c1", "c2"}
 
 
-def test_probabilities_of_a_half_reviewed_batch(store: Store) -> None:
+def test_probabilities_of_a_half_annotated_batch(store: Store) -> None:
     model = model_of(store)
-    proposal = propose(store, "p", model, Wish(strategy="random", budget=20))
-    record(store, "p", proposal)
+    sample = sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=20))
+    save_sample(store, "p", sample)
     (page,) = store.label_tasks("p")
     told = {task.key: [LabelAnswer(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
     store.record_answers("p", told)
@@ -209,15 +212,15 @@ def test_probabilities_of_a_half_reviewed_batch(store: Store) -> None:
     assert (sample.reviewed.answer[:, 1] == -1).all()
 
 
-def test_nothing_reviewed_is_said(store: Store) -> None:
+def test_precision_and_label_set_need_annotations(store: Store) -> None:
     with pytest.raises(UsageError, match="no drawn task has been reviewed yet"):
         review_sample(store, model_of(store))
     with pytest.raises(UsageError, match="no label is agreed on in p yet"):
         freeze(store)
 
 
-def test_label_sets_grow_only_with_what_is_agreed(store: Store) -> None:
-    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=10)))
+def test_label_set_changes_with_agreed_labels_only(store: Store) -> None:
+    save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=10)))
     answer(store, "p", truth_of())
     first = freeze(store)
     assert (first.version, first.tasks, first.labels) == (1, 10, 20)
@@ -229,8 +232,8 @@ def test_label_sets_grow_only_with_what_is_agreed(store: Store) -> None:
     assert store.load_label_set(1)[0] == first
 
 
-def test_labels_go_out_and_come_back_by_csv(store: Store, tmp_path: Path) -> None:
-    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=10)))
+def test_csv_labels_round_trip(store: Store, tmp_path: Path) -> None:
+    save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=10)))
     answer(store, "p", truth_of())
     path = tmp_path / "labels.csv"
     assert exporting.write_csv(all_labels(store, ["p"]), path) == 20
@@ -248,9 +251,9 @@ def test_labels_go_out_and_come_back_by_csv(store: Store, tmp_path: Path) -> Non
     assert ours == theirs
 
 
-def test_labels_go_out_and_come_back_as_the_public_structure(store: Store, tmp_path: Path) -> None:
+def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
     truth = truth_of()
-    record(store, "p", propose(store, "p", model_of(store), Wish(strategy="random", budget=COUNT)))
+    save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=COUNT)))
     answer(store, "p", truth)
     pids = {row["crop_id"]: row["pid"] for row in people(COUNT)[0] if row["pid"]}
     labels = exporting.identity_labels(all_labels(store, ["p"]), pids, SCHEMA)
@@ -277,7 +280,7 @@ def test_labels_go_out_and_come_back_as_the_public_structure(store: Store, tmp_p
         ({"answered": "noon"}, r"line 2: 'noon' is not a time"),
     ],
 )
-def test_mistakes_in_a_csv_file(tmp_path: Path, change: dict[str, str], complaint: str) -> None:
+def test_csv_errors_name_the_line(tmp_path: Path, change: dict[str, str], complaint: str) -> None:
     row = {"crops": "a;b", "attribute": "hat", "value": "no", "reviewers": "ana", "answered": ""} | change
     with (tmp_path / "l.csv").open("w", newline="") as stream:
         table = csv.DictWriter(stream, row)
@@ -287,7 +290,7 @@ def test_mistakes_in_a_csv_file(tmp_path: Path, change: dict[str, str], complain
         list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
 
 
-def test_files_that_are_no_labels(tmp_path: Path) -> None:
+def test_unreadable_csv_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("crop,attribute\n")
     with pytest.raises(DatasetError, match="column crops is missing"):
         list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
@@ -295,7 +298,7 @@ def test_files_that_are_no_labels(tmp_path: Path) -> None:
         list(exporting.read_csv(tmp_path / "missing.csv", SCHEMA))
 
 
-def test_an_import_stays_out_of_label_studio_and_needs_its_crops(store: Store) -> None:
+def test_import_needs_crops_and_a_project_of_its_own(store: Store) -> None:
     given = [importing.GivenLabels(crops=("0" * 20,), answers={"hat": "no"}, reviewers=("x",), answered=None)]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="none of its crops is in the store"):
         importing.import_labels(store, "files", model_of(store), given, "l.csv")

@@ -1,0 +1,200 @@
+"""Sample the tasks to annotate next, and record the sample in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vestigo.review.labels.agreement import known_labels
+from vestigo.review.sampling.candidates import CandidateTasks, collect_tasks
+from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, SamplingStrategy, TaskFeatures, find_strategy
+from vestigo.search.gallery import EVERYWHERE, Scope, require_attributes
+from vestigo.store.open import Store
+from vestigo.store.parquet.schemas import DRAW
+from vestigo.store.review.records import Draw, LabelBatch, NewTask, Unit
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import UsageError
+
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingRequest:
+    """What to sample.
+
+    Attributes:
+        strategy: A name from `vestigo.review.sampling.strategies`.
+        budget: Number of tasks.
+        unit: What a task is.
+        seed: Of every random choice; None is the number of the project's batches, so that each sample differs.
+        scope: Cameras and times.
+        about: Attributes that the strategy scores; empty for all.
+    """
+
+    strategy: str = DEFAULT_STRATEGY
+    budget: int
+    unit: Unit = "tracklet"
+    seed: int | None = None
+    scope: Scope = EVERYWHERE
+    about: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """The strategy and its attributes, as stored."""
+        return f"{self.strategy} of {', '.join(self.about)}" if self.about else self.strategy
+
+    def select_features(self, features: TaskFeatures) -> TaskFeatures:
+        """Return the features of the attributes that the strategy scores."""
+        return features.select_attributes(self.about) if self.about else features
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSample:
+    """A sample of tasks that is not recorded yet.
+
+    Attributes:
+        draw: How the tasks were sampled.
+        candidates: All N tasks that could be sampled.
+        probabilities: (N,) inclusion probabilities.
+        picked: Positions of the sampled tasks in the order in which they are annotated.
+    """
+
+    draw: Draw
+    candidates: CandidateTasks
+    probabilities: NDArray[np.float64]
+    picked: tuple[int, ...]
+
+    @property
+    def tasks(self) -> list[NewTask]:
+        """The sampled tasks."""
+        return [self.candidates.tasks[place] for place in self.picked]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingReason:
+    """Why a task was sampled.
+
+    Attributes:
+        task: The task.
+        probability: Its inclusion probability.
+        attribute: The attribute with the largest part of its score; None if no attribute has one.
+        text: For example `Colour uncertain: red 41%`.
+    """
+
+    task: NewTask
+    probability: float
+    attribute: str | None
+    text: str
+
+
+def sample_tasks(
+    store: Store, project: str, model: Model, request: SamplingRequest, progress: Callable[[int], None] | None = None
+) -> TaskSample:
+    """Sample tasks for a project without recording anything; fewer than the budget if fewer are available.
+
+    Raises:
+        UsageError: If the strategy is unknown, the budget is below 1, the model predicts no attributes, or no crop is
+            in the scope.
+        ConfigError: If the model does not predict an attribute of the request.
+    """
+    strategy = find_strategy(request.strategy)
+    if request.budget < 1:
+        raise UsageError(f"budget {request.budget}: give a number of tasks from 1 on")
+    schema = require_attributes(model)
+    candidates = collect_tasks(
+        store, model, unit=request.unit, scope=request.scope, labels=known_labels(store, schema), progress=progress
+    )
+    if not candidates.tasks:
+        raise UsageError(f"there is no crop of model {model.name} to be reviewed: index an archive, or widen the scope")
+    known = store.drawn_keys(project, [task.key for task in candidates.tasks])
+    sampled = np.array([task.key in known for task in candidates.tasks], dtype=np.bool_)
+    seed = len(store.label_batches(project)) if request.seed is None else request.seed
+    rng = np.random.default_rng((seed, int(model.digest[:8], 16)))
+    probabilities = inclusion_probabilities(
+        strategy.score(request.select_features(candidates.features)),
+        min(request.budget, int((~sampled).sum())),
+        sampled=sampled,
+    )
+    picked = rng.permutation(systematic_sample(probabilities, rng, sampled=sampled))
+    draw = Draw(
+        model=model.digest,
+        strategy=request.description,
+        unit=request.unit,
+        budget=request.budget,
+        seed=seed,
+        population=len(candidates.tasks),
+        thinned=candidates.thinned,
+    )
+    return TaskSample(draw=draw, candidates=candidates, probabilities=probabilities, picked=tuple(picked.tolist()))
+
+
+def save_sample(store: Store, project: str, sample: TaskSample) -> int:
+    """Record a sample in the store and return the id of its batch.
+
+    Raises:
+        StoreError: If another command has sampled one of the tasks in the meantime.
+    """
+    return store.save_draw(project, sample.draw, sample.tasks, _probability_batches(sample))
+
+
+def find_open_batch(store: Store, project: str, model: Model, request: SamplingRequest) -> LabelBatch | None:
+    """Return the newest batch if it was sampled by this request and has tasks without annotations."""
+    batches = store.label_batches(project)
+    if not batches or batches[-1].imported:
+        return None
+    newest = batches[-1]
+    draw = newest.draw
+    wanted = (model.digest, request.description, request.budget, request.unit)
+    if (draw.model, draw.strategy, draw.budget, draw.unit) != wanted or request.seed not in (None, draw.seed):
+        return None
+    counts = store.label_counts(project, newest.id)
+    return newest if counts["answered"] < counts.get("drawn", 0) + counts.get("pushed", 0) else None
+
+
+def explain_sample(sample: TaskSample, request: SamplingRequest) -> list[SamplingReason]:
+    """Return the reason for each sampled task, in order.
+
+    Half of a sample is chance (`probabilities.CHANCE`), so a task can be sampled in spite of a low score.
+    """
+    features = request.select_features(sample.candidates.features)
+    strategy = find_strategy(request.strategy)
+    scores = strategy.function(features)
+    reasons = []
+    for row, task in zip(sample.picked, sample.tasks, strict=True):
+        attribute, text = None, strategy.reason
+        if scores.ndim == 2:
+            text = "by chance"
+            if scores[:, row].any():
+                attribute = features.schema.names[int(scores[:, row].argmax())]
+                text = _format_reason(strategy, features, attribute, row)
+        probability = float(sample.probabilities[row])
+        reasons.append(SamplingReason(task=task, probability=probability, attribute=attribute, text=text))
+    return reasons
+
+
+def _format_reason(strategy: SamplingStrategy, features: TaskFeatures, name: str, row: int) -> str:
+    schema = features.schema
+    values, columns = schema[name].values, schema.slice(name)
+
+    def largest(shares: list[float]) -> str:
+        return f"{values[shares.index(max(shares))]} {max(shares):.0%}"
+
+    label = int(features.labels[row, schema.index(name)])
+    return strategy.reason.format(
+        title=schema[name].title,
+        prediction=largest(features.probabilities[row, columns].tolist()),
+        vote=largest(features.votes[row, columns].tolist()),
+        label=values[label] if label >= 0 else "nothing",
+    )
+
+
+def _probability_batches(sample: TaskSample) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(sample.candidates.tasks), BATCH_ROWS):
+        rows = slice(start, start + BATCH_ROWS)
+        keys = [task.key for task in sample.candidates.tasks[rows]]
+        yield pa.RecordBatch.from_pydict({"task": keys, "probability": sample.probabilities[rows]}, DRAW)

@@ -1,0 +1,58 @@
+"""Reasons of sampled tasks: the named attribute has the largest part of the score, against loops over all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.fake_pipeline import MODEL
+from tests.support.review_archive import SCHEMA, fill, people
+from vestigo.resolve import registered
+from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
+from vestigo.review.sampling.strategies import find_strategy, sampling_strategies
+from vestigo.store.open import Store
+
+
+@pytest.fixture(scope="module")
+def ref(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("explained") / "store"
+    fill(place, people(40)[0])
+    return place
+
+
+@pytest.mark.parametrize("strategy", sampling_strategies())
+def test_every_strategy_gives_reasons(ref: Path, strategy: str) -> None:
+    assert find_strategy(strategy).help.endswith(".")
+    with Store.open(ref) as store:
+        request = SamplingRequest(strategy=strategy, budget=10, seed=1)
+        sample = sample_tasks(store, "p", registered(store, MODEL), request)
+    found = explain_sample(sample, request)
+    assert [one.task for one in found] == sample.tasks
+    assert [one.probability for one in found] == sample.probabilities[list(sample.picked)].tolist()
+    assert all(one.text for one in found)
+    if strategy in ("random", "diverse"):
+        assert {one.attribute for one in found} == {None}
+
+
+@pytest.mark.parametrize("strategy", ["least-confident", "disagreement", "neighbours", "label-errors", "rare"])
+def test_score_is_mean_over_attributes(ref: Path, strategy: str) -> None:
+    with Store.open(ref) as store:
+        request = SamplingRequest(strategy=strategy, budget=10, seed=1)
+        sample = sample_tasks(store, "p", registered(store, MODEL), request)
+    features = sample.candidates.features
+    alone = np.array([find_strategy(strategy).score(features.select_attributes((name,))) for name in SCHEMA.names])
+    assert find_strategy(strategy).function(features) == pytest.approx(alone)
+    assert find_strategy(strategy).score(features) == pytest.approx(alone.mean(axis=0))
+    for row, one in zip(sample.picked, explain_sample(sample, request), strict=True):
+        raised = SCHEMA.names[int(alone[:, row].argmax())] if alone[:, row].any() else None
+        assert one.attribute == raised
+
+
+def test_reason_names_a_requested_attribute(ref: Path) -> None:
+    with Store.open(ref) as store:
+        request = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
+        found = explain_sample(sample_tasks(store, "p", registered(store, MODEL), request), request)
+    assert {one.attribute for one in found} == {"hat"}
+    assert all(one.text.startswith("Hat uncertain: ") for one in found)
