@@ -8,7 +8,7 @@ import pytest
 from tests.support.filter_people import people
 from vestigo_models.attribute_filter.curve import OFF, TAUS, FilterCurve, People, measure_curve, pair_limits, true_pairs
 from vestigo_models.attribute_filter.record import CurveRecord, FilterRecord, record_curve, record_filter, smallest
-from vestigo_models.attribute_filter.rule import conflicts, encode, survivors
+from vestigo_models.attribute_filter.rule import count_conflicts, encode_predictions, survivors
 from vestigo_models.attribute_filter.threshold import choose_threshold, expected_cost
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.builtin import DUKEMTMC_REID as DUKE
@@ -28,8 +28,8 @@ def test_one_number_a_pair_says_what_the_filter_says_at_every_threshold(
     for tau in (*SOME_TAUS, *np.unique(limits)[:20].tolist()):
         if tau == 0:
             continue
-        words = [encode(side.probabilities, MARKET, tau, names) for side in (query, gallery)]
-        discarded = conflicts(*words, MARKET) > max_conflicts
+        words = [encode_predictions(side.probabilities, MARKET, tau, names) for side in (query, gallery)]
+        discarded = count_conflicts(*words, MARKET) > max_conflicts
         np.testing.assert_array_equal(limits.reshape(24, 40) >= np.float32(tau), discarded)
 
 
@@ -41,8 +41,8 @@ def test_losses_and_kept_shares_against_a_loop(max_conflicts: int) -> None:
     taus = np.array(SOME_TAUS)
     curve = measure_curve(query, gallery, DUKE, max_conflicts=max_conflicts, taus=taus)
     for at, tau in enumerate(SOME_TAUS):
-        words = [encode(side.probabilities, DUKE, tau) for side in (query, gallery)]
-        discarded = conflicts(*words, DUKE) > max_conflicts
+        words = [encode_predictions(side.probabilities, DUKE, tau) for side in (query, gallery)]
+        discarded = count_conflicts(*words, DUKE) > max_conflicts
         losses: dict[int, list[float]] = {}
         strangers = []
         for q, pid in enumerate(query.pids.tolist()):
@@ -77,8 +77,8 @@ def test_crops_that_come_back_only_lower_the_loss() -> None:
     """The real filter leaves at least 50 crops of a gallery; the curve counts as if it did not."""
     crops = people(MARKET, 30, 6, 5)
     curve = measure_curve(crops, crops, MARKET, taus=np.array([0.6, OFF]))
-    words = encode(crops.probabilities, MARKET, 0.6)
-    kept = survivors(words, words, MARKET)
+    words = encode_predictions(crops.probabilities, MARKET, 0.6)
+    kept = survivors(count_conflicts(words, words, MARKET))
     rows, columns = true_pairs(crops, crops)
     lost = ~kept[rows, columns]
     shares = [lost[rows == row].mean() for row in np.unique(rows)]
