@@ -176,7 +176,9 @@ def hard(gallery: Crops, threshold: float, top: int) -> Match:
 def survivors_of(query: Crops, gallery: Crops, words: NDArray[np.uint64], threshold: float) -> NDArray[np.bool_]:
     ours, theirs = query.people.probabilities, gallery.people.probabilities
     conflicts = count_conflicts(encode_predictions(ours, SCHEMA, threshold), words, SCHEMA)
-    return survivors(conflicts, lambda rows: conflict_penalty(ours[rows], theirs, SCHEMA, threshold))
+    return survivors(
+        conflicts, lambda row, columns: conflict_penalty(ours[row : row + 1], theirs[columns], SCHEMA, threshold)[0]
+    )
 
 
 def soft(gallery: Crops, weight: float, threshold: float, top: int) -> Match:

@@ -78,7 +78,7 @@ def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeS
 
 def survivors(
     conflicts: UInt8Array,
-    penalty: Callable[[Int64Array], Float32Array] | None = None,
+    penalty: Callable[[int, Int64Array], Float32Array] | None = None,
     *,
     max_conflicts: int = 0,
 ) -> BoolArray:
@@ -86,22 +86,24 @@ def survivors(
 
     Args:
         conflicts: Numbers of conflicts, (Q, G).
-        penalty: Function that returns `conflict_penalty`, (r, G), of some r rows. It is called for the queries that
-            would keep fewer than `least_kept` crops. For them crops return in the order of conflicts, penalty and
-            position in the gallery.
+        penalty: Function of a query's row and k gallery rows that returns their `conflict_penalty`, (k,). A query that
+            would keep fewer than `least_kept` crops gets crops back in the order of conflicts, penalty and position.
         max_conflicts: Conflicts that a kept crop may have.
 
     Returns:
         True for kept crops, (Q, G).
     """
     kept: BoolArray = conflicts <= max_conflicts
-    count = conflicts.shape[1]
-    least = least_kept(count)
-    few = np.flatnonzero(kept.sum(axis=1) < least)
-    if len(few):
-        penalties = np.zeros((len(few), count), dtype=np.float32) if penalty is None else penalty(few)
-        for row, row_penalties in zip(few, penalties, strict=True):
-            kept[row, np.lexsort((np.arange(count), row_penalties, conflicts[row]))[:least]] = True
+    least = least_kept(conflicts.shape[1])
+    for row in np.flatnonzero(kept.sum(axis=1) < least):
+        # Penalties matter only among crops with the largest number of conflicts that returns.
+        level = np.partition(conflicts[row], least - 1)[least - 1]
+        kept[row] = conflicts[row] < level
+        columns = np.flatnonzero(conflicts[row] == level)
+        missing = least - int(kept[row].sum())
+        if penalty is not None:
+            columns = columns[np.argsort(penalty(int(row), columns), kind="stable")]
+        kept[row, columns[:missing]] = True
     return kept
 
 

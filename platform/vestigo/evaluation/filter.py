@@ -85,8 +85,9 @@ class FilterRun:
         words = encode_predictions(query, self._schema, choice.threshold, choice.names)
         conflicts = count_conflicts(words, self._words, self._schema)
 
-        def penalty(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            return conflict_penalty(query[rows], gallery, self._schema, choice.threshold, choice.names)
+        def penalty(row: int, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+            sides = query[row : row + 1], gallery[columns]
+            return conflict_penalty(*sides, self._schema, choice.threshold, choice.names)[0]
 
         return conflicts, survivors(conflicts, penalty, max_conflicts=choice.max_conflicts)
 

@@ -28,7 +28,11 @@ def predictions(schema: AttributeSchema, count: int, seed: int) -> np.ndarray:
 
 def rule(query: np.ndarray, gallery: np.ndarray, schema: AttributeSchema, tau: float, most: int = 0) -> np.ndarray:
     counts = count_conflicts(*(encode_predictions(side, schema, tau) for side in (query, gallery)), schema)
-    return survivors(counts, lambda rows: conflict_penalty(query[rows], gallery, schema, tau), max_conflicts=most)
+
+    def penalty(row: int, columns: np.ndarray) -> np.ndarray:
+        return conflict_penalty(query[[row]], gallery[columns], schema, tau)[0]
+
+    return survivors(counts, penalty, max_conflicts=most)
 
 
 def differing(
