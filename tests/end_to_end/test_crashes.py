@@ -27,12 +27,12 @@ def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
     crops = write_crops(tmp_path / "crops", 10)
     video = walkers_video(tmp_path / "walk.mp4", seconds=5)
     from tests.support import crash_loop
+    from vestigo_models.detection import registry as detectors
     from vestigo_workers.indexing import run as index
-    from vestigo_workers.indexing import worker as extraction
     from vestigo_workers.indexing.request import IndexRequest
 
     with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / "calm") as calm:
-        patch.setattr(extraction, "make_detector", lambda name, device="cpu": crash_loop.BrightDetector())
+        patch.setattr(detectors, "make_detector", lambda name, device="cpu": crash_loop.BrightDetector())
         request = IndexRequest(sources=(str(crops), str(video)), **crash_loop.SETTINGS)
         undisturbed = index.index(calm, request, lambda name: lambda done, total: None)
         assert undisturbed.totals.tracklets > 0

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from vestigo.store import faults
 from vestigo.store.open import Store
+from vestigo_models.detection import registry as detectors
 from vestigo_models.detection.base import Detections
 from vestigo_workers.indexing import run as index
-from vestigo_workers.indexing import worker as extraction
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.runs.result import summarize
 
@@ -42,7 +42,7 @@ class BrightDetector:
 
 
 def main(reference: str, sources: list[str]) -> None:
-    extraction.make_detector = lambda name, device="cpu": BrightDetector()  # type: ignore[assignment]
+    detectors.make_detector = lambda name, device="cpu": BrightDetector()  # type: ignore[assignment]
     request = IndexRequest(sources=tuple(sources), **SETTINGS)
     deaths = 0
     while True:

@@ -1,25 +1,88 @@
-"""From the name of a detector to the detector."""
+"""The registry of person detectors, and what `auto` and `none` mean."""
 
 from __future__ import annotations
 
-from vestigo_models.detection.base import Detector
-from vestigo_models.errors import ConfigError
+from typing import TYPE_CHECKING, Protocol
+
+from vestigo_models.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from vestigo_models.detection.base import Detector
+
+AUTO, NONE = "auto", "none"
+DEFAULT_DETECTOR = "hog"
+CROP_MAX_HEIGHT = 300
+"""Pixels. `auto` takes a still image that is taller than wide and at most this high for a crop."""
 
 
-def make_detector(ref: str, device: str = "cpu") -> Detector:
-    """Build the detector that `ref` names: `hog`, or `hf:FOLDER_OR_ID` for any transformers object detector.
+class DetectorFactory(Protocol):
+    """Makes a detector from what follows the colon of its reference."""
+
+    def __call__(self, argument: str, *, device: str) -> Detector:
+        """Return the detector on a torch device."""
+        ...
+
+
+def _hog(argument: str, *, device: str) -> Detector:
+    from vestigo_models.detection.hog import HogDetector
+
+    return HogDetector()
+
+
+def _transformers(argument: str, *, device: str) -> Detector:
+    from vestigo_models.detection.transformers import TransformersDetector
+
+    return TransformersDetector(argument, device=device)
+
+
+DETECTORS: Registry[DetectorFactory] = Registry(
+    "detector",
+    "vestigo.detectors",
+    [
+        Entry(name="hog", factory=_hog, help="OpenCV's people detector; needs no weights."),
+        Entry(
+            name="hf",
+            factory=_transformers,
+            argument="FOLDER_OR_ID",
+            help="An object detector of the transformers library that has the label person.",
+        ),
+    ],
+    reserved=(AUTO, NONE),
+)
+
+
+def register_detector(name: str, factory: DetectorFactory, *, help: str = "", argument: str = "") -> None:
+    """Add a detector that `--detector NAME`, or `NAME:ARGUMENT` if `argument` is given, selects.
+
+    Installed packages add one with an entry point of the group `vestigo.detectors` that names an `Entry`.
 
     Raises:
-        ConfigError: no such kind of detector.
-        ModelError: the checkpoint cannot be loaded or knows no person.
+        ConfigError: If the name is taken.
     """
-    if ref == "hog":
-        from vestigo_models.detection.hog import HogDetector
+    DETECTORS.register(Entry(name=name, factory=factory, help=help, argument=argument))
 
-        return HogDetector()
-    if ref.startswith("hf:") and len(ref) > len("hf:"):
-        # torch and transformers take seconds to import; only those who ask for them wait.
-        from vestigo_models.detection.transformers import TransformersDetector
 
-        return TransformersDetector(ref.removeprefix("hf:"), device=device)
-    raise ConfigError(f"unknown detector {ref!r}: use auto, none, hog or hf:FOLDER_OR_ID")
+def make_detector(reference: str, device: str = "cpu") -> Detector:
+    """Return the detector that `reference` names; `auto` is the default one.
+
+    Raises:
+        ConfigError: If there is no such detector.
+        ModelError: If its weights cannot be loaded or it has no label for people.
+    """
+    entry, argument = DETECTORS.find(DEFAULT_DETECTOR if reference == AUTO else reference)
+    return entry.factory(argument, device=device)
+
+
+def active_detector(reference: str, device: str = "cpu") -> Detector | None:
+    """Return the detector that `reference` names, or None for `none`: whole images are the crops."""
+    return None if reference == NONE else make_detector(reference, device)
+
+
+def resolve_auto(reference: str, *, only_crops: bool) -> str:
+    """Return the reference to use for a run: `none` instead of `auto` if all sources hold crops only."""
+    return NONE if reference == AUTO and only_crops else reference
+
+
+def is_crop_size(height: int, width: int) -> bool:
+    """Return whether `auto` takes a still image of this size, in pixels, for the crop of one person."""
+    return width < height <= CROP_MAX_HEIGHT

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.region_finder import NamedImage, parse_all
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.schemas.regions import BACKGROUND, HEAD
 
@@ -92,7 +91,7 @@ def _shown(image: Image, sharp: Mask, cell: int) -> Image:
 
 
 def _look(crops: Sequence[Image], parser: Parser) -> list[_Seen]:
-    parsed = parse_all(parser, [NamedImage(name="", pixels=crop) for crop in crops])
+    parsed = parser.parse_many(crops, [""] * len(crops))
     return [_seen(one, (crop.shape[0], crop.shape[1])) for one, crop in zip(parsed, crops, strict=True)]
 
 

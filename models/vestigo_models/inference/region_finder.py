@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ class RegionFinder:
 
     def _lot(self, lot: Sequence[Identity]) -> Iterator[list[Found]]:
         images = [image for identity in lot for image in identity]
-        parsed = parse_all(self.parser, images)
+        parsed = self.parser.parse_many([image.pixels for image in images], [image.name for image in images])
         good = [image.pixels for image, said in zip(images, parsed, strict=True) if isinstance(said, Parsed)]
         features, seen = (None, None) if self.extractor is None else _maps(self.extractor, good)
         first = used = 0
@@ -164,21 +163,6 @@ def _maps(
     if seen is None or (regions is not None and regions.names == REGIONS.names):
         return features, seen
     return features, seen[..., :1]
-
-
-def parse_all(parser: Parser, images: Sequence[NamedImage]) -> list[Parsed | BadInput]:
-    """What a parser says of images, or why it cannot; together where the parser knows how to, which is faster."""
-    together = getattr(parser, "parse_many", None)
-    if together is not None:
-        return list(together([image.pixels for image in images]))
-    return list(map(partial(_parse_one, parser), images))
-
-
-def _parse_one(parser: Parser, image: NamedImage) -> Parsed | BadInput:
-    try:
-        return parser.parse(image.pixels, image.name)
-    except BadInput as error:
-        return error
 
 
 def feature_model(ref: str) -> ModelPackage:

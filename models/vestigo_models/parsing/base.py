@@ -1,13 +1,15 @@
-"""What every parser promises: pixels of one person to classes of body parts."""
+"""The interface of human parsers: pixels of one person to classes of body parts."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.errors import BadInput
 from vestigo_models.parsing.label_maps import LabelSet
 
 MAX_CLASSES = 256
@@ -16,28 +18,46 @@ MAX_CLASSES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """One image as a parser sees it.
+    """The result of parsing one image.
 
     Attributes:
-        labels: h x w uint8, the parser's own class ids at the image's size.
-        regions: K x rows x columns float32, region probabilities on the grid.
+        labels: (h, w) uint8, the parser's class ids at the image's size.
+        regions: (K, rows, columns) float32, region probabilities on the grid.
     """
 
     labels: NDArray[np.uint8]
     regions: NDArray[np.float32]
 
 
-class Parser(Protocol):
-    """Parses crops of people; deterministic, and what it says of an image does not depend on the others."""
+class Parser(ABC):
+    """Parses crops of people. The result for an image is deterministic and independent of other images.
+
+    Attributes:
+        label_set: The parser's classes and their regions.
+        digest: SHA-256 (hex) of the weights and of every setting that changes the result.
+    """
 
     label_set: LabelSet
     digest: str
-    """SHA-256 of the weights and of every setting that changes what is parsed."""
 
+    @abstractmethod
     def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
-        """Parse one RGB uint8 image (h x w x 3), whose file bears `name`.
+        """Parse one image.
+
+        Args:
+            image: RGB uint8, (h, w, 3).
+            name: Name of the image file, "" if it has none.
 
         Raises:
-            BadInput: this image cannot be parsed.
+            BadInput: If the image cannot be parsed.
         """
-        ...
+
+    def parse_many(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> Sequence[Parsed | BadInput]:
+        """Parse several images, in the order given; an image that cannot be parsed gives its error."""
+        return [self._parse_or_error(image, name) for image, name in zip(images, names, strict=True)]
+
+    def _parse_or_error(self, image: NDArray[np.uint8], name: str) -> Parsed | BadInput:
+        try:
+            return self.parse(image, name)
+        except BadInput as error:
+            return error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vestigo_models.errors import BadInput, ConfigError
-from vestigo_models.parsing.base import MAX_CLASSES, Parsed
+from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
 from vestigo_models.parsing.label_maps import LIP, LabelSet
 from vestigo_models.parsing.region_merge import merge_hard
 from vestigo_models.schemas.regions import REGIONS
@@ -21,7 +21,7 @@ DESCRIPTION = "labels.json"
 """The file in a folder of label maps that says what they are: `name`, and `classes` in the order of their ids."""
 
 
-class FolderParser:
+class FolderParser(Parser):
     """For `NAME.jpg` the folder holds `NAME.png`, one channel of class ids at the image's size.
 
     What `vestigo regions` wrote says itself what its classes are; other maps hold LIP's, or what a label map names.

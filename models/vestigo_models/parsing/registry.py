@@ -1,46 +1,113 @@
-"""From the name of a parser to the parser."""
+"""The registry of human parsers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.parsing.base import Parser
-from vestigo_models.parsing.label_folder import FolderParser
-from vestigo_models.parsing.label_maps import LABEL_SETS
+from vestigo_models.registry import Entry, Registry
 
-KINDS = "default, package:FOLDER, schp:CHECKPOINT[:lip|atr|pascal], hf:FOLDER_OR_ID or labels:FOLDER"
+if TYPE_CHECKING:
+    from vestigo_models.parsing.base import Parser
 
 
-def make_parser(ref: str, label_map: Mapping[str, str] | None = None, device: str = "cpu") -> Parser:
-    """Build the parser that `ref` names: one of `KINDS`. `default` ships with Vestigo.
+class ParserFactory(Protocol):
+    """Makes a parser from what follows the colon of its reference."""
 
-    `label_map` (class to region) tells what the classes of the last two are, where their names do not.
+    def __call__(self, argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+        """Return the parser on a torch device; `label_map` maps class names to regions."""
+        ...
 
-    Raises:
-        ConfigError: no such kind of parser, or a label map that it cannot use.
-        ModelError: the checkpoint or the package cannot be loaded.
-    """
-    kind, _, rest = ref.partition(":")
-    if ref != "default" and (not rest or kind not in ("package", "schp", "hf", "labels")):
-        raise ConfigError(f"unknown parser {ref!r}: use {KINDS}")
-    if kind == "labels":
-        return FolderParser(Path(rest), label_map)
-    if kind == "hf":
-        # transformers takes seconds to import; only those who ask for it wait.
-        from vestigo_models.parsing.transformers import TransformersParser
 
-        return TransformersParser(rest, label_map, device=device)
-    if label_map is not None:
-        raise ConfigError(f"parser {ref!r}: its classes are known; a label map is for hf: and labels:")
-    if kind in ("default", "package"):
-        from vestigo_models.parsing.small import EmbeddedParser
+def _default(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+    _refuse_label_map("default", label_map)
+    from vestigo_models.parsing.small import EmbeddedParser
 
-        return EmbeddedParser.from_pretrained(rest or kind, device=device)
+    return EmbeddedParser.from_pretrained("default", device=device)
+
+
+def _package(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+    _refuse_label_map(f"package:{argument}", label_map)
+    from vestigo_models.parsing.small import EmbeddedParser
+
+    return EmbeddedParser.from_pretrained(Path(argument), device=device)
+
+
+def _schp(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+    _refuse_label_map(f"schp:{argument}", label_map)
+    from vestigo_models.parsing.label_maps import LABEL_SETS
     from vestigo_models.parsing.schp import SchpParser
 
-    path, _, labels = rest.rpartition(":")
+    path, _, labels = argument.rpartition(":")
     if path and labels in LABEL_SETS:
         return SchpParser.load(path, labels, device=device)
-    return SchpParser.load(rest, device=device)
+    return SchpParser.load(argument, device=device)
+
+
+def _transformers(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+    from vestigo_models.parsing.transformers import TransformersParser
+
+    return TransformersParser(argument, label_map, device=device)
+
+
+def _label_folder(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+    from vestigo_models.parsing.label_folder import FolderParser
+
+    return FolderParser(Path(argument), label_map)
+
+
+def _refuse_label_map(reference: str, label_map: Mapping[str, str] | None) -> None:
+    if label_map is not None:
+        raise ConfigError(f"parser {reference!r}: its classes are known; a label map is for hf: and labels:")
+
+
+PARSERS: Registry[ParserFactory] = Registry(
+    "parser",
+    "vestigo.parsers",
+    [
+        Entry(name="default", factory=_default, help="The parser that ships with Vestigo."),
+        Entry(name="package", factory=_package, argument="FOLDER", help="A package of `vestigo train-parser`."),
+        Entry(
+            name="schp",
+            factory=_schp,
+            argument="CHECKPOINT[:lip|atr|pascal]",
+            help="A public checkpoint of Self-Correction Human Parsing.",
+        ),
+        Entry(
+            name="hf",
+            factory=_transformers,
+            argument="FOLDER_OR_ID",
+            help="A semantic segmentation model of the transformers library.",
+        ),
+        Entry(name="labels", factory=_label_folder, argument="FOLDER", help="A folder with one PNG for each image."),
+    ],
+)
+
+
+def register_parser(name: str, factory: ParserFactory, *, help: str = "", argument: str = "") -> None:
+    """Add a parser that `--parser NAME`, or `NAME:ARGUMENT` if `argument` is given, selects.
+
+    Installed packages add one with an entry point of the group `vestigo.parsers` that names an `Entry`.
+
+    Raises:
+        ConfigError: If the name is taken.
+    """
+    PARSERS.register(Entry(name=name, factory=factory, help=help, argument=argument))
+
+
+def make_parser(reference: str, label_map: Mapping[str, str] | None = None, device: str = "cpu") -> Parser:
+    """Return the parser that `reference` names.
+
+    Args:
+        reference: One of `PARSERS.usages`.
+        label_map: Region of each class, for `hf` and `labels`, whose classes may have unknown names.
+        device: Torch device.
+
+    Raises:
+        ConfigError: If there is no such parser, or it cannot use the label map.
+        ModelError: If the checkpoint or package cannot be loaded.
+    """
+    entry, argument = PARSERS.find(reference)
+    return entry.factory(argument, label_map=label_map, device=device)

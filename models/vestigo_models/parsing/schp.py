@@ -11,7 +11,7 @@ from torch.nn import functional
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.weights import read_weights, weights_digest
-from vestigo_models.parsing.base import Parsed
+from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.ce2p import CE2P, PREFIX
 from vestigo_models.parsing.label_maps import LABEL_SETS, LabelSet
 from vestigo_models.parsing.region_merge import merge
@@ -25,7 +25,7 @@ INPUT_SIDE = {"lip": 473, "atr": 512, "pascal": 512}
 Image = NDArray[np.uint8]
 
 
-class SchpParser:
+class SchpParser(Parser):
     """A public checkpoint at work; `parse` is `Parser.parse`."""
 
     def __init__(self, network: CE2P, label_set: LabelSet, *, device: str = "cpu") -> None:

@@ -24,7 +24,7 @@ from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, stack
 from vestigo_models.networks.backbones.tiny import HalfInstanceNorm
 from vestigo_models.networks.weights import read_weights, weights_digest
-from vestigo_models.parsing.base import Parsed
+from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.label_maps import LabelSet
 from vestigo_models.parsing.region_merge import merge
 from vestigo_models.schemas.regions import REGIONS
@@ -129,7 +129,7 @@ class ParserConfig(BaseModel):
         return size
 
 
-class EmbeddedParser:
+class EmbeddedParser(Parser):
     """The small network at work, always in batches of one size: what it says of a crop depends on no other crop.
 
     `network` stays as it is; the parser works on a copy whose weights are rounded as a package stores them. Without a
@@ -190,8 +190,8 @@ class EmbeddedParser:
         """See `Parser.parse`."""
         return self.parse_many([image])[0]
 
-    def parse_many(self, images: Sequence[Image]) -> list[Parsed]:
-        """Parse RGB uint8 crops of any size (h x w x 3), in the order given; each as `parse` would, bit for bit."""
+    def parse_many(self, images: Sequence[Image], names: Sequence[str] = ()) -> list[Parsed]:
+        """Parse RGB uint8 crops of any size (h, w, 3) in batches; each result equals that of `parse` bit for bit."""
         found: list[Parsed] = []
         for start in range(0, len(images), self._batch_size):
             part = images[start : start + self._batch_size]

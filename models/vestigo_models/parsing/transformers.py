@@ -14,7 +14,7 @@ from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversal
 
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.networks.weights import load_pretrained, weights_digest
-from vestigo_models.parsing.base import MAX_CLASSES, Parsed
+from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
 from vestigo_models.parsing.label_maps import LabelSet
 from vestigo_models.parsing.region_merge import merge
 
@@ -22,7 +22,7 @@ QUERY_MODELS = ("maskformer", "mask2former")
 """Models that answer with queries, each a class and a mask, instead of a class for each pixel."""
 
 
-class TransformersParser:
+class TransformersParser(Parser):
     """`ref` is a folder that `save_pretrained` wrote, or a hub id; `parse` is `Parser.parse`."""
 
     def __init__(self, ref: str, label_map: Mapping[str, str] | None = None, *, device: str = "cpu") -> None:

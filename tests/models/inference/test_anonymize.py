@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass
-class Fixed:
+class Fixed(Parser):
     """Says the same of every crop: region probabilities, or that it cannot be parsed."""
 
     regions: NDArray[np.float32] | None = None

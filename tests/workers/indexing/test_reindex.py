@@ -15,9 +15,9 @@ from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
+from vestigo_models.detection import registry as detectors
 from vestigo_models.errors import ConfigError, ModelError, SourceError, StoreError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_workers.indexing import worker as extraction
 from vestigo_workers.indexing.reindex import ReindexResult, reindex_stale
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
@@ -103,7 +103,7 @@ def test_a_model_that_is_no_longer_what_was_registered_is_refused(
 def test_everything_of_other_models_is_repeated_as_it_was(
     store: Store, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "make_detector", lambda name, device="cpu": BrightDetector())
+    monkeypatch.setattr(detectors, "make_detector", lambda name, device="cpu": BrightDetector())
     crops, more = write_crops(tmp_path / "crops", 5), write_crops(tmp_path / "more", 3)
     video = walkers_video(tmp_path / "v.mp4", seconds=3)
     indexed(store, crops, camera="gate", model=str(models["old"]))

@@ -19,6 +19,7 @@ from vestigo.ingest.inputs import Locator
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Retried
+from vestigo_models.detection import registry as detectors
 from vestigo_models.errors import BadInput, FingerprintMismatch, StoreError
 from vestigo_ui.cli.commands import runs
 from vestigo_workers.indexing import worker as extraction
@@ -34,7 +35,7 @@ def silent(name: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def bright(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "make_detector", lambda name, device="cpu": BrightDetector())
+    monkeypatch.setattr(detectors, "make_detector", lambda name, device="cpu": BrightDetector())
 
 
 @pytest.fixture

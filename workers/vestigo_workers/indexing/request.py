@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from vestigo_models.detection.registry import AUTO, DETECTORS
 from vestigo_models.errors import ConfigError
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.executors.base import ExecutorSettings
@@ -28,7 +29,7 @@ class IndexRequest(ExecutorSettings):
         fps: frames per second of video that are examined.
         model: `default`, a package folder, `hub:ID`, or a name or digest of the store's registry; by default the
             serving model.
-        detector: `auto`, `none`, `hog` or `hf:FOLDER_OR_ID`.
+        detector: one of `DETECTORS.usages`.
         crops_per_tracklet: how many of a tracklet's best crops are kept.
         slice_seconds: seconds of video per shard, rounded to keyframes.
         batch_size: crops per forward pass.
@@ -41,7 +42,7 @@ class IndexRequest(ExecutorSettings):
     start: datetime | None = None
     fps: float = Field(default=5.0, gt=0, le=240)
     model: str = "default"
-    detector: str = "auto"
+    detector: str = AUTO
     crops_per_tracklet: int = Field(default=8, ge=1)
     slice_seconds: float = Field(default=30.0, gt=0)
     batch_size: int = Field(default=32, ge=1)
@@ -52,11 +53,16 @@ class IndexRequest(ExecutorSettings):
     def _with_zone(cls, start: datetime | None) -> datetime | None:
         return start.replace(tzinfo=UTC) if start is not None and start.tzinfo is None else start
 
-    @field_validator("sources", "model", "detector")
+    @field_validator("sources", "model")
     @classmethod
     def _with_absolute_paths(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         """Make paths absolute: a run can be resumed, and its frames read, from another folder."""
         return absolute_reference(value) if isinstance(value, str) else tuple(map(absolute_reference, value))
+
+    @field_validator("detector")
+    @classmethod
+    def _with_absolute_weights(cls, value: str) -> str:
+        return DETECTORS.absolute(value)
 
     @property
     def tracking(self) -> TrackingConfig:
@@ -65,10 +71,8 @@ class IndexRequest(ExecutorSettings):
 
 
 def absolute_reference(reference: str) -> str:
-    """Return a reference to an existing file or folder (`hf:` is kept) with its absolute path, any other unchanged."""
-    prefix, name = ("hf:", reference.removeprefix("hf:")) if reference.startswith("hf:") else ("", reference)
-    is_path = name not in {"default", "auto", "none", "hog"} and Path(name).exists()
-    return f"{prefix}{Path(name).resolve()}" if is_path else reference
+    """Return the absolute path of an existing file or folder, and any other reference unchanged."""
+    return str(Path(reference).resolve()) if reference != "default" and Path(reference).exists() else reference
 
 
 def build_request(options: dict[str, Any], config: Path | None = None) -> IndexRequest:

@@ -20,6 +20,7 @@ from vestigo.ingest.sources.discover import source_kind
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Run
+from vestigo_models.detection.registry import active_detector, resolve_auto
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.inference.extractor import Extractor
@@ -27,7 +28,7 @@ from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_workers.indexing.model_choice import with_model
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
-from vestigo_workers.indexing.worker import ExtractionFactory, make_active_detector
+from vestigo_workers.indexing.worker import ExtractionFactory
 from vestigo_workers.runs.driver import Report, Stage, drive, open_executor
 from vestigo_workers.runs.result import RunResult
 
@@ -50,7 +51,7 @@ class IndexSetup:
     def config(self) -> dict[str, Any]:
         """Everything that changes a stored row."""
         reference = self.factory.request.detector
-        detector = make_active_detector(reference, "cpu")
+        detector = active_detector(reference)
         return {
             "schema": CROPS_SCHEMA_VERSION,
             "model": self.package.digest,
@@ -70,7 +71,7 @@ def prepare(store: Store, request: IndexRequest) -> IndexSetup:
         SourceError: There is no such source, or it is of unknown kind.
     """
     is_dataset = {source_kind(source) for source in request.sources} == {"dataset"}
-    detector = "none" if request.detector == "auto" and is_dataset else request.detector
+    detector = resolve_auto(request.detector, only_crops=is_dataset)
     folder = resolve_model(request.model)
     resolved = request.model_copy(update={"model": str(folder), "detector": detector})
     return IndexSetup(

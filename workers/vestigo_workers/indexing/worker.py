@@ -25,8 +25,7 @@ from vestigo.ingest.video.slices import extract_part
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.runs.records import FileKind, FrameFailure, InputOutcome, ShardTask, WrittenFile
-from vestigo_models.detection.base import Detector
-from vestigo_models.detection.registry import make_detector
+from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, WorkError
 from vestigo_models.inference.extractor import Extractor
@@ -37,8 +36,6 @@ from vestigo_workers.executors.base import ShardResult
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.rows import CropRow, crop_row, embed_rows, picked_rows
 
-CROP_MAX_HEIGHT = 300
-"""Detector `auto` treats an image that is taller than wide and at most this high (pixels) as a crop."""
 DECODE_THREADS = 2
 """Threads that decode ahead of a GPU."""
 JPEG_MAGIC = b"\xff\xd8\xff"
@@ -73,8 +70,8 @@ class ExtractionWorker:
         package = ModelPackage.from_pretrained(request.model)
         device = resolve_device(request.device)
         self._extractor = Extractor(package, device=device, batch_size=request.batch_size)
-        self._detector = make_active_detector(request.detector, device)
-        self._accepts_crops = request.detector == "auto"
+        self._detector = active_detector(request.detector, device)
+        self._accepts_crops = request.detector == AUTO
         default = 0 if device == "cpu" else DECODE_THREADS
         self._threads = default if request.decode_threads is None else request.decode_threads
         # The first batch selects its kernels, which takes a second; a worker that is ready has done so.
@@ -118,8 +115,7 @@ class ExtractionWorker:
 
     def candidates(self, item: ImageInput, image: NDArray[np.uint8]) -> Sequence[Candidate]:
         """Return the crops of a still image: the image itself if it is a crop, else the people detected in it."""
-        height, width = image.shape[:2]
-        is_crop = self._accepts_crops and width < height <= CROP_MAX_HEIGHT
+        is_crop = self._accepts_crops and is_crop_size(*image.shape[:2])
         if self._detector is None or is_crop:
             return [whole_image(item, image)]
         return detect_still(image, self._detector, name=item.name, digest=item.digest)
@@ -237,13 +233,6 @@ def decode_input(item: ImageInput) -> DecodedImage | BadInput:
         return error
     is_storable = data.startswith(JPEG_MAGIC) and image.shape[0] <= MAX_HEIGHT
     return image, data if is_storable else None
-
-
-def make_active_detector(reference: str, device: str) -> Detector | None:
-    """Return the detector of a reference as on the command line; None if whole images are the crops."""
-    if reference == "none":
-        return None
-    return make_detector("hog" if reference == "auto" else reference, device)
 
 
 def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +17,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import InputPlan, ShardPlan
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.region_finder import MOST_IMAGES
-from vestigo_models.parsing.label_maps import LABEL_SETS
+from vestigo_models.parsing.registry import PARSERS
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import KEYS_PER_QUERY
 from vestigo_workers.indexing.request import absolute_reference
@@ -47,20 +46,12 @@ class RegionsRequest(ExecutorSettings):
     @classmethod
     def _with_absolute_path(cls, parser: str) -> str:
         """Make the path absolute: a run can be resumed from another folder."""
-        kind, colon, rest = parser.partition(":")
-        path, _, labels = rest.rpartition(":")
-        if kind == "schp" and path and labels in LABEL_SETS:
-            return f"{kind}:{_absolute_path(path)}:{labels}"
-        return f"{kind}{colon}{_absolute_path(rest)}" if rest else parser
+        return PARSERS.absolute(parser)
 
     @field_validator("model")
     @classmethod
     def _with_absolute_model(cls, model: str | None) -> str | None:
         return None if model is None else absolute_reference(model)
-
-
-def _absolute_path(path: str) -> str:
-    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 @dataclass(frozen=True, kw_only=True)

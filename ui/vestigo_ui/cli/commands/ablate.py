@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, progress
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def ablate_command(
         ),
     ] = None,
     parser: Annotated[
-        str, typer.Option("--parser", help="Parser of the training images: default, package:, schp:, hf: or labels:.")
+        str, typer.Option("--parser", help=f"Parser of the training images: {PARSERS.usage}.")
     ] = "default",
     jobs: Annotated[
         int | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.evaluation import (
     ApName,
     ApOption,
@@ -56,7 +57,7 @@ def evaluate_command(
     html: HtmlOption = None,
     parser: Annotated[
         str,
-        typer.Option("--parser", help="Of the pictures of regions in --html: default, schp:, hf:, package:, labels:."),
+        typer.Option("--parser", help=f"Parser of the pictures of regions in --html: {PARSERS.usage}."),
     ] = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

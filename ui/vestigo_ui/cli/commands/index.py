@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vestigo_models.detection.registry import DETECTORS
 from vestigo_ui.cli.output import (
     HtmlOption,
     JsonOption,
@@ -105,7 +106,7 @@ def index_command(
             "that serves, else default."
         ),
     ] = None,
-    detector: Annotated[str | None, typer.Option(help="auto, none, hog or hf:FOLDER_OR_ID. Default: auto.")] = None,
+    detector: Annotated[str | None, typer.Option(help=f"{DETECTORS.usage}. Default: auto.")] = None,
     crops_per_tracklet: Annotated[int | None, typer.Option(help="Best crops kept a tracklet. Default: 8.")] = None,
     executor: Annotated[str | None, typer.Option(help="inline, ray or auto. Default: auto.")] = None,
     actors: Annotated[int | None, typer.Option(help="Ray actors; by default one a GPU share or CPU.")] = None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, print_run, progress, run_with_bars
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def regions_command(
         str,
         typer.Option(
             "--parser",
-            help="default, package:FOLDER, schp:CHECKPOINT[:lip|atr|pascal], hf:ID or labels:FOLDER.",
+            help=f"{PARSERS.usage}.",
         ),
     ] = "default",
     folder: Annotated[

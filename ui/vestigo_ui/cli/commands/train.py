@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.evaluation import judged, judged_attributes, judged_regions, stages
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, out, progress
 
@@ -55,8 +56,7 @@ def train_command(
         str | None,
         typer.Option(
             "--parser",
-            help="What tells the regions of training images: default, package:FOLDER, "
-            "schp:CHECKPOINT[:lip|atr|pascal], hf:ID or labels:FOLDER.",
+            help=f"Parser of the training images: {PARSERS.usage}.",
             show_default=False,
         ),
     ] = None,

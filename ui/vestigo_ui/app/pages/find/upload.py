@@ -13,7 +13,7 @@ import streamlit as st
 
 from vestigo.search.query import Box
 from vestigo_models.detection.base import Detector
-from vestigo_models.detection.registry import make_detector
+from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_ui.app import images as pictures
@@ -27,8 +27,6 @@ from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, fills
 KINDS = ("jpg", "jpeg", "png", "webp", "bmp")
 MAX_PIXELS = 40_000_000
 MAX_FOUND = 24
-CROP_HEIGHT = 300
-"""An upload that is higher, or not taller than wide, is taken for a frame, as `--detector auto` does."""
 LEAST_SIDE = 8
 HEIGHT = 520
 GRID = 24
@@ -45,8 +43,7 @@ class Frame:
     @property
     def is_crop(self) -> bool:
         """Whether it is taken for a picture of one person."""
-        height, width = self.image.shape[:2]
-        return height <= CROP_HEIGHT and height > width
+        return is_crop_size(*self.image.shape[:2])
 
 
 def upload(desk: Desk) -> None:
@@ -104,7 +101,7 @@ def looked_at(data: bytes) -> Frame:
 @st.cache_resource(show_spinner=False)
 def the_detector() -> Detector:
     """Return the detector that finds people in uploads."""
-    return make_detector("hog")
+    return make_detector(AUTO)
 
 
 def _people(desk: Desk, frame: Frame, data: bytes) -> None:
