@@ -16,7 +16,7 @@ import numpy as np
 
 from vestigo_models.synthetic.crops import render_crop
 from vestigo_models.synthetic.presets import PRESETS
-from vestigo_models.synthetic.video import walk_through
+from vestigo_models.synthetic.video import render_video
 from vestigo_models.synthetic.world import World
 
 
@@ -37,7 +37,7 @@ def film(frames: int) -> dict[str, float]:
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     spent, found, people = 0.0, 0, 0
     world.setting(0, 0)  # the background is drawn once
-    footage = walk_through(world, 0, seconds=frames, fps=1.0)
+    footage = render_video(world, 0, seconds=frames, fps=1.0)
     for _ in range(frames):
         start = time.process_time()
         frame = next(footage)

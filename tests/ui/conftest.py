@@ -27,7 +27,7 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.synthetic.presets import PRESETS
-from vestigo_models.synthetic.video import VideoFrame, walk_through
+from vestigo_models.synthetic.video import VideoFrame, render_video
 from vestigo_models.synthetic.world import World
 
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
@@ -96,7 +96,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 def _camera(footage: Path, camera: int, name: str) -> Iterator[dict[str, Any]]:
     world = World(PRESETS["clean"], seed=5, identities=8, cameras=len(CAMERAS))
-    for number, frame in enumerate(walk_through(world, camera, seconds=4.0, fps=1.0)):
+    for number, frame in enumerate(render_video(world, camera, seconds=4.0, fps=1.0)):
         path = footage / f"{name}-{number}.png"
         cv2.imwrite(str(path), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
         yield from _people(path, frame, name, START + timedelta(seconds=number))

@@ -1,4 +1,4 @@
-"""Cameras: where one hangs, its light, and what optics, sensor and compression do to linear light."""
+"""Rendered cameras: their mounting and light, and the effect of optics, sensor and compression on linear light."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import FloatArray, UInt8Array
 from vestigo_models.inference.images import encode_jpeg
-from vestigo_models.synthetic.geometry.raycast import Floats, Raster, View
+from vestigo_models.synthetic.geometry.raycast import Raster, Viewpoint
 from vestigo_models.synthetic.materials.shading import Light
 from vestigo_models.synthetic.presets import Preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """Everything between linear light and the stored image, fixed for one camera and time of day."""
+class CameraResponse:
+    """Parameters between linear light and the stored image, constant for one camera and time of day."""
 
     exposure: float
-    gains: Floats  # (3,) white balance
+    gains: FloatArray  # (3,) white balance
     gamma: float
     contrast: float
     lift: float  # haze: added before the tone curve
@@ -33,10 +33,10 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Camera:
-    """One mounted camera. People stand on the ground between `near` and `far` metres of depth."""
+class SyntheticCamera:
+    """One mounted camera. People are on the ground between `near` and `far` metres of depth."""
 
-    view: View
+    view: Viewpoint
     near: float
     far: float
     flow: float  # radians: the direction in which most people walk
@@ -45,8 +45,8 @@ class Camera:
     horizon: float  # row of the horizon, pixels
 
 
-def draw_camera(rng: np.random.Generator, preset: Preset) -> Camera:
-    """Mount a camera so that people on its ground span the preset's range of pixel heights."""
+def sample_camera(rng: np.random.Generator, preset: Preset) -> SyntheticCamera:
+    """Return a random camera in which people on the ground span the preset's range of pixel heights."""
     height, width = preset.frame_height, preset.frame_width
     mount = rng.uniform(2.0, 5.5) if rng.random() < 0.8 else rng.uniform(1.4, 2.0)
     focal = height * rng.uniform(1.0, 1.7)
@@ -57,19 +57,19 @@ def draw_camera(rng: np.random.Generator, preset: Preset) -> Camera:
     pitch = float(np.arctan2(mount - 0.9, np.sqrt(near * far)) + rng.uniform(-0.03, 0.03))
     c, s = np.cos(pitch), np.sin(pitch)
     rotation = np.array([[1, 0, 0], [0, c, s], [0, -s, c]], dtype=np.float32)
-    view = View(np.array([0, mount, 0], dtype=np.float32), rotation, float(focal), (width / 2, height / 2))
+    view = Viewpoint(np.array([0, mount, 0], dtype=np.float32), rotation, float(focal), (width / 2, height / 2))
     horizon = height / 2 - focal * np.tan(pitch)
     # Feet of the nearest people may just leave the frame.
     near = max(near, 0.95 * mount / np.tan(min(pitch + np.arctan2(height / 2, focal), 1.5)))
     far = max(far, near * 1.5)
     flow = float(rng.uniform(0, 2 * np.pi))
-    return Camera(
+    return SyntheticCamera(
         view=view, near=float(near), far=float(far), flow=flow, height=height, width=width, horizon=float(horizon)
     )
 
 
-def draw_light(rng: np.random.Generator) -> Light:
-    """Draw the light of a camera and time of day: overcast, sunny, or indoor lamps."""
+def sample_light(rng: np.random.Generator) -> Light:
+    """Return the random light of a camera and time of day: overcast, sunny, or indoor lamps."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.35)
     direction = np.array(
         [np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth)], dtype=np.float32
@@ -88,17 +88,19 @@ def draw_light(rng: np.random.Generator) -> Light:
     )
 
 
-def draw_look(rng: np.random.Generator, preset: Preset, brightness: float) -> Look:
-    """Draw optics, sensor and compression; `degradation` scales how bad they may be.
+def sample_response(rng: np.random.Generator, preset: Preset, brightness: float) -> CameraResponse:
+    """Return random optics, sensor and compression; `Preset.degradation` scales their faults.
 
     Args:
-        brightness: typical linear light of the scene, which automatic exposure brings to a middle tone.
+        rng: Source of randomness.
+        preset: The world's preset.
+        brightness: Typical linear light of the scene, which automatic exposure maps to a middle tone.
     """
     bad = preset.degradation
-    cast = rng.normal(0, 0.07 * bad, 3)
-    return Look(
+    tint = rng.normal(0, 0.07 * bad, 3)
+    return CameraResponse(
         exposure=float(np.exp(rng.normal(-1.7, 0.35 * max(bad, 0.2))) / max(brightness, 0.04)),
-        gains=np.exp(cast - cast.mean()).astype(np.float32),
+        gains=np.exp(tint - tint.mean()).astype(np.float32),
         gamma=float(2.2 * np.exp(rng.normal(0, 0.1 * bad))),
         contrast=float(np.exp(rng.normal(0.05, 0.15 * bad))),
         lift=float(max(0.0, rng.normal(0.004, 0.02)) * bad),
@@ -112,8 +114,8 @@ def draw_look(rng: np.random.Generator, preset: Preset, brightness: float) -> Lo
     )
 
 
-def contact_shadow(image: Floats, camera: Camera, raster: Raster, x: float, z: float) -> None:
-    """Darken the ground of `image`, which shows `raster`, where feet at (x, 0, z) keep the light off."""
+def contact_shadow(image: FloatArray, camera: SyntheticCamera, raster: Raster, x: float, z: float) -> None:
+    """Darken the ground of `image`, which shows `raster`, around feet at (x, 0, z)."""
     foot, depth = camera.view.project(np.array([x, 0, z], dtype=np.float32))
     reach = 0.45 * camera.view.focal / float(depth)
     flat = max(0.15, float(camera.view.position[1] / np.hypot(camera.view.position[1], z)))
@@ -123,42 +125,52 @@ def contact_shadow(image: Floats, camera: Camera, raster: Raster, x: float, z: f
     image *= (1 - 0.5 * np.outer(np.exp(-(dy**2)), np.exp(-(dx**2))))[..., None].astype(np.float32)
 
 
-def develop(linear: Floats, look: Look, rng: np.random.Generator, *, blur: float = 1.0, streak: float = 0.0) -> Floats:
-    """Turn linear light (h, w, 3) into display values in 0..1.
+def apply_response(
+    linear: FloatArray,
+    response: CameraResponse,
+    rng: np.random.Generator,
+    *,
+    blur: float = 1.0,
+    streak: float = 0.0,
+) -> FloatArray:
+    """Return display values in 0..1 of linear light.
 
     Args:
-        blur: factor on the look's optical blur for this picture (people out of focus).
-        streak: length of the motion blur along x, in pixels.
+        linear: Linear light, (h, w, 3).
+        response: The camera's parameters.
+        rng: Source of the sensor's noise.
+        blur: Factor on the optical blur of this image, for people out of focus.
+        streak: Length of the motion blur along x, in pixels.
     """
-    image: Floats = linear
-    sigma = look.blur * blur
+    image: FloatArray = linear
+    sigma = response.blur * blur
     if sigma > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
     if streak > 1:
         image = np.asarray(cv2.blur(image, (round(streak), 1), borderType=cv2.BORDER_REPLICATE))
-    image = image * (look.gains * look.exposure) + look.lift
-    shown: Floats = np.power(np.clip(image, 0, 4), 1 / look.gamma)
-    # A soft shoulder keeps highlights from clipping flat, as cameras do.
+    image = image * (response.gains * response.exposure) + response.lift
+    shown: FloatArray = np.power(np.clip(image, 0, 4), 1 / response.gamma)
+    # A soft shoulder avoids flat clipping of highlights, as in cameras.
     shown = np.where(shown > 0.8, 0.8 + 0.25 * np.tanh((shown - 0.8) * 2.2), shown)
-    shown = (shown - 0.45) * look.contrast + 0.45
+    shown = (shown - 0.45) * response.contrast + 0.45
     gray = shown @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    shown = gray[..., None] + (shown - gray[..., None]) * look.saturation
-    if look.sharpen:
+    shown = gray[..., None] + (shown - gray[..., None]) * response.saturation
+    if response.sharpen:
         soft = cv2.GaussianBlur(shown, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)
-        shown = shown + look.sharpen * (shown - soft)
+        shown = shown + response.sharpen * (shown - soft)
     grain = rng.standard_normal(shown.shape[:2], dtype=np.float32)[..., None]
     colour_grain = rng.standard_normal(shown.shape, dtype=np.float32)
-    shown = shown + look.noise * (0.75 * grain + 0.5 * colour_grain)
+    shown = shown + response.noise * (0.75 * grain + 0.5 * colour_grain)
     return np.clip(shown, 0, 1).astype(np.float32)
 
 
-def compress(shown: Floats, look: Look) -> NDArray[np.uint8]:
-    """Quantise display values and send them through JPEG (4:2:0) with smeared colour, as footage is stored."""
+def compress(shown: FloatArray, response: CameraResponse) -> UInt8Array:
+    """Return display values as RGB uint8 after JPEG compression (4:2:0) with blurred chroma."""
     image = (shown * 255 + 0.5).astype(np.uint8)
-    if look.chroma_blur > 0.3:
+    if response.chroma_blur > 0.3:
         luma = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
-        luma[..., 1:] = cv2.GaussianBlur(luma[..., 1:], (0, 0), look.chroma_blur, borderType=cv2.BORDER_REPLICATE)
+        luma[..., 1:] = cv2.GaussianBlur(luma[..., 1:], (0, 0), response.chroma_blur, borderType=cv2.BORDER_REPLICATE)
         image = np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-    # OpenCV on both sides: these bytes need none of the checks that a stranger's file gets.
-    stored = np.frombuffer(encode_jpeg(image, quality=look.quality), dtype=np.uint8)
+    # Decoded by OpenCV directly: our own file needs none of the checks of foreign files.
+    stored = np.frombuffer(encode_jpeg(image, quality=response.quality), dtype=np.uint8)
     return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1]

@@ -1,4 +1,4 @@
-"""One crop: a person walks in front of a camera, a detector boxes them, the camera's pixels become the crop."""
+"""Rendered crops: a person in front of a camera, cut out by an imprecise detector."""
 
 from __future__ import annotations
 
@@ -8,89 +8,94 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic.camera import compress, contact_shadow, develop
-from vestigo_models.synthetic.geometry.body import BELONGINGS, Pose, pose_body
-from vestigo_models.synthetic.geometry.raycast import Floats, Raster, Solids, View, cast
+from vestigo_models.arrays import FloatArray, UInt8Array
+from vestigo_models.schemas.regions import BELONGINGS
+from vestigo_models.synthetic.camera import apply_response, compress, contact_shadow
+from vestigo_models.synthetic.geometry.body import Pose, pose_body
+from vestigo_models.synthetic.geometry.raycast import Raster, Solids, Viewpoint, cast_rays
 from vestigo_models.synthetic.materials.shading import Layer, render_layer
-from vestigo_models.synthetic.placement import PASSER_BY, Draw, body_box, detector_box, draw_view
-from vestigo_models.synthetic.scene import paste
+from vestigo_models.synthetic.placement import BYSTANDER, Placement, body_box, detector_box, sample_placement
+from vestigo_models.synthetic.scene import draw_object
 from vestigo_models.synthetic.world import Setting, Stream, World
 
 MIN_VISIBLE = 0.35
-"""Least fraction of a person that an occluder leaves to be seen."""
+"""Least visible fraction of a person behind an occluder."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A person crop and what each pixel shows."""
+    """A person crop with its true regions."""
 
-    image: NDArray[np.uint8]  # (height, width, 3) RGB
-    regions: NDArray[np.uint8]  # (height, width), region ids 0-5
-    behind: NDArray[np.uint8] | None = None  # (height, width), 0-4: the regions if the belongings were not there
+    image: UInt8Array  # (height, width, 3) RGB
+    regions: UInt8Array  # (height, width), region ids 0-5
+    body: UInt8Array | None = None  # (height, width), 0-4: the regions without belongings
 
 
-def render_crop(world: World, person_index: int, camera_index: int, view_index: int, *, behind: bool = False) -> Crop:
-    """Render one crop; it depends on the world's seed and the three indices only.
+def render_crop(
+    world: World, person_index: int, camera_index: int, view_index: int, *, with_body: bool = False
+) -> Crop:
+    """Return one crop of the preset's size, which depends on the world's seed and the three indices only.
 
     Args:
-        behind: also tell what lies behind the person's belongings; nothing else changes.
-
-    Returns:
-        Crop of the preset's size; a pixel has the region that lies at its centre.
+        world: The world.
+        person_index: Identity.
+        camera_index: Camera.
+        view_index: Number of the view of this person by this camera.
+        with_body: Whether to return the regions without belongings as well; pixels do not depend on it.
     """
     key = (person_index, camera_index, view_index)
-    draw = draw_view(world, *key)
-    setting = world.setting(camera_index, draw.scene)
+    placement = sample_placement(world, *key)
+    setting = world.setting(camera_index, placement.scene)
     person, view = world.people[person_index], setting.camera.view
-    body = pose_body(person, draw.pose)
-    x0, y0, x1, y1 = detector_box(body_box(body, view), draw, setting.camera)
+    body = pose_body(person, placement.pose)
+    x0, y0, x1, y1 = detector_box(body_box(body, view), placement, setting.camera)
     height, width = world.preset.crop_height, world.preset.crop_width
-    # The sensor sees the crop at the size the box has in the frame, and never finer than the crop we keep.
+    # The sensor has the resolution of the box in the frame, and at most that of the stored crop.
     shrink = max(1.0, (y1 - y0) / height)
     sensor = Raster(x0, y0, x1 - x0, y1 - y0, max(12, round((y1 - y0) / shrink)), max(6, round((x1 - x0) / shrink)))
     image = _background(setting.background, sensor)
     rng = world.rng(Stream.COVER, *key)
-    for _ in range(draw.bystanders):
-        _passer_by(world, rng, image, draw, setting, sensor, nearer=-float(rng.uniform(0.4, 4.0)))
-    contact_shadow(image, setting.camera, sensor, draw.pose.x, draw.pose.z)
-    # Sampled on the crop's own grid, so that a region belongs to its pixel; the lens takes care of jagged edges.
+    for _ in range(placement.bystanders):
+        _render_bystander(world, rng, image, placement, setting, sensor, nearer=-float(rng.uniform(0.4, 4.0)))
+    contact_shadow(image, setting.camera, sensor, placement.pose.x, placement.pose.z)
+    # Sampled on the grid of the crop, so that regions match pixels; optical blur smooths edges.
     raster = Raster(x0, y0, x1 - x0, y1 - y0, height, width)
     layer = render_layer(person, body, view, raster, setting.light)
     regions = layer.region
-    hidden = regions_behind(body.solids, view, raster) if behind else None
+    without_belongings = cast_body_regions(body.solids, view, raster) if with_body else None
     _composite(image, layer)
-    if draw.occluder >= 0:
-        covered = image.copy()
-        cover = _occlude(world, rng, covered, draw, setting, sensor)
-        covers = cv2.resize(cover, (width, height), interpolation=cv2.INTER_NEAREST) > 0.5
-        left = np.where(covers, 0, regions)
-        # Somebody who can hardly be seen would not have been detected.
-        if np.count_nonzero(left) >= MIN_VISIBLE * np.count_nonzero(regions):
-            image, regions = covered, left.astype(np.uint8)
-            hidden = None if hidden is None else np.where(covers, 0, hidden).astype(np.uint8)
-    image *= np.float32(draw.exposure)
-    shown = develop(image, setting.look, world.rng(Stream.DEVELOP, *key), blur=draw.blur, streak=draw.streak)
-    stored = compress(shown, setting.look)
+    if placement.occluder >= 0:
+        occluded = image.copy()
+        cover = _occlude(world, rng, occluded, placement, setting, sensor)
+        is_covered = cv2.resize(cover, (width, height), interpolation=cv2.INTER_NEAREST) > 0.5
+        visible = np.where(is_covered, 0, regions).astype(np.uint8)
+        # A person of whom less is visible would not be detected.
+        if np.count_nonzero(visible) >= MIN_VISIBLE * np.count_nonzero(regions):
+            image, regions = occluded, visible
+            if without_belongings is not None:
+                without_belongings = np.where(is_covered, 0, without_belongings).astype(np.uint8)
+    image *= np.float32(placement.exposure)
+    shown = apply_response(
+        image, setting.response, world.rng(Stream.DEVELOP, *key), blur=placement.blur, streak=placement.streak
+    )
+    stored = compress(shown, setting.response)
     if stored.shape[:2] != (height, width):
-        stored = np.asarray(cv2.resize(stored, (width, height), interpolation=draw.interpolation), dtype=np.uint8)
-    return Crop(stored, regions, hidden)
+        stored = np.asarray(cv2.resize(stored, (width, height), interpolation=placement.interpolation), dtype=np.uint8)
+    return Crop(stored, regions, without_belongings)
 
 
-def regions_behind(solids: Solids, view: View, raster: Raster) -> NDArray[np.uint8]:
-    """Regions (rows, cols) of a body that carries nothing, standing as it does with its belongings.
-
-    Straps are painted on the torso, so without paint they are the clothes that they lie on.
-    """
+def cast_body_regions(solids: Solids, view: Viewpoint, raster: Raster) -> UInt8Array:
+    """Return the regions (rows, cols) of a body without its belongings; straps are the clothes that they lie on."""
     bare = solids.region != BELONGINGS
     body = Solids(**{field.name: getattr(solids, field.name)[bare] for field in fields(Solids)})
-    hits = cast(body, view, raster)
+    hits = cast_rays(body, view, raster)
     regions = np.zeros(raster.rows * raster.cols, dtype=np.uint8)
     regions[hits.pixel] = body.region[hits.solid]
     return regions.reshape(raster.rows, raster.cols)
 
 
-def render_junk(world: World, camera_index: int, view_index: int, *, behind: bool = False) -> Crop:
-    """Render a false detection: a person-shaped box over a place where nobody is. Regions are all background."""
+def render_junk(world: World, camera_index: int, view_index: int, *, with_body: bool = False) -> Crop:
+    """Return a false detection: a person-shaped crop of the background."""
     rng = world.rng(Stream.JUNK, camera_index, view_index)
     setting = world.setting(camera_index, int(rng.integers(world.preset.scenes)))
     height, width = world.preset.crop_height, world.preset.crop_width
@@ -99,14 +104,14 @@ def render_junk(world: World, camera_index: int, view_index: int, *, behind: boo
     x, y = rng.uniform(0, frame[1] - tall / 2), rng.uniform(0, frame[0] - tall)
     rows = min(height, max(12, round(tall)))
     image = _background(setting.background, Raster(x, y, tall / 2, tall, rows, max(6, rows // 2)))
-    stored = compress(develop(image, setting.look, rng), setting.look)
+    stored = compress(apply_response(image, setting.response, rng), setting.response)
     enlarged = cv2.resize(stored, (width, height), interpolation=cv2.INTER_LINEAR)
-    nothing = np.zeros((height, width), dtype=np.uint8)
-    return Crop(np.asarray(enlarged, dtype=np.uint8), nothing, nothing if behind else None)
+    regions = np.zeros((height, width), dtype=np.uint8)
+    return Crop(np.asarray(enlarged, dtype=np.uint8), regions, regions if with_body else None)
 
 
-def _background(canvas: NDArray[np.float16], raster: Raster) -> Floats:
-    """Cut the raster's window out of the frame-sized background."""
+def _background(canvas: NDArray[np.float16], raster: Raster) -> FloatArray:
+    """Return the raster's window of the frame-sized background."""
     h, w = canvas.shape[:2]
     a, b = np.clip([raster.y, raster.y + raster.height + 1], 0, h).astype(int)
     c, d = np.clip([raster.x, raster.x + raster.width + 1], 0, w).astype(int)
@@ -114,11 +119,11 @@ def _background(canvas: NDArray[np.float16], raster: Raster) -> Floats:
     return np.asarray(cv2.resize(patch, (raster.cols, raster.rows), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def _composite(image: Floats, layer: Layer) -> Floats:
-    """Lay a layer over an image of another size; returns how far it covers each pixel, 0..1."""
+def _composite(image: FloatArray, layer: Layer) -> FloatArray:
+    """Composite a layer over an image of another size and return its opacity, 0..1."""
     size = (image.shape[1], image.shape[0])
-    colour: Floats = np.asarray(cv2.resize(layer.colour, size, interpolation=cv2.INTER_AREA), np.float32)
-    cover: Floats = np.asarray(
+    colour: FloatArray = np.asarray(cv2.resize(layer.colour, size, interpolation=cv2.INTER_AREA), np.float32)
+    cover: FloatArray = np.asarray(
         cv2.resize((layer.region > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32
     )
     image *= (1 - cover)[..., None]
@@ -126,42 +131,42 @@ def _composite(image: Floats, layer: Layer) -> Floats:
     return cover
 
 
-def _passer_by(
+def _render_bystander(
     world: World,
     rng: np.random.Generator,
-    image: Floats,
-    draw: Draw,
+    image: FloatArray,
+    placement: Placement,
     setting: Setting,
     sensor: Raster,
     *,
     nearer: float,
-) -> Floats:
-    """Draw somebody else partly inside the box, `nearer` metres before the person; returns where they are."""
+) -> FloatArray:
+    """Render a bystander `nearer` metres in front of the person, partly inside the box; return the opacity."""
     side = float(rng.choice([-1, 1]) * rng.uniform(0.25, 0.7))
-    depth = max(draw.pose.z - nearer, 1.0)
+    depth = max(placement.pose.z - nearer, 1.0)
     pose = Pose(
-        x=draw.pose.x * depth / draw.pose.z + side,
+        x=placement.pose.x * depth / placement.pose.z + side,
         z=depth,
         heading=float(rng.uniform(0, 2 * np.pi)),
         phase=float(rng.uniform(0, 2 * np.pi)),
     )
-    person = world.stranger(rng)
+    person = world.sample_bystander(rng)
     contact_shadow(image, setting.camera, sensor, pose.x, pose.z)
     return _composite(image, render_layer(person, pose_body(person, pose), setting.camera.view, sensor, setting.light))
 
 
 def _occlude(
-    world: World, rng: np.random.Generator, image: Floats, draw: Draw, setting: Setting, sensor: Raster
-) -> Floats:
-    """Put a post, bush, box or passer-by between camera and person; returns where it is."""
-    if draw.occluder == PASSER_BY:
-        return _passer_by(world, rng, image, draw, setting, sensor, nearer=float(rng.uniform(0.3, 0.8)))
+    world: World, rng: np.random.Generator, image: FloatArray, placement: Placement, setting: Setting, sensor: Raster
+) -> FloatArray:
+    """Render a post, bush, box or bystander between camera and person and return its opacity."""
+    if placement.occluder == BYSTANDER:
+        return _render_bystander(world, rng, image, placement, setting, sensor, nearer=float(rng.uniform(0.3, 0.8)))
     before = image.copy()
-    spot = np.array([draw.pose.x + draw.occluder_side, 0, draw.pose.z - 0.5], dtype=np.float32)
+    spot = np.array([placement.pose.x + placement.occluder_side, 0, placement.pose.z - 0.5], dtype=np.float32)
     foot, depth = setting.camera.view.project(spot)
     scale = sensor.rows / sensor.height
     x, y = (float(foot[0]) - sensor.x) * sensor.cols / sensor.width, (float(foot[1]) - sensor.y) * scale
-    paste(image, x, y, setting.camera.view.focal / float(depth) * scale, draw.occluder, rng)
+    draw_object(image, x, y, setting.camera.view.focal / float(depth) * scale, placement.occluder, rng)
     changed = np.abs(image - before).max(axis=2) > 1e-6
     image[changed] *= setting.light.sky
     return np.asarray(changed, dtype=np.float32)

@@ -1,16 +1,16 @@
-"""Drawing attribute labels with the marginals and correlations of the real Market-1501 annotation.
+"""Random attribute labels with the marginals and correlations of the Market-1501 annotation.
 
-The tables are counts over the 1501 annotated identities (training and test together) of the public
-`market_attribute.mat` (section 2.3 of the specification). They form a small Bayesian network whose edges are the pairs
-with the highest mutual information: gender -> age -> {hair, hat, carrying, upper colour}, and gender -> lower type ->
-lower length (with age) -> {sleeve, lower colour}. Carrying is one variable, because no real identity carries two kinds
-of things.
+The tables count the 1501 annotated identities (training and test) of the public `market_attribute.mat`
+(docs/method.md, "Attribute annotations"). They form a Bayesian network whose edges are the pairs with the highest
+mutual information: gender -> age -> {hair, hat, carrying, upper colour}, and gender -> lower type -> lower length (with
+age) -> {sleeve, lower colour}. Carrying is one variable, because no annotated identity carries two kinds of things.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import Int64Array
 
 MALE, FEMALE = 0, 1
 YOUNG, TEENAGER, ADULT, OLD = range(4)
@@ -54,14 +54,15 @@ _LOWER = {  # (gender, length, type), the nine colours, then none
 }
 
 
-def draw_labels(rng: np.random.Generator, variety: float = 0.0) -> NDArray[np.int64]:
-    """Draw one label row.
+def sample_labels(rng: np.random.Generator, variety: float = 0.0) -> Int64Array:
+    """Return the random labels of one identity.
 
     Args:
-        variety: fraction of each draw that is even over the values that occur, not as frequent as in the real set.
+        rng: Source of randomness.
+        variety: Weight of even frequencies over the values that occur, against the real frequencies.
 
     Returns:
-        int64 (12,), 0-based class ids in the order of `MARKET_1501`; -1 where a garment has none of the named colours.
+        Class ids (12,) in the order of `MARKET_1501`; -1 if a garment has none of the named colours.
     """
 
     def pick(counts: tuple[int, ...]) -> int:

@@ -1,19 +1,19 @@
-"""Drawing identities: labels, body shape, cut of the clothes, materials; all fixed for life."""
+"""Rendered identities: labels, body shape, clothing and materials, all constant for one identity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Int64Array
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.materials.clothes import Material, draw_materials
+from vestigo_models.synthetic.materials.clothes import Material, sample_materials
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Body measures: height in metres, the others as factors on an average adult's proportions."""
+class BodyShape:
+    """Body measures: height in metres, the others as factors on the proportions of an average adult."""
 
     height: float
     build: float
@@ -27,10 +27,20 @@ class Shape:
     stride: float
     arm_swing: float
 
+    @property
+    def unit(self) -> float:
+        """Height as a factor on that of an average adult."""
+        return self.height / 1.72
+
+    @property
+    def thickness(self) -> float:
+        """Thickness of the limbs as a factor on that of an average adult."""
+        return self.build * self.unit
+
 
 @dataclass(frozen=True, kw_only=True)
-class Wear:
-    """Cut of the clothes. Fractions of a limb's length, or metres where said."""
+class Clothing:
+    """Cut of the clothes, in fractions of a limb's length where no unit is given."""
 
     sleeve: float  # 0..2: 1 ends at the elbow, 2 at the wrist
     loose: float  # metres of cloth around the body
@@ -50,23 +60,23 @@ class Wear:
 class Person:
     """One identity."""
 
-    labels: NDArray[np.int64]  # (12,), order of MARKET_1501
-    shape: Shape
-    wear: Wear
-    materials: tuple[Material, ...]  # indexed by Part
+    labels: Int64Array  # (12,), order of MARKET_1501
+    shape: BodyShape
+    clothing: Clothing
+    materials: tuple[Material, ...]  # indexed by BodyPart
 
     def has(self, attribute: int) -> bool:
-        """Whether a yes/no attribute (a column of `attributes`) is yes."""
+        """Return whether a yes/no attribute, given as a column of `labels`, is yes."""
         return bool(self.labels[attribute] == 1)
 
 
-def draw_person(rng: np.random.Generator, variety: float = 0.0) -> Person:
-    """Draw an identity; `variety` is the preset's (0: the real attribute frequencies)."""
-    labels = at.draw_labels(rng, variety)
-    return Person(labels, _shape(rng, labels), _wear(rng, labels), draw_materials(rng, labels))
+def sample_person(rng: np.random.Generator, variety: float = 0.0) -> Person:
+    """Return a random identity; see `Preset.variety`."""
+    labels = at.sample_labels(rng, variety)
+    return Person(labels, _sample_shape(rng, labels), _sample_clothing(rng, labels), sample_materials(rng, labels))
 
 
-def _shape(rng: np.random.Generator, labels: NDArray[np.int64]) -> Shape:
+def _sample_shape(rng: np.random.Generator, labels: Int64Array) -> BodyShape:
     female, age = labels[at.GENDER] == at.FEMALE, labels[at.AGE]
     height = rng.normal(1.64, 0.055) if female else rng.normal(1.755, 0.06)
     build = float(np.clip(rng.normal(0.95 if female else 1.0, 0.09), 0.78, 1.3))
@@ -78,7 +88,7 @@ def _shape(rng: np.random.Generator, labels: NDArray[np.int64]) -> Shape:
     elif age == at.OLD:
         height, build, belly = height - 0.06, build * rng.uniform(1.0, 1.2), rng.uniform(0.1, 0.8)
         stoop, stride = rng.uniform(0.18, 0.35), rng.uniform(0.45, 0.7)
-    return Shape(
+    return BodyShape(
         height=float(height),
         build=build,
         shoulders=float(rng.normal(0.9 if female else 1.03, 0.045)),
@@ -93,7 +103,7 @@ def _shape(rng: np.random.Generator, labels: NDArray[np.int64]) -> Shape:
     )
 
 
-def _wear(rng: np.random.Generator, labels: NDArray[np.int64]) -> Wear:
+def _sample_clothing(rng: np.random.Generator, labels: Int64Array) -> Clothing:
     skirt = labels[at.LOWER_TYPE] == at.DRESS
     short = labels[at.LOWER_LENGTH] == 1
     if skirt:
@@ -101,7 +111,7 @@ def _wear(rng: np.random.Generator, labels: NDArray[np.int64]) -> Wear:
     else:
         lower_end = rng.uniform(0.45, 1.2) if short else rng.uniform(1.85, 2.0)
     coat = labels[at.SLEEVE] == 0 and rng.random() < 0.6
-    return Wear(
+    return Clothing(
         sleeve=float(rng.uniform(1.75, 1.98) if labels[at.SLEEVE] == 0 else rng.choice([0.35, 0.6, 0.75, 0.9])),
         loose=float(rng.uniform(0.012, 0.03) if coat else rng.uniform(0.0, 0.02)),
         hem=float(rng.uniform(0.03, 0.22) if coat else rng.uniform(-0.05, 0.08)),

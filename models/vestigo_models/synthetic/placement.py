@@ -1,7 +1,7 @@
-"""Views: where somebody stands before a camera, what covers them, and the box that a detector would draw.
+"""Placement of a person before a camera: pose, occluders and the detector's box.
 
-Nothing in this module sees a person's attributes: a view is drawn from its numbers alone, so that no attribute can be
-read from pose, place, box, occluder or camera.
+It is independent of the person's attributes, so that no attribute can be predicted from pose, place, box, occluder or
+camera.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vestigo_models.synthetic.camera import Camera
+from vestigo_models.synthetic.camera import SyntheticCamera
 from vestigo_models.synthetic.geometry.body import Body, Pose
-from vestigo_models.synthetic.geometry.raycast import View, bounding_boxes
+from vestigo_models.synthetic.geometry.raycast import Viewpoint, bounding_boxes
 from vestigo_models.synthetic.world import Stream, World
 
-PASSER_BY = 9
-"""Occluder that is another person; the kinds below it are those of `scene.paste`."""
+BYSTANDER = 9
+"""Occluder that is another person; lower kinds are those of `scene.draw_object`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
-    """Everything about one crop except the person in it, drawn without looking at the person."""
+class Placement:
+    """Everything about one crop except the person in it."""
 
     scene: int
     pose: Pose
@@ -31,14 +31,14 @@ class Draw:
     blur: float
     streak: float
     interpolation: int
-    occluder: int  # -1 none, 0-2 kinds of `paste`, or PASSER_BY
+    occluder: int  # -1 none, 0-2 kinds of `draw_object`, or BYSTANDER
     occluder_side: float
     bystanders: int
     exposure: float
 
 
-def draw_pose(rng: np.random.Generator, camera: Camera) -> Pose:
-    """Draw a place on the camera's ground, a heading and a moment of the gait."""
+def sample_pose(rng: np.random.Generator, camera: SyntheticCamera) -> Pose:
+    """Return a random place on the camera's ground with heading and phase of the gait."""
     depth = float(camera.near * (camera.far / camera.near) ** rng.beta(1.0, 1.0))
     across = rng.uniform(-0.42, 0.42) * depth * camera.width / camera.view.focal
     if rng.random() < 0.6:
@@ -55,23 +55,23 @@ def draw_pose(rng: np.random.Generator, camera: Camera) -> Pose:
     )
 
 
-def draw_view(world: World, person_index: int, camera_index: int, view_index: int) -> Draw:
-    """Draw a view. The numbers only name the random stream: nothing of the person is read."""
+def sample_placement(world: World, person_index: int, camera_index: int, view_index: int) -> Placement:
+    """Return the random placement of one crop; the indices select the random stream."""
     preset = world.preset
     rng = world.rng(Stream.VIEW, person_index, camera_index, view_index)
     scene = int(rng.integers(preset.scenes))
     sloppy = preset.sloppiness
     edges = rng.normal((0.03, 0.03, 0.03, 0.03), 0.03 * sloppy)
-    if rng.random() < 0.2 * sloppy:  # a detector's bad day: far too wide, or cut
+    if rng.random() < 0.2 * sloppy:  # a failure of the detector: far too wide, or cut
         edges += rng.normal(0.0, 0.1, 4)
     if rng.random() < 0.06 * sloppy:  # legs out of the box
         edges[3] -= rng.uniform(0.1, 0.4)
     kind = -1
     if rng.random() < preset.occluded:
-        kind = int(rng.choice([0, 1, 2, PASSER_BY], p=[0.25, 0.2, 0.2, 0.35]))
-    return Draw(
+        kind = int(rng.choice([0, 1, 2, BYSTANDER], p=[0.25, 0.2, 0.2, 0.35]))
+    return Placement(
         scene=scene,
-        pose=draw_pose(rng, world.setting(camera_index, scene).camera),
+        pose=sample_pose(rng, world.setting(camera_index, scene).camera),
         box=(float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3])),
         aspect=float(rng.choice([0.0, rng.uniform(0.4, 0.5), 0.5], p=[0.25, 0.45, 0.3])),
         blur=float(np.exp(rng.normal(0, 0.25))),
@@ -84,8 +84,8 @@ def draw_view(world: World, person_index: int, camera_index: int, view_index: in
     )
 
 
-def body_box(body: Body, view: View) -> tuple[float, float, float, float]:
-    """Pixel extent x0, y0, x1, y1 of a posed body."""
+def body_box(body: Body, view: Viewpoint) -> tuple[float, float, float, float]:
+    """Return the pixel extent x0, y0, x1, y1 of a body."""
     boxes = bounding_boxes(body.solids, view)
     x0, y0 = boxes[:, :2].min(axis=0)
     x1, y1 = boxes[:, 2:].max(axis=0)
@@ -93,15 +93,15 @@ def body_box(body: Body, view: View) -> tuple[float, float, float, float]:
 
 
 def detector_box(
-    extent: tuple[float, float, float, float], draw: Draw, camera: Camera
+    extent: tuple[float, float, float, float], placement: Placement, camera: SyntheticCamera
 ) -> tuple[float, float, float, float]:
-    """A detector's box around a true extent, inside the frame."""
+    """Return a detector's box around a true extent, inside the frame."""
     x0, y0, x1, y1 = extent
     tall = y1 - y0
-    left, top, right, bottom = (edge * tall for edge in draw.box)
+    left, top, right, bottom = (edge * tall for edge in placement.box)
     x0, y0, x1, y1 = x0 - left, y0 - top, x1 + right, y1 + bottom
-    if draw.aspect:
-        centre, half = (x0 + x1) / 2, draw.aspect * (y1 - y0) / 2
+    if placement.aspect:
+        centre, half = (x0 + x1) / 2, placement.aspect * (y1 - y0) / 2
         x0, x1 = centre - half, centre + half
     x0, x1 = max(x0, 0.0), min(x1, float(camera.width))
     y0, y1 = max(y0, 0.0), min(y1, float(camera.height))

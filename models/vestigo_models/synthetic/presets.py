@@ -1,4 +1,4 @@
-"""Named settings of a rendered world."""
+"""Presets of rendered worlds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a world looks like; everything else is drawn from the seed.
-
-    Fractions are probabilities. `variety` mixes the real set's attribute frequencies (0) with even ones (1): the demo
-    and the tests want the real ones, a training set wants enough coats, hats and dresses to learn from.
-    """
+    """Appearance of a world; everything else follows from the seed. Fractions are probabilities."""
 
     name: str
     identities: int = 40
@@ -24,14 +20,16 @@ class Preset:
     person_pixels: tuple[float, float] = (44.0, 190.0)
     """Range of the height of people in a frame, in pixels: the resolution that a crop is made from."""
     variety: float = 0.0
+    """Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train."""
+    """Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train."""
     occluded: float = 0.15
     crowded: float = 0.2
     sloppiness: float = 1.0
-    """Scales how far a crop's box is from the person's true extent."""
+    """Scales the error of a crop's box."""
     degradation: float = 1.0
     """Scales blur, noise, compression and colour errors of the cameras."""
     scenes: int = 1
-    """Backgrounds and illuminations a camera changes between (times of day, re-mountings)."""
+    """Number of backgrounds and illuminations of each camera."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -40,8 +38,7 @@ PRESETS: dict[str, Preset] = {
         Preset(name="default", identities=100),
         Preset(name="small", identities=12, cameras=3),
         Preset(name="clean", occluded=0.0, crowded=0.0, sloppiness=0.3, degradation=0.3, person_pixels=(110.0, 190.0)),
-        # The world of the ablation. It was chosen by the mAP of the baseline and by nothing else, before any other
-        # model was trained, and stays as it is.
+        # The world of the ablation, chosen by the baseline's mAP before any other model was trained. Do not change it.
         Preset(
             name="bench-1",
             identities=320,

@@ -1,4 +1,4 @@
-"""Backgrounds: a street, yard or hall over the camera's ground plane. Nothing here knows who will walk through."""
+"""Rendered backgrounds: a street, yard or hall over the camera's ground plane, independent of people."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import colorsys
 import cv2
 import numpy as np
 
-from vestigo_models.synthetic.camera import Camera
-from vestigo_models.synthetic.geometry.raycast import Floats
+from vestigo_models.arrays import FloatArray
+from vestigo_models.synthetic.camera import SyntheticCamera
 from vestigo_models.synthetic.materials.clothes import Colour, linear
 
 
-def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> Floats:
-    """Smooth noise (height, width) with values around 0, about -1..1; `cell` is the coarsest grain in pixels."""
+def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> FloatArray:
+    """Return smooth noise (height, width), about -1..1; `cell` is the coarsest grain in pixels."""
     total = np.zeros((height, width), dtype=np.float32)
     weight = 0.6
     for _ in range(octaves):
@@ -44,8 +44,8 @@ def _wall(rng: np.random.Generator) -> Colour:
     return _tone(rng, (8, 50) if rng.random() < 0.7 else (190, 260), (0.02, 0.4), (0.15, 0.9))
 
 
-def draw_scene(rng: np.random.Generator, camera: Camera) -> Floats:
-    """Draw an empty background in linear light, (height, width, 3) float32."""
+def sample_background(rng: np.random.Generator, camera: SyntheticCamera) -> FloatArray:
+    """Return a random empty background in linear light, (height, width, 3) float32."""
     h, w = camera.height, camera.width
     rows, cols = np.mgrid[0:h, 0:w].astype(np.float32)
     rays = camera.view.directions(cols + 0.5, rows + 0.5)
@@ -65,8 +65,8 @@ def draw_scene(rng: np.random.Generator, camera: Camera) -> Floats:
     return np.clip(image, 0.002, 1.5).astype(np.float32)
 
 
-def _ground(rng: np.random.Generator, x: Floats, z: Floats, h: int, w: int) -> Floats:
-    """Paving with joints, asphalt with lines, or grass, with a border between two kinds."""
+def _ground(rng: np.random.Generator, x: FloatArray, z: FloatArray, h: int, w: int) -> FloatArray:
+    """Return paving with joints, asphalt with lines, or grass, with a border between two kinds."""
     far = np.clip(12 / np.maximum(z, 1), 0, 1)  # detail fades with distance before it aliases
     image = np.empty((h, w, 3), dtype=np.float32)
     image[:] = _paving(rng)
@@ -90,8 +90,8 @@ def _ground(rng: np.random.Generator, x: Floats, z: Floats, h: int, w: int) -> F
     return np.asarray(image * (1 + 0.07 * cv2.GaussianBlur(speckle, (0, 0), 0.8))[..., None], dtype=np.float32)
 
 
-def _walls(rng: np.random.Generator, image: Floats, camera: Camera) -> None:
-    """Close the far end: sky, buildings with windows and doors, hedges."""
+def _walls(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera) -> None:
+    """Draw the far end: sky, buildings with windows and doors, hedges."""
     h, w = image.shape[:2]
     base = camera.horizon + camera.view.focal * camera.view.position[1] / (camera.far * rng.uniform(0.5, 1.3))
     foot = int(np.clip(base, 4, h * 0.75))
@@ -111,8 +111,8 @@ def _walls(rng: np.random.Generator, image: Floats, camera: Camera) -> None:
         left = right
 
 
-def _openings(rng: np.random.Generator, image: Floats, left: int, right: int, low: int) -> None:
-    """Windows, doors or brick courses on one facade."""
+def _openings(rng: np.random.Generator, image: FloatArray, left: int, right: int, low: int) -> None:
+    """Draw windows, doors or brick courses on one facade."""
     style = rng.integers(4)
     if style == 0:
         step = int(rng.integers(4, 9))
@@ -133,19 +133,19 @@ def _openings(rng: np.random.Generator, image: Floats, left: int, right: int, lo
             bottom -= int(tall * 1.5) + 8
 
 
-def _clutter(rng: np.random.Generator, image: Floats, camera: Camera) -> None:
-    """One thing on the ground: post, bush, box, car or board, as large as its depth makes it."""
+def _clutter(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera) -> None:
+    """Draw one object on the ground: post, bush, box, car or board."""
     w = image.shape[1]
     depth = float(rng.uniform(camera.near, camera.far * 1.2))
     spot = np.array([rng.uniform(-0.6, 0.6) * depth * w / camera.view.focal, 0.0, depth], dtype=np.float32)
     pixel, along = camera.view.project(spot)
     unit = camera.view.focal / max(float(along), 1.0)  # pixels in a metre there
     x, y = float(pixel[0]), float(pixel[1])
-    paste(image, x, y, unit, int(rng.integers(5)), rng)
+    draw_object(image, x, y, unit, int(rng.integers(5)), rng)
 
 
-def paste(image: Floats, x: float, y: float, unit: float, kind: int, rng: np.random.Generator) -> None:
-    """Draw an object whose foot is at (x, y) pixels, `unit` pixels a metre; kind 0-4 as in `_clutter`."""
+def draw_object(image: FloatArray, x: float, y: float, unit: float, kind: int, rng: np.random.Generator) -> None:
+    """Draw a post, bush, box, car or board (kind 0-4) with its foot at (x, y) pixels, at `unit` pixels per metre."""
     h, w = image.shape[:2]
 
     def box(x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
@@ -174,8 +174,8 @@ def paste(image: Floats, x: float, y: float, unit: float, kind: int, rng: np.ran
         box(-0.03, 0, 0.03, 0.6, linear((0.3, 0.3, 0.3)))
 
 
-def _bush(image: Floats, x: float, y: float, radius: float, rng: np.random.Generator) -> None:
-    """A leafy blob: noise thresholded inside an ellipse."""
+def _bush(image: FloatArray, x: float, y: float, radius: float, rng: np.random.Generator) -> None:
+    """Draw leaves: noise thresholded inside an ellipse."""
     h, w = image.shape[:2]
     a, b = np.clip([y - 1.6 * radius, y], 0, h).astype(int)
     c, d = np.clip([x - 1.2 * radius, x + 1.2 * radius], 0, w).astype(int)

@@ -1,4 +1,4 @@
-"""Footage of one camera: everybody of a world walks through its fixed view, with everybody's true boxes."""
+"""Rendered footage: the people of a world walk through the view of a fixed camera, with their true boxes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.synthetic.camera import Camera, contact_shadow, develop
+from vestigo_models.arrays import Float32Array, FloatArray, Int64Array, UInt8Array
+from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, contact_shadow
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
-from vestigo_models.synthetic.geometry.raycast import Floats, Raster
+from vestigo_models.synthetic.geometry.raycast import Raster
 from vestigo_models.synthetic.materials.shading import Layer, Light, render_layer
 from vestigo_models.synthetic.people import Person
 from vestigo_models.synthetic.placement import body_box
 from vestigo_models.synthetic.world import Stream, World
 
 MIN_VISIBLE = 0.3
-"""A person of whom less than this fraction is seen is in no list of boxes."""
-SPEED = 1.25  # metres a second
-GAP = 2.0  # seconds between two people who come into the picture, on average: about four are in it at once
-LEAST_GAP = 1.0  # seconds, where many people must pass within a short film
-LEAD = 6.0  # seconds of walking before the film begins, so that it does not begin empty
+"""Least visible fraction of a person with a box."""
+SPEED = 1.25  # metres per second
+GAP = 2.0  # mean seconds between two people who enter the view; about four are in it at once
+MIN_GAP = 1.0  # seconds, if many people must pass within short footage
+LEAD = 6.0  # seconds of walking before the footage begins, so that it does not begin empty
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame and who is in it."""
+    """One frame and the people in it."""
 
-    image: NDArray[np.uint8]  # (height, width, 3) RGB
-    boxes: NDArray[np.float32]  # (N, 4) x, y, w, h of what is in the frame of the whole body, pixels
-    pids: NDArray[np.int64]  # (N,) index of the person in the world
+    image: UInt8Array  # (height, width, 3) RGB
+    boxes: Float32Array  # (N, 4) x, y, w, h of the part of the body inside the frame, pixels
+    pids: Int64Array  # (N,) index of the person in the world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Walk:
     arms: int
 
     def pose(self, time: float, person: Person) -> Pose:
-        """Pose at a time in seconds; the gait's rate fits the speed, so feet hardly slide."""
+        """Return the pose at a time in seconds; the rate of the gait fits the speed."""
         since = time - self.start
         vx, vz = self.velocity
         speed = float(np.hypot(vx, vz))
@@ -61,31 +62,31 @@ class Walk:
 
 
 def plan_walks(world: World, camera_index: int, seconds: float) -> list[Walk]:
-    """Let people pass in random order, and again for as long as the footage lasts.
+    """Return walks of all people in random order, repeated until the footage ends.
 
-    Where the footage is too short for everybody, the same first people of the world pass all of its cameras.
+    If the footage is too short for all, the first people of the world pass each of its cameras.
     """
     camera = world.setting(camera_index, 0).camera
     rng = world.rng(Stream.WALK, camera_index)
     walks: list[Walk] = []
-    gap = float(np.clip((seconds + LEAD - 4.0) / len(world.people), LEAST_GAP, GAP))
+    gap = float(np.clip((seconds + LEAD - 4.0) / len(world.people), MIN_GAP, GAP))
     passing = min(len(world.people), int(np.ceil((seconds + LEAD - 1.0) / gap)))
     time, order = -LEAD, list(rng.permutation(passing))
     turn = 0
     while time < seconds - 1.0:
         person = int(order[turn % len(order)])
         if turn and turn % len(order) == 0:
-            time += 4.0  # nobody is in the picture twice at once
-        walks.append(_walk(rng, camera, person, time, world.people[person]))
+            time += 4.0  # a person is in the view once at a time
+        walks.append(_sample_walk(rng, camera, person, time, world.people[person]))
         time += gap * float(rng.uniform(0.4, 1.6))
         turn += 1
     return walks
 
 
-def _walk(rng: np.random.Generator, camera: Camera, index: int, start: float, person: Person) -> Walk:
+def _sample_walk(rng: np.random.Generator, camera: SyntheticCamera, index: int, start: float, person: Person) -> Walk:
     speed = SPEED * float(rng.uniform(0.8, 1.2)) * person.shape.stride
     side = float(rng.choice([-1, 1]))
-    # Nearest depth of the line is where feet and head still fit in the frame; people cross or come slantwise.
+    # The nearest depth is where feet and head still fit into the frame.
     depth0, depth1 = np.exp(rng.uniform(np.log(camera.near * 1.1), np.log(camera.far * 0.8), 2))
     half = 0.5 * camera.width / camera.view.focal
     a = np.array([-side * (half * depth0 + 0.3), depth0])
@@ -103,11 +104,8 @@ def _walk(rng: np.random.Generator, camera: Camera, index: int, start: float, pe
     )
 
 
-def walk_through(world: World, camera_index: int, seconds: float, fps: float = 10.0) -> Iterator[VideoFrame]:
-    """Yield `round(seconds * fps)` frames of one camera.
-
-    The background stands still; light flickers mildly and the sensor's noise changes from frame to frame.
-    """
+def render_video(world: World, camera_index: int, seconds: float, fps: float = 10.0) -> Iterator[VideoFrame]:
+    """Yield `round(seconds * fps)` frames of one camera with a static background, flickering light and sensor noise."""
     setting = world.setting(camera_index, 0)
     walks = plan_walks(world, camera_index, seconds)
     for number in range(round(seconds * fps)):
@@ -117,14 +115,14 @@ def walk_through(world: World, camera_index: int, seconds: float, fps: float = 1
         present = [w for w in walks if w.start <= time <= w.start + w.length]
         boxes, pids = _paint(world, canvas, present, time, setting.camera, setting.light)
         canvas *= np.float32(1 + 0.015 * np.sin(time * 2.1) + 0.004 * rng.standard_normal())
-        shown = develop(canvas, setting.look, rng)
+        shown = apply_response(canvas, setting.response, rng)
         yield VideoFrame((shown * 255 + 0.5).astype(np.uint8), boxes, pids)
 
 
 def _paint(
-    world: World, canvas: Floats, walks: list[Walk], time: float, camera: Camera, light: Light
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Paint people from far to near; a person's box is kept when enough of them is left at the end."""
+    world: World, canvas: FloatArray, walks: list[Walk], time: float, camera: SyntheticCamera, light: Light
+) -> tuple[Float32Array, Int64Array]:
+    """Paint people from far to near and return boxes and identities of those who remain visible."""
     owner = np.full(canvas.shape[:2], -1, dtype=np.int32)
     full: list[tuple[int, tuple[float, float, float, float], float]] = []
     poses = sorted(((w.pose(time, world.people[w.person]), w.person) for w in walks), key=lambda item: -item[0].z)
@@ -139,7 +137,7 @@ def _paint(
             patch, camera, Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2]), pose.x, pose.z
         )
         layer = render_layer(world.people[index], body, camera.view, Raster(c, a, d - c, b - a, b - a, d - c), light)
-        box = _blend(canvas, owner, index, layer, a, c)
+        box = _paint_layer(canvas, owner, index, layer, a, c)
         if box is not None:
             full.append((index, *box))
     boxes, pids = [], []
@@ -150,10 +148,10 @@ def _paint(
     return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(pids, dtype=np.int64)
 
 
-def _blend(
-    canvas: Floats, owner: NDArray[np.int32], index: int, layer: Layer, top: int, left: int
+def _paint_layer(
+    canvas: FloatArray, owner: NDArray[np.int32], index: int, layer: Layer, top: int, left: int
 ) -> tuple[tuple[float, float, float, float], float] | None:
-    """Blend a layer into the frame; return the box of what lies in the frame and the area of the whole body."""
+    """Paint a layer into the frame; return the box of its part inside the frame and the area of the whole body."""
     solid, colour = layer.mask, layer.colour
     height, width = solid.shape
     h, w = canvas.shape[:2]

@@ -1,4 +1,4 @@
-"""A world: the people, cameras, lights and backgrounds of one seed; every draw has its own random stream."""
+"""Rendered worlds: people, cameras, lights and backgrounds of one seed, each from its own random stream."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import ConfigError
-from vestigo_models.synthetic.camera import Camera, Look, draw_camera, draw_light, draw_look
+from vestigo_models.synthetic.camera import (
+    CameraResponse,
+    SyntheticCamera,
+    sample_camera,
+    sample_light,
+    sample_response,
+)
 from vestigo_models.synthetic.materials.shading import Light
-from vestigo_models.synthetic.people import Person, draw_person
+from vestigo_models.synthetic.people import Person, sample_person
 from vestigo_models.synthetic.presets import Preset
-from vestigo_models.synthetic.scene import draw_scene
+from vestigo_models.synthetic.scene import sample_background
 
 
 class Stream(IntEnum):
-    """Names of the random streams; a number never changes its meaning, or every digest would."""
+    """Random streams. A number keeps its meaning, since rendered pixels depend on it."""
 
     PERSON = 0
     CAMERA = 1
@@ -33,31 +40,31 @@ class Stream(IntEnum):
     COVER = 10
 
 
-CROWD = 64
-"""Passers-by of a world."""
+BYSTANDERS = 64
+"""Number of different bystanders in a world."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a camera sees at one time of day."""
+    """One camera at one time of day."""
 
-    camera: Camera
+    camera: SyntheticCamera
     light: Light
-    look: Look
-    background: NDArray[np.float16]  # (frame height, frame width, 3) linear; half precision, because worlds have many
+    response: CameraResponse
+    background: NDArray[np.float16]  # (frame height, frame width, 3) linear; half precision to save memory
 
 
 class World:
     """People and cameras of one seed.
 
     Args:
-        preset: how the world looks.
-        seed: fixes everything.
-        identities: number of people.
-        cameras: number of cameras.
+        preset: Appearance of the world.
+        seed: Seed of everything random.
+        identities: Number of people.
+        cameras: Number of cameras.
 
     Raises:
-        ConfigError: fewer than one person or camera.
+        ConfigError: If there is no person or no camera.
     """
 
     def __init__(self, preset: Preset, seed: int, identities: int, cameras: int) -> None:
@@ -67,33 +74,35 @@ class World:
         self.preset = preset
         self.seed = seed
         self.people: tuple[Person, ...] = tuple(
-            draw_person(self.rng(Stream.PERSON, i), preset.variety) for i in range(identities)
+            sample_person(self.rng(Stream.PERSON, i), preset.variety) for i in range(identities)
         )
         self.cameras = cameras
-        self._crowd = lru_cache(maxsize=CROWD)(lambda i: draw_person(self.rng(Stream.BYSTANDER, i), preset.variety))
+        self._bystander = lru_cache(maxsize=BYSTANDERS)(
+            lambda i: sample_person(self.rng(Stream.BYSTANDER, i), preset.variety)
+        )
         self.setting = lru_cache(maxsize=128)(self._setting)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Labels, int64 (identities, 12) in the order of `MARKET_1501`; -1 where a garment has no named colour."""
+    def labels(self) -> Int64Array:
+        """Labels (identities, 12) in the order of `MARKET_1501`; -1 for a garment without a named colour."""
         return np.stack([person.labels for person in self.people])
 
     def rng(self, stream: Stream, *key: int) -> np.random.Generator:
-        """The generator of one named thing: depends on the seed and the key only."""
+        """Return the generator of a stream and key, which depends on the world's seed and on them only."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(int(stream), *key)))
 
-    def stranger(self, rng: np.random.Generator) -> Person:
-        """Somebody who is none of the people, out of a small crowd that each world has."""
-        return self._crowd(int(rng.integers(CROWD)))
+    def sample_bystander(self, rng: np.random.Generator) -> Person:
+        """Return a random bystander, who is none of the world's identities."""
+        return self._bystander(int(rng.integers(BYSTANDERS)))
 
     def _setting(self, camera: int, scene: int) -> Setting:
         if not 0 <= camera < self.cameras:
             raise ConfigError(f"camera {camera}: this world has cameras 0 to {self.cameras - 1}")
-        # The sensor stays; a scene changes light, background and where the camera was mounted.
-        mounted = draw_camera(self.rng(Stream.CAMERA, camera, scene), self.preset)
+        # A scene changes light, background and mounting of the camera.
+        mounted = sample_camera(self.rng(Stream.CAMERA, camera, scene), self.preset)
         rng = self.rng(Stream.SETTING, camera, scene)
-        light = draw_light(rng)
-        background = draw_scene(self.rng(Stream.SCENE, camera, scene), mounted)
+        light = sample_light(rng)
+        background = sample_background(self.rng(Stream.SCENE, camera, scene), mounted)
         background *= 0.85 * (light.sky + light.sun * light.direction[1])
-        look = draw_look(rng, self.preset, brightness=float(np.median(background)))
-        return Setting(mounted, light, look, background.astype(np.float16))
+        response = sample_response(rng, self.preset, brightness=float(np.median(background)))
+        return Setting(mounted, light, response, background.astype(np.float16))

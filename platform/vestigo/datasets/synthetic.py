@@ -37,7 +37,7 @@ from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS as REGION_SCHEMA
 from vestigo_models.synthetic.crops import render_crop, render_junk
 from vestigo_models.synthetic.presets import PRESETS
-from vestigo_models.synthetic.video import walk_through
+from vestigo_models.synthetic.video import render_video
 from vestigo_models.synthetic.world import World
 
 TRAIN, QUERY, TEST = "bounding_box_train", "query", "bounding_box_test"
@@ -192,13 +192,13 @@ def _write_picture(
     cv2.setNumThreads(1)
     world = _world(preset, seed, identities, cameras)
     if picture.person == JUNK:
-        crop = render_junk(world, picture.camera, picture.view, behind=behind)
+        crop = render_junk(world, picture.camera, picture.view, with_body=behind)
     else:
-        crop = render_crop(world, picture.person, picture.camera, picture.view, behind=behind)
+        crop = render_crop(world, picture.person, picture.camera, picture.view, with_body=behind)
     encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
     (Path(out) / picture.split / f"{picture.name}.jpg").write_bytes(encoded)
     content = hashlib.sha256(decode_image(encoded).tobytes())
-    for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.behind)):
+    for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.body)):
         if labels is not None:
             png = cv2.imencode(".png", labels)[1]
             (Path(out) / folder / picture.split / f"{picture.name}.png").write_bytes(png.tobytes())
@@ -223,7 +223,7 @@ def _write_video(
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
         stream.options = {"crf": "21", "preset": "fast", "g": str(5 * FPS)}
-        for number, frame in enumerate(walk_through(world, camera, seconds, FPS)):
+        for number, frame in enumerate(render_video(world, camera, seconds, FPS)):
             digest.update(frame.image.tobytes() + frame.boxes.tobytes() + frame.pids.tobytes())
             for pid, box in zip(frame.pids, frame.boxes, strict=True):
                 rows.append((number, int(pid) + 1, *map(float, box)))

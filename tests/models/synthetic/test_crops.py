@@ -1,4 +1,4 @@
-"""Crops: reproducible, labelled to the pixel, and silent about the person outside the person."""
+"""Rendered crops: reproducible, labelled by pixel, with backgrounds independent of the person."""
 
 import dataclasses
 
@@ -7,11 +7,11 @@ import pytest
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.crops import regions_behind, render_crop, render_junk
+from vestigo_models.synthetic.crops import cast_body_regions, render_crop, render_junk
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster
 from vestigo_models.synthetic.materials.shading import render_layer
-from vestigo_models.synthetic.placement import body_box, draw_view
+from vestigo_models.synthetic.placement import body_box, sample_placement
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
 
@@ -25,7 +25,7 @@ def world():
 
 
 def dressed(world, **labels):
-    """A person of the world with some labels changed, everything else of them kept."""
+    """Return a person of the world with some labels changed."""
     row = world.people[0].labels.copy()
     row[[at.BACKPACK, at.HANDBAG, at.BAG, at.HAT]] = 0
     for name, value in labels.items():
@@ -34,14 +34,14 @@ def dressed(world, **labels):
 
 
 def layer(world, person, heading, rows=128, cols=64):
-    """The person alone, filling the raster, seen at `heading` (0 from behind, pi from the front)."""
+    """Render the person alone, filling the raster, at `heading` (0 from behind, pi from the front)."""
     setting = world.setting(0, 0)
     body = pose_body(person, Pose(x=0.0, z=8.0, heading=heading, phase=0.3, walking=0.2))
     x0, y0, x1, y1 = body_box(body, setting.camera.view)
     return render_layer(person, body, setting.camera.view, Raster(x0, y0, x1 - x0, y1 - y0, rows, cols), setting.light)
 
 
-def test_a_crop_depends_on_its_numbers_only(world):
+def test_crop_depends_on_seed_and_indices_only(world):
     one = render_crop(world, 5, 1, 2)
     render_crop(world, 6, 0, 0)
     other = render_crop(World(SMALL, seed=3, identities=12, cameras=2), 5, 1, 2)
@@ -51,7 +51,7 @@ def test_a_crop_depends_on_its_numbers_only(world):
     assert not np.array_equal(one.image, render_crop(World(SMALL, 4, 12, 2), 5, 1, 2).image)
 
 
-def test_shapes_types_and_regions(world):
+def test_crop_shapes_and_dtypes(world):
     for person in range(6):
         crop = render_crop(world, person, person % 3, 0)
         assert crop.image.shape == (128, 64, 3)
@@ -62,25 +62,25 @@ def test_shapes_types_and_regions(world):
         assert np.count_nonzero(crop.regions) > 200
 
 
-def test_labels_are_the_peoples(world):
+def test_world_labels_are_those_of_its_people(world):
     assert world.labels.shape == (24, 12)
     assert world.labels.dtype == np.int64
     assert np.array_equal(world.labels[7], world.people[7].labels)
 
 
-def test_nothing_but_the_person_tells_the_person(world):
-    """Another person in the same view: same place, box, occluder; and every pixel away from both is the same."""
+def test_placement_is_independent_of_the_person(world):
+    """Another person in the same view has the same place, box, occluder and camera."""
     other = World(SMALL, seed=3, identities=24, cameras=3)
     swapped = list(other.people)
     swapped[0] = swapped[1]
     other.people = tuple(swapped)
-    assert draw_view(world, 0, 1, 0) == draw_view(other, 0, 1, 0)
+    assert sample_placement(world, 0, 1, 0) == sample_placement(other, 0, 1, 0)
     assert np.array_equal(world.setting(1, 0).background, other.setting(1, 0).background)
-    assert world.setting(1, 0).look.exposure == other.setting(1, 0).look.exposure
+    assert world.setting(1, 0).response.exposure == other.setting(1, 0).response.exposure
 
 
 def test_clothes_do_not_change_the_background(monkeypatch):
-    """The same body in other colours: away from it, as far as the lens spreads its light, no pixel changes."""
+    """Pixels away from a body, beyond the optical blur, do not depend on its colours."""
     monkeypatch.setattr("vestigo_models.synthetic.crops.compress", lambda shown, _: (shown * 255).astype(np.uint8))
     clean = dataclasses.replace(SMALL, degradation=0.0, occluded=0.0, crowded=0.0, person_pixels=(90.0, 120.0))
     one, other = World(clean, 3, 2, 1), World(clean, 3, 2, 1)
@@ -97,47 +97,47 @@ def test_clothes_do_not_change_the_background(monkeypatch):
     assert np.abs(a.image[a.regions == UPPER].astype(int) - b.image[a.regions == UPPER].astype(int)).mean() > 10
 
 
-def test_body_parts_lie_where_they_belong(world):
+def test_regions_are_ordered_from_head_to_shoes(world):
     for person in world.people[:8]:
         found = layer(world, dressed(world) if person is world.people[0] else person, np.pi)
         rows = {region: np.argwhere(found.region == region)[:, 0].mean() for region in (HEAD, UPPER, LOWER, SHOES)}
         assert rows[HEAD] < rows[UPPER] < rows[LOWER] < rows[SHOES]
 
 
-def test_a_backpack_is_seen_from_behind(world):
+def test_backpack_is_visible_from_behind(world):
     person = dressed(world, backpack=1)
     behind = np.count_nonzero(layer(world, person, 0.0).region == BELONGINGS)
     front = np.count_nonzero(layer(world, person, np.pi).region == BELONGINGS)
     assert behind > 3 * front
-    assert front > 0, "its straps are seen from the front"
+    assert front > 0, "straps are visible from the front"
 
 
 @pytest.mark.parametrize("kind", ["handbag", "bag"])
-def test_bags_are_seen(world, kind):
+def test_bags_are_visible(world, kind):
     assert np.count_nonzero(layer(world, dressed(world, **{kind: 1}), np.pi / 2).region == BELONGINGS) > 20
     assert not np.any(layer(world, dressed(world), np.pi / 2).region == BELONGINGS)
 
 
-def test_a_skirt_is_wider_than_legs(world):
+def test_skirt_is_wider_than_legs(world):
     def width_at_knees(person):
         found = layer(world, person, np.pi)
         return np.count_nonzero(found.region[76] == LOWER)
 
     dress, pants = (dressed(world, lower_type=t, lower_length=1) for t in (at.DRESS, at.PANTS))
-    wear = dataclasses.replace(dress.wear, lower_end=1.0, flare=1.5)
-    assert width_at_knees(dataclasses.replace(dress, wear=wear)) > 1.15 * width_at_knees(
-        dataclasses.replace(pants, wear=wear)
+    clothing = dataclasses.replace(dress.clothing, lower_end=1.0, flare=1.5)
+    assert width_at_knees(dataclasses.replace(dress, clothing=clothing)) > 1.15 * width_at_knees(
+        dataclasses.replace(pants, clothing=clothing)
     )
 
 
-def test_a_hat_and_long_hair_show(world):
+def test_hat_and_long_hair_are_visible(world):
     bare = np.count_nonzero(layer(world, dressed(world, hair=0), 0.0).region == HEAD)
     assert np.count_nonzero(layer(world, dressed(world, hair=0, hat=1), 0.0).region == HEAD) != bare
     assert np.count_nonzero(layer(world, dressed(world, hair=1), 0.0).region == HEAD) > 1.1 * bare
 
 
-def test_people_differ_more_than_the_views_of_one(world):
-    """Clothes survive the cameras: mean chest colour, naively compared, is closer within than between people."""
+def test_people_differ_more_than_views_of_one_person(world):
+    """Mean chest colour differs less between views of one person than between people."""
 
     def chest(person, heading):
         found = layer(world, world.people[person], heading)
@@ -149,55 +149,53 @@ def test_people_differ_more_than_the_views_of_one(world):
     assert between > 1.5 * within
 
 
-def test_behind_the_belongings(world):
-    """Asking changes nothing else; the map differs from the regions where belongings are seen, and only there."""
+def test_body_differs_from_regions_at_belongings_only(world):
     carried = hidden = covered = 0
     for person in range(24):
         plain = render_crop(world, person, person % 3, 0)
-        crop = render_crop(world, person, person % 3, 0, behind=True)
-        assert plain.behind is None
+        crop = render_crop(world, person, person % 3, 0, with_body=True)
+        assert plain.body is None
         assert np.array_equal(crop.image, plain.image)
         assert np.array_equal(crop.regions, plain.regions)
-        assert crop.behind.shape == crop.regions.shape
-        assert crop.behind.dtype == np.uint8
-        assert crop.behind.max() < BELONGINGS
+        assert crop.body.shape == crop.regions.shape
+        assert crop.body.dtype == np.uint8
+        assert crop.body.max() < BELONGINGS
         seen = crop.regions == BELONGINGS
-        assert np.array_equal(crop.behind[~seen], crop.regions[~seen])
+        assert np.array_equal(crop.body[~seen], crop.regions[~seen])
         carries = world.labels[person, [at.BACKPACK, at.HANDBAG, at.BAG]].any()
         assert carries or not seen.any()
         carried += np.count_nonzero(seen)
-        hidden += np.count_nonzero(crop.behind[seen])
-        covered += draw_view(world, person, person % 3, 0).occluder >= 0
+        hidden += np.count_nonzero(crop.body[seen])
+        covered += sample_placement(world, person, person % 3, 0).occluder >= 0
     assert 0 < hidden < carried
-    assert covered, "no crop tells whether occluders cover both maps"
+    assert covered, "no crop has an occluder"
 
 
-def test_behind_a_backpack_is_the_same_body_without_it(world):
-    """Beside the body ray-cast with a person who carries nothing: the pose does not depend on a backpack."""
+def test_body_equals_person_without_backpack(world):
     setting = world.setting(0, 0)
     pose = Pose(x=0.0, z=8.0, heading=0.3, phase=0.3, walking=0.2)
-    laden, free = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
-    x0, y0, x1, y1 = body_box(laden, setting.camera.view)
+    with_backpack, without = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
+    x0, y0, x1, y1 = body_box(with_backpack, setting.camera.view)
     raster = Raster(x0, y0, x1 - x0, y1 - y0, 128, 64)
-    found = regions_behind(laden.solids, setting.camera.view, raster)
-    expected = render_layer(dressed(world), free, setting.camera.view, raster, setting.light).region
+    found = cast_body_regions(with_backpack.solids, setting.camera.view, raster)
+    expected = render_layer(dressed(world), without, setting.camera.view, raster, setting.light).region
     assert np.array_equal(found, expected)
 
 
-def test_junk_holds_nobody(world):
+def test_junk_shows_no_person(world):
     junk = render_junk(world, 0, 1)
-    assert junk.behind is None
-    assert not render_junk(world, 0, 1, behind=True).behind.any()
+    assert junk.body is None
+    assert not render_junk(world, 0, 1, with_body=True).body.any()
     assert junk.image.shape == (128, 64, 3)
     assert not junk.regions.any()
 
 
 @pytest.mark.parametrize("counts", [(0, 1), (1, 0)])
-def test_an_empty_world_is_refused(counts):
+def test_empty_world_is_refused(counts):
     with pytest.raises(ConfigError, match="at least one"):
         World(SMALL, 0, *counts)
 
 
-def test_a_camera_that_does_not_exist_is_refused(world):
+def test_unknown_camera_is_refused(world):
     with pytest.raises(ConfigError, match="cameras 0 to 2"):
         render_crop(world, 0, 3, 0)

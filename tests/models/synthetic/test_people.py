@@ -1,4 +1,4 @@
-"""Drawn people follow the real annotation: marginals and correlations against the public file itself."""
+"""Sampled people have the marginals and correlations of the public Market-1501 annotation."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,16 @@ from scipy.io import loadmat
 
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.people import draw_person
+from vestigo_models.synthetic.people import sample_person
 from vestigo_models.synthetic.presets import PRESETS, Preset
 
-DRAWN = 5000
+SAMPLES = 5000
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def sampled():
     rng = np.random.default_rng(5)
-    return np.stack([at.draw_labels(rng) for _ in range(DRAWN)])
+    return np.stack([at.sample_labels(rng) for _ in range(SAMPLES)])
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def test_columns_follow_the_schema():
     assert MARKET_1501.attributes[at.LOWER_COLOUR].values == at.LOWER_COLOURS
 
 
-def test_marginals_match_the_real_set(drawn, real):
+def test_marginals_match_the_real_set(sampled, real):
     for column, attribute in enumerate(MARKET_1501.attributes):
         for value in range(-1, len(attribute.values)):
-            share, truth = np.mean(drawn[:, column] == value), np.mean(real[:, column] == value)
+            share, truth = np.mean(sampled[:, column] == value), np.mean(real[:, column] == value)
             assert share == pytest.approx(truth, abs=0.03), (attribute.name, value)
 
 
@@ -62,29 +62,29 @@ def test_marginals_match_the_real_set(drawn, real):
         ((at.LOWER_COLOUR, 2), (at.GENDER, at.MALE)),
     ],
 )
-def test_correlations_match_the_real_set(drawn, real, value, given):
+def test_correlations_match_the_real_set(sampled, real, value, given):
     def conditional(rows):
         chosen = rows[rows[:, given[0]] == given[1]]
         return np.mean(chosen[:, value[0]] == value[1])
 
-    assert conditional(drawn) == pytest.approx(conditional(real), abs=0.05)
+    assert conditional(sampled) == pytest.approx(conditional(real), abs=0.05)
 
 
 def test_variety_makes_rare_values_common():
     rng = np.random.default_rng(1)
-    rows = np.stack([at.draw_labels(rng, variety=0.8) for _ in range(400)])
+    rows = np.stack([at.sample_labels(rng, variety=0.8) for _ in range(400)])
     assert np.mean(rows[:, at.HAT] == 1) > 0.25
     assert np.mean(rows[:, at.SLEEVE] == 0) > 0.25
     assert not np.any((rows[:, at.GENDER] == at.MALE) & (rows[:, at.LOWER_TYPE] == at.DRESS))
 
 
-def test_named_colours_are_what_they_say():
-    """The garment's main colour, turned back into hue, saturation and value by other code, lies in its class."""
+def test_garment_colours_match_their_names():
+    """The main colour of a garment, converted to HSV by other code, is in the range of its name."""
     import colorsys
 
     rng = np.random.default_rng(2)
     for _ in range(300):
-        person = draw_person(rng)
+        person = sample_person(rng)
         label = person.labels[at.UPPER_COLOUR]
         if label < 0:
             continue
@@ -105,7 +105,7 @@ def test_named_colours_are_what_they_say():
         assert expected[name], (name, hue, saturation, value)
 
 
-def test_the_world_of_the_ablation_stays_as_it_is() -> None:
+def test_preset_of_the_ablation_is_unchanged() -> None:
     assert PRESETS["bench-1"] == Preset(
         name="bench-1",
         identities=320,

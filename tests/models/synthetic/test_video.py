@@ -1,4 +1,4 @@
-"""Footage: fixed background, true boxes, people who hide each other."""
+"""Rendered footage: static background, true boxes, occlusion between people."""
 
 import dataclasses
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vestigo_models.synthetic.presets import PRESETS
-from vestigo_models.synthetic.video import MIN_VISIBLE, Walk, plan_walks, walk_through
+from vestigo_models.synthetic.video import MIN_VISIBLE, Walk, plan_walks, render_video
 from vestigo_models.synthetic.world import World
 
 SMALL = dataclasses.replace(PRESETS["default"], frame_height=240, frame_width=320, person_pixels=(40.0, 120.0))
@@ -20,10 +20,10 @@ def world():
 
 @pytest.fixture(scope="module")
 def frames(world):
-    return list(walk_through(world, 0, seconds=6.0, fps=2.0))
+    return list(render_video(world, 0, seconds=6.0, fps=2.0))
 
 
-def test_frames_have_the_declared_number_shape_and_types(frames):
+def test_frame_count_shapes_and_dtypes(frames):
     assert len(frames) == 12
     for frame in frames:
         assert frame.image.shape == (240, 320, 3)
@@ -34,7 +34,7 @@ def test_frames_have_the_declared_number_shape_and_types(frames):
     assert sum(len(frame.pids) for frame in frames) > 6
 
 
-def test_boxes_lie_inside_the_frame(frames):
+def test_boxes_are_inside_the_frame(frames):
     boxes = np.concatenate([frame.boxes for frame in frames])
     assert np.all(boxes[:, :2] >= 0)
     assert np.all(boxes[:, 2:] > 0)
@@ -42,18 +42,18 @@ def test_boxes_lie_inside_the_frame(frames):
     assert np.all(boxes[:, 1] + boxes[:, 3] <= 240)
 
 
-def test_nobody_is_listed_twice_in_a_frame(frames):
+def test_person_has_one_box_per_frame(frames):
     for frame in frames:
         assert len(set(frame.pids.tolist())) == len(frame.pids)
 
 
 def test_footage_is_reproducible(world, frames):
-    again = next(iter(walk_through(World(SMALL, seed=8, identities=6, cameras=2), 0, seconds=6.0, fps=2.0)))
+    again = next(iter(render_video(World(SMALL, seed=8, identities=6, cameras=2), 0, seconds=6.0, fps=2.0)))
     assert np.array_equal(again.image, frames[0].image)
     assert np.array_equal(again.boxes, frames[0].boxes)
 
 
-def test_pixels_change_inside_boxes_and_hardly_outside(frames):
+def test_pixels_change_mostly_inside_boxes(frames):
     background = np.median([frame.image for frame in frames], axis=0)
     inside, outside = [], []
     for frame in frames:
@@ -68,12 +68,12 @@ def test_pixels_change_inside_boxes_and_hardly_outside(frames):
     assert np.mean(inside) > 2 * np.mean(outside)
 
 
-def test_a_hidden_person_is_not_listed(world, monkeypatch):
-    """Two people at one place: the one behind is covered and leaves the list, the one before stays."""
+def test_hidden_person_has_no_box(world, monkeypatch):
+    """Of two people at one place, only the nearer one has a box."""
     behind = Walk(person=0, start=0.0, origin=(0.0, 9.0), velocity=(0.01, 0.0), length=9.0, phase=0.0, arms=0)
     before = dataclasses.replace(behind, person=1, origin=(0.0, 8.6))
     monkeypatch.setattr("vestigo_models.synthetic.video.plan_walks", lambda *_: [behind, before])
-    frame = next(iter(walk_through(world, 0, seconds=1.0, fps=1.0)))
+    frame = next(iter(render_video(world, 0, seconds=1.0, fps=1.0)))
     assert 1 in frame.pids.tolist()
     assert 0 < MIN_VISIBLE < 1
     alone = next(iter_alone(world, behind, monkeypatch))
@@ -82,10 +82,10 @@ def test_a_hidden_person_is_not_listed(world, monkeypatch):
 
 def iter_alone(world, walk, monkeypatch):
     monkeypatch.setattr("vestigo_models.synthetic.video.plan_walks", lambda *_: [walk])
-    return iter(walk_through(world, 0, seconds=1.0, fps=1.0))
+    return iter(render_video(world, 0, seconds=1.0, fps=1.0))
 
 
-def test_everybody_walks_and_nobody_is_in_two_places(world):
+def test_all_people_walk_and_walks_of_a_person_do_not_overlap(world):
     walks = plan_walks(world, 1, seconds=30.0)
     assert {walk.person for walk in walks} == set(range(6))
     for person in range(6):

@@ -1,20 +1,16 @@
 """Analytic ray casting of rounded cones and cone frusta, vectorised over the rectangle that each primitive can cover.
 
-Each primitive lives in a local frame whose y axis runs from 0 to `length`; an affine map brings rays there, so one
-rounded cone serves as sphere, ellipsoid, capsule, limb and flattened torso, and one frustum as skirt, brim and bag.
+Each primitive has a local frame whose y axis runs from 0 to `length`. Rays are mapped affinely into it, so a rounded
+cone is also a sphere, ellipsoid, capsule, limb or flattened torso, and a frustum a skirt, brim or bag.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-# float32 throughout; NumPy's stubs lose the width in mixed expressions, so the alias does not promise it.
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
+from vestigo_models.arrays import FloatArray, Int64Array, UInt8Array
 
 ROUND_CONE, FRUSTUM = 0, 1
 
@@ -23,36 +19,36 @@ ROUND_CONE, FRUSTUM = 0, 1
 class Solids:
     """P primitives. `frame` rows are the local axes (x, y, z) in the world, divided by the scale along them."""
 
-    kind: Ints  # (P,) ROUND_CONE or FRUSTUM
-    frame: Floats  # (P, 3, 3) world -> local
-    axes: Floats  # (P, 3, 3) local -> world (its inverse)
-    origin: Floats  # (P, 3) world, metres
-    radius0: Floats  # (P,) at local y = 0
-    radius1: Floats  # (P,) at local y = length
-    length: Floats  # (P,)
-    material: Ints  # (P,) index into the person's materials
-    region: NDArray[np.uint8]  # (P,) region id 1-5
+    kind: Int64Array  # (P,) ROUND_CONE or FRUSTUM
+    frame: FloatArray  # (P, 3, 3) world -> local
+    axes: FloatArray  # (P, 3, 3) local -> world (its inverse)
+    origin: FloatArray  # (P, 3) world, metres
+    radius0: FloatArray  # (P,) at local y = 0
+    radius1: FloatArray  # (P,) at local y = length
+    length: FloatArray  # (P,)
+    material: Int64Array  # (P,) index into the person's materials
+    region: UInt8Array  # (P,) region id 1-5
 
 
 @dataclass(frozen=True)
-class View:
+class Viewpoint:
     """A pinhole camera in the world: x right, y up, z forward in its own frame; pixel y grows downwards."""
 
-    position: Floats  # (3,) metres
-    rotation: Floats  # (3, 3) world -> camera
+    position: FloatArray  # (3,) metres
+    rotation: FloatArray  # (3, 3) world -> camera
     focal: float  # pixels
     centre: tuple[float, float]  # principal point, pixels (x, y)
 
-    def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Project points (..., 3) to pixels (..., 2) and depths (...), in metres along the optical axis."""
+    def project(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the pixels (..., 2) of points (..., 3) and their depths (...), metres along the optical axis."""
         local = (points - self.position) @ self.rotation.T
         depth = np.maximum(local[..., 2], 0.05)
         x = self.centre[0] + self.focal * local[..., 0] / depth
         y = self.centre[1] - self.focal * local[..., 1] / depth
         return np.stack((x, y), axis=-1), local[..., 2]
 
-    def directions(self, x: Floats, y: Floats) -> Floats:
-        """Unit ray directions (..., 3) in the world through pixels x, y."""
+    def directions(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        """Return unit ray directions (..., 3) in the world through pixels x, y."""
         local = np.stack(
             ((x - self.centre[0]) / self.focal, (self.centre[1] - y) / self.focal, np.ones_like(x)), axis=-1
         )
@@ -62,7 +58,7 @@ class View:
 
 @dataclass(frozen=True)
 class Raster:
-    """A window of a view's image plane, sampled on rows x cols points."""
+    """A window of the image plane, in pixels, sampled on rows x cols points."""
 
     x: float
     y: float
@@ -74,18 +70,18 @@ class Raster:
 
 @dataclass(frozen=True)
 class Hits:
-    """The nearest hit of every sample that meets a primitive (N samples)."""
+    """The nearest hit of each of the N samples that meet a primitive."""
 
-    pixel: Ints  # (N,) flat index into rows x cols
-    solid: Ints  # (N,) index of the primitive
-    distance: Floats  # (N,) metres of depth along the optical axis
-    point: Floats  # (N, 3) world
-    normal: Floats  # (N, 3) world, unit, towards the camera
-    local: Floats  # (N, 3) hit in the primitive's frame
+    pixel: Int64Array  # (N,) flat index into rows x cols
+    solid: Int64Array  # (N,) index of the primitive
+    distance: FloatArray  # (N,) metres of depth along the optical axis
+    point: FloatArray  # (N, 3) world
+    normal: FloatArray  # (N, 3) world, unit, towards the camera
+    local: FloatArray  # (N, 3) hit in the primitive's frame
 
 
-def bounding_boxes(solids: Solids, view: View) -> Floats:
-    """Project each primitive's bounding box: (P, 4) as x0, y0, x1, y1 in pixels."""
+def bounding_boxes(solids: Solids, view: Viewpoint) -> FloatArray:
+    """Return the projected bounding box of each primitive, (P, 4): x0, y0, x1, y1 in pixels."""
     reach = np.maximum(solids.radius0, solids.radius1)
     rounded = solids.kind == ROUND_CONE
     bottom = np.where(rounded, np.minimum(-solids.radius0, solids.length - solids.radius1), 0)
@@ -99,11 +95,11 @@ def bounding_boxes(solids: Solids, view: View) -> Floats:
     return np.concatenate((pixels.min(axis=1), pixels.max(axis=1)), axis=1)
 
 
-def cast(solids: Solids, view: View, raster: Raster) -> Hits:
-    """Return the nearest hit of every sample of the raster; a sample sits at the centre of its cell.
+def cast_rays(solids: Solids, view: Viewpoint, raster: Raster) -> Hits:
+    """Return the nearest hit of every sample of the raster; samples are at the centres of cells.
 
-    Rays are affine in the pixel (direction = X * right + Y * up + forward, so `distance` is the depth along the optical
-    axis), which makes every local direction the sum of a row and a column.
+    Rays are affine in the pixel: direction = X * right + Y * up + forward. So `distance` is the depth along the optical
+    axis, and every local direction is the sum of a row and a column.
     """
     x = ((np.arange(raster.cols) + 0.5) * (raster.width / raster.cols) + raster.x - view.centre[0]) / view.focal
     y = (view.centre[1] - (np.arange(raster.rows) + 0.5) * (raster.height / raster.rows) - raster.y) / view.focal
@@ -137,8 +133,8 @@ def cast(solids: Solids, view: View, raster: Raster) -> Hits:
     return Hits(pixel, solid, distance, point, normal, local)
 
 
-def _windows(boxes: Floats, raster: Raster) -> list[list[int]]:
-    """Sample ranges (top, bottom, left, right) that each primitive's box covers."""
+def _windows(boxes: FloatArray, raster: Raster) -> list[list[int]]:
+    """Return the sample ranges (top, bottom, left, right) that each primitive's box covers."""
     cells = (boxes - np.array([raster.x, raster.y] * 2)) * np.array(
         [raster.cols / raster.width, raster.rows / raster.height] * 2
     )
@@ -148,14 +144,17 @@ def _windows(boxes: Floats, raster: Raster) -> list[list[int]]:
     return windows
 
 
-def _round_cone(o: Floats, d: Floats, r0: float, r1: float, length: float) -> Floats:
-    """Depth of the hull of two spheres at y = 0 and y = length, inf where rays miss; o (3,), d (3, rows, cols)."""
+def _round_cone(o: FloatArray, d: FloatArray, r0: float, r1: float, length: float) -> FloatArray:
+    """Return the depth of the hull of two spheres at y = 0 and y = length, inf where rays miss.
+
+    Rays start at o (3,) and have the directions d (3, rows, cols).
+    """
     ox, oy, oz = (float(v) for v in o)
     a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     b = ox * d[0] + oy * d[1] + oz * d[2]
     c = ox * ox + oy * oy + oz * oz
 
-    def sphere(b: Floats, c: float) -> Floats:
+    def sphere(b: FloatArray, c: float) -> FloatArray:
         return np.asarray((-b - np.sqrt(b * b - a * c)) / a)
 
     if length < 1e-6:
@@ -164,7 +163,7 @@ def _round_cone(o: Floats, d: Floats, r0: float, r1: float, length: float) -> Fl
     t0 = sphere(b, c - r0 * r0)
     t1 = sphere(b - length * d[1], c - 2 * length * oy + length * length - r1 * r1)
     best = np.fmin(np.where(t0 > 0, t0, np.inf), np.where(t1 > 0, t1, np.inf))
-    # The mantle touches both spheres, so no seam shows. With q <= 0 one sphere holds the other and there is none.
+    # The mantle touches both spheres. With q <= 0 one sphere contains the other, and there is no mantle.
     slope = (r0 - r1) / length
     q = 1 - slope * slope
     if q <= 0:
@@ -177,8 +176,8 @@ def _round_cone(o: Floats, d: Floats, r0: float, r1: float, length: float) -> Fl
     return np.where((y > 0) & (y < q * length) & (t > 0) & (t < best), t, best)
 
 
-def _frustum(o: Floats, d: Floats, r0: float, r1: float, length: float) -> Floats:
-    """Depth of a cone frustum with flat ends, between y = 0 and y = length, inf where rays miss."""
+def _frustum(o: FloatArray, d: FloatArray, r0: float, r1: float, length: float) -> FloatArray:
+    """Return the depth of a cone frustum with flat ends at y = 0 and y = length, inf where rays miss."""
     ox, oy, oz = (float(v) for v in o)
     slope = (r1 - r0) / length
     rim = r0 + slope * oy
@@ -197,11 +196,11 @@ def _frustum(o: Floats, d: Floats, r0: float, r1: float, length: float) -> Float
     return best
 
 
-def _normals(solids: Solids, solid: Ints, local: Floats) -> Floats:
-    """Outward normals in local space; the affine map then turns them as covectors."""
+def _normals(solids: Solids, solid: Int64Array, local: FloatArray) -> FloatArray:
+    """Return outward normals in local space; the affine map transforms them as covectors."""
     length, r0, r1 = solids.length[solid], solids.radius0[solid], solids.radius1[solid]
     slope = (r0 - r1) / np.maximum(length, 1e-6)
-    # The point of the axis that the rounded cone's normal starts from: a fixed point on the end spheres.
+    # The point of the axis where the normal of the rounded cone starts; constant on the end spheres.
     foot = np.clip((local[:, 1] - slope * r0) / np.maximum(1 - slope * slope, 1e-3), 0, length)
     normal = local.copy()
     normal[:, 1] = local[:, 1] - foot

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, Float64Array, Int64Array
 from vestigo_models.synthetic import labels as at
 
-Colour = NDArray[np.float32]  # (3,) linear RGB in 0..1
+Colour = Float32Array
+"""Linear RGB in 0..1, (3,)."""
 
 # Per name: several (hue degrees, saturation, value) ranges with a weight. Muted cloth is the more common.
 _Range = tuple[float, float, float, float, float, float, float]
@@ -40,13 +41,13 @@ _HAIR = ((18, 15, 14), (34, 26, 22), (62, 44, 32), (98, 70, 46), (150, 116, 74),
 _HAIR_WEIGHT = (0.45, 0.22, 0.15, 0.09, 0.06, 0.03)
 
 
-def linear(srgb: NDArray[np.float64] | tuple[float, float, float]) -> Colour:
-    """sRGB in 0..1 to linear light."""
+def linear(srgb: Float64Array | tuple[float, float, float]) -> Colour:
+    """Return sRGB values in 0..1 as linear light."""
     return np.asarray(np.asarray(srgb, dtype=np.float64) ** 2.2, dtype=np.float32)
 
 
-def cloth(rng: np.random.Generator, name: str) -> Colour:
-    """Draw a shade of a named cloth colour."""
+def sample_cloth_colour(rng: np.random.Generator, name: str) -> Colour:
+    """Return a random shade of a named cloth colour."""
     ranges = _CLOTH[name]
     weights = np.array([r[6] for r in ranges], dtype=np.float64)
     h0, h1, s0, s1, v0, v1, _ = ranges[int(rng.choice(len(ranges), p=weights / weights.sum()))]
@@ -54,34 +55,34 @@ def cloth(rng: np.random.Generator, name: str) -> Colour:
     return linear(colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value))
 
 
-def common_cloth(rng: np.random.Generator) -> Colour:
-    """Draw any cloth colour with everyday frequencies (second colours, bags, bystanders)."""
+def sample_common_colour(rng: np.random.Generator) -> Colour:
+    """Return a random cloth colour with everyday frequencies."""
     names = ("black", "white", "gray", "blue", "brown", "red", "green", "yellow", "pink", "purple", "none")
     weights = np.array([26, 16, 16, 15, 8, 5, 5, 2, 2, 2, 3], dtype=np.float64)
-    return cloth(rng, names[int(rng.choice(len(names), p=weights / weights.sum()))])
+    return sample_cloth_colour(rng, names[int(rng.choice(len(names), p=weights / weights.sum()))])
 
 
-def skin_colour(rng: np.random.Generator) -> Colour:
-    """Draw a skin tone."""
-    return _blend(rng, _SKIN, _SKIN_WEIGHT, 10.0)
+def sample_skin_colour(rng: np.random.Generator) -> Colour:
+    """Return a random skin tone."""
+    return _sample_tone(rng, _SKIN, _SKIN_WEIGHT, 10.0)
 
 
-def hair_colour(rng: np.random.Generator, gray: bool) -> Colour:
-    """Draw a hair colour; `gray` is old age's."""
+def sample_hair_colour(rng: np.random.Generator, gray: bool) -> Colour:
+    """Return a random hair colour, grey for old people."""
     if gray:
         return linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
-    return _blend(rng, _HAIR, _HAIR_WEIGHT, 6.0)
+    return _sample_tone(rng, _HAIR, _HAIR_WEIGHT, 6.0)
 
 
-def _blend(
+def _sample_tone(
     rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...], weights: tuple[float, ...], spread: float
 ) -> Colour:
     tone = np.asarray(tones[int(rng.choice(len(tones), p=weights))]) + rng.normal(0, spread / 2) + rng.normal(0, 2, 3)
     return linear(np.clip(tone, 4, 250) / 255)
 
 
-class Part(IntEnum):
-    """Which material of a person a solid is made of."""
+class BodyPart(IntEnum):
+    """Material of a person that a solid is made of."""
 
     SKIN = 0
     HAIR = 1
@@ -111,7 +112,7 @@ class Pattern(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Cloth, skin or leather: linear RGB colours and how they are laid out. Lengths are metres on the body."""
+    """Cloth, skin or leather: linear RGB colours and their pattern, with lengths in metres on the body."""
 
     colour: Colour
     second: Colour
@@ -124,7 +125,7 @@ class Material:
     gloss: float = 0.0
 
 
-def _cloth(rng: np.random.Generator, colour: Colour, second: Colour, patterns: dict[Pattern, float]) -> Material:
+def _sample_cloth(rng: np.random.Generator, colour: Colour, second: Colour, patterns: dict[Pattern, float]) -> Material:
     kinds = list(patterns)
     weights = np.array([patterns[k] for k in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
@@ -134,7 +135,7 @@ def _cloth(rng: np.random.Generator, colour: Colour, second: Colour, patterns: d
         pattern=kind,
         scale=float(rng.uniform(0.035, 0.14)),
         phase=float(rng.uniform(0, 1)),
-        # The named colour must stay the garment's main colour.
+        # The labelled colour remains the garment's main colour.
         share=float(rng.uniform(0.12, 0.42)),
         folds=float(rng.uniform(0.08, 0.3)),
         creases=_creases(rng),
@@ -175,20 +176,22 @@ _LOWER_PATTERNS = {
 _MIXED_PATTERNS = {Pattern.PLAIN: 0.4, Pattern.BLOTCHES: 0.25, Pattern.PLAID: 0.2, Pattern.HORIZONTAL: 0.15}
 
 
-def _garment(rng: np.random.Generator, label: int, names: tuple[str, ...], patterns: dict[Pattern, float]) -> Material:
+def _sample_garment(
+    rng: np.random.Generator, label: int, names: tuple[str, ...], patterns: dict[Pattern, float]
+) -> Material:
     if label >= 0:
-        return _cloth(rng, cloth(rng, names[label]), common_cloth(rng), patterns)
-    return _cloth(rng, cloth(rng, "none"), common_cloth(rng), _MIXED_PATTERNS)
+        return _sample_cloth(rng, sample_cloth_colour(rng, names[label]), sample_common_colour(rng), patterns)
+    return _sample_cloth(rng, sample_cloth_colour(rng, "none"), sample_common_colour(rng), _MIXED_PATTERNS)
 
 
-def draw_materials(rng: np.random.Generator, labels: NDArray[np.int64]) -> tuple[Material, ...]:
-    """Draw what somebody with these labels is made of and dressed in, indexed by `Part`."""
-    skin, plain = skin_colour(rng), {Pattern.PLAIN: 1.0}
-    # Gray hair is the strongest cue of old age; some adults have a little of it.
+def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Material, ...]:
+    """Return random materials of a person with these labels, indexed by `BodyPart`."""
+    skin, plain, bag_patterns = sample_skin_colour(rng), {Pattern.PLAIN: 1.0}, {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}
+    # Grey hair is the strongest cue of old age; some adults have it too.
     gray = labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2)
-    hair = hair_colour(rng, bool(gray))
-    upper = _garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
-    lower = _garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
+    hair = sample_hair_colour(rng, bool(gray))
+    upper = _sample_garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
+    lower = _sample_garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
     sleeve = upper
     if upper.pattern in (Pattern.PRINT, Pattern.OPEN, Pattern.YOKE, Pattern.PLAIN):
         other = upper.pattern != Pattern.OPEN and rng.random() < 0.12
@@ -199,16 +202,16 @@ def draw_materials(rng: np.random.Generator, labels: NDArray[np.int64]) -> tuple
             creases=upper.creases,
             gloss=upper.gloss,
         )
-    shoes = cloth(rng, ("black", "brown", "white", "gray", "red", "blue")[int(rng.choice(6, p=_SHOES))])
-    hose = skin if rng.random() < 0.8 else cloth(rng, "black")
+    shoes = sample_cloth_colour(rng, ("black", "brown", "white", "gray", "red", "blue")[int(rng.choice(6, p=_SHOES))])
+    hose = skin if rng.random() < 0.8 else sample_cloth_colour(rng, "black")
     return (
         Material(colour=skin, second=skin),
         Material(colour=hair, second=hair * 0.7, folds=0.25, creases=_creases(rng), gloss=0.05),
         upper,
         sleeve,
         lower,
-        Material(colour=shoes, second=common_cloth(rng), gloss=0.08),
-        _cloth(rng, common_cloth(rng), common_cloth(rng), plain),
-        _cloth(rng, common_cloth(rng), common_cloth(rng), {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}),
+        Material(colour=shoes, second=sample_common_colour(rng), gloss=0.08),
+        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), plain),
+        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), bag_patterns),
         Material(colour=hose, second=hose),
     )

@@ -1,4 +1,4 @@
-"""From hits to linear light: sun, sky, the ground's reflection, and soft ambient occlusion."""
+"""Shading: hits to linear light of sun, sky and ground, with ambient occlusion."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, FloatArray, UInt8Array
+from vestigo_models.schemas.regions import BELONGINGS
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.geometry.body import BELONGINGS, Body
-from vestigo_models.synthetic.geometry.raycast import Floats, Hits, Raster, View, cast
-from vestigo_models.synthetic.materials.clothes import Material, Part, Pattern
+from vestigo_models.synthetic.geometry.body import Body
+from vestigo_models.synthetic.geometry.raycast import Hits, Raster, Viewpoint, cast_rays
+from vestigo_models.synthetic.materials.clothes import BodyPart, Material, Pattern
 from vestigo_models.synthetic.people import Person
 
 
-def surface(person: Person, body: Body, hits: Hits) -> tuple[Floats, NDArray[np.uint8], Floats]:
-    """Albedo (N, 3), region (N,) and gloss (N,) of every hit."""
+def surface(person: Person, body: Body, hits: Hits) -> tuple[FloatArray, UInt8Array, FloatArray]:
+    """Return albedo (N, 3), region (N,) and gloss (N,) of every hit."""
     solids = body.solids
     part = solids.material[hits.solid]
     region = solids.region[hits.solid]
     torso = body.on_torso[hits.solid]
     chest = ((hits.point - body.chest_origin) @ body.chest_axes.T).astype(np.float32)
     place = np.where(torso[:, None], chest, hits.local)
-    # Around and along the body or limb, metres; angle 0 is the front.
+    # Around and along the body or limb, in metres; angle 0 is the front.
     angle = np.arctan2(place[:, 0], place[:, 2])
     u = angle * np.where(torso, 0.15, 0.06).astype(np.float32)
     v = place[:, 1]
@@ -38,28 +39,28 @@ def surface(person: Person, body: Body, hits: Hits) -> tuple[Floats, NDArray[np.
         colour = material.colour + (material.second - material.colour) * mix
         albedo[chosen] = colour * _folds(material, cu, cv)
         gloss[chosen] = material.gloss
-    strap = torso & (part == Part.UPPER) & _strap(person, chest)
-    albedo[strap] = person.materials[Part.BELONGING].colour * 0.8
+    strap = torso & (part == BodyPart.UPPER) & _strap(person, chest)
+    albedo[strap] = person.materials[BodyPart.BELONGING].colour * 0.8
     region[strap] = BELONGINGS
     return albedo, region, gloss
 
 
-def _folds(material: Material, u: Floats, v: Floats) -> Floats:
-    """Brightness (n, 1) of hanging cloth: a few waves of fixed directions, as creases throw them."""
+def _folds(material: Material, u: FloatArray, v: FloatArray) -> FloatArray:
+    """Return the brightness (n, 1) of creased cloth: waves of fixed directions."""
     total = np.ones(len(u), dtype=np.float32)
     for weight, (du, dv, phase) in zip((0.5, 0.3, 0.2), material.creases, strict=False):
         total += (weight * material.folds) * np.sin(u * du + v * dv + phase)
     return total[:, None]
 
 
-def _mix(material: Material, u: Floats, v: Floats, angle: Floats, torso: NDArray[np.bool_]) -> Floats:
-    """How much of the second colour each point has, 0..1."""
+def _mix(material: Material, u: FloatArray, v: FloatArray, angle: FloatArray, torso: BoolArray) -> FloatArray:
+    """Return the share of the second colour at each point, 0..1."""
     period, share, phase = material.scale, material.share, material.phase
 
-    def stripes(x: Floats, length: float) -> NDArray[np.bool_]:
+    def stripes(x: FloatArray, length: float) -> BoolArray:
         return np.asarray((x / length + phase) % 1.0 < share)
 
-    where: NDArray[np.bool_] = np.zeros(len(u), dtype=bool)
+    where: BoolArray = np.zeros(len(u), dtype=bool)
     strength = 1.0
     match material.pattern:
         case Pattern.HORIZONTAL:
@@ -87,46 +88,46 @@ def _mix(material: Material, u: Floats, v: Floats, angle: Floats, torso: NDArray
     return np.asarray(strength * where, dtype=np.float32)
 
 
-def _strap(person: Person, chest: Floats) -> NDArray[np.bool_]:
-    """Straps lie on the torso: two down the front for a backpack, one loop across it for a bag."""
+def _strap(person: Person, chest: FloatArray) -> BoolArray:
+    """Return which points are straps on the torso: two in front for a backpack, one loop for a bag."""
     x, y, z = chest[:, 0], chest[:, 1], chest[:, 2]
     if person.has(at.BACKPACK):
         return np.asarray((np.abs(np.abs(x) - 0.105) < 0.024) & (z > -0.04) & (y > 0.14))
-    if person.has(at.BAG) and person.wear.bag_style != 2:
-        slope = person.wear.bag_side * 1.25
+    if person.has(at.BAG) and person.clothing.bag_style != 2:
+        slope = person.clothing.bag_side * 1.25
         return np.asarray((np.abs(y - 0.24 + slope * -x) < 0.034) & (y > -0.05))
     if person.has(at.BAG):  # hung on one shoulder
-        return np.asarray((np.abs(x - person.wear.bag_side * 0.135) < 0.02) & (y > -0.05))
+        return np.asarray((np.abs(x - person.clothing.bag_side * 0.135) < 0.02) & (y > -0.05))
     return np.zeros(len(x), dtype=bool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """Illumination in linear RGB: a sun, the sky from above and what the ground throws back."""
+    """Illumination in linear RGB: sun, sky from above and reflection of the ground."""
 
-    direction: Floats  # (3,) unit, towards the sun
-    sun: Floats
-    sky: Floats
-    ground: Floats
+    direction: FloatArray  # (3,) unit, towards the sun
+    sun: FloatArray
+    sky: FloatArray
+    ground: FloatArray
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A rendered person on a raster: colour is 0 and region 0 where nothing was hit; depth is inf there."""
+    """A rendered person on a raster. Samples without a hit have colour 0, region 0 and depth inf."""
 
-    colour: Floats  # (rows, cols, 3) linear
-    region: NDArray[np.uint8]  # (rows, cols)
-    depth: Floats  # (rows, cols) metres
+    colour: FloatArray  # (rows, cols, 3) linear
+    region: UInt8Array  # (rows, cols)
+    depth: FloatArray  # (rows, cols) metres
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
-        """Where the person is."""
+    def mask(self) -> BoolArray:
+        """Samples that show the person."""
         return self.region > 0
 
 
-def render_layer(person: Person, body: Body, view: View, raster: Raster, light: Light) -> Layer:
-    """Ray-cast and shade one person."""
-    hits = cast(body.solids, view, raster)
+def render_layer(person: Person, body: Body, view: Viewpoint, raster: Raster, light: Light) -> Layer:
+    """Return one person, ray-cast and shaded."""
+    hits = cast_rays(body.solids, view, raster)
     shape = (raster.rows, raster.cols)
     depth = np.full(raster.rows * raster.cols, np.inf, dtype=np.float32)
     depth[hits.pixel] = hits.distance
@@ -148,13 +149,13 @@ def render_layer(person: Person, body: Body, view: View, raster: Raster, light: 
     return Layer(colour.reshape(*shape, 3), regions.reshape(shape), distance)
 
 
-def _towards(hits: Hits, view: View) -> Floats:
+def _towards(hits: Hits, view: Viewpoint) -> FloatArray:
     ray = hits.point - view.position
     return np.asarray(ray / np.sqrt(np.einsum("ni,ni->n", ray, ray))[:, None], dtype=np.float32)
 
 
-def _occlusion(depth: Floats, raster: Raster) -> Floats:
-    """Darken what lies behind its neighbourhood: arms over the body, one leg behind the other."""
+def _occlusion(depth: FloatArray, raster: Raster) -> FloatArray:
+    """Return factors that darken samples behind their neighbourhood, such as one leg behind the other."""
     near = np.where(np.isfinite(depth), depth, 0).astype(np.float32)
     mask = np.isfinite(depth).astype(np.float32)
     size = max(3, raster.rows // 14)

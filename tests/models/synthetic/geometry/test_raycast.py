@@ -1,13 +1,13 @@
-"""Closed-form intersections against sphere tracing of distance functions, one ray at a time."""
+"""Closed-form intersections equal sphere tracing of distance functions, one ray at a time."""
 
 import numpy as np
 import pytest
 
-from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Raster, Solids, View, cast
+from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Raster, Solids, Viewpoint, cast_rays
 
 
 def round_cone_distance(p, a, b, r0, r1):
-    """Least distance to any of many spheres strung between the ends: the hull, sampled."""
+    """Return the distance to a sampled hull: many spheres between the ends."""
     t = np.linspace(0, 1, 400)[:, None]
     centres, radii = a + t * (b - a), r0 + t[:, 0] * (r1 - r0)
     return np.min(np.linalg.norm(p - centres, axis=1) - radii)
@@ -41,7 +41,7 @@ def solid(kind, a, b, r0, r1):
 
 
 def camera():
-    return View(np.array([0.0, 1.0, -4.0], np.float32), np.eye(3, dtype=np.float32), 40.0, (16.0, 16.0))
+    return Viewpoint(np.array([0.0, 1.0, -4.0], np.float32), np.eye(3, dtype=np.float32), 40.0, (16.0, 16.0))
 
 
 RASTER = Raster(0, 0, 32, 32, 32, 32)
@@ -49,7 +49,7 @@ SHAPES = [
     (np.array([-0.3, 0.5, 0.2]), np.array([0.4, 1.5, -0.3]), 0.4, 0.25),
     (np.array([0.0, 0.6, 0.0]), np.array([0.1, 1.4, 0.5]), 0.2, 0.5),
     (np.array([0.2, 1.0, 0.0]), np.array([0.2, 1.0, 0.0]), 0.6, 0.6),
-    (np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.1, 0.0]), 0.6, 0.2),  # one sphere holds the other
+    (np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.1, 0.0]), 0.6, 0.2),  # one sphere contains the other
 ]
 
 
@@ -63,7 +63,7 @@ def rays():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_round_cone_equals_sphere_tracing(shape):
-    hits = cast(solid(ROUND_CONE, *shape), camera(), RASTER)
+    hits = cast_rays(solid(ROUND_CONE, *shape), camera(), RASTER)
     found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
     assert found
     for row, col, start, direction in rays():
@@ -82,7 +82,7 @@ def test_round_cone_equals_sphere_tracing(shape):
 
 @pytest.mark.parametrize("shape", SHAPES[:2])
 def test_frustum_equals_marching(shape):
-    hits = cast(solid(FRUSTUM, *shape), camera(), RASTER)
+    hits = cast_rays(solid(FRUSTUM, *shape), camera(), RASTER)
     found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
     for row, col, start, direction in rays():
         steps = np.arange(2.0, 7.0, 0.004)
@@ -97,21 +97,21 @@ def test_frustum_equals_marching(shape):
 
 @pytest.mark.parametrize("kind", [ROUND_CONE, FRUSTUM])
 def test_normals_are_unit_and_face_the_camera(kind):
-    hits = cast(solid(kind, *SHAPES[0]), camera(), RASTER)
+    hits = cast_rays(solid(kind, *SHAPES[0]), camera(), RASTER)
     assert np.allclose(np.linalg.norm(hits.normal, axis=1), 1, atol=1e-4)
     towards = camera().position - hits.point
     assert np.all((hits.normal * towards).sum(axis=1) > -1e-2)
 
 
 def test_sphere_normals_point_away_from_the_centre():
-    hits = cast(solid(ROUND_CONE, *SHAPES[2]), camera(), RASTER)
+    hits = cast_rays(solid(ROUND_CONE, *SHAPES[2]), camera(), RASTER)
     assert np.allclose(hits.normal, (hits.point - SHAPES[2][0]) / 0.6, atol=1e-3)
 
 
-def test_the_nearer_of_two_solids_wins():
+def test_nearer_solid_is_hit():
     near, far = solid(ROUND_CONE, *SHAPES[0]), solid(ROUND_CONE, *SHAPES[0])
     both = Solids(**{name: np.concatenate((getattr(far, name), getattr(near, name))) for name in vars(near)})
     both.origin[0, 2] += 1.0
-    hits = cast(both, camera(), RASTER)
+    hits = cast_rays(both, camera(), RASTER)
     middle = hits.solid[hits.pixel == 16 * 32 + 16]
     assert middle.tolist() == [1]
