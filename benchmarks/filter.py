@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vestigo.evaluation.calibrate import Sample, choose_soft
 from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
-from vestigo_models.attribute_filter.curve import TAUS, People, measure_curve
+from vestigo_models.attribute_filter.curve import THRESHOLDS, IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.record import record_filter
 from vestigo_models.attribute_filter.rule import (
     QUALITY,
@@ -66,13 +66,15 @@ SHARED_ERROR = 0.5
 class Crops:
     """Who is on crops, and what is compared."""
 
-    people: People
+    people: IdentifiedCrops
     descriptors: Descriptors
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Crops:
         people = self.people
         return Crops(
-            people=People(pids=people.pids[rows], camids=people.camids[rows], probabilities=people.probabilities[rows]),
+            people=IdentifiedCrops(
+                pids=people.pids[rows], camids=people.camids[rows], probabilities=people.probabilities[rows]
+            ),
             descriptors=Descriptors(
                 vectors=self.descriptors.vectors[rows], visible=self.descriptors.visible[rows], always=3
             ),
@@ -106,7 +108,7 @@ def draw(rng: np.random.Generator, crops: int, width: int) -> Crops:
     visible = rng.random((crops, 5)) < 0.7
     vectors[:, 3:] *= visible[..., None]
     return Crops(
-        people=People(
+        people=IdentifiedCrops(
             pids=pids,
             camids=rng.integers(0, CAMERAS, crops),
             probabilities=np.concatenate(groups, axis=1).astype(np.float32),
@@ -197,7 +199,7 @@ def speeds(given: argparse.Namespace, rng: np.random.Generator, crops: int) -> N
     print(f"\n{crops} crops of {8 * given.width} dimensions, {gallery.descriptors.vectors.nbytes / 1e6:.0f} MB")
     print("threshold  queries     kept  with, ms  without, ms  times as fast  bound")
     for wanted in given.kept:
-        threshold = float(TAUS[np.abs(curve.kept - wanted).argmin()])
+        threshold = float(THRESHOLDS[np.abs(curve.kept_fractions - wanted).argmin()])
         for together in given.queries:
             pool = query[np.arange(max(32, together))]
             found = timed(hard(gallery, threshold, given.top), gallery, pool, together, given.top, given.rounds)

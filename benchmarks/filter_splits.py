@@ -17,7 +17,7 @@ import numpy as np
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.ingest.embedding import embed_files
-from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.record import record_filter
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.attribute_filter.threshold import choose_threshold
@@ -38,7 +38,7 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     splits = (dataset.train, dataset.query, dataset.gallery)
     outputs = [embed_files(split.paths, extractor) for split in splits]
-    people = People(
+    people = IdentifiedCrops(
         pids=np.concatenate([split.pids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
         camids=np.concatenate([split.camids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
         probabilities=np.concatenate([found.outputs.probabilities for found in outputs]),
@@ -46,18 +46,18 @@ def main() -> None:
     curve = measure_curve(people, people, package.schema)
     print(f"{len(curve.pids)} identities, {len(people.pids)} images")
     for name, tau in (("strict", STRICT), ("quality", QUALITY)):
-        at = int(np.searchsorted(curve.taus, tau))
-        print(f"{name} {tau}: keeps {curve.kept[at]:.1%}, loses {curve.losses[:, at].mean():.2%}")
+        at = int(np.searchsorted(curve.thresholds, tau))
+        print(f"{name} {tau}: keeps {curve.kept_fractions[at]:.1%}, loses {curve.miss_rates[:, at].mean():.2%}")
     rng = np.random.default_rng(0)
     for bound in (0.01, 0.02, 0.05, 0.1):
         lost, kept = [], []
         for _ in range(arguments.splits):
             order = rng.permutation(len(curve.pids))
             mine, others = np.array_split(order, 2)
-            record = record_filter(replace(curve, losses=curve.losses[mine], pids=curve.pids[mine]))
-            at = int(np.searchsorted(curve.taus, choose_threshold(record, bound).threshold - 1e-9))
-            lost.append(curve.losses[others, at].mean())
-            kept.append(curve.kept[at])
+            record = record_filter(replace(curve, miss_rates=curve.miss_rates[mine], pids=curve.pids[mine]))
+            at = int(np.searchsorted(curve.thresholds, choose_threshold(record, bound).threshold - 1e-9))
+            lost.append(curve.miss_rates[others, at].mean())
+            kept.append(curve.kept_fractions[at])
         print(
             f"auto {bound:.0%}: keeps {np.mean(kept):.1%}, loses {np.mean(lost):.2%} on average over {arguments.splits}"
             f" splits (5th to 95th percentile {np.quantile(lost, 0.05):.2%} to {np.quantile(lost, 0.95):.2%})"

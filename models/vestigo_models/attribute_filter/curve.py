@@ -1,13 +1,11 @@
-"""What the attribute filter loses and keeps at every threshold, measured on identities whose true matches are known.
+"""The filter's miss rate and kept fraction at every threshold, measured on crops of known identities.
 
-A pair of crops meets the filter at one number: an attribute on which both differ discards the pair as long as the
-smaller of the two confidences reaches the threshold, so the pair is discarded up to the threshold t = the largest of
-these smaller confidences (with `max_conflicts` = c the (c + 1)-th largest), and every curve is a count of such t.
+A pair of crops is discarded up to one threshold, its limit: an attribute in which the crops differ discards the pair
+while the smaller of the two confidences reaches the threshold. With `max_conflicts` = c the limit is the (c + 1)-th
+largest of these smaller confidences, and every curve counts limits.
 
-The loss of an identity is the mean, over its queries, of the share of their true matches that are discarded. It falls
-with the threshold, as conformal risk control needs it to: a pair that a threshold spares is spared by all higher
-ones. Crops that come back because a filter leaves `least_kept` crops are counted as lost here. They depend on the
-gallery that happens to be searched, and only lower the loss, so the bound holds for the real filter too.
+Crops that return because a filter keeps at least `least_kept` crops count as lost here. They depend on the gallery and
+only lower the miss rate, so the bound of conformal risk control holds for the real filter too.
 """
 
 from __future__ import annotations
@@ -16,110 +14,136 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, Float64Array, Int64Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Rows = NDArray[np.int64]
-
 OFF = 1.01
-"""No confidence reaches this threshold: the filter is off."""
+"""A threshold that no confidence reaches."""
 _COARSE = np.arange(0.01, 0.9, 0.01)
 _FINE = 1.0 - np.geomspace(0.1, 1e-4, 61)
-TAUS: Doubles = np.round(np.concatenate([_COARSE, _FINE, [1.0, OFF]]), 5)
-"""The thresholds of a curve, ascending: finer where calibrated confidences crowd, `OFF` last."""
-SAMPLED = 200_000
+THRESHOLDS: Float64Array = np.round(np.concatenate([_COARSE, _FINE, [1.0, OFF]]), 5)
+"""The thresholds of a curve, ascending: finer where most calibrated confidences are, `OFF` last."""
+SAMPLED_PAIRS = 200_000
 """Pairs of different people that the kept fraction is measured on."""
 PAIRS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class People:
-    """N crops: `pids` and `camids` (N,) int64 (pid 0 a distractor, -1 junk), calibrated `probabilities` (N, M)."""
+class IdentifiedCrops:
+    """N crops of known identities.
 
-    pids: Rows
-    camids: Rows
-    probabilities: Floats
+    Attributes:
+        pids: Identities, (N,) int64; 0 is a distractor, -1 junk.
+        camids: Cameras, (N,) int64.
+        probabilities: Calibrated attribute probabilities, (N, M).
+    """
+
+    pids: Int64Array
+    camids: Int64Array
+    probabilities: Float32Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilterCurve:
-    """Loss and kept share at T thresholds.
+    """Miss rates and kept fractions at T thresholds.
 
     Attributes:
-        taus: (T,) float64 thresholds, ascending, the last of them `OFF`.
-        losses: (I, T) float64, loss of each identity, falling along a row to 0.
-        pids: (I,) int64, whose they are.
-        kept: (T,) float64, share of other people's crops that the filter leaves.
+        thresholds: Ascending, the last is `OFF`, (T,).
+        miss_rates: L_i of docs/method.md, section "Conformal risk control", for I identities, (I, T): the mean over an
+            identity's queries of the share of their true matches that are discarded. Never rises along a row.
+        pids: The identities, (I,) int64.
+        kept_fractions: Share of other people's crops that the filter keeps, (T,).
     """
 
-    taus: Doubles
-    losses: Doubles
-    pids: Rows
-    kept: Doubles
+    thresholds: Float64Array
+    miss_rates: Float64Array
+    pids: Int64Array
+    kept_fractions: Float64Array
 
 
 def measure_curve(
-    query: People,
-    gallery: People,
+    query: IdentifiedCrops,
+    gallery: IdentifiedCrops,
     schema: AttributeSchema,
     *,
     names: Sequence[str] = (),
     max_conflicts: int = 0,
-    taus: Doubles = TAUS,
+    thresholds: Float64Array = THRESHOLDS,
     seed: int = 0,
 ) -> FilterCurve:
-    """Measure the filter on queries and a gallery; they may be the same crops.
+    """Measure the filter on queries and a gallery, which may be the same crops.
 
-    Memory is O(true pairs + identities x T).
+    Memory is O(true pairs + I x T).
+
+    Args:
+        query: Q crops.
+        gallery: G crops.
+        schema: The attributes.
+        names: Attributes that count; none named = all.
+        max_conflicts: Conflicts that a kept crop may have.
+        thresholds: Ascending, (T,).
+        seed: Of the sampled pairs of different people.
 
     Raises:
-        ConfigError: no query has a true match on another camera, or nobody else is in the gallery.
+        ConfigError: If no query has a true match on another camera, or the gallery holds one person only.
     """
     rows, matches = true_pairs(query, gallery)
     if not len(rows):
         raise ConfigError("a filter cannot be calibrated: no query has a true match on another camera")
     limits = pair_limits(query, gallery, rows, matches, schema, names=names, max_conflicts=max_conflicts)
-    pids, losses = _identity_losses(limits, rows, query.pids, taus)
-    left, right = _strangers(query, gallery, seed)
-    between = pair_limits(query, gallery, left, right, schema, names=names, max_conflicts=max_conflicts)
-    kept = np.searchsorted(np.sort(between), taus.astype(np.float32), side="left") / len(between)
-    return FilterCurve(taus=taus, losses=losses, pids=pids, kept=kept)
+    pids, miss_rates = _identity_miss_rates(limits, rows, query.pids, thresholds)
+    rows, columns = _sample_different_people(query, gallery, seed)
+    limits = np.sort(pair_limits(query, gallery, rows, columns, schema, names=names, max_conflicts=max_conflicts))
+    kept_fractions = np.searchsorted(limits, thresholds.astype(np.float32), side="left") / len(limits)
+    return FilterCurve(thresholds=thresholds, miss_rates=miss_rates, pids=pids, kept_fractions=kept_fractions)
 
 
 def pair_limits(
-    query: People,
-    gallery: People,
-    rows: Rows,
-    columns: Rows,
+    query: IdentifiedCrops,
+    gallery: IdentifiedCrops,
+    rows: Int64Array,
+    columns: Int64Array,
     schema: AttributeSchema,
     *,
     names: Sequence[str] = (),
     max_conflicts: int = 0,
-) -> Floats:
-    """(P,) float32: up to which threshold the filter discards each pair of a query row and a gallery row; 0 for pairs
-    that it never discards."""
+) -> Float32Array:
+    """Compute the largest threshold at which the filter discards each of P pairs.
+
+    Args:
+        query: Q crops.
+        gallery: G crops.
+        rows: Query of each pair, (P,).
+        columns: Gallery crop of each pair, (P,).
+        schema: The attributes.
+        names: Attributes that count; none named = all.
+        max_conflicts: Conflicts that a kept crop may have.
+
+    Returns:
+        Limits, (P,); 0 for pairs that are never discarded.
+    """
     names = names or schema.names
     limits = np.zeros(len(rows), dtype=np.float32)
     if max_conflicts >= len(names):
         return limits
-    said = [[_said(people.probabilities[:, schema.slice(name)]) for name in names] for people in (query, gallery)]
+    groups = [[side.probabilities[:, schema.slice(name)] for name in names] for side in (query, gallery)]
+    predictions = [[(group.argmax(axis=1), group.max(axis=1)) for group in side] for side in groups]
+    position = len(names) - 1 - max_conflicts
     for start in range(0, len(rows), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
+        chunk = slice(start, start + PAIRS_AT_ONCE)
+        q, g = rows[chunk], columns[chunk]
         smaller = [
-            np.where(ours[rows[some]] != theirs[columns[some]], np.minimum(p[rows[some]], q[columns[some]]), 0)
-            for (ours, p), (theirs, q) in zip(*said, strict=True)
+            np.where(ours[q] != theirs[g], np.minimum(our_confidence[q], their_confidence[g]), 0)
+            for (ours, our_confidence), (theirs, their_confidence) in zip(*predictions, strict=True)
         ]
-        place = len(names) - 1 - max_conflicts
-        limits[some] = np.partition(np.stack(smaller), place, axis=0)[place]
+        limits[chunk] = np.partition(np.stack(smaller), position, axis=0)[position]
     return limits
 
 
-def true_pairs(query: People, gallery: People) -> tuple[Rows, Rows]:
-    """Rows of the queries and of the gallery crops that show the same person on another camera; no distractors."""
+def true_pairs(query: IdentifiedCrops, gallery: IdentifiedCrops) -> tuple[Int64Array, Int64Array]:
+    """Return the query rows and gallery rows of all true matches on another camera; distractors have none."""
     order = np.argsort(gallery.pids, kind="stable")
     ranked = gallery.pids[order]
     first, last = (np.searchsorted(ranked, query.pids, side=side) for side in ("left", "right"))
@@ -131,30 +155,30 @@ def true_pairs(query: People, gallery: People) -> tuple[Rows, Rows]:
     return rows[elsewhere], matches[elsewhere]
 
 
-def _said(group: Floats) -> tuple[Rows, Floats]:
-    return group.argmax(axis=1), group.max(axis=1)
-
-
-def _identity_losses(limits: Floats, rows: Rows, query_pids: Rows, taus: Doubles) -> tuple[Rows, Doubles]:
-    """Identities (I,) and their losses (I, T) from each true pair's limit and query row."""
-    pids, whose = np.unique(query_pids[rows], return_inverse=True)
+def _identity_miss_rates(
+    limits: Float32Array, rows: Int64Array, query_pids: Int64Array, thresholds: Float64Array
+) -> tuple[Int64Array, Float64Array]:
+    """Return identities (I,) and their miss rates (I, T) from the limit and query row of each true pair."""
+    pids, owners = np.unique(query_pids[rows], return_inverse=True)
     matches = np.bincount(rows)
     queries = np.bincount(np.searchsorted(pids, query_pids[np.unique(rows)]), minlength=len(pids))
-    weights = 1.0 / (matches[rows] * queries[whose])
+    weights = 1.0 / (matches[rows] * queries[owners])
     # A pair is discarded at the first `discarded` thresholds; summed from the right, a row can only fall.
-    discarded = np.searchsorted(taus.astype(np.float32), limits, side="right")
-    width = len(taus) + 1
-    mass = np.bincount(whose * width + discarded, weights=weights, minlength=len(pids) * width)
+    discarded = np.searchsorted(thresholds.astype(np.float32), limits, side="right")
+    width = len(thresholds) + 1
+    mass = np.bincount(owners * width + discarded, weights=weights, minlength=len(pids) * width)
     sums = np.cumsum(mass.reshape(len(pids), width)[:, :0:-1], axis=1)[:, ::-1]
     return pids, np.minimum(sums, 1.0)
 
 
-def _strangers(query: People, gallery: People, seed: int) -> tuple[Rows, Rows]:
-    """Random pairs of different people: distractors are somebody, junk is nobody."""
+def _sample_different_people(
+    query: IdentifiedCrops, gallery: IdentifiedCrops, seed: int
+) -> tuple[Int64Array, Int64Array]:
+    """Sample pairs of different people; a gallery crop may be a distractor, but not junk."""
     rng = np.random.default_rng(seed)
-    rows, columns = (rng.integers(0, len(people.pids), SAMPLED) for people in (query, gallery))
+    rows, columns = (rng.integers(0, len(side.pids), SAMPLED_PAIRS) for side in (query, gallery))
     ours, theirs = query.pids[rows], gallery.pids[columns]
-    apart = (ours != theirs) & (ours > 0) & (theirs >= 0)
-    if not apart.any():
-        raise ConfigError("a filter cannot be calibrated on one person: nobody else is in the gallery")
-    return rows[apart], columns[apart]
+    different = (ours != theirs) & (ours > 0) & (theirs >= 0)
+    if not different.any():
+        raise ConfigError("a filter cannot be calibrated: query and gallery show one person only")
+    return rows[different], columns[different]

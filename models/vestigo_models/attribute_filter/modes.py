@@ -1,7 +1,4 @@
-"""The modes of the attribute filter: from `off | strict | quality | TAU | auto | soft` to one frozen choice.
-
-Whoever filters sees what it is expected to cost: a choice carries its cost and says it in a sentence.
-"""
+"""The modes of the attribute filter, `off | strict | quality | TAU | auto | soft`, and the choice of one."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vestigo_models.attribute_filter.curve import OFF
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
-from vestigo_models.attribute_filter.threshold import ExpectedCost, choose_threshold, expected_cost
+from vestigo_models.attribute_filter.threshold import FilterEstimate, choose_threshold, estimate_filter
 from vestigo_models.errors import ConfigError
 
 FilterMode = Literal["off", "strict", "quality", "fixed", "auto", "soft"]
@@ -22,31 +19,31 @@ REMEDY = "calibrate it (`vestigo calibrate --model FOLDER --data DATASET`), or g
 
 
 class FilterConfig(BaseModel):
-    """Keys of specification section 11 about the filter."""
+    """Settings of the filter (docs/method.md, section "Thresholds")."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     filter: str = Field(default="off", description="off, strict, quality, a threshold such as 0.9, auto or soft")
     filter_attributes: tuple[str, ...] = Field(default=(), description="attributes that may discard; none named = all")
-    filter_max_conflicts: int = Field(default=0, ge=0, description="conflicts that a crop may have and stay")
+    filter_max_conflicts: int = Field(default=0, ge=0, description="conflicts that a kept crop may have")
     max_lost: float = Field(default=0.01, gt=0, lt=1, description="auto: largest share of true matches to lose")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterChoice:
-    """What the filter does, decided.
+    """A mode with its numbers.
 
     Attributes:
-        mode: what was asked for; `fixed` is a threshold given as a number.
-        threshold: confidence from which a prediction is reliable; above 1 nothing is discarded.
-        names: attributes that may conflict, none named = all.
-        max_conflicts: conflicts that a crop may have and stay.
-        weight: of `soft`, which discards nothing: added to the distance for each unit of `conflict_penalty`; else 0.
-        max_lost: what `auto` was asked to hold, else None.
-        guaranteed: the threshold holds `max_lost` on data like the calibration's.
-        reason: why `auto` switched the filter off, or "".
-        cost: what it is expected to cost, None where nobody measured it.
-        measured_on: the data that cost, weight and bound come from, or "".
+        mode: The mode; `fixed` is a threshold given as a number.
+        threshold: Confidence from which a prediction is reliable; above 1 nothing is discarded.
+        names: Attributes that count; none named = all.
+        max_conflicts: Conflicts that a kept crop may have.
+        weight: `soft` adds it to the distance for each unit of `conflict_penalty`; 0 for other modes.
+        max_lost: Largest miss rate that `auto` was given; None for other modes.
+        guaranteed: Whether the threshold holds `max_lost` on data like the calibration data.
+        reason: Why `auto` is off, or "".
+        expected: Figures on data like the calibration data; None if not measured.
+        measured_on: The calibration data in words, or "".
     """
 
     mode: FilterMode
@@ -57,7 +54,7 @@ class FilterChoice:
     max_lost: float | None = None
     guaranteed: bool = False
     reason: str = ""
-    cost: ExpectedCost | None = None
+    expected: FilterEstimate | None = None
     measured_on: str = ""
 
     @property
@@ -67,11 +64,11 @@ class FilterChoice:
 
     @property
     def holds_for(self) -> str | None:
-        """The people for whom the bound on lost matches is guaranteed on average, None where there is no bound."""
+        """The data for which the bound on lost matches is guaranteed on average; None without a bound."""
         return self.measured_on if self.guaranteed else None
 
-    def sentence(self) -> str:
-        """Say what is expected of this filter. Nobody knows whether the people at hand are like the calibration's."""
+    def describe(self) -> str:
+        """Return a sentence about the expected effect, which is never guaranteed for the data at hand."""
         if self.mode == "soft":
             return (
                 f"Nothing is discarded; conflicting attributes add to the distance (weight {self.weight:g},"
@@ -79,91 +76,99 @@ class FilterChoice:
             )
         if not self.discards:
             return f"The filter is off: {self.reason}." if self.reason else "The filter is off."
-        if self.cost is None:
-            return f"What a filter at {self.threshold:g} costs was not measured for this model; not guaranteed here."
-        expected = (
-            f"At {self.threshold:g} about {_percent(self.cost.kept_fraction)} of other people's crops stay and about"
-            f" {_percent(self.cost.lost)} of a person's true matches are lost"
+        if self.expected is None:
+            return f"The effect of a filter at {self.threshold:g} was not measured for this model; not guaranteed here."
+        effect = (
+            f"At {self.threshold:g} about {_percent(self.expected.kept_fraction)} of other people's crops are kept and"
+            f" about {_percent(self.expected.miss_rate)} of a person's true matches are lost"
         )
-        source = f"{self.cost.identities} people of {self.measured_on}"
+        source = f"{self.expected.identities} people of {self.measured_on}"
         if self.guaranteed and self.max_lost is not None:
             most = _percent(self.max_lost)
-            return f"{expected}; on average at most {most} is guaranteed for people like {source}, not guaranteed here."
-        return f"{expected}, measured on {source}; not guaranteed here."
+            return f"{effect}; on average at most {most} is guaranteed for people like {source}, not guaranteed here."
+        return f"{effect}, measured on {source}; not guaranteed here."
 
 
 def choose_filter(config: FilterConfig, calibration: Calibration | None) -> FilterChoice:
-    """Decide what the filter does with a model whose `calibration` is that of its package.
+    """Resolve the settings of the filter for a model.
+
+    Args:
+        config: The settings.
+        calibration: That of the model's package.
 
     Raises:
-        ConfigError: no such mode, a threshold that is not above 0, or a mode that needs a calibration without one.
+        ConfigError: If there is no such mode, a threshold is not above 0, or the mode needs a calibration that the
+            package does not have.
     """
     mode = config.filter.strip().lower()
     if mode == "off":
         return FilterChoice(mode="off", threshold=OFF)
     if mode == "auto":
-        return _auto(config, calibration)
+        return _choose_auto(config, calibration)
     if mode == "soft":
         if calibration is None or calibration.soft is None:
             raise ConfigError(f"filter soft: the model package has no calibration with a soft weight; {REMEDY}")
-        soft = calibration.soft
         return FilterChoice(
             mode="soft",
-            threshold=soft.threshold,
+            threshold=calibration.soft.threshold,
             names=config.filter_attributes,
-            weight=soft.weight,
+            weight=calibration.soft.weight,
             measured_on=calibration.measured_on,
         )
     if mode == "strict":
-        return _fixed("strict", STRICT, config, calibration)
+        return _choose_fixed("strict", STRICT, config, calibration)
     if mode == "quality":
-        return _fixed("quality", QUALITY, config, calibration)
-    return _fixed("fixed", _threshold(config.filter), config, calibration)
+        return _choose_fixed("quality", QUALITY, config, calibration)
+    return _choose_fixed("fixed", _parse_threshold(config.filter), config, calibration)
 
 
-def _fixed(mode: FilterMode, threshold: float, config: FilterConfig, calibration: Calibration | None) -> FilterChoice:
+def _choose_fixed(
+    mode: FilterMode, threshold: float, config: FilterConfig, calibration: Calibration | None
+) -> FilterChoice:
     record = calibration.filter if calibration else None
-    # A curve tells nothing about a filter that looks at other attributes.
-    known = record is not None and (set(record.attributes), record.max_conflicts) == (
+    expected = None
+    # A curve is valid for its own attributes and conflicts only.
+    if record is not None and (set(record.attributes), record.max_conflicts) == (
         set(config.filter_attributes),
         config.filter_max_conflicts,
-    )
+    ):
+        expected = estimate_filter(record, threshold)
     return FilterChoice(
         mode=mode,
         threshold=threshold,
         names=config.filter_attributes,
         max_conflicts=config.filter_max_conflicts,
-        cost=expected_cost(record, threshold) if record is not None and known else None,
+        expected=expected,
         measured_on=calibration.measured_on if calibration else "",
     )
 
 
-def _auto(config: FilterConfig, calibration: Calibration | None) -> FilterChoice:
-    """The calibrated filter, with the attributes and conflicts that it was calibrated for."""
+def _choose_auto(config: FilterConfig, calibration: Calibration | None) -> FilterChoice:
+    """Return the calibrated filter, with the attributes and conflicts that it was calibrated for."""
     if calibration is None or calibration.filter is None:
         raise ConfigError(f"filter auto: the model package has no calibration of its filter; {REMEDY}")
     record = calibration.filter
-    asked = (config.filter_attributes, config.filter_max_conflicts)
-    if asked not in (((), 0), (record.attributes, record.max_conflicts)):
+    settings = (config.filter_attributes, config.filter_max_conflicts)
+    if settings not in (((), 0), (record.attributes, record.max_conflicts)):
         raise ConfigError(
             f"filter auto: calibrated with attributes {', '.join(record.attributes) or 'all'} and max conflicts"
             f" {record.max_conflicts}; leave filter_attributes and filter_max_conflicts out, or give a threshold"
         )
-    found = choose_threshold(record, config.max_lost)
+    choice = choose_threshold(record, config.max_lost)
     return FilterChoice(
         mode="auto",
-        threshold=found.threshold,
+        threshold=choice.threshold,
         names=record.attributes,
         max_conflicts=record.max_conflicts,
         max_lost=config.max_lost,
-        guaranteed=found.guaranteed,
-        reason=found.reason,
-        cost=expected_cost(record, found.threshold),
+        guaranteed=choice.guaranteed,
+        reason=choice.reason,
+        expected=choice.expected,
         measured_on=calibration.measured_on,
     )
 
 
-def _threshold(text: str) -> float:
+def _parse_threshold(text: str) -> float:
     try:
         threshold = float(text)
     except ValueError:

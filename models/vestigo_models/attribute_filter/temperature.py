@@ -1,8 +1,6 @@
-"""Calibrated attribute probabilities: one temperature an attribute (Guo et al., "On Calibration of Modern Neural
-Networks", ICML 2017), and how far confidence and accuracy are apart.
+"""Temperature scaling of attribute probabilities (docs/method.md, section "Temperature scaling").
 
-A temperature sharpens or flattens a softmax and never changes which class is likeliest, so accuracy stays and only a
-threshold on confidence gets its meaning. Symbols: N crops, n attributes, M classes of all attributes together.
+A temperature sharpens or flattens a softmax and never changes the predicted class.
 """
 
 from __future__ import annotations
@@ -10,114 +8,121 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from vestigo_models.arrays import Float32Array, Float64Array, FloatArray, Int64Array
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Labels = NDArray[np.int64]
-
 COLDEST, HOTTEST = 0.05, 20.0
-"""Temperatures are looked for in between: where every prediction is right, the likelihood alone would freeze."""
+"""Range of temperatures: without it, labels that are all predicted would drive the temperature to zero."""
 BINS = 15
-"""Of the calibration error; the paper's number."""
+"""Bins of the calibration error, as in Guo et al., ICML 2017."""
 
 
 def fit_temperatures(
-    scores: NDArray[np.floating], labels: Labels, schema: AttributeSchema, *, identities: Labels | None = None
+    scores: FloatArray, labels: Int64Array, schema: AttributeSchema, *, identities: Int64Array | None = None
 ) -> dict[str, float]:
-    """Find for each attribute the temperature under which the labels are likeliest; 1 where nothing is labelled.
+    """Fit one temperature for each attribute by maximum likelihood.
 
-    The likelihood is convex in 1/T, so one bounded search in log T finds its peak.
+    The likelihood is convex in 1 / T, so one bounded search over log T finds its maximum.
 
     Args:
-        scores: (N, M) logits or log-probabilities; a constant within a group changes nothing, so both give the same.
-        labels: (N, n) int64, -1 = missing.
-        identities: (N,) int64; with them every identity weighs the same, however many images it has.
+        scores: Logits or log-probabilities, (N, M); both give the same temperatures.
+        labels: Class ids, (N, n), -1 if missing.
+        schema: The n attributes.
+        identities: Identity of each image, (N,). If given, identities have equal weight, else images.
+
+    Returns:
+        Temperatures by attribute; 1 without labels.
     """
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for name, group, truth, weights in _labelled(scores, labels, schema, identities):
 
         def loss(
-            log_temperature: float, group: Doubles = group, truth: Labels = truth, weights: Doubles = weights
+            log_temperature: float,
+            group: Float64Array = group,
+            truth: Int64Array = truth,
+            weights: Float64Array = weights,
         ) -> float:
-            return _nll(group / np.exp(log_temperature), truth, weights)
+            log_likelihood = log_softmax(group / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth]
+            return -float(weights @ log_likelihood)
 
         bounds = (np.log(COLDEST), np.log(HOTTEST))
         best = minimize_scalar(loss, bounds=bounds, method="bounded") if len(truth) else None
-        # The search ends near its peak, not on it: where 1 is as good, nothing is changed.
+        # The search ends near the optimum, not on it; where 1 is as good, 1 is kept.
         better = best is not None and best.fun < loss(0.0)
-        found[name] = float(np.exp(best.x)) if best is not None and better else 1.0
-    return found
+        temperatures[name] = float(np.exp(best.x)) if best is not None and better else 1.0
+    return temperatures
 
 
-def apply_temperatures(probabilities: Floats, temperatures: Mapping[str, float], schema: AttributeSchema) -> Floats:
-    """Calibrate (N, M) probabilities: p^(1/T), normalised again within each group.
+def apply_temperatures(
+    probabilities: Float32Array, temperatures: Mapping[str, float], schema: AttributeSchema
+) -> Float32Array:
+    """Calibrate probabilities: p^(1/T), normalised within each attribute.
 
-    An attribute without a temperature stays as it is. Raises ConfigError for one that the schema does not have.
+    Args:
+        probabilities: Probabilities, (N, M).
+        temperatures: By attribute; an attribute without one is unchanged.
+        schema: The attributes.
+
+    Returns:
+        Calibrated probabilities, (N, M).
+
+    Raises:
+        ConfigError: If the schema has no attribute of a name.
     """
     calibrated = np.array(probabilities, dtype=np.float32)
     for name, temperature in temperatures.items():
-        place = schema.slice(name)
+        group = schema.slice(name)
         if temperature != 1:
-            calibrated[:, place] = np.exp(log_softmax(_log(probabilities[:, place]) / temperature, axis=1))
+            # A float32 softmax rounds smaller probabilities to 0.
+            least = np.finfo(np.float32).tiny
+            logs = np.log(np.maximum(probabilities[:, group].astype(np.float64), least))
+            calibrated[:, group] = np.exp(log_softmax(logs / temperature, axis=1))
     return calibrated
 
 
-def likelihood_loss(
-    probabilities: Floats, labels: Labels, schema: AttributeSchema, *, identities: Labels | None = None
-) -> dict[str, float | None]:
-    """Mean negative log-likelihood (nats) of each attribute's labels; None where nothing is labelled."""
-    return {
-        name: _nll(group, truth, weights) if len(truth) else None
-        for name, group, truth, weights in _labelled(_log(probabilities), labels, schema, identities)
-    }
-
-
 def calibration_error(
-    probabilities: Floats,
-    labels: Labels,
+    probabilities: Float32Array,
+    labels: Int64Array,
     schema: AttributeSchema,
     *,
     bins: int = BINS,
-    identities: Labels | None = None,
+    identities: Int64Array | None = None,
 ) -> dict[str, float | None]:
-    """Expected calibration error of each attribute (fraction): the mean gap of confidence and accuracy over `bins`
-    of equal width, weighted by what falls into them (Guo et al., equation 3); None where nothing is labelled.
+    """Compute the expected calibration error of each attribute (Guo et al., ICML 2017, equation 3).
+
+    Args:
+        probabilities: Probabilities, (N, M).
+        labels: Class ids, (N, n), -1 if missing.
+        schema: The n attributes.
+        bins: Number of bins of equal width.
+        identities: Identity of each image, (N,). If given, identities have equal weight, else images.
+
+    Returns:
+        Mean gap of confidence and accuracy, a fraction, by attribute; None without labels.
     """
     errors: dict[str, float | None] = {}
     for name, group, truth, weights in _labelled(probabilities, labels, schema, identities):
         confidence = group.max(axis=1)
-        right = group.argmax(axis=1) == truth
-        # A bin holds its upper edge, so that certainty falls into the last one.
-        place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-        gaps = np.bincount(place, weights=weights * (right - confidence), minlength=bins)
+        correct = group.argmax(axis=1) == truth
+        # A bin contains its upper edge, so that confidence 1 is in the last one.
+        positions = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+        gaps = np.bincount(positions, weights=weights * (correct - confidence), minlength=bins)
         errors[name] = float(np.abs(gaps).sum()) if len(truth) else None
     return errors
 
 
 def _labelled(
-    scores: NDArray[np.floating], labels: Labels, schema: AttributeSchema, identities: Labels | None
-) -> Iterator[tuple[str, Doubles, Labels, Doubles]]:
-    """Of each attribute: its name, and scores, classes and weights (sum 1) of the rows where it is labelled."""
+    scores: FloatArray, labels: Int64Array, schema: AttributeSchema, identities: Int64Array | None
+) -> Iterator[tuple[str, Float64Array, Int64Array, Float64Array]]:
+    """Yield each attribute's name, and scores, class ids and weights (sum 1) of its labelled rows."""
     for position, name in enumerate(schema.names):
         rows = np.flatnonzero(labels[:, position] >= 0)
-        weights: Doubles = np.ones(len(rows))
+        weights: Float64Array = np.ones(len(rows))
         if identities is not None:
-            _, whose, counts = np.unique(identities[rows], return_inverse=True, return_counts=True)
-            weights = 1.0 / counts[whose]
+            _, owners, counts = np.unique(identities[rows], return_inverse=True, return_counts=True)
+            weights = 1.0 / counts[owners]
         weights /= max(weights.sum(), 1.0)
         yield name, scores[rows, schema.slice(name)].astype(np.float64), labels[rows, position], weights
-
-
-def _nll(scores: Doubles, truth: Labels, weights: Doubles) -> float:
-    log_likelihood = log_softmax(scores, axis=1)[np.arange(len(truth)), truth]
-    return -float(weights @ log_likelihood)
-
-
-def _log(probabilities: NDArray[np.floating]) -> Doubles:
-    # A float32 softmax rounds what is less likely than this to 0.
-    return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny)))

@@ -15,7 +15,7 @@ from vestigo.evaluation.attributes import why_not
 from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, score_queries
 from vestigo.evaluation.options import Advance
 from vestigo.ingest.embedding import embed_files
-from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.record import Calibration, SoftRecord, record_filter
 from vestigo_models.attribute_filter.rule import conflict_penalty
 from vestigo_models.attribute_filter.temperature import apply_temperatures, calibration_error, fit_temperatures
@@ -131,9 +131,9 @@ def choose_soft(
     return SoftRecord(weight=weight, threshold=threshold, mAP=reached[best], mAP_without=without)
 
 
-def _others(images: ImageSet, probabilities: NDArray[np.float32], fitted: NDArray[np.int64]) -> People:
+def _others(images: ImageSet, probabilities: NDArray[np.float32], fitted: NDArray[np.int64]) -> IdentifiedCrops:
     rows = ~np.isin(images.pids, fitted)
-    return People(pids=images.pids[rows], camids=images.camids[rows], probabilities=probabilities[rows])
+    return IdentifiedCrops(pids=images.pids[rows], camids=images.camids[rows], probabilities=probabilities[rows])
 
 
 CalibrationSplit = Literal["test", "train"]

@@ -21,7 +21,7 @@ from vestigo.evaluation.metrics.ranking import ImageSet
 from vestigo.evaluation.options import NO_FILTER, Advance, Options
 from vestigo.evaluation.ranking import distances
 from vestigo.ingest.embedding import embed_files
-from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.attribute_filter.record import BOUNDS, record_filter
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
@@ -156,8 +156,8 @@ def _some(side: Side, rows: NDArray[np.int64]) -> Side:
     )
 
 
-def _people(side: Side) -> People:
-    return People(pids=side.images.pids, camids=side.images.camids, probabilities=side.outputs.probabilities)
+def _people(side: Side) -> IdentifiedCrops:
+    return IdentifiedCrops(pids=side.images.pids, camids=side.images.camids, probabilities=side.outputs.probabilities)
 
 
 def _sample(side: Side, schema: AttributeSchema) -> Sample:

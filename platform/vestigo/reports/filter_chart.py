@@ -9,7 +9,7 @@ import numpy as np
 
 from vestigo.evaluation.evaluate import Benchmark
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
-from vestigo_models.attribute_filter.curve import People, measure_curve
+from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.errors import ConfigError
 
@@ -26,17 +26,17 @@ def filter_chart(benchmark: Benchmark) -> Chart | None:
     if benchmark.schema is None or benchmark.probabilities is None:
         return None
     asked, held = (
-        People(pids=images.pids, camids=images.camids, probabilities=probabilities)
+        IdentifiedCrops(pids=images.pids, camids=images.camids, probabilities=probabilities)
         for images, probabilities in zip((benchmark.query, benchmark.gallery), benchmark.probabilities, strict=True)
     )
     try:
         curve = measure_curve(asked, held, benchmark.schema)
     except ConfigError:
         return None
-    kept, lost = 100 * curve.kept, 100 * curve.losses.mean(axis=0)
+    kept, lost = 100 * curve.kept_fractions, 100 * curve.miss_rates.mean(axis=0)
     points = [Point(x=float(x), y=float(y), text="") for x, y in zip(kept, lost, strict=True)]
     for threshold, label in _marked(benchmark):
-        at = int(np.searchsorted(curve.taus, threshold))
+        at = int(np.searchsorted(curve.thresholds, threshold))
         text = f"threshold {threshold:g}: keeps {kept[at]:.1f} %, loses {lost[at]:.1f} %"
         points[at] = Point(x=float(kept[at]), y=float(lost[at]), text=text, label=label)
     high = max(LEAST_RANGE, _round_up(float(lost.max())))

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from tests.support.filter_people import people
-from vestigo_models.attribute_filter.curve import OFF, TAUS, FilterCurve, People, measure_curve, pair_limits, true_pairs
-from vestigo_models.attribute_filter.record import CurveRecord, FilterRecord, record_curve, record_filter, smallest
+from vestigo_models.attribute_filter.curve import (
+    OFF,
+    THRESHOLDS,
+    FilterCurve,
+    IdentifiedCrops,
+    measure_curve,
+    pair_limits,
+    true_pairs,
+)
+from vestigo_models.attribute_filter.record import CurveRecord, FilterRecord, record_filter
 from vestigo_models.attribute_filter.rule import count_conflicts, encode_predictions, survivors
-from vestigo_models.attribute_filter.threshold import choose_threshold, expected_cost
+from vestigo_models.attribute_filter.threshold import choose_threshold, estimate_filter
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.builtin import DUKEMTMC_REID as DUKE
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
@@ -19,9 +27,7 @@ SOME_TAUS = (0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0, 1.01)
 
 @pytest.mark.parametrize("max_conflicts", [0, 1, 2, 12])
 @pytest.mark.parametrize("names", [(), ("gender", "upper_colour", "hat")])
-def test_one_number_a_pair_says_what_the_filter_says_at_every_threshold(
-    max_conflicts: int, names: tuple[str, ...]
-) -> None:
+def test_pair_limits_agree_with_filter_at_every_threshold(max_conflicts: int, names: tuple[str, ...]) -> None:
     query, gallery = people(MARKET, 8, 3, 0), people(MARKET, 8, 5, 1)
     rows, columns = (index.reshape(-1) for index in np.indices((24, 40)))
     limits = pair_limits(query, gallery, rows, columns, MARKET, names=names, max_conflicts=max_conflicts)
@@ -34,12 +40,12 @@ def test_one_number_a_pair_says_what_the_filter_says_at_every_threshold(
 
 
 @pytest.mark.parametrize("max_conflicts", [0, 1])
-def test_losses_and_kept_shares_against_a_loop(max_conflicts: int) -> None:
+def test_curve_agrees_with_naive_loop(max_conflicts: int) -> None:
     query, gallery = people(DUKE, 9, 3, 2), people(DUKE, 9, 6, 3)
     query.pids[:2] = 0
     gallery.pids[5:9] = (0, -1, 0, -1)
     taus = np.array(SOME_TAUS)
-    curve = measure_curve(query, gallery, DUKE, max_conflicts=max_conflicts, taus=taus)
+    curve = measure_curve(query, gallery, DUKE, max_conflicts=max_conflicts, thresholds=taus)
     for at, tau in enumerate(SOME_TAUS):
         words = [encode_predictions(side.probabilities, DUKE, tau) for side in (query, gallery)]
         discarded = count_conflicts(*words, DUKE) > max_conflicts
@@ -56,27 +62,27 @@ def test_losses_and_kept_shares_against_a_loop(max_conflicts: int) -> None:
             strangers += [not discarded[q, g] for g, other in enumerate(gallery.pids) if other not in (pid, -1)]
         assert curve.pids.tolist() == sorted(losses)
         expected = [sum(losses[pid]) / len(losses[pid]) for pid in sorted(losses)]
-        assert curve.losses[:, at].tolist() == pytest.approx(expected, abs=1e-12)
+        assert curve.miss_rates[:, at].tolist() == pytest.approx(expected, abs=1e-12)
         # 200,000 pairs drawn with replacement: three standard errors are below 0.004.
-        assert curve.kept[at] == pytest.approx(sum(strangers) / len(strangers), abs=0.004)
+        assert curve.kept_fractions[at] == pytest.approx(sum(strangers) / len(strangers), abs=0.004)
 
 
-def test_losses_fall_to_nothing_and_kept_shares_rise_to_everything() -> None:
+def test_curve_is_monotonic() -> None:
     crops = people(MARKET, 40, 6, 4)
     curve = measure_curve(crops, crops, MARKET)
-    assert (np.diff(TAUS) > 0).all()
-    assert curve.taus[-1] == OFF
-    assert (np.diff(curve.losses, axis=1) <= 0).all()
-    assert (np.diff(curve.kept) >= 0).all()
-    assert not curve.losses[:, -1].any()
-    assert curve.kept[-1] == 1
-    assert curve.losses[:, 0].max() > 0.3
+    assert (np.diff(THRESHOLDS) > 0).all()
+    assert curve.thresholds[-1] == OFF
+    assert (np.diff(curve.miss_rates, axis=1) <= 0).all()
+    assert (np.diff(curve.kept_fractions) >= 0).all()
+    assert not curve.miss_rates[:, -1].any()
+    assert curve.kept_fractions[-1] == 1
+    assert curve.miss_rates[:, 0].max() > 0.3
 
 
-def test_crops_that_come_back_only_lower_the_loss() -> None:
+def test_returning_crops_only_lower_miss_rate() -> None:
     """The real filter leaves at least 50 crops of a gallery; the curve counts as if it did not."""
     crops = people(MARKET, 30, 6, 5)
-    curve = measure_curve(crops, crops, MARKET, taus=np.array([0.6, OFF]))
+    curve = measure_curve(crops, crops, MARKET, thresholds=np.array([0.6, OFF]))
     words = encode_predictions(crops.probabilities, MARKET, 0.6)
     kept = survivors(count_conflicts(words, words, MARKET))
     rows, columns = true_pairs(crops, crops)
@@ -84,12 +90,12 @@ def test_crops_that_come_back_only_lower_the_loss() -> None:
     shares = [lost[rows == row].mean() for row in np.unique(rows)]
     owners = crops.pids[np.unique(rows)]
     real = np.array([np.mean([s for s, o in zip(shares, owners, strict=True) if o == pid]) for pid in curve.pids])
-    assert (real <= curve.losses[:, 0] + 1e-12).all()
-    assert real.sum() < curve.losses[:, 0].sum()
+    assert (real <= curve.miss_rates[:, 0] + 1e-12).all()
+    assert real.sum() < curve.miss_rates[:, 0].sum()
 
 
 @pytest.mark.parametrize("max_lost", [0.02, 0.05, 0.1])
-def test_on_average_no_more_is_lost_than_promised(max_lost: float) -> None:
+def test_mean_miss_rate_stays_below_bound(max_lost: float) -> None:
     """400 random halvings: calibrate on one half, measure the loss on the other."""
     crops = people(MARKET, 300, 6, 6)
     whole = measure_curve(crops, crops, MARKET)
@@ -98,49 +104,59 @@ def test_on_average_no_more_is_lost_than_promised(max_lost: float) -> None:
     for _ in range(400):
         order = rng.permutation(len(whole.pids))
         ours, others = order[:150], order[150:]
-        half = FilterCurve(taus=whole.taus, losses=whole.losses[ours], pids=whole.pids[ours], kept=whole.kept)
-        at = smallest(record_curve(half), max_lost)
-        chosen.append(whole.taus[at])
-        lost.append(whole.losses[others, at].mean())
+        half = FilterCurve(
+            thresholds=whole.thresholds,
+            miss_rates=whole.miss_rates[ours],
+            pids=whole.pids[ours],
+            kept_fractions=whole.kept_fractions,
+        )
+        at = record_filter(half).curve.find_threshold(max_lost)
+        chosen.append(whole.thresholds[at])
+        lost.append(whole.miss_rates[others, at].mean())
     assert np.mean(lost) <= max_lost
     # And not for free: the promise is used, not undercut by a filter that is off.
     assert np.mean(lost) > 0.4 * max_lost
     assert max(chosen) <= 1
 
 
-def test_few_identities_promise_nothing() -> None:
+def test_few_identities_switch_filter_off() -> None:
     certain = people(MARKET, 99, 4, 7, certainty=40.0, cameras=1000)
-    assert not measure_curve(certain, certain, MARKET).losses.any()
+    assert not measure_curve(certain, certain, MARKET).miss_rates.any()
     record = record_filter(measure_curve(certain, certain, MARKET))
     found = choose_threshold(record, 0.01)
     assert found.threshold > 1
     assert not found.guaranteed
-    assert found.kept_fraction == 1
+    assert found.expected.kept_fraction == 1
     assert "99 identities" in found.reason
     assert "at least 100" in found.reason
     more = people(MARKET, 100, 4, 8, certainty=40.0, cameras=1000)
     enough = choose_threshold(record_filter(measure_curve(more, more, MARKET)), 0.01)
     assert enough.guaranteed
-    assert enough.threshold == TAUS[0]
+    assert enough.threshold == THRESHOLDS[0]
     assert enough.reason == ""
 
 
-def test_a_loss_that_no_threshold_holds_switches_off_and_says_so() -> None:
+def test_unreachable_bound_switches_filter_off_with_reason() -> None:
     record = CurveRecord(tau=(0.5, 1.0, 1.01), loss=(0.5, 0.3, 0.0), bound=(0.5, 0.3, 0.005), kept=(0.1, 0.2, 1.0))
     found = choose_threshold(FilterRecord(identities=200, max_lost={}, curve=record), 0.1)
-    assert (found.threshold, found.loss, found.kept_fraction, found.guaranteed) == (1.01, 0.0, 1.0, False)
+    assert (found.threshold, found.expected.miss_rate, found.expected.kept_fraction, found.guaranteed) == (
+        1.01,
+        0.0,
+        1.0,
+        False,
+    )
     assert "allow a larger loss" in found.reason
 
 
 @pytest.mark.parametrize("max_lost", [0.0, 1.0, -0.1, float("nan")])
-def test_impossible_bounds_are_refused(max_lost: float) -> None:
+def test_bound_outside_zero_to_one_raises(max_lost: float) -> None:
     crops = people(MARKET, 20, 4, 9)
     record = record_filter(measure_curve(crops, crops, MARKET))
     with pytest.raises(ConfigError, match="between 0 and 1"):
         choose_threshold(record, max_lost)
 
 
-def test_any_bound_is_answered_from_the_record_as_from_the_losses() -> None:
+def test_record_gives_threshold_for_any_bound() -> None:
     crops = people(MARKET, 200, 5, 10)
     curve = measure_curve(crops, crops, MARKET)
     record = record_filter(curve)
@@ -148,24 +164,24 @@ def test_any_bound_is_answered_from_the_record_as_from_the_losses() -> None:
     for max_lost in (0.01, 0.013, 0.02, 0.05, 0.2):
         found = choose_threshold(record, max_lost)
         expected = OFF
-        for at in range(len(curve.taus) - 1):
-            if (sum(curve.losses[:, at]) + 1) / (n + 1) < max_lost:
-                expected = curve.taus[at]
+        for at in range(len(curve.thresholds) - 1):
+            if (sum(curve.miss_rates[:, at]) + 1) / (n + 1) < max_lost:
+                expected = curve.thresholds[at]
                 break
         assert found.threshold == pytest.approx(expected, abs=1e-9)
         assert found.bound < max_lost
-        assert found.identities == n
+        assert found.expected.identities == n
     assert set(record.max_lost) == {"0.01", "0.02", "0.05"}
     assert record.max_lost["0.05"].threshold == choose_threshold(record, 0.05).threshold
 
 
-def test_cost_between_two_thresholds_is_the_dearer_one() -> None:
+def test_estimate_between_thresholds_takes_larger_values() -> None:
     curve = CurveRecord(tau=(0.5, 0.9, 1.01), loss=(0.4, 0.1, 0.0), bound=(0.4, 0.1, 0.0), kept=(0.1, 0.3, 1.0))
     record = FilterRecord(identities=10, max_lost={}, curve=curve)
 
     def cost(tau: float) -> tuple[float, float]:
-        found = expected_cost(record, tau)
-        return found.lost, found.kept_fraction
+        found = estimate_filter(record, tau)
+        return found.miss_rate, found.kept_fraction
 
     assert cost(0.9) == (0.1, 0.3)
     assert cost(0.7) == (0.4, 0.3)
@@ -174,19 +190,21 @@ def test_cost_between_two_thresholds_is_the_dearer_one() -> None:
     assert cost(5.0) == (0.0, 1.0)
 
 
-def test_nobody_to_measure_on_is_said() -> None:
+def test_missing_pairs_raise() -> None:
     crops = people(MARKET, 3, 2, 11, cameras=1)
     with pytest.raises(ConfigError, match="no query has a true match on another camera"):
         measure_curve(crops, crops, MARKET)
     alone = people(MARKET, 1, 8, 12)
-    with pytest.raises(ConfigError, match="nobody else"):
+    with pytest.raises(ConfigError, match="show one person only"):
         measure_curve(alone, alone, MARKET)
 
 
-def test_true_pairs_against_a_loop() -> None:
+def test_true_pairs_agree_with_naive_loop() -> None:
     rng = np.random.default_rng(0)
     sides = [
-        People(pids=rng.integers(-1, 5, n), camids=rng.integers(0, 2, n), probabilities=np.empty((n, 0), np.float32))
+        IdentifiedCrops(
+            pids=rng.integers(-1, 5, n), camids=rng.integers(0, 2, n), probabilities=np.empty((n, 0), np.float32)
+        )
         for n in (15, 30)
     ]
     query, gallery = sides

@@ -1,4 +1,4 @@
-"""What people may write for a filter, and what they are told it costs."""
+"""Modes of the filter and the effect that they state."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def test_thresholds_need_no_calibration(text: str, mode: str, threshold: float) 
     found = choose_filter(FilterConfig(filter=text, filter_max_conflicts=1, filter_attributes=("hat",)), None)
     assert (found.mode, found.threshold, found.names, found.max_conflicts) == (mode, threshold, ("hat",), 1)
     assert found.discards
-    assert found.cost is None
-    assert "not measured" in found.sentence()
-    assert "not guaranteed here" in found.sentence()
+    assert found.expected is None
+    assert "not measured" in found.describe()
+    assert "not guaranteed here" in found.describe()
 
 
-def test_off_is_off_and_so_is_a_threshold_above_one() -> None:
+def test_threshold_above_one_is_off() -> None:
     off, above = (choose_filter(FilterConfig(filter=text), None) for text in ("off", "1.5"))
-    assert (off.mode, off.discards, off.sentence()) == ("off", False, "The filter is off.")
-    assert (above.mode, above.discards, above.sentence()) == ("fixed", False, "The filter is off.")
+    assert (off.mode, off.discards, off.describe()) == ("off", False, "The filter is off.")
+    assert (above.mode, above.discards, above.describe()) == ("fixed", False, "The filter is off.")
 
 
 @pytest.mark.parametrize("text", ["lenient", "", "0", "-0.5", "nan", "inf", "0,7", "70%"])
-def test_anything_else_is_refused_in_one_line(text: str) -> None:
+def test_unknown_mode_raises_one_line(text: str) -> None:
     with pytest.raises(ConfigError, match="give off, strict, quality, auto, soft or a threshold above 0") as error:
         choose_filter(FilterConfig(filter=text), None)
     assert repr(text) in str(error.value)
@@ -54,7 +54,7 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "soft"])
-def test_without_a_calibration_the_remedy_is_named(mode: str) -> None:
+def test_missing_calibration_error_names_remedy(mode: str) -> None:
     for calibration in (None, Calibration(measured_on="nobody")):
         with pytest.raises(
             ConfigError, match=f"filter {mode}: the model package has no calibration.*vestigo calibrate"
@@ -62,38 +62,38 @@ def test_without_a_calibration_the_remedy_is_named(mode: str) -> None:
             choose_filter(FilterConfig(filter=mode), calibration)
 
 
-def test_auto_holds_its_bound_and_says_where(calibration: Calibration) -> None:
+def test_auto_holds_bound_for_calibration_data(calibration: Calibration) -> None:
     found = choose_filter(FilterConfig(filter="auto", max_lost=0.05), calibration)
     assert calibration.filter is not None
     assert found.threshold == calibration.filter.max_lost["0.05"].threshold
     assert found.guaranteed
-    assert found.cost is not None
-    assert found.cost.lost < 0.05
-    assert "at most 5 % is guaranteed for people like" in found.sentence()
-    assert "not guaranteed here" in found.sentence()
+    assert found.expected is not None
+    assert found.expected.miss_rate < 0.05
+    assert "at most 5 % is guaranteed for people like" in found.describe()
+    assert "not guaranteed here" in found.describe()
     looser = choose_filter(FilterConfig(filter="auto", max_lost=0.2), calibration)
     assert looser.threshold < found.threshold
-    assert looser.cost is not None
-    assert looser.cost.kept_fraction < found.cost.kept_fraction
+    assert looser.expected is not None
+    assert looser.expected.kept_fraction < found.expected.kept_fraction
 
 
-def test_auto_that_cannot_promise_is_off_and_says_why(calibration: Calibration) -> None:
+def test_auto_without_bound_is_off_with_reason(calibration: Calibration) -> None:
     found = choose_filter(FilterConfig(filter="auto", max_lost=0.001), calibration)
     assert not found.discards
     assert not found.guaranteed
-    assert "identities cannot bound a loss of 0.001" in found.sentence()
+    assert "identities cannot bound a loss of 0.001" in found.describe()
 
 
-def test_a_fixed_threshold_knows_its_cost_only_for_the_measured_attributes(calibration: Calibration) -> None:
+def test_fixed_threshold_has_estimate_for_measured_attributes_only(calibration: Calibration) -> None:
     known = choose_filter(FilterConfig(filter="strict"), calibration)
-    assert known.cost is not None
-    assert "not guaranteed here" in known.sentence()
-    assert f"{100 * known.cost.kept_fraction:.2g} %" in known.sentence()
-    assert choose_filter(FilterConfig(filter="strict", filter_attributes=("hat",)), calibration).cost is None
-    assert choose_filter(FilterConfig(filter="strict", filter_max_conflicts=2), calibration).cost is None
+    assert known.expected is not None
+    assert "not guaranteed here" in known.describe()
+    assert f"{100 * known.expected.kept_fraction:.2g} %" in known.describe()
+    assert choose_filter(FilterConfig(filter="strict", filter_attributes=("hat",)), calibration).expected is None
+    assert choose_filter(FilterConfig(filter="strict", filter_max_conflicts=2), calibration).expected is None
 
 
-def test_auto_refuses_attributes_that_were_not_calibrated(calibration: Calibration) -> None:
+def test_auto_with_other_attributes_raises(calibration: Calibration) -> None:
     with pytest.raises(ConfigError, match="calibrated with attributes all"):
         choose_filter(FilterConfig(filter="auto", filter_attributes=("hat",)), calibration)
 
@@ -101,17 +101,17 @@ def test_auto_refuses_attributes_that_were_not_calibrated(calibration: Calibrati
 def test_soft_discards_nothing(calibration: Calibration) -> None:
     found = choose_filter(FilterConfig(filter="soft"), calibration)
     assert (found.weight, found.threshold, found.discards) == (0.05, 0.7, False)
-    assert "Nothing is discarded" in found.sentence()
+    assert "Nothing is discarded" in found.describe()
 
 
-def test_a_calibration_survives_the_package_file(calibration: Calibration) -> None:
+def test_calibration_round_trips_through_json(calibration: Calibration) -> None:
     text = json.dumps(calibration.model_dump(mode="json"))
     assert Calibration.read(json.loads(text)) == calibration
     assert Calibration.read(None) is None
     assert len(text) < 10_000
 
 
-def test_a_broken_calibration_is_one_line() -> None:
+def test_invalid_calibration_raises_one_line() -> None:
     with pytest.raises(ConfigError, match=r"calibration\.filter\.curve: .*calibrate the model again"):
         Calibration.read({"measured_on": "x", "filter": {"identities": 3, "max_lost": {}}})
     with pytest.raises(ConfigError, match="temperatures lie between"):
@@ -130,6 +130,6 @@ def test_a_broken_calibration_is_one_line() -> None:
         ((0.5, 1.01), (1.2, 0.0), (0.1, 1.0)),
     ],
 )
-def test_what_is_no_curve_is_refused(tau: tuple[float, ...], loss: tuple[float, ...], kept: tuple[float, ...]) -> None:
+def test_invalid_curve_raises(tau: tuple[float, ...], loss: tuple[float, ...], kept: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError):
         CurveRecord(tau=tau, loss=loss, bound=loss, kept=kept)

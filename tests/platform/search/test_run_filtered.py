@@ -31,7 +31,9 @@ def facts(calibration: dict[str, Any] | None = None) -> ModelFacts:
 def calibration() -> dict[str, Any]:
     taus = np.array([0.7, 0.9, 0.95, 1.01])
     losses = np.repeat([[0.3, 0.004, 0.001, 0.0]], 400, axis=0)
-    curve = FilterCurve(taus=taus, losses=losses, pids=np.arange(400), kept=np.array([0.02, 0.1, 0.2, 1.0]))
+    curve = FilterCurve(
+        thresholds=taus, miss_rates=losses, pids=np.arange(400), kept_fractions=np.array([0.02, 0.1, 0.2, 1.0])
+    )
     record = Calibration(
         filter=record_filter(curve),
         soft=SoftRecord(weight=0.5, threshold=0.6, mAP=80, mAP_without=70),
@@ -129,8 +131,8 @@ def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
         plain = [hit for hit in search(archive, asked, top=239).hits if hit.crop in stays]
         assert [(hit.crop, hit.distance) for hit in plain] == [(hit.crop, hit.distance) for hit in result.hits]
     assert result.filter is not None
-    assert result.filter.cost is None
-    assert "not measured" in result.filter.sentence()
+    assert result.filter.expected is None
+    assert "not measured" in result.filter.describe()
 
 
 def test_a_filter_never_leaves_fewer_than_fifty() -> None:
@@ -167,15 +169,15 @@ def test_auto_says_what_it_is_expected_to_cost() -> None:
     result = search(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.01))
     assert result.filter is not None
     assert result.filter.threshold == 0.9
-    assert result.filter.cost is not None
-    assert (result.filter.cost.kept_fraction, result.filter.cost.lost) == (0.1, 0.004)
-    assert "rendered people" in result.filter.sentence()
-    assert result.filter.sentence().endswith("not guaranteed here.")
+    assert result.filter.expected is not None
+    assert (result.filter.expected.kept_fraction, result.filter.expected.miss_rate) == (0.1, 0.004)
+    assert "rendered people" in result.filter.describe()
+    assert result.filter.describe().endswith("not guaranteed here.")
     # More than the calibration can promise: off, and it says why.
     result = search(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.001))
     assert result.kept_fraction == 1.0
     assert result.filter is not None
-    assert "at least 1000 are needed" in result.filter.sentence()
+    assert "at least 1000 are needed" in result.filter.describe()
 
 
 def test_soft_adds_to_the_distance() -> None:

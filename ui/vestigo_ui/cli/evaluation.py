@@ -127,11 +127,11 @@ def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
         "rank1": cost.with_filter.cmc[1],
         "mAP_without": cost.without.mAP,
         "rank1_without": cost.without.cmc[1],
-        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
-        "expected_lost": choice.cost.lost if choice.cost else None,
+        "expected_kept": choice.expected.kept_fraction if choice.expected else None,
+        "expected_lost": choice.expected.miss_rate if choice.expected else None,
         "guaranteed": False,
         "holds_for": choice.holds_for,
-        "sentence": choice.sentence(),
+        "sentence": choice.describe(),
     }
 
 

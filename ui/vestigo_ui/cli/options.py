@@ -109,11 +109,11 @@ def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
     return {
         "mode": choice.mode,
         "threshold": choice.threshold,
-        "expected_kept": choice.cost.kept_fraction if choice.cost else None,
-        "expected_lost": choice.cost.lost if choice.cost else None,
+        "expected_kept": choice.expected.kept_fraction if choice.expected else None,
+        "expected_lost": choice.expected.miss_rate if choice.expected else None,
         "guaranteed": False,
         "holds_for": choice.holds_for,
-        "sentence": choice.sentence(),
+        "sentence": choice.describe(),
     }
 
 

@@ -34,10 +34,10 @@ def full_package() -> ModelPackage:
     torch.manual_seed(5)
     network = NetworkConfig(backbone="tiny", neck="concat", channels=16, regions=6, attributes="regions", awm=True)
     curve = FilterCurve(
-        taus=np.array([0.7, 0.95, 1.01]),
-        losses=np.repeat([[0.4, 0.001, 0.0]], 500, axis=0),
+        thresholds=np.array([0.7, 0.95, 1.01]),
+        miss_rates=np.repeat([[0.4, 0.001, 0.0]], 500, axis=0),
         pids=np.arange(500),
-        kept=np.array([0.02, 0.25, 1.0]),
+        kept_fractions=np.array([0.02, 0.25, 1.0]),
     )
     config = PackageConfig(
         name="full",

@@ -211,7 +211,7 @@ def _write_page(
 
     facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     if result.filter is not None:
-        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.sentence()}
+        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
     page = search_page(result, [*images, *pictures(crops)], pictures(tuple(hit.crop for hit in result.hits)), facts)
     html.write_text(page, encoding="utf-8")
 

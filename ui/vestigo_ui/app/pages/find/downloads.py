@@ -63,6 +63,6 @@ def as_page(
     facts = {"Store": desk.name, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     facts |= {"Conditions": asked.scope.where} if asked.scope.where else {}
     if result.filter is not None:
-        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.sentence()}
+        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
     queries = [*(pictures.upload(desk, image) for image in uploads), *stored.values()]
     return search_page(replace(result, hits=tuple(hits)), queries, [shown[hit.crop] for hit in hits], facts)

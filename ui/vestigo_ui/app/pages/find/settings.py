@@ -152,4 +152,4 @@ def _expected(model: Model, config: FilterConfig) -> str:
             "This model has no calibration for such a filter: run `vestigo calibrate`, or choose strict, quality or a "
             "threshold."
         )
-    return "" if choice.mode == "off" else choice.sentence()
+    return "" if choice.mode == "off" else choice.describe()
