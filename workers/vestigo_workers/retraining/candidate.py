@@ -24,7 +24,7 @@ from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import CONFIG, ModelPackage, write_config
-from vestigo_workers.indexing.request import absolute
+from vestigo_workers.indexing.request import absolute_reference
 from vestigo_workers.retraining.data import Material, learn_from, people_to_test, refuse_leaks, without_test
 from vestigo_workers.retraining.fit import retrain
 from vestigo_workers.runs.driver import Report
@@ -143,7 +143,7 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
         write_config(out, made.config.model_copy(update={"name": out.name}))
         challenger = ModelPackage.from_pretrained(out)
         if base.digest not in known:
-            place = absolute(locate_model(store, request.base))
+            place = absolute_reference(locate_model(store, request.base))
             store.register_model(base.digest, name=base.name, location=place, facts=ModelFacts.of(base))
         place = str(out.resolve())
         store.register_model(challenger.digest, name=out.name, location=place, facts=ModelFacts.of(challenger))
