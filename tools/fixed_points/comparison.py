@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MATCHING_IDS = 0.8
-"""Smallest share of equal crop ids among people whom a detector found: boxes move by a pixel between processors."""
-TOLERANCES = {"percent": 0.05, "fraction": 0.002, "pixels": 1.5, "grey levels": 0.5}
+TOLERANCES = {"percent": 0.05, "pixels": 1.5, "grey levels": 0.5}
 """Largest difference of floats by the unit that ends a key, as in `mAP (percent)`; 0.002 without a unit."""
 
 
@@ -61,10 +59,6 @@ def _compare(recorded: Any, current: Any, path: str, *, strict: bool) -> Iterato
                 yield from _compare(recorded[key], current[key], place, strict=strict)
         if strict:
             yield from (f"{path}: {key}: added" for key in current if key not in recorded)
-    elif path.endswith("(ids)"):
-        common = len(set(recorded) & set(current)) / max(len(recorded), len(current), 1)
-        if common < MATCHING_IDS:
-            yield f"{path}: {common:.0%} are those recorded, at least {MATCHING_IDS:.0%} must be"
     elif isinstance(recorded, list) and isinstance(current, list):
         if len(recorded) != len(current):
             yield f"{path}: {len(current)} values, were {len(recorded)}"

@@ -55,25 +55,23 @@ def of_crops(store: Path) -> dict[str, Any]:
     return {row["crop_id"]: _crop(row) for row in _rows(store)}
 
 
-def of_tracklets(store: Path) -> dict[str, Any]:
-    """Return crops that a detector found, by tracklet."""
-    rows = sorted(_rows(store), key=lambda row: (row["frame"], row["x"]))
-    tracklets: dict[str, list[Any]] = {}
-    for row in rows:
+def of_tracklets(store: Path) -> list[dict[str, Any]]:
+    """Return crops that a detector found, by tracklet.
+
+    Their ids cover every bit of the boxes, which differ between processors; the digest of the store covers the ids.
+    """
+    tracklets: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(_rows(store), key=lambda row: (row["frame"], row["x"])):
         tracklets.setdefault(row["tracklet"], []).append(row)
-    return {
-        "crops (ids)": sorted(row["crop_id"] for row in rows),
-        "tracklets (ids)": sorted(tracklets),
-        "by tracklet": [
-            {
-                "frames": [row["frame"] for row in members],
-                "times": [str(row["time"]) for row in members],
-                "boxes (pixels)": [_rounded([row[name] for name in "xywh"], 1) for row in members],
-                "embedding": _summary(np.mean([row["embedding"] for row in members], axis=0)),
-            }
-            for members in tracklets.values()
-        ],
-    }
+    return [
+        {
+            "frames": [row["frame"] for row in members],
+            "times": [str(row["time"]) for row in members],
+            "boxes (pixels)": [_rounded([row[name] for name in "xywh"], 1) for row in members],
+            "embedding": _summary(np.mean([row["embedding"] for row in members], axis=0)),
+        }
+        for members in tracklets.values()
+    ]
 
 
 def of_results(result: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+_DIGEST = re.compile(r"\b[0-9a-f]{12,64}\b")
 _NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
 
 
@@ -28,7 +30,7 @@ def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, "null" if value is None else _NAMES[type(value)]
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _walk(item, f"{path}.{key}".lstrip("."))
+            yield from _walk(item, f"{path}.{_DIGEST.sub('DIGEST', key)}".lstrip("."))
     elif isinstance(value, list):
         for item in value:
             yield from _walk(item, f"{path}[]")
