@@ -17,6 +17,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
@@ -58,11 +59,25 @@ def resampled(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np
     return np.stack(planes).astype(np.float32)
 
 
-def first_labels(data: TrainingSet, grid: tuple[int, int]) -> Labels:
-    """The label maps before any clustering: the parser's, or `UNLABELLED` without one."""
-    if data.parsed is not None:
-        return data.parsed.copy()
-    return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
+def first_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> Labels:
+    """Return the label maps before any clustering: the parser's, or `UNLABELLED` without a parser.
+
+    A network of 5 regions has no belongings: cells that a parser with a class for bags calls belongings are background.
+
+    Args:
+        data: The N training images.
+        grid: Rows and columns of the maps.
+        regions: K, regions of the network including the background.
+
+    Returns:
+        Region ids, N x rows x columns.
+    """
+    if data.parsed is None:
+        return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
+    labels = data.parsed.copy()
+    if regions <= BELONGINGS:
+        labels[labels == BELONGINGS] = BACKGROUND
+    return labels
 
 
 def due(epoch: int, config: TrainConfig) -> bool:

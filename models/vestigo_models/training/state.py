@@ -87,7 +87,7 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
         self.reader = ImageReader(data.paths, self.size, config.cache_gib)
-        self.maps = first_labels(data, grid_of(config)) if config.network.regions else None
+        self.maps = first_labels(data, grid_of(config), config.network.regions) if config.network.regions else None
 
     def go(self, out: Path, log: TextIO) -> Iterator[Progress]:
         """Train to the end, leaving a checkpoint after every epoch (and every `checkpoint_steps`)."""

@@ -69,7 +69,7 @@ def test_workers_together_make_what_one_makes(data: TrainingSet, labels: str, fo
         data = TrainingSet(paths=data.paths, pids=data.pids, camids=data.camids)
     network = build_network(settings.network, regions=REGIONS)
     reader = ImageReader(data.paths, SIZE, 1.0)
-    previous = first_labels(data, GRID)
+    previous = first_labels(data, GRID, 6)
     one, again, *shares = (
         relabel(network, reader, data, previous, settings, ranks, torch.device("cpu"))
         for ranks in (Alone(), Alone(), Share(0, 3), Share(1, 3), Share(2, 3))

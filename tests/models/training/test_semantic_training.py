@@ -17,9 +17,10 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
-from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS
+from vestigo_models.schemas.regions import BELONGINGS, BODY_REGIONS, REGIONS
 from vestigo_models.training.config import TrainConfig, shipped_configs
 from vestigo_models.training.data import TrainingSet
+from vestigo_models.training.relabel import first_labels
 from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import train
 
@@ -95,6 +96,17 @@ def test_every_shipped_configuration_trains(name: str, data: TrainingSet, tmp_pa
         assert package.regions == BODY_REGIONS
     elif name in ("fls", "full"):
         assert package.regions == REGIONS
+
+
+def test_network_without_belongings_learns_bags_as_background(data: TrainingSet, tmp_path: Path) -> None:
+    assert data.parsed is not None
+    parsed = data.parsed.copy()
+    parsed[1::2, 14:22, 11:15] = BELONGINGS
+    bags = dataclasses.replace(data, parsed=parsed)
+    np.testing.assert_array_equal(first_labels(bags, GRID, 6), parsed)
+    np.testing.assert_array_equal(first_labels(bags, GRID, 5), data.parsed)
+    config = short("parser", epochs=1)
+    assert train(config, bags, tmp_path / "bags").losses == train(config, data, tmp_path / "plain").losses
 
 
 def interrupt_after(steps: int):
