@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from vestigo.resolve import resolve_review_model
 from vestigo.sightings.database import index_path
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import EVERYBODY, Choice
@@ -63,7 +64,7 @@ class Draws:
     """Arguments of questions."""
 
     def __init__(self, store: Store, index: BrowseIndex) -> None:
-        self.model = store.models_with_crops()[0]
+        self.model = resolve_review_model(store)
         self.index = index
         self.rng = np.random.default_rng(0)
         self.cameras = index.cameras(self.model.digest)
@@ -141,7 +142,7 @@ class Peers:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.model = store.models_with_crops()[0]
+        self.model = resolve_review_model(store)
 
     def cameras(self, _: object) -> object:
         counts: Counter[str] = Counter()

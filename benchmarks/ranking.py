@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ranking.top_k import Batch, rank
+from vestigo.ranking.top_k import GalleryBatch, rank
 from vestigo_models.inference.distance import Descriptors
 
 BATCH = 16384
@@ -34,9 +34,9 @@ def descriptors(vectors: NDArray[np.float32]) -> Descriptors:
     return Descriptors(vectors=vectors, visible=np.empty((len(vectors), 0), np.bool_), always=1)
 
 
-def stream(ids: pa.Array, gallery: Descriptors) -> Iterator[Batch]:
+def stream(ids: pa.Array, gallery: Descriptors) -> Iterator[GalleryBatch]:
     for start in range(0, len(gallery), BATCH):
-        yield Batch(ids=ids[start : start + BATCH], crops=gallery[start : start + BATCH])
+        yield GalleryBatch(ids=ids[start : start + BATCH], descriptors=gallery[start : start + BATCH])
 
 
 def plain(queries: NDArray[np.float32], gallery: NDArray[np.float32], top: int) -> NDArray[np.int64]:

@@ -1,110 +1,225 @@
-"""From what people call a model to its package: `default`, a folder, `hub:ID`, else what the registry calls it."""
+"""Resolve which model a command uses.
+
+A *reference* names a model: `default`, a package folder, `hub:ID`, or an entry of the store's registry by its name, its
+digest or at least the first 6 digits of it. A command without a reference follows one of these rules:
+
+- Index: the serving model, else the package `default` (`resolve_index_model`). Repeating stale runs: the serving model,
+  else the newest with crops (`resolve_reindex_model`).
+- Search and review: a search answers with the serving model, else with the newest that has crops, and refuses if the
+  gallery also holds crops of other models, because an answer from part of the gallery would look complete
+  (`resolve_search_model`). Review and export take the serving model if it has crops, else the newest with crops
+  (`resolve_review_model`).
+- Retrain: the reference is required. Replayed crops are those of the base model if it has crops, else those that review
+  shows (`resolve_replay_model`).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from vestigo.store.runs.records import Model
-from vestigo_models.errors import ModelError
+from vestigo_models.errors import ModelError, StoreError, UsageError
 from vestigo_models.inference.package import CONFIG, HUB_PREFIX, ModelPackage
-
-if TYPE_CHECKING:
-    from vestigo.store.open import Store
+from vestigo_models.schemas.attributes import AttributeSchema
 
 
-class Registry(Protocol):
-    """The part of `vestigo.store.Store` that knows models."""
+class ModelRegistry(Protocol):
+    """The part of a store that knows models."""
 
     def models(self) -> list[Model]:
-        """Models, newest first."""
+        """Return the models, newest first."""
         ...
 
     def find_model(self, ref: str) -> Model | None:
-        """The model of a name, a digest, or the beginning of one."""
+        """Return the model with a name, a digest, or the beginning of one."""
+        ...
+
+    def serving(self) -> str | None:
+        """Return the digest of the serving model, None without a promotion."""
+        ...
+
+    def crop_counts(self) -> dict[str, int]:
+        """Return the number of crops of each model by digest, without models that have none."""
         ...
 
 
 def is_package(ref: str) -> bool:
-    """Whether a model is named by where it lies, and not by what the registry calls it."""
+    """Return whether a reference is the place of a package and not a name of the registry."""
     return ref == "default" or ref.startswith(HUB_PREFIX) or (Path(ref) / CONFIG).is_file()
 
 
-def registered(registry: Registry, ref: str) -> Model:
-    """The model that the registry has under a name, a digest, or at least 6 digits that one digest begins with.
+def find_registered(registry: ModelRegistry, ref: str) -> Model:
+    """Return the model of the registry with a name, a digest, or at least 6 digits that one digest begins with.
 
     Raises:
-        ModelError: it has none.
-        StoreError: it has several.
+        ModelError: If the registry has none.
+        StoreError: If it has several.
     """
-    found = registry.find_model(ref)
-    if found is None:
-        known = ", ".join(f"{model.name} ({model.digest[:12]})" for model in registry.models()) or "nothing yet"
+    model = registry.find_model(ref)
+    if model is None:
+        known = ", ".join(map(_label, registry.models())) or "no model"
         raise ModelError(
             f"model {ref!r}: no package folder, and not in the registry of the store, which holds {known}; give one of "
             "these, `default`, a folder or `hub:ID`"
         )
-    return found
+    return model
 
 
-def open_model(registry: Registry, ref: str) -> ModelPackage:
-    """Load the model that people call `ref`.
-
-    Raises:
-        ModelError: there is none, or it is no longer what was registered.
-        StoreError: the registry has several of that name.
-    """
-    return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(registered(registry, ref))
-
-
-def locate_model(registry: Registry, ref: str) -> str:
-    """Say where the model lies that people call `ref`: `default`, a folder or `hub:ID`.
+def open_model(registry: ModelRegistry, ref: str) -> ModelPackage:
+    """Load the model of a reference.
 
     Raises:
-        ModelError, StoreError: as `open_model`.
+        ModelError: If there is none, or it differs from the registered one.
+        StoreError: If the registry has several of that name.
     """
-    if is_package(ref):
-        return ref
-    model = registered(registry, ref)
-    open_registered(model)
-    return model.location
+    return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(find_registered(registry, ref))
 
 
 def open_registered(model: Model) -> ModelPackage:
     """Load a model of the registry.
 
     Raises:
-        ModelError: it is not where it was, or is another one by now.
+        ModelError: If the package is missing or has changed since it was registered.
     """
     try:
         package = ModelPackage.from_pretrained(model.location)
     except ModelError:
         raise ModelError(
-            f"model {model.name} of the store is not at {model.location} any more; say with --model where it is"
+            f"model {model.name} of the store is no longer at {model.location}; give its place with --model"
         ) from None
     if package.digest != model.digest:
         raise ModelError(
             f"the model at {model.location} has changed since it was registered ({model.digest[:12]} then, "
-            f"{package.digest[:12]} now); say with --model where the old one is, or index again"
+            f"{package.digest[:12]} now); give the place of the old one with --model, or index again"
         )
     return package
 
 
-def model_digest(registry: Registry, ref: str) -> str:
-    """The digest of the model that people call `ref`; one of the registry need not be where it was.
+def locate_model(registry: ModelRegistry, ref: str) -> str:
+    """Return the place of a reference's package: `default`, a folder or `hub:ID`. Raises as `open_model`."""
+    if is_package(ref):
+        return ref
+    model = find_registered(registry, ref)
+    open_registered(model)
+    return model.location
+
+
+def resolve_digest(registry: ModelRegistry, ref: str) -> str:
+    """Return the digest of a reference's model; the package of a registered model is not read.
 
     Raises:
-        ModelError, StoreError: as `open_model` and `registered`.
+        ModelError, StoreError: As `open_model` and `find_registered`.
     """
-    return ModelPackage.from_pretrained(ref).digest if is_package(ref) else registered(registry, ref).digest
+    return ModelPackage.from_pretrained(ref).digest if is_package(ref) else find_registered(registry, ref).digest
 
 
-def reviewed_model(store: Store, ref: str | None) -> Model:
-    """The model that `ref` names, else the one that serves, else the newest; it must have crops in the store.
+def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:
+    """Return the place of the model to index with, None for the default package. Raises as `open_model`."""
+    ref = registry.serving() if ref is None else ref
+    return None if ref is None else locate_model(registry, ref)
+
+
+def resolve_reindex_model(registry: ModelRegistry) -> Model:
+    """Return the model that stale runs are repeated with: the serving one, else the newest with crops.
 
     Raises:
-        ModelError, StoreError: there is none.
+        StoreError: If nothing is indexed.
     """
-    from vestigo.search.gallery import require_model
+    serving = registry.serving()
+    return models_with_crops(registry)[0] if serving is None else find_registered(registry, serving)
 
-    return store.models_with_crops()[0] if ref is None else require_model(store, model_digest(store, ref))
+
+def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> Model:
+    """Return the model that answers a search: that of a digest, else the serving one, else the newest with crops.
+
+    Raises:
+        StoreError: If nothing is indexed, if the model of the digest has no crops, or, without a digest, if the store
+            holds crops of several models.
+    """
+    if digest is not None:
+        return require_crops(registry, digest)
+    serving, counts, models = registry.serving(), registry.crop_counts(), registry.models()
+    if not models:
+        raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
+    indexed = [model for model in models if model.digest in counts]
+    current = next((model for model in models if model.digest == serving), (indexed or models)[0])
+    others = [model for model in indexed if model.digest != current.digest]
+    if others:
+        held = ", ".join(f"{counts[model.digest]} of {_label(model)}" for model in others)
+        rule = "the serving model" if current.digest == serving else "the newest"
+        raise StoreError(
+            f"the store holds {counts.get(current.digest, 0)} crops of {_label(current)}, {rule}, and {held}; crops of "
+            "different models are never compared: index the others again (vestigo index --reindex-stale --store "
+            "STORE), or search one version with --model"
+        )
+    return current
+
+
+def resolve_review_model(registry: ModelRegistry, ref: str | None = None) -> Model:
+    """Return the model whose crops are reviewed: that of a reference, else the serving one, else the newest with crops.
+
+    Raises:
+        ModelError: If the reference names no model.
+        StoreError: If there are no crops of the model.
+    """
+    return models_with_crops(registry)[0] if ref is None else require_crops(registry, resolve_digest(registry, ref))
+
+
+def resolve_replay_model(registry: ModelRegistry, base: str) -> Model:
+    """Return the model whose crops are replayed: that with the digest `base` if it has crops, else as for review.
+
+    Raises:
+        StoreError: If nothing is indexed.
+    """
+    models = models_with_crops(registry)
+    return next((model for model in models if model.digest == base), models[0])
+
+
+def models_with_crops(registry: ModelRegistry) -> list[Model]:
+    """Return the models that have crops, the serving one first, then the newest.
+
+    Raises:
+        StoreError: If there is none.
+    """
+    counts, serving = registry.crop_counts(), registry.serving()
+    models = [model for model in registry.models() if model.digest in counts]
+    if not models:
+        raise StoreError("the store holds no crops yet; fill it with: vestigo index SOURCE --store STORE")
+    return sorted(models, key=lambda model: model.digest != serving)
+
+
+def require_crops(registry: ModelRegistry, digest: str) -> Model:
+    """Return the model with a digest.
+
+    Raises:
+        StoreError: If the store holds no crops of it.
+    """
+    counts = registry.crop_counts()
+    indexed = [model for model in registry.models() if model.digest in counts]
+    model = next((model for model in indexed if model.digest == digest), None)
+    if model is None:
+        known = ", ".join(map(_label, indexed)) or "no crops"
+        raise StoreError(
+            f"the store holds no crops of model {digest[:12]}; it holds {known}: choose one of them with --model, or "
+            "index with this one"
+        )
+    return model
+
+
+def require_attributes(model: Model) -> AttributeSchema:
+    """Return the schema of the attributes that a model predicts.
+
+    Raises:
+        UsageError: If it predicts none.
+    """
+    if model.facts.attributes is None:
+        raise UsageError(
+            f"model {_label(model)} of the store predicts no attributes, which --where and --filter need; leave them "
+            "out, or index with a model that was trained with attributes"
+        )
+    return model.facts.attributes
+
+
+def _label(model: Model) -> str:
+    return f"{model.name} ({model.digest[:12]})"

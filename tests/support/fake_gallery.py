@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vestigo.search.gallery import Appearance
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress
 
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 NEWER, OLDER = "b" * 64, "a" * 64
@@ -120,11 +121,17 @@ def people(count: int = 40, identities: int = 5, **more: Any) -> FakeArchive:
     return FakeArchive(rows)
 
 
-def view_of(row: dict[str, Any]) -> Appearance:
+def view_of(row: dict[str, Any]) -> CropFeatures:
     """A new image that looks exactly like a crop."""
     descriptors = Descriptors(vectors=row["embedding"][None], visible=np.empty((1, 0), bool), always=1)
-    return Appearance(descriptors=descriptors, probabilities=np.empty((1, 0), np.float32))
+    empty = np.empty((1, 0), np.float32)
+    return CropFeatures(descriptors=descriptors, probabilities=empty, areas=empty)
 
 
 def number(crop_id: str) -> int:
     return int(crop_id, 16)
+
+
+def recorder(steps: list[tuple[str, int]]) -> OpenProgress:
+    """Return a progress callback that appends (stage, done)."""
+    return lambda stage: lambda done, total: steps.append((stage, done))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.old_rankings import make_old
-from vestigo.search.bulk import crop_queries, rank_archive, tracklet_queries
+from vestigo.search.bulk import crop_queries, rank_gallery, tracklet_queries
 from vestigo.search.gallery import Scope
 from vestigo.search.image_queries import image_queries
 from vestigo.store.open import Store
@@ -29,14 +29,14 @@ def ranked_store(archive: Archive, folder: Path) -> Path:
     with Store.open(ref) as store:
         ids = [row["crop_id"] for row in archive.crops]
         queries = crop_queries(store, ids)
-        rank_archive(store, queries, "everybody", top=20)
-        rank_archive(store, queries, "only-hall", top=20, scope=Scope(cameras=("hall",)))
-        rank_archive(store, queries, "shallow", top=2)
+        rank_gallery(store, queries, "everybody", top=20)
+        rank_gallery(store, queries, "only-hall", top=20, scope=Scope(cameras=("hall",)))
+        rank_gallery(store, queries, "shallow", top=2)
         (model,) = store.models()
-        rank_archive(store, tracklet_queries(store, model), "tracklets", top=10)
-        rank_archive(store, queries, "old", top=5)
+        rank_gallery(store, tracklet_queries(store, model), "tracklets", top=10)
+        rank_gallery(store, queries, "old", top=5)
         make_old(store, "old")
         extractor = Extractor(ModelPackage.from_pretrained("default"))
         pictures, _ = image_queries(strangers, lambda: extractor, lambda done, total: None)
-        rank_archive(store, pictures, "strangers", top=5)
+        rank_gallery(store, pictures, "strangers", top=5)
     return ref

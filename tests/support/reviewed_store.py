@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import SCHEMA, fill, people
+from vestigo.resolve import resolve_review_model
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import predicted_value
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
@@ -51,7 +52,7 @@ def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05,
     """Let somebody review a store, who agrees with the model as often as that, but for the last attribute."""
     rng = np.random.default_rng(0)
     with Store.open(ref) as store:
-        schema = store.models_with_crops()[0].facts.attributes
+        schema = resolve_review_model(store).facts.attributes
         assert schema is not None
 
         def says(task: LabelTask) -> dict[str, str]:
@@ -69,7 +70,7 @@ def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05,
 
 def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: int) -> None:
     """Draw tasks and let `ana` answer them on a server."""
-    model = store.models_with_crops()[0]
+    model = resolve_review_model(store)
     assert model.facts.attributes is not None
     store.make_label_project("p", model.facts.attributes)
     store.link_label_project("p", SERVER, 7)

@@ -1,8 +1,8 @@
-"""The part-visible distance (equations 13 and 14): only parts that both people show are compared.
+"""The part-visible distance of docs/method.md, "Distance": only parts that both crops show are compared.
 
-A descriptor is one vector: always-present features and parts, each L2-normalised, a part that is not visible all zero.
-Then the numerator of equation 14 is one product of descriptors and its denominator one product of visibilities, and a
-ranking needs no more of a crop than these two.
+A descriptor is one vector: always-present features and parts, each of length 1, invisible parts zero. The numerator of
+equation 14 is then its denominator minus one product of descriptors, and the denominator is one product of visibility
+flags plus the number of always-present features.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Flags = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
-    """N people as equation 14 compares them.
+    """Descriptors of N crops.
 
     Attributes:
-        vectors: N x D float32, blocks of length 1 or 0.
+        vectors: N x D, float32 as a model makes them, blocks of length 1 or 0.
         visible: N x (K-1) bool, l_k; K = 1 for a network without parts.
-        always: number of always-present features in a vector (3 with attributes, 2 without, 1 for the baseline).
+        always: Number of always-present features in a vector (3 with attributes, 2 without, 1 for the baseline).
     """
 
-    vectors: Floats
-    visible: Flags
+    vectors: NDArray[np.floating]
+    visible: NDArray[np.bool_]
     always: int
 
     def __len__(self) -> int:
@@ -39,7 +36,7 @@ class Descriptors:
 
     @classmethod
     def joined(cls, parts: Sequence[Descriptors]) -> Descriptors:
-        """Descriptors of one network, one after the other; at least one."""
+        """Concatenate descriptors of one network; at least one part."""
         return cls(
             vectors=np.concatenate([part.vectors for part in parts]),
             visible=np.concatenate([part.visible for part in parts]),
@@ -47,10 +44,18 @@ class Descriptors:
         )
 
 
-def part_visible_distance(query: Descriptors, gallery: Descriptors) -> Floats:
-    """Equation 14: the mean cosine distance of the always-present features and of the parts that both show.
+def part_visible_distance(query: Descriptors, gallery: Descriptors) -> NDArray[np.floating]:
+    """Compute equation 14 of docs/method.md for all pairs: the mean cosine distance over what both crops show.
 
-    Returns Q x G float32 in 0..2. Raises ValueError for descriptors of different networks.
+    Args:
+        query: Descriptors of Q crops.
+        gallery: Descriptors of G crops, made by the same network.
+
+    Returns:
+        Distances of shape (Q, G), in [0, 2], of the type of the vectors.
+
+    Raises:
+        ValueError: If the descriptors come from different networks.
     """
     if query.always != gallery.always or query.vectors.shape[1:] != gallery.vectors.shape[1:]:
         raise ValueError(
@@ -60,5 +65,37 @@ def part_visible_distance(query: Descriptors, gallery: Descriptors) -> Floats:
     similarity = query.vectors @ gallery.vectors.T
     shared = query.visible.astype(np.float32) @ gallery.visible.astype(np.float32).T
     # Every term of the numerator is 1 - cosine, so the ones add up to the denominator.
-    distance: Floats = 1 - similarity / (shared + query.always)
-    return distance
+    return np.asarray(1 - similarity / (shared + query.always))
+
+
+def paired_distance(query: Descriptors, gallery: Descriptors) -> NDArray[np.float64]:
+    """Compute equation 14 row by row, in float64 and in an order of summation that no other row changes.
+
+    Args:
+        query: Descriptors of N crops.
+        gallery: Descriptors of N crops, made by the same network.
+
+    Returns:
+        Distances of shape (N,), in [0, 2].
+    """
+    similarity = (query.vectors.astype(np.float64) * gallery.vectors).sum(axis=1)
+    shared = (query.visible & gallery.visible).sum(axis=1)
+    return np.asarray(np.maximum(1 - similarity / (shared + query.always), 0.0))
+
+
+def block_distances(query: Descriptors, gallery: Descriptors, blocks: Sequence[int]) -> NDArray[np.float64]:
+    """Compute the terms of equation 14 row by row; their mean over the blocks that both crops show is the distance.
+
+    Args:
+        query: Descriptors of N crops.
+        gallery: Descriptors of N crops, made by the same network.
+        blocks: Lengths of the B blocks, always-present features first; () for one block.
+
+    Returns:
+        Cosine distances of shape (N, B), NaN where one of the crops does not show the block.
+    """
+    products = query.vectors.astype(np.float64) * gallery.vectors
+    cosines = [part.sum(axis=1) for part in np.split(products, np.cumsum(blocks)[:-1], axis=1)]
+    distances = 1 - np.stack(cosines, axis=1)
+    distances[:, query.always :][~(query.visible & gallery.visible)] = np.nan
+    return np.asarray(distances)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import normalise, stack
 from vestigo_models.networks.folding import folded
@@ -20,34 +20,6 @@ from vestigo_models.networks.outputs import PART, NetworkOutput
 from vestigo_models.networks.semantic import SemanticNetwork
 
 Images = Sequence[NDArray[np.uint8]]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outputs:
-    """What a model says of N crops.
-
-    Attributes:
-        descriptors: what crops are compared by.
-        probabilities: N x M float32, calibrated where the package is, adding up to 1 within each attribute; M = 0
-            without attributes.
-        areas: N x K float32, share of the grid's cells that each region has; K = 0 without regions.
-    """
-
-    descriptors: Descriptors
-    probabilities: NDArray[np.float32]
-    areas: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.descriptors)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
-        """The outputs of one model for several lots of crops, one after the other; at least one."""
-        return cls(
-            descriptors=Descriptors.joined([part.descriptors for part in parts]),
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-            areas=np.concatenate([part.areas for part in parts]),
-        )
 
 
 class Extractor:
@@ -64,10 +36,10 @@ class Extractor:
         network = folded(package.network)
         self._network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def extract(self, crops: Images) -> Outputs:
+    def extract(self, crops: Images) -> CropFeatures:
         """What the model says of RGB uint8 crops of any size (H x W x 3), in the order given."""
-        lots = [self._outputs(lot) for lot in self._lots(crops)]
-        return Outputs.joined(lots or [self._outputs([])])
+        lots = [self._compute(lot) for lot in self._lots(crops)]
+        return CropFeatures.joined(lots or [self._compute([])])
 
     def features(self, crops: Images) -> NDArray[np.float32]:
         """F of crops: N x h x w x C float32, what clustering looks at.
@@ -118,7 +90,7 @@ class Extractor:
         return np.concatenate(lots or [read(network, self._input([]))[:0].float().cpu().numpy()])
 
     @torch.inference_mode()
-    def _outputs(self, crops: Images) -> Outputs:
+    def _compute(self, crops: Images) -> CropFeatures:
         package = self.package
         x = self._input(crops)
         views = [self._network(x)]
@@ -132,7 +104,7 @@ class Extractor:
         probabilities = _probabilities(views).cpu().numpy()
         if package.schema is not None and package.calibration is not None:
             probabilities = apply_temperatures(probabilities, package.calibration.temperatures, package.schema)
-        return Outputs(
+        return CropFeatures(
             descriptors=Descriptors(
                 vectors=vectors[:count].cpu().numpy(),
                 visible=visible[:count, : package.parts].cpu().numpy(),

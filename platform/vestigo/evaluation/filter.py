@@ -17,7 +17,7 @@ from vestigo.evaluation.options import Distances, Options
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
-from vestigo_models.inference.extractor import Outputs
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.attributes import AttributeSchema
 
 TIMED_QUERIES, TIMED_TOP, ROUNDS = 64, 100, 3
@@ -44,7 +44,7 @@ class Side:
     """Who is on some images, and what the model says of them."""
 
     images: ImageSet
-    outputs: Outputs
+    outputs: CropFeatures
 
 
 class FilterRun:

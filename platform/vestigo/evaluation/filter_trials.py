@@ -26,7 +26,8 @@ from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.attribute_filter.record import BOUNDS, record_filter
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.attribute_filter.threshold import choose_threshold
-from vestigo_models.inference.extractor import Extractor, Outputs
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.attributes import AttributeSchema
 
 HALVES = 5
@@ -150,7 +151,7 @@ def _some(side: Side, rows: NDArray[np.int64]) -> Side:
     outputs = side.outputs
     return Side(
         images=side.images[rows],
-        outputs=Outputs(
+        outputs=CropFeatures(
             descriptors=outputs.descriptors[rows], probabilities=outputs.probabilities[rows], areas=outputs.areas[rows]
         ),
     )

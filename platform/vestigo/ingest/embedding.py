@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.extractor import Outputs
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.images import decode_image
 
 READERS = 2
@@ -27,7 +27,7 @@ Watch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
 class CropExtractor(Protocol):
     """What `vestigo_models.inference.extractor.Extractor` does."""
 
-    def extract(self, crops: Sequence[NDArray[np.uint8]]) -> Outputs:
+    def extract(self, crops: Sequence[NDArray[np.uint8]]) -> CropFeatures:
         """What the model says of N RGB uint8 crops, N = 0 included."""
         ...
 
@@ -44,7 +44,7 @@ class Embedded:
     """
 
     rows: NDArray[np.int64]
-    outputs: Outputs
+    outputs: CropFeatures
     ids: NDArray[np.int64]
     unreadable: dict[str, int] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ def embed_files(
     """Put image files through a model; `advance` hears how many are done. Memory is a batch of images, and outputs."""
     rows: list[int] = []
     ids: list[int] = []
-    outputs: list[Outputs] = []
+    outputs: list[CropFeatures] = []
     unreadable: Counter[str] = Counter()
     with ThreadPoolExecutor(READERS) as readers:
         for start in range(0, len(paths), IMAGES_AT_ONCE):
@@ -77,7 +77,7 @@ def embed_files(
             advance(min(start + IMAGES_AT_ONCE, len(paths)))
     return Embedded(
         rows=np.array(rows, dtype=np.int64),
-        outputs=Outputs.joined(outputs or [extractor.extract([])]),
+        outputs=CropFeatures.joined(outputs or [extractor.extract([])]),
         ids=np.array(ids, dtype=np.int64),
         unreadable=dict(unreadable),
     )

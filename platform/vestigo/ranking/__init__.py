@@ -1,1 +1,1 @@
-"""Ranking as pure functions on arrays: distances, top-k, re-ranking."""
+"""Distances, nearest crops and re-ranking as pure functions on arrays."""

@@ -1,4 +1,4 @@
-"""Why a crop matched: its distance from a query, block by block of the descriptors, and what attributes say of both."""
+"""Explain a match: the distance from a query block by block, and the attributes of both."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from typing import Literal
 
 import numpy as np
 
-from vestigo.search.gallery import Appearance, Archive, require_attributes, stored_appearance
-from vestigo.search.query import fuse
-from vestigo.search.run import Query, likeliest_values, query_views
+from vestigo.resolve import require_attributes, require_crops
+from vestigo.search.gallery import SearchableStore, stored_features
+from vestigo.search.query import Query, fuse_views, query_features
+from vestigo.search.run import predicted_values
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.runs.records import Model
 from vestigo_models.attribute_filter.rule import STRICT
+from vestigo_models.inference.distance import block_distances
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.attributes import Attribute
 
 Agreement = Literal["disagree", "agree", "unsure"]
 
-WHOLE, FOREGROUND, ATTRIBUTES = "whole picture", "person without background", "picture and attributes"
-"""The always-present features `global`, `foreground` and `globalattr`, in words."""
-_REGIONS = {"upper": "upper body", "lower": "lower body"}
+GLOBAL, FOREGROUND, ATTRIBUTES = "whole crop", "person without background", "crop and attributes"
+"""Labels of the always-present features `global`, `foreground` and `globalattr`."""
+_REGION_LABELS = {"upper": "upper body", "lower": "lower body"}
 _ORDER: tuple[Agreement, ...] = ("disagree", "agree", "unsure")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMatch:
-    """One block of the descriptors: an always-present feature, or a part.
+    """One block of the descriptors: an always-present feature or a part.
 
     Attributes:
-        name: what it is, in words.
-        in_query: whether the query shows it; a query of several views shows what any of them does.
-        in_crop: whether the crop shows it.
-        distance: 1 - cosine, 0..2; None where only one side shows it, or none: then there is nothing to compare.
-        share: what it adds to the distance of the crop.
+        name: Label of the block.
+        in_query: Whether a view of the query shows it.
+        in_crop: Whether the crop shows it.
+        distance: 1 - cosine, 0 to 2; None if a side does not show it.
+        share: What it adds to the distance of the crop.
     """
 
     name: str
@@ -43,17 +46,12 @@ class BlockMatch:
     distance: float | None
     share: float
 
-    @property
-    def counts(self) -> bool:
-        """Whether the distance takes it in."""
-        return self.distance is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeMatch:
-    """One attribute: the likeliest value of each side and its calibrated probability.
+    """One attribute: the predicted value of each side and its calibrated probability.
 
-    It is `unsure` where either side is less than `STRICT` sure, as the strict filter has it.
+    `agreement` is `unsure` if the confidence of a side is below `STRICT`, as in the strict filter.
     """
 
     name: str
@@ -67,15 +65,15 @@ class AttributeMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a crop stands where it does in an answer.
+    """Why a crop has its place in a search result.
 
     Attributes:
-        model: digest of the model that says so.
-        distance: equation 14, as `search` gives it without a soft filter and without re-ranking, which is the sum of
-            the shares of `blocks`; that of `search_where` for conditions.
-        blocks: the always-present features, then the parts; none for conditions.
-        attributes: confident disagreements first, then what agrees, then what is unsure, the surest of each first;
-            empty for a model without.
+        model: Digest of the model.
+        distance: Equation 14 of docs/method.md, which is the sum of the shares of `blocks`, as `search` gives it
+            without a soft filter and without re-ranking; that of `search_where` for conditions.
+        blocks: Always-present features, then parts; empty for conditions.
+        attributes: Confident disagreements, then agreements, then unsure attributes, each in descending confidence;
+            empty if the model predicts none.
     """
 
     model: str
@@ -84,97 +82,98 @@ class Explanation:
     attributes: tuple[AttributeMatch, ...]
 
 
-def explain(archive: Archive, query: Query, crop: str) -> Explanation:
+def explain(store: SearchableStore, query: Query, crop: str) -> Explanation:
     """Compare a query with one crop.
 
     Raises:
-        StoreError: a crop is not in the store under the query's model, or as `search`.
-        UsageError: as `search`.
+        StoreError: If the crop is not in the store under the query's model, or as `vestigo.search.run.search`.
+        UsageError: As `vestigo.search.run.search`.
     """
-    model, views = query_views(archive, query)
-    person = fuse(views, model.facts.blocks)
-    _, found = stored_appearance(archive, (crop,), model.digest)
-    blocks = _blocks(person, found, model.facts)
+    model, views = query_features(store, query)
+    person = fuse_views(views, model.facts.blocks)
+    features = stored_features(store, (crop,), model)
+    blocks = _match_blocks(person, features, model.facts)
     return Explanation(
         model=model.digest,
-        # Rounding brings a crop's distance from itself below nothing; the ranking has it at 0, too.
+        # Rounding takes the distance of a crop from itself below zero; the ranking has it at 0, too.
         distance=max(sum(block.share for block in blocks), 0.0),
         blocks=blocks,
-        attributes=_attributes(person, found, model),
+        attributes=_match_attributes(person, features, model),
     )
 
 
-def explain_where(archive: Archive, where: str, crop: str, *, model: str) -> Explanation:
+def explain_where(store: SearchableStore, where: str, crop: str, *, model: str) -> Explanation:
     """Compare conditions, as `search_where` takes them, with one crop of the model with digest `model`.
 
-    The conditions are the query's attributes, and as sure as can be; the distance is that of `search_where`.
+    The conditions are the query's attributes, with confidence 1.
 
     Raises:
-        StoreError: the crop is not in the store under that model.
-        UsageError: the model predicts no attributes.
-        ConfigError: a condition that its attributes do not have.
+        StoreError: If the crop is not in the store under that model.
+        UsageError: If the model predicts no attributes.
+        ConfigError: If its attributes have no such condition.
     """
-    found, looks = stored_appearance(archive, (crop,), model)
-    schema = require_attributes(found)
+    made_by = require_crops(store, model)
+    features = stored_features(store, (crop,), made_by)
+    schema = require_attributes(made_by)
     conditions = schema.parse(where)
-    said = looks.probabilities[0]
-    likely = [float(said[schema.slice(name)][schema[name].values.index(value)]) for name, value in conditions.items()]
-    values, confidences = likeliest_values(said.tolist(), found)
+    row = features.probabilities[0]
+    given = [float(row[schema.slice(name)][schema[name].values.index(value)]) for name, value in conditions.items()]
+    values, confidences = predicted_values(row.tolist(), made_by)
     return Explanation(
-        model=found.digest,
-        distance=1.0 - math.prod(likely),
+        model=made_by.digest,
+        distance=1.0 - math.prod(given),
         blocks=(),
-        attributes=_surest_first(
+        attributes=_ordered(
             _match(schema[name], (value, 1.0), (values[name], confidences[name])) for name, value in conditions.items()
         ),
     )
 
 
 def block_names(facts: ModelFacts) -> tuple[str, ...]:
-    """What each block of a descriptor is, in words."""
+    """Return the label of each block of a descriptor."""
     if facts.always == 1:
-        always: tuple[str, ...] = (WHOLE,)
+        always: tuple[str, ...] = (GLOBAL,)
     elif facts.always == 2:
-        always = (WHOLE, ATTRIBUTES if facts.regions is None else FOREGROUND)
+        always = (GLOBAL, ATTRIBUTES if facts.regions is None else FOREGROUND)
     else:
-        always = (WHOLE, FOREGROUND, ATTRIBUTES)
+        always = (GLOBAL, FOREGROUND, ATTRIBUTES)
     if facts.regions is None:
         return (*always, *(f"part {number}" for number in range(1, facts.parts + 1)))
-    return (*always, *(_in_words(name) for name in facts.regions.names[1 : facts.parts + 1]))
+    regions = facts.regions.names[1 : facts.parts + 1]
+    return (*always, *(_REGION_LABELS.get(region, region.replace("-", " ")) for region in regions))
 
 
-def _in_words(region: str) -> str:
-    return _REGIONS.get(region, region.replace("-", " "))
-
-
-def _blocks(query: Appearance, crop: Appearance, facts: ModelFacts) -> tuple[BlockMatch, ...]:
-    ours, theirs = query.descriptors, crop.descriptors
-    ends = np.cumsum(facts.blocks)[:-1]
-    products = ours.vectors[0].astype(np.float64) * theirs.vectors[0]
-    cosines = [float(block.sum()) for block in np.split(products, ends)]
+def _match_blocks(query: CropFeatures, crop: CropFeatures, facts: ModelFacts) -> tuple[BlockMatch, ...]:
+    (distances,) = block_distances(query.descriptors, crop.descriptors, facts.blocks).tolist()
     always = (True,) * facts.always
-    in_query, in_crop = (*always, *ours.visible[0].tolist()), (*always, *theirs.visible[0].tolist())
-    terms = sum(a and b for a, b in zip(in_query, in_crop, strict=True))
+    in_query = (*always, *query.descriptors.visible[0].tolist())
+    in_crop = (*always, *crop.descriptors.visible[0].tolist())
+    terms = sum(not math.isnan(distance) for distance in distances)
     return tuple(
         BlockMatch(
             name=name,
             in_query=shown,
-            in_crop=seen,
-            distance=1.0 - cosine if shown and seen else None,
-            share=(1.0 - cosine) / terms if shown and seen else 0.0,
+            in_crop=visible,
+            distance=None if math.isnan(distance) else distance,
+            share=0.0 if math.isnan(distance) else distance / terms,
         )
-        for name, cosine, shown, seen in zip(block_names(facts), cosines, in_query, in_crop, strict=True)
+        for name, distance, shown, visible in zip(block_names(facts), distances, in_query, in_crop, strict=True)
     )
 
 
-def _attributes(query: Appearance, crop: Appearance, model: Model) -> tuple[AttributeMatch, ...]:
+def _match_attributes(query: CropFeatures, crop: CropFeatures, model: Model) -> tuple[AttributeMatch, ...]:
     schema = model.facts.attributes
     if schema is None:
         return ()
-    ours, sure = likeliest_values(query.probabilities[0].tolist(), model)
-    theirs, surely = likeliest_values(crop.probabilities[0].tolist(), model)
-    return _surest_first(
-        _match(one, (ours[one.name], sure[one.name]), (theirs[one.name], surely[one.name])) for one in schema.attributes
+    query_values, query_confidences = predicted_values(query.probabilities[0].tolist(), model)
+    crop_values, crop_confidences = predicted_values(crop.probabilities[0].tolist(), model)
+    return _ordered(
+        _match(
+            attribute,
+            (query_values[attribute.name], query_confidences[attribute.name]),
+            (crop_values[attribute.name], crop_confidences[attribute.name]),
+        )
+        for attribute in schema.attributes
     )
 
 
@@ -194,7 +193,7 @@ def _match(attribute: Attribute, query: tuple[str, float], crop: tuple[str, floa
     )
 
 
-def _surest_first(matches: Iterable[AttributeMatch]) -> tuple[AttributeMatch, ...]:
+def _ordered(matches: Iterable[AttributeMatch]) -> tuple[AttributeMatch, ...]:
     def order(match: AttributeMatch) -> tuple[int, float]:
         return _ORDER.index(match.agreement), -min(match.query_confidence, match.crop_confidence)
 

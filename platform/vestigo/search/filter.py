@@ -1,78 +1,83 @@
-"""The attribute filter over an archive that is never held in memory (specification, section 11).
+"""Apply the attribute filter to a gallery that is never held in memory, as in docs/method.md, "Attribute filter".
 
-What stays for a query is decided by the whole archive in scope: where too few crops would stay, the best of the others
-come back. So the attributes are looked at first, in a pass of their own that reads nothing else, and what they decide
-is kept as one cut a query: a crop stays if (conflicts, penalty, crop id) does not come after it. Batches are then
-ranked behind that cut, and their boundaries change nothing.
+Which crops are kept for a query depends on the whole gallery: if too few crops would be kept, the best of the others
+are restored. The attributes are therefore scanned first, in a pass that reads nothing else, and the result is one cut
+for each query: a crop is kept if (conflicts, penalty, crop id) does not come after it. Batches are then ranked behind
+that cut, and their boundaries change nothing.
 
-Symbols: Q queries, n crops of a batch, M classes, G crops in scope.
+Symbols: Q queries, n crops of a batch, M classes, G crops of the gallery.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ranking.top_k import QUERIES_AT_ONCE, Batch, Extra
-from vestigo.search.gallery import (
-    Advance,
-    Appearance,
-    Archive,
-    Scope,
-    descriptor_batches,
-    probability_batches,
-    require_attributes,
-)
+from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch
+from vestigo.resolve import require_attributes
+from vestigo.search.gallery import Scope, SearchableStore, feature_batches, probability_batches
 from vestigo.store.runs.records import Model
+from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, least_kept
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float32]
-Attributes = Callable[[], Iterable[tuple[pa.Array, Floats]]]
-"""Begins a pass over the archive: crop ids with their (n, M) calibrated probabilities."""
+ProbabilityScan = Callable[[], Iterable[tuple[pa.Array, Float32Array]]]
+"""Begins a pass over the gallery: crop ids with their (n, M) calibrated probabilities."""
 
-RETURNING_AT_ONCE = 1 << 23
-"""Crops that come back are looked for in several passes where the queries would want more of them than this at once."""
+PenaltyList = tuple[Float32Array, NDArray[np.bytes_]]
+"""Penalties and ids of some crops."""
+
+NO_FILTER = FilterConfig()
+RESTORED_AT_ONCE = 1 << 23
+"""Restored crops are selected in several passes if the queries need more of them than this at once."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ArchiveFilter:
-    """A filter whose decisions about Q queries and one archive are made.
+class GalleryFilter:
+    """The decisions of a discarding filter for Q queries and one gallery.
 
     Attributes:
-        probabilities: (Q, M) of the queries.
-        below: (Q,) int64; crops with fewer conflicts stay.
-        penalties, ids: (Q,) float32 and bytes; of the crops with exactly `below` conflicts those stay whose penalty and
-            id do not come after these. Minus infinity and b"" where none does.
-        kept: (Q,) int64, crops that stay.
+        choice: The filter.
+        schema: Attributes of the model.
+        probabilities: (Q, M) float32 of the queries.
+        below: (Q,) int64; crops with fewer conflicts are kept.
+        penalties, ids: (Q,) float32 and bytes; of the crops with exactly `below` conflicts those are kept whose penalty
+            and id do not come after these. Minus infinity and b"" to keep none.
+        kept: (Q,) int64, number of kept crops.
         compared: G.
     """
 
     choice: FilterChoice
     schema: AttributeSchema
-    probabilities: Floats
-    below: NDArray[np.int64]
-    penalties: Floats
+    probabilities: Float32Array
+    below: Int64Array
+    penalties: Float32Array
     ids: NDArray[np.bytes_]
-    kept: NDArray[np.int64]
+    kept: Int64Array
     compared: int
 
     @classmethod
     def of(
-        cls, choice: FilterChoice, schema: AttributeSchema, probabilities: Floats, attributes: Attributes
-    ) -> ArchiveFilter:
-        """Decide about (Q, M) queries in one pass over the archive, and in further ones where crops come back.
+        cls,
+        choice: FilterChoice,
+        schema: AttributeSchema,
+        probabilities: Float32Array,
+        scan: ProbabilityScan,
+    ) -> GalleryFilter:
+        """Decide for (Q, M) queries in one pass over the gallery, and in further ones if crops are restored.
 
-        Memory is O(Q x attributes + batch), and beside that what comes back: 1 % of the archive for each query that
-        would keep less.
+        Memory is O(Q x attributes + batch), and 1 % of the gallery for each query that would keep less.
         """
-        counts, compared = _conflict_counts(choice, schema, probabilities, attributes())
+        counts, compared = _conflict_counts(choice, schema, probabilities, scan())
         reach = np.cumsum(counts, axis=1)
         kept = reach[:, min(choice.max_conflicts, len(schema))]
         least = least_kept(compared)
@@ -82,12 +87,12 @@ class ArchiveFilter:
         few = np.flatnonzero(kept < least)
         below[few] = (reach[few] < least).sum(axis=1)
         missing = least - np.where(below > 0, reach[np.arange(len(reach)), np.maximum(below - 1, 0)], 0)
-        lot = max(1, RETURNING_AT_ONCE // max(1, least))
-        for start in range(0, len(few), lot):
-            some = few[start : start + lot]
-            cuts = _cuts(choice, schema, probabilities[some], below[some], missing[some], attributes())
+        size = max(1, RESTORED_AT_ONCE // max(1, least))
+        for start in range(0, len(few), size):
+            rows = few[start : start + size]
+            cuts = _cuts(choice, schema, probabilities[rows], below[rows], missing[rows], scan())
             ids = ids.astype(np.promote_types(ids.dtype, cuts[1].dtype))
-            penalties[some], ids[some] = cuts
+            penalties[rows], ids[rows] = cuts
         kept[few] = least
         return cls(
             choice=choice,
@@ -102,76 +107,129 @@ class ArchiveFilter:
 
     @property
     def kept_fraction(self) -> float:
-        """Share of the archive that stays, mean over the queries; 1 without any query or crop."""
+        """Share of the gallery that is kept, mean over the queries; 1 without queries or crops."""
         return float(self.kept.mean() / self.compared) if self.compared and len(self.kept) else 1.0
 
-    def extra(self, ids: pa.Array, probabilities: Floats) -> Extra:
-        """What the ranking of a batch adds to its distances: nothing, or infinity for what does not stay."""
+    def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
+        """Return what a batch's distances increase by: zero for kept crops, infinity for discarded ones."""
         names = _names(ids)
-        words = encode_predictions(probabilities, self.schema, self.choice.threshold, self.choice.names)
+        words = _encode(self.choice, self.schema, probabilities)
 
-        def of(some: slice) -> NDArray[np.float64]:
-            asked = self.probabilities[some]
-            ours = encode_predictions(asked, self.schema, self.choice.threshold, self.choice.names)
-            counts = count_conflicts(ours, words, self.schema)
-            stays = counts < self.below[some, None]
-            returning = np.flatnonzero(self.penalties[some] > -np.inf)
-            if len(returning):
-                cut, last = self.penalties[some][returning, None], self.ids[some][returning, None]
-                penalties = _penalties(self.choice, self.schema, asked[returning], probabilities)
+        def added(rows: slice) -> Float64Array:
+            queries = self.probabilities[rows]
+            query_words = _encode(self.choice, self.schema, queries)
+            counts = count_conflicts(query_words, words, self.schema)
+            is_kept = counts < self.below[rows, None]
+            restoring = np.flatnonzero(self.penalties[rows] > -np.inf)
+            if len(restoring):
+                cut, last = self.penalties[rows][restoring, None], self.ids[rows][restoring, None]
+                penalties = _penalties(self.choice, self.schema, queries[restoring], probabilities)
                 before = (penalties < cut) | ((penalties == cut) & (names <= last))
-                stays[returning] |= before & (counts[returning] == self.below[some][returning, None])
-            return np.where(stays, 0.0, np.inf)
+                is_kept[restoring] |= before & (counts[restoring] == self.below[rows][restoring, None])
+            return np.where(is_kept, 0.0, np.inf)
 
-        return of
+        return added
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SoftFilter:
-    """The filter that discards nothing: conflicts add to the distance. `probabilities` (Q, M) are the queries'."""
+    """The filter that discards nothing: conflicts add to the distance.
+
+    Attributes:
+        choice: The filter.
+        schema: Attributes of the model.
+        probabilities: (Q, M) float32 of the queries.
+    """
 
     choice: FilterChoice
     schema: AttributeSchema
-    probabilities: Floats
+    probabilities: Float32Array
 
     kept_fraction = 1.0
 
-    def extra(self, ids: pa.Array, probabilities: Floats) -> Extra:
-        """What the ranking of a batch adds to its distances: the weighted penalty."""
+    def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
+        """Return what a batch's distances increase by: the weighted penalty."""
 
-        def of(some: slice) -> NDArray[np.float64]:
-            penalties = _penalties(self.choice, self.schema, self.probabilities[some], probabilities)
+        def added(rows: slice) -> Float64Array:
+            penalties = _penalties(self.choice, self.schema, self.probabilities[rows], probabilities)
             return self.choice.weight * penalties.astype(np.float64)
 
-        return of
+        return added
 
 
-def decide(
-    choice: FilterChoice, schema: AttributeSchema, probabilities: Floats, attributes: Attributes
-) -> ArchiveFilter | SoftFilter | None:
-    """Make a filter's decisions about queries (Q, M) and an archive; None for one that is off."""
-    if choice.mode == "soft":
-        return SoftFilter(choice=choice, schema=schema, probabilities=probabilities)
-    return ArchiveFilter.of(choice, schema, probabilities, attributes) if choice.discards else None
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilteredScan:
+    """Reads a gallery in batches for `rank`, with the decisions of an attribute filter; it can be read repeatedly."""
+
+    store: SearchableStore
+    model: Model
+    scope: Scope
+    choice: FilterChoice
+    filter: GalleryFilter | SoftFilter | None
+    progress: OpenProgress = ignore_stages
+
+    @classmethod
+    def of(
+        cls,
+        store: SearchableStore,
+        model: Model,
+        queries: CropFeatures,
+        scope: Scope,
+        config: FilterConfig = NO_FILTER,
+        progress: OpenProgress = ignore_stages,
+    ) -> FilteredScan:
+        """Decide what the filter does, which scans the gallery's attributes if it discards crops.
+
+        Raises:
+            UsageError: If the model predicts no attributes and a filter or condition is given.
+            ConfigError: If the filter needs a calibration that the model does not have.
+        """
+        if config.filter.strip().lower() != "off":
+            require_attributes(model)
+        choice = choose_filter(config, Calibration.read(model.facts.calibration))
+        decisions: GalleryFilter | SoftFilter | None = None
+        if choice.mode == "soft":
+            schema = require_attributes(model)
+            decisions = SoftFilter(choice=choice, schema=schema, probabilities=queries.probabilities)
+        elif choice.discards:
+            schema = require_attributes(model)
+            scan = partial(probability_batches, store, model, scope, progress=progress)
+            decisions = GalleryFilter.of(choice, schema, queries.probabilities, scan)
+        return cls(store=store, model=model, scope=scope, choice=choice, filter=decisions, progress=progress)
+
+    @property
+    def kept_fraction(self) -> float:
+        """Share of the gallery that is kept, mean over the queries."""
+        return 1.0 if self.filter is None else self.filter.kept_fraction
+
+    def batches(self) -> Iterator[GalleryBatch]:
+        """Yield the gallery."""
+        decisions = self.filter
+        for ids, features in feature_batches(
+            self.store, self.model, self.scope, attributes=decisions is not None, progress=self.progress
+        ):
+            added = None if decisions is None else decisions.added_distances(ids, features.probabilities)
+            yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
 
 
 def _conflict_counts(
-    choice: FilterChoice, schema: AttributeSchema, queries: Floats, batches: Iterable[tuple[pa.Array, Floats]]
-) -> tuple[NDArray[np.int64], int]:
-    """How many crops have 0, 1, ... conflicts with each query, (Q, attributes + 1), and how many crops there are."""
+    choice: FilterChoice,
+    schema: AttributeSchema,
+    queries: Float32Array,
+    batches: Iterable[tuple[pa.Array, Float32Array]],
+) -> tuple[Int64Array, int]:
+    """Return how many crops have 0, 1, ... conflicts with each query, (Q, attributes + 1), and the number of crops."""
     width = len(schema) + 1
     counts = np.zeros((len(queries), width), dtype=np.int64)
-    ours = encode_predictions(queries, schema, choice.threshold, choice.names)
+    query_words = _encode(choice, schema, queries)
     compared = 0
     for _, probabilities in batches:
-        # Crops of one word are decided about together.
-        words, crops = np.unique(
-            encode_predictions(probabilities, schema, choice.threshold, choice.names), return_counts=True
-        )
+        # Crops with the same word have the same conflicts.
+        words, crops = np.unique(_encode(choice, schema, probabilities), return_counts=True)
         for start in range(0, len(queries), QUERIES_AT_ONCE):
-            found = count_conflicts(ours[start : start + QUERIES_AT_ONCE], words, schema)
+            part = count_conflicts(query_words[start : start + QUERIES_AT_ONCE], words, schema)
             for number in range(width):
-                counts[start : start + QUERIES_AT_ONCE, number] += (found == number) @ crops
+                counts[start : start + QUERIES_AT_ONCE, number] += (part == number) @ crops
         compared += len(probabilities)
     return counts, compared
 
@@ -179,110 +237,45 @@ def _conflict_counts(
 def _cuts(
     choice: FilterChoice,
     schema: AttributeSchema,
-    queries: Floats,
-    level: NDArray[np.int64],
-    missing: NDArray[np.int64],
-    batches: Iterable[tuple[pa.Array, Floats]],
-) -> tuple[Floats, NDArray[np.bytes_]]:
-    """Of each of q queries: penalty and id of the last of the `missing` first crops, by these two, with `level`
-    conflicts."""
-    found: list[tuple[Floats, NDArray[np.bytes_]]] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in queries]
-    ours = encode_predictions(queries, schema, choice.threshold, choice.names)
+    queries: Float32Array,
+    level: Int64Array,
+    missing: Int64Array,
+    batches: Iterable[tuple[pa.Array, Float32Array]],
+) -> PenaltyList:
+    """Return penalty and id of the last crop that is restored for each of q queries.
+
+    Restored are the first `missing` crops, by penalty and id, with `level` conflicts.
+    """
+    first: list[PenaltyList] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in queries]
+    query_words = _encode(choice, schema, queries)
     for ids, probabilities in batches:
         names = _names(ids)
-        counts = count_conflicts(
-            ours, encode_predictions(probabilities, schema, choice.threshold, choice.names), schema
-        )
+        counts = count_conflicts(query_words, _encode(choice, schema, probabilities), schema)
         for row, at_level in enumerate(counts == level[:, None]):
             places = np.flatnonzero(at_level)
             if len(places):
                 penalties = _penalties(choice, schema, queries[[row]], probabilities[places])[0]
-                found[row] = _first(found[row], (penalties, names[places]), int(missing[row]))
-    last = [(penalties[-1], names[-1]) for penalties, names in found]
+                first[row] = _first(first[row], (penalties, names[places]), int(missing[row]))
+    last = [(penalties[-1], names[-1]) for penalties, names in first]
     return np.array([pair[0] for pair in last], np.float32), np.array([pair[1] for pair in last], "S")
 
 
-def _first(
-    held: tuple[Floats, NDArray[np.bytes_]], more: tuple[Floats, NDArray[np.bytes_]], count: int
-) -> tuple[Floats, NDArray[np.bytes_]]:
-    """The first `count` of both, by penalty and then by id."""
+def _first(held: PenaltyList, more: PenaltyList, count: int) -> PenaltyList:
+    """Return the first `count` of both, by penalty and then by id."""
     penalties, names = np.concatenate([held[0], more[0]]), np.concatenate([held[1], more[1]])
     order = np.lexsort((names, penalties))[:count]
     return penalties[order], names[order]
 
 
-def _penalties(choice: FilterChoice, schema: AttributeSchema, queries: Floats, crops: Floats) -> Floats:
+def _encode(choice: FilterChoice, schema: AttributeSchema, probabilities: Float32Array) -> UInt64Array:
+    return encode_predictions(probabilities, schema, choice.threshold, choice.names)
+
+
+def _penalties(
+    choice: FilterChoice, schema: AttributeSchema, queries: Float32Array, crops: Float32Array
+) -> Float32Array:
     return conflict_penalty(queries, crops, schema, choice.threshold, choice.names)
 
 
 def _names(ids: pa.Array) -> NDArray[np.bytes_]:
     return np.asarray(ids.to_numpy(zero_copy_only=False).astype("S"))
-
-
-NO_FILTER = FilterConfig()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
-    """Queries and an archive, with the filter's decisions made; `batches` may be gone through again and again, and
-    `advance` hears how far each pass is."""
-
-    archive: Archive
-    model: Model
-    queries: Appearance
-    scope: Scope
-    choice: FilterChoice
-    decided: ArchiveFilter | SoftFilter | None
-    advance: Advance | None = None
-
-    @classmethod
-    def of(
-        cls,
-        archive: Archive,
-        model: Model,
-        queries: Appearance,
-        scope: Scope,
-        config: FilterConfig = NO_FILTER,
-        advance: Advance | None = None,
-    ) -> Comparison:
-        """Decide what the filter does, which takes passes over the archive's attributes where it can discard.
-
-        Raises:
-            UsageError: a filter or a condition, and a model without attributes.
-            ConfigError: the filter needs a calibration that the model does not have.
-        """
-        if config.filter.strip().lower() != "off":
-            require_attributes(model)
-        choice = choose_filter(config, Calibration.read(model.facts.calibration))
-        decided: ArchiveFilter | SoftFilter | None = None
-        if choice.mode != "off":
-            schema = require_attributes(model)
-            decided = decide(
-                choice,
-                schema,
-                queries.probabilities,
-                lambda: probability_batches(archive, model, scope, advance=advance),
-            )
-        return cls(
-            archive=archive,
-            model=model,
-            queries=queries,
-            scope=scope,
-            choice=choice,
-            decided=decided,
-            advance=advance,
-        )
-
-    @property
-    def kept_fraction(self) -> float:
-        """Share of the crops in scope that stays, mean over the queries."""
-        return 1.0 if self.decided is None else self.decided.kept_fraction
-
-    def batches(self) -> Iterator[Batch]:
-        """Go through the crops in scope."""
-        decided = self.decided
-        for ids, looks in descriptor_batches(
-            self.archive, self.model, self.scope, attributes=decided is not None, advance=self.advance
-        ):
-            extra = None if decided is None else decided.extra(ids, looks.probabilities)
-            yield Batch(ids=ids, crops=looks.descriptors, extra=extra)

@@ -1,57 +1,29 @@
-"""What retrieval needs of a store: a few methods, so that it can be tested without one."""
+"""Read the gallery of a search from a store: features, attribute probabilities and identities, batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vestigo.resolve import ModelRegistry, require_attributes
 from vestigo.store.parquet.descriptors import descriptors_of, matrix, unpacked
 from vestigo.store.runs.records import Model
-from vestigo_models.errors import StoreError, UsageError
+from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
-from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress, ignore_stages
 
-if TYPE_CHECKING:
-    from vestigo_models.inference.extractor import Outputs
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Appearance:
-    """N crops of one model: `descriptors`, and `probabilities` (N, M) float32, calibrated; M = 0 for a model without
-    attributes, and where nobody asks for them."""
-
-    descriptors: Descriptors
-    probabilities: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.descriptors)
-
-    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Appearance:
-        return Appearance(descriptors=self.descriptors[rows], probabilities=self.probabilities[rows])
-
-    @classmethod
-    def of(cls, outputs: Outputs) -> Appearance:
-        """The same of what a model just said."""
-        return cls(descriptors=outputs.descriptors, probabilities=outputs.probabilities)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Appearance]) -> Appearance:
-        """Crops of one model, one lot after the other; at least one lot."""
-        return cls(
-            descriptors=Descriptors.joined([part.descriptors for part in parts]),
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-        )
+DESCRIPTOR_COLUMNS = ("embedding", "visible")
 
 
-class Archive(Protocol):
-    """The part of `vestigo.store.Store` that retrieval reads."""
+class SearchableStore(ModelRegistry, Protocol):
+    """The part of `vestigo.store.open.Store` that search reads."""
 
     def scan_crops(
         self,
@@ -63,37 +35,25 @@ class Archive(Protocol):
         until: datetime | None = None,
         batch_rows: int = 16384,
     ) -> Iterator[pa.RecordBatch]:
-        """Visible crops, batch by batch."""
+        """Yield visible crops, batch by batch."""
         ...
 
     def crops(
         self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
     ) -> list[dict[str, Any]]:
-        """Rows of crops in the order asked; without `model`, each of the newest model that saw the crop."""
-        ...
-
-    def models(self) -> list[Model]:
-        """Models whose crops there may be, newest first."""
-        ...
-
-    def find_model(self, ref: str) -> Model | None:
-        """The model of a name, a digest, or the beginning of one."""
-        ...
-
-    def serving(self) -> str | None:
-        """The digest of the model that was promoted, None without one."""
-        ...
-
-    def crop_counts(self) -> dict[str, int]:
-        """How many crops of each model there are, by digest; models without any are left out."""
+        """Return rows of crops in the order of `ids`; without `model`, each of the newest model that has the crop."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Which crops are searched: some cameras, `since` <= time < `until`, and those that a model says are as `where`
-    has it (`gender=female,backpack=yes`: of each of these attributes that value is the likeliest); None and "" are no
-    restriction."""
+    """Which crops are searched; None and "" are no restriction.
+
+    Attributes:
+        cameras: Names of cameras.
+        since, until: Recording time, `since` <= time < `until`.
+        where: Attribute conditions such as `gender=female,backpack=yes`; each value must be the predicted one.
+    """
 
     cameras: tuple[str, ...] | None = None
     since: datetime | None = None
@@ -102,134 +62,122 @@ class Scope:
 
 
 EVERYWHERE = Scope()
-Advance = Callable[[str, int], None]
-"""Hears of a pass over the archive: what it looks at, `"attributes"` or `"crops"`, and how many rows it has read."""
-LOOKS = ("embedding", "visible")
-"""Columns that a descriptor is read from."""
 
 
-def descriptor_batches(
-    archive: Archive,
+def feature_batches(
+    store: SearchableStore,
     model: Model,
     scope: Scope = EVERYWHERE,
     *,
     attributes: bool = False,
-    advance: Advance | None = None,
-) -> Iterator[tuple[pa.Array, Appearance]]:
-    """Yield crop ids with what they look like, of one model only; probabilities only where `attributes` asks for them.
+    progress: OpenProgress = ignore_stages,
+) -> Iterator[tuple[pa.Array, CropFeatures]]:
+    """Yield ids and features of the crops in scope that a model made.
+
+    Args:
+        store: The store.
+        model: The model.
+        scope: Which crops.
+        attributes: Whether to read attribute probabilities; otherwise M = 0.
+        progress: Shows how many rows are read, as stage `crops`.
 
     Raises:
-        UsageError: `scope` has conditions, or attributes are asked for, and the model predicts none.
+        UsageError: If the model predicts no attributes, and `scope` has conditions or `attributes` is set.
     """
-    columns = ("crop_id", *LOOKS, *(("attributes",) if attributes else ()))
-    for batch in _scanned(archive, model, scope, columns, advance and partial(advance, "crops")):
-        yield batch.column("crop_id"), looks_of(batch, model, attributes=attributes)
-
-
-def looks_of(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> Appearance:
-    """What crops look like, from their columns `LOOKS` and, where they are asked for, `attributes`."""
-    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
-    descriptors = descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts)
-    return Appearance(descriptors=descriptors, probabilities=probabilities)
+    columns = ("crop_id", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
+    for batch in _scan(store, model, scope, columns, "crops", progress):
+        yield batch.column("crop_id"), batch_features(batch, model, attributes=attributes)
 
 
 def probability_batches(
-    archive: Archive, model: Model, scope: Scope = EVERYWHERE, *, advance: Advance | None = None
+    store: SearchableStore, model: Model, scope: Scope = EVERYWHERE, *, progress: OpenProgress = ignore_stages
 ) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
-    """Yield crop ids with their (n, M) attribute probabilities, of one model only; descriptors are not read.
+    """Yield ids and (n, M) attribute probabilities of the crops in scope that a model made; descriptors are not read.
 
     Raises:
-        UsageError: the model predicts no attributes.
+        UsageError: If the model predicts no attributes.
     """
-    for batch in _scanned(archive, model, scope, ("crop_id", "attributes"), advance and partial(advance, "attributes")):
+    for batch in _scan(store, model, scope, ("crop_id", "attributes"), "attributes", progress):
         yield batch.column("crop_id"), _probabilities(batch, model)
 
 
-def label_batches(archive: Archive, model: Model, scope: Scope = EVERYWHERE) -> Iterator[pa.RecordBatch]:
-    """Yield `crop_id`, `pid` (null where nobody knows) and `camera` of the crops in scope, of one model only.
+def label_batches(store: SearchableStore, model: Model, scope: Scope = EVERYWHERE) -> Iterator[pa.RecordBatch]:
+    """Yield `crop_id`, `pid` (null if unknown) and `camera` of the crops in scope that a model made.
 
     Raises:
-        UsageError: as `descriptor_batches`.
+        UsageError: If `scope` has conditions and the model predicts no attributes.
     """
-    return _scanned(archive, model, scope, ("crop_id", "pid", "camera"), None)
+    return _scan(store, model, scope, ("crop_id", "pid", "camera"), "labels", ignore_stages)
 
 
-def stored_appearance(archive: Archive, ids: Sequence[str], model: str | None = None) -> tuple[Model, Appearance]:
-    """The model and the looks of stored crops; `model` is a digest, without it that of `current_model`.
+def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) -> CropFeatures:
+    """Return the features of stored crops, at least one.
 
     Raises:
-        StoreError: a crop is not in the store under that model, or as `current_model`.
+        StoreError: If the store has no such crop of the model.
     """
-    found = current_model(archive) if model is None else require_model(archive, model)
-    rows = archive.crops(ids, ["embedding", "visible", "attributes"], model=found.digest)
-    return found, appearance_of(rows, found)
+    return row_features(store.crops(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest), model)
 
 
-def appearance_of(rows: Sequence[dict[str, Any]], model: Model) -> Appearance:
-    """What crops look like, from their rows with `embedding`, `visible` and `attributes`; at least one."""
-    masks = np.array([row["visible"] for row in rows], dtype=np.int32)
+def batch_features(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> CropFeatures:
+    """Return the features of n crops from `DESCRIPTOR_COLUMNS` and, with `attributes`, the column of that name."""
+    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
+    return _features(descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts), probabilities)
+
+
+def row_features(rows: Sequence[dict[str, Any]], model: Model) -> CropFeatures:
+    """Return the features of n >= 1 crops from rows with `DESCRIPTOR_COLUMNS` and `attributes`."""
     descriptors = Descriptors(
         vectors=np.array([row["embedding"] for row in rows], dtype=np.float32),
-        visible=unpacked(masks, model.facts.parts),
+        visible=unpacked(np.array([row["visible"] for row in rows], dtype=np.int32), model.facts.parts),
         always=model.facts.always,
     )
-    probabilities = np.array([row["attributes"] for row in rows], dtype=np.float32).reshape(len(rows), -1)
-    return Appearance(descriptors=descriptors, probabilities=probabilities)
+    attributes = np.array([row["attributes"] for row in rows], dtype=np.float32)
+    return _features(descriptors, attributes.reshape(len(rows), -1))
 
 
-def nobody(model: Model) -> Appearance:
-    """No crop at all of a model."""
+def empty_features(model: Model) -> CropFeatures:
+    """Return the features of no crop."""
     facts = model.facts
-    descriptors = Descriptors(
-        vectors=np.empty((0, sum(facts.blocks)), np.float32),
-        visible=np.empty((0, facts.parts), np.bool_),
-        always=facts.always,
-    )
+    vectors, visible = np.empty((0, sum(facts.blocks)), np.float32), np.empty((0, facts.parts), np.bool_)
     classes = 0 if facts.attributes is None else facts.attributes.classes
-    return Appearance(descriptors=descriptors, probabilities=np.empty((0, classes), np.float32))
+    descriptors = Descriptors(vectors=vectors, visible=visible, always=facts.always)
+    return _features(descriptors, np.empty((0, classes), np.float32))
 
 
-def require_attributes(model: Model) -> AttributeSchema:
-    """The attributes that a model predicts.
-
-    Raises:
-        UsageError: it predicts none.
-    """
-    if model.facts.attributes is None:
-        raise UsageError(
-            f"model {model.name} ({model.digest[:12]}) of the store predicts no attributes, which --where and --filter "
-            "go by; leave them out, or index with a model that was trained with attributes"
-        )
-    return model.facts.attributes
+def _features(descriptors: Descriptors, probabilities: NDArray[np.float32]) -> CropFeatures:
+    return CropFeatures(
+        descriptors=descriptors, probabilities=probabilities, areas=np.empty((len(descriptors), 0), np.float32)
+    )
 
 
-def _scanned(
-    archive: Archive,
+def _scan(
+    store: SearchableStore,
     model: Model,
     scope: Scope,
     columns: Sequence[str],
-    advance: Callable[[int], None] | None,
+    stage: str,
+    progress: OpenProgress,
 ) -> Iterator[pa.RecordBatch]:
     conditions: dict[str, str] = {}
     if scope.where:
         conditions = require_attributes(model).parse(scope.where)
         columns = tuple(dict.fromkeys((*columns, "attributes")))
-    batches = archive.scan_crops(
-        columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until
-    )
-    read = 0
+    batches = store.scan_crops(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
+    report = progress(stage)
+    rows = 0
     for batch in batches:
-        # Before the batch is worked on: whoever hears it may end the pass.
-        read += batch.num_rows
-        if advance is not None:
-            advance(read)
-        kept = batch.filter(pa.array(_meets(_probabilities(batch, model), conditions, model))) if conditions else batch
-        if kept.num_rows:
-            yield kept
+        rows += batch.num_rows
+        # Before the batch is used: the callback may cancel the scan.
+        report(rows, None)
+        if conditions:
+            batch = batch.filter(pa.array(_meets(_probabilities(batch, model), conditions, model)))
+        if batch.num_rows:
+            yield batch
 
 
 def _meets(probabilities: NDArray[np.float32], conditions: dict[str, str], model: Model) -> NDArray[np.bool_]:
-    """(n,) bool: of each attribute the value asked for is the likeliest, the first of equally likely ones."""
+    """Return (n,) whether the predicted value of each attribute, the first of equally likely ones, is the given one."""
     schema = require_attributes(model)
     meets = np.ones(len(probabilities), dtype=np.bool_)
     for name, value in conditions.items():
@@ -246,50 +194,3 @@ def _probabilities(batch: pa.RecordBatch, model: Model) -> NDArray[np.float32]:
             f"has {schema.classes}: run `vestigo store check`, or index again"
         )
     return probabilities
-
-
-def current_model(archive: Archive) -> Model:
-    """The model that a search means which names none: the one that serves, without promotions the newest with crops.
-
-    Raises:
-        StoreError: nothing is indexed, or the store holds crops of other models: an answer from one of them alone would
-            look like one from the whole archive.
-    """
-    serving, counts, models = archive.serving(), archive.crop_counts(), archive.models()
-    if not models:
-        raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
-    seen = [model for model in models if model.digest in counts]
-    current = next((model for model in models if model.digest == serving), (seen or models)[0])
-    others = [model for model in seen if model.digest != current.digest]
-    if others:
-        held = ", ".join(f"{counts[model.digest]} of {named(model)}" for model in others)
-        which = "which serves" if current.digest == serving else "the newest"
-        raise StoreError(
-            f"the store holds {counts.get(current.digest, 0)} crops of {named(current)}, {which}, and {held}; crops of "
-            "different models are never compared: index the others again (vestigo index --reindex-stale --store "
-            "STORE), or search one version with --model"
-        )
-    return current
-
-
-def require_model(archive: Archive, digest: str) -> Model:
-    """A model that the store holds crops of.
-
-    Raises:
-        StoreError: it does not; embeddings of different models are never compared.
-    """
-    counts = archive.crop_counts()
-    known = [model for model in archive.models() if model.digest in counts]
-    found = next((model for model in known if model.digest == digest), None)
-    if found is None:
-        holds = ", ".join(map(named, known)) or "nothing yet"
-        raise StoreError(
-            f"the store has no crop of model {digest[:12]}; it holds {holds}: choose one of them with --model, or "
-            "index the archive with this one"
-        )
-    return found
-
-
-def named(model: Model) -> str:
-    """A model in words."""
-    return f"{model.name} ({model.digest[:12]})"

@@ -1,4 +1,4 @@
-"""Image files as queries of a bulk re-identification: a benchmark's query split, or a folder."""
+"""Make queries for bulk ranking from image files: a dataset's query split, or a folder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ from vestigo.datasets.recognise import load_dataset, recognise
 from vestigo.ingest.crops import whole_image_id
 from vestigo.ingest.embedding import embed_files
 from vestigo.search.bulk import BulkQueries
-from vestigo.search.gallery import Appearance
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import IMAGE_SUFFIXES, encode_jpeg, read_image, shrink
+from vestigo_models.progress import ProgressCallback
 
-PICTURE_HEIGHT = 256
+THUMBNAIL_HEIGHT = 256
 
 
 def image_queries(
-    folder: Path, open_encoder: Callable[[], Extractor], advance: Callable[[int, int], None]
+    folder: Path, open_encoder: Callable[[], Extractor], progress: ProgressCallback
 ) -> tuple[BulkQueries, dict[str, int]]:
-    """Make queries of the images in `folder`; returns reason -> images that were left out, too.
+    """Make queries from the images in a folder.
 
-    An image that a store took for a crop as a whole is that crop, by name and content. `advance` hears how many images
-    are done, and of how many.
+    An image that was indexed as a whole crop is recognised by its name and content.
+
+    Args:
+        folder: A dataset, whose query split is taken, or a folder of images.
+        open_encoder: Loads the network.
+        progress: Shows how many images are embedded.
+
+    Returns:
+        The queries, and reason -> number of unreadable images.
 
     Raises:
-        UsageError: no such folder, or no image in it.
-        DatasetError: a benchmark dataset that cannot be read.
+        UsageError: If the folder does not exist or has no image.
+        DatasetError: If the dataset cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such file or folder")
@@ -50,24 +57,24 @@ def image_queries(
         sizes.update((row, (crop.shape[0], crop.shape[1])) for row, crop in zip(rows, crops, strict=True))
 
     encoder = open_encoder()
-    found = embed_files(paths, encoder, lambda done: advance(done, len(paths)), measure)
-    rows = found.rows.tolist()
+    embedded = embed_files(paths, encoder, lambda done: progress(done, len(paths)), measure)
+    rows = embedded.rows.tolist()
     queries = BulkQueries(
         names=[names[row] for row in rows],
-        views=Appearance.of(found.outputs),
+        features=embedded.outputs,
         own=[(whole_image_id(names[row], paths[row].read_bytes(), sizes[row]),) for row in rows],
         model=encoder.package.digest,
         kind="images",
         labels=[labels[row] for row in rows] if labels else [],
-        picture=lambda position: _picture(paths[rows[position]]),
+        thumbnail=lambda position: _thumbnail(paths[rows[position]]),
         source=folder.resolve().name,
     )
-    return queries, found.unreadable
+    return queries, embedded.unreadable
 
 
-def _picture(path: Path) -> bytes | None:
+def _thumbnail(path: Path) -> bytes | None:
     try:
-        return encode_jpeg(shrink(read_image(path), PICTURE_HEIGHT))
+        return encode_jpeg(shrink(read_image(path), THUMBNAIL_HEIGHT))
     except BadInput:
-        # It was there a moment ago; the ranking is worth more than its picture.
+        # The file was readable before; the ranking is saved without its thumbnail.
         return None

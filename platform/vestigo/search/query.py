@@ -1,4 +1,4 @@
-"""The network that turns a new image into a query for a store."""
+"""Turn images and stored crops into the features of a query."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.resolve import open_model, open_registered
-from vestigo.search.gallery import Appearance, Archive, current_model, require_model
+from vestigo.resolve import open_model, open_registered, require_crops, resolve_search_model
+from vestigo.search.gallery import SearchableStore, stored_features
+from vestigo.store.runs.records import Model
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.features import CropFeatures
 
 
-def open_encoder(archive: Archive, model: str | None = None, device: str = "auto") -> Extractor:
-    """Load the model `model` (default, a folder, hub:ID, a name or digest of the store), by default `current_model`.
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Views of one person.
 
-    Raises:
-        StoreError: the store holds no crop of that model, or without one, as `current_model`.
-        ModelError: the package cannot be loaded, or is no longer the one that the store's crops were made with.
+    Attributes:
+        crops: Ids of stored crops.
+        views: Features of new images.
+        model: Digest of the model that made `views`; without views it may be None, see
+            `vestigo.resolve.resolve_search_model`.
     """
-    if model is None:
-        package = open_registered(current_model(archive))
-    else:
-        package = open_model(archive, model)
-        require_model(archive, package.digest)
-    return Extractor(package, resolve_device(device))
+
+    crops: tuple[str, ...] = ()
+    views: CropFeatures | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Box:
         """Read `x,y,w,h`.
 
         Raises:
-            UsageError: anything but four whole numbers, or no area.
+            UsageError: If the text is not four numbers, or the box has no area.
         """
         try:
             x, y, w, h = (round(float(part)) for part in text.split(","))
@@ -56,10 +59,10 @@ class Box:
         return cls(x=x, y=y, w=w, h=h)
 
     def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the part of an RGB frame (H, W, 3) inside the box.
+        """Return the part of an RGB frame (height, width, 3) inside the box.
 
         Raises:
-            UsageError: the box lies outside the frame.
+            UsageError: If the box lies outside the frame.
         """
         part = frame[max(0, self.y) : max(0, self.y + self.h), max(0, self.x) : max(0, self.x + self.w)]
         if not part.size:
@@ -70,27 +73,65 @@ class Box:
         return part
 
 
-def fuse(views: Appearance, blocks: Sequence[int] = ()) -> Appearance:
-    """Return one query from V views: of each block of the descriptors the mean over the views that show it,
-    L2-normalised, and the mean of the attribute probabilities.
-
-    A part is visible if any view shows it. The mean, not the smallest distance: what the views share is the person
-    and adds up, what each has of its own (background, blur, somebody in front) averages out, while the smallest
-    distance follows the worst view wherever it leads. It is one vector, too, so several views cost one pass over the
-    archive.
+def open_encoder(store: SearchableStore, model: str | None = None, device: str = "auto") -> Extractor:
+    """Load the network that turns images into queries.
 
     Args:
-        blocks: lengths of a descriptor's blocks as in `vestigo.store.ModelFacts`; () for one.
+        store: The store to be searched.
+        model: Reference of a model as in `vestigo.resolve`; None for the one that answers searches.
+        device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        UsageError: the views cancel each other out, so they cannot be of one person.
+        StoreError: If the store holds no crops of the model, or as `vestigo.resolve.resolve_search_model`.
+        ModelError: If the package cannot be loaded, or has changed since the store's crops were made with it.
+    """
+    if model is None:
+        package = open_registered(resolve_search_model(store))
+    else:
+        package = open_model(store, model)
+        require_crops(store, package.digest)
+    return Extractor(package, resolve_device(device))
+
+
+def query_features(store: SearchableStore, query: Query) -> tuple[Model, CropFeatures]:
+    """Return the model of a query and the features of its views, at least one.
+
+    Raises:
+        StoreError: As `vestigo.resolve.resolve_search_model`, or if a crop is not in the store under that model.
+        UsageError: If there is no view, or views without their model.
+    """
+    views = [] if query.views is None else [query.views.without_areas()]
+    if not query.crops and (query.model is None or not sum(map(len, views))):
+        raise UsageError("a search needs a crop, or views of new images and the digest of the model that made them")
+    model = resolve_search_model(store, query.model)
+    if query.crops:
+        views.append(stored_features(store, query.crops, model))
+    return model, CropFeatures.joined(views)
+
+
+def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:
+    """Fuse V views of one person into one query, as in docs/method.md, "Distance".
+
+    Each block of the descriptor is the L2-normalised mean over the views that show it; a part is visible if any view
+    shows it. Attribute probabilities are means. The mean keeps what the views share and averages out background and
+    blur; the smallest distance would follow the worst view. One vector also needs one pass over the gallery.
+
+    Args:
+        views: Features of V >= 1 views.
+        blocks: Lengths of a descriptor's blocks as in `vestigo.store.models.facts.ModelFacts`; () for one block.
+
+    Returns:
+        Features of one crop.
+
+    Raises:
+        UsageError: If the views cancel each other out, so that they cannot be of one person.
     """
     descriptors = views.descriptors
     mean: NDArray[np.float64] = descriptors.vectors.astype(np.float64).mean(axis=0)
     visible = np.array(descriptors.visible.any(axis=0))
     ends = np.cumsum(blocks or (len(mean),))
-    for place, block in enumerate(np.split(mean, ends[:-1])):
-        part = place - descriptors.always
+    for position, block in enumerate(np.split(mean, ends[:-1])):
+        part = position - descriptors.always
         norm = float(np.linalg.norm(block))
         if norm >= 1e-6:
             block /= norm
@@ -99,9 +140,10 @@ def fuse(views: Appearance, blocks: Sequence[int] = ()) -> Appearance:
         else:
             block[:] = 0
             visible[part] = False
-    return Appearance(
+    return CropFeatures(
         descriptors=Descriptors(
             vectors=mean[None].astype(np.float32), visible=visible[None], always=descriptors.always
         ),
         probabilities=views.probabilities.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32),
+        areas=views.areas.mean(axis=0, keepdims=True),
     )

@@ -1,4 +1,4 @@
-"""One person in an archive: a query of one or several views, the nearest crops in answer."""
+"""Search a store for one person: the nearest crops to a query, or the crops that meet attribute conditions."""
 
 from __future__ import annotations
 
@@ -10,56 +10,44 @@ from typing import Any
 
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo.ranking.top_k import Ranking, rank
-from vestigo.search.filter import NO_FILTER, Comparison
-from vestigo.search.gallery import (
-    EVERYWHERE,
-    LOOKS,
-    Advance,
-    Appearance,
-    Archive,
-    Scope,
-    appearance_of,
-    current_model,
-    probability_batches,
-    require_attributes,
-    require_model,
-    stored_appearance,
-)
-from vestigo.search.query import fuse
+from vestigo.resolve import require_attributes, resolve_search_model
+from vestigo.search.filter import NO_FILTER, FilteredScan
+from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
+from vestigo.search.query import Query, fuse_views, query_features
 from vestigo.search.where import rank_where
 from vestigo.store.runs.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.errors import UsageError
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.tracking.selection import near_duplicates
 
 NEAR_IDENTICAL_BITS = 6
-"""Crops of one tracklet whose 64-bit difference hashes differ in at most so many bits are one picture to a reader."""
+"""Crops of one tracklet are near-identical if their 64-bit difference hashes differ in at most this many bits."""
 RERANK_DEPTH = 200
-"""Re-ranking reorders so many of the nearest crops; what is farther away stays behind them."""
-SHOWN = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame", "attributes")
+"""Number of nearest crops that re-ranking reorders; crops that are farther away stay behind them."""
+HIT_COLUMNS = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame", "attributes")
 
-Found = list[tuple[str, float]]
+Neighbours = list[tuple[str, float]]
 """Crop ids and distances, nearest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
-    """Views of one person: stored `crops` by id, and `views` of new images.
-
-    `model` is the digest of the model that made the views; without views it may be left out, which means
-    `vestigo.search.gallery.current_model`.
-    """
-
-    crops: tuple[str, ...] = ()
-    views: Appearance | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One crop of the answer. `time` is in UTC and `offset_s` in seconds from the start of the video, each None where
-    unknown; `attributes` maps names to the likeliest values and `confidences` names to their calibrated probabilities,
-    both empty for a model that predicts none."""
+    """One crop of a search result.
+
+    Attributes:
+        rank: Position from 1.
+        crop: Crop id.
+        distance: See `search` and `search_where`.
+        camera: Name of the camera.
+        time: Recording time in UTC, None if unknown.
+        offset_s: Seconds from the start of the video, None for images.
+        track: Id of the tracklet, "" without one.
+        source, input, frame: Where the crop was indexed from; frame is -1 for images.
+        attributes: Attribute -> predicted value; empty if the model predicts none.
+        confidences: Attribute -> calibrated probability of that value.
+    """
 
     rank: int
     crop: str
@@ -77,11 +65,15 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """The answer: `hits` nearest first, out of `compared` crops of the model with digest `model`.
+    """The result of a search.
 
-    `kept_fraction` is the share of the crops in scope that an attribute filter left over (1.0: there was none);
-    `filter` is what that filter was and what it is expected to cost, None where nobody asked for one. `attributes` and
-    `confidences` are what the model says of the query, as in `Hit`; a search by attributes alone has none.
+    Attributes:
+        hits: Nearest first.
+        compared: Crops that were compared.
+        model: Digest of the model.
+        kept_fraction: Share of the gallery that the attribute filter keeps, 1.0 without a filter.
+        filter: The attribute filter and its expected cost, None without one.
+        attributes, confidences: Prediction for the query, as in `Hit`; empty for a search by conditions.
     """
 
     hits: tuple[Hit, ...]
@@ -94,139 +86,147 @@ class SearchResult:
 
 
 def search(
-    archive: Archive,
+    store: SearchableStore,
     query: Query,
     *,
     top: int = 20,
     scope: Scope = EVERYWHERE,
     filter_config: FilterConfig = NO_FILTER,
     rerank: bool = False,
-    advance: Advance | None = None,
+    progress: OpenProgress = ignore_stages,
 ) -> SearchResult:
-    """Find the `top` crops nearest to a query, in one pass over the archive (a filter takes further ones over the
-    attributes alone).
+    """Find the `top` crops nearest to a query in one pass over the gallery; a filter also scans the attributes.
 
-    Query crops are left out of the answer, and of near-identical crops of one tracklet only the nearest is shown.
-    What a filter discards is not in the answer. With `rerank`, the nearest `RERANK_DEPTH` crops are put in order by
-    k-reciprocal re-ranking, whose distances the answer then carries. `advance` hears how far each pass is.
+    Query crops are left out. Of near-identical crops of one tracklet only the nearest is kept.
+
+    Args:
+        store: The store.
+        query: What is looked for.
+        top: Hits.
+        scope: The gallery.
+        filter_config: Attribute filter; discarded crops are not in the result.
+        rerank: Whether k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances.
+        progress: Shows each pass, stages `attributes` and `crops`.
 
     Raises:
-        StoreError: an unknown crop, a model that the store does not hold, or as `current_model`.
-        UsageError: no view, views without their model or without anything in common, a filter or a condition and a
-            model without attributes, or the soft filter together with re-ranking.
-        ConfigError: the filter needs a calibration that the model does not have.
+        StoreError: If a crop is unknown, or as `vestigo.resolve.resolve_search_model`.
+        UsageError: If there is no view, views lack their model or have nothing in common, the model predicts no
+            attributes and a filter or condition is given, or the soft filter is combined with re-ranking.
+        ConfigError: If the filter needs a calibration that the model does not have.
     """
-    model, views = query_views(archive, query)
-    person = fuse(views, model.facts.blocks)
-    comparison = Comparison.of(archive, model, person, scope, filter_config, advance)
-    if rerank and comparison.choice.mode == "soft":
+    model, views = query_features(store, query)
+    person = fuse_views(views, model.facts.blocks)
+    scan = FilteredScan.of(store, model, person, scope, filter_config, progress)
+    if rerank and scan.choice.mode == "soft":
         raise UsageError("--filter soft adds to the distances that --rerank replaces; choose one of them")
 
-    def nearest(depth: int) -> tuple[Found, Ranking]:
-        ranking = rank(person.descriptors, comparison.batches(), depth)
-        found = ranking.without([query.crops], depth).of_query(0)
-        return (_reranked(archive, person, found, model) if rerank else found), ranking
+    def nearest(depth: int) -> tuple[Neighbours, Ranking]:
+        ranking = rank(person.descriptors, scan.batches(), depth)
+        neighbours = ranking.excluding([query.crops], depth).neighbours(0)
+        return (_rerank(store, person, neighbours, model) if rerank else neighbours), ranking
 
     wanted = top + len(query.crops)
-    hits, compared = _deep_enough(archive, model, nearest, top, max(wanted * 2, RERANK_DEPTH if rerank else 0))
-    attributes, confidences = likeliest_values(person.probabilities[0].tolist(), model)
+    hits, compared = _find_hits(store, model, nearest, top, max(wanted * 2, RERANK_DEPTH if rerank else 0))
+    attributes, confidences = predicted_values(person.probabilities[0].tolist(), model)
     return SearchResult(
         hits=hits,
         compared=compared,
         model=model.digest,
-        kept_fraction=comparison.kept_fraction,
-        filter=None if comparison.choice.mode == "off" else comparison.choice,
+        kept_fraction=scan.kept_fraction,
+        filter=None if scan.choice.mode == "off" else scan.choice,
         attributes=attributes,
         confidences=confidences,
     )
 
 
 def search_where(
-    archive: Archive,
+    store: SearchableStore,
     where: str,
     *,
     model: str | None = None,
     top: int = 20,
     scope: Scope = EVERYWHERE,
-    advance: Advance | None = None,
+    progress: OpenProgress = ignore_stages,
 ) -> SearchResult:
-    """Find the `top` crops that are likeliest to meet conditions such as `gender=female,backpack=yes`.
+    """Find the `top` crops that most probably meet conditions; the distance is 1 - the product of the probabilities.
 
-    The distance is 1 - the product of the calibrated probabilities. `model` is a digest, by default that of
-    `current_model`; `advance` hears how far a pass is.
+    Args:
+        store: The store.
+        where: Conditions such as `gender=female,backpack=yes`.
+        model: Digest of a model, see `vestigo.resolve.resolve_search_model`.
+        top: Hits.
+        scope: The gallery.
+        progress: Shows each pass, stage `attributes`.
 
     Raises:
-        StoreError: as `current_model`, or the store does not hold that model.
-        UsageError: the model predicts no attributes.
-        ConfigError: a condition that its attributes do not have.
+        StoreError: As `vestigo.resolve.resolve_search_model`.
+        UsageError: If the model predicts no attributes.
+        ConfigError: If its attributes have no such condition.
     """
-    found = current_model(archive) if model is None else require_model(archive, model)
-    schema = require_attributes(found)
+    made_by = resolve_search_model(store, model)
+    schema = require_attributes(made_by)
     conditions = schema.parse(where)
 
-    def likeliest(depth: int) -> tuple[Found, Ranking]:
-        ranking = rank_where(probability_batches(archive, found, scope, advance=advance), conditions, schema, depth)
-        return [(crop, -math.expm1(-distance)) for crop, distance in ranking.of_query(0)], ranking
+    def most_probable(depth: int) -> tuple[Neighbours, Ranking]:
+        ranking = rank_where(probability_batches(store, made_by, scope, progress=progress), conditions, schema, depth)
+        return [(crop, -math.expm1(-distance)) for crop, distance in ranking.neighbours(0)], ranking
 
-    hits, compared = _deep_enough(archive, found, likeliest, top, top * 2)
-    return SearchResult(hits=hits, compared=compared, model=found.digest)
-
-
-def query_views(archive: Archive, query: Query) -> tuple[Model, Appearance]:
-    """The model that a query is in, and its views, at least one. Raises StoreError and UsageError as `search`."""
-    views = [] if query.views is None else [query.views]
-    digest = query.model
-    if query.crops:
-        found, stored = stored_appearance(archive, query.crops, query.model)
-        digest = found.digest
-        views.append(stored)
-    if digest is None or not sum(map(len, views)):
-        raise UsageError("a search needs a crop, or views of new images and the digest of the model that made them")
-    return require_model(archive, digest), Appearance.joined(views)
+    hits, compared = _find_hits(store, made_by, most_probable, top, top * 2)
+    return SearchResult(hits=hits, compared=compared, model=made_by.digest)
 
 
-def _deep_enough(
-    archive: Archive, model: Model, nearest: Callable[[int], tuple[Found, Ranking]], top: int, depth: int
+def predicted_values(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the predicted value of each attribute, the first of equally probable ones, and its probability."""
+    schema = model.facts.attributes
+    if schema is None:
+        return {}, {}
+    groups = [(attribute, probabilities[schema.slice(attribute.name)]) for attribute in schema.attributes]
+    values = {attribute.name: attribute.values[group.index(max(group))] for attribute, group in groups}
+    return values, {attribute.name: max(group) for attribute, group in groups}
+
+
+def _find_hits(
+    store: SearchableStore, model: Model, nearest: Callable[[int], tuple[Neighbours, Ranking]], top: int, depth: int
 ) -> tuple[tuple[Hit, ...], int]:
-    """The `top` hits after near-identical crops are taken out, and how many crops were compared."""
+    """Return the `top` hits without near-identical crops, and the number of compared crops."""
     while True:
-        found, ranking = nearest(depth)
-        hits = _shown_once(archive, found, model)[:top]
-        # Near-identical crops took places that others should have: look deeper, unless that was everything.
-        if len(hits) == top or len(ranking.of_query(0)) < depth:
+        neighbours, ranking = nearest(depth)
+        hits = _distinct_hits(store, neighbours, model)[:top]
+        # Near-identical crops took the places of others: rank deeper, unless the whole gallery is ranked.
+        if len(hits) == top or len(ranking.neighbours(0)) < depth:
             return tuple(hits), ranking.compared
         depth *= 4
 
 
-def _reranked(archive: Archive, person: Appearance, nearest: Found, model: Model) -> Found:
-    if not nearest:
+def _rerank(store: SearchableStore, person: CropFeatures, neighbours: Neighbours, model: Model) -> Neighbours:
+    if not neighbours:
         return []
-    ids = [crop for crop, _ in nearest]
-    candidates = appearance_of(archive.crops(ids, [*LOOKS, "attributes"], model=model.digest), model)
+    ids = [crop for crop, _ in neighbours]
+    candidates = stored_features(store, ids, model)
     (distances,) = reranked_chunks(person.descriptors, candidates.descriptors)
     return sorted(zip(ids, distances[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
 
 
-def _shown_once(archive: Archive, nearest: Found, model: Model) -> list[Hit]:
-    rows = archive.crops([crop for crop, _ in nearest], SHOWN, model=model.digest)
+def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model) -> list[Hit]:
+    rows = store.crops([crop for crop, _ in neighbours], HIT_COLUMNS, model=model.digest)
     by_tracklet: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if row["tracklet"]:
             by_tracklet.setdefault(row["tracklet"], []).append(position)
     repeated: set[int] = set()
     for positions in by_tracklet.values():
-        marked = near_duplicates([rows[position]["dhash"] for position in positions], NEAR_IDENTICAL_BITS)
-        repeated.update(position for position, mark in zip(positions, marked, strict=True) if mark)
+        flags = near_duplicates([rows[position]["dhash"] for position in positions], NEAR_IDENTICAL_BITS)
+        repeated.update(position for position, flag in zip(positions, flags, strict=True) if flag)
     hits = [
         _hit(row, distance, model)
-        for position, (row, (_, distance)) in enumerate(zip(rows, nearest, strict=True))
+        for position, (row, (_, distance)) in enumerate(zip(rows, neighbours, strict=True))
         if position not in repeated
     ]
     return [replace(hit, rank=position) for position, hit in enumerate(hits, start=1)]
 
 
 def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
-    attributes, confidences = likeliest_values(row["attributes"], model)
+    attributes, confidences = predicted_values(row["attributes"], model)
     return Hit(
         rank=0,
         crop=row["crop_id"],
@@ -241,13 +241,3 @@ def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
         attributes=attributes,
         confidences=confidences,
     )
-
-
-def likeliest_values(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
-    """The likeliest value of each attribute, the first of equally likely ones, and how likely it is."""
-    schema = model.facts.attributes
-    if schema is None:
-        return {}, {}
-    groups = [(attribute, probabilities[schema.slice(attribute.name)]) for attribute in schema.attributes]
-    values = {attribute.name: attribute.values[group.index(max(group))] for attribute, group in groups}
-    return values, {attribute.name: max(group) for attribute, group in groups}

@@ -17,7 +17,7 @@ from vestigo.store.runs.records import Model
 
 @dataclass(frozen=True)
 class IndexedArchive:
-    """The methods of `vestigo.search.gallery.Archive`, answered by a store and its index as they are when one asks."""
+    """The methods of `vestigo.search.gallery.SearchableStore`, answered by a store and its browse index."""
 
     store: Store
     index: BrowseIndex

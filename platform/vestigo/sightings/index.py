@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.search.gallery import require_attributes
+from vestigo.resolve import require_attributes
 from vestigo.sightings import confidence as sureness
 from vestigo.sightings import presence
 from vestigo.sightings import queries as sightings

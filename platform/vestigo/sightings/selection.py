@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vestigo.search.gallery import require_attributes
+from vestigo.resolve import require_attributes
 from vestigo.sightings.records import Choice
 from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError

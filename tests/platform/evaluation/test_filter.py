@@ -11,7 +11,7 @@ from vestigo.evaluation.options import Options
 from vestigo.evaluation.ranking import distances, rank
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.inference.distance import Descriptors
-from vestigo_models.inference.extractor import Outputs
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.attributes import AttributeSchema
 
 SCHEMA = AttributeSchema.from_dict(
@@ -36,7 +36,7 @@ def side(rng: np.random.Generator, count: int) -> Side:
     groups = [rng.dirichlet(np.full(size, 0.5), count) for size in (2, 3, 2)]
     return Side(
         images=ImageSet(pids=rng.integers(1, 6, count), camids=rng.integers(0, 3, count)),
-        outputs=Outputs(
+        outputs=CropFeatures(
             descriptors=Descriptors(vectors=vectors.reshape(count, 12).astype(np.float32), visible=visible, always=1),
             probabilities=np.concatenate(groups, axis=1).astype(np.float32),
             areas=np.empty((count, 0), dtype=np.float32),

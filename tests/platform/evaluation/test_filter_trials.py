@@ -19,7 +19,8 @@ from vestigo.evaluation.evaluate import judge_model
 from vestigo.evaluation.filter_trials import try_filters
 from vestigo.evaluation.options import Options
 from vestigo.evaluation.regions import label_overlap
-from vestigo_models.inference.extractor import Extractor, Outputs
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.images import read_image
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, cluster_regions
@@ -30,7 +31,7 @@ PEOPLE = range(1, 41)
 class Certain(Extractor):
     """Says of every picture what a generator draws that the picture itself seeds: sure of most attributes."""
 
-    def extract(self, crops: Sequence[np.ndarray]) -> Outputs:
+    def extract(self, crops: Sequence[np.ndarray]) -> CropFeatures:
         outputs = super().extract(crops)
         rows = np.empty((len(crops), MARKET_1501.classes), dtype=np.float32)
         for row, crop in zip(rows, crops, strict=True):

@@ -16,7 +16,7 @@ from vestigo.evaluation import saved_rankings as judged
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, ImageSet, Protocol, score_queries
 from vestigo.evaluation.metrics.truncated import UNKNOWN
 from vestigo.evaluation.saved_rankings import judge
-from vestigo.search.bulk import BulkQueries, crop_queries, rank_archive, tracklet_queries
+from vestigo.search.bulk import BulkQueries, crop_queries, rank_gallery, tracklet_queries
 from vestigo.search.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
@@ -52,7 +52,7 @@ def labelled(count: int = 60) -> FakeArchive:
 def test_a_whole_ranking_is_judged_as_the_benchmark_judges(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judged, "QUERIES_AT_ONCE", 5)
     archive = labelled()
-    rank_archive(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows]), "all", top=99)
+    rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows]), "all", top=99)
     kept, told = Kept(archive, "all"), []
     found = judge(kept, kept.ranking, protocol, told.append)
     assert told == list(range(5, 61, 5))
@@ -82,7 +82,7 @@ def test_what_is_kept_of_a_query_follows_the_scope() -> None:
     for number, row in enumerate(archive.rows):
         row["tracklet"] = f"t{number % 18}" if number % 3 else ""
     scope = Scope(cameras=("cam0", "cam1"))
-    rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "some", top=4, scope=scope)
+    rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "some", top=4, scope=scope)
     inside = [row for row in archive.rows if row["camera"] in scope.cameras]
     for query in archive.asked["some"]:
         own = [row for row in archive.rows if row["tracklet"] == query["query"]]
@@ -114,18 +114,18 @@ def images(archive: FakeArchive, stored: int, labels: list[tuple[int, str]]) -> 
     views = [view_of(row) for row in archive.rows[:2]]
     return BulkQueries(
         names=["one", "two"],
-        views=type(views[0]).joined(views),
+        features=type(views[0]).joined(views),
         own=[(archive.rows[number]["crop_id"] if number < stored else "f" * 20,) for number in range(2)],
         model=archive.rows[0]["model"],
         kind="images",
         labels=labels,
-        picture=lambda position: b"jpeg %d" % position,
+        thumbnail=lambda position: b"jpeg %d" % position,
     )
 
 
 def test_images_that_the_archive_has_are_its_crops() -> None:
     archive = labelled()
-    rank_archive(archive, images(archive, 1, [(5, "cam1"), (1, "cam0")]), "images", top=3)
+    rank_gallery(archive, images(archive, 1, [(5, "cam1"), (1, "cam0")]), "images", top=3)
     one, two = archive.asked["images"]
     assert (one["pid"], one["camera"], one["crop"], one["own"], one["image"]) == (
         0,
@@ -142,7 +142,7 @@ def test_images_that_the_archive_has_are_its_crops() -> None:
 
 def test_labels_of_a_benchmark_that_the_archive_does_not_hold_are_not_believed() -> None:
     archive = labelled()
-    rank_archive(archive, images(archive, 0, [(0, "cam0"), (1, "cam0")]), "images", top=3)
+    rank_gallery(archive, images(archive, 0, [(0, "cam0"), (1, "cam0")]), "images", top=3)
     kept = Kept(archive, "images")
     assert [(row["pid"], row["camera"]) for row in kept.queries] == [(None, None)] * 2
     assert judge(kept, kept.ranking, "cross-camera").scores.excluded == {"identity of the query unknown": 2}
@@ -150,7 +150,7 @@ def test_labels_of_a_benchmark_that_the_archive_does_not_hold_are_not_believed()
 
 def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
     archive = labelled()
-    rank_archive(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows[:9]]), "all", top=4)
+    rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows[:9]]), "all", top=4)
     rows = pa.Table.from_pylist(archive.kept["all"][2], RANKING)
     with Store.open(tmp_path / "s") as store:
         store.register_model(MODEL, name="fake", location="nowhere")
@@ -167,7 +167,7 @@ def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
 
 def test_a_ranking_of_nobody() -> None:
     archive = labelled()
-    rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "none")
+    rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "none")
     kept = Kept(archive, "none")
     found = judge(kept, kept.ranking, "all")
     assert (len(found), found.starts.tolist(), found.pairs.queries.shape) == (0, [0], (0, 0))

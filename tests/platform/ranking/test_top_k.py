@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestigo.ranking.top_k import Batch, Ranking, rank, rank_batch
-from vestigo.search.gallery import Appearance
-from vestigo.search.query import fuse
+from vestigo.ranking.top_k import GalleryBatch, Ranking, rank, rank_batch
+from vestigo.search.query import fuse_views
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.features import CropFeatures
 
 
 def unit(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
@@ -62,13 +62,13 @@ def naive(queries: Descriptors, ids: list[str], crops: Descriptors, k: int, dim:
     return answer
 
 
-def batches(ids: list[str], crops: Descriptors, cuts: list[int]) -> list[Batch]:
+def batches(ids: list[str], crops: Descriptors, cuts: list[int]) -> list[GalleryBatch]:
     bounds = [0, *sorted(cuts), len(ids)]
-    return [Batch(ids=pa.array(ids[a:b], pa.string()), crops=crops[a:b]) for a, b in pairwise(bounds)]
+    return [GalleryBatch(ids=pa.array(ids[a:b], pa.string()), descriptors=crops[a:b]) for a, b in pairwise(bounds)]
 
 
 def answers(ranking: Ranking) -> list[list[tuple[str, float]]]:
-    return [ranking.of_query(position) for position in range(len(ranking.ids))]
+    return [ranking.neighbours(position) for position in range(len(ranking.ids))]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
@@ -87,7 +87,7 @@ def test_agrees_with_naive_loop(k: int, distinct: int, layout: tuple[int, int]) 
 def test_one_block_is_the_cosine_bit_for_bit() -> None:
     ids, crops = gallery(3, 90, 32, 90)
     query = descriptors(np.random.default_rng(4), 1, 32)
-    for name, distance in rank(query, batches(ids, crops, [33]), 90).of_query(0):
+    for name, distance in rank(query, batches(ids, crops, [33]), 90).neighbours(0):
         row = crops.vectors[ids.index(name)]
         assert distance == max(1.0 - (query.vectors[0].astype(np.float64) * row).sum(), 0.0)
 
@@ -106,7 +106,7 @@ def test_batches_never_change_a_bit(layout: tuple[int, int], data: st.DataObject
     assert answers(rank(queries, parts, k)) == whole
     assert answers(rank(queries, data.draw(st.permutations(parts)), k)) == whole
     # The same as a fold over workers that do not know each other's results.
-    merged = Ranking.of_nothing(4, k)
+    merged = Ranking.empty(4, k)
     for part in data.draw(st.permutations(parts)):
         merged = rank_batch(queries, part, k).merge(merged)
     assert answers(merged) == whole
@@ -126,7 +126,7 @@ def test_what_is_added_to_distances_counts_and_infinity_discards() -> None:
     ids, crops = gallery(9, 300, 8, 250, (2, 3))
     queries = descriptors(np.random.default_rng(5), 300, 8, 2, 3)
     added = np.random.default_rng(6).choice([0.0, 0.0, 0.25, np.inf], (300, 300))
-    batch = Batch(ids=pa.array(ids), crops=crops, extra=lambda some: added[some])
+    batch = GalleryBatch(ids=pa.array(ids), descriptors=crops, added=lambda rows: added[rows])
     plain = answers(rank(queries, batches(ids, crops, []), 300))
     found = answers(rank(queries, [batch], 40))
     for query in (0, 1, 255, 256, 299):
@@ -138,11 +138,11 @@ def test_what_is_added_to_distances_counts_and_infinity_discards() -> None:
 def test_own_crops_are_left_out() -> None:
     ids, crops = gallery(6, 50, 16, 50)
     ranking = rank(crops[:3], batches(ids, crops, []), 5)
-    without = ranking.without([[ids[0]], [], [ids[2], ids[1], "unheard-of"]], 4)
-    assert ids[0] not in dict(without.of_query(0))
-    assert without.of_query(1) == ranking.of_query(1)[:4]
-    assert [pair for pair in ranking.of_query(0) if pair[0] != ids[0]][:4] == without.of_query(0)
-    assert len(without.of_query(2)) >= 3
+    without = ranking.excluding([[ids[0]], [], [ids[2], ids[1], "unheard-of"]], 4)
+    assert ids[0] not in dict(without.neighbours(0))
+    assert without.neighbours(1) == ranking.neighbours(1)[:4]
+    assert [pair for pair in ranking.neighbours(0) if pair[0] != ids[0]][:4] == without.neighbours(0)
+    assert len(without.neighbours(2)) >= 3
 
 
 def test_small_galleries_give_short_rankings() -> None:
@@ -152,21 +152,25 @@ def test_small_galleries_give_short_rankings() -> None:
     assert rank(queries, [], 5).compared == 0
 
 
-def looks(descriptors: Descriptors, probabilities: np.ndarray | None = None) -> Appearance:
-    none = np.empty((len(descriptors), 0), np.float32)
-    return Appearance(descriptors=descriptors, probabilities=none if probabilities is None else probabilities)
+def features(descriptors: Descriptors, probabilities: np.ndarray | None = None) -> CropFeatures:
+    empty = np.empty((len(descriptors), 0), np.float32)
+    return CropFeatures(
+        descriptors=descriptors, probabilities=empty if probabilities is None else probabilities, areas=empty
+    )
 
 
 def test_views_are_fused_by_their_mean() -> None:
     views = descriptors(np.random.default_rng(8), 3, 16)
     mean = views.vectors.astype(float).sum(axis=0) / 3
-    assert fuse(looks(views)).descriptors.vectors[0] == pytest.approx(mean / np.sqrt((mean**2).sum()), abs=1e-6)
-    assert fuse(looks(views[:1])).descriptors.vectors[0] == pytest.approx(views.vectors[0], abs=1e-6)
-    backwards = fuse(looks(views[::-1])).descriptors.vectors
-    assert backwards == pytest.approx(fuse(looks(views)).descriptors.vectors, abs=1e-6)
+    assert fuse_views(features(views)).descriptors.vectors[0] == pytest.approx(
+        mean / np.sqrt((mean**2).sum()), abs=1e-6
+    )
+    assert fuse_views(features(views[:1])).descriptors.vectors[0] == pytest.approx(views.vectors[0], abs=1e-6)
+    backwards = fuse_views(features(views[::-1])).descriptors.vectors
+    assert backwards == pytest.approx(fuse_views(features(views)).descriptors.vectors, abs=1e-6)
     apart = Descriptors(vectors=np.array([[1, 0], [-1, 0]], dtype=np.float32), visible=np.empty((2, 0), bool), always=1)
     with pytest.raises(UsageError, match="nothing in common"):
-        fuse(looks(apart))
+        fuse_views(features(apart))
 
 
 def test_each_block_is_fused_over_the_views_that_show_it() -> None:
@@ -175,7 +179,7 @@ def test_each_block_is_fused_over_the_views_that_show_it() -> None:
     views.visible[:, 2] = False
     views.vectors[:, 20:] = 0
     probabilities = np.random.default_rng(1).dirichlet([1, 1, 1], 4).astype(np.float32)
-    fused = fuse(looks(views, probabilities), (5,) * 5)
+    fused = fuse_views(features(views, probabilities), (5,) * 5)
     for block in range(5):
         shown = [row for row in range(4) if block < 2 or views.visible[row, block - 2]]
         total = sum((views.vectors[row, 5 * block : 5 * block + 5].astype(float) for row in shown), np.zeros(5))
@@ -190,6 +194,6 @@ def test_each_block_is_fused_over_the_views_that_show_it() -> None:
 def test_a_part_on_which_views_contradict_each_other_is_not_compared() -> None:
     vectors = np.array([[1, 0, 0, 1], [1, 0, 0, -1]], dtype=np.float32)
     views = Descriptors(vectors=vectors, visible=np.ones((2, 1), bool), always=1)
-    fused = fuse(looks(views), (2, 2)).descriptors
+    fused = fuse_views(features(views), (2, 2)).descriptors
     assert fused.vectors.tolist() == [[1, 0, 0, 0]]
     assert not fused.visible.any()

@@ -10,13 +10,13 @@ from tests.platform.search.test_run_filtered import ALWAYS, BLOCK, PARTS, equati
 from tests.support import fake_gallery as fake_archive
 from tests.support.fake_gallery import NEWER, FakeArchive
 from vestigo.search.explain import block_names, explain, explain_where
-from vestigo.search.gallery import Appearance
-from vestigo.search.query import fuse
-from vestigo.search.run import Query, search, search_where
+from vestigo.search.query import Query, fuse_views
+from vestigo.search.run import search, search_where
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.descriptors import unpacked
 from vestigo_models.errors import ConfigError, StoreError, UsageError
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, cluster_regions
 
@@ -47,14 +47,14 @@ def archive_of(layout: str) -> FakeArchive:
     return archive
 
 
-def appearance(rows: list[dict[str, Any]], facts: ModelFacts) -> Appearance:
+def appearance(rows: list[dict[str, Any]], facts: ModelFacts) -> CropFeatures:
     descriptors = Descriptors(
         vectors=np.stack([row["embedding"] for row in rows]),
         visible=unpacked(np.array([row["visible"] for row in rows], np.int32), facts.parts),
         always=facts.always,
     )
     said = np.array([row["attributes"] for row in rows], np.float32).reshape(len(rows), -1)
-    return Appearance(descriptors=descriptors, probabilities=said)
+    return CropFeatures(descriptors=descriptors, probabilities=said, areas=np.empty((len(rows), 0), np.float32))
 
 
 def query_of(archive: FakeArchive, crops: int, views: int) -> Query:
@@ -72,7 +72,7 @@ def test_shares_add_up_to_the_distance_of_the_search(layout: str, crops: int, vi
     archive = archive_of(layout)
     query = query_of(archive, crops, views)
     asked = [*archive.rows[:crops], *archive.rows[50 : 50 + views]]
-    person = fuse(appearance(asked, archive.facts), archive.facts.blocks)
+    person = fuse_views(appearance(asked, archive.facts), archive.facts.blocks)
     hits = search(archive, query, top=60).hits
     assert len(hits) == 60 - crops
     for hit in hits:
@@ -92,12 +92,12 @@ def test_blocks_are_compared_one_by_one() -> None:
         assert why.distance == pytest.approx(max(equation_14(query, row), 0.0), abs=1e-9)
         assert len(why.blocks) == ALWAYS + PARTS
         both = [block for block in why.blocks if block.in_query and block.in_crop]
-        assert [block for block in why.blocks if block.counts] == both
+        assert [block for block in why.blocks if block.distance is not None] == both
         for place, block in enumerate(why.blocks):
             bit = 1 << max(place - ALWAYS, 0)
             assert block.in_query == (place < ALWAYS or bool(query["visible"] & bit))
             assert block.in_crop == (place < ALWAYS or bool(row["visible"] & bit))
-            if not block.counts:
+            if block.distance is None:
                 assert block.share == 0.0
                 continue
             span = slice(place * BLOCK, place * BLOCK + BLOCK)
@@ -155,18 +155,18 @@ def test_conditions_are_compared_as_the_search_for_them_does() -> None:
 @pytest.mark.parametrize(
     ("facts", "names"),
     [
-        (ModelFacts(), ["whole picture"]),
-        (ModelFacts(always=2, attributes=MARKET_1501), ["whole picture", "picture and attributes"]),
-        (ModelFacts(always=1, regions=REGIONS), ["whole picture"]),
+        (ModelFacts(), ["whole crop"]),
+        (ModelFacts(always=2, attributes=MARKET_1501), ["whole crop", "crop and attributes"]),
+        (ModelFacts(always=1, regions=REGIONS), ["whole crop"]),
         (
             ModelFacts(always=2, parts=4, regions=BODY_REGIONS),
-            ["whole picture", "person without background", "head", "upper body", "lower body", "shoes"],
+            ["whole crop", "person without background", "head", "upper body", "lower body", "shoes"],
         ),
         (
             ModelFacts(always=3, parts=2, regions=cluster_regions(3), attributes=MARKET_1501),
-            ["whole picture", "person without background", "picture and attributes", "cluster 1", "cluster 2"],
+            ["whole crop", "person without background", "crop and attributes", "cluster 1", "cluster 2"],
         ),
-        (ModelFacts(always=1, parts=2), ["whole picture", "part 1", "part 2"]),
+        (ModelFacts(always=1, parts=2), ["whole crop", "part 1", "part 2"]),
     ],
 )
 def test_blocks_have_names_for_people(facts: ModelFacts, names: list[str]) -> None:

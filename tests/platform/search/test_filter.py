@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.support import fake_gallery
 from vestigo.search import filter as filtering
-from vestigo.search.filter import ArchiveFilter, SoftFilter, decide
+from vestigo.search.filter import FilteredScan, GalleryFilter, SoftFilter
+from vestigo.search.gallery import Scope
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
@@ -61,12 +63,12 @@ def _said(row: np.ndarray) -> list[tuple[int, np.float32]]:
     return said
 
 
-def stays(decided: ArchiveFilter, people: People, cuts: list[int]) -> list[set[str]]:
+def stays(decided: GalleryFilter, people: People, cuts: list[int]) -> list[set[str]]:
     found: list[set[str]] = [set() for _ in people.queries]
     for ids, probabilities in people.batches(cuts)():
-        extra = decided.extra(ids, probabilities)(slice(0, len(people.queries)))
-        assert set(np.unique(extra)) <= {0.0, np.inf}
-        for row, values in enumerate(extra):
+        added = decided.added_distances(ids, probabilities)(slice(0, len(people.queries)))
+        assert set(np.unique(added)) <= {0.0, np.inf}
+        for row, values in enumerate(added):
             found[row] |= {name for name, value in zip(ids.to_pylist(), values, strict=True) if value == 0}
     return found
 
@@ -93,7 +95,7 @@ def test_keeps_what_the_rule_keeps(
     people = People(7, count, sharpness=sharpness)
     expected = naive(people, threshold, names, most)
     for cuts in ([], [1, 2, 17, count // 2], [count // 3] * 2):
-        decided = ArchiveFilter.of(choice(threshold, names, most), MARKET, people.queries, people.batches(cuts))
+        decided = GalleryFilter.of(choice(threshold, names, most), MARKET, people.queries, people.batches(cuts))
         assert stays(decided, people, [count // 2, 3]) == expected
         assert decided.kept.tolist() == [len(ids) for ids in expected]
         assert decided.compared == count
@@ -102,10 +104,10 @@ def test_keeps_what_the_rule_keeps(
 
 def test_what_comes_back_is_looked_for_a_few_queries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     people = People(3, 500, queries=9, sharpness=0.05)
-    whole = ArchiveFilter.of(choice(0.5), MARKET, people.queries, people.batches([100]))
-    monkeypatch.setattr(filtering, "RETURNING_AT_ONCE", 100)
+    whole = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([100]))
+    monkeypatch.setattr(filtering, "RESTORED_AT_ONCE", 100)
     monkeypatch.setattr(filtering, "QUERIES_AT_ONCE", 2)
-    parts = ArchiveFilter.of(choice(0.5), MARKET, people.queries, people.batches([250]))
+    parts = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([250]))
     assert (whole.penalties > -np.inf).sum() > 2
     assert stays(parts, people, []) == stays(whole, people, []) == naive(people, 0.5, (), 0)
 
@@ -113,22 +115,21 @@ def test_what_comes_back_is_looked_for_a_few_queries_at_a_time(monkeypatch: pyte
 def test_a_query_keeps_itself() -> None:
     people = People(5, 800, sharpness=0.1)
     people.queries = people.crops[:20]
-    decided = ArchiveFilter.of(choice(0.5), MARKET, people.queries, people.batches([99]))
+    decided = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([99]))
     assert all(own in kept for own, kept in zip(people.ids, stays(decided, people, []), strict=False))
 
 
 def test_an_empty_archive() -> None:
     people = People(5, 0)
-    decided = ArchiveFilter.of(choice(0.7), MARKET, people.queries, people.batches([]))
+    decided = GalleryFilter.of(choice(0.7), MARKET, people.queries, people.batches([]))
     assert (decided.compared, decided.kept.tolist(), decided.kept_fraction) == (0, [0] * 4, 1.0)
 
 
 def test_soft_adds_what_conflicts() -> None:
     people = People(2, 60)
     soft = FilterChoice(mode="soft", threshold=0.6, weight=0.25)
-    decided = decide(soft, MARKET, people.queries, people.batches([]))
-    assert isinstance(decided, SoftFilter)
-    found = decided.extra(pa.array(people.ids), people.crops)(slice(1, 3))
+    decisions = SoftFilter(choice=soft, schema=MARKET, probabilities=people.queries)
+    found = decisions.added_distances(pa.array(people.ids), people.crops)(slice(1, 3))
     for row, query in enumerate(people.queries[1:3]):
         for column, crop in enumerate(people.crops):
             conflicts = [
@@ -140,6 +141,8 @@ def test_soft_adds_what_conflicts() -> None:
 
 
 def test_off_decides_nothing() -> None:
-    people = People(2, 60)
-    off = FilterChoice(mode="off", threshold=1.01)
-    assert decide(off, MARKET, people.queries, people.batches([])) is None
+    store = fake_gallery.people()
+    model = store.models()[0]
+    scan = FilteredScan.of(store, model, fake_gallery.view_of(store.rows[0]), Scope())
+    assert scan.filter is None
+    assert scan.kept_fraction == 1.0

@@ -5,10 +5,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from tests.support.fake_gallery import NEWER, OLDER, START, FakeArchive, crop, number, people, view_of
-from vestigo.search.bulk import crop_queries, rank_archive, tracklet_queries
-from vestigo.search.gallery import Scope, current_model
-from vestigo.search.run import Query, search
+from tests.support.fake_gallery import NEWER, OLDER, START, FakeArchive, crop, number, people, recorder, view_of
+from vestigo.resolve import resolve_search_model
+from vestigo.search.bulk import crop_queries, rank_gallery, tracklet_queries
+from vestigo.search.gallery import Scope
+from vestigo.search.query import Query
+from vestigo.search.run import search
 from vestigo_models.errors import StoreError, UsageError
 
 
@@ -82,7 +84,7 @@ def test_models_are_never_mixed() -> None:
     assert search(archive, Query(crops=(older,), model=OLDER), top=99).compared == 10
     with pytest.raises(StoreError, match=f"crop {older} is not in the store"):
         search(archive, Query(crops=(newer, older), model=NEWER))
-    with pytest.raises(StoreError, match="no crop of model cccccccccccc; it holds newer"):
+    with pytest.raises(StoreError, match="no crops of model cccccccccccc; it holds newer"):
         search(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
 
 
@@ -93,11 +95,13 @@ def test_without_a_model_a_mixed_archive_is_refused() -> None:
         with pytest.raises(StoreError, match=r"20 crops of newer \(b+\), the newest, and 10 of older \(a+\)"):
             search(archive, Query(crops=(query,)))
     archive.promoted = OLDER
-    for call in (current_model, lambda archive: crop_queries(archive, [older])):
-        with pytest.raises(StoreError, match=r"10 crops of older .*, which serves, and 20 of newer .*--reindex-stale"):
+    for call in (resolve_search_model, lambda archive: crop_queries(archive, [older])):
+        with pytest.raises(
+            StoreError, match=r"10 crops of older .*, the serving .*, and 20 of newer .*--reindex-stale"
+        ):
             call(archive)
     archive.rows = archive.rows[20:]
-    assert current_model(archive).digest == OLDER
+    assert resolve_search_model(archive).digest == OLDER
     assert crop_queries(archive, [older]).model == OLDER
 
 
@@ -125,7 +129,7 @@ def test_empty_queries_and_scopes() -> None:
 def test_bulk_ranking_equals_single_searches() -> None:
     archive = people()
     ids = [row["crop_id"] for row in archive.rows[::4]]
-    ranked = rank_archive(archive, crop_queries(archive, ids), "all", top=5)
+    ranked = rank_gallery(archive, crop_queries(archive, ids), "all", top=5)
     model, queries, kept = archive.kept["all"]
     assert (model, queries, ranked.rows, ranked.compared, ranked.kept_fraction) == (NEWER, 10, 50, 40, 1.0)
     for query in ids:
@@ -141,7 +145,7 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
         row["tracklet"] = f"t{number(row['crop_id']) % 10}" if row["camera"] != "cam0" else ""
     queries = tracklet_queries(archive, archive.models()[0])
     assert list(queries.names) == [f"t{i}" for i in range(10)]
-    rank_archive(archive, queries, "each", top=3)
+    rank_gallery(archive, queries, "each", top=3)
     tracklets = {row["crop_id"]: row["tracklet"] for row in archive.rows}
     kept = archive.kept["each"][2]
     assert len(kept) == 30
@@ -151,22 +155,22 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
 
 def test_ranking_nobody() -> None:
     archive = people()
-    assert rank_archive(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
+    assert rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
     assert archive.kept["none"] == (NEWER, 0, [])
 
 
 def test_a_search_tells_how_far_each_pass_is() -> None:
     archive = people()
-    heard: list[tuple[str, int]] = []
+    steps: list[tuple[str, int]] = []
     query = Query(crops=(archive.rows[0]["crop_id"],))
-    search(archive, query, top=3, scope=Scope(cameras=("cam1",)), advance=lambda *step: heard.append(step))
-    assert heard == [("crops", 7), ("crops", 13)]
+    search(archive, query, top=3, scope=Scope(cameras=("cam1",)), progress=recorder(steps))
+    assert steps == [("crops", 7), ("crops", 13)]
 
 
 def test_who_hears_of_a_pass_may_end_it() -> None:
-    def enough(stage: str, rows: int) -> None:
+    def cancel(done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
     archive = people()
     with pytest.raises(KeyboardInterrupt):
-        search(archive, Query(crops=(archive.rows[0]["crop_id"],)), advance=enough)
+        search(archive, Query(crops=(archive.rows[0]["crop_id"],)), progress=lambda stage: cancel)

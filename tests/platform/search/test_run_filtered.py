@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.fake_gallery import NEWER, FakeArchive, crop, number
-from vestigo.search.bulk import crop_queries, rank_archive, tracklet_queries
+from tests.support.fake_gallery import NEWER, FakeArchive, crop, number, recorder
+from vestigo.search.bulk import crop_queries, rank_gallery, tracklet_queries
 from vestigo.search.gallery import Scope
-from vestigo.search.run import Query, search, search_where
+from vestigo.search.query import Query
+from vestigo.search.run import search, search_where
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.descriptors import packed
 from vestigo_models.attribute_filter.curve import FilterCurve
@@ -147,15 +148,15 @@ def test_a_filter_never_leaves_fewer_than_fifty() -> None:
 
 def test_a_filter_passes_over_attributes_alone_first() -> None:
     archive = people()
-    heard: list[tuple[str, int]] = []
+    steps: list[tuple[str, int]] = []
     search(
         archive,
         Query(crops=(archive.rows[3]["crop_id"],)),
         top=1,
         filter_config=FilterConfig(filter="strict"),
-        advance=lambda *step: heard.append(step),
+        progress=recorder(steps),
     )
-    assert [stage for stage, rows in heard if rows == 240] == ["attributes", "attributes", "crops"]
+    assert [stage for stage, rows in steps if rows == 240] == ["attributes", "attributes", "crops"]
     assert archive.read == [
         ("crop_id", "attributes"),
         ("crop_id", "attributes"),
@@ -273,7 +274,7 @@ def test_bulk_ranking_behind_a_filter_equals_single_searches() -> None:
     ids = [row["crop_id"] for row in archive.rows[:12]]
     config = FilterConfig(filter="0.999")
     scope = Scope(where="hat=no")
-    ranked = rank_archive(archive, crop_queries(archive, ids), "kept", top=5, scope=scope, filter_config=config)
+    ranked = rank_gallery(archive, crop_queries(archive, ids), "kept", top=5, scope=scope, filter_config=config)
     kept = archive.kept["kept"][2]
     fractions = []
     for query in ids:
@@ -290,14 +291,12 @@ def test_tracklets_are_fused_with_their_attributes() -> None:
         row["tracklet"] = "walk"
     queries = tracklet_queries(archive, archive.models()[0])
     mean = np.mean([row["attributes"] for row in archive.rows[:4]], axis=0)
-    assert queries.views.probabilities[0] == pytest.approx(mean, abs=1e-6)
+    assert queries.features.probabilities[0] == pytest.approx(mean, abs=1e-6)
     assert queries.own == [[row["crop_id"] for row in archive.rows[:4]]]
 
 
 def test_conditions_do_not_hide_how_far_a_pass_is() -> None:
     archive = people()
-    heard: list[tuple[str, int]] = []
-    search_where(
-        archive, "hat=no", scope=Scope(where="gender=female"), advance=lambda *step: heard.append(step), top=300
-    )
-    assert heard[-1] == ("attributes", 240)
+    steps: list[tuple[str, int]] = []
+    search_where(archive, "hat=no", scope=Scope(where="gender=female"), progress=recorder(steps), top=300)
+    assert steps[-1] == ("attributes", 240)

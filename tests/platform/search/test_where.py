@@ -58,7 +58,7 @@ def test_any_batches_give_the_same_ranking(seed: int) -> None:
         rows = np.split(rng.permutation(150), cuts)
         batches = [(pa.array([ids[row] for row in part], pa.string()), probabilities[part]) for part in rows]
         found = rank_where(batches, CONDITIONS, MARKET, 25)
-        assert [(distance, crop) for crop, distance in found.of_query(0)] == expected
+        assert [(distance, crop) for crop, distance in found.neighbours(0)] == expected
         assert found.compared == 150
 
 
@@ -66,9 +66,9 @@ def test_fewer_crops_than_asked_for_and_certainty() -> None:
     certain = np.zeros((1, MARKET.classes), dtype=np.float32)
     certain[0, [MARKET.slice(name).start + MARKET[name].values.index(value) for name, value in CONDITIONS.items()]] = 1
     found = rank_where([(pa.array(["a"]), certain)], CONDITIONS, MARKET, 5)
-    assert found.of_query(0) == [("a", 0.0)]
+    assert found.neighbours(0) == [("a", 0.0)]
     assert math.copysign(1, found.distances[0, 0]) == 1
-    assert rank_where([], CONDITIONS, MARKET, 5).of_query(0) == []
+    assert rank_where([], CONDITIONS, MARKET, 5).neighbours(0) == []
 
 
 def test_unknown_attributes_are_refused() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen
 from tests.ui.conftest import Archive
-from vestigo.search.run import Query, search
+from vestigo.search.query import Query
+from vestigo.search.run import search
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 

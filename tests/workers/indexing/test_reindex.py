@@ -92,7 +92,7 @@ def test_a_model_that_is_no_longer_what_was_registered_is_refused(
     moved = Path(shutil.copytree(models["new"], tmp_path / "moved"))
     promote(store, moved)
     shutil.rmtree(moved)
-    with pytest.raises(ModelError, match="model new of the store is not at"):
+    with pytest.raises(ModelError, match="model new of the store is no longer at"):
         indexed(store, folder)
     shutil.copytree(models["old"], moved)
     with pytest.raises(ModelError, match="has changed since it was registered"):

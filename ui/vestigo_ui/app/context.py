@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from vestigo.search.gallery import current_model
+from vestigo.resolve import resolve_search_model
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import AuditAction
 from vestigo.store.open import Store
@@ -47,8 +47,8 @@ class Desk:
         return self.user.may(role)
 
     def model(self) -> Model:
-        """The model whose crops pages show. Raises StoreError as `vestigo.search.gallery.current_model`."""
-        return current_model(self.store)
+        """The model whose crops pages show. Raises StoreError as `vestigo.resolve.resolve_search_model`."""
+        return resolve_search_model(self.store)
 
     def audit(self, action: AuditAction, **details: Any) -> None:
         """Write down what the person does, before it is shown."""

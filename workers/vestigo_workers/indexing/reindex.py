@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vestigo.ingest.sources.discover import source_kind
-from vestigo.resolve import model_digest
+from vestigo.resolve import resolve_digest, resolve_reindex_model
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Run
 from vestigo_models.errors import SourceError
 from vestigo_workers.executors.base import ExecutorSettings
-from vestigo_workers.indexing.model_choice import latest_model, with_model
 from vestigo_workers.indexing.request import IndexRequest, build_request
-from vestigo_workers.indexing.run import index, read_request
+from vestigo_workers.indexing.run import index, read_request, with_located_model
 from vestigo_workers.runs.driver import Stage
 from vestigo_workers.runs.result import RunResult
 
@@ -58,11 +57,12 @@ def reindex_stale(
         ModelError: The model does not exist.
         SourceError: No source of the stale runs exists any more.
     """
-    digest = latest_model(store).digest if model is None else model_digest(store, model)
+    digest = resolve_reindex_model(store).digest if model is None else resolve_digest(store, model)
     stale = store.stale_runs(digest)
     overrides = {**settings, "model": model or digest}
     requests = [
-        with_model(store, build_request(request.model_dump() | overrides)) for request in _distinct_requests(stale)
+        with_located_model(store, build_request(request.model_dump() | overrides))
+        for request in _distinct_requests(stale)
     ]
     missing = [source for request in requests for source in request.sources if not _exists(source)]
     remaining = [

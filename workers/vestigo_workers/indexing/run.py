@@ -17,6 +17,7 @@ from vestigo.ingest.estimate import estimate
 from vestigo.ingest.inputs import ImageInput, Locator
 from vestigo.ingest.shards import shard_from_json
 from vestigo.ingest.sources.discover import source_kind
+from vestigo.resolve import resolve_index_model
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Run
@@ -25,7 +26,6 @@ from vestigo_models.devices import resolve_device
 from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
-from vestigo_workers.indexing.model_choice import with_model
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
 from vestigo_workers.indexing.worker import ExtractionFactory
@@ -89,7 +89,7 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
     Raises:
         FingerprintMismatch: The store holds inputs under another fingerprint and `reindex_stale` is false.
     """
-    request = with_model(store, request)
+    request = with_located_model(store, request)
     setup = prepare(store, request)
     config = setup.config
     digest = fingerprint(config)
@@ -153,12 +153,25 @@ def read_request(run: Run) -> IndexRequest:
         raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
 
 
+def with_located_model(store: Store, request: IndexRequest) -> IndexRequest:
+    """Return a request that names its model by the place of the package, so that the run can be resumed by it.
+
+    A request without a model takes the one that `vestigo.resolve.resolve_index_model` gives.
+
+    Raises:
+        ModelError, StoreError: As `vestigo.resolve.open_model`.
+    """
+    ref = request.model if "model" in request.model_fields_set else None
+    place = resolve_index_model(store, ref)
+    return request if place is None else request.model_copy(update={"model": place})
+
+
 def estimate_index(store: Store, request: IndexRequest, report: Report) -> dict[str, Any]:
     """Survey the sources, time a few of their images and frames, and return counts, seconds and bytes.
 
     Nothing is written to the store. Seconds hold for this machine and device, without start-up.
     """
-    request = with_model(store, request)
+    request = with_located_model(store, request)
     setup = prepare(store, request)
     device = resolve_device(request.device)
     workers = request.actors or (1 if request.executor == "inline" or device != "cpu" else os.cpu_count() or 1)

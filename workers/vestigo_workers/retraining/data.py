@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vestigo.datasets.reid import ReidDataset
 from vestigo.promotion.leakage import TrainingImage, require_no_leak
 from vestigo.promotion.splits import LOOKED_UP, KnownCrop, crop_images, identity_key, is_test, own_people, write_crops
+from vestigo.resolve import resolve_replay_model
 from vestigo.review.labels.training_examples import Lesson, replayed_crops
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
@@ -84,7 +85,7 @@ def people_to_test(
         for crop in lesson.crops
     }
     unknown = np.full(len(base.schema), -1, dtype=np.int64)
-    digest = _seen(store, base.digest)
+    digest = resolve_replay_model(store, base.digest).digest
     for batch in store.scan_crops(("crop_id", "pid", "tracklet", "camera"), model=digest):
         for row in batch.to_pylist():
             who = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crop_id"])
@@ -151,7 +152,7 @@ def _from_store(
     store: Store, base: ModelPackage, lessons: Sequence[Lesson], count: int, folder: Path, report: Report
 ) -> tuple[list[_Image], Targets]:
     """Crops that nobody reviewed, with what the base says of them."""
-    chosen = replayed_crops(store, _seen(store, base.digest), lessons, count)
+    chosen = replayed_crops(store, resolve_replay_model(store, base.digest).digest, lessons, count)
     paths = list(write_crops(store, [crop for crop, _ in chosen], folder))
     images = [_Image(path=path, who=who, camera="replay") for path, (_, who) in zip(paths, chosen, strict=True)]
     extractor = Extractor(base)
@@ -163,12 +164,6 @@ def _from_store(
     assert base.schema is not None
     probabilities = np.concatenate([np.zeros((0, base.schema.classes), np.float32), *told])
     return images, Targets.of_predictions(probabilities, weight=_shared([who for _, who in chosen]))
-
-
-def _seen(store: Store, wanted: str) -> str:
-    """The digest `wanted` where the store has crops of that model, else that of the model it shows."""
-    found = [model.digest for model in store.models_with_crops()]
-    return wanted if wanted in found else found[0]
 
 
 def _shared(people: Sequence[object]) -> NDArray[np.float32]:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vestigo.resolve import resolve_search_model
 from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.images import open_images
 from vestigo.review.label_studio.pull import Pulled, pull
 from vestigo.review.label_studio.push import push_batch
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks
-from vestigo.search.gallery import current_model
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError
 from vestigo_workers.retraining.candidate import Challenge, ChallengeRequest
@@ -64,7 +64,7 @@ def review_round(
 
     Raises what its steps raise; whatever was committed before is kept, and the same round again goes on there.
     """
-    model = current_model(store)
+    model = resolve_search_model(store)
     sent = push_batch(
         store,
         studio,
@@ -95,7 +95,7 @@ def review_round(
 
 def foresee(store: Store, request: RoundRequest) -> dict[str, Any]:
     """Say what a round would do, without the server; nothing is kept or sent."""
-    model = current_model(store)
+    model = resolve_search_model(store)
     held = (
         find_open_batch(store, request.project, model, request.wish) if store.label_project(request.project) else None
     )

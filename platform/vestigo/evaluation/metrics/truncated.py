@@ -26,8 +26,8 @@ from vestigo.evaluation.metrics.ranking import (
     Protocol,
 )
 
-NOBODY_KNOWS = -2
-"""The identity of whom nobody has named; a camera that is not known is -1."""
+UNKNOWN_PID = -2
+UNKNOWN_CAMERA = -1
 UNKNOWN = 7
 KEPT_REASONS = REASONS | {UNKNOWN: "identity of the query unknown"}
 
@@ -221,7 +221,7 @@ def _status(rows: KeptRows, protocol: Protocol) -> NDArray[np.int64]:
     own_admitted = np.zeros(q) if protocol == "cross-camera" else rows.own
     other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY
     reasons = {
-        UNKNOWN: rows.pids == NOBODY_KNOWS,
+        UNKNOWN: rows.pids == UNKNOWN_PID,
         JUNK: rows.pids == -1,
         DISTRACTOR: rows.pids == 0,
         ABSENT: everywhere + rows.own == 0,

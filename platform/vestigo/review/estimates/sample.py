@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.promotion.splits import identity_key, is_test
+from vestigo.resolve import require_attributes
 from vestigo.review.estimates.annotator_error import ReviewerError, reviewer_error
 from vestigo.review.estimates.precision import CANNOT_TELL as UNTOLD
 from vestigo.review.estimates.precision import UNANSWERED, Reviewed
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import Agreed, ReviewedTask, agree, reviewed_tasks
 from vestigo.review.sampling.probabilities import combine_rounds
-from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import LabelTask

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from vestigo.resolve import require_attributes
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.importing import FACTS, given_task, in_place_project
-from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask, Unit
 from vestigo.store.runs.records import Model

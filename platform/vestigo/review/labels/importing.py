@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
+from vestigo.resolve import require_attributes
 from vestigo.review.sampling.candidates import task_key
-from vestigo.search.gallery import require_attributes
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import Draw, LabelAnswer, NewTask, Unit

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vestigo.resolve import require_attributes
 from vestigo.review.sampling.strategies import TaskFeatures
-from vestigo.search.gallery import EVERYWHERE, Archive, Scope, require_attributes
+from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import NewTask, Unit
 from vestigo.store.runs.records import Model
@@ -38,7 +39,7 @@ class CandidateTasks:
 
 
 def collect_tasks(
-    archive: Archive,
+    archive: SearchableStore,
     model: Model,
     *,
     unit: Unit = "tracklet",

@@ -11,10 +11,10 @@ from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, Prot
 from vestigo.evaluation.metrics.truncated import (
     BARRED,
     NO_PAIRS,
-    NOBODY_KNOWS,
     RIGHT,
     UNJUDGED,
     UNKNOWN,
+    UNKNOWN_PID,
     WRONG,
     KeptRows,
     KeptScores,
@@ -169,11 +169,11 @@ def test_parts_join_to_the_whole() -> None:
 def test_relations_of_rows_in_words() -> None:
     one = np.array([1])
     rows = KeptRows(
-        pids=np.array([1, NOBODY_KNOWS]),
+        pids=np.array([1, UNKNOWN_PID]),
         camids=np.array([0, 0]),
         own=np.zeros(2, np.int64),
         starts=np.array([0, 5, 6]),
-        row_pids=np.array([1, 1, 2, 0, NOBODY_KNOWS, 1]),
+        row_pids=np.array([1, 1, 2, 0, UNKNOWN_PID, 1]),
         row_camids=np.array([0, 1, 0, 1, 1, 1]),
         match_query=np.array([0]),
         match_camid=one,

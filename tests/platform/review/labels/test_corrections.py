@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.estimates.sample import review_sample
 from vestigo.review.labels.agreement import known_labels, reviewed_tasks
 from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def model(store: Store) -> Model:
-    return registered(store, MODEL)
+    return find_registered(store, MODEL)
 
 
 def crops(store: Store, tracklet: str = "t0003") -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def test_a_later_model_is_what_a_later_correction_corrects(store: Store, model: 
     correct(store, model, rows, {"hat": "yes"}, user="ana")
     store.register_model(OTHER, name="other", location="nowhere", facts=model.facts)
     later = [{**row, "attributes": [0.1, 0.9, 0.2, 0.3, 0.5]} for row in rows]
-    task = correct(store, registered(store, OTHER), later, {"hat": "no"}, user="ben")
+    task = correct(store, find_registered(store, OTHER), later, {"hat": "no"}, user="ben")
     assert (task.model, task.prediction) == (OTHER, (0.1, 0.9, 0.2, 0.3, 0.5))
     (found,) = reviewed_tasks(store, IN_PLACE)
     assert found.task == task

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA, fill, people
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
 from vestigo.review.sampling.strategies import find_strategy, sampling_strategies
 from vestigo.store.open import Store
@@ -27,7 +27,7 @@ def test_every_strategy_gives_reasons(ref: Path, strategy: str) -> None:
     assert find_strategy(strategy).help.endswith(".")
     with Store.open(ref) as store:
         request = SamplingRequest(strategy=strategy, budget=10, seed=1)
-        sample = sample_tasks(store, "p", registered(store, MODEL), request)
+        sample = sample_tasks(store, "p", find_registered(store, MODEL), request)
     found = explain_sample(sample, request)
     assert [one.task for one in found] == sample.tasks
     assert [one.probability for one in found] == sample.probabilities[list(sample.picked)].tolist()
@@ -40,7 +40,7 @@ def test_every_strategy_gives_reasons(ref: Path, strategy: str) -> None:
 def test_score_is_mean_over_attributes(ref: Path, strategy: str) -> None:
     with Store.open(ref) as store:
         request = SamplingRequest(strategy=strategy, budget=10, seed=1)
-        sample = sample_tasks(store, "p", registered(store, MODEL), request)
+        sample = sample_tasks(store, "p", find_registered(store, MODEL), request)
     features = sample.candidates.features
     alone = np.array([find_strategy(strategy).score(features.select_attributes((name,))) for name in SCHEMA.names])
     assert find_strategy(strategy).function(features) == pytest.approx(alone)
@@ -53,6 +53,6 @@ def test_score_is_mean_over_attributes(ref: Path, strategy: str) -> None:
 def test_reason_names_a_requested_attribute(ref: Path) -> None:
     with Store.open(ref) as store:
         request = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
-        found = explain_sample(sample_tasks(store, "p", registered(store, MODEL), request), request)
+        found = explain_sample(sample_tasks(store, "p", find_registered(store, MODEL), request), request)
     assert {one.attribute for one in found} == {"hat"}
     assert all(one.text.startswith("Hat uncertain: ") for one in found)

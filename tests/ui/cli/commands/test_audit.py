@@ -16,6 +16,7 @@ from sqlalchemy import event, text
 
 from tests.support.review_archive import SCHEMA, answer, fill, people
 from tests.ui.conftest import Archive
+from vestigo.resolve import resolve_review_model
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, NewTask
@@ -101,7 +102,7 @@ def test_a_ranking_and_exports(vestigo: Command, ref: Path, tmp_path: Path) -> N
     vestigo("store", "export", tmp_path / "market", *GROUNDS)
     with Store.open(ref) as store:
         [newest] = store.audit_entries(newest=True, limit=1)
-        model = store.models_with_crops()[0].digest
+        model = resolve_review_model(store).digest
     assert (newest.action, newest.case, newest.authority) == ("export", "12/26", "order 7")
     assert newest.details == {"what": "crops", "to_folder": str(tmp_path / "market"), "model": model}
 

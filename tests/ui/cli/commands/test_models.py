@@ -100,14 +100,14 @@ def test_promoted_searched_and_rolled_back(
     commands += [["rank", archive, "--name", "r"], ["rank", "--each-tracklet", "--name", "r"]]
     for command in commands:
         line = refused(*command)
-        assert f"0 crops of new ({digests['new'][:12]}), which serves, and 6 of old ({digests['old'][:12]})" in line
+        assert f"0 crops of new ({digests['new'][:12]}), the serving model, and 6 of old (" in line
         assert "vestigo index --reindex-stale --store" in line
         assert "--model" in line
     for name in ("old", digests["old"][:6]):
         assert vestigo("search", picture, "--model", name)["model"] == digests["old"]
         assert vestigo("search", "--where", "gender=female", "--model", name)["compared"] == 6
         assert vestigo("rank", archive, "--name", "r", "--model", name)["model"] == digests["old"]
-    assert f"no crop of model {digests['new'][:12]}; it holds old" in refused("search", picture, "--model", "new")
+    assert f"no crops of model {digests['new'][:12]}; it holds old" in refused("search", picture, "--model", "new")
 
     again = vestigo("index", "--reindex-stale", "--device", "cpu")
     assert (again["model"], again["stale"], again["gone"]) == (digests["new"], 0, [])

@@ -167,18 +167,19 @@ def evaluate(
 
 def rank_queries(store: Store, dataset: Path, report: Callable[[int, int | None], None]) -> None:
     """Rank the store for the dataset's queries and keep the ranking, whose truth is known."""
-    from vestigo.search.bulk import rank_archive
+    from vestigo.search.bulk import rank_gallery
     from vestigo.search.image_queries import image_queries
     from vestigo.search.query import open_encoder
 
     queries, _ = image_queries(dataset, lambda: open_encoder(store), report)
-    rank_archive(store, queries, RANKING)
+    rank_gallery(store, queries, RANKING)
 
 
 def search_one(store: Store, run: str, page: Path) -> str | None:
     """Search for the best crop of the longest tracklet of a run, write the page, return the crop; None without any."""
     from vestigo.reports.search import search_page
-    from vestigo.search.run import Query, search
+    from vestigo.search.query import Query
+    from vestigo.search.run import search
     from vestigo_models.inference.images import decode_image
 
     crops: dict[str, list[tuple[float, str]]] = {}

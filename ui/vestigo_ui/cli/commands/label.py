@@ -146,7 +146,7 @@ def push_command(
 
     Example: vestigo label push --store archive --project spring --strategy mix --budget 200
     """
-    from vestigo.resolve import reviewed_model
+    from vestigo.resolve import resolve_review_model
     from vestigo.review.sampling.sample import SamplingRequest
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
@@ -178,7 +178,7 @@ def push_command(
                 opened,
                 studio,
                 project,
-                reviewed_model(opened, model),
+                resolve_review_model(opened, model),
                 wish,
                 place,
                 account=login(),
@@ -290,11 +290,11 @@ def _pulled(store: Store, project: str, found: Any) -> dict[str, Any]:
 
 
 def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[str, Any]:
-    from vestigo.resolve import reviewed_model
+    from vestigo.resolve import resolve_review_model
     from vestigo.review.sampling.sample import sample_tasks
 
     with progress("crops read") as read:
-        found = sample_tasks(store, project, reviewed_model(store, model), wish, lambda done: read(done, None))
+        found = sample_tasks(store, project, resolve_review_model(store, model), wish, lambda done: read(done, None))
     return {
         "project": project,
         "batch": None,

@@ -92,17 +92,16 @@ def import_command(
     Example: vestigo label import labels.csv --store archive --project from-files
     """
     from vestigo.datasets.attributes_mat import read_annotations
-    from vestigo.resolve import reviewed_model
+    from vestigo.resolve import require_attributes, resolve_review_model
     from vestigo.review.labels import importing
     from vestigo.review.labels.export import read_csv
-    from vestigo.search.gallery import require_attributes
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: a .csv or a .mat file is read")
     with Store.open(store, create=False) as opened:
-        found = reviewed_model(opened, model)
+        found = resolve_review_model(opened, model)
         schema = require_attributes(found)
         if path.suffix == ".csv":
             given = importing.given_by_rows(read_csv(path, schema), path.name)

@@ -268,9 +268,9 @@ def rollback_command(
 
 
 def _find(store: Store, ref: str) -> Model:
-    from vestigo.resolve import model_digest, registered
+    from vestigo.resolve import find_registered, resolve_digest
 
-    return registered(store, model_digest(store, ref))
+    return find_registered(store, resolve_digest(store, ref))
 
 
 def _compare_stored(first: Model, second: Model) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def precision_command(
 
     Example: vestigo precision --store archive --by camera
     """
-    from vestigo.resolve import reviewed_model
+    from vestigo.resolve import resolve_review_model
     from vestigo.review.estimates.precision import Period, estimate_precision
     from vestigo.review.estimates.sample import review_sample
     from vestigo.store.open import Store
@@ -44,7 +44,7 @@ def precision_command(
     if by not in (None, "camera", "period"):
         raise UsageError(f"--by {by!r} is not camera or period")
     with Store.open(store, create=False) as opened:
-        judged = reviewed_model(opened, model)
+        judged = resolve_review_model(opened, model)
         sample = review_sample(opened, judged, project)
     found = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
     error = sample.reviewed.error

@@ -66,7 +66,7 @@ def rank_command(
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
-    from vestigo.search.bulk import rank_archive
+    from vestigo.search.bulk import rank_gallery
     from vestigo.store.audit.records import query_key
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
@@ -90,14 +90,14 @@ def rank_command(
         }
         opened.record_audit(login(), "rank", details=details, case=case, authority=authority)
         with progress("crops compared") as update:
-            ranked = rank_archive(
+            ranked = rank_gallery(
                 opened,
                 wanted,
                 name,
                 top=top,
                 scope=scope,
                 filter_config=config,
-                advance=lambda compared: update(compared, None),
+                progress=update,
             )
     emit(
         {
@@ -119,18 +119,16 @@ def rank_command(
 
 def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     """The queries, and reason -> number of images left out."""
-    from vestigo.resolve import model_digest
+    from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.search.bulk import crop_queries, tracklet_queries
-    from vestigo.search.gallery import current_model, require_model
     from vestigo.search.image_queries import image_queries
     from vestigo.search.query import open_encoder
     from vestigo_models.errors import UsageError
 
     if queries is None or queries.is_file():
-        digest = model and model_digest(store, model)
+        digest = model and resolve_digest(store, model)
         if queries is None:
-            found = current_model(store) if digest is None else require_model(store, digest)
-            return tracklet_queries(store, found), {}
+            return tracklet_queries(store, resolve_search_model(store, digest)), {}
         try:
             lines = queries.read_text(encoding="utf-8").split()
         except UnicodeDecodeError:

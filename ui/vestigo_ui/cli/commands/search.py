@@ -82,7 +82,7 @@ def search_command(
 
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
-    from vestigo.resolve import model_digest
+    from vestigo.resolve import resolve_digest
     from vestigo.search.run import search, search_where
     from vestigo.store.audit.records import shown_crops
     from vestigo.store.open import Store
@@ -102,7 +102,7 @@ def search_command(
             person = _query(opened, crops, list(images.values()), model, device)
             result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
         else:
-            digest = model and model_digest(opened, model)
+            digest = model and resolve_digest(opened, model)
             result = search_where(opened, where, model=digest, top=top, scope=scope)
         seconds = time.monotonic() - started
         details = {
@@ -156,16 +156,15 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
 def _query(
     store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
 ) -> Any:
-    from vestigo.resolve import model_digest
-    from vestigo.search.gallery import Appearance
-    from vestigo.search.run import Query
+    from vestigo.resolve import resolve_digest
+    from vestigo.search.query import Query
 
     if not images:
-        return Query(crops=crops, model=model and model_digest(store, model))
+        return Query(crops=crops, model=model and resolve_digest(store, model))
     from vestigo.search.query import open_encoder
 
     encoder = open_encoder(store, model, device)
-    return Query(crops=crops, views=Appearance.of(encoder.extract(images)), model=encoder.package.digest)
+    return Query(crops=crops, views=encoder.extract(images), model=encoder.package.digest)
 
 
 def _asked(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:

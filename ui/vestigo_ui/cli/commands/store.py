@@ -105,6 +105,7 @@ def export_command(
 
     Example: vestigo store export market/ --store archive --cameras entrance
     """
+    from vestigo.resolve import resolve_review_model
     from vestigo.store.open import Store
 
     scope = read_scope(cameras, since, until)
@@ -112,7 +113,7 @@ def export_command(
         details = {
             "what": "crops",
             "to_folder": str(folder.absolute()),
-            "model": opened.models_with_crops()[0].digest,
+            "model": resolve_review_model(opened).digest,
             **asked_of(scope),
         }
         opened.record_audit(login(), "export", details=details, case=case, authority=authority)

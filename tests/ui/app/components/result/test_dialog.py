@@ -12,9 +12,11 @@ from streamlit.testing.v1 import AppTest
 
 from tests.support.app_pages import PATIENCE_S, words
 from tests.ui.conftest import Archive
+from vestigo.resolve import resolve_search_model
 from vestigo.search.explain import BlockMatch, Explanation, explain
-from vestigo.search.gallery import stored_appearance
-from vestigo.search.run import Query, search, search_where
+from vestigo.search.gallery import stored_features
+from vestigo.search.query import Query
+from vestigo.search.run import search, search_where
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
@@ -93,7 +95,7 @@ def test_a_result_is_explained(desk: Desk) -> None:
     assert "The list has" not in said
     parts, attributes = frames(app)
     assert parts["Adds"].sum() == pytest.approx(hits[4].distance, abs=1e-6)
-    assert list(parts["Feature"][:2]) == ["Whole picture", "Person without background"]
+    assert list(parts["Feature"][:2]) == ["Whole crop", "Person without background"]
     why = explain(desk.store, query, hits[4].crop)
     assert list(attributes["Attribute"]) == [match.title for match in why.attributes]
     assert f"{hits[4].camera} · " in app.text[0].value
@@ -143,9 +145,10 @@ def test_a_distance_that_a_filter_changed_is_told_apart(desk: Desk) -> None:
 
 def test_views_of_pictures_are_explained(desk: Desk) -> None:
     ids = crops_of(desk)
-    model, looks = stored_appearance(desk.store, ids[:1])
+    model = resolve_search_model(desk.store)
+    views = stored_features(desk.store, ids[:1], model)
     images = pictures.crops(desk, ids[:1], model=model.digest)
-    app = opened(desk, Query(views=looks, model=model.digest), ids[0], uploads=list(images.values()))
+    app = opened(desk, Query(views=views, model=model.digest), ids[0], uploads=list(images.values()))
     assert "Distance 0.000" in words(app)
     assert len(frames(app)) == 2
 

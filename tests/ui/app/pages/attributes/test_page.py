@@ -14,7 +14,7 @@ from tests.support.fake_pipeline import MODEL, crop
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
 from tests.support.sightings_archive import add
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.estimates.confusion import Cell, cell_rows, confusion
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.sample import ReviewSample, review_sample
@@ -42,7 +42,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sample(reviewed: Path) -> ReviewSample:
     with Store.open(reviewed) as store:
-        return review_sample(store, registered(store, MODEL))
+        return review_sample(store, find_registered(store, MODEL))
 
 
 def frame(app: AppTest, place: int) -> pd.DataFrame:
@@ -225,7 +225,7 @@ def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_figures_have_what_tables_have(reviewed: Path, sample: ReviewSample) -> None:
     with Store.open(reviewed) as store:
-        model = registered(store, MODEL)
+        model = find_registered(store, MODEL)
     (kept,) = kept_of(model)
     assert kept.dataset == "Market-1501"
     found = estimate_precision(sample.reviewed).attributes

@@ -14,7 +14,8 @@ from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
 from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
-from vestigo.search.run import Query, search
+from vestigo.search.query import Query
+from vestigo.search.run import search
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_ui.app.components.contact_sheet import Chosen

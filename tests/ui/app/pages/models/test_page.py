@@ -13,7 +13,7 @@ from tests.support.app_pages import desk_app, words
 from tests.support.fake_pipeline import MODEL
 from tests.support.models_store import TEST, models_store
 from tests.support.review_archive import PER_TRACKLET
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
 from vestigo_ui.app.pages.models.lineage import places, tree
@@ -153,7 +153,7 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
 ) -> None:
     with Store.open(store) as opened:
         admin = desk_of(opened, "admin")
-        worse, old = registered(opened, digests["worse"]), registered(opened, MODEL)
+        worse, old = find_registered(opened, digests["worse"]), find_registered(opened, MODEL)
         with pytest.raises(UsageError, match="Say why"):
             promote(admin, worse, serving=MODEL, sure=True, reason="  ")  # type: ignore[arg-type]
         promote(admin, worse, serving=MODEL, sure=True, reason="seen by hand")  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
 def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> None:
     with Store.open(store) as opened:
-        desk, model = desk_of(opened, role), registered(opened, digests["better"])
+        desk, model = desk_of(opened, role), find_registered(opened, digests["better"])
         with pytest.raises(UsageError, match="may not decide what serves"):
             promote(desk, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):

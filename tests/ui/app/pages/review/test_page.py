@@ -14,7 +14,7 @@ from tests.support.app_pages import desk_app, words
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.labels.agreement import reviewed_tasks
 from vestigo.review.labels.importing import IN_PLACE
 from vestigo.review.labels.rows import freeze
@@ -117,7 +117,7 @@ def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.Mon
     assert f"**7 tasks** of {PEOPLE} would be asked" in said
     wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
-        found = sample_tasks(opened, "p", registered(opened, MODEL), wish)
+        found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
         entry = opened.audit_entries(newest=True, action="view")[0]
         assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(found, wish)]
         assert len(opened.label_batches("p")) == 1
@@ -159,7 +159,7 @@ def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, sto
     assert not app.selectbox
     assert "Save" not in [button.label for button in app.button]
     with Store.open(store) as opened:
-        desk, model = desk_of(opened, "viewer"), registered(opened, MODEL)
+        desk, model = desk_of(opened, "viewer"), find_registered(opened, MODEL)
         for action in (
             lambda: save(desk, model, [], {"hat": "yes"}),
             lambda: fetch(desk, "p", lambda done, total: None),

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.search.explain import Explanation, explain, explain_where
-from vestigo.search.run import Query
+from vestigo.search.query import Query
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app.components.tables import table
@@ -48,7 +48,7 @@ def in_words(why: Explanation, listed: float | None) -> str:
     if not why.blocks:
         said = f"Distance {why.distance:.3f}: how unlikely it is that the crop meets all conditions."
     else:
-        counted = sum(block.counts for block in why.blocks)
+        counted = sum(block.distance is not None for block in why.blocks)
         left = len(why.blocks) - counted
         said = f"Distance {why.distance:.3f}, the mean over {counted} of {len(why.blocks)} features"
         said += f"; {left} {'is' if left == 1 else 'are'} not to be seen on both sides." if left else "."

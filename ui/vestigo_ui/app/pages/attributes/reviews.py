@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.estimates.confusion import Confusion, confusion
 from vestigo.review.estimates.precision import AttributePrecision, Period, Reviewed, attribute_precisions, periods_of
 from vestigo.review.estimates.sample import ReviewSample, review_sample
@@ -53,7 +53,7 @@ def reviews(desk: Desk, view: View) -> Reviews:
 @st.cache_resource(max_entries=SAMPLES, show_spinner="Reading what was reviewed")
 def _sample(model: str, snapshot: str, answers: str) -> tuple[ReviewSample | None, str]:
     try:
-        return review_sample(the_store(), registered(the_store(), model), pick=_picked(model, snapshot)), ""
+        return review_sample(the_store(), find_registered(the_store(), model), pick=_picked(model, snapshot)), ""
     except UsageError as problem:
         return None, str(problem)
 

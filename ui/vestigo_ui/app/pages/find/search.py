@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from vestigo.search.gallery import Appearance
-from vestigo.search.query import open_encoder
-from vestigo.search.run import Query, SearchResult, search, search_where
+from vestigo.search.query import Query, open_encoder
+from vestigo.search.run import SearchResult, search, search_where
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo.sightings.index import BrowseIndex
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_ui.app.context import Desk, the_index, the_store
 from vestigo_ui.app.pages.find.form import Asked, Upload
 
@@ -76,7 +77,7 @@ def as_query(asked: Asked, uploads: dict[str, Upload]) -> Query:
     if not asked.uploads:
         return Query(crops=asked.crops, model=asked.model)
     parts = [_encoded(digest, asked.model, uploads[digest]) for digest in asked.uploads]
-    return Query(crops=asked.crops, views=Appearance.joined(parts), model=asked.model)
+    return Query(crops=asked.crops, views=CropFeatures.joined(parts), model=asked.model)
 
 
 def answer(desk: Desk, asked: Asked, query: Query) -> tuple[Answer, bool]:
@@ -101,7 +102,7 @@ def ask_again() -> None:
     st.session_state.pop(LAST, None)
 
 
-def searched(desk: Desk, asked: Asked, query: Query, advance: Callable[[str, int], None]) -> SearchResult:
+def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> SearchResult:
     """Search. Raises VestigoError as `vestigo.search.run` and `search_where`."""
     archive = IndexedArchive(desk.store, desk.index)
     if asked.views:
@@ -112,10 +113,10 @@ def searched(desk: Desk, asked: Asked, query: Query, advance: Callable[[str, int
             scope=asked.scope,
             filter_config=asked.filter,
             rerank=asked.rerank,
-            advance=advance,
+            progress=progress,
         )
     scope = replace(asked.scope, where="")
-    return search_where(archive, asked.scope.where, model=asked.model, top=asked.top, scope=scope, advance=advance)
+    return search_where(archive, asked.scope.where, model=asked.model, top=asked.top, scope=scope, progress=progress)
 
 
 def crops_in(desk: Desk, asked: Asked, snapshot: str) -> int:
@@ -134,19 +135,22 @@ def _camera_crops(_index: BrowseIndex, model: str, snapshot: str) -> dict[str, i
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking at the picture")
-def _encoded(digest: str, model: str, _upload: Upload) -> Appearance:
-    return Appearance.of(the_encoder(model).extract([_upload.image]))
+def _encoded(digest: str, model: str, _upload: Upload) -> CropFeatures:
+    return the_encoder(model).extract([_upload.image])
 
 
-def _teller(show: Callable[..., object], total: int) -> Callable[[str, int], None]:
+def _teller(show: Callable[..., object], total: int) -> OpenProgress:
     """What hears of a search and shows how far it is, now and then."""
     told = 0.0
 
-    def advance(stage: str, rows: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= HEARD_S:
-            told = now
-            show(min(1.0, rows / max(1, total)), text=f"{STAGES[stage]}: {rows:,} of {max(rows, total):,}")
+    def open_stage(stage: str) -> ProgressCallback:
+        def report(rows: int, _total: int | None) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if now - told >= HEARD_S:
+                told = now
+                show(min(1.0, rows / max(1, total)), text=f"{STAGES[stage]}: {rows:,} of {max(rows, total):,}")
 
-    return advance
+        return report
+
+    return open_stage

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vestigo.evaluation.metrics.ranking import Protocol
-from vestigo.evaluation.metrics.truncated import BARRED, NOBODY_KNOWS, RIGHT, WRONG, KeptRows, relations
-from vestigo.evaluation.saved_rankings import NOWHERE
+from vestigo.evaluation.metrics.truncated import BARRED, RIGHT, UNKNOWN_CAMERA, UNKNOWN_PID, WRONG, KeptRows, relations
+from vestigo.resolve import resolve_review_model
 from vestigo.store.rankings.records import Ranking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image
@@ -75,8 +75,8 @@ def strips(
             Strip(
                 number=query,
                 name=name,
-                pid=None if pid == NOBODY_KNOWS else pid,
-                camera=None if camid == NOWHERE else judged.cameras[camid],
+                pid=None if pid == UNKNOWN_PID else pid,
+                camera=None if camid == UNKNOWN_CAMERA else judged.cameras[camid],
                 crop=facts["crop"],
                 image=facts["image"],
                 rows=_marked(pid, camid, [found[number] for number in some], judged.cameras, protocol),
@@ -97,8 +97,8 @@ def _marked(
             camids=np.array([camid]),
             own=np.zeros(1, np.int64),
             starts=np.array([0, len(rows)]),
-            row_pids=np.array([NOBODY_KNOWS if one is None else one for one in pids], np.int64),
-            row_camids=np.array([place.get(row.get("camera") or "", NOWHERE) for row in rows], np.int64),
+            row_pids=np.array([UNKNOWN_PID if one is None else one for one in pids], np.int64),
+            row_camids=np.array([place.get(row.get("camera") or "", UNKNOWN_CAMERA) for row in rows], np.int64),
             match_query=none,
             match_camid=none,
             match_count=none,
@@ -136,7 +136,7 @@ def images(desk: Desk, ranking: Ranking, made: Sequence[Strip]) -> dict[str, pic
     counts = desk.store.crop_counts()
     if not counts:
         return {}
-    model = ranking.model if ranking.model in counts else desk.store.models_with_crops()[0].digest
+    model = ranking.model if ranking.model in counts else resolve_review_model(desk.store).digest
     return _there(desk, list(ids), model)
 
 

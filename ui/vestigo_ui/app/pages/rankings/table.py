@@ -11,8 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import SCORED
-from vestigo.evaluation.metrics.truncated import KEPT_REASONS, NOBODY_KNOWS
-from vestigo.evaluation.saved_rankings import NOWHERE
+from vestigo.evaluation.metrics.truncated import KEPT_REASONS, UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
@@ -54,17 +53,17 @@ def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
 def query_table(one: Opened, other: Opened | None, both: Paired | None, numbers: NDArray[np.int64]) -> pd.DataFrame:
     """Return some queries (numbers in `one`, with `both` of those that two rankings share) with their scores."""
     judged = one.judged
-    pids = judged.pids[numbers]
+    pids, camids = judged.pids[numbers], judged.camids[numbers]
     cameras = np.array([*judged.cameras, None], object)
     frame = pd.DataFrame(
         {
             "Query": judged.names.take(pa.array(numbers)).to_pylist(),
-            "Person": pd.array(np.where(pids == NOBODY_KNOWS, 0, pids), "Int64"),
-            "Camera": cameras[np.where(judged.camids[numbers] == NOWHERE, len(judged.cameras), judged.camids[numbers])],
+            "Person": pd.array(np.where(pids == UNKNOWN_PID, 0, pids), "Int64"),
+            "Camera": cameras[np.where(camids == UNKNOWN_CAMERA, len(judged.cameras), camids)],
             **_scores(one, numbers, ""),
         }
     )
-    frame.loc[pids == NOBODY_KNOWS, "Person"] = pd.NA
+    frame.loc[pids == UNKNOWN_PID, "Person"] = pd.NA
     if other is not None and both is not None:
         place = np.full(len(judged), -1)
         place[both.first] = np.arange(len(both.first))

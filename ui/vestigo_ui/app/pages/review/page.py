@@ -8,6 +8,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from vestigo.resolve import resolve_review_model
 from vestigo.review.labels.importing import is_in_place
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state as links
@@ -34,7 +35,7 @@ def show(desk: Desk) -> None:
     if not desk.store.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return
-    model = desk.store.models_with_crops()[0]
+    model = resolve_review_model(desk.store)
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
     if crop := links.text("sighting"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import streamlit as st
 
+from vestigo.resolve import require_attributes, resolve_review_model
 from vestigo.review.labels.importing import is_in_place
 from vestigo.review.sampling.sample import (
     SamplingReason,
@@ -16,7 +17,6 @@ from vestigo.review.sampling.sample import (
     sample_tasks,
 )
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
-from vestigo.search.gallery import require_attributes
 from vestigo.store.review.records import LabelProject
 from vestigo.store.runs.records import Model
 from vestigo_ui.app import images as pictures
@@ -49,7 +49,7 @@ class Proposed:
 
 def show_propose(desk: Desk, project: LabelProject | None) -> None:
     """Offer a draw; show what it would ask, and offer to push that."""
-    model = desk.store.models_with_crops()[0]
+    model = resolve_review_model(desk.store)
     if model.facts.attributes is None:
         st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
         return

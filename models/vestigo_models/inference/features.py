@@ -1,0 +1,48 @@
+"""What a model computes for crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo_models.inference.distance import Descriptors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CropFeatures:
+    """What a model computes for N crops.
+
+    Attributes:
+        descriptors: Descriptors of the crops.
+        probabilities: Attribute probabilities, N x M float32, calibrated if the package is; they sum to 1 within each
+            attribute. M = 0 without attributes.
+        areas: Share of the grid's cells that each region has, N x K float32. K = 0 without regions.
+    """
+
+    descriptors: Descriptors
+    probabilities: NDArray[np.float32]
+    areas: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.descriptors)
+
+    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> CropFeatures:
+        return CropFeatures(
+            descriptors=self.descriptors[rows], probabilities=self.probabilities[rows], areas=self.areas[rows]
+        )
+
+    def without_areas(self) -> CropFeatures:
+        """Return the same features with K = 0, as stored crops have them."""
+        return replace(self, areas=self.areas[:, :0])
+
+    @classmethod
+    def joined(cls, parts: Sequence[CropFeatures]) -> CropFeatures:
+        """Concatenate the features of one model; at least one part."""
+        return cls(
+            descriptors=Descriptors.joined([part.descriptors for part in parts]),
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            areas=np.concatenate([part.areas for part in parts]),
+        )
