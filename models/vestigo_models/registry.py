@@ -15,7 +15,7 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry(Generic[Factory]):
+class Component(Generic[Factory]):
     """One component.
 
     Attributes:
@@ -36,23 +36,25 @@ class Entry(Generic[Factory]):
         return f"{self.name}:{self.argument}" if self.argument else self.name
 
 
-class Registry(Generic[Factory]):
+class ComponentRegistry(Generic[Factory]):
     """Components of one kind by name.
 
-    An entry point of `group` names an `Entry`. It is loaded when its name is used, never to list names.
+    An entry point of `group` names an `Component`. It is loaded when its name is used, never to list names.
 
     Args:
         kind: What the components are, in error messages.
-        group: Entry point group of installed packages.
+        group: Component point group of installed packages.
         entries: Built-in components.
         reserved: References that are handled by the caller; they come first in `usage`.
     """
 
-    def __init__(self, kind: str, group: str, entries: list[Entry[Factory]], reserved: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, group: str, entries: list[Component[Factory]], reserved: tuple[str, ...] = ()
+    ) -> None:
         self.kind, self.group, self.reserved = kind, group, reserved
         self._entries = {entry.name: entry for entry in entries}
 
-    def register(self, entry: Entry[Factory]) -> None:
+    def register(self, entry: Component[Factory]) -> None:
         """Add a component.
 
         Raises:
@@ -74,11 +76,11 @@ class Registry(Generic[Factory]):
         *others, last = self.usages
         return f"{', '.join(others)} or {last}" if others else last
 
-    def entries(self) -> list[Entry[Factory]]:
+    def entries(self) -> list[Component[Factory]]:
         """Return all components, with those of installed packages loaded."""
         return [self._load(name) for name in dict.fromkeys([*self._entries, *self._installed])]
 
-    def find(self, reference: str) -> tuple[Entry[Factory], str]:
+    def find(self, reference: str) -> tuple[Component[Factory], str]:
         """Return the component that a reference names, and its argument.
 
         Raises:
@@ -108,11 +110,14 @@ class Registry(Generic[Factory]):
     def _installed(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in sorted(entry_points(group=self.group), key=lambda point: point.name)}
 
-    def _load(self, name: str) -> Entry[Factory]:
+    def _load(self, name: str) -> Component[Factory]:
         if name not in self._entries:
             point = self._installed[name]
             entry = point.load()
-            if not isinstance(entry, Entry) or entry.name != name:
-                raise ConfigError(f"entry point {point.value!r} of {self.group}: give an Entry with the name {name!r}")
+            if not isinstance(entry, Component) or entry.name != name:
+                raise ConfigError(
+                    f"{self.group}: entry point {point.value!r} is not a Component with the name {name!r}"
+                )
+
             self._entries[name] = entry
         return self._entries[name]

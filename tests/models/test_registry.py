@@ -20,7 +20,7 @@ from vestigo_models.detection.registry import (
 )
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import PARSERS, make_parser, register_parser
-from vestigo_models.registry import Entry, Registry
+from vestigo_models.registry import Component, ComponentRegistry
 
 
 class FixedDetector:
@@ -28,25 +28,25 @@ class FixedDetector:
 
     digest = "0" * 64
 
-    def __init__(self, argument: str, *, device: str) -> None:
+    def __init__(self, argument: str, device: str) -> None:
         self.name = f"fixed:{argument}"
 
     def detect(self, image: np.ndarray) -> Detections:
         return Detections.ordered(np.array([[1, 2, 3, 4]]), np.array([0.5]))
 
 
-INSTALLED = Entry(name="installed", factory=FixedDetector, help="From a package.", argument="FILE")
-WRONG_NAME = Entry(name="other", factory=FixedDetector)
+INSTALLED = Component(name="installed", factory=FixedDetector, help="From a package.", argument="FILE")
+WRONG_NAME = Component(name="other", factory=FixedDetector)
 
 
 @pytest.fixture
-def detectors(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def detectors(monkeypatch: pytest.MonkeyPatch) -> ComponentRegistry:
     """The registry of detectors, restored afterwards."""
     monkeypatch.setattr(DETECTORS, "_entries", dict(DETECTORS._entries))
     return DETECTORS
 
 
-def test_registered_detector_is_made_and_listed(detectors: Registry) -> None:
+def test_registered_detector_is_made_and_listed(detectors: ComponentRegistry) -> None:
     register_detector("fixed", FixedDetector, help="One box.", argument="NUMBER")
     assert make_detector("fixed:7").name == "fixed:7"
     assert detectors.usage == "auto, none, hog, hf:FOLDER_OR_ID or fixed:NUMBER"
@@ -55,7 +55,7 @@ def test_registered_detector_is_made_and_listed(detectors: Registry) -> None:
 
 
 @pytest.mark.parametrize("name", ["hog", "auto", "none"])
-def test_name_is_registered_once(detectors: Registry, name: str) -> None:
+def test_name_is_registered_once(detectors: ComponentRegistry, name: str) -> None:
     with pytest.raises(ConfigError, match=f"'{name}' is already registered"):
         register_detector(name, FixedDetector)
 
@@ -67,18 +67,20 @@ def test_entry_point_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(registry, "entry_points", points)
     monkeypatch.setattr(EntryPoint, "load", lambda point: globals()[point.attr])
-    installed: Registry = Registry("detector", "vestigo.detectors", [Entry(name="hog", factory=FixedDetector)])
+    installed: ComponentRegistry = ComponentRegistry(
+        "detector", "vestigo.detectors", [Component(name="hog", factory=FixedDetector)]
+    )
     assert installed.usage == "hog, installed or wrong"
     entry, argument = installed.find("installed:x.pt")
     assert (entry, argument) == (INSTALLED, "x.pt")
     assert installed.usage == "hog, installed:FILE or wrong"
-    with pytest.raises(ConfigError, match="give an Entry with the name 'wrong'"):
+    with pytest.raises(ConfigError, match="is not a Component with the name 'wrong'"):
         installed.entries()
 
 
 def test_registered_parser_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(PARSERS, "_entries", dict(PARSERS._entries))
-    register_parser("other", lambda argument, *, label_map, device: make_parser(f"labels:{argument}"), argument="DIR")
+    register_parser("other", lambda argument, label_map, device: make_parser(f"labels:{argument}"), argument="DIR")
     assert make_parser(f"other:{tmp_path}").label_set.name == "lip"
 
 

@@ -1,4 +1,4 @@
-"""What a detector is: an RGB frame goes in, boxes of people come out."""
+"""The interface of person detectors, and operations on their boxes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import Float32Array, Float64Array, FloatArray, UInt8Array
 
 
 @dataclass(frozen=True)
 class Detections:
-    """People of one frame, best first.
+    """Detections of one frame, best first.
 
-    boxes: float32 (N, 4), x, y, w, h in pixels of the frame; a box may stick out of the frame.
-    scores: float32 (N,), 0..1, higher is surer.
+    Attributes:
+        boxes: (N, 4), x, y, w, h in pixels of the frame; a box may extend beyond the frame.
+        scores: (N,), 0..1.
     """
 
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    boxes: Float32Array
+    scores: Float32Array
 
     @classmethod
-    def ordered(cls, boxes: NDArray[np.floating], scores: NDArray[np.floating]) -> Detections:
-        """Bring detections into the one order that does not depend on how they were found: score, then box."""
+    def ordered(cls, boxes: FloatArray, scores: FloatArray) -> Detections:
+        """Return detections in descending order of score, ties in the order of boxes."""
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         scores = np.asarray(scores, dtype=np.float32).reshape(-1)
         order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores))
@@ -34,22 +36,22 @@ class Detections:
 
 
 class Detector(Protocol):
-    """Finds people in one frame; the same frame always gives the same detections."""
+    """Detects people in one frame; the same frame gives the same detections."""
 
     @property
     def name(self) -> str:
-        """What users call it: `hog`, `hf:facebook/...`."""
+        """Reference such as `hog` or `hf:facebook/detr-resnet-50`."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over everything that decides the detections: algorithm, parameters, weights."""
+        """SHA-256 (hex) of everything that detections depend on: algorithm, parameters, weights."""
 
-    def detect(self, image: NDArray[np.uint8]) -> Detections:
-        """Detect people in an RGB uint8 frame of shape (height, width, 3)."""
+    def detect(self, image: UInt8Array) -> Detections:
+        """Return the people in an RGB uint8 frame of shape (height, width, 3)."""
 
 
-def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union of every pair of boxes: (N, 4) and (M, 4), x, y, w, h -> float64 (N, M)."""
+def iou_matrix(a: FloatArray, b: FloatArray) -> Float64Array:
+    """Return the intersection over union (N, M) of every pair of boxes, (N, 4) and (M, 4), x, y, w, h."""
     a = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4)
     b = np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
     low = np.maximum(a[..., :2], b[..., :2])
@@ -60,10 +62,12 @@ def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.f
 
 
 def suppress(detections: Detections, *, max_iou: float, max_inside: float = math.inf) -> Detections:
-    """Greedy non-maximum suppression; expects and keeps the order best first.
+    """Return detections after greedy non-maximum suppression, best first as given.
 
-    A box is dropped when a better one overlaps it by more than `max_iou` (fraction of the union), or when the two
-    share more than `max_inside` of the smaller box (a torso found inside a body).
+    Args:
+        detections: Detections, best first.
+        max_iou: Largest intersection over union with a better box.
+        max_inside: Largest intersection with a better box, as a fraction of the smaller box (a torso inside a body).
     """
     boxes = np.asarray(detections.boxes, dtype=np.float64)
     iou = iou_matrix(boxes, boxes)
@@ -71,20 +75,21 @@ def suppress(detections: Detections, *, max_iou: float, max_inside: float = math
     # iou = shared / (A + B - shared)  =>  shared = iou * (A + B) / (1 + iou)
     shared = iou * (areas[:, None] + areas[None, :]) / (1.0 + iou)
     smaller = np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-9)
-    rivals = (iou > max_iou) | (shared / smaller > max_inside)
+    suppresses = (iou > max_iou) | (shared / smaller > max_inside)
     kept: list[int] = []
     for candidate in range(len(boxes)):
-        if not rivals[candidate, kept].any():
+        if not suppresses[candidate, kept].any():
             kept.append(candidate)
     return Detections(detections.boxes[kept], detections.scores[kept])
 
 
-def vote(kept: Detections, found: Detections, *, min_iou: float) -> Detections:
-    """Move each kept box to the mean, weighted by score, of all found boxes that overlap it by `min_iou` or more.
+def vote_boxes(kept: Detections, candidates: Detections, *, min_iou: float) -> Detections:
+    """Replace each kept box by the mean, weighted by score, of the candidates that overlap it by at least `min_iou`.
 
-    A sliding window hits a person many times, each a little off; their mean jitters much less than the best one.
-    Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware CNN model", ICCV 2015.
+    Implements box voting (Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware
+    CNN model", ICCV 2015). The mean of many windows on a person is more stable than the best window.
     """
-    voices = np.where(iou_matrix(kept.boxes, found.boxes) >= min_iou, np.maximum(found.scores, 1e-6), 0.0)
-    moved = (voices[:, :, None] * np.asarray(found.boxes, dtype=np.float64)).sum(axis=1) / voices.sum(axis=1)[:, None]
-    return Detections(moved.astype(np.float32), kept.scores)
+    overlaps = iou_matrix(kept.boxes, candidates.boxes) >= min_iou
+    weights = np.where(overlaps, np.maximum(candidates.scores, 1e-6), 0.0)
+    sums = (weights[:, :, None] * np.asarray(candidates.boxes, dtype=np.float64)).sum(axis=1)
+    return Detections((sums / weights.sum(axis=1)[:, None]).astype(np.float32), kept.scores)

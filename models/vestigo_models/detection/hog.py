@@ -1,7 +1,7 @@
-"""The embedded default: histograms of oriented gradients with OpenCV's own people detector.
+"""The default detector: histograms of oriented gradients with OpenCV's people detector.
 
-Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005. It needs no weights, runs on a
-CPU, and finds upright people whose whole body is seen; sitting, bent and half hidden people escape it.
+Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005. It needs no weights and runs on a
+CPU. It finds upright, fully visible people, and misses sitting, bent and occluded people.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vestigo_models.detection.base import Detections, suppress, vote
+from vestigo_models.arrays import Float64Array, UInt8Array
+from vestigo_models.detection.base import Detections, suppress, vote_boxes
 
 MARGIN_X = 0.10
 MARGIN_Y = 0.07
-"""A window holds that share of background on each side of the person; boxes are shrunk by it."""
+"""Fraction of background on each side of a person in a window; boxes are shrunk by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HogConfig:
     """Parameters of the search.
 
-    The smallest person that is found is about 110 pixels tall *after* scaling. A frame is scaled so that its height
-    comes between `min_height` and `max_height` pixels, but never by more than `max_upscale`.
+    The smallest person found is about 110 pixels tall after scaling. A frame is scaled to a height between `min_height`
+    and `max_height` pixels, at most by `max_upscale`.
     """
 
     min_height: int = 720
@@ -41,12 +41,12 @@ class HogConfig:
     vote_iou: float = 0.5
 
     def upscale(self, height: int) -> float:
-        """The factor by which a frame of `height` pixels is resized before the search."""
+        """Return the factor by which a frame of `height` pixels is resized before the search."""
         return min(max(1.0, self.min_height / height), self.max_upscale, self.max_height / height)
 
 
 class HogDetector:
-    """`cv2.HOGDescriptor` with the default people detector, margins removed, suppressed to one box a person."""
+    """`cv2.HOGDescriptor` with the default people detector, margins removed, with one box per person."""
 
     name = "hog"
 
@@ -58,8 +58,8 @@ class HogDetector:
         facts = json.dumps({"algorithm": "hog-1", "opencv": cv2.__version__, **asdict(self.config)}, sort_keys=True)
         self.digest = hashlib.sha256(facts.encode() + coefficients.tobytes()).hexdigest()
 
-    def detect(self, image: NDArray[np.uint8]) -> Detections:
-        """Detect upright people in an RGB uint8 frame of shape (height, width, 3); scores are those of `confidence`."""
+    def detect(self, image: UInt8Array) -> Detections:
+        """Return upright people in an RGB uint8 frame of shape (height, width, 3) with scores of `confidence`."""
         config = self.config
         scale = config.upscale(image.shape[0])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -69,7 +69,7 @@ class HogDetector:
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
         windows, weights = self._hog.detectMultiScale(
             scaled,
-            # Windows between the decision boundary and `min_margin` find nobody but still say where somebody is.
+            # Windows between the decision boundary and `min_margin` detect no person but vote on boxes.
             hitThreshold=0.0,
             winStride=(config.stride, config.stride),
             padding=(config.padding, config.padding),
@@ -81,13 +81,13 @@ class HogDetector:
         boxes[:, :2] += margin
         boxes[:, 2:] -= 2 * margin
         margins = np.asarray(weights, dtype=np.float64).ravel()
-        found = Detections.ordered(boxes, confidence(margins))
-        best = suppress(found, max_iou=config.max_iou, max_inside=config.max_inside)
-        placed = vote(best, found, min_iou=config.vote_iou)
-        sure = placed.scores >= confidence(np.array(config.min_margin))
-        return Detections(placed.boxes[sure], placed.scores[sure])
+        candidates = Detections.ordered(boxes, confidence(margins))
+        kept = suppress(candidates, max_iou=config.max_iou, max_inside=config.max_inside)
+        people = vote_boxes(kept, candidates, min_iou=config.vote_iou)
+        is_confident = people.scores >= confidence(np.array(config.min_margin))
+        return Detections(people.boxes[is_confident], people.scores[is_confident])
 
 
-def confidence(margin: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SVM margins on the scale 0..1 on which learned detectors give their scores: 1 / (1 + exp(-2 (margin - 0.8)))."""
+def confidence(margin: Float64Array) -> Float64Array:
+    """Return SVM margins as scores in 0..1, comparable with learned detectors: 1 / (1 + exp(-2 (margin - 0.8)))."""
     return np.asarray(1.0 / (1.0 + np.exp(-2.0 * (margin - 0.8))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from vestigo_models.registry import Entry, Registry
+from vestigo_models.registry import Component, ComponentRegistry
 
 if TYPE_CHECKING:
     from vestigo_models.detection.base import Detector
@@ -18,29 +18,29 @@ CROP_MAX_HEIGHT = 300
 class DetectorFactory(Protocol):
     """Makes a detector from what follows the colon of its reference."""
 
-    def __call__(self, argument: str, *, device: str) -> Detector:
+    def __call__(self, argument: str, device: str, /) -> Detector:
         """Return the detector on a torch device."""
         ...
 
 
-def _hog(argument: str, *, device: str) -> Detector:
+def _hog(_argument: str, _device: str) -> Detector:
     from vestigo_models.detection.hog import HogDetector
 
     return HogDetector()
 
 
-def _transformers(argument: str, *, device: str) -> Detector:
+def _transformers(argument: str, device: str) -> Detector:
     from vestigo_models.detection.transformers import TransformersDetector
 
     return TransformersDetector(argument, device=device)
 
 
-DETECTORS: Registry[DetectorFactory] = Registry(
+DETECTORS: ComponentRegistry[DetectorFactory] = ComponentRegistry(
     "detector",
     "vestigo.detectors",
     [
-        Entry(name="hog", factory=_hog, help="OpenCV's people detector; needs no weights."),
-        Entry(
+        Component(name="hog", factory=_hog, help="OpenCV's people detector; needs no weights."),
+        Component(
             name="hf",
             factory=_transformers,
             argument="FOLDER_OR_ID",
@@ -54,12 +54,12 @@ DETECTORS: Registry[DetectorFactory] = Registry(
 def register_detector(name: str, factory: DetectorFactory, *, help: str = "", argument: str = "") -> None:
     """Add a detector that `--detector NAME`, or `NAME:ARGUMENT` if `argument` is given, selects.
 
-    Installed packages add one with an entry point of the group `vestigo.detectors` that names an `Entry`.
+    Installed packages add one with an entry point of the group `vestigo.detectors` that names an `Component`.
 
     Raises:
         ConfigError: If the name is taken.
     """
-    DETECTORS.register(Entry(name=name, factory=factory, help=help, argument=argument))
+    DETECTORS.register(Component(name=name, factory=factory, help=help, argument=argument))
 
 
 def make_detector(reference: str, device: str = "cpu") -> Detector:
@@ -70,7 +70,7 @@ def make_detector(reference: str, device: str = "cpu") -> Detector:
         ModelError: If its weights cannot be loaded or it has no label for people.
     """
     entry, argument = DETECTORS.find(DEFAULT_DETECTOR if reference == AUTO else reference)
-    return entry.factory(argument, device=device)
+    return entry.factory(argument, device)
 
 
 def active_detector(reference: str, device: str = "cpu") -> Detector | None:

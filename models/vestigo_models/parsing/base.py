@@ -41,7 +41,7 @@ class Parser(ABC):
     digest: str
 
     @abstractmethod
-    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
+    def parse(self, image: NDArray[np.uint8], name: str, /) -> Parsed:
         """Parse one image.
 
         Args:
@@ -52,7 +52,7 @@ class Parser(ABC):
             BadInput: If the image cannot be parsed.
         """
 
-    def parse_many(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> Sequence[Parsed | BadInput]:
+    def parse_many(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str], /) -> Sequence[Parsed | BadInput]:
         """Parse several images, in the order given; an image that cannot be parsed gives its error."""
         return [self._parse_or_error(image, name) for image, name in zip(images, names, strict=True)]
 

@@ -7,35 +7,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.registry import Entry, Registry
+from vestigo_models.registry import Component, ComponentRegistry
 
 if TYPE_CHECKING:
     from vestigo_models.parsing.base import Parser
+
+LabelMap = Mapping[str, str]
+"""Regions of classes by name."""
 
 
 class ParserFactory(Protocol):
     """Makes a parser from what follows the colon of its reference."""
 
-    def __call__(self, argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
-        """Return the parser on a torch device; `label_map` maps class names to regions."""
+    def __call__(self, argument: str, label_map: LabelMap | None, device: str, /) -> Parser:
+        """Return the parser on a torch device."""
         ...
 
 
-def _default(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+def _default(_argument: str, label_map: LabelMap | None, device: str) -> Parser:
     _refuse_label_map("default", label_map)
     from vestigo_models.parsing.small import EmbeddedParser
 
     return EmbeddedParser.from_pretrained("default", device=device)
 
 
-def _package(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+def _package(argument: str, label_map: LabelMap | None, device: str) -> Parser:
     _refuse_label_map(f"package:{argument}", label_map)
     from vestigo_models.parsing.small import EmbeddedParser
 
     return EmbeddedParser.from_pretrained(Path(argument), device=device)
 
 
-def _schp(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+def _schp(argument: str, label_map: LabelMap | None, device: str) -> Parser:
     _refuse_label_map(f"schp:{argument}", label_map)
     from vestigo_models.parsing.label_maps import LABEL_SETS
     from vestigo_models.parsing.schp import SchpParser
@@ -46,42 +49,42 @@ def _schp(argument: str, *, label_map: Mapping[str, str] | None, device: str) ->
     return SchpParser.load(argument, device=device)
 
 
-def _transformers(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+def _transformers(argument: str, label_map: LabelMap | None, device: str) -> Parser:
     from vestigo_models.parsing.transformers import TransformersParser
 
     return TransformersParser(argument, label_map, device=device)
 
 
-def _label_folder(argument: str, *, label_map: Mapping[str, str] | None, device: str) -> Parser:
+def _label_folder(argument: str, label_map: LabelMap | None, _device: str) -> Parser:
     from vestigo_models.parsing.label_folder import FolderParser
 
     return FolderParser(Path(argument), label_map)
 
 
-def _refuse_label_map(reference: str, label_map: Mapping[str, str] | None) -> None:
+def _refuse_label_map(reference: str, label_map: LabelMap | None) -> None:
     if label_map is not None:
         raise ConfigError(f"parser {reference!r}: its classes are known; a label map is for hf: and labels:")
 
 
-PARSERS: Registry[ParserFactory] = Registry(
+PARSERS: ComponentRegistry[ParserFactory] = ComponentRegistry(
     "parser",
     "vestigo.parsers",
     [
-        Entry(name="default", factory=_default, help="The parser that ships with Vestigo."),
-        Entry(name="package", factory=_package, argument="FOLDER", help="A package of `vestigo train-parser`."),
-        Entry(
+        Component(name="default", factory=_default, help="The parser that ships with Vestigo."),
+        Component(name="package", factory=_package, argument="FOLDER", help="A package of `vestigo train-parser`."),
+        Component(
             name="schp",
             factory=_schp,
             argument="CHECKPOINT[:lip|atr|pascal]",
             help="A public checkpoint of Self-Correction Human Parsing.",
         ),
-        Entry(
+        Component(
             name="hf",
             factory=_transformers,
             argument="FOLDER_OR_ID",
             help="A semantic segmentation model of the transformers library.",
         ),
-        Entry(name="labels", factory=_label_folder, argument="FOLDER", help="A folder with one PNG for each image."),
+        Component(name="labels", factory=_label_folder, argument="FOLDER", help="A folder with a PNG for each image."),
     ],
 )
 
@@ -89,15 +92,15 @@ PARSERS: Registry[ParserFactory] = Registry(
 def register_parser(name: str, factory: ParserFactory, *, help: str = "", argument: str = "") -> None:
     """Add a parser that `--parser NAME`, or `NAME:ARGUMENT` if `argument` is given, selects.
 
-    Installed packages add one with an entry point of the group `vestigo.parsers` that names an `Entry`.
+    Installed packages add one with an entry point of the group `vestigo.parsers` that names an `Component`.
 
     Raises:
         ConfigError: If the name is taken.
     """
-    PARSERS.register(Entry(name=name, factory=factory, help=help, argument=argument))
+    PARSERS.register(Component(name=name, factory=factory, help=help, argument=argument))
 
 
-def make_parser(reference: str, label_map: Mapping[str, str] | None = None, device: str = "cpu") -> Parser:
+def make_parser(reference: str, label_map: LabelMap | None = None, device: str = "cpu") -> Parser:
     """Return the parser that `reference` names.
 
     Args:
@@ -110,4 +113,4 @@ def make_parser(reference: str, label_map: Mapping[str, str] | None = None, devi
         ModelError: If the checkpoint or package cannot be loaded.
     """
     entry, argument = PARSERS.find(reference)
-    return entry.factory(argument, label_map=label_map, device=device)
+    return entry.factory(argument, label_map, device)

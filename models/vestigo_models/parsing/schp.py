@@ -58,7 +58,7 @@ class SchpParser(Parser):
         return cls(network, found, device=device)
 
     @torch.inference_mode()
-    def parse(self, image: Image, name: str) -> Parsed:
+    def parse(self, image: Image, _name: str) -> Parsed:
         """See `Parser.parse`."""
         side = INPUT_SIDE[self.label_set.name]
         matrix = fit(image.shape[:2], side)

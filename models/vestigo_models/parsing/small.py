@@ -186,11 +186,11 @@ class EmbeddedParser(Parser):
         )
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def parse(self, image: Image, name: str) -> Parsed:
+    def parse(self, image: Image, _name: str) -> Parsed:
         """See `Parser.parse`."""
         return self.parse_many([image])[0]
 
-    def parse_many(self, images: Sequence[Image], names: Sequence[str] = ()) -> list[Parsed]:
+    def parse_many(self, images: Sequence[Image], _names: Sequence[str] = ()) -> list[Parsed]:
         """Parse RGB uint8 crops of any size (h, w, 3) in batches; each result equals that of `parse` bit for bit."""
         found: list[Parsed] = []
         for start in range(0, len(images), self._batch_size):

@@ -47,7 +47,7 @@ class TransformersParser(Parser):
         self.digest = weights_digest(facts, self._model.state_dict())
 
     @torch.inference_mode()
-    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
+    def parse(self, image: NDArray[np.uint8], _name: str) -> Parsed:
         """See `Parser.parse`."""
         inputs = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
         scores = class_scores(self._model(**inputs))

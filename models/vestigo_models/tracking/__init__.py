@@ -1,1 +1,1 @@
-"""Tracklets from detections: pure functions with a bounded memory, so that a video can be cut anywhere."""
+"""Tracklets from detections, in bounded memory, so that a video can be cut into slices."""

@@ -1,21 +1,26 @@
-"""A cheap description of how a person looks, only to tell neighbours apart from one frame to the next."""
+"""Colour histograms that distinguish people between nearby frames."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import Float64Array, FloatArray, UInt8Array
 
 BINS = 6
 STRIPES = ((0.15, 0.50), (0.50, 0.90))
-"""Upper and lower body, as shares of the height; the middle 60 % of the width is looked at."""
+"""Upper and lower body, as fractions of the height; only the middle 60 % of the width counts."""
 
 
-def appearance(image: NDArray[np.uint8], boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Square roots of two normalised RGB histograms (upper, lower body) a box, halved in weight.
+def histograms(image: UInt8Array, boxes: FloatArray) -> Float64Array:
+    """Compute square roots of two normalised RGB histograms for each box, of upper and lower body, at half weight each.
 
-    image: RGB uint8 (H, W, 3); boxes: (N, 4), x, y, w, h in pixels -> float64 (N, 432), each row of unit length, or
-    zero where the box lies outside the frame. The Hellinger distance of two rows is sqrt(1 - a . b).
+    Args:
+        image: RGB uint8, (H, W, 3).
+        boxes: (N, 4), x, y, w, h in pixels.
+
+    Returns:
+        (N, 432), rows of length 1, or zero for a box outside the frame.
     """
     height, width = image.shape[:2]
     rows = np.zeros((len(boxes), len(STRIPES) * BINS**3), dtype=np.float64)
@@ -32,8 +37,8 @@ def appearance(image: NDArray[np.uint8], boxes: NDArray[np.floating]) -> NDArray
     return rows
 
 
-def hellinger(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of every pair of rows of `appearance`: (N, K), (M, K) -> float64 (N, M), 0..1."""
-    # Not `a @ b.T`: a BLAS may sum in another order for another number of rows, and links must not depend on that.
+def hellinger(a: Float64Array, b: Float64Array) -> Float64Array:
+    """Return the Hellinger distance sqrt(1 - a . b) of every pair of rows of `histograms`, (N, M), 0..1."""
+    # Not `a @ b.T`: the order of summation in BLAS may depend on the number of rows, and links must not.
     overlap = (a[:, None, :] * b[None, :, :]).sum(axis=-1)
     return np.asarray(np.sqrt(np.clip(1.0 - overlap, 0.0, 1.0)))

@@ -8,65 +8,65 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """How frames are sampled, linked, filtered and thinned.
+    """How frames are sampled and linked, and tracklets filtered and reduced to their best crops.
 
-    Time is cut into **cells** of 1/fps seconds; at most one frame of a cell is looked at. Everything that says
-    "earlier" counts cells, so that a decision never depends on where a slice of the video begins.
+    Time is divided into cells of 1/fps seconds, of which at most one frame is examined each. All spans are counted in
+    cells, so that decisions do not depend on where a slice begins (docs/method.md, "Tracking in bounded memory").
     """
 
     fps: float = 5.0
-    """Frames looked at, per second of footage."""
+    """Frames examined per second of footage."""
     max_gap_s: float = 1.4
-    """A person may stay undetected for so long and keep the tracklet."""
+    """Longest time without detection inside a tracklet."""
     velocity_s: float = 0.8
-    """Velocity is measured over so much of the past."""
+    """Time over which velocity is measured."""
     jitter: float = 0.3
-    """Detections may be off by so much (fraction of the person's height)."""
+    """Largest error of a detection, in fractions of the person's height."""
     free_speed: float = 1.5
-    """Fastest walk of somebody whose velocity is unknown (heights per second)."""
+    """Largest speed of a person with unknown velocity, in heights per second."""
     known_speed_error: float = 0.5
-    """How far a predicted position may drift (heights per second)."""
+    """Largest error of a predicted position, in heights per second."""
     max_size_ratio: float = 1.6
-    """Two linked boxes differ in height by at most this factor."""
+    """Largest ratio of the heights of two linked boxes."""
     max_appearance: float = 0.45
-    """Two linked boxes differ in colour by at most this Hellinger distance (0..1)."""
+    """Largest Hellinger distance of the colours of two linked boxes, 0..1."""
     motion_s: float = 0.6
-    """Motion is the change against the frame of so long ago."""
+    """Time between the frames whose difference is the motion."""
     min_detections: int = 3
-    """A tracklet has at least so many detections."""
+    """Least number of detections in a tracklet."""
     min_score: float = 0.6
-    """The surest third of a tracklet's detections has at least this mean score (0..1)."""
+    """Least mean score of the third of a tracklet's detections with the highest scores, 0..1."""
     min_motion: float = 0.05
-    """In a tracklet's liveliest third at least this share of the pixels of a box changes; 0 switches the test off."""
+    """Least mean fraction of changed pixels in the third with most motion; 0 disables the test."""
     crops_per_tracklet: int = 8
-    """The best crops that are kept of a tracklet."""
+    """Number of best crops kept of a tracklet."""
     bucket_s: float = 0.6
-    """At most one crop is kept of each such stretch of time."""
+    """Span of time of which at most one crop is kept."""
     near_duplicate_bits: int = 6
-    """Two crops of a tracklet whose hashes differ in at most so many of 64 bits are the same picture."""
+    """Largest number of different hash bits, of 64, of two near-duplicate crops."""
 
     def at_rate(self, rate: Fraction) -> TrackingConfig:
-        """The same configuration for a video of `rate` frames per second, which can be sampled no faster."""
+        """Return the configuration for a video of `rate` frames per second, which limits `fps`."""
         return self if Fraction(self.fps) <= rate else replace(self, fps=float(rate))
 
     @property
     def exact_fps(self) -> Fraction:
-        """`fps` without the error of floating point (30000/1001 survives)."""
+        """`fps` as the nearest fraction, such as 30000/1001."""
         return Fraction(self.fps).limit_denominator(1001)
 
     def cells(self, seconds: float) -> int:
-        """So many seconds in cells, at least one."""
+        """Return a time in seconds as a number of cells, at least one."""
         return max(1, round(seconds * self.fps))
 
     @property
     def memory(self) -> int:
-        """R: a link into a frame, and the motion of its boxes, depend on that frame and the R cells before it alone.
+        """Cells before a frame that its links and the motion of its boxes depend on.
 
-        The derivation stands in `vestigo_models.tracking.association`; motion looks at most two of its spans back.
+        See `vestigo_models.tracking.association` for the derivation; motion depends on at most two of its spans.
         """
         return max(self.cells(self.max_gap_s) + self.cells(self.velocity_s), 2 * self.cells(self.motion_s))
 
     @property
     def lead_s(self) -> float:
-        """Seconds that a slice has to look at before the first frame it owns; one cell more than the memory."""
+        """Seconds that a slice reads before its first own frame: one cell more than the memory."""
         return (self.memory + 1) / self.fps

@@ -1,4 +1,4 @@
-"""Evidence that something moves inside a box: what tells a person from a lamp post under a fixed camera."""
+"""Motion inside boxes, which distinguishes people from static objects under a fixed camera."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ from collections import deque
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, FloatArray, UInt8Array
 from vestigo_models.tracking.config import TrackingConfig
 
 WORKING_HEIGHT = 360
 MIN_CHANGE = 18
-"""Grey levels by which a blurred pixel has to differ; noise and compression stay below."""
+"""Least difference of a changed pixel in grey levels after blurring, above noise and compression."""
 
 
 class MotionMeter:
-    """Compares each sampled frame with the one `motion_s` earlier; remembers twice that span and nothing more."""
+    """Compares each sampled frame with the one `motion_s` earlier; it remembers twice that span."""
 
     def __init__(self, config: TrackingConfig) -> None:
         self._span = config.cells(config.motion_s)
-        self._window: deque[tuple[int, NDArray[np.uint8]]] = deque()
+        self._window: deque[tuple[int, UInt8Array]] = deque()
 
-    def measure(self, cell: int, image: NDArray[np.uint8], boxes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Share of changed pixels in each box.
+    def measure(self, cell: int, image: UInt8Array, boxes: FloatArray) -> Float32Array:
+        """Return the fraction of changed pixels in each box, (N,), NaN without an earlier frame to compare with.
 
-        image: RGB uint8 (H, W, 3), frames in order of time; boxes: (N, 4), x, y, w, h in pixels.
-        Returns float32 (N,) in 0..1, NaN where there is no earlier frame to compare with.
+        Args:
+            cell: Number of the frame's time cell, increasing from call to call.
+            image: RGB uint8, (H, W, 3).
+            boxes: (N, 4), x, y, w, h in pixels.
         """
         grey, scale = _working_grey(image)
         while self._window and self._window[0][0] < cell - 2 * self._span:
             self._window.popleft()
-        earlier = [seen for at, seen in self._window if at <= cell - self._span and seen.shape == grey.shape]
+        earlier = [old for number, old in self._window if number <= cell - self._span and old.shape == grey.shape]
         self._window.append((cell, grey))
         if not earlier:
             return np.full(len(boxes), np.nan, dtype=np.float32)
@@ -46,7 +48,7 @@ class MotionMeter:
         return shares
 
 
-def _working_grey(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+def _working_grey(image: UInt8Array) -> tuple[UInt8Array, float]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, WORKING_HEIGHT / grey.shape[0])
     if scale < 1.0:

@@ -1,27 +1,29 @@
-"""Which chains of detections are people."""
+"""The filter that keeps chains of detections that are people."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import FloatArray
 from vestigo_models.tracking.config import TrackingConfig
 
 
-def strongest_third(values: NDArray[np.floating]) -> float:
-    """Mean of the largest third of the values (at least one), NaN left out; NaN when nothing is left.
+def strongest_third(values: FloatArray) -> float:
+    """Return the mean of the largest third of the values (at least one), without NaN; NaN if no value remains.
 
-    Against the mean it forgives the stretches in which somebody is half hidden or stands still; against the maximum
-    it is not fooled by one lucky frame or one passer-by in front of a lamp post.
+    Unlike the mean it tolerates occlusion and standing still, and unlike the maximum it tolerates single outliers.
     """
     known = np.sort(np.asarray(values, dtype=np.float64)[~np.isnan(values)])[::-1]
     return float(known[: -(-len(known) // 3)].mean()) if len(known) else float("nan")
 
 
-def is_person_track(scores: NDArray[np.floating], motion: NDArray[np.floating], config: TrackingConfig) -> bool:
-    """Whether a chain of detections is kept as a tracklet; scores and motion are (n,), one value a detection.
+def is_person_track(scores: FloatArray, motion: FloatArray, config: TrackingConfig) -> bool:
+    """Return whether a chain of n detections is kept as a tracklet.
 
-    Where motion is unknown throughout (a video of less than a second) it rejects nothing.
+    Args:
+        scores: Scores of the detections, (n,).
+        motion: Fractions of changed pixels, (n,); if all are NaN (a video of less than a second), motion is not tested.
+        config: Thresholds.
     """
     if len(scores) < config.min_detections or strongest_third(scores) < config.min_score:
         return False

@@ -1,44 +1,45 @@
-"""How useful one crop of a person is, and when two crops are nearly the same picture."""
+"""Quality of crops, and hashes that find near-duplicates."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import FloatArray, UInt8Array
 
 FULL_HEIGHT = 128.0
-"""From this height in pixels on, a crop is not better for being larger: it is what the networks look at."""
+"""Height in pixels above which a larger crop is not better."""
 HALF_SHARPNESS = 400.0
-"""Variance of the Laplacian (grey levels squared, on 128x64) at which sharpness is one half."""
+"""Variance of the Laplacian, in squared grey levels at 128 x 64 pixels, at which sharpness is one half."""
 
 FULL_MOTION = 0.5
-"""A walker in full view changes at least half of the pixels of their box."""
-LEAST_MOTION = 0.2
-"""Somebody who stands still is not hidden: below this share of `FULL_MOTION` quality falls no further."""
+"""Fraction of changed pixels in the box of an unoccluded walking person."""
+MIN_MOTION = 0.2
+"""Least motion factor, for people who stand still without being occluded."""
 
 
 def size_score(height: float) -> float:
-    """min(1, height / 128), height in pixels."""
+    """Return min(1, height / 128) for a height in pixels."""
     return min(1.0, height / FULL_HEIGHT)
 
 
-def sharpness_score(crop: NDArray[np.uint8]) -> float:
-    """v / (v + 400), v the variance of the Laplacian of the grey crop resized to 128x64.
-
-    The common size makes crops comparable: one that has to be enlarged is as blurred as it will look to a network.
-    """
+def sharpness_score(crop: UInt8Array) -> float:
+    """Return v / (v + 400), with v the variance of the Laplacian of the grey crop resized to 128 x 64."""
     grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (64, 128), interpolation=cv2.INTER_LINEAR)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     variance = float(deviation[0, 0]) ** 2
     return variance / (variance + HALF_SHARPNESS)
 
 
-def visibility(box: NDArray[np.floating], frame_size: tuple[int, int], others: NDArray[np.floating]) -> float:
-    """Share of a box that lies inside the frame and behind nobody.
+def visibility(box: FloatArray, frame_size: tuple[int, int], others: FloatArray) -> float:
+    """Return the fraction of a box inside the frame and not covered by others, on a grid of 32 x 16 points.
 
-    box: (4,), others: (N, 4), x, y, w, h in pixels; frame_size: (height, width). Of two overlapping people the one
-    whose box ends lower stands nearer to the camera and hides the other. The union of the hiding boxes is counted
-    on a grid of 32x16 points of the box.
+    Of two overlapping people, the one whose box ends lower is nearer to the camera and covers the other.
+
+    Args:
+        box: (4,), x, y, w, h in pixels.
+        frame_size: Height and width.
+        others: Boxes of other people, (N, 4).
     """
     x, y, w, h = (float(value) for value in box)
     if w <= 0 or h <= 0:
@@ -54,39 +55,40 @@ def visibility(box: NDArray[np.floating], frame_size: tuple[int, int], others: N
     return float(seen.mean())
 
 
-def uncovered(motion: float) -> float:
-    """motion / 0.5, between 0.2 and 1; NaN (unknown) is 1.
+def motion_factor(motion: float) -> float:
+    """Return motion / 0.5, between 0.2 and 1; 1 for NaN (unknown).
 
-    A sign, post or car between camera and person stands still and is sharp: under a fixed camera, only the share of
-    a walker's box that moves tells that they are hidden.
+    An object between camera and person is static and sharp, so only motion indicates such an occlusion.
     """
-    return 1.0 if np.isnan(motion) else float(np.clip(motion / FULL_MOTION, LEAST_MOTION, 1.0))
+    return 1.0 if np.isnan(motion) else float(np.clip(motion / FULL_MOTION, MIN_MOTION, 1.0))
 
 
 def crop_quality(
-    crop: NDArray[np.uint8],
-    box: NDArray[np.floating],
+    crop: UInt8Array,
+    box: FloatArray,
     frame_size: tuple[int, int],
-    others: NDArray[np.floating] | None = None,
+    others: FloatArray | None = None,
     motion: float = np.nan,
 ) -> float:
-    """Quality of a crop in 0..1: sqrt(size * sharpness) * visibility * uncovered.
+    """Return the quality of a crop in 0..1: sqrt(size * sharpness) * visibility * motion factor.
 
-    Size and sharpness say the same thing twice (a small crop is a blurred one), hence their geometric mean; what is
-    seen multiplies, because half a person is half the evidence however sharp it is.
+    Size and sharpness enter as their geometric mean because they are correlated.
 
-    crop: RGB uint8 (h, w, 3); box: (4,) in the frame, may stick out of it; others: (N, 4) other people's boxes;
-    motion: share of the box's pixels that changed lately, NaN where unknown (a still, the first frames of a video).
+    Args:
+        crop: RGB uint8, (h, w, 3).
+        box: (4,), x, y, w, h in pixels of the frame; it may extend beyond it.
+        frame_size: Height and width of the frame.
+        others: Boxes of other people, (N, 4).
+        motion: Fraction of the box's pixels that changed, NaN if unknown (stills, first frames of a video).
     """
-    hidden_by = np.empty((0, 4)) if others is None else others
-    seen = visibility(box, frame_size, hidden_by) * uncovered(motion)
-    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * seen)
+    visible = visibility(box, frame_size, np.empty((0, 4)) if others is None else others) * motion_factor(motion)
+    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * visible)
 
 
-def dhash(crop: NDArray[np.uint8]) -> int:
-    """Difference hash of 64 bits as a signed 64-bit integer: does each of 8x8 cells outshine its right neighbour?
+def dhash(crop: UInt8Array) -> int:
+    """Return the difference hash of an RGB uint8 crop (h, w, 3) as a signed 64-bit integer.
 
-    crop: RGB uint8 (h, w, 3). Nearly equal pictures differ in few bits.
+    Each bit says whether one of 8 x 8 cells is brighter than its right neighbour. Near-duplicates differ in few bits.
     """
     grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     bits = np.packbits(grey[:, :-1] > grey[:, 1:])
@@ -94,5 +96,5 @@ def dhash(crop: NDArray[np.uint8]) -> int:
 
 
 def hamming(a: int, b: int) -> int:
-    """Number of bits in which two 64-bit hashes differ."""
+    """Return the number of different bits of two 64-bit hashes."""
     return ((a ^ b) & 0xFFFF_FFFF_FFFF_FFFF).bit_count()

@@ -1,14 +1,12 @@
-"""The best crops of a tracklet, chosen so that the choice can be made piece by piece.
+"""Selection of the best crops of a tracklet, which can be computed slice by slice.
 
-The scheme: cut time into buckets of `bucket_s` seconds, absolute in the video; the best crop of each bucket wins it;
-the N best winners are kept. "Better" is higher quality, then smaller crop id: a total order.
+Time is divided into buckets of `bucket_s` seconds, counted from the start of the video. The best crop of each bucket is
+its winner, and the N best winners are kept. Crops are ordered by higher quality, then by smaller crop id.
 
-**It may be applied to parts, and then to the union of what the parts kept.** Let a crop c be among the N winners of
-the whole, and P the part that holds it. In P, c wins its bucket, for fewer crops compete. Every winner of P that
-beats c comes from a bucket of its own, and the whole's winner of that bucket is at least as good, so beats c too;
-there are fewer than N such buckets, hence P keeps c. Conversely the union of the kept contains all N, and whatever
-else it contains is beaten by them: in its bucket, or because fewer than N winners of the union beat c. So
-top N of (top N of the parts) = top N of the whole, whatever the parts.
+The top N of the top N of all parts equal the top N of the whole. Proof: let c be one of the N best winners of the whole
+and P the part that contains it. In P, c wins its bucket, because fewer crops compete. Each winner of P that is better
+than c has a bucket of its own, whose winner in the whole is at least as good. There are fewer than N such buckets, so P
+keeps c. Hence the union contains all N, and any other crop in it is worse than the winner of its bucket or than all N.
 """
 
 from __future__ import annotations
@@ -18,20 +16,20 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray
 from vestigo_models.tracking.quality import hamming
 
 T = TypeVar("T")
 
 
 def bucket_of(offset_s: float, bucket_s: float) -> int:
-    """The bucket of a moment, in seconds from the start of the video."""
+    """Return the bucket of a time in seconds from the start of the video."""
     return int(np.floor(offset_s / bucket_s))
 
 
 def best_crops(ids: Sequence[str], quality: Sequence[float], buckets: Sequence[int], count: int) -> list[int]:
-    """Rows of the at most `count` best bucket winners, best first; all arguments have one entry a crop."""
+    """Return the rows of the at most `count` best bucket winners, best first; arguments have one entry per crop."""
     winners: dict[int, tuple[float, str, int]] = {}
     for row, (crop, value, bucket) in enumerate(zip(ids, quality, buckets, strict=True)):
         entry = (-value, crop, row)
@@ -41,35 +39,37 @@ def best_crops(ids: Sequence[str], quality: Sequence[float], buckets: Sequence[i
 
 @dataclass
 class BestCrops(Generic[T]):
-    """The same choice, fed in order of time, holding at most `count` + 1 crops at a moment."""
+    """Selects like `best_crops` from crops in order of time and holds at most `count` + 1 of them."""
 
     count: int
     _kept: dict[int, tuple[float, str, T]] = field(default_factory=dict)
 
-    def wants(self, crop: str, quality: float, bucket: int) -> bool:
-        """Whether `add` would keep this crop for now; saves cutting it out."""
+    def accepts(self, crop: str, quality: float, bucket: int) -> bool:
+        """Return whether `add` would keep this crop for now, so that other crops need not be cut out."""
         rival = self._kept.get(bucket)
         return rival is None or (-quality, crop) < rival[:2]
 
-    def add(self, crop: str, quality: float, bucket: int, picture: T) -> None:
-        """Offer a crop of the current bucket or a later one."""
-        if not self.wants(crop, quality, bucket):
+    def add(self, crop: str, quality: float, bucket: int, image: T) -> None:
+        """Add a crop of the current bucket or a later one."""
+        if not self.accepts(crop, quality, bucket):
             return
-        self._kept[bucket] = (-quality, crop, picture)
-        # Earlier buckets are decided, the current one may still improve: only the former compete for the N places.
-        decided = [at for at in self._kept if at != bucket]
-        if len(decided) > self.count:
-            del self._kept[max(decided, key=lambda at: self._kept[at][:2])]
+        self._kept[bucket] = (-quality, crop, image)
+        # The winner of the current bucket may still change; only those of earlier buckets compete for the N places.
+        earlier = [number for number in self._kept if number != bucket]
+        if len(earlier) > self.count:
+            del self._kept[max(earlier, key=lambda number: self._kept[number][:2])]
 
     def best(self) -> list[T]:
-        """The chosen, best first."""
-        return [picture for _, _, picture in sorted(self._kept.values(), key=lambda kept: kept[:2])[: self.count]]
+        """Return the selected crops, best first."""
+        return [image for _, _, image in sorted(self._kept.values(), key=lambda kept: kept[:2])[: self.count]]
 
 
-def near_duplicates(hashes: Sequence[int], max_bits: int) -> NDArray[np.bool_]:
-    """Mark each crop that differs in at most `max_bits` bits from a better one that is not itself marked.
+def near_duplicates(hashes: Sequence[int], max_bits: int) -> BoolArray:
+    """Return which crops (n,) differ in at most `max_bits` bits from a better crop that is no near-duplicate itself.
 
-    hashes: 64-bit difference hashes, best crop first -> bool (n,).
+    Args:
+        hashes: 64-bit difference hashes, best crop first.
+        max_bits: Largest number of different bits of near-duplicates.
     """
     marked = np.zeros(len(hashes), dtype=np.bool_)
     for row, value in enumerate(hashes):

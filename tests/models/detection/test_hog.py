@@ -5,14 +5,14 @@ import cv2
 import numpy as np
 import pytest
 
-from vestigo_models.detection.base import Detections, iou_matrix, suppress, vote
+from vestigo_models.detection.base import Detections, iou_matrix, suppress, vote_boxes
 from vestigo_models.detection.hog import HogConfig, HogDetector
 from vestigo_models.detection.registry import make_detector
 from vestigo_models.errors import ConfigError, ModelError
 
 
 def naive_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """On a grid of whole pixels, by counting."""
+    """Count whole pixels."""
     grid_a, grid_b = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
     grid_a[a[1] : a[1] + a[3], a[0] : a[0] + a[2]] = True
     grid_b[b[1] : b[1] + b[3], b[0] : b[0] + b[2]] = True
@@ -23,7 +23,7 @@ def random_boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([rng.integers(0, 32, (count, 2)), rng.integers(1, 32, (count, 2))], axis=1)
 
 
-def test_iou_matrix_agrees_with_counting_pixels() -> None:
+def test_iou_matrix_equals_counted_pixels() -> None:
     rng = np.random.default_rng(0)
     a, b = random_boxes(rng, 12), random_boxes(rng, 9)
     expected = [[naive_iou(first, second) for second in b] for first in a]
@@ -34,7 +34,7 @@ def test_iou_of_empty_boxes_is_zero() -> None:
     assert iou_matrix(np.zeros((1, 4)), np.zeros((1, 4))).item() == 0.0
 
 
-def test_suppress_agrees_with_a_naive_loop() -> None:
+def test_suppress_equals_naive_loop() -> None:
     rng = np.random.default_rng(1)
     found = Detections.ordered(random_boxes(rng, 60), rng.random(60))
     kept: list[int] = []
@@ -51,19 +51,19 @@ def test_suppress_drops_a_torso_inside_a_body() -> None:
     assert len(suppress(found, max_iou=0.5, max_inside=0.7)) == 1
 
 
-def test_detections_come_in_one_order() -> None:
+def test_detections_are_ordered_by_score_and_box() -> None:
     boxes = np.array([[5, 0, 1, 1], [1, 0, 1, 1], [9, 0, 1, 1]])
     ordered = Detections.ordered(boxes, np.array([0.5, 0.5, 0.7]))
     assert ordered.boxes[:, 0].tolist() == [9, 1, 5]
 
 
-def test_vote_moves_a_box_to_the_weighted_mean_of_its_neighbours() -> None:
+def test_vote_replaces_box_by_weighted_mean() -> None:
     found = Detections.ordered(np.array([[0, 0, 10, 20], [2, 0, 10, 20], [50, 0, 10, 20]]), np.array([0.6, 0.2, 0.5]))
     kept = suppress(found, max_iou=0.5)
-    np.testing.assert_allclose(vote(kept, found, min_iou=0.5).boxes[:, 0], [0.5, 50])
+    np.testing.assert_allclose(vote_boxes(kept, found, min_iou=0.5).boxes[:, 0], [0.5, 50])
 
 
-def test_hog_finds_a_drawn_person_or_nothing_and_repeats_itself() -> None:
+def test_hog_is_deterministic() -> None:
     image = np.full((240, 320, 3), 120, dtype=np.uint8)
     detector = HogDetector()
     assert len(detector.detect(image)) == 0
@@ -74,20 +74,20 @@ def test_hog_finds_a_drawn_person_or_nothing_and_repeats_itself() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 400, 3), (90, 40, 3)])
-def test_hog_takes_frames_smaller_than_its_window(shape: tuple[int, int, int]) -> None:
+def test_hog_accepts_frames_smaller_than_its_window(shape: tuple[int, int, int]) -> None:
     assert len(make_detector("hog").detect(np.zeros(shape, dtype=np.uint8))) == 0
 
 
 @pytest.mark.real_data
-def test_hog_finds_the_walkers_of_real_footage(real_data: Path) -> None:
+def test_hog_finds_people_in_real_footage(real_data: Path) -> None:
     capture = cv2.VideoCapture(str(real_data / "pedestrians.avi"))
     for _ in range(101):
         read, frame = capture.read()
     assert read
     found = make_detector("hog").detect(np.ascontiguousarray(frame[:, :, ::-1]))
-    # Three who walk in the open, as (x, y, w, h) read off the picture with a ruler.
-    seen = np.array([[218, 125, 22, 45], [236, 111, 18, 48], [369, 97, 18, 49]])
-    assert (iou_matrix(seen, found.boxes).max(axis=1) > 0.4).all()
+    # Three unoccluded people, annotated by hand, x, y, w, h.
+    annotated = np.array([[218, 125, 22, 45], [236, 111, 18, 48], [369, 97, 18, 49]])
+    assert (iou_matrix(annotated, found.boxes).max(axis=1) > 0.4).all()
     assert (found.scores >= 0).all()
     assert (found.scores <= 1).all()
 
@@ -95,27 +95,27 @@ def test_hog_finds_the_walkers_of_real_footage(real_data: Path) -> None:
 @pytest.mark.parametrize(
     ("height", "scale"), [(240, 2.0), (360, 2.0), (480, 1.5), (720, 1.0), (1080, 1.0), (2160, 0.5)]
 )
-def test_hog_scales_frames_into_its_range(height: int, scale: float) -> None:
+def test_hog_scales_frames(height: int, scale: float) -> None:
     assert HogConfig().upscale(height) == pytest.approx(scale)
 
 
-def test_digest_follows_the_parameters() -> None:
+def test_digest_depends_on_parameters() -> None:
     assert HogDetector().digest == HogDetector().digest
     assert HogDetector().digest != HogDetector(HogConfig(scale_step=1.3)).digest
 
 
 @pytest.mark.parametrize("ref", ["yolo", "", "hf:"])
-def test_an_unknown_detector_is_named(ref: str) -> None:
+def test_unknown_detector_is_refused(ref: str) -> None:
     with pytest.raises(ConfigError, match="use auto, none, hog or hf:FOLDER_OR_ID"):
         make_detector(ref)
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+def test_folder_without_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=str(tmp_path)):
         make_detector(f"hf:{tmp_path}")
 
 
 def test_exactly_one_opencv_is_installed() -> None:
-    """Two of them overwrite each other's `cv2`, and the newest lost the people detector."""
+    """Two distributions overwrite each other's `cv2`, and the newest lacks the people detector."""
     names = {dist.metadata["Name"].lower().replace("_", "-") for dist in metadata.distributions()}
     assert [name for name in sorted(names) if name.startswith("opencv")] == ["opencv-python-headless"]

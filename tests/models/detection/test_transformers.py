@@ -78,7 +78,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return save(request.param(), tmp_path_factory.mktemp("detector"))
 
 
-def test_a_saved_checkpoint_detects_people(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_checkpoint_detects_people(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
     detector = make_detector(f"hf:{checkpoint}")
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
@@ -97,7 +97,7 @@ def test_only_people_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
     torch.manual_seed(0)
     model = rt_detr()
-    # Nothing is ever a person for this model.
+    # This model never predicts a person.
     for head in [model.model.enc_score_head, *model.model.decoder.class_embed]:
         head.bias.data[1] = -50.0
         head.bias.data[0] = 50.0
@@ -105,7 +105,7 @@ def test_only_people_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (detector.detect(np.zeros((64, 64, 3), dtype=np.uint8)).scores < 1e-6).all()
 
 
-def test_the_digest_is_that_of_the_weights_not_of_the_place(checkpoint: Path, tmp_path: Path) -> None:
+def test_digest_depends_on_weights_not_on_folder(checkpoint: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
     for file in checkpoint.iterdir():
@@ -115,8 +115,8 @@ def test_the_digest_is_that_of_the_weights_not_of_the_place(checkpoint: Path, tm
     assert make_detector(f"hf:{save(rt_detr(), tmp_path / 'other')}").digest != make_detector(f"hf:{moved}").digest
 
 
-def test_a_model_that_knows_no_person_is_refused(tmp_path: Path) -> None:
+def test_model_without_person_label_is_refused(tmp_path: Path) -> None:
     labels = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
     folder = save(rt_detr(**labels), tmp_path)
-    with pytest.raises(ModelError, match="knows no label 'person', only cat, dog"):
+    with pytest.raises(ModelError, match="has no label 'person', only cat, dog"):
         make_detector(f"hf:{folder}")

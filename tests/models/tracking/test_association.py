@@ -10,13 +10,13 @@ from vestigo_models.tracking.person_filter import is_person_track, strongest_thi
 CONFIG = TrackingConfig()
 
 
-def looks(*people: int) -> np.ndarray:
-    """One-hot appearances: everybody wears a colour of their own."""
+def colours(*people: int) -> np.ndarray:
+    """Return one-hot histograms: each person has a colour of their own."""
     return np.eye(16)[list(people)]
 
 
 def crowd(seed: int, frames: int, people: int = 9, width: float = 300.0) -> list[FrameDetections]:
-    """Random walkers on a narrow street, seen four times in five, with jitter, in similar clothes, and false alarms."""
+    """Return random walkers on a narrow street, detected 80 % of the time, with jitter and false detections."""
     rng = np.random.default_rng(seed)
     place, speed = rng.uniform(0, width, (people, 2)), rng.normal(0, 8, (people, 2))
     clothes = np.sqrt(rng.dirichlet(np.ones(8), people))
@@ -34,8 +34,8 @@ def crowd(seed: int, frames: int, people: int = 9, width: float = 300.0) -> list
 
 
 def straight(cells: list[int], speed: float = 10.0) -> list[FrameDetections]:
-    """One person walking to the right, detected in some cells only."""
-    return [FrameDetections(c, np.array([[c * speed, 50.0, 25.0, 60.0]]), looks(0)) for c in cells]
+    """Return one person walking to the right, detected in the given cells."""
+    return [FrameDetections(c, np.array([[c * speed, 50.0, 25.0, 60.0]]), colours(0)) for c in cells]
 
 
 def chain_of(links: list[np.ndarray], frame: int, row: int) -> list[tuple[int, int]]:
@@ -45,11 +45,11 @@ def chain_of(links: list[np.ndarray], frame: int, row: int) -> list[tuple[int, i
     return chain[::-1]
 
 
-def test_one_walker_is_one_chain() -> None:
+def test_one_person_is_one_chain() -> None:
     assert chain_of(link(straight(list(range(20))), CONFIG), 19, 0) == [(frame, 0) for frame in range(20)]
 
 
-def test_a_gap_is_bridged_up_to_its_limit() -> None:
+def test_gap_is_bridged_up_to_the_limit() -> None:
     limit = CONFIG.cells(CONFIG.max_gap_s)
     before = list(range(5))
     for gap in (2, limit):
@@ -57,43 +57,43 @@ def test_a_gap_is_bridged_up_to_its_limit() -> None:
     assert len(chain_of(link(straight([*before, 4 + limit + 1]), CONFIG), 5, 0)) == 1
 
 
-def test_two_who_cross_keep_their_way_and_their_clothes() -> None:
+def test_crossing_people_keep_their_chains() -> None:
     frames = []
     for cell in range(20):
         boxes = np.array([[cell * 12.0, 50, 25, 60], [228 - cell * 12.0, 50, 25, 60]])
         # The detector's order carries no identity: it alternates.
         order = [0, 1] if cell % 2 else [1, 0]
-        frames.append(FrameDetections(cell, boxes[order], looks(*order)))
+        frames.append(FrameDetections(cell, boxes[order], colours(*order)))
     chain = chain_of(link(frames, CONFIG), 19, 0)
     assert chain == [(cell, 0 if cell % 2 else 1) for cell in range(20)]
 
 
-def test_velocity_says_where_to_look_after_a_gap() -> None:
-    """Hidden for five cells, a walker is where he was going, not where somebody like him now stands."""
+def test_velocity_predicts_position_after_a_gap() -> None:
+    """After five hidden cells the link goes to the predicted position, not to a similar person elsewhere."""
     frames = straight(list(range(8)), speed=12.0)
     boxes = np.array([[90.0, 50, 25, 60], [13 * 12.0, 50, 25, 60]])
-    assert link([*frames, FrameDetections(13, boxes, looks(0, 0))], CONFIG)[8].tolist() == [[-1, -1], [7, 0]]
+    assert link([*frames, FrameDetections(13, boxes, colours(0, 0))], CONFIG)[8].tolist() == [[-1, -1], [7, 0]]
 
 
 @pytest.mark.parametrize(
     ("box", "look"),
     [([150.0, 50, 25, 60], 0), ([10.0, 0, 50, 160], 0), ([10.0, 50, 25, 60], 1)],
-    ids=["too far", "too large", "other clothes"],
+    ids=["too far", "too large", "other colours"],
 )
-def test_what_does_not_fit_is_not_linked(box: list[float], look: int) -> None:
-    first = FrameDetections(0, np.array([[0.0, 50, 25, 60]]), looks(0))
-    assert link([first, FrameDetections(1, np.array([box]), looks(look))], CONFIG)[1].tolist() == [[-1, -1]]
+def test_pairs_beyond_a_limit_are_not_linked(box: list[float], look: int) -> None:
+    first = FrameDetections(0, np.array([[0.0, 50, 25, 60]]), colours(0))
+    assert link([first, FrameDetections(1, np.array([box]), colours(look))], CONFIG)[1].tolist() == [[-1, -1]]
 
 
-def test_nobody_has_two_successors() -> None:
+def test_detection_has_at_most_one_successor() -> None:
     links = link(crowd(3, 80), CONFIG)
     heads = [tuple(row) for frame in links for row in frame.tolist() if row[0] >= 0]
     assert len(heads) == len(set(heads))
 
 
 @pytest.mark.parametrize("fps", [1.0, 5.0, 12.5])
-def test_links_depend_on_the_stated_memory_alone(fps: float) -> None:
-    """Any start that leaves `memory` cells before a frame gives that frame the links of the whole, bit for bit."""
+def test_links_depend_on_the_memory_only(fps: float) -> None:
+    """A slice that starts `memory` cells before a frame gives it the links of the whole video, bit for bit."""
     config = TrackingConfig(fps=fps)
     video = crowd(7, 70)
     whole = link(video, config)
@@ -106,8 +106,7 @@ def test_links_depend_on_the_stated_memory_alone(fps: float) -> None:
             np.testing.assert_array_equal(shifted, whole[cell])
 
 
-def test_the_stated_memory_is_needed() -> None:
-    """The bound is no idle caution: with two cells less, some link of some crowd differs."""
+def test_smaller_memory_changes_links() -> None:
     config = TrackingConfig()
     short = config.cells(config.velocity_s) - 1
     differs = False
@@ -121,18 +120,18 @@ def test_the_stated_memory_is_needed() -> None:
     assert differs
 
 
-def test_missing_cells_do_not_break_anything() -> None:
+def test_missing_cells_are_tolerated() -> None:
     video = [frame for frame in crowd(11, 60) if frame.cell % 7]
     assert sum(int((frame[:, 0] >= 0).sum()) for frame in link(video, CONFIG)) > 100
 
 
-def test_empty_frames_are_no_trouble() -> None:
+def test_empty_frames_are_tolerated() -> None:
     empty = FrameDetections(1, np.empty((0, 4)), np.empty((0, 16)))
     first, *_, last = straight([0, 2])
     assert link([first, empty, last], CONFIG)[2].tolist() == [[0, 0]]
 
 
-def test_strongest_third_forgives_the_rest() -> None:
+def test_strongest_third_ignores_other_values() -> None:
     assert strongest_third(np.array([0.0, 0.9, 0.0, 0.7, 0.0, 0.1])) == pytest.approx(0.8)
     assert np.isnan(strongest_third(np.array([np.nan, np.nan])))
 
@@ -147,9 +146,9 @@ def test_strongest_third_forgives_the_rest() -> None:
         ([0.9] * 9, [0.5, 0.5, 0.5, 0, 0, 0, 0, 0, 0], True),
         ([0.9] * 6, [np.nan] * 6, True),
     ],
-    ids=["walker", "too short", "unsure", "lamp post", "stands for a while", "motion unknown"],
+    ids=["person", "too short", "low scores", "static", "static for a while", "motion unknown"],
 )
-def test_person_tracks(scores: list[float], motion: list[float], kept: bool) -> None:
+def test_person_filter(scores: list[float], motion: list[float], kept: bool) -> None:
     assert is_person_track(np.array(scores), np.array(motion), CONFIG) is kept
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from vestigo_models.tracking.color import appearance, hellinger
+from vestigo_models.tracking.color import hellinger, histograms
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.motion import MotionMeter
 
@@ -13,7 +13,7 @@ def frame(x: int) -> np.ndarray:
     return image
 
 
-def test_what_moves_is_told_from_what_stands() -> None:
+def test_moving_box_is_distinguished_from_static_box() -> None:
     meter = MotionMeter(CONFIG)
     for cell in range(3):
         assert np.isnan(meter.measure(cell, frame(20 + 10 * cell), np.array([[0, 0, 50, 50.0]]))).all()
@@ -22,7 +22,7 @@ def test_what_moves_is_told_from_what_stands() -> None:
     assert post == 0.0
 
 
-def test_motion_depends_on_two_spans_alone() -> None:
+def test_motion_depends_on_two_spans_only() -> None:
     boxes = np.array([[10, 30, 60, 60.0]])
     rng = np.random.default_rng(0)
     video = [rng.integers(0, 255, (60, 80, 3), dtype=np.uint8) for _ in range(20)]
@@ -35,13 +35,13 @@ def test_motion_depends_on_two_spans_alone() -> None:
             np.testing.assert_array_equal(share, reference[cell])
 
 
-def test_a_frame_of_another_size_is_not_compared() -> None:
+def test_frame_of_another_size_is_not_compared() -> None:
     meter = MotionMeter(CONFIG)
     meter.measure(0, frame(0), np.empty((0, 4)))
     assert np.isnan(meter.measure(3, np.zeros((60, 60, 3), dtype=np.uint8), np.array([[0, 0, 9, 9.0]]))).all()
 
 
-def test_a_large_frame_is_measured_in_its_own_pixels() -> None:
+def test_boxes_are_in_pixels_of_a_large_frame() -> None:
     meter = MotionMeter(CONFIG)
     large = np.zeros((1080, 1920, 3), dtype=np.uint8)
     meter.measure(0, large, np.empty((0, 4)))
@@ -52,17 +52,17 @@ def test_a_large_frame_is_measured_in_its_own_pixels() -> None:
     assert outside == 0.0
 
 
-def test_appearance_tells_colours_apart_wherever_they_stand() -> None:
+def test_histograms_distinguish_colours_at_any_place() -> None:
     image = np.zeros((100, 200, 3), dtype=np.uint8)
     image[:, 0:40] = (200, 30, 30)
     image[:, 60:100] = (200, 30, 30)
     image[:, 120:160] = (30, 30, 200)
-    rows = appearance(image, np.array([[0, 0, 40, 100], [60, 0, 40, 100], [120, 0, 40, 100.0]]))
+    rows = histograms(image, np.array([[0, 0, 40, 100], [60, 0, 40, 100], [120, 0, 40, 100.0]]))
     distance = hellinger(rows, rows)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0)
     np.testing.assert_allclose(distance[0, :2], 0.0, atol=1e-7)
     assert distance[0, 2] == 1.0
 
 
-def test_appearance_outside_the_frame_is_nothing() -> None:
-    assert not appearance(np.zeros((50, 50, 3), dtype=np.uint8), np.array([[200, 200, 10, 20.0]])).any()
+def test_histogram_outside_the_frame_is_zero() -> None:
+    assert not histograms(np.zeros((50, 50, 3), dtype=np.uint8), np.array([[200, 200, 10, 20.0]])).any()

@@ -12,7 +12,7 @@ from vestigo.ingest.crops import Candidate, find_people
 from vestigo.ingest.video.decode import Frame
 from vestigo_models.detection.base import Detector
 from vestigo_models.tracking.association import FrameDetections, Linker
-from vestigo_models.tracking.color import appearance
+from vestigo_models.tracking.color import histograms
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.motion import MotionMeter
 from vestigo_models.tracking.person_filter import is_person_track
@@ -83,8 +83,8 @@ def extract_part(
     for frame in frames:
         people = find_people(frame.image, detector, name=name, digest=digest, frame=frame.index)
         motion = meter.measure(frame.cell, frame.image, people.boxes)
-        looks = appearance(frame.image, people.boxes)
-        links = linker.push(FrameDetections(frame.cell, people.raw, looks))
+        colours = histograms(frame.image, people.boxes)
+        links = linker.push(FrameDetections(frame.cell, people.raw, colours))
         is_owned = frame.index in owned
         sampled, end_cell = sampled + is_owned, frame.cell
         followed: list[_Chain] = []
