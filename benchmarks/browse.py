@@ -146,13 +146,13 @@ class Peers:
 
     def cameras(self, _: object) -> object:
         counts: Counter[str] = Counter()
-        for batch in self.store.scan_crops(["camera", "time"], model=self.model.digest):
+        for batch in self.store.crops.scan(["camera", "time"], model=self.model.digest):
             counts.update(batch.column("camera").to_pylist())
         return counts
 
     def presence(self, _: object) -> object:
         counts: Counter[Any] = Counter()
-        for batch in self.store.scan_crops(["camera", "time"], model=self.model.digest):
+        for batch in self.store.crops.scan(["camera", "time"], model=self.model.digest):
             starts = batch.column("time").cast("int64").to_numpy() // 600_000_000
             counts.update(zip(batch.column("camera").to_pylist(), starts.tolist(), strict=True))
         return counts
@@ -161,7 +161,7 @@ class Peers:
         schema = self.model.facts.attributes
         assert schema is not None
         sums: dict[tuple[str, str], Any] = {}
-        for batch in self.store.scan_crops(["source", "tracklet", "attributes"], model=self.model.digest):
+        for batch in self.store.crops.scan(["source", "tracklet", "attributes"], model=self.model.digest):
             names = zip(batch.column("source").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
             for name, row in zip(names, matrix(batch.column("attributes")), strict=True):
                 sums[name] = sums[name] + row if name in sums else row
@@ -172,7 +172,7 @@ class Peers:
         return int(meets.sum())
 
     def crops(self, ids: list[str]) -> object:
-        return self.store.crops(ids, CARD, model=self.model.digest)
+        return self.store.crops.get(ids, CARD, model=self.model.digest)
 
 
 def main() -> None:

@@ -43,17 +43,19 @@ def make(ref: Path, crops: int, seed: int = 0) -> str:
     package = ModelPackage.from_pretrained("default")
     facts, drawn = ModelFacts.of(package), pictures()
     with Store.open(ref) as store:
-        store.register_model(package.digest, name=package.name, location="default", facts=facts)
-        run = store.create_run(fingerprint="b" * 64, config={}, model=package.digest, command="benchmark")
+        store.models.register(package.digest, name=package.name, location="default", facts=facts)
+        run = store.runs.create(fingerprint="b" * 64, config={}, model=package.digest, command="benchmark")
         sizes = [min(FILE_ROWS, crops - first) for first in range(0, crops, FILE_ROWS)]
         names = [f"{camera_of(file)}/{file // CAMERAS:03d}.mp4" for file in range(len(sizes))]
-        store.plan(run.id, (ShardPlan("images", "footage", None, {}, (InputPlan(name, name),)) for name in names))
-        store.take_lease(run.id)
-        for file, task in enumerate(store.pending(run.id, len(sizes))):
+        store.shards.plan(
+            run.id, (ShardPlan("images", "footage", None, {}, (InputPlan(name, name),)) for name in names)
+        )
+        store.runs.take_lease(run.id)
+        for file, task in enumerate(store.shards.pending(run.id, len(sizes))):
             rows = table(facts, drawn, file, names[file], sizes[file], np.random.default_rng([seed, file]))
-            written = store.write("crops", run.id, task.id, rows)
-            store.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", sizes[file])])
-        store.finish_run(run.id, "succeeded")
+            written = store.root.write("crops", run.id, task.id, rows)
+            store.shards.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", sizes[file])])
+        store.runs.finish(run.id, "succeeded")
     return package.digest
 
 

@@ -57,7 +57,7 @@ def crops_of(video: Path) -> tuple[list[Image], NDArray[np.str_], NDArray[np.int
     with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
         index(store, IndexRequest(sources=(str(video),), executor="inline"), lambda name: lambda done, total: None)
         columns = ["crop_id", "tracklet", "frame", "image"]
-        rows = [row for batch in store.scan_crops(columns) for row in batch.to_pylist()]
+        rows = [row for batch in store.crops.scan(columns) for row in batch.to_pylist()]
     rows.sort(key=lambda row: (row["tracklet"], row["frame"]))
     images = [decode_image(row["image"]) for row in rows]
     return images, np.array([row["tracklet"] for row in rows]), np.array([row["frame"] for row in rows])

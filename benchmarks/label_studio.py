@@ -60,7 +60,7 @@ def peer_push(folder: Path, url: str, token: str) -> int:
     project = client.projects.create(title=PEER, label_config=form(MARKET_1501)).id
     count = 0
     with open_store(folder) as store:
-        for page in store.label_tasks(PROJECT, rows=CHUNK):
+        for page in store.review.tasks(PROJECT, rows=CHUNK):
             request: list[Any] = []
             for task, jpeg in zip(page, pictures(page), strict=True):
                 shares = np.array(task.prediction)

@@ -98,9 +98,9 @@ def time_plain(folder: Path, bare: bool) -> float:
 
 def time_ray(folder: Path) -> float:
     with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
-        store.register_model("m" * 64, name="default", location="")
-        run = store.create_run(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
-        store.plan(run.id, (shard_plan("crops", shard) for shard in shards_of(folder)))
+        store.models.register("m" * 64, name="default", location="")
+        run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
+        store.shards.plan(run.id, (shard_plan("crops", shard) for shard in shards_of(folder)))
         executor = RayExecutor(factory(store.data), actors=2)
         begin = time.perf_counter()
         ended: list[float] = []

@@ -48,14 +48,14 @@ def main() -> None:
 
 def counted(store: Path) -> int:
     with Store.open(store, create=False) as opened:
-        return sum(opened.crop_counts().values())
+        return sum(opened.models.crop_counts().values())
 
 
 def addresses(store: Path) -> Mapping[str, tuple[str, str]]:
     """Page to its address and to what on it (a selector) makes it useful."""
     with Store.open(store, create=False) as opened, BrowseIndex.open(opened) as index:
         index.refresh()
-        model = opened.models()[0].digest
+        model = opened.models.list()[0].digest
         middle = index.count(model) // 2
         (somebody,) = index.page(model, EVERYBODY, offset=middle, limit=1)
     picture = ".picture"

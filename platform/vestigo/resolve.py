@@ -15,23 +15,28 @@ digest or at least the first 6 digits of it. A command without a reference follo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import ModelError, StoreError, UsageError
 from vestigo_models.inference.package import CONFIG, HUB_PREFIX, ModelPackage
 from vestigo_models.schemas.attributes import AttributeSchema
 
 
-class ModelRegistry(Protocol):
-    """The part of a store that knows models."""
+class StoredModels(Protocol):
+    """The part of `vestigo.store.models.repository.ModelRepository` that resolves references."""
 
-    def models(self) -> list[Model]:
+    def list(self) -> Sequence[Model]:
         """Return the models, newest first."""
         ...
 
-    def find_model(self, ref: str) -> Model | None:
+    def with_crops(self) -> Sequence[Model]:
+        """Return the models that have crops, the serving one first, then the newest."""
+        ...
+
+    def find(self, ref: str) -> Model | None:
         """Return the model with a name, a digest, or the beginning of one."""
         ...
 
@@ -41,6 +46,15 @@ class ModelRegistry(Protocol):
 
     def crop_counts(self) -> dict[str, int]:
         """Return the number of crops of each model by digest, without models that have none."""
+        ...
+
+
+class ModelRegistry(Protocol):
+    """A store as far as it knows models."""
+
+    @property
+    def models(self) -> StoredModels:
+        """The registered models."""
         ...
 
 
@@ -56,9 +70,9 @@ def find_registered(registry: ModelRegistry, ref: str) -> Model:
         ModelError: If the registry has none.
         StoreError: If it has several.
     """
-    model = registry.find_model(ref)
+    model = registry.models.find(ref)
     if model is None:
-        known = ", ".join(map(_label, registry.models())) or "no model"
+        known = ", ".join(map(_label, registry.models.list())) or "no model"
         raise ModelError(
             f"model {ref!r}: no package folder, and not in the registry of the store, which holds {known}; give one of "
             "these, `default`, a folder or `hub:ID`"
@@ -116,7 +130,7 @@ def resolve_digest(registry: ModelRegistry, ref: str) -> str:
 
 def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:
     """Return the place of the model to index with, None for the default package. Raises as `open_model`."""
-    ref = registry.serving() if ref is None else ref
+    ref = registry.models.serving() if ref is None else ref
     return None if ref is None else locate_model(registry, ref)
 
 
@@ -126,8 +140,8 @@ def resolve_reindex_model(registry: ModelRegistry) -> Model:
     Raises:
         StoreError: If nothing is indexed.
     """
-    serving = registry.serving()
-    return models_with_crops(registry)[0] if serving is None else find_registered(registry, serving)
+    serving = registry.models.serving()
+    return registry.models.with_crops()[0] if serving is None else find_registered(registry, serving)
 
 
 def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> Model:
@@ -139,7 +153,7 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
     """
     if digest is not None:
         return require_crops(registry, digest)
-    serving, counts, models = registry.serving(), registry.crop_counts(), registry.models()
+    serving, counts, models = registry.models.serving(), registry.models.crop_counts(), registry.models.list()
     if not models:
         raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
     indexed = [model for model in models if model.digest in counts]
@@ -163,7 +177,7 @@ def resolve_review_model(registry: ModelRegistry, ref: str | None = None) -> Mod
         ModelError: If the reference names no model.
         StoreError: If there are no crops of the model.
     """
-    return models_with_crops(registry)[0] if ref is None else require_crops(registry, resolve_digest(registry, ref))
+    return registry.models.with_crops()[0] if ref is None else require_crops(registry, resolve_digest(registry, ref))
 
 
 def resolve_replay_model(registry: ModelRegistry, base: str) -> Model:
@@ -172,21 +186,8 @@ def resolve_replay_model(registry: ModelRegistry, base: str) -> Model:
     Raises:
         StoreError: If nothing is indexed.
     """
-    models = models_with_crops(registry)
+    models = registry.models.with_crops()
     return next((model for model in models if model.digest == base), models[0])
-
-
-def models_with_crops(registry: ModelRegistry) -> list[Model]:
-    """Return the models that have crops, the serving one first, then the newest.
-
-    Raises:
-        StoreError: If there is none.
-    """
-    counts, serving = registry.crop_counts(), registry.serving()
-    models = [model for model in registry.models() if model.digest in counts]
-    if not models:
-        raise StoreError("the store holds no crops yet; fill it with: vestigo index SOURCE --store STORE")
-    return sorted(models, key=lambda model: model.digest != serving)
 
 
 def require_crops(registry: ModelRegistry, digest: str) -> Model:
@@ -195,8 +196,8 @@ def require_crops(registry: ModelRegistry, digest: str) -> Model:
     Raises:
         StoreError: If the store holds no crops of it.
     """
-    counts = registry.crop_counts()
-    indexed = [model for model in registry.models() if model.digest in counts]
+    counts = registry.models.crop_counts()
+    indexed = [model for model in registry.models.list() if model.digest in counts]
     model = next((model for model in indexed if model.digest == digest), None)
     if model is None:
         known = ", ".join(map(_label, indexed)) or "no crops"

@@ -45,5 +45,5 @@ def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
         found = store.check()
         assert found.intact, found.problems
         assert (found.digest, found.crops) == (expected.digest, expected.crops)
-        assert store.totals(store.runs()[-1].id) == undisturbed.totals
-        assert len([run for run in store.runs() if run.status == "succeeded"]) == 1
+        assert store.runs.totals(store.runs.list()[-1].id) == undisturbed.totals
+        assert len([run for run in store.runs.list() if run.status == "succeeded"]) == 1

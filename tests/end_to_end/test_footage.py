@@ -37,7 +37,7 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tracklets(store: Path) -> dict[str, list[str]]:
     found = defaultdict(list)
     with Store.open(store) as opened:
-        for batch in opened.scan_crops(["crop_id", "tracklet", "camera"]):
+        for batch in opened.crops.scan(["crop_id", "tracklet", "camera"]):
             for row in batch.to_pylist():
                 assert row["camera"] == "path"
                 found[row["tracklet"]].append(row["crop_id"])

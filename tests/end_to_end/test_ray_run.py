@@ -43,11 +43,11 @@ def test_a_killed_driver_leaves_a_run_that_ends_like_an_undisturbed_one(tmp_path
             time.sleep(0.02)
             if (store_folder / "catalogue.sqlite").exists():
                 with Store.open(store_folder) as store:
-                    committed = sum(store.totals(run.id).done for run in store.runs())
+                    committed = sum(store.runs.totals(run.id).done for run in store.runs.list())
         os.kill(driver.pid, signal.SIGKILL)
     with Store.open(store_folder) as store:
-        [run] = store.runs()
-        before = store.totals(run.id)
+        [run] = store.runs.list()
+        before = store.runs.totals(run.id)
         assert 0 < before.pending < 200
 
     resumed = subprocess.run(

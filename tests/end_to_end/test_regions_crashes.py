@@ -25,7 +25,7 @@ def indexed(reference: Path, crops: Path) -> str:
 
 
 def maps(store: Store) -> dict[str, tuple[bytes, list[float]]]:
-    return {row["crop_id"]: (row["labels"], row["areas"]) for b in store.scan_regions() for row in b.to_pylist()}
+    return {row["crop_id"]: (row["labels"], row["areas"]) for b in store.regions.scan() for row in b.to_pylist()}
 
 
 def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
@@ -49,6 +49,6 @@ def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
         found = store.check()
         assert found.intact, found.problems
         assert maps(store) == expected
-        labelled = [one for one in store.runs() if one.kind == "regions"]
+        labelled = [one for one in store.runs.list() if one.kind == "regions"]
         assert [one.status for one in labelled].count("succeeded") == 1
-        assert store.totals(labelled[-1].id) == undisturbed.totals
+        assert store.runs.totals(labelled[-1].id) == undisturbed.totals

@@ -104,7 +104,7 @@ def test_reviews_make_a_better_model_serve(
     truth = truth_of(world.archive)
     with Store.open(store) as opened:
         assert review(opened, studio, project, truth, other_reviewer) == 200
-        broken = opened.models()[0].digest
+        broken = opened.models.list()[0].digest
         before = true_accuracy(opened, broken, truth)
     pulled = program("label", "pull", *review_of)
     assert (pulled["tasks"], pulled["reviewed"], pulled["pulled"]) == (200, 200, 220)
@@ -131,8 +131,8 @@ def test_reviews_make_a_better_model_serve(
     assert judged["attributes_mean"] == pytest.approx(made["after"]["attributes_mean"], abs=0.01)
 
     with Store.open(store) as opened:
-        assert [entry.action for entry in opened.audit_entries(user=login())] == ["push", "push", "promote"]
-        crop = next(opened.scan_crops(("crop_id",))).column("crop_id")[0].as_py()
+        assert [entry.action for entry in opened.audit.entries(user=login())] == ["push", "push", "promote"]
+        crop = next(opened.crops.scan(("crop_id",))).column("crop_id")[0].as_py()
     line = refused("search", crop, "--store", store)
     assert "of damaged" in line
     assert "--reindex-stale" in line

@@ -50,9 +50,9 @@ def review(
 ) -> int:
     """Answer every task of a project that nobody answered, each tenth by a second reviewer too; returns how many."""
     count = 0
-    for page in store.label_tasks(project, states={"pushed"}):
+    for page in store.review.tasks(project, states={"pushed"}):
         for task in page:
-            if store.answers_of(project, [task.key]):
+            if store.annotations.get(project, [task.key]):
                 continue
             assert task.remote_id is not None
             labels = truth.get(task.pid or 0, np.full(len(SCHEMA), -1))
@@ -67,7 +67,7 @@ def true_accuracy(store: Store, model: str, truth: dict[int, NDArray[np.int64]])
     """How right a model (digest) is about all crops of a store, by attribute; of what is labelled."""
     right: list[NDArray[np.bool_]] = []
     known: list[NDArray[np.bool_]] = []
-    for batch in store.scan_crops(("pid", "attributes"), model=model):
+    for batch in store.crops.scan(("pid", "attributes"), model=model):
         for pid, shares in zip(batch.column("pid").to_pylist(), matrix(batch.column("attributes")), strict=True):
             if pid in truth:
                 said = np.array([shares[SCHEMA.slice(name)].argmax() for name in SCHEMA.names])

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vestigo.store.models.facts import ModelFacts
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -22,9 +22,93 @@ START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 NEWER, OLDER = "b" * 64, "a" * 64
 
 
+@dataclass(frozen=True)
+class FakeModels:
+    """The reading methods of `ModelRepository`."""
+
+    archive: FakeArchive
+
+    def list(self) -> list[Model]:
+        known = [
+            Model(digest, name, "", START, self.archive.facts) for digest, name in ((NEWER, "newer"), (OLDER, "older"))
+        ]
+        return [model for model in known if any(row["model"] == model.digest for row in self.archive.rows)]
+
+    def with_crops(self) -> list[Model]:
+        return sorted(self.list(), key=lambda model: model.digest != self.serving())
+
+    def find(self, ref: str) -> Model | None:
+        return next((model for model in self.list() if ref in (model.name, model.digest)), None)
+
+    def serving(self) -> str | None:
+        return self.archive.promoted
+
+    def crop_counts(self) -> dict[str, int]:
+        return dict(Counter(row["model"] for row in self.archive.rows))
+
+
+@dataclass(frozen=True)
+class FakeCrops:
+    """The reading methods of `CropRepository`."""
+
+    archive: FakeArchive
+
+    def get(
+        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        newest_first = sorted(self.archive.rows, key=lambda row: row["model"])
+        found = {row["crop_id"]: row for row in newest_first if model in (None, row["model"])}
+        if missing := set(ids) - set(found):
+            raise StoreError(f"crop {missing.pop()} is not in the store")
+        return [found[crop] for crop in ids]
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        *,
+        model: str | None = None,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        batch_rows: int = 16384,
+    ) -> Iterator[pa.RecordBatch]:
+        self.archive.read.append(tuple(columns))
+        rows = [
+            row
+            for row in self.archive.rows
+            if row["model"] == model
+            and (cameras is None or row["camera"] in cameras)
+            and (since is None or row["time"] >= since)
+            and (until is None or row["time"] < until)
+        ]
+        for start in range(0, len(rows), self.archive.batch_rows):
+            part = rows[start : start + self.archive.batch_rows]
+            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
+            types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
+            columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
+            yield pa.RecordBatch.from_pydict(columns_)
+
+    def snapshot(self) -> str:
+        return "now"
+
+
+@dataclass(frozen=True)
+class FakeRankings:
+    """Keeps rankings in the archive's `kept`, `asked` and `settings`."""
+
+    archive: FakeArchive
+
+    def save(self, name: str, *, model: str, rows: Any, queries: Any, settings: Any) -> int:
+        kept = [row for batch in rows for row in batch.to_pylist()]
+        self.archive.asked[name] = [row for batch in queries for row in batch.to_pylist()]
+        self.archive.kept[name] = (model, len(self.archive.asked[name]), kept)
+        self.archive.settings[name] = settings
+        return len(kept)
+
+
 @dataclass
 class FakeArchive:
-    """The store's reading methods over a list of rows; `promoted` is the digest of the model that serves."""
+    """A store over a list of rows; `promoted` is the digest of the serving model."""
 
     rows: list[dict[str, Any]]
     batch_rows: int = 7
@@ -35,63 +119,17 @@ class FakeArchive:
     read: list[tuple[str, ...]] = field(default_factory=list)
     promoted: str | None = None
 
-    def models(self) -> list[Model]:
-        known = [Model(digest, name, "", START, self.facts) for digest, name in ((NEWER, "newer"), (OLDER, "older"))]
-        return [model for model in known if any(row["model"] == model.digest for row in self.rows)]
+    @property
+    def crops(self) -> FakeCrops:
+        return FakeCrops(self)
 
-    def find_model(self, ref: str) -> Model | None:
-        return next((model for model in self.models() if ref in (model.name, model.digest)), None)
+    @property
+    def models(self) -> FakeModels:
+        return FakeModels(self)
 
-    def serving(self) -> str | None:
-        return self.promoted
-
-    def crop_counts(self) -> dict[str, int]:
-        return dict(Counter(row["model"] for row in self.rows))
-
-    def crops(
-        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
-    ) -> list[dict[str, Any]]:
-        newest_first = sorted(self.rows, key=lambda row: row["model"])
-        found = {row["crop_id"]: row for row in newest_first if model in (None, row["model"])}
-        if missing := set(ids) - set(found):
-            raise StoreError(f"crop {missing.pop()} is not in the store")
-        return [found[crop] for crop in ids]
-
-    def scan_crops(
-        self,
-        columns: Sequence[str],
-        *,
-        model: str | None = None,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        batch_rows: int = 16384,
-    ) -> Iterator[pa.RecordBatch]:
-        self.read.append(tuple(columns))
-        rows = [
-            row
-            for row in self.rows
-            if row["model"] == model
-            and (cameras is None or row["camera"] in cameras)
-            and (since is None or row["time"] >= since)
-            and (until is None or row["time"] < until)
-        ]
-        for start in range(0, len(rows), self.batch_rows):
-            part = rows[start : start + self.batch_rows]
-            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
-            types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
-            columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
-            yield pa.RecordBatch.from_pydict(columns_)
-
-    def snapshot(self) -> str:
-        return "now"
-
-    def save_ranking(self, name: str, *, model: str, rows: Any, queries: Any, settings: Any) -> int:
-        kept = [row for batch in rows for row in batch.to_pylist()]
-        self.asked[name] = [row for batch in queries for row in batch.to_pylist()]
-        self.kept[name] = (model, len(self.asked[name]), kept)
-        self.settings[name] = settings
-        return len(kept)
+    @property
+    def rankings(self) -> FakeRankings:
+        return FakeRankings(self)
 
 
 def crop(number: int, embedding: np.ndarray, *, model: str = NEWER, tracklet: str = "", dhash: int = 0) -> dict:

@@ -90,8 +90,8 @@ def pick(spec: dict[str, Any], places: Sequence[int]) -> dict[str, Any]:
 
 def begin(store: Store, *, fingerprint: str = FINGERPRINT, replaces: bool = False, model: str = MODEL) -> Run:
     """A run of its own."""
-    store.register_model(model, name="fake", location="nowhere")
-    return store.create_run(
+    store.models.register(model, name="fake", location="nowhere")
+    return store.runs.create(
         fingerprint=fingerprint, config={"model": model, "fps": 5}, model=model, command="index", replaces=replaces
     )
 
@@ -100,27 +100,29 @@ def work_off(store: Store, task: ShardTask, bad: Collection[str] = BAD) -> None:
     """Do one shard and commit it; `bad` inputs kill their worker or cannot be read."""
     root = DataRoot(store.data)
     if POISON in task.inputs and POISON in bad:
-        store.record_death(task.id, "poisoned", pick)
+        store.shards.record_death(task.id, "poisoned", pick)
     elif task.kind == "slice" and task.inputs[0] in bad:
         lost = InputOutcome(0, "quarantined", reason="unreadable", detail=f"{task.inputs[0]} cannot be read")
-        store.commit(task.id, files=[], outcomes=[lost])
+        store.shards.commit(task.id, files=[], outcomes=[lost])
     elif task.kind == "images":
         assert task.spec["names"] == list(task.inputs)
         rows = [crop(name) for name in task.inputs if name != "empty.jpg" and name not in bad]
         outcomes = [outcome_of(position, name, bad) for position, name in enumerate(task.inputs)]
         files = [root.write("crops", task.run_id, task.id, crop_table(rows))] if rows else []
-        store.commit(task.id, files=files, outcomes=outcomes)
+        store.shards.commit(task.id, files=files, outcomes=outcomes)
     elif task.kind == "slice":
         rows = [crop(f"{task.inputs[0]}-{i}", input=str(task.after), frame=i, offset_s=i / 5) for i in range(3)]
         failures = [FrameFailure(task.inputs[0], 7, "undecodable", "frame 7 cannot be decoded")]
         written = root.write("candidates", task.run_id, task.id, crop_table(rows))
-        store.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", rows=3)], failures=failures)
+        store.shards.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", rows=3)], failures=failures)
     else:
-        parts = list(store.open_table(task.run_id, kind="candidates", after=task.after))
+        parts = list(store.shards.scan(task.run_id, kind="candidates", after=task.after))
         best = pa.Table.from_batches(parts).slice(1, 3)
         tracklets = pa.table({"tracklet": ["t1"], "crops": [best.num_rows]})
         crops = root.write("crops", task.run_id, task.id, best)
-        store.commit(task.id, files=[crops, root.write("tracklets", task.run_id, task.id, tracklets)], outcomes=())
+        store.shards.commit(
+            task.id, files=[crops, root.write("tracklets", task.run_id, task.id, tracklets)], outcomes=()
+        )
 
 
 def outcome_of(position: int, name: str, bad: Collection[str] = BAD) -> InputOutcome:
@@ -134,20 +136,20 @@ def outcome_of(position: int, name: str, bad: Collection[str] = BAD) -> InputOut
 
 def drive(store: Store, run_id: str, bad: Collection[str] = BAD) -> Run:
     """Work off everything that is pending and end the run."""
-    store.take_lease(run_id)
-    while tasks := store.pending(run_id, limit=1):
+    store.runs.take_lease(run_id)
+    while tasks := store.shards.pending(run_id, limit=1):
         work_off(store, tasks[0], bad)
-    return store.finish_run(run_id, "succeeded")
+    return store.runs.finish(run_id, "succeeded")
 
 
 def index(ref: str | Path) -> Run:
     """Index the archive, or go on where an earlier process left off."""
     with Store.open(ref) as store:
-        run = store.unfinished_run(FINGERPRINT) or next(iter(store.runs()), None) or begin(store)
+        run = store.runs.find_unfinished(FINGERPRINT) or next(iter(store.runs.list()), None) or begin(store)
         if run.status == "succeeded":
             return run
         if not run.planned:
-            store.plan(run.id, unplanned(store))
+            store.shards.plan(run.id, unplanned(store))
         return drive(store, run.id)
 
 
@@ -157,7 +159,7 @@ def unplanned(store: Store) -> Iterator[ShardPlan]:
     for shard in archive():
         if (
             shard.inputs
-            and not store.unseen(FINGERPRINT, [item.key for item in shard.inputs])
+            and not store.shards.unplanned(FINGERPRINT, [item.key for item in shard.inputs])
             and shard.after not in known
         ):
             continue
@@ -177,7 +179,7 @@ def index_a_gap(ref: str | Path) -> str:
     """Index the archive with a slice that cannot be read, in the middle of its video; return the run."""
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, archive(slices=3))
+        store.shards.plan(run.id, archive(slices=3))
         drive(store, run.id, [*BAD, GAP])
         return run.id
 
@@ -185,10 +187,10 @@ def index_a_gap(ref: str | Path) -> str:
 def retry(ref: str | Path) -> None:
     """Try again what was left out, all of which is well now, or go on where an earlier process left off."""
     with Store.open(ref) as store:
-        (run,) = store.runs()
-        if store.totals(run.id).quarantined:
-            store.retry(run.id, pick=pick, is_there=lambda spec: True)
-        if store.find_run(run.id).status != "succeeded":
+        (run,) = store.runs.list()
+        if store.runs.totals(run.id).quarantined:
+            store.runs.retry(run.id, pick=pick, is_there=lambda spec: True)
+        if store.runs.get(run.id).status != "succeeded":
             drive(store, run.id, bad=())
 
 

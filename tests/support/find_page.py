@@ -58,7 +58,7 @@ def store(archive: Archive) -> Iterator[Store]:
 
 
 def entries(store: Store, action: Any) -> list[Any]:
-    return store.audit_entries(action=action, newest=True, limit=50)
+    return store.audit.entries(action=action, newest=True, limit=50)
 
 
 def param(app: AppTest, name: str) -> list[str]:

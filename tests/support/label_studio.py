@@ -75,10 +75,10 @@ def drawn(
     model: str = MODEL,
 ) -> None:
     """Record a draw of `count` tasks with keys from number `start` on."""
-    if model not in {known.digest for known in store.models()}:
-        store.register_model(model, name="small", location="here")
+    if model not in {known.digest for known in store.models.list()}:
+        store.models.register(model, name="small", location="here")
     rng = np.random.default_rng(start)
-    store.make_label_project(project, schema)
+    store.review.ensure_project(project, schema)
     tasks = [
         NewTask(
             key=key(number),
@@ -94,7 +94,7 @@ def drawn(
     ]
     rows = pa.RecordBatch.from_pydict({"task": [t.key for t in tasks], "probability": [1.0] * count}, schema=DRAW)
     draw = Draw(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
-    store.save_draw(project, draw, tasks, [rows])
+    store.review.save_batch(project, draw, tasks, [rows])
 
 
 def key(number: int) -> str:
@@ -128,7 +128,7 @@ def answer(studio: Studio, task: int, answers: Mapping[str, str], reviewer: int 
 
 def remote_ids(store: Store, project: str) -> dict[str, int]:
     """Key to the id that the store believes the server has."""
-    return {t.key: t.remote_id for page in store.label_tasks(project) for t in page if t.remote_id is not None}
+    return {t.key: t.remote_id for page in store.review.tasks(project) for t in page if t.remote_id is not None}
 
 
 def on_server(studio: Studio, remote: int) -> dict[str, list[int]]:
@@ -142,8 +142,8 @@ def on_server(studio: Studio, remote: int) -> dict[str, list[int]]:
 def state(store: Store, project: str) -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
     """Everything that the store knows of a project apart from ids and times: key to state and answers by reviewer."""
     found = {}
-    for page in store.label_tasks(project):
-        answers = store.answers_of(project, [task.key for task in page])
+    for page in store.review.tasks(project):
+        answers = store.annotations.get(project, [task.key for task in page])
         for task in page:
             told = sorted(((one.reviewer, dict(one.answers)) for one in answers.get(task.key, ())), key=repr)
             found[task.key] = (task.state, told)

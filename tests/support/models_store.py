@@ -43,19 +43,19 @@ def models_store(ref: Path, packages: Path) -> tuple[Path, dict[str, str]]:
     fill(ref, rows)
     digests = {"fake": MODEL}
     with Store.open(ref) as store:
-        store.promote(MODEL, by="ann", reasons=["the first"], expected_before=None)
-        store.record_scores(MODEL, {TEST: scores(50.0, 80.0, 71.5)})
+        store.models.promote(MODEL, by="ann", reasons=["the first"], expected_before=None)
+        store.models.record_scores(MODEL, {TEST: scores(50.0, 80.0, 71.5)})
         for seed, (name, differences) in enumerate((("better", BETTER), ("worse", WORSE))):
             package = ModelPackage.from_pretrained(random_model(packages / name, name=name, seed=seed))
             digests[name] = package.digest
-            store.register_model(
+            store.models.register(
                 package.digest,
                 name=name,
                 location=str(packages / name),
                 facts=ModelFacts(blocks=(4,), attributes=SCHEMA),
             )
-            store.record_training(package.digest, MODEL, {"label_set": seed + 1, "lessons": 40, "mode": "heads"})
+            store.models.record_training(package.digest, MODEL, {"label_set": seed + 1, "lessons": 40, "mode": "heads"})
             gate = recorded(decide(differences, Margins()), MODEL, differences)
             judged = scores(50.5, 88.0, 72.25) if name == "better" else scores(50.0, 72.7, 70.0)
-            store.record_scores(package.digest, {TEST: judged, **gate})
+            store.models.record_scores(package.digest, {TEST: judged, **gate})
     return ref, digests

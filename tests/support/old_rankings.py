@@ -16,7 +16,7 @@ from vestigo.store.sql.tables import DataFileRow, RankingRow
 
 def make_old(store: Store, name: str) -> None:
     """Turn a ranking into one of a Vestigo that kept neither queries, truth nor settings."""
-    path = Path(store.data) / store.ranking(name).path
+    path = Path(store.data) / store.rankings.get(name).path
     pq.write_table(pq.read_table(path).select(["query", "rank", "crop", "distance"]), path)
     database = Database(locate(store.ref, create=False).database)
     with database.write() as session:

@@ -32,7 +32,7 @@ def ranked_store(archive: Archive, folder: Path) -> Path:
         rank_gallery(store, queries, "everybody", top=20)
         rank_gallery(store, queries, "only-hall", top=20, scope=Scope(cameras=("hall",)))
         rank_gallery(store, queries, "shallow", top=2)
-        (model,) = store.models()
+        (model,) = store.models.list()
         rank_gallery(store, tracklet_queries(store, model), "tracklets", top=10)
         rank_gallery(store, queries, "old", top=5)
         make_old(store, "old")

@@ -31,14 +31,16 @@ PER_TRACKLET = 3
 def fill(ref: Path, rows: list[dict[str, Any]], *, model: str = MODEL, name: str = "fake") -> None:
     """Put crops into a store as if a run of `model` had seen them."""
     with Store.open(ref) as store:
-        store.register_model(model, name=name, location="nowhere", facts=ModelFacts(attributes=SCHEMA, blocks=(4,)))
-        run = store.create_run(fingerprint=model, config={"model": model}, model=model, command="index", replaces=False)
-        store.plan(run.id, [ShardPlan("images", "gate", None, {}, (InputPlan("all", f"all {model}"),))])
-        store.take_lease(run.id)
-        (task,) = store.pending(run.id, limit=1)
+        store.models.register(model, name=name, location="nowhere", facts=ModelFacts(attributes=SCHEMA, blocks=(4,)))
+        run = store.runs.create(
+            fingerprint=model, config={"model": model}, model=model, command="index", replaces=False
+        )
+        store.shards.plan(run.id, [ShardPlan("images", "gate", None, {}, (InputPlan("all", f"all {model}"),))])
+        store.runs.take_lease(run.id)
+        (task,) = store.shards.pending(run.id, limit=1)
         file = DataRoot(store.data).write("crops", run.id, task.id, crop_table(rows))
-        store.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=len(rows))])
-        store.finish_run(run.id, "succeeded")
+        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=len(rows))])
+        store.runs.finish(run.id, "succeeded")
 
 
 def people(count: int, *, wrong: float = 0.2, seed: int = 0) -> tuple[list[dict[str, Any]], dict[str, dict[str, str]]]:
@@ -81,11 +83,11 @@ def people(count: int, *, wrong: float = 0.2, seed: int = 0) -> tuple[list[dict[
 def answer(store: Store, project: str, truth: Mapping[str, Mapping[str, str]], *, reviewer: str = "ana") -> int:
     """Let a reviewer who is never wrong answer every drawn task; returns how many."""
     count = 0
-    for page in store.label_tasks(project):
+    for page in store.review.tasks(project):
         told = {
             task.key: [LabelAnswer(task.id, reviewer, START + timedelta(days=1), dict(truth[task.tracklet]))]
             for task in page
         }
-        store.record_answers(project, told)
+        store.annotations.replace(project, told)
         count += len(told)
     return count

@@ -33,7 +33,7 @@ def reviewed_store(ref: Path, *, draw: bool = True, hats_only: bool = False) -> 
     fill(ref, rows)
     with Store.open(ref) as store, BrowseIndex.open(store) as index:
         index.refresh()
-        store.record_scores(MODEL, {DATASET: SCORES, "gate": {"promoted": True, "reasons": []}})
+        store.models.record_scores(MODEL, {DATASET: SCORES, "gate": {"promoted": True, "reasons": []}})
         if draw:
             first = None
 
@@ -72,10 +72,10 @@ def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: in
     """Draw tasks and let `ana` answer them on a server."""
     model = resolve_review_model(store)
     assert model.facts.attributes is not None
-    store.make_label_project("p", model.facts.attributes)
-    store.link_label_project("p", SERVER, 7)
+    store.review.ensure_project("p", model.facts.attributes)
+    store.review.link_project("p", SERVER, 7)
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=budget)))
-    for page in store.label_tasks("p"):
-        store.mark_pushed("p", {task.key: 100 + task.id for task in page})
+    for page in store.review.tasks("p"):
+        store.review.mark_pushed("p", {task.key: 100 + task.id for task in page})
         told = {task.key: [LabelAnswer(task.id, "ana", START, says(task))] for task in page}
-        store.record_answers("p", told)
+        store.annotations.replace("p", told)

@@ -64,26 +64,26 @@ def add(
     replaces: bool = False,
 ) -> None:
     """Index files as one run that succeeds, every input of a file in its shard."""
-    store.register_model(model, name="fake", location="nowhere", facts=ModelFacts(attributes=SCHEMA, blocks=(4,)))
-    run = store.create_run(fingerprint=fingerprint, config={}, model=model, command="index", replaces=replaces)
+    store.models.register(model, name="fake", location="nowhere", facts=ModelFacts(attributes=SCHEMA, blocks=(4,)))
+    run = store.runs.create(fingerprint=fingerprint, config={}, model=model, command="index", replaces=replaces)
     inputs = [sorted({row["input"] for row in rows}) for rows in files]
-    store.plan(
+    store.shards.plan(
         run.id,
         [ShardPlan("images", "archive", None, {}, tuple(InputPlan(name, name) for name in names)) for names in inputs],
     )
-    for task, rows in zip(store.pending(run.id, limit=len(files)), files, strict=True):
+    for task, rows in zip(store.shards.pending(run.id, limit=len(files)), files, strict=True):
         counts = Counter(row["input"] for row in rows)
-        written = store.write("crops", run.id, task.id, crop_table(rows))
+        written = store.root.write("crops", run.id, task.id, crop_table(rows))
         outcomes = [InputOutcome(place, "done", rows=counts[name]) for place, name in enumerate(task.inputs)]
-        store.commit(task.id, files=[written], outcomes=outcomes)
-    store.take_lease(run.id)
-    store.finish_run(run.id, "succeeded")
+        store.shards.commit(task.id, files=[written], outcomes=outcomes)
+    store.runs.take_lease(run.id)
+    store.runs.finish(run.id, "succeeded")
 
 
 def sightings(store: Store, model: str = MODEL) -> list[Row]:
     """All sightings of a model in order, each with all its `rows` in order of time."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for batch in store.scan_crops(COLUMNS, model=model):
+    for batch in store.crops.scan(COLUMNS, model=model):
         for row in batch.to_pylist():
             whole = (row["source"], row["tracklet"], row["camera"], row["pid"])
             groups.setdefault(whole if row["tracklet"] else (row["crop_id"],), []).append(row)

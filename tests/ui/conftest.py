@@ -77,20 +77,20 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Archive:
         for row, value in zip(rows, column.to_pylist(), strict=True):
             row[name] = value
     with Store.open(root / "store") as store:
-        store.register_model(package.digest, name=package.name, location="default", facts=ModelFacts.of(package))
-        run = store.create_run(fingerprint="f" * 64, config={}, model=package.digest, command="test")
+        store.models.register(package.digest, name=package.name, location="default", facts=ModelFacts.of(package))
+        run = store.runs.create(fingerprint="f" * 64, config={}, model=package.digest, command="test")
         names = sorted({row["input"] for row in rows})
         inputs = tuple(InputPlan(name, name) for name in names)
-        store.plan(run.id, [ShardPlan("images", str(footage), None, {}, inputs)])
-        (task,) = store.pending(run.id, 1)
-        file = store.write(
+        store.shards.plan(run.id, [ShardPlan("images", str(footage), None, {}, inputs)])
+        (task,) = store.shards.pending(run.id, 1)
+        file = store.root.write(
             "crops", run.id, task.id, pa.Table.from_pylist(rows, schema=crop_schema(package.embedding_dim))
         )
         counts = [sum(row["input"] == name for row in rows) for name in names]
         outcomes = [InputOutcome(place, "done", count) for place, count in enumerate(counts)]
-        store.take_lease(run.id)
-        store.commit(task.id, files=[file], outcomes=outcomes)
-        store.finish_run(run.id, "succeeded")
+        store.runs.take_lease(run.id)
+        store.shards.commit(task.id, files=[file], outcomes=outcomes)
+        store.runs.finish(run.id, "succeeded")
     return Archive(store=root / "store", footage=footage, crops=rows)
 
 

@@ -24,16 +24,16 @@ from vestigo.evaluation.metrics.truncated import (
 )
 from vestigo.search.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import Ranking
 
 QUERIES_AT_ONCE = 4096
 QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
 
 
 class KeptRankings(Shape):
-    """The part of `vestigo.store.Store` that kept rankings are read from."""
+    """The part of `vestigo.store.rankings.repository.RankingRepository` that evaluation reads."""
 
-    def scan_ranking(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, batch by batch."""
         ...
 
@@ -64,7 +64,7 @@ class JudgedRanking:
 
 
 def judge(
-    store: KeptRankings, ranking: Ranking, protocol: Protocol, advance: Callable[[int], None] = lambda queries: None
+    rankings: KeptRankings, ranking: Ranking, protocol: Protocol, advance: Callable[[int], None] = lambda queries: None
 ) -> JudgedRanking:
     """Judge a ranking by the truth that it was kept with; `advance` hears how many queries are done.
 
@@ -72,16 +72,16 @@ def judge(
     is O(Q + cameras^2) and a batch. Raises StoreError where its files are gone.
     """
     if ranking.queries_path is None:
-        return _unjudged(*_found_in_rows(store, ranking), protocol)
+        return _unjudged(*_found_in_rows(rankings, ranking), protocol)
     cameras: dict[str, int] = {}
-    rows = _Rows(store.scan_ranking(ranking, ["pid", "camera"]), cameras)
+    rows = _Rows(rankings.scan(ranking, ["pid", "camera"]), cameras)
     names: list[pa.Array] = []
     pids: list[NDArray[np.int64]] = []
     camids: list[NDArray[np.int64]] = []
     lengths: list[NDArray[np.int64]] = []
     scores: list[KeptScores] = []
     pairs, done = NO_PAIRS, 0
-    for batch in rechunk(store.scan_queries(ranking, QUERY_COLUMNS), QUERIES_AT_ONCE):
+    for batch in rechunk(rankings.scan_queries(ranking, QUERY_COLUMNS), QUERIES_AT_ONCE):
         part = _kept_rows(batch, rows, cameras)
         names.append(batch.column("query"))
         scores.append(score_kept(part, protocol))
@@ -145,11 +145,11 @@ def _kept_rows(batch: pa.RecordBatch, rows: _Rows, cameras: dict[str, int]) -> K
     )
 
 
-def _found_in_rows(store: KeptRankings, ranking: Ranking) -> tuple[pa.StringArray, NDArray[np.int64]]:
+def _found_in_rows(rankings: KeptRankings, ranking: Ranking) -> tuple[pa.StringArray, NDArray[np.int64]]:
     """The names of the queries of a ranking that does not list them, and how many rows each has."""
     names: list[str] = []
     counts: list[int] = []
-    for batch in store.scan_ranking(ranking, ["query"]):
+    for batch in rankings.scan(ranking, ["query"]):
         runs = pc.run_end_encode(batch.column("query"))
         ends = runs.run_ends.to_numpy()
         for name, count in zip(runs.values.to_pylist(), np.diff(ends, prepend=0).tolist(), strict=True):

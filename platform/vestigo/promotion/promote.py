@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vestigo.promotion.gate import GATE, has_passed
+from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model, Promotion
 from vestigo_models.errors import UsageError
 
 NAMED = 3
@@ -49,7 +49,7 @@ def promote_by_hand(
             f"{model.name} ({model.digest[:12]}) {why}: give --force and --reason TEXT to promote it all the same"
         )
     reasons = [*([reason] if reason else []), *(model.scores[GATE]["reasons"] if why is None else [])]
-    return store.promote(
+    return store.models.promote(
         model.digest,
         by=by,
         reasons=reasons,

@@ -93,7 +93,7 @@ def own_people(store: Store, crops: Sequence[KnownCrop], schema: AttributeSchema
 def crop_images(store: Store, crops: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Yield the ids of crops with the bytes of their images, in order; `LOOKED_UP` of them are in memory together."""
     for start in range(0, len(crops), LOOKED_UP):
-        for row in store.crops(crops[start : start + LOOKED_UP], ["image"]):
+        for row in store.crops.get(crops[start : start + LOOKED_UP], ["image"]):
             yield row["crop_id"], row["image"]
 
 

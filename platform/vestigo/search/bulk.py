@@ -25,8 +25,8 @@ from vestigo.search.gallery import (
 )
 from vestigo.search.query import fuse_views
 from vestigo.search.truth import RankingTruth, distinct_ids
+from vestigo.store.models.records import Model
 from vestigo.store.parquet.schemas import QUERIES, RANKING
-from vestigo.store.runs.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import ProgressCallback, ignore_progress
@@ -67,14 +67,10 @@ class BulkQueries:
     source: str = ""
 
 
-class RankableStore(SearchableStore, Protocol):
-    """The part of `vestigo.store.open.Store` that bulk ranking uses."""
+class StoredRankings(Protocol):
+    """The part of `vestigo.store.rankings.repository.RankingRepository` that bulk ranking writes to."""
 
-    def snapshot(self) -> str:
-        """Return the name of the current state of the visible crops."""
-        ...
-
-    def save_ranking(
+    def save(
         self,
         name: str,
         *,
@@ -84,6 +80,15 @@ class RankableStore(SearchableStore, Protocol):
         settings: Mapping[str, Any],
     ) -> int:
         """Save a ranking under a name and return its number of rows."""
+        ...
+
+
+class RankableStore(SearchableStore, Protocol):
+    """The part of `vestigo.store.open.Store` that bulk ranking uses."""
+
+    @property
+    def rankings(self) -> StoredRankings:
+        """The saved rankings."""
         ...
 
 
@@ -121,7 +126,7 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
     columns = ("crop_id", "tracklet", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
     crops: dict[str, list[str]] = {}
     views: dict[str, list[CropFeatures]] = {}
-    for batch in store.scan_crops(columns, model=model.digest):
+    for batch in store.crops.scan(columns, model=model.digest):
         features = batch_features(batch, model, attributes=attributes)
         for row, (crop, tracklet) in enumerate(
             zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
@@ -168,7 +173,7 @@ def rank_gallery(
         StoreError: If the store has no crops of the queries' model.
         UsageError, ConfigError: As `FilteredScan.of`.
     """
-    model, snapshot = require_crops(store, queries.model), store.snapshot()
+    model, snapshot = require_crops(store, queries.model), store.crops.snapshot()
     scan = FilteredScan.of(store, model, queries.features, scope, filter_config)
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.empty(len(queries.names), depth)
@@ -177,7 +182,7 @@ def rank_gallery(
         progress(ranking.compared, None)
     ranking = ranking.excluding(queries.own, top)
     truth = RankingTruth.of(store, model, scope, distinct_ids(_all_crops(queries, ranking)))
-    rows = store.save_ranking(
+    rows = store.rankings.save(
         name,
         model=queries.model,
         rows=_ranking_batches(queries, ranking, truth),

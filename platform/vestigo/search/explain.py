@@ -14,7 +14,7 @@ from vestigo.search.gallery import SearchableStore, stored_features
 from vestigo.search.query import Query, fuse_views, query_features
 from vestigo.search.run import predicted_values
 from vestigo.store.models.facts import ModelFacts
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_models.inference.distance import block_distances
 from vestigo_models.inference.features import CropFeatures

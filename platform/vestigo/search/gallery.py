@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.resolve import ModelRegistry, require_attributes
+from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import descriptors_of, matrix, unpacked
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -22,10 +22,10 @@ from vestigo_models.progress import OpenProgress, ignore_stages
 DESCRIPTOR_COLUMNS = ("embedding", "visible")
 
 
-class SearchableStore(ModelRegistry, Protocol):
-    """The part of `vestigo.store.open.Store` that search reads."""
+class StoredCrops(Protocol):
+    """The part of `vestigo.store.crops.repository.CropRepository` that search reads."""
 
-    def scan_crops(
+    def scan(
         self,
         columns: Sequence[str],
         *,
@@ -38,10 +38,23 @@ class SearchableStore(ModelRegistry, Protocol):
         """Yield visible crops, batch by batch."""
         ...
 
-    def crops(
+    def get(
         self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
     ) -> list[dict[str, Any]]:
         """Return rows of crops in the order of `ids`; without `model`, each of the newest model that has the crop."""
+        ...
+
+    def snapshot(self) -> str:
+        """Return the name of the current state of the visible crops."""
+        ...
+
+
+class SearchableStore(ModelRegistry, Protocol):
+    """The part of `vestigo.store.open.Store` that search reads."""
+
+    @property
+    def crops(self) -> StoredCrops:
+        """The visible crops."""
         ...
 
 
@@ -116,7 +129,7 @@ def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) ->
     Raises:
         StoreError: If the store has no such crop of the model.
     """
-    return row_features(store.crops(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest), model)
+    return row_features(store.crops.get(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest), model)
 
 
 def batch_features(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> CropFeatures:
@@ -163,7 +176,7 @@ def _scan(
     if scope.where:
         conditions = require_attributes(model).parse(scope.where)
         columns = tuple(dict.fromkeys((*columns, "attributes")))
-    batches = store.scan_crops(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
+    batches = store.crops.scan(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
     report = progress(stage)
     rows = 0
     for batch in batches:

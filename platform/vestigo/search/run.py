@@ -15,7 +15,7 @@ from vestigo.search.filter import NO_FILTER, FilteredScan
 from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
 from vestigo.search.query import Query, fuse_views, query_features
 from vestigo.search.where import rank_where
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.features import CropFeatures
@@ -208,7 +208,7 @@ def _rerank(store: SearchableStore, person: CropFeatures, neighbours: Neighbours
 
 
 def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model) -> list[Hit]:
-    rows = store.crops([crop for crop, _ in neighbours], HIT_COLUMNS, model=model.digest)
+    rows = store.crops.get([crop for crop, _ in neighbours], HIT_COLUMNS, model=model.digest)
     by_tracklet: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if row["tracklet"]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

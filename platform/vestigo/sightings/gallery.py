@@ -1,4 +1,4 @@
-"""An archive as retrieval reads it, with crops looked up through the index: a search then opens no file in vain."""
+"""An archive whose crops are read through the browse index: a search opens only the files that hold them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 import pyarrow as pa
 
 from vestigo.sightings.index import BrowseIndex
+from vestigo.store.crops.repository import SCAN_ROWS, CropRepository
+from vestigo.store.models.repository import ModelRepository
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import CROP_COLUMNS
-from vestigo.store.runs.records import Model
 
 
 @dataclass(frozen=True)
-class IndexedArchive:
-    """The methods of `vestigo.search.gallery.SearchableStore`, answered by a store and its browse index."""
+class IndexedCrops:
+    """The crops of a store; crops of a named model are read at the positions that the browse index knows."""
 
-    store: Store
+    stored: CropRepository
     index: BrowseIndex
 
-    def scan_crops(
+    def scan(
         self,
         columns: Sequence[str],
         *,
@@ -30,33 +31,32 @@ class IndexedArchive:
         cameras: Sequence[str] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        batch_rows: int = 16384,
+        batch_rows: int = SCAN_ROWS,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield visible crops, as `Store.scan_crops`."""
-        return self.store.scan_crops(
-            columns, model=model, cameras=cameras, since=since, until=until, batch_rows=batch_rows
-        )
+        """Yield the visible crops; see `CropRepository.scan`."""
+        return self.stored.scan(columns, model=model, cameras=cameras, since=since, until=until, batch_rows=batch_rows)
 
-    def crops(
+    def get(
         self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return rows of crops, as `Store.crops`; it takes the name of a model to know where they lie."""
+        """Return crops in the order of `ids`; see `CropRepository.get`."""
         if model is None:
-            return self.store.crops(ids, columns)
+            return self.stored.get(ids, columns)
         return self.index.rows(ids, CROP_COLUMNS if columns is None else columns, model=model)
 
-    def models(self) -> list[Model]:
-        """Return the models, newest first."""
-        return self.store.models()
+    def snapshot(self) -> str:
+        """Return the SHA-256 that names the visible crops; see `CropRepository.snapshot`."""
+        return self.stored.snapshot()
 
-    def find_model(self, ref: str) -> Model | None:
-        """Return the model of a name, a digest, or the beginning of one."""
-        return self.store.find_model(ref)
 
-    def serving(self) -> str | None:
-        """Return the digest of the model that was promoted, None without one."""
-        return self.store.serving()
+@dataclass(frozen=True)
+class IndexedArchive:
+    """A `vestigo.search.gallery.SearchableStore` of a store and its browse index."""
 
-    def crop_counts(self) -> dict[str, int]:
-        """Return how many crops of each model there are."""
-        return self.store.crop_counts()
+    crops: IndexedCrops
+    models: ModelRepository
+
+    @classmethod
+    def of(cls, store: Store, index: BrowseIndex) -> IndexedArchive:
+        """Return the archive of a store and its index."""
+        return cls(IndexedCrops(store.crops, index), store.models)

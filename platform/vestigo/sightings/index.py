@@ -23,8 +23,8 @@ from vestigo.sightings.database import IndexFile, index_path
 from vestigo.sightings.records import EVERYBODY, CameraSummary, Choice, Sighting
 from vestigo.sightings.selection import Slice, cameras_of, model_number, slices
 from vestigo.store.crops.reader import in_order
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -57,7 +57,7 @@ class BrowseIndex:
 
     def pending(self) -> int:
         """Return how many crops are in files that are not indexed yet, from the catalogue alone."""
-        visible = self._store.visible_files()
+        visible = self._store.crops.files()
         with self._file.read() as connection:
             return sum(file.rows for file in filling.unread(connection, visible))
 
@@ -74,7 +74,7 @@ class BrowseIndex:
     @property
     def snapshot(self) -> str:
         """What names the visible crops and clock offsets of the store now; see `Store.snapshot`."""
-        return self._store.snapshot()
+        return self._store.crops.snapshot()
 
     def cameras(self, model: str) -> list[CameraSummary]:
         """Return the cameras on which a model saw anybody, by name."""
@@ -136,11 +136,11 @@ class BrowseIndex:
         wanted: dict[int, list[int]] = {}
         for file, row, _ in known.values():
             wanted.setdefault(file, []).append(row)
-        found = self._store.crops_at(wanted, columns)
+        found = self._store.crops.get_at(wanted, columns)
         missing = [crop for crop in dict.fromkeys(ids) if crop not in found]
         # Only what came after the last refresh is worth a search.
         if missing and self.pending():
-            found |= {row["crop_id"]: row for row in self._store.crops(missing, columns, model=model)}
+            found |= {row["crop_id"]: row for row in self._store.crops.get(missing, columns, model=model)}
         return in_order(ids, found)
 
     def pids(self, ids: Sequence[str], model: str) -> dict[str, int]:
@@ -185,10 +185,10 @@ class BrowseIndex:
 
     @contextmanager
     def _asked(self, model: str) -> Iterator[_Asked]:
-        known = next((one for one in self._store.models() if one.digest == model), None)
+        known = next((one for one in self._store.models.list() if one.digest == model), None)
         if known is None:
             raise StoreError(f"the store holds no crops of model {model[:12]}: index with it first (`vestigo index`)")
-        offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in self._store.cameras()}
+        offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in self._store.cameras.list()}
         with self._file.read() as connection:
             yield _Asked(connection, known, offsets, model_number(connection, model))
 

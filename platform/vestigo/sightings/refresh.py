@@ -28,13 +28,13 @@ def refresh(store: Store, index: IndexFile, progress: Callable[[int, int], None]
     changed = False
     while True:
         with index.write() as connection:
-            visible = store.visible_files()
+            visible = store.crops.files()
             dropped = _drop(connection, visible)
             new = unread(connection, visible)
             some = list(_portion(new))
-            schemas = {model.digest: model.facts.attributes for model in store.models()}
+            schemas = {model.digest: model.facts.attributes for model in store.models.list()}
             for file in some:
-                rows = grouped(store.read_file(file, COLUMNS), file.hidden, schemas[file.model])
+                rows = grouped(store.crops.read_file(file, COLUMNS), file.hidden, schemas[file.model])
                 _add(connection, file, rows)
                 fault_point("browse.file")
         fault_point("browse.step")

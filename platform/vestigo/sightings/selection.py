@@ -10,7 +10,7 @@ from typing import Any
 
 from vestigo.resolve import require_attributes
 from vestigo.sightings.records import Choice
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,116 +1,131 @@
-"""The store: one door to crops, runs, cameras and rankings."""
+"""The store of one archive: a SQL catalogue, Parquet files, and one repository for each kind of record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
-import pyarrow as pa
+from sqlalchemy.exc import DBAPIError
 
-from vestigo.store.audit.repository import AuditStore
-from vestigo.store.crops import cameras
-from vestigo.store.crops.reader import CropReader
-from vestigo.store.crops.regions import RegionStore
-from vestigo.store.crops.visible import Span, VisibleFile, clock_offsets, crop_files, snapshot
-from vestigo.store.maintenance.check import check
-from vestigo.store.maintenance.export import export_market, person_numbers
-from vestigo.store.maintenance.vacuum import vacuum
-from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
-from vestigo.store.rankings.repository import RankingStore
-from vestigo.store.review.repository import ReviewStore
-from vestigo.store.runs.records import Camera, CheckReport, ExportReport, VacuumReport
+from vestigo.store.audit.repository import AuditRepository
+from vestigo.store.audit.verdicts import VerdictRepository
+from vestigo.store.crops.cameras import CameraRepository
+from vestigo.store.crops.regions import RegionRepository
+from vestigo.store.crops.repository import CropRepository
+from vestigo.store.crops.visible import Span
+from vestigo.store.location import Location, locate, without_credentials
+from vestigo.store.maintenance.check import CheckReport, check
+from vestigo.store.maintenance.export import ExportReport, export_market, person_numbers
+from vestigo.store.maintenance.vacuum import VacuumReport, vacuum
+from vestigo.store.models.repository import ModelRepository
+from vestigo.store.parquet.files import DataRoot
+from vestigo.store.rankings.repository import RankingRepository
+from vestigo.store.review.annotations import AnnotationRepository
+from vestigo.store.review.label_sets import LabelSetRepository
+from vestigo.store.review.repository import ReviewRepository
+from vestigo.store.runs.repository import RunRepository
+from vestigo.store.runs.shards import ShardRepository
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.migrate import migrate, open_schema
+from vestigo_models.errors import StoreError
 
-SCAN_ROWS = 16384
 
+class Store:
+    """An open store; safe to use from several threads and processes.
 
-class Store(RegionStore, ReviewStore, RankingStore, AuditStore):
-    """Everything that is remembered of one archive; safe to use from several threads and processes.
-
-    Crop columns are those of `schema.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times are read as
-    recorded plus the clock offset of their camera.
+    Attributes:
+        ref: Absolute folder or TOML file, with which another process opens the same store.
+        data: Path or URI of the data root; it may hold credentials.
+        database: Connections to the catalogue.
+        root: Reads and writes files below the data root.
+        runs: Runs and their leases.
+        shards: Shards of runs, their inputs and files.
+        crops: Visible crops.
+        regions: Visible label maps.
+        cameras: Cameras and their clock offsets.
+        models: Registered models and promotions.
+        rankings: Saved rankings.
+        review: Review projects, batches and tasks.
+        annotations: Annotations of tasks.
+        label_sets: Versions of the labels.
+        audit: The audit log.
+        verdicts: Verdicts on search results.
     """
 
-    def scan_crops(
-        self,
-        columns: Sequence[str],
-        *,
-        model: str | None = None,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        batch_rows: int = SCAN_ROWS,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the visible crops, `batch_rows` at a time, those of the newest model first; memory is one batch.
+    def __init__(self, location: Location, database: Database) -> None:
+        self.ref = location.ref
+        self.data = location.data
+        self.database = database
+        self.root = DataRoot(location.data)
+        self.runs = RunRepository(database)
+        self.shards = ShardRepository(database, self.root)
+        self.crops = CropRepository(database, self.root)
+        self.regions = RegionRepository(database, self.root)
+        self.cameras = CameraRepository(database)
+        self.models = ModelRepository(database)
+        self.rankings = RankingRepository(database, self.root)
+        self.review = ReviewRepository(database, self.root)
+        self.annotations = AnnotationRepository(database)
+        self.label_sets = LabelSetRepository(database, self.root)
+        self.audit = AuditRepository(database)
+        self.verdicts = VerdictRepository(database)
+        self._location = location
 
-        `since` is included, `until` is not; crops of unknown time are outside every span.
+    @classmethod
+    def open(cls, ref: str | Path, *, create: bool = True) -> Self:
+        """Open the store in a folder or behind a TOML file.
 
-        Raises StoreError for an unknown column or model, and for embeddings of several models at once.
+        Args:
+            ref: Folder or TOML file.
+            create: Whether a new store is created where there is none.
+
+        Raises:
+            StoreError: If `ref` is not a store, the database does not answer, or the schema is older or newer.
         """
-        span = Span(None if cameras is None else frozenset(cameras), since, until)
-        return self._reader(model, span).scan(columns, span, batch_rows)
+        location = locate(ref, create=create)
+        with _connected(location) as database:
+            store = cls(location, database)
+            open_schema(database, location, store._claim_data)
+        return store
 
-    def crops(
-        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return crops in the order of `ids`, with `crop_id`, `model` and `columns` (all by default).
+    @staticmethod
+    def migrate(ref: str | Path) -> tuple[str | None, str]:
+        """Migrate a store to the schema of this version; return the revisions before and after.
 
-        A crop that several models saw is that of the newest. Raises StoreError for a crop that is not visible.
+        Raises:
+            StoreError: If `ref` is not a store, the database does not answer, or the schema is newer.
         """
-        return self._reader(model, None).find(ids, CROP_COLUMNS if columns is None else columns)
+        location = locate(ref, create=False)
+        with _connected(location) as database:
+            revisions = migrate(database, location)
+        database.close()
+        return revisions
 
-    def pick_crops(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
-        """Yield the crops of a model that are visible among `ids`, in the order of `scan_crops`; the rest is not read.
+    def describe(self) -> str:
+        """Return database and data root, without credentials."""
+        return self._location.describe()
 
-        Raises StoreError for an unknown column or model.
-        """
-        return self._reader(model, None).pick(ids, columns)
+    def close(self) -> None:
+        """Close the database connections."""
+        self.database.close()
 
-    def crops_at(self, places: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return by crop id what stands at `places`, numbers of rows by `VisibleFile.id`; as `crops`, without a search.
+    def __enter__(self) -> Self:
+        return self
 
-        What is no longer visible is left out. Raises StoreError for an unknown column.
-        """
-        with self._db.read() as session:
-            reader = CropReader(self._root, crop_files(session, ids=places), clock_offsets(session))
-        return reader.at(places, columns)
-
-    def visible_files(self) -> list[VisibleFile]:
-        """Return the files with visible crops, those of the newest model first."""
-        with self._db.read() as session:
-            return crop_files(session)
-
-    def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
-        """Return columns of all crops in a file, those it hides too, in their order; times as they were recorded.
-
-        Raises StoreError where the file cannot be read.
-        """
-        batches = [completed(batch, columns) for batch in self._root.read(file.path, columns)]
-        return pa.Table.from_batches(batches)
-
-    def snapshot(self) -> str:
-        """Return the SHA-256 that names the visible crops and clock offsets, from the catalogue alone."""
-        with self._db.read() as session:
-            return snapshot(session)
-
-    def cameras(self) -> list[Camera]:
-        """Return the cameras that were seen, by name."""
-        with self._db.read() as session:
-            return cameras.cameras(session)
-
-    def set_clock_offset(self, name: str, seconds: float) -> None:
-        """Add `seconds` to the times that a camera recorded. Raises StoreError for an unknown camera."""
-        with self._db.write() as session:
-            cameras.set_clock_offset(session, name, seconds)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-        """Verify every file, row and count; `progress` hears of files done and files in all."""
-        return check(self._db, self._root, progress or _silent)
+        """Verify every file, row and count; `progress` is called with the files done and all files."""
+        return check(self.database, self.root, progress or _ignore)
 
     def vacuum(self, *, dry_run: bool = False, now: bool = False) -> VacuumReport:
-        """Remove retired and stray files that are older than an hour, or with `now` of any age."""
-        return vacuum(self._db, self._root, dry_run=dry_run, now=now)
+        """Delete retired and unreferenced files that are older than an hour, or with `now` of any age."""
+        return vacuum(self.database, self.root, dry_run=dry_run, now=now)
 
     def export_market(
         self,
@@ -121,27 +136,45 @@ class Store(RegionStore, ReviewStore, RankingStore, AuditStore):
         until: datetime | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> ExportReport:
-        """Write the crops of one model below `out` in the Market-1501 layout; see `exporting.export_market`.
+        """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`.
 
-        It is the model that serves where it has any, else the newest that has.
-
-        Raises StoreError where the store holds no crops, or `out` is not an empty or new folder.
+        Raises:
+            StoreError: If the store holds no crops, or `out` is not an empty or new folder.
         """
         span = Span(None if cameras is None else frozenset(cameras), since, until)
-        reader = self._reader(self.models_with_crops()[0].digest, span)
-        return export_market(reader, span, out, progress or _silent)
+        reader = self.crops.reader(self.models.with_crops()[0].digest, span)
+        return export_market(reader, span, out, progress or _ignore)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
-        """Return crop id to the number that `export_market` gives its person; crops of nobody known are left out.
+        """Return by crop id the identity numbers of `export_market`; crops without an identity are left out.
 
-        Raises StoreError where the store holds no crops.
+        Raises:
+            StoreError: If the store holds no crops.
         """
-        return person_numbers(self._reader(self.models_with_crops()[0].digest, None), ids)
+        return person_numbers(self.crops.reader(self.models.with_crops()[0].digest), ids)
 
-    def _reader(self, model: str | None, span: Span | None) -> CropReader:
-        with self._db.read() as session:
-            return CropReader(self._root, crop_files(session, model, span), clock_offsets(session))
+    def _claim_data(self) -> None:
+        # Two catalogues over one data root would delete each other's files as unreferenced.
+        self.root.folder.make()
+        if not self.root.folder.is_empty():
+            where = without_credentials(self.data)
+            raise StoreError(f"data {where} holds files already and the catalogue is new: name an empty place")
 
 
-def _silent(done: int, total: int) -> None:
-    """Report nothing."""
+@contextmanager
+def _connected(location: Location) -> Iterator[Database]:
+    """Connect to the catalogue; the connections are closed if the block raises."""
+    database = Database(location.database)
+    try:
+        yield database
+    except DBAPIError as error:
+        database.close()
+        reason = str(error.orig).strip().splitlines()[0]
+        raise StoreError(f"store {location.ref}: {location.describe()} does not answer: {reason}") from error
+    except BaseException:
+        database.close()
+        raise
+
+
+def _ignore(done: int, total: int) -> None:
+    """Ignore the progress."""

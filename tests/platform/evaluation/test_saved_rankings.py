@@ -20,7 +20,7 @@ from vestigo.search.bulk import BulkQueries, crop_queries, rank_gallery, trackle
 from vestigo.search.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import Ranking
 
 
 class Kept:
@@ -30,7 +30,7 @@ class Kept:
         self.rows, self.queries = archive.kept[name][2], archive.asked[name]
         self.ranking = Ranking(name, None, "m", len(self.queries), len(self.rows), {}, "", "rows", "queries")
 
-    def scan_ranking(self, ranking: Ranking, columns: Any = None) -> Iterator[pa.RecordBatch]:
+    def scan(self, ranking: Ranking, columns: Any = None) -> Iterator[pa.RecordBatch]:
         table = pa.Table.from_pylist(self.rows, RANKING)
         yield from (table if columns is None else table.select(list(columns))).to_batches(max_chunksize=7)
 
@@ -82,7 +82,7 @@ def test_what_is_kept_of_a_query_follows_the_scope() -> None:
     for number, row in enumerate(archive.rows):
         row["tracklet"] = f"t{number % 18}" if number % 3 else ""
     scope = Scope(cameras=("cam0", "cam1"))
-    rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "some", top=4, scope=scope)
+    rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "some", top=4, scope=scope)
     inside = [row for row in archive.rows if row["camera"] in scope.cameras]
     for query in archive.asked["some"]:
         own = [row for row in archive.rows if row["tracklet"] == query["query"]]
@@ -153,12 +153,12 @@ def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
     rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows[:9]]), "all", top=4)
     rows = pa.Table.from_pylist(archive.kept["all"][2], RANKING)
     with Store.open(tmp_path / "s") as store:
-        store.register_model(MODEL, name="fake", location="nowhere")
+        store.models.register(MODEL, name="fake", location="nowhere")
         queries = pa.Table.from_pylist(archive.asked["all"], QUERIES)
-        store.save_ranking("all", model=MODEL, rows=rows, queries=queries, settings={})
-        new = judge(store, store.ranking("all"), "all")
+        store.rankings.save("all", model=MODEL, rows=rows, queries=queries, settings={})
+        new = judge(store.rankings, store.rankings.get("all"), "all")
         make_old(store, "all")
-        old = judge(store, store.ranking("all"), "all")
+        old = judge(store.rankings, store.rankings.get("all"), "all")
     assert new.names.equals(old.names)
     np.testing.assert_array_equal(new.starts, old.starts)
     assert new.scores.scored.any()
@@ -167,7 +167,7 @@ def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
 
 def test_a_ranking_of_nobody() -> None:
     archive = labelled()
-    rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "none")
+    rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none")
     kept = Kept(archive, "none")
     found = judge(kept, kept.ranking, "all")
     assert (len(found), found.starts.tolist(), found.pairs.queries.shape) == (0, [0], (0, 0))

@@ -142,7 +142,7 @@ def test_soft_adds_what_conflicts() -> None:
 
 def test_off_decides_nothing() -> None:
     store = fake_gallery.people()
-    model = store.models()[0]
+    model = store.models.list()[0]
     scan = FilteredScan.of(store, model, fake_gallery.view_of(store.rows[0]), Scope())
     assert scan.filter is None
     assert scan.kept_fraction == 1.0

@@ -143,7 +143,7 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
     archive = people()
     for row in archive.rows:
         row["tracklet"] = f"t{number(row['crop_id']) % 10}" if row["camera"] != "cam0" else ""
-    queries = tracklet_queries(archive, archive.models()[0])
+    queries = tracklet_queries(archive, archive.models.list()[0])
     assert list(queries.names) == [f"t{i}" for i in range(10)]
     rank_gallery(archive, queries, "each", top=3)
     tracklets = {row["crop_id"]: row["tracklet"] for row in archive.rows}
@@ -155,7 +155,7 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
 
 def test_ranking_nobody() -> None:
     archive = people()
-    assert rank_gallery(archive, tracklet_queries(archive, archive.models()[0]), "none").rows == 0
+    assert rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none").rows == 0
     assert archive.kept["none"] == (NEWER, 0, [])
 
 

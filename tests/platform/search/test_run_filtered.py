@@ -289,7 +289,7 @@ def test_tracklets_are_fused_with_their_attributes() -> None:
     archive = people(30)
     for row in archive.rows[:4]:
         row["tracklet"] = "walk"
-    queries = tracklet_queries(archive, archive.models()[0])
+    queries = tracklet_queries(archive, archive.models.list()[0])
     mean = np.mean([row["attributes"] for row in archive.rows[:4]], axis=0)
     assert queries.features.probabilities[0] == pytest.approx(mean, abs=1e-6)
     assert queries.own == [[row["crop_id"] for row in archive.rows[:4]]]

@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with Store.open(tmp_path_factory.mktemp("sure") / "s") as opened:
         add(opened, random_files(3))
         add(opened, random_files(4, files=1), model=OTHER, fingerprint="e" * 64)
-        opened.register_model("c" * 64, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        opened.models.register("c" * 64, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
         yield opened
 
 

@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         add(opened, random_files(1))
         # The same crops as another model sees them.
         add(opened, random_files(1, files=1), model=OTHER, fingerprint="e" * 64)
-        opened.set_clock_offset("hall", 90.5)
+        opened.cameras.set_clock_offset("hall", 90.5)
         yield opened
 
 
@@ -123,7 +123,7 @@ def test_presence_counts_crops(
     since: datetime | None,
     until: datetime | None,
 ) -> None:
-    batches = store.scan_crops(["camera", "time"], model=MODEL, cameras=cameras, since=since, until=until)
+    batches = store.crops.scan(["camera", "time"], model=MODEL, cameras=cameras, since=since, until=until)
     wanted: Counter[tuple[str, float]] = Counter()
     for batch in batches:
         for row in batch.to_pylist():
@@ -150,7 +150,7 @@ def test_neighbours_share_the_frame_or_the_tracklet(store: Store, index: BrowseI
 def test_rows_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
     ids = [row["crop_id"] for one in sightings(store)[::3] for row in one["rows"]]
     columns = ["time", "camera", "image", "embedding", "run", "attributes"]
-    assert index.rows([*ids, ids[0]], columns, model=MODEL) == store.crops([*ids, ids[0]], columns, model=MODEL)
+    assert index.rows([*ids, ids[0]], columns, model=MODEL) == store.crops.get([*ids, ids[0]], columns, model=MODEL)
     assert index.rows([], columns, model=MODEL) == []
     with pytest.raises(StoreError, match=r"crop 0{20} is not in the store"):
         index.rows([ids[0], "0" * 20], columns, model=MODEL)
@@ -198,7 +198,7 @@ def test_a_model_without_attributes(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [crop(f"{number}.jpg", time=None) for number in range(5)]
     with Store.open(tmp_path / "s") as store:
         add(store, [rows], model=OTHER)
-        store.register_model(OTHER, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        store.models.register(OTHER, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
         with BrowseIndex.open(store) as index:
             index.refresh()
             found = index.page(OTHER, EVERYBODY, offset=0, limit=9)

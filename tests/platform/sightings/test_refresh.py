@@ -68,8 +68,8 @@ def test_step_by_step_as_from_scratch(store: Store, monkeypatch: pytest.MonkeyPa
             assert not index.refresh()
             assert shown(index) == [one["crop"] for one in sightings(store)]
             crops = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
-            assert index.rows(crops, ["input", "time"], model=MODEL) == store.crops(crops, ["input", "time"])
-        assert sum(len(file.hidden) for file in store.visible_files()) > 0
+            assert index.rows(crops, ["input", "time"], model=MODEL) == store.crops.get(crops, ["input", "time"])
+        assert sum(len(file.hidden) for file in store.crops.files()) > 0
         # Four files of forty crops, seventy crops at most a step.
         assert heard[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
         assert contents(index) == from_scratch(store)
@@ -81,9 +81,9 @@ def test_clocks_need_no_refresh(store: Store) -> None:
     with BrowseIndex.open(store) as index:
         index.refresh()
         before, name = index.page(MODEL, EVERYBODY, offset=0, limit=999), index.snapshot
-        store.set_clock_offset("hall", -4000)
+        store.cameras.set_clock_offset("hall", -4000)
         assert not index.refresh()
-        assert index.snapshot == store.snapshot() != name
+        assert index.snapshot == store.crops.snapshot() != name
         after = index.page(MODEL, EVERYBODY, offset=0, limit=999)
         for one, then in zip(after, before, strict=True):
             moved = timedelta(seconds=-4000 if one.camera == "hall" else 0)
@@ -97,7 +97,7 @@ def test_crops_that_came_after_the_refresh_are_found_in_the_store(store: Store) 
         gone = sightings(store)[0]["crop"]
         step(store, 1)
         late = next(one["crop"] for one in sightings(store) if index.find(one["crop"], MODEL) is None)
-        assert index.rows([late, gone], ["camera"], model=MODEL) == store.crops([late, gone], ["camera"])
+        assert index.rows([late, gone], ["camera"], model=MODEL) == store.crops.get([late, gone], ["camera"])
 
 
 def test_what_was_replaced_is_not_shown_before_the_refresh_either(store: Store) -> None:
@@ -212,7 +212,7 @@ def test_a_store_behind_a_toml_file_has_its_index_in_the_cache(tmp_path: Path, m
 
 def test_a_file_of_the_store_that_is_lost_is_named(store: Store) -> None:
     step(store, 0)
-    lost = store.visible_files()[0]
+    lost = store.crops.files()[0]
     (Path(store.data) / lost.path).unlink()
     with BrowseIndex.open(store) as index, pytest.raises(StoreError, match="vestigo store check"):
         index.refresh()

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from tests.support import fake_pipeline
+from vestigo.store.maintenance.check import CheckReport
 from vestigo.store.open import Store
-from vestigo.store.runs.records import CheckReport
 
 FORKS = multiprocessing.get_context("forkserver")
 # Every child is forked from a process that has imported all of this, pytest (its main module) included.
@@ -62,7 +62,12 @@ def committed(ref: Path) -> set[str]:
         report = store.check()
         assert report.problems == ()
         kinds = ("crops", "candidates", "tracklets")
-        return {file.path for run in store.runs() for kind in kinds for file in store.files(run.id, kind=kind)}
+        return {
+            file.path
+            for run in store.runs.list()
+            for kind in kinds
+            for file in store.shards.file_paths(run.id, kind=kind)
+        }
 
 
 def test_killed_once_at_every_fault_point(fresh: Iterator[Path], undisturbed: CheckReport) -> None:
@@ -76,7 +81,7 @@ def test_killed_once_at_every_fault_point(fresh: Iterator[Path], undisturbed: Ch
             report = store.check()
             assert report.problems == ()
             assert (report.digest, report.crops, report.runs) == (undisturbed.digest, undisturbed.crops, 1)
-            totals = store.totals(store.runs()[0].id)
+            totals = store.runs.totals(store.runs.list()[0].id)
             assert (totals.inputs, totals.done, totals.empty, totals.quarantined) == (7, 4, 1, 2)
             assert (totals.pending, totals.crops, totals.tracklets, totals.frame_failures) == (0, 5, 1, 2)
             after = committed(ref)
@@ -99,4 +104,4 @@ def test_killed_again_and_again_until_the_run_completes(fresh: Iterator[Path], u
         assert report.digest == undisturbed.digest
         assert store.vacuum(now=True).files > 2
         assert (store.check().unreferenced, store.check().digest) == (0, undisturbed.digest)
-        assert [run.status for run in store.runs()] == ["succeeded"]
+        assert [run.status for run in store.runs.list()] == ["succeeded"]

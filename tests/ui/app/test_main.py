@@ -101,7 +101,7 @@ def test_the_case_is_written_beside_what_was_done(archive: Archive, monkeypatch:
     app.run()
     shown(app)
     with Store.open(archive.store) as store:
-        (entry,) = store.audit_entries(action="search")
+        (entry,) = store.audit.entries(action="search")
     assert (entry.user, entry.case) == ("the-reviewer", "2026-17")
 
 

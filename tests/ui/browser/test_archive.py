@@ -83,8 +83,8 @@ def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen,
     expect(page.get_by_text("succeeded with 2 failures")).to_be_visible()
     keep(page, "archive-retried")
     with Store.open(ref) as store:
-        totals = store.totals(run)
+        totals = store.runs.totals(run)
         assert (totals.done, totals.quarantined, totals.pending) == (6, 2, 0)
         assert store.check().intact
-        (entry,) = store.audit_entries(action="retry")
+        (entry,) = store.audit.entries(action="retry")
     assert (entry.user, entry.details) == ("admin", {"run": run, "reason": "unreadable"})

@@ -78,7 +78,7 @@ def test_a_mistake_is_followed_to_its_crops(
         page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
     download.value.save_as(tmp_path / "attributes.csv")
     with Store.open(reviewed) as store:
-        (taken,) = store.audit_entries(action="export")
+        (taken,) = store.audit.entries(action="export")
     assert (taken.user, taken.details["what"]) == ("reviewer", "attributes.csv")
     assert "Lower-body colour" in pd.read_csv(tmp_path / "attributes.csv")["Attribute"].tolist()
     settled(page)

@@ -54,8 +54,8 @@ def test_a_model_is_promoted_and_rolled_back(
     dialog.get_by_role("button", name="Promote better").click()
     expect(page.get_by_text("serves now, in the place of")).to_be_visible()
     with Store.open(store) as opened:
-        assert opened.serving() == digests["better"]
-        assert opened.promotions()[-1].reasons[0] == "hats are seen at night"
+        assert opened.models.serving() == digests["better"]
+        assert opened.models.promotions()[-1].reasons[0] == "hats are seen at night"
     page.get_by_role("button", name="Roll back").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Take the promotion of").click()
@@ -63,5 +63,5 @@ def test_a_model_is_promoted_and_rolled_back(
     expect(page.get_by_text("serves again, in the place of")).to_be_visible()
     keep(page, "models-rolled-back")
     with Store.open(store) as opened:
-        assert opened.serving() == MODEL
-        assert [entry.user for entry in opened.audit_entries(action="rollback")] == ["admin"]
+        assert opened.models.serving() == MODEL
+        assert [entry.user for entry in opened.audit.entries(action="rollback")] == ["admin"]

@@ -23,7 +23,7 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
 
     query = pristine.crops[0]["crop_id"]
     with Store.open(screen.store) as store:
-        earlier = max((entry.id for entry in store.audit_entries(newest=True, limit=1)), default=0)
+        earlier = max((entry.id for entry in store.audit.entries(newest=True, limit=1)), default=0)
         hits = search(store, Query(crops=(query,)), top=20).hits
         page = visit(f"/find?crop={query}&look={hits[0].crop}")
         dialog = page.get_by_role("dialog")
@@ -46,7 +46,7 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
         page.keyboard.press("Tab")
         dialog.get_by_role("button", name=re.compile("^Confirm")).click()
         expect(dialog.get_by_text(re.compile("Confirmed by reviewer.*the same shoes"))).to_be_visible()
-        assert store.verdicts(query_key(crops=[query]))[hits[1].crop].note == "the same shoes"
+        assert store.verdicts.current(query_key(crops=[query]))[hits[1].crop].note == "the same shoes"
 
         dialog.get_by_role("list", name="Same tracklet").get_by_role("button").first.click()
         expect(dialog.get_by_text("Nobody has decided")).to_be_visible()
@@ -57,7 +57,7 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
         expect(dialog).to_be_hidden()
         expect(page).not_to_have_url(re.compile("look="))
         expect(page.get_by_text("Confirmed").first).to_be_attached()
-        seen = [entry.details["crop"] for entry in store.audit_entries(after=earlier, action="view", user="reviewer")]
+        seen = [entry.details["crop"] for entry in store.audit.entries(after=earlier, action="view", user="reviewer")]
         assert seen[:2] == [hits[0].crop, hits[1].crop]
 
 

@@ -38,9 +38,9 @@ def open_executor(request: pytest.FixtureRequest) -> Iterator[OpenExecutor]:
 
 
 def run_all(store: Store, names: list[str], size: int, opener: Callable[[], Executor]) -> RunTotals:
-    store.register_model("m" * 64, name="fake", location="nowhere")
-    run = store.create_run(fingerprint="f" * 64, config={"a": 1}, model="m" * 64, command="{}")
-    store.plan(run.id, fake_shards(names, size))
+    store.models.register("m" * 64, name="fake", location="nowhere")
+    run = store.runs.create(fingerprint="f" * 64, config={"a": 1}, model="m" * 64, command="{}")
+    store.shards.plan(run.id, fake_shards(names, size))
     return drive(store, run.id, opener, lambda done, total: None).totals
 
 
@@ -68,20 +68,20 @@ def test_only_the_deadly_input_is_lost(tmp_path: Path, open_executor: OpenExecut
         factory = FakeFactory(store.data, deadly=("in005",), kill=kill)
         totals = run_all(store, NAMES[:16], 8, lambda: open_executor(factory))
         assert (totals.done, totals.quarantined, totals.pending) == (15, 1, 0)
-        assert [failure.input for failure in store.failures(store.runs()[-1].id)] == ["in005"]
+        assert [failure.input for failure in store.runs.failures(store.runs.list()[-1].id)] == ["in005"]
         assert store.check().intact
 
 
 def test_a_cancelled_run_goes_on_later(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
-        store.register_model("m" * 64, name="fake", location="nowhere")
-        run = store.create_run(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
-        store.plan(run.id, fake_shards(NAMES[:12], 3))
+        store.models.register("m" * 64, name="fake", location="nowhere")
+        run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
+        store.shards.plan(run.id, fake_shards(NAMES[:12], 3))
         first = drive(
             store,
             run.id,
             lambda: InlineExecutor(FakeFactory(store.data)),
-            lambda done, total: store.request_cancel(run.id) and None,
+            lambda done, total: store.runs.request_cancel(run.id) and None,
         )
         assert first.run.status == "cancelled"
         assert 0 < first.totals.pending < 12
@@ -109,9 +109,9 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path, ray_cluster:
                 killed.append(opened[0].pids[0])
                 os.kill(killed[0], signal.SIGKILL)
 
-        store.register_model("m" * 64, name="fake", location="nowhere")
-        run = store.create_run(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
-        store.plan(run.id, fake_shards(NAMES[:40], 2))
+        store.models.register("m" * 64, name="fake", location="nowhere")
+        run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
+        store.shards.plan(run.id, fake_shards(NAMES[:40], 2))
         totals = drive(store, run.id, opener, report).totals
         assert killed
         assert (totals.done, totals.quarantined, totals.pending) == (40, 0, 0)

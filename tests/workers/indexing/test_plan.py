@@ -14,10 +14,10 @@ FINGERPRINT = "f" * 64
 
 def plan(store: Store, *sources: Path, shard_size: int = 4) -> tuple[int, int]:
     request = IndexRequest(sources=tuple(map(str, sources)), shard_size=shard_size, slice_seconds=1.0)
-    store.register_model("m" * 64, name="m", location="")
+    store.models.register("m" * 64, name="m", location="")
     with survey(store, request, FINGERPRINT, lambda done, total: None) as surveyed:
-        run = store.create_run(fingerprint=FINGERPRINT, config={}, model="m" * 64, command="{}")
-        planned = store.plan(run.id, shard_plans(surveyed.items(), request))
+        run = store.runs.create(fingerprint=FINGERPRINT, config={}, model="m" * 64, command="{}")
+        planned = store.shards.plan(run.id, shard_plans(surveyed.items(), request))
         assert planned.inputs == surveyed.new
         return surveyed.new, surveyed.skipped
 
@@ -51,7 +51,7 @@ def test_unreadable_inputs_are_planned_to_be_written_down(tmp_path: Path) -> Non
     (folder / "broken.mp4").write_bytes(b"not a video")
     with Store.open(tmp_path / "s") as store:
         assert plan(store, folder) == (3, 0)
-        specs = [task.spec for task in store.pending(store.runs()[-1].id, limit=10)]
+        specs = [task.spec for task in store.shards.pending(store.runs.list()[-1].id, limit=10)]
         assert any("problems" in spec for spec in specs)
 
 

@@ -51,13 +51,13 @@ def write_crops(folder: Path, count: int) -> Path:
 
 def register(store: Store, folder: Path) -> str:
     package = ModelPackage.from_pretrained(folder)
-    store.register_model(package.digest, name=package.name, location=str(folder), facts=ModelFacts.of(package))
+    store.models.register(package.digest, name=package.name, location=str(folder), facts=ModelFacts.of(package))
     return package.digest
 
 
 def promote(store: Store, folder: Path) -> str:
     digest = register(store, folder)
-    store.promote(digest, by="test", reasons=[], expected_before=store.serving())
+    store.models.promote(digest, by="test", reasons=[], expected_before=store.models.serving())
     return digest
 
 
@@ -78,9 +78,9 @@ def test_an_index_without_a_model_takes_the_one_that_serves(
     run = indexed(store, two).run
     assert run.model == served
     assert IndexRequest.model_validate_json(run.command).model == str(models["new"])
-    old = store.runs()[0].model
+    old = store.runs.list()[0].model
     assert indexed(store, three, model="old").run.model == old
-    assert store.crop_counts() == {old: 6, served: 3}
+    assert store.models.crop_counts() == {old: 6, served: 3}
     with pytest.raises(ModelError, match=r"model 'newer': no package folder, and not in the registry .* new \("):
         indexed(store, three, model="newer")
 
@@ -97,7 +97,7 @@ def test_a_model_that_is_no_longer_what_was_registered_is_refused(
     shutil.copytree(models["old"], moved)
     with pytest.raises(ModelError, match="has changed since it was registered"):
         indexed(store, folder)
-    assert store.runs() == []
+    assert store.runs.list() == []
 
 
 def test_everything_of_other_models_is_repeated_as_it_was(
@@ -129,7 +129,7 @@ def test_everything_of_other_models_is_repeated_as_it_was(
 
 
 def rows(store: Store) -> list[dict[str, Any]]:
-    return [row for batch in store.scan_crops(["crop_id", "input", "camera", "model"]) for row in batch.to_pylist()]
+    return [row for batch in store.crops.scan(["crop_id", "input", "camera", "model"]) for row in batch.to_pylist()]
 
 
 def test_there_and_back(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_there_and_back(store: Store, models: dict[str, Path], tmp_path: Path) -
     promote(store, models["new"])
     again(store)
     assert store.check().digest != digest
-    store.rollback(by="test", reasons=[])
-    old = store.find_model("old")
+    store.models.rollback(by="test", reasons=[])
+    old = store.models.find("old")
     assert old is not None
     assert again(store, "old", shard_size=2).stale == 0
-    assert (store.crop_counts(), store.check().digest) == ({old.digest: 4}, digest)
+    assert (store.models.crop_counts(), store.check().digest) == ({old.digest: 4}, digest)
 
 
 def test_sources_that_are_gone_are_named_and_the_others_go_on(
@@ -151,13 +151,13 @@ def test_sources_that_are_gone_are_named_and_the_others_go_on(
     kept, lost, other = (write_crops(tmp_path / name, 2) for name in ("kept", "lost", "other"))
     indexed(store, kept, lost, model=str(models["old"]))
     indexed(store, other, model=str(models["old"]))
-    old = store.runs()[0].model
+    old = store.runs.list()[0].model
     shutil.rmtree(lost)
     shutil.rmtree(other)
     served = promote(store, models["new"])
     done = again(store)
     assert (done.missing, done.stale, len(done.runs)) == ((str(lost), str(other)), 4, 1)
-    assert store.crop_counts() == {served: 2, old: 4}
+    assert store.models.crop_counts() == {served: 2, old: 4}
     shutil.rmtree(kept)
     with pytest.raises(SourceError, match=r"nothing can be indexed again: .*lost, .*other"):
         again(store)
@@ -173,8 +173,8 @@ def test_without_a_promotion_the_newest_with_crops_is_meant(
     indexed(store, two, model=str(models["new"]))
     register(store, random_model(tmp_path / "challenger", name="challenger", seed=5))
     done = again(store)
-    assert store.crop_counts() == {done.model: 5}
-    assert done.model == store.runs()[1].model
+    assert store.models.crop_counts() == {done.model: 5}
+    assert done.model == store.runs.list()[1].model
     with pytest.raises(ConfigError, match="batch_size"):
         again(store, "old", batch_size=0)
 
@@ -185,16 +185,16 @@ def test_a_run_that_was_cut_off_is_repeated_too_unless_somebody_may_drive_it(
     folder = write_crops(tmp_path / "crops", 4)
 
     def stop(done: int, total: int | None) -> None:
-        if store.runs():
-            store.request_cancel(store.runs()[0].id)
+        if store.runs.list():
+            store.runs.request_cancel(store.runs.list()[0].id)
 
     request = IndexRequest(sources=(str(folder),), model=str(models["old"]), shard_size=2, **SETTINGS)
     assert index(store, request, lambda name: stop).run.status == "cancelled"
-    assert sum(store.crop_counts().values()) == 2
+    assert sum(store.models.crop_counts().values()) == 2
     served = promote(store, models["new"])
-    store.take_lease(store.runs()[0].id)
-    assert again(store).unended == (store.runs()[0].id,)
-    store.finish_run(store.runs()[0].id, "cancelled")
+    store.runs.take_lease(store.runs.list()[0].id)
+    assert again(store).unended == (store.runs.list()[0].id,)
+    store.runs.finish(store.runs.list()[0].id, "cancelled")
     assert again(store).stale == 0
-    assert store.crop_counts() == {served: 4}
+    assert store.models.crop_counts() == {served: 4}
     assert store.check().problems == ()

@@ -69,20 +69,20 @@ def maps_of(folder: Path) -> Path:
 
 def index(store: Store, *, finish: bool = True) -> str:
     """A finished index run whose crops lie in two files, the tracklet t2 in both."""
-    store.register_model("m" * 64, name="fake", location="nowhere")
-    run = store.create_run(fingerprint="f" * 64, config={"a": 1}, model="m" * 64, command="{}")
+    store.models.register("m" * 64, name="fake", location="nowhere")
+    run = store.runs.create(fingerprint="f" * 64, config={"a": 1}, model="m" * 64, command="{}")
     halves = (rows()[:4], rows()[4:])
     names = [[f"{half}-{place}" for place in range(len(some))] for half, some in enumerate(halves)]
-    store.plan(
+    store.shards.plan(
         run.id,
         [ShardPlan("images", "fake", None, {}, tuple(InputPlan(name, name) for name in some)) for some in names],
     )
-    for task, some in zip(store.pending(run.id, limit=2), halves, strict=True):
-        file = store.write("crops", run.id, task.id, pa.Table.from_pylist(some, schema=crop_schema(DIM)))
-        store.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", 1) for i in range(len(some))])
+    for task, some in zip(store.shards.pending(run.id, limit=2), halves, strict=True):
+        file = store.root.write("crops", run.id, task.id, pa.Table.from_pylist(some, schema=crop_schema(DIM)))
+        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", 1) for i in range(len(some))])
     if finish:
-        store.take_lease(run.id)
-        store.finish_run(run.id, "succeeded")
+        store.runs.take_lease(run.id)
+        store.runs.finish(run.id, "succeeded")
     return run.id
 
 
@@ -113,7 +113,7 @@ def ask(run: str, tmp_path: Path, model: Path | None, **more: Any) -> RegionsReq
 
 
 def stored(store: Store, run: str | None = None) -> dict[str, tuple[bytes, list[float], bool]]:
-    batches = store.scan_regions(run=run)
+    batches = store.regions.scan(run=run)
     return {row["crop_id"]: (row["labels"], row["areas"], row["belongings"]) for b in batches for row in b.to_pylist()}
 
 
@@ -145,7 +145,7 @@ def test_every_crop_is_labelled_with_its_tracklet(store: Store, tmp_path: Path, 
     totals = done.totals
     assert (totals.inputs, totals.done, totals.quarantined, totals.pending) == (GROUPS, GROUPS - 1, 1, 0)
     assert (totals.regions, totals.crops, totals.frame_failures) == (GOOD, 0, 1)
-    failures = {failure.input: failure for failure in store.failures(done.run.id)}
+    failures = {failure.input: failure for failure in store.runs.failures(done.run.id)}
     assert failures["bad.jpg"].reason == "not-an-image"
     assert (failures["tracklet t3"].frame, failures["tracklet t3"].reason) == (1, "not-an-image")
     assert stored(store) == naive(tmp_path, model)
@@ -180,31 +180,31 @@ def test_maps_of_different_settings_stand_beside_each_other(store: Store, tmp_pa
     assert set(stored(store)) == set(stored(store, fused))
     assert stored(store) == stored(store, parsed)
     assert not any(carrying for _, _, carrying in stored(store, parsed).values())
-    assert store.find_run(fused).fingerprint != store.find_run(parsed).fingerprint
+    assert store.runs.get(fused).fingerprint != store.runs.get(parsed).fingerprint
 
 
 def test_areas_can_be_read_back(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no label maps"):
-        list(store.scan_regions())
+        list(store.regions.scan())
     label_run(store, ask(index(store), tmp_path, None), SILENT)
     wanted = [rows()[5]["crop_id"], "f" * 20, rows()[0]["crop_id"]]
-    found = store.regions_of(wanted)
+    found = store.regions.get(wanted)
     assert list(found) == [wanted[0], wanted[2]]
     for row in found.values():
         labels = make_parser(f"labels:{tmp_path / 'maps'}").parse(np.zeros((128, 64, 3), np.uint8), row["crop_id"])
         cells = labels.regions.argmax(axis=0)
         assert row["areas"] == pytest.approx([(cells == region).mean() for region in range(6)])
-    [batch] = store.scan_regions(["areas"])
+    [batch] = store.regions.scan(["areas"])
     assert batch.schema.names == ["areas"]
     with pytest.raises(StoreError, match="no column area"):
-        list(store.scan_regions(["area"]))
+        list(store.regions.scan(["area"]))
 
 
 def cancelled(store: Store, request: RegionsRequest) -> RunResult:
     """A run that somebody asked to stop after its first shard."""
 
     def stage(name: str) -> Any:
-        return lambda done, total: store.request_cancel(store.runs()[-1].id)
+        return lambda done, total: store.runs.request_cancel(store.runs.list()[-1].id)
 
     return label_run(store, request, stage)
 
@@ -241,8 +241,8 @@ def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
     unfinished = index(store, finish=False)
     with pytest.raises(StoreError, match="finish it first"):
         label_run(store, ask(unfinished, tmp_path, None), SILENT)
-    store.take_lease(unfinished)
-    store.finish_run(unfinished, "succeeded")
+    store.runs.take_lease(unfinished)
+    store.runs.finish(unfinished, "succeeded")
     bot = write_model(tmp_path / "bot", neck="none")
     with pytest.raises(ModelError, match="no feature map"):
         label_run(store, ask(unfinished, tmp_path, bot), SILENT)
@@ -252,11 +252,11 @@ def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
 
 
 def test_an_archive_without_crops_gives_no_maps(store: Store, tmp_path: Path) -> None:
-    store.register_model("m" * 64, name="fake", location="nowhere")
-    run = store.create_run(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
-    store.plan(run.id, [])
-    store.take_lease(run.id)
-    store.finish_run(run.id, "succeeded")
+    store.models.register("m" * 64, name="fake", location="nowhere")
+    run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
+    store.shards.plan(run.id, [])
+    store.runs.take_lease(run.id)
+    store.runs.finish(run.id, "succeeded")
     done = label_run(store, ask(run.id, tmp_path, None), SILENT)
     assert (done.run.status, done.totals.inputs) == ("succeeded", 0)
 

@@ -40,7 +40,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store.open(root / "store") as store:
         sources = (str(root / "people"),)
         index(store, IndexRequest(sources=sources, model=str(model), executor="inline"), silent)
-        (found,) = store.models()
+        (found,) = store.models.list()
         splits = [read_annotations(root / "people/market_attribute.mat", SCHEMA, split) for split in ("train", "test")]
         given = list(given_by_identities(store, found, splits, "labels.mat"))
         import_labels(store, "annotations", found, given, "labels.mat")
@@ -59,44 +59,44 @@ def lesson(who: str, crops: tuple[str, ...] = ("c",)) -> Lesson:
 
 
 def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path) -> None:
-    (base,) = [model for model in store.models() if model.name == "damaged"]
+    (base,) = [model for model in store.models.list() if model.name == "damaged"]
     request = ChallengeRequest(base="damaged", replay=50, by="ana", name="first")
     made = challenge(store, request, silent)
     assert made.folder == filled / "store" / "models" / "first"
     assert made.tested_on == NAME
     assert made.base == made.serving == base.digest
     assert made.after["attributes_mean"] > made.before["attributes_mean"]
-    kept = next(model for model in store.models() if model.digest == made.digest)
+    kept = next(model for model in store.models.list() if model.digest == made.digest)
     assert (kept.name, kept.parent) == ("first", base.digest)
     assert kept.origin["label_set_digest"] == made.label_set.digest
     assert kept.scores[GATE]["promoted"] == made.verdict.promoted
     assert kept.scores[NAME]["attributes_mean"] == made.after["attributes_mean"]
     assert ModelPackage.from_pretrained(made.folder).config.trained_on["retrained"]["label_set"] == 1
-    assert (store.serving() == made.digest) == made.promoted
+    assert (store.models.serving() == made.digest) == made.promoted
     assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".")]
     again = challenge(store, request, silent)
     assert (again.folder.name, again.digest) == ("first.2", made.digest)
 
 
 def test_nobody_is_both_taught_and_tested(store: Store) -> None:
-    rows = [row for batch in store.load_label_set(1)[1] for row in batch.to_pylist()]
+    rows = [row for batch in store.label_sets.load(1)[1] for row in batch.to_pylist()]
     lessons = read_lessons(rows, SCHEMA, 0.05)
     assert [lesson.noise for lesson in lessons] == pytest.approx([0.05] * len(lessons))
     taught = {lesson.who for lesson in lessons if not is_test(lesson.who)}
     tested = {lesson.who for lesson in lessons if is_test(lesson.who)}
     assert taught
     assert tested
-    digest = next(iter(store.crop_counts()))
+    digest = next(iter(store.models.crop_counts()))
     replayed = replayed_crops(store, digest, lessons, 1000)
     assert not {who for _, who in replayed} & (taught | tested)
     assert not [who for _, who in replayed if is_test(who)]
 
 
 def test_replay_is_the_best_of_a_hash(store: Store) -> None:
-    digest = next(iter(store.crop_counts()))
+    digest = next(iter(store.models.crop_counts()))
     crops = [
         row["crop_id"]
-        for batch in store.scan_crops(("crop_id", "pid", "tracklet"), model=digest)
+        for batch in store.crops.scan(("crop_id", "pid", "tracklet"), model=digest)
         for row in batch.to_pylist()
         if not is_test(f"pid {row['pid']}" if (row["pid"] or 0) > 0 else f"crop {row['crop_id']}")
     ]
@@ -130,10 +130,10 @@ def test_lessons_leave_out_what_nobody_could_tell() -> None:
 
 
 def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
-    digest = next(iter(store.crop_counts()))
+    digest = next(iter(store.models.crop_counts()))
     rows = [
         row
-        for batch in store.scan_crops(("crop_id", "pid", "camera"), model=digest)
+        for batch in store.crops.scan(("crop_id", "pid", "camera"), model=digest)
         for row in batch.to_pylist()
         if row["pid"] in (1, 2)
     ]
@@ -150,7 +150,7 @@ def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
     assert (found.gallery.labels[:, 0] == 1).all()
     assert found.gallery.yes[:, SCHEMA.slice(SCHEMA.names[0])][:, 1].all()
     assert found.gallery.yes.sum() == len(rows)
-    images = store.crops([known[0].crop], ["image"])
+    images = store.crops.get([known[0].crop], ["image"])
     assert found.gallery.paths[0].read_bytes() == images[0]["image"]
 
 

@@ -86,7 +86,7 @@ def test_a_disk_that_answers_again(tmp_path: Path, sources: tuple[Path, Path], m
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg", "003.jpg", "005.jpg"], slices=[20]):
             run = indexed(store, sources, model).run.id
-            assert store.totals(run).quarantined == 4
+            assert store.runs.totals(run).quarantined == 4
             assert again(store, run)[1].totals.quarantined == 4
         assert store.check().problems == ()
         retried, result = again(store, run, names=["003.jpg"])
@@ -111,7 +111,7 @@ def test_a_video_that_is_elsewhere_is_left(tmp_path: Path, sources: tuple[Path, 
         with pytest.raises(StoreError, match=r"walk\.mp4\[20:40\] cannot be tried again: put its video back"):
             again(store, run)
         assert store.check().digest == before
-        assert store.find_run(run).status == "succeeded"
+        assert store.runs.get(run).status == "succeeded"
         shutil.move(moved, video)
         assert again(store, run)[1].totals.quarantined == 0
 
@@ -123,7 +123,7 @@ def test_another_content_is_another_input(tmp_path: Path, sources: tuple[Path, P
             run = indexed(store, [folder], model).run.id
         shutil.copy(folder / "002.jpg", folder / "001.jpg")
         again(store, run)
-        (failure,) = store.failures(run)
+        (failure,) = store.runs.failures(run)
         assert (failure.reason, failure.detail) == (
             "changed",
             "001.jpg changed since it was planned; index its source again",
@@ -141,8 +141,8 @@ def test_another_model_is_refused_before_anything_is_changed(
         random_model(model, name="m", seed=1)
         with pytest.raises(FingerprintMismatch, match="is bound to another configuration"):
             again(store, run)
-        assert (store.totals(run).quarantined, store.find_run(run).status) == (1, "succeeded")
-        assert store.audit_entries() == []
+        assert (store.runs.totals(run).quarantined, store.runs.get(run).status) == (1, "succeeded")
+        assert store.audit.entries() == []
 
 
 def test_the_command(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
@@ -160,11 +160,11 @@ def test_the_command(tmp_path: Path, sources: tuple[Path, Path], model: Path) ->
         "succeeded with 1 failure",
     )
     with Store.open(ref) as store:
-        (entry,) = store.audit_entries()
+        (entry,) = store.audit.entries()
     assert (entry.user, entry.action, entry.case) == ("ada", "retry", "c7")
     assert entry.details == {"run": run, "inputs": ["002.jpg"]}
     done = CliRunner().invoke(runs.app, ["retry", run, "--store", str(ref), "--reason", "unreadable"])
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 input tried again")
     with Store.open(ref) as store:
         assert store.check().intact
-        assert store.totals(run).quarantined == 0
+        assert store.runs.totals(run).quarantined == 0

@@ -12,8 +12,8 @@ import streamlit as st
 from vestigo.resolve import resolve_search_model
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import AuditAction
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model
 from vestigo_ui.web.auth.identity import User, user_of
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings, current
@@ -52,7 +52,7 @@ class Desk:
 
     def audit(self, action: AuditAction, **details: Any) -> None:
         """Write down what the person does, before it is shown."""
-        self.store.record_audit(self.user.name, action, details=details, case=self.case, authority=self.authority)
+        self.store.audit.record(self.user.name, action, details=details, case=self.case, authority=self.authority)
 
     def audit_once(self, action: AuditAction, **details: Any) -> None:
         """Write it down unless it is what this person's session wrote last: a page runs again after every click."""

@@ -23,7 +23,7 @@ def read_strips(store: Store, run: str, shown: int = SHOWN) -> tuple[list[Strip]
     columns = ["crop_id", "tracklet", "camera", "offset_s", "quality", "run"]
     members: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
     total: set[tuple[str, str]] = set()
-    for batch in store.scan_crops(columns):
+    for batch in store.crops.scan(columns):
         for row in batch.to_pylist():
             key = (row["camera"], row["tracklet"])
             if row["run"] != run or (key not in members and len(members) >= shown):
@@ -34,7 +34,7 @@ def read_strips(store: Store, run: str, shown: int = SHOWN) -> tuple[list[Strip]
     strips = []
     for (camera, tracklet), crops in sorted(members.items(), key=lambda item: (item[0][0], min(c[1] for c in item[1]))):
         best = [crop for _, _, crop in sorted(crops)[:10]]
-        images = [decode_image(row["image"]) for row in store.crops(best, ["image"])]
+        images = [decode_image(row["image"]) for row in store.crops.get(best, ["image"])]
         first, last = min(offset for _, offset, _ in crops), max(offset for _, offset, _ in crops)
         detail = f"{camera}, {first:.1f} to {last:.1f} s" if tracklet else camera
         strips.append(Strip(title=tracklet[:8] or "still images", detail=detail, images=images))

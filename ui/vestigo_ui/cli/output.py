@@ -141,7 +141,7 @@ def run_with_bars(work: Callable[..., Any], store: Any) -> Any:
             return work(stage)
         except KeyboardInterrupt:
             bars.close()
-            unfinished = [run.id for run in store.runs() if run.status == "running"]
+            unfinished = [run.id for run in store.runs.list() if run.status == "running"]
             hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
             err.print(f"vestigo: interrupted; what was committed is kept. To go on: {hint}", markup=False)
             raise typer.Exit(130) from None

@@ -12,7 +12,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask, WrittenFile
+from vestigo.store.parquet.files import WrittenFile
+from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
 
 
 class ExecutorSettings(BaseModel):

@@ -75,8 +75,8 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, report: Callab
         keyed = [(source, item, item_key(item)) for source, item in chunk if not isinstance(item, Ignored)]
         result.ignored += len(chunk) - len(keyed)
         keys = list({key for _, _, key in keyed})
-        unseen = store.unseen(fingerprint, keys)
-        result.stale |= store.stale_sources(fingerprint, keys)
+        unseen = store.shards.unplanned(fingerprint, keys)
+        result.stale |= store.shards.other_fingerprints(fingerprint, keys)
         for source, item, key in keyed:
             weight = len(slices(item.info, request.slice_seconds, 0.0)) if isinstance(item, VideoInput) else 1
             result.inputs += weight

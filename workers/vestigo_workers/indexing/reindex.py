@@ -58,7 +58,7 @@ def reindex_stale(
         SourceError: No source of the stale runs exists any more.
     """
     digest = resolve_reindex_model(store).digest if model is None else resolve_digest(store, model)
-    stale = store.stale_runs(digest)
+    stale = store.runs.stale(digest)
     overrides = {**settings, "model": model or digest}
     requests = [
         with_located_model(store, build_request(request.model_dump() | overrides))
@@ -77,7 +77,7 @@ def reindex_stale(
         model=digest,
         runs=runs,
         missing=tuple(dict.fromkeys(missing)),
-        stale=sum(count for other, count in store.crop_counts().items() if other != digest),
+        stale=sum(count for other, count in store.models.crop_counts().items() if other != digest),
         unended=tuple(run.id for run in stale if run.status == "running"),
     )
 

@@ -93,26 +93,26 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
     setup = prepare(store, request)
     config = setup.config
     digest = fingerprint(config)
-    earlier = store.unfinished_run(digest)
+    earlier = store.runs.find_unfinished(digest)
     if earlier is not None and IndexRequest.model_validate_json(earlier.command).sources == request.sources:
         return prepare_resume(store, earlier.id)(stage)
     with survey(store, request, digest, stage("reading")) as surveyed:
         if surveyed.stale and not reindex_stale:
-            differing = "; ".join(store.differences(min(surveyed.stale), config))
+            differing = "; ".join(store.runs.differences(min(surveyed.stale), config))
             raise FingerprintMismatch(
                 f"the store holds inputs of {', '.join(request.sources)} under another fingerprint ({differing}); "
                 "--reindex-stale replaces their rows, another --store keeps both"
             )
         facts = ModelFacts.of(setup.package)
-        store.register_model(setup.package.digest, name=setup.package.name, location=setup.location, facts=facts)
-        run = store.create_run(
+        store.models.register(setup.package.digest, name=setup.package.name, location=setup.location, facts=facts)
+        run = store.runs.create(
             fingerprint=digest,
             config=config,
             model=setup.package.digest,
             command=request.model_dump_json(),
             replaces=bool(surveyed.stale),
         )
-        store.plan(run.id, shard_plans(surveyed.items(), request))
+        store.shards.plan(run.id, shard_plans(surveyed.items(), request))
     return replace(_drive(store, run.id, setup, stage), skipped=surveyed.skipped)
 
 
@@ -122,15 +122,15 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
     Raises:
         FingerprintMismatch: The model, the detector or a setting is no longer that of the run.
     """
-    run = store.find_run(run_id)
+    run = store.runs.get(run_id)
     request = read_request(run)
     setup = prepare(store, request)
-    store.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
+    store.runs.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
 
     def resume(stage: Stage) -> RunResult:
         if not run.planned:
             with survey(store, request, run.fingerprint, stage("reading")) as surveyed:
-                store.plan(run.id, shard_plans(surveyed.items(), request))
+                store.shards.plan(run.id, shard_plans(surveyed.items(), request))
         return _drive(store, run.id, setup, stage)
 
     return resume

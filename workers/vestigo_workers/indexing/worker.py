@@ -23,8 +23,8 @@ from vestigo.ingest.video.assembly import assemble
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import extract_part
 from vestigo.store.faults import fault_point
-from vestigo.store.parquet.files import DataRoot
-from vestigo.store.runs.records import FileKind, FrameFailure, InputOutcome, ShardTask, WrittenFile
+from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
+from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, WorkError

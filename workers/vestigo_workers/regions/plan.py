@@ -95,7 +95,7 @@ class RunCrops:
         self._spool = sqlite3.connect("")
         self._spool.execute("CREATE TABLE crop (identity TEXT, name TEXT, crop TEXT, file TEXT)")
         self.skipped = 0
-        for path, batch in store.run_crops(run_id, ("crop_id", "tracklet", "pid", "input")):
+        for path, batch in store.crops.scan_run(run_id, ("crop_id", "tracklet", "pid", "input")):
             rows = ((*_identity(row), row["crop_id"], path) for row in batch.to_pylist())
             self._spool.executemany("INSERT INTO crop VALUES (?, ?, ?, ?)", rows)
 
@@ -117,7 +117,7 @@ class RunCrops:
         """Yield the groups that have no label maps under a fingerprint, and count the others."""
         pending = self.groups()
         while chunk := list(islice(pending, KEYS_PER_QUERY)):
-            unseen = store.unseen(fingerprint, [group.key for group in chunk])
+            unseen = store.shards.unplanned(fingerprint, [group.key for group in chunk])
             new = [group for group in chunk if group.key in unseen]
             self.skipped += len(chunk) - len(new)
             yield from new

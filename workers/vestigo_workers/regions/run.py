@@ -54,7 +54,7 @@ def prepare(store: Store, request: RegionsRequest) -> RegionsSetup:
         ConfigError: There is no such parser.
         ModelError: There is no such model, or it has no feature map.
     """
-    source = store.find_run(request.run)
+    source = store.runs.get(request.run)
     if source.kind != "index":
         raise StoreError(f"run {source.id} made label maps, not crops: name a run of `vestigo index`")
     if source.status != "succeeded":
@@ -77,10 +77,10 @@ def label_run(store: Store, request: RegionsRequest, stage: Stage) -> RunResult:
     setup = prepare(store, request)
     config = setup.config
     digest = fingerprint(config)
-    earlier = store.unfinished_run(digest)
+    earlier = store.runs.find_unfinished(digest)
     if earlier is not None and read_request(earlier).run == request.run:
         return prepare_resume(store, earlier.id)(stage)
-    run = store.create_run(
+    run = store.runs.create(
         fingerprint=digest, config=config, model=setup.source.model, command=request.model_dump_json()
     )
     return _plan_and_drive(store, run, setup, stage)
@@ -92,9 +92,9 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
     Raises:
         FingerprintMismatch: The parser, the model or a setting is no longer that of the run.
     """
-    run = store.find_run(run_id)
+    run = store.runs.get(run_id)
     setup = prepare(store, read_request(run))
-    store.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
+    store.runs.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
     return partial(_plan_and_drive, store, run, setup)
 
 
@@ -115,7 +115,7 @@ def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, stage: Stage) -
     if not run.planned:
         with RunCrops(store, setup.source.id) as crops:
             groups = crops.new_groups(store, run.fingerprint)
-            store.plan(run.id, region_shards(groups, setup.source.id, setup.request.shard_size))
+            store.shards.plan(run.id, region_shards(groups, setup.source.id, setup.request.shard_size))
             skipped = crops.skipped
     factory = RegionsFactory(data=store.data, finder=setup.factory)
     opener = partial(open_executor, store, run.id, factory, setup.request)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import pyarrow as pa
 
-from vestigo.store.crops.reader import picked
+from vestigo.store.crops.reader import rows_with_ids
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import REGIONS
 from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
@@ -134,7 +134,7 @@ def load_groups(root: DataRoot, groups: Sequence[CropGroup]) -> list[list[Loaded
         # A file that was replaced since planning, and vacuumed, is missing.
         if root.folder.size(path) is None:
             continue
-        for batch in picked(root, path, ids, ("crop_id", "input", "frame", "image")):
+        for batch in rows_with_ids(root, path, ids, ("crop_id", "input", "frame", "image")):
             loaded.update((row["crop_id"], _decode_row(row)) for row in batch.to_pylist())
     error = BadInput("gone", "the crop was replaced since the run was planned; label the run that replaced it")
     return [[loaded.get(crop, LoadedCrop(id=crop, frame=-1, image=error)) for crop in group.crops] for group in groups]

@@ -106,13 +106,13 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
     base = open_model(store, request.base)
     if base.schema is None:
         raise ConfigError(f"model {request.base} predicts no attributes, so that no corrected label can teach it")
-    serving_digest = store.serving()
-    known = {model.digest: model for model in store.models()}
+    serving_digest = store.models.serving()
+    known = {model.digest: model for model in store.models.list()}
     serving = base if serving_digest is None else open_registered(known[serving_digest])
-    names = request.projects or tuple(p.name for p in store.label_projects() if p.schema == base.schema)
+    names = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
     if not names:
         raise UsageError(f"no project asks for the attributes of model {base.name}: `vestigo label push` makes one")
-    kept = freeze(store, names) if request.version is None else store.load_label_set(request.version)[0]
+    kept = freeze(store, names) if request.version is None else store.label_sets.load(request.version)[0]
     lessons = read_lessons(kept_labels(store, kept), base.schema, _error_rate(store, names, base))
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{kept.version}"
     home = request.folder or _home(store)
@@ -144,10 +144,10 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
         challenger = ModelPackage.from_pretrained(out)
         if base.digest not in known:
             place = absolute_reference(locate_model(store, request.base))
-            store.register_model(base.digest, name=base.name, location=place, facts=ModelFacts.of(base))
+            store.models.register(base.digest, name=base.name, location=place, facts=ModelFacts.of(base))
         place = str(out.resolve())
-        store.register_model(challenger.digest, name=out.name, location=place, facts=ModelFacts.of(challenger))
-        store.record_training(challenger.digest, base.digest, origin)
+        store.models.register(challenger.digest, name=out.name, location=place, facts=ModelFacts.of(challenger))
+        store.models.record_training(challenger.digest, base.digest, origin)
         bars: dict[str, Report] = {}
 
         def judged(what: str, done: int, total: int) -> None:
@@ -157,11 +157,11 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
         test = NAME if dataset is None else split_name(dataset)
     verdict = decide(pair.differences, request.margins)
     gate = recorded(verdict, serving_digest, pair.differences)
-    store.record_scores(challenger.digest, {test: pair.after, **gate})
-    store.record_scores(serving.digest, {test: pair.before})
+    store.models.record_scores(challenger.digest, {test: pair.after, **gate})
+    store.models.record_scores(serving.digest, {test: pair.before})
     promoted = verdict.promoted and request.promote
     if promoted:
-        store.promote(
+        store.models.promote(
             challenger.digest,
             by=request.by,
             reasons=verdict.reasons,

@@ -86,7 +86,7 @@ def people_to_test(
     }
     unknown = np.full(len(base.schema), -1, dtype=np.int64)
     digest = resolve_replay_model(store, base.digest).digest
-    for batch in store.scan_crops(("crop_id", "pid", "tracklet", "camera"), model=digest):
+    for batch in store.crops.scan(("crop_id", "pid", "tracklet", "camera"), model=digest):
         for row in batch.to_pylist():
             who = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crop_id"])
             if len(crops) < TESTED_CROPS and (row["pid"] or 0) > 0 and is_test(who) and row["crop_id"] not in crops:

@@ -97,7 +97,9 @@ def foresee(store: Store, request: RoundRequest) -> dict[str, Any]:
     """Say what a round would do, without the server; nothing is kept or sent."""
     model = resolve_search_model(store)
     held = (
-        find_open_batch(store, request.project, model, request.wish) if store.label_project(request.project) else None
+        find_open_batch(store, request.project, model, request.wish)
+        if store.review.find_project(request.project)
+        else None
     )
     if held is None:
         draw = sample_tasks(store, request.project, model, request.wish)
@@ -128,4 +130,4 @@ def _look(
             break
         except WorkError as error:
             say(str(error))
-    return found, 0 if batch is None else store.label_counts(project, batch)["answered"]
+    return found, 0 if batch is None else store.review.task_counts(project, batch)["answered"]

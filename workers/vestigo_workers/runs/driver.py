@@ -37,7 +37,7 @@ def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:
     """Tell whether actors pay off: a cluster or several actors were requested, or two shards can run in parallel."""
     if os.environ.get("RAY_ADDRESS") or (settings.actors or 0) > 1:
         return True
-    shards = [task for task in store.pending(run_id, limit=4) if task.kind != "assembly"]
+    shards = [task for task in store.shards.pending(run_id, limit=4) if task.kind != "assembly"]
     return len(shards) > 1 and (os.cpu_count() or 1) > 1
 
 
@@ -52,7 +52,7 @@ class Lease:
         self._lost: StoreError | None = None
 
     def __enter__(self) -> Lease:
-        self._store.take_lease(self._run_id)
+        self._store.runs.take_lease(self._run_id)
         self._thread.start()
         return self
 
@@ -60,12 +60,12 @@ class Lease:
         self._stop.set()
         self._thread.join()
         if self._lost is None and error is not None:
-            self._store.release(self._run_id)
+            self._store.runs.release_lease(self._run_id)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                self._store.heartbeat(self._run_id)
+                self._store.runs.heartbeat(self._run_id)
             except StoreError as error:
                 self._lost = error
                 return
@@ -95,9 +95,9 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
         executor: Executor | None = None
         try:
             busy: dict[int, ShardTask] = {}
-            while not store.cancel_requested(run_id):
+            while not store.runs.get(run_id).cancel_requested:
                 free = (executor.slots if executor else 1) - len(busy)
-                tasks = store.pending(run_id, limit=free, busy=tuple(busy))
+                tasks = store.shards.pending(run_id, limit=free, busy=tuple(busy))
                 if executor is None:
                     if not tasks:
                         break
@@ -113,18 +113,18 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
                 task = busy.pop(ended.task.id)
                 lease.check()
                 _settle(store, task, ended)
-                totals = store.totals(run_id)
+                totals = store.runs.totals(run_id)
                 report(totals.inputs - totals.pending, totals.inputs)
         except (WorkError, StoreError) as error:
-            store.finish_run(run_id, "failed", error=str(error))
+            store.runs.finish(run_id, "failed", error=str(error))
             raise
         finally:
             if executor is not None:
                 executor.close()
         fault_point("driver.before-finish")
-        totals = store.totals(run_id)
-        status: RunStatus = "succeeded" if not store.pending(run_id, limit=1) else "cancelled"
-        return RunResult(run=store.finish_run(run_id, status), totals=totals)
+        totals = store.runs.totals(run_id)
+        status: RunStatus = "succeeded" if not store.shards.pending(run_id, limit=1) else "cancelled"
+        return RunResult(run=store.runs.finish(run_id, status), totals=totals)
 
 
 def _with_files(store: Store, task: ShardTask) -> ShardTask:
@@ -132,8 +132,7 @@ def _with_files(store: Store, task: ShardTask) -> ShardTask:
     if task.kind != "assembly":
         return task
     files = {
-        kind: [file.path for file in store.files(task.run_id, kind=kind, after=task.after)]
-        for kind in ("detections", "candidates")
+        kind: store.shards.file_paths(task.run_id, kind=kind, after=task.after) for kind in ("detections", "candidates")
     }
     return replace(task, spec={**task.spec, "files": files})
 
@@ -141,9 +140,9 @@ def _with_files(store: Store, task: ShardTask) -> ShardTask:
 def _settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
     """Commit a finished shard, or count a death against it."""
     if isinstance(ended, Died):
-        store.record_death(task.id, ended.reason, pick_spec)
+        store.shards.record_death(task.id, ended.reason, pick_spec)
         return
     result = ended.result
     fault_point("driver.before-commit")
-    store.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
+    store.shards.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
     fault_point("driver.after-commit")

@@ -23,7 +23,7 @@ class RunResult:
 
 def read_result(store: Store, run_id: str) -> RunResult:
     """Return what a run has done so far."""
-    return RunResult(run=store.find_run(run_id), totals=store.totals(run_id))
+    return RunResult(run=store.runs.get(run_id), totals=store.runs.totals(run_id))
 
 
 def summarize(store: Store, result: RunResult) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def summarize(store: Store, result: RunResult) -> dict[str, Any]:
     run, totals = result.run, result.totals
     if run.kind != "regions":
         return summarize_totals(store, result)
-    batches = store.open_table(run.id, kind="regions", columns=["belongings"])
+    batches = store.shards.scan(run.id, kind="regions", columns=["belongings"])
     return {
         **summarize_totals(store, result),
         "images": totals.regions,
@@ -60,6 +60,6 @@ def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
         "error": run.error,
         "seconds": run.seconds,
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
-        "failures": [asdict(failure) for failure in store.failures(run.id, limit=MAX_LISTED)],
-        "empty_inputs": store.empty_inputs(run.id, limit=MAX_LISTED),
+        "failures": [asdict(failure) for failure in store.runs.failures(run.id, limit=MAX_LISTED)],
+        "empty_inputs": store.runs.empty_inputs(run.id, limit=MAX_LISTED),
     }

@@ -19,7 +19,7 @@ def resume(store: Store, run_id: str, stage: Stage) -> RunResult:
     Raises:
         FingerprintMismatch: The model, the parser or a setting is no longer that of the run.
     """
-    if store.find_run(run_id).status == "succeeded":
+    if store.runs.get(run_id).status == "succeeded":
         return read_result(store, run_id)
     return _prepare_resume(store, run_id)(stage)
 
@@ -46,11 +46,11 @@ def retry(
     """
     continue_run = _prepare_resume(store, run_id)
     before()
-    retried = store.retry(run_id, names, reason=reason, pick=pick_spec, is_there=has_video)
+    retried = store.runs.retry(run_id, names, reason=reason, pick=pick_spec, is_there=has_video)
     return retried, continue_run(stage)
 
 
 def _prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
-    if store.find_run(run_id).kind == "regions":
+    if store.runs.get(run_id).kind == "regions":
         return regions.prepare_resume(store, run_id)
     return indexing.prepare_resume(store, run_id)

@@ -51,7 +51,7 @@ class Progress:
 
 def review_progress(store: Store, name: str) -> Progress:
     """Read where a project stands; memory is one page of tasks. Raises StoreError for an unknown project."""
-    schema = store.require_label_project(name).schema
+    schema = store.review.get_project(name).schema
     answered: Counter[str] = Counter()
     corrected: Counter[str] = Counter()
     untold: Counter[str] = Counter()
@@ -88,8 +88,8 @@ def review_progress(store: Store, name: str) -> Progress:
 
 def review_status(store: Store, name: str) -> dict[str, Any]:
     """Counts of a project, plain data; memory is one page of tasks. Raises StoreError for an unknown project."""
-    project = store.require_label_project(name)
-    counts = store.label_counts(name)
+    project = store.review.get_project(name)
+    counts = store.review.task_counts(name)
     found = review_progress(store, name)
     error = pairs_error(project.schema, found.pairs)
     return {
@@ -123,6 +123,6 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
                 "population": batch.draw.population,
                 "model": batch.draw.model,
             }
-            for batch in store.label_batches(name)
+            for batch in store.review.batches(name)
         ],
     }

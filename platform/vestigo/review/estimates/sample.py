@@ -18,10 +18,10 @@ from vestigo.review.estimates.precision import UNANSWERED, Reviewed
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import Agreed, ReviewedTask, agree, reviewed_tasks
 from vestigo.review.sampling.probabilities import combine_rounds
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import LabelTask
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -64,10 +64,10 @@ def review_sample(
         StoreError: an unknown project.
     """
     schema = require_attributes(model)
-    names = [store.require_label_project(name).name for name in projects] if projects else _asking(store, schema)
+    names = [store.review.get_project(name).name for name in projects] if projects else _asking(store, schema)
     tasks: dict[str, list[ReviewedTask]] = {}
     for name in names:
-        batches = {batch.id for batch in store.label_batches(name) if not batch.imported}
+        batches = {batch.id for batch in store.review.batches(name) if not batch.imported}
         for task in reviewed_tasks(store, name):
             if task.task.batch in batches:
                 tasks.setdefault(task.task.key, []).append(task)
@@ -90,7 +90,7 @@ def review_sample(
     crops = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
     agreed = [agree(said[key]) for key in keys]
     reviewed, ids = _crops(
-        pick or partial(store.pick_crops, model=model.digest), schema, crops, agreed, 1 - missed, error
+        pick or partial(store.crops.select, model=model.digest), schema, crops, agreed, 1 - missed, error
     )
     if not len(reviewed.task):
         raise UsageError(
@@ -103,7 +103,7 @@ def review_sample(
 
 def learnt_from_reviews(store: Store, model: Model) -> bool:
     """Whether a model, or one that it descends from, was trained on labels of the store."""
-    known = {one.digest: one for one in store.models()}
+    known = {one.digest: one for one in store.models.list()}
     seen: set[str] = set()
     digest: str | None = model.digest
     while digest in known and digest not in seen:
@@ -120,21 +120,21 @@ def who_of(task: LabelTask) -> str:
 
 
 def _asking(store: Store, schema: AttributeSchema) -> list[str]:
-    return [project.name for project in store.label_projects() if project.schema == schema]
+    return [project.name for project in store.review.projects() if project.schema == schema]
 
 
 def _reviewed_with(store: Store, project: str, keys: Collection[str]) -> NDArray[np.float64]:
     """(T,) how likely each task was drawn and reviewed in a project."""
-    batches = [batch for batch in store.label_batches(project) if not batch.imported]
+    batches = [batch for batch in store.review.batches(project) if not batch.imported]
     if not batches:
         return np.zeros(len(keys))
     probabilities, shares, thinned = [], [], np.zeros(len(keys))
     for batch in batches:
-        known = store.draw_probabilities(batch.id, keys)
+        known = store.review.sampling_probabilities(batch.id, keys)
         row = np.array([known.get(key, 0.0) for key in keys])
         probabilities.append(row)
         thinned = np.maximum(thinned, np.where(row > 0, batch.draw.thinned, 0.0))
-        shares.append(store.label_counts(project, batch.id)["answered"] / max(1, batch.tasks))
+        shares.append(store.review.task_counts(project, batch.id)["answered"] / max(1, batch.tasks))
     return thinned * combine_rounds(np.array(probabilities), np.array(shares))
 
 

@@ -221,7 +221,7 @@ def task_pictures(store: Store, tasks: Sequence[LabelTask]) -> list[bytes]:
     """
     shown = [task.crops[:SHOWN] for task in tasks]
     wanted = list(dict.fromkeys(crop for crops in shown for crop in crops))
-    rows = {row["crop_id"]: row for row in store.crops(wanted, ["image", "frame", "input"])}
+    rows = {row["crop_id"]: row for row in store.crops.get(wanted, ["image", "frame", "input"])}
     return [encode_jpeg(strip([_image(rows[crop]) for crop in _in_order(crops, rows)])) for crops in shown]
 
 

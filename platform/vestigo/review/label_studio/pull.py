@@ -51,13 +51,13 @@ def pull(store: Store, studio: Studio, project: str, progress: Callable[[int, in
             store cannot understand. Nothing was changed then.
         WorkError: the server stopped to answer.
     """
-    label = store.require_label_project(project)
+    label = store.review.get_project(project)
     remote = find_project(studio, label)
     found = Pulled()
     with Listing() as listing:
         # What is pushed from here on may be missing in the listing without having been deleted.
         expected = 0
-        for page in store.label_tasks(project, states={"pushed"}):
+        for page in store.review.tasks(project, states={"pushed"}):
             listing.expect(task.key for task in page)
             expected += len(page)
         listing.read(
@@ -66,12 +66,12 @@ def pull(store: Store, studio: Studio, project: str, progress: Callable[[int, in
         listing.remove_copies(studio, remote)
         fault_point("pull.listed")
         found.tasks = listing.tasks
-        for page in store.label_tasks(project, states=ON_SERVER):
+        for page in store.review.tasks(project, states=ON_SERVER):
             keys = [task.key for task in page]
             reconcile_ids(store, project, listing, page)
-            found.deleted += store.mark_deleted(project, listing.missing(keys))
+            found.deleted += store.review.mark_deleted(project, listing.missing(keys))
             fault_point("pull.reconciled")
-            found.pulled += store.record_answers(project, listing.answers(keys))
+            found.pulled += store.annotations.replace(project, listing.answers(keys))
             fault_point("pull.recorded")
     for task in reviewed_tasks(store, project):
         found.reviewed += 1

@@ -18,9 +18,9 @@ from vestigo.review.label_studio.tasks import Listing, TaskUpload, import_tasks
 from vestigo.review.labels.importing import require_free
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample, find_open_batch, sample_tasks, save_sample
 from vestigo.store.faults import fault_point
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelProject, LabelTask
-from vestigo.store.runs.records import Model
 
 SHORT = 12
 """Of a tracklet's id: enough to find it again."""
@@ -55,16 +55,16 @@ def push(
         ConfigError: see `open_project`; nothing was sent then.
         WorkError: the server stopped to answer; what was sent is kept.
     """
-    label = store.require_label_project(project)
+    label = store.review.get_project(project)
     remote = open_project(studio, label)
     fault_point("push.opened")
-    store.link_label_project(project, studio.url, remote)
+    store.review.link_project(project, studio.url, remote)
     images.prepare(studio, remote, project)
     last = _reconcile(store, studio, remote, label)
-    todo = store.label_counts(project).get("drawn", 0)
+    todo = store.review.task_counts(project).get("drawn", 0)
     created = 0
-    versions = {model.digest: f"{model.name} {model.digest[:12]}" for model in store.models()}
-    for page in store.label_tasks(project, states={"drawn"}, rows=chunk):
+    versions = {model.digest: f"{model.name} {model.digest[:12]}" for model in store.models.list()}
+    for page in store.review.tasks(project, states={"drawn"}, rows=chunk):
         pictures = pictures_of(page)
         uploads = [
             _upload(label, task, images.place(task.key, jpeg), versions[task.model])
@@ -72,19 +72,19 @@ def push(
         ]
         there = import_tasks(studio, remote, uploads, after=last)
         fault_point("push.sent")
-        store.mark_pushed(project, there)
+        store.review.mark_pushed(project, there)
         fault_point("push.marked")
         last = max(last, *there.values())
         created += len(there)
         if progress is not None:
             progress(created, todo)
     # Also where an earlier command sent the tasks and ended before it came to this.
-    newest = next((batch for batch in reversed(store.label_batches(project)) if not batch.imported), None)
+    newest = next((batch for batch in reversed(store.review.batches(project)) if not batch.imported), None)
     if newest is not None:
         preselect(studio, remote, versions[newest.draw.model])
     if created:
         _reconcile(store, studio, remote, label)
-    return Pushed(tasks=store.label_counts(project).get("pushed", 0), created=created)
+    return Pushed(tasks=store.review.task_counts(project).get("pushed", 0), created=created)
 
 
 def reconcile_ids(store: Store, project: str, listing: Listing, tasks: Sequence[LabelTask]) -> None:
@@ -92,7 +92,7 @@ def reconcile_ids(store: Store, project: str, listing: Listing, tasks: Sequence[
     there = listing.ids([task.key for task in tasks])
     told = {task.key: task.remote_id if task.state == "pushed" else None for task in tasks}
     if changed := {key: id_ for key, id_ in there.items() if told[key] != id_}:
-        store.mark_pushed(project, changed)
+        store.review.mark_pushed(project, changed)
 
 
 def _reconcile(store: Store, studio: Studio, remote: int, label: LabelProject) -> int:
@@ -101,7 +101,7 @@ def _reconcile(store: Store, studio: Studio, remote: int, label: LabelProject) -
         listing.read(studio, remote)
         listing.remove_copies(studio, remote)
         fault_point("push.listed")
-        for page in store.label_tasks(label.name, states={"drawn", "pushed", "deleted"}):
+        for page in store.review.tasks(label.name, states={"drawn", "pushed", "deleted"}):
             reconcile_ids(store, label.name, listing, page)
         return listing.last
 
@@ -182,7 +182,7 @@ def push_batch(
         WorkError: the server stopped to answer; the draw and what was sent are kept.
     """
     require_free(project)
-    label = store.make_label_project(project, require_attributes(model))
+    label = store.review.ensure_project(project, require_attributes(model))
     open_project(studio, label)
     held = None if another or proposal is not None else find_open_batch(store, project, model, wish)
     if held is None:
@@ -192,9 +192,9 @@ def push_batch(
     else:
         batch, draw, tasks = held.id, held.draw, held.tasks
     details = {"project": project, "strategy": draw.strategy, "tasks": tasks, "batch": batch, "model": model.digest}
-    store.record_audit(account, "push", details=details, case=case, authority=authority)
+    store.audit.record(account, "push", details=details, case=case, authority=authority)
     done = push(store, studio, project, partial(task_pictures, store), images, sent, chunk)
-    linked = store.require_label_project(project)
+    linked = store.review.get_project(project)
     return Outgoing(
         project=project,
         project_id=linked.remote_id,

@@ -90,8 +90,8 @@ class ReviewedTask:
 
 def reviewed_tasks(store: Store, project: str) -> Iterator[ReviewedTask]:
     """Yield the tasks of a project that have an answer, in order of batch and position; memory is one page."""
-    for page in store.label_tasks(project):
-        answers = store.answers_of(project, [task.key for task in page])
+    for page in store.review.tasks(project):
+        answers = store.annotations.get(project, [task.key for task in page])
         yield from (_reviewed(task, answers[task.key]) for task in page if task.key in answers)
 
 
@@ -105,7 +105,7 @@ def predicted_value(schema: AttributeSchema, name: str, prediction: tuple[float,
 def known_labels(store: Store, schema: AttributeSchema) -> dict[str, dict[str, str]]:
     """Crop id to attribute to value, of all that reviewers and imports say in projects that ask the same."""
     found: dict[str, dict[str, str]] = {}
-    for project in store.label_projects():
+    for project in store.review.projects():
         if project.schema != schema:
             continue
         for reviewed in reviewed_tasks(store, project.name):

@@ -13,9 +13,9 @@ from typing import Any
 from vestigo.resolve import require_attributes
 from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.importing import FACTS, given_task, in_place_project
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask, Unit
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -56,11 +56,11 @@ def correct(
     _understood(schema, answers)
     task = correction_task(rows)
     project = in_place_project(store, schema)
-    store.make_label_project(project, schema)
+    store.review.ensure_project(project, schema)
     unit: Unit = "tracklet" if task.tracklet else "crop"
     draw = Draw(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
     now = datetime.now(UTC)
-    return store.record_correction(
+    return store.annotations.correct(
         project, draw, task, user=user, answered=now, answers=answers, case=case, authority=authority
     )
 
@@ -68,7 +68,7 @@ def correct(
 def corrections_of(store: Store, model: Model, rows: Sequence[Mapping[str, Any]]) -> tuple[LabelAnswer, ...]:
     """What people said of a sighting in place, an answer each."""
     key = correction_task(rows).key
-    return store.answers_of(in_place_project(store, require_attributes(model)), [key]).get(key, ())
+    return store.annotations.get(in_place_project(store, require_attributes(model)), [key]).get(key, ())
 
 
 def _understood(schema: AttributeSchema, answers: Mapping[str, str]) -> None:

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.resolve import require_attributes
 from vestigo.review.sampling.candidates import task_key
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import Draw, LabelAnswer, NewTask, Unit
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -42,7 +42,7 @@ def in_place_project(store: Store, schema: AttributeSchema) -> str:
     """The name of the project that corrections of these attributes go to; models with others have others."""
     for number in count(1):
         name = IN_PLACE if number == 1 else f"{IN_PLACE} {number}"
-        held = store.label_project(name)
+        held = store.review.find_project(name)
         # A server may have one of this name that is older than corrections are.
         if held is None or (held.server is None and held.schema == schema):
             return name
@@ -96,7 +96,7 @@ def given_by_identities(
             labels.setdefault(pid, {}).update({a.name: a.values[value] for a, value in named if value >= 0})
     groups: dict[str, tuple[int, list[str]]] = {}
     wanted = pa.array(sorted(labels), pa.int32())
-    for batch in store.scan_crops(FACTS, model=model.digest):
+    for batch in store.crops.scan(FACTS, model=model.digest):
         for row in batch.filter(pc.is_in(batch.column("pid"), wanted)).to_pylist():
             groups.setdefault(task_key("tracklet", row), (row["pid"], []))[1].append(row["crop_id"])
     now = datetime.now(UTC)
@@ -114,7 +114,7 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
     """
     schema = require_attributes(model)
     require_free(project)
-    held = store.label_project(project)
+    held = store.review.find_project(project)
     if held is not None and held.server is not None:
         raise UsageError(f"project {project} is one of Label Studio; import into a project of another name")
     facts = _facts(store, model, {crop for one in given for crop in one.crops})
@@ -130,13 +130,13 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
             ]
     if not tasks:
         raise UsageError(f"{origin}: none of its crops is in the store; index the archive that it is about")
-    store.make_label_project(project, schema)
-    known = store.drawn_keys(project, list(tasks))
+    store.review.ensure_project(project, schema)
+    known = store.review.existing_keys(project, list(tasks))
     new = [task for key, task in tasks.items() if key not in known]
     draw = Draw(model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0)
     if new:
-        store.import_tasks(project, draw, new, {task.key: answers[task.key] for task in new})
-    store.record_answers(project, {key: answers[key] for key in tasks if key in known})
+        store.annotations.import_tasks(project, draw, new, {task.key: answers[task.key] for task in new})
+    store.annotations.replace(project, {key: answers[key] for key in tasks if key in known})
     named = {crop for one in given for crop in one.crops}
     return Imported(
         tasks=len(tasks),
@@ -150,7 +150,7 @@ def _facts(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, A
     """Rows of those crops that the store has, with `prediction` (M,)."""
     wanted = pa.array(sorted(crops), pa.string())
     found: dict[str, dict[str, Any]] = {}
-    for batch in store.scan_crops((*FACTS, "attributes"), model=model.digest):
+    for batch in store.crops.scan((*FACTS, "attributes"), model=model.digest):
         some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
         predictions = matrix(some.column("attributes"))
         for row, prediction in zip(some.select(FACTS).to_pylist(), predictions, strict=True):

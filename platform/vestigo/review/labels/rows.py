@@ -52,7 +52,7 @@ def label_rows(schema: AttributeSchema, reviewed: ReviewedTask) -> list[dict[str
 def all_labels(store: Store, projects: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the label rows of projects, in order of project, batch, position and attribute; memory is one page."""
     for name in sorted(projects):
-        schema = store.require_label_project(name).schema
+        schema = store.review.get_project(name).schema
         for reviewed in reviewed_tasks(store, name):
             yield from label_rows(schema, reviewed)
 
@@ -64,7 +64,7 @@ def freeze(store: Store, projects: Sequence[str] | None = None) -> LabelSet:
         UsageError: nothing is agreed on yet.
         StoreError: an unknown project.
     """
-    names = tuple(sorted(projects or (project.name for project in store.label_projects())))
+    names = tuple(sorted(projects or (project.name for project in store.review.projects())))
     digest, tasks = hashlib.sha256(), set()
     for row in all_labels(store, names):
         digest.update(json.dumps(row, default=str, sort_keys=True).encode())
@@ -74,16 +74,16 @@ def freeze(store: Store, projects: Sequence[str] | None = None) -> LabelSet:
             f"no label is agreed on in {', '.join(names) or 'this store'} yet: `vestigo label push` asks reviewers, "
             "`vestigo label pull` fetches what they said"
         )
-    for version in store.label_sets()[-1:]:
+    for version in store.label_sets.list()[-1:]:
         if version.digest == digest.hexdigest():
             return version
     rows = _batches(all_labels(store, names))
-    return store.save_label_set(rows, digest=digest.hexdigest(), tasks=len(tasks), projects=names)
+    return store.label_sets.save(rows, digest=digest.hexdigest(), tasks=len(tasks), projects=names)
 
 
 def kept_labels(store: Store, kept: LabelSet) -> Iterator[dict[str, Any]]:
     """Yield the label rows of a version."""
-    return (row for batch in store.load_label_set(kept.version)[1] for row in batch.to_pylist())
+    return (row for batch in store.label_sets.load(kept.version)[1] for row in batch.to_pylist())
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:

@@ -76,7 +76,7 @@ def replayed_crops(store: Store, model: str, taught: Iterable[Lesson], count: in
     """
     known = {lesson.who for lesson in taught}
     best: list[tuple[int, str, str]] = []
-    for batch in store.scan_crops(("crop_id", "pid", "tracklet"), model=model):
+    for batch in store.crops.scan(("crop_id", "pid", "tracklet"), model=model):
         for crop, who in _people(batch):
             if is_test(who) or who in known:
                 continue

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from vestigo.resolve import require_attributes
 from vestigo.review.sampling.strategies import TaskFeatures
 from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore
+from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import NewTask, Unit
-from vestigo.store.runs.records import Model
 from vestigo_models.schemas.attributes import AttributeSchema
 
 MAX_TASKS = 20_000
@@ -65,7 +65,7 @@ def collect_tasks(
     """
     schema = require_attributes(model)
     groups = _Groups(schema, max_tasks)
-    batches = archive.scan_crops(
+    batches = archive.crops.scan(
         (*_COLUMNS, "attributes", "embedding"),
         model=model.digest,
         cameras=scope.cameras,

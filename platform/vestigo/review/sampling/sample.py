@@ -15,10 +15,10 @@ from vestigo.review.sampling.candidates import CandidateTasks, collect_tasks
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, SamplingStrategy, TaskFeatures, find_strategy
 from vestigo.search.gallery import EVERYWHERE, Scope
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW
 from vestigo.store.review.records import Draw, LabelBatch, NewTask, Unit
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 
 BATCH_ROWS = 10_000
@@ -112,9 +112,9 @@ def sample_tasks(
     )
     if not candidates.tasks:
         raise UsageError(f"there is no crop of model {model.name} to be reviewed: index an archive, or widen the scope")
-    known = store.drawn_keys(project, [task.key for task in candidates.tasks])
+    known = store.review.existing_keys(project, [task.key for task in candidates.tasks])
     sampled = np.array([task.key in known for task in candidates.tasks], dtype=np.bool_)
-    seed = len(store.label_batches(project)) if request.seed is None else request.seed
+    seed = len(store.review.batches(project)) if request.seed is None else request.seed
     rng = np.random.default_rng((seed, int(model.digest[:8], 16)))
     probabilities = inclusion_probabilities(
         strategy.score(request.select_features(candidates.features)),
@@ -140,12 +140,12 @@ def save_sample(store: Store, project: str, sample: TaskSample) -> int:
     Raises:
         StoreError: If another command has sampled one of the tasks in the meantime.
     """
-    return store.save_draw(project, sample.draw, sample.tasks, _probability_batches(sample))
+    return store.review.save_batch(project, sample.draw, sample.tasks, _probability_batches(sample))
 
 
 def find_open_batch(store: Store, project: str, model: Model, request: SamplingRequest) -> LabelBatch | None:
     """Return the newest batch if it was sampled by this request and has tasks without annotations."""
-    batches = store.label_batches(project)
+    batches = store.review.batches(project)
     if not batches or batches[-1].imported:
         return None
     newest = batches[-1]
@@ -153,7 +153,7 @@ def find_open_batch(store: Store, project: str, model: Model, request: SamplingR
     wanted = (model.digest, request.description, request.budget, request.unit)
     if (draw.model, draw.strategy, draw.budget, draw.unit) != wanted or request.seed not in (None, draw.seed):
         return None
-    counts = store.label_counts(project, newest.id)
+    counts = store.review.task_counts(project, newest.id)
     return newest if counts["answered"] < counts.get("drawn", 0) + counts.get("pushed", 0) else None
 
 

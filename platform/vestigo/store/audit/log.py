@@ -14,48 +14,75 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, get_args
 
-from sqlalchemy import Row, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport
+from vestigo.store.audit.records import AuditAction, AuditEntry
+from vestigo.store.crops.visible import current_snapshot
 from vestigo.store.faults import fault_point
-from vestigo.store.sql.audit_tables import AuditHeadRow, AuditRow
-from vestigo_models.errors import StoreError
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import AuditHeadRow, AuditRow
+from vestigo_models.errors import StoreError, first_line
 
 ORIGIN = "0" * 64
 """Stands where the first entry names the one before."""
 DETAILS_BYTES = 64 * 1024
 LINE_LENGTH = 200
-PAGE_ROWS = 1000
-NAMED = 20
-"""Problems that are told one by one; more of them show no more."""
 
 
-def append(
+@contextmanager
+def audited_write(database: Database) -> Iterator[Session]:
+    """Open a transaction that must be logged.
+
+    Raises:
+        StoreError: If the database refuses it: nothing may be shown that is not logged.
+    """
+    try:
+        with database.write() as session:
+            yield session
+    except DBAPIError as error:
+        raise StoreError(
+            f"the audit log cannot be written ({first_line(error.orig or error)}), and what is not logged is not "
+            "shown: let this account write to the catalogue"
+        ) from error
+
+
+def append_entry(
     session: Session,
     *,
     user: str,
     action: AuditAction,
-    snapshot: str,
-    case: str | None,
-    authority: str | None,
     details: Mapping[str, Any],
+    snapshot: str | None = None,
+    case: str | None = None,
+    authority: str | None = None,
 ) -> AuditEntry:
-    """Add an entry at the end; others that add wait until this transaction ends.
+    """Add an entry at the end; other writers wait until this transaction ends.
 
-    Raises StoreError for an unknown action, for text and details that cannot be kept, and where somebody tampered
-    with the end of the log.
+    Args:
+        session: The transaction.
+        user: Who acts; unprintable characters are replaced.
+        action: What they do.
+        details: JSON of at most 64 KiB: ids, names and conditions, never images, embeddings, tokens or passwords.
+        snapshot: Snapshot of the crops that were read, by default the current one.
+        case: Case number.
+        authority: Authorisation reference.
+
+    Raises:
+        StoreError: If the action is unknown, a text or `details` cannot be stored, or the end of the log was changed
+            outside this program.
     """
-    _require(action)
+    require_action(action)
     entry = {
         "user": printable(user),
         "action": action,
-        "snapshot": snapshot,
+        "snapshot": current_snapshot(session) if snapshot is None else snapshot,
         "case_number": line(case, "case number"),
         "authority": line(authority, "authorisation reference"),
         "details": _plain(details),
@@ -70,64 +97,12 @@ def append(
     try:
         session.flush()
     except IntegrityError as error:
-        raise StoreError(f"somebody wrote audit entry {number} by hand: see `vestigo audit verify`") from error
+        raise StoreError(
+            f"audit entry {number} was written outside this program: see `vestigo audit verify`"
+        ) from error
     fault_point("audit.inside")
     head.entries, head.digest = number, row.digest
-    return _to_entry(row)
-
-
-def entries(
-    session: Session,
-    *,
-    after: int,
-    limit: int,
-    newest: bool,
-    user: str | None,
-    action: AuditAction | None,
-    case: str | None,
-) -> list[AuditEntry]:
-    """Return at most `limit` entries that follow entry `after` in the order asked for, 0 for the first.
-
-    Raises StoreError for an unknown action, and where an entry cannot be read.
-    """
-    if action is not None:
-        _require(action)
-    query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
-    if after:
-        query = query.where(AuditRow.id < after if newest else AuditRow.id > after)
-    for column, wanted in ((AuditRow.user, user), (AuditRow.action, action), (AuditRow.case_number, case)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    try:
-        return [_to_entry(row) for row in session.scalars(query)]
-    except ValueError as error:
-        raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` says which") from error
-
-
-def verify(session: Session, progress: Callable[[int, int], None]) -> AuditReport:
-    """Compute the chain anew, from the first entry to the remembered end; memory is a page of entries."""
-    head = session.get(AuditHeadRow, 1)
-    total = session.scalar(select(func.count()).select_from(AuditRow)) or 0
-    problems: list[str] = []
-    done, found, seen, last = 0, 0, 0, ORIGIN
-    for id_, previous, digest, computed in _links(session):
-        for problem in _problems(id_, previous, digest == computed, seen, last):
-            found += 1
-            problems += [problem] if found <= NAMED else []
-        done, seen, last = done + 1, max(seen, id_), digest
-        if done % PAGE_ROWS == 0 or done == total:
-            progress(done, total)
-    if head is None:
-        problems.append("the remembered end of the log was removed")
-    elif head.entries > seen:
-        problems.append(f"{_named(seen + 1, head.entries)} cut off the end")
-    elif head.entries < seen:
-        problems.append(f"{_named(head.entries + 1, seen)} added past the remembered end")
-    elif head.digest != last:
-        problems.append("the last entry is not the one that was written last")
-    if found > NAMED:
-        problems.append(f"and {found - NAMED} more")
-    return AuditReport(total, last, not problems, tuple(problems))
+    return to_entry(row)
 
 
 def digest_of(row: AuditRow | Row[Any]) -> str:
@@ -165,7 +140,7 @@ def line(text: str | None, what: str) -> str | None:
     return text or None
 
 
-def _require(action: str) -> None:
+def require_action(action: str) -> None:
     if action not in get_args(AuditAction):
         raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
 
@@ -181,45 +156,7 @@ def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _links(session: Session) -> Iterator[tuple[int, str, str, str | None]]:
-    """Yield id, previous digest, digest, and digest as computed anew (None where an entry cannot be read)."""
-    columns = AuditRow.id, AuditRow.previous, AuditRow.digest
-    after: int | None = None
-    while True:
-        query = select(*columns).order_by(AuditRow.id).limit(PAGE_ROWS)
-        page = session.execute(query if after is None else query.where(AuditRow.id > after)).all()
-        if not page:
-            return
-        computed = _computed(session, [id_ for id_, _, _ in page])
-        yield from ((id_, previous, digest, computed.get(id_)) for id_, previous, digest in page)
-        after = page[-1][0]
-
-
-def _computed(session: Session, ids: Sequence[int]) -> dict[int, str]:
-    query = select(*AuditRow.__table__.columns).where(AuditRow.id.between(ids[0], ids[-1]))
-    try:
-        return {row.id: digest_of(row) for row in session.execute(query)}
-    except (TypeError, ValueError):
-        # Somebody wrote what is no time or no JSON: who reads them one by one loses that one alone.
-        return (
-            {} if len(ids) == 1 else {id_: digest for one in ids for id_, digest in _computed(session, [one]).items()}
-        )
-
-
-def _problems(id_: int, previous: str, unchanged: bool, seen: int, last: str) -> Iterator[str]:
-    if id_ > seen + 1:
-        yield f"{_named(seen + 1, id_ - 1)} removed"
-    elif previous != last:
-        yield f"entry {id_} does not follow the one before it"
-    if not unchanged:
-        yield f"entry {id_} was changed"
-
-
-def _named(first: int, last: int) -> str:
-    return f"entry {first} was" if first == last else f"entries {first} to {last} were"
-
-
-def _to_entry(row: AuditRow) -> AuditEntry:
+def to_entry(row: AuditRow) -> AuditEntry:
     return AuditEntry(
         id=row.id,
         at=row.at,

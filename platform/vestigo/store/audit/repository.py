@@ -1,26 +1,32 @@
-"""The store as accountability sees it: who did what and saw what, and what people decided."""
+"""The audit log of a store: add, list and verify entries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit import log as audit_log
-from vestigo.store.audit import verdicts
-from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport, Verdict, VerdictValue
-from vestigo.store.crops import visible
-from vestigo.store.opened import OpenedStore
-from vestigo_models.errors import StoreError, first_line
+from vestigo.store.audit.log import ORIGIN, append_entry, audited_write, digest_of, require_action, to_entry
+from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import AuditHeadRow, AuditRow
+from vestigo_models.errors import StoreError
+
+PAGE_ROWS = 1000
+NAMED = 20
+"""Problems that a report lists one by one."""
 
 
-class AuditStore(OpenedStore):
-    """The audit log and verdicts: nothing of them is ever changed or deleted (`audit_log` says what that is worth)."""
+@dataclass(frozen=True)
+class AuditRepository:
+    """The audit log of a store. Entries are never changed or deleted."""
 
-    def record_audit(
+    database: Database
+
+    def record(
         self,
         user: str,
         action: AuditAction,
@@ -30,25 +36,17 @@ class AuditStore(OpenedStore):
         case: str | None = None,
         authority: str | None = None,
     ) -> AuditEntry:
-        """Add an entry to the audit log, one writer at a time, and return it.
+        """Add an entry in a transaction of its own; see `vestigo.store.audit.log.append_entry`.
 
-        `details` is JSON of at most 64 KiB: ids, names and conditions, never images, embeddings, tokens or passwords.
-        `snapshot` says what of the store was asked, by default what it shows now.
-
-        Raises StoreError where it cannot be written: what is not logged must not be shown.
+        Raises:
+            StoreError: If the entry cannot be written: what is not logged must not be shown.
         """
-        with self._audited() as session:
-            return audit_log.append(
-                session,
-                user=user,
-                action=action,
-                snapshot=visible.snapshot(session) if snapshot is None else snapshot,
-                case=case,
-                authority=authority,
-                details=details,
+        with audited_write(self.database) as session:
+            return append_entry(
+                session, user=user, action=action, details=details, snapshot=snapshot, case=case, authority=authority
             )
 
-    def audit_entries(
+    def entries(
         self,
         *,
         after: int = 0,
@@ -58,66 +56,97 @@ class AuditStore(OpenedStore):
         action: AuditAction | None = None,
         case: str | None = None,
     ) -> list[AuditEntry]:
-        """Return entries, oldest or `newest` first; `after` is the last id of the page before."""
-        with self._db.read() as session:
-            return audit_log.entries(
-                session, after=after, limit=limit, newest=newest, user=user, action=action, case=case
-            )
+        """Return entries, oldest or `newest` first.
 
-    def verify_audit(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
-        """Compute the chain of all entries anew; `progress` hears of entries done and in all."""
-        with self._db.read() as session:
-            return audit_log.verify(session, progress or (lambda done, total: None))
+        Args:
+            after: Id of the last entry of the page before, 0 for the first page.
+            limit: Largest number of entries.
+            newest: Whether the newest entry comes first.
+            user: Only entries of this user.
+            action: Only entries of this action.
+            case: Only entries of this case number.
 
-    def record_verdict(
-        self,
-        query: str,
-        crop: str,
-        verdict: VerdictValue | None,
-        *,
-        user: str,
-        case: str | None = None,
-        note: str | None = None,
-        authority: str | None = None,
-        snapshot: str | None = None,
-    ) -> Verdict:
-        """Write down what somebody decided about a crop (None: they take it back), and that they did in the audit log.
-
-        `query` is the `query_key` of what was searched for. Raises StoreError like `record_audit`, and for what is no
-        verdict, key or note.
+        Raises:
+            StoreError: If the action is unknown or an entry cannot be read.
         """
-        with self._audited() as session:
-            case = audit_log.line(case, "case number")
-            made = verdicts.record(session, query, crop, verdict, user=audit_log.printable(user), case=case, note=note)
-            audit_log.append(
-                session,
-                user=user,
-                action="verdict",
-                snapshot=visible.snapshot(session) if snapshot is None else snapshot,
-                case=case,
-                authority=authority,
-                details={"query": query, "crop": crop, "verdict": verdict},
-            )
-            return made
-
-    def verdicts(self, query: str, case: str | None = None) -> dict[str, Verdict]:
-        """Return crop id to what was last decided in a case, None for decisions outside any; see `record_verdict`."""
-        with self._db.read() as session:
-            return verdicts.current(session, query, audit_log.line(case, "case number"))
-
-    def verdict_history(self, query: str) -> list[Verdict]:
-        """Return every decision about a query, in all cases and with those taken back, oldest first."""
-        with self._db.read() as session:
-            return verdicts.history(session, query)
-
-    @contextmanager
-    def _audited(self) -> Iterator[Session]:
+        if action is not None:
+            require_action(action)
+        query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
+        if after:
+            query = query.where(AuditRow.id < after if newest else AuditRow.id > after)
+        for column, value in ((AuditRow.user, user), (AuditRow.action, action), (AuditRow.case_number, case)):
+            if value is not None:
+                query = query.where(column == value)
         try:
-            with self._db.write() as session:
-                yield session
-        except DBAPIError as error:
-            reason = first_line(error.orig or error)
-            raise StoreError(
-                f"the audit log of store {self.ref} cannot be written ({reason}), and what is not logged is not shown: "
-                "let this account write to the catalogue"
-            ) from error
+            with self.database.read() as session:
+                return [to_entry(row) for row in session.scalars(query)]
+        except ValueError as error:
+            raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` says which") from error
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
+        """Compute the chain again, from the first entry to the recorded end; memory is a page of entries.
+
+        Args:
+            progress: Called with the number of verified entries and of all entries.
+        """
+        with self.database.read() as session:
+            head = session.get(AuditHeadRow, 1)
+            total = session.scalar(select(func.count()).select_from(AuditRow)) or 0
+            problems: list[str] = []
+            done, count, last_id, last_digest = 0, 0, 0, ORIGIN
+            for id_, previous, digest, computed in _links(session):
+                for problem in _problems(id_, previous, digest == computed, last_id, last_digest):
+                    count += 1
+                    problems += [problem] if count <= NAMED else []
+                done, last_id, last_digest = done + 1, max(last_id, id_), digest
+                if progress is not None and (done % PAGE_ROWS == 0 or done == total):
+                    progress(done, total)
+        if head is None:
+            problems.append("the recorded end of the log was removed")
+        elif head.entries > last_id:
+            problems.append(f"{_named(last_id + 1, head.entries)} cut off the end")
+        elif head.entries < last_id:
+            problems.append(f"{_named(head.entries + 1, last_id)} added past the recorded end")
+        elif head.digest != last_digest:
+            problems.append("the last entry is not the one that was written last")
+        if count > NAMED:
+            problems.append(f"and {count - NAMED} more")
+        return AuditReport(total, last_digest, not problems, tuple(problems))
+
+
+def _links(session: Session) -> Iterator[tuple[int, str, str, str | None]]:
+    """Yield id, previous digest, digest, and digest as computed anew (None where an entry cannot be read)."""
+    columns = AuditRow.id, AuditRow.previous, AuditRow.digest
+    after: int | None = None
+    while True:
+        query = select(*columns).order_by(AuditRow.id).limit(PAGE_ROWS)
+        page = session.execute(query if after is None else query.where(AuditRow.id > after)).all()
+        if not page:
+            return
+        computed = _computed(session, [id_ for id_, _, _ in page])
+        yield from ((id_, previous, digest, computed.get(id_)) for id_, previous, digest in page)
+        after = page[-1][0]
+
+
+def _computed(session: Session, ids: Sequence[int]) -> dict[int, str]:
+    query = select(*AuditRow.__table__.columns).where(AuditRow.id.between(ids[0], ids[-1]))
+    try:
+        return {row.id: digest_of(row) for row in session.execute(query)}
+    except (TypeError, ValueError):
+        # An entry holds no valid time or JSON: read one by one, only that entry fails.
+        if len(ids) == 1:
+            return {}
+        return {number: digest for id_ in ids for number, digest in _computed(session, [id_]).items()}
+
+
+def _problems(id_: int, previous: str, unchanged: bool, last_id: int, last_digest: str) -> Iterator[str]:
+    if id_ > last_id + 1:
+        yield f"{_named(last_id + 1, id_ - 1)} removed"
+    elif previous != last_digest:
+        yield f"entry {id_} does not follow the one before it"
+    if not unchanged:
+        yield f"entry {id_} was changed"
+
+
+def _named(first: int, last: int) -> str:
+    return f"entry {first} was" if first == last else f"entries {first} to {last} were"

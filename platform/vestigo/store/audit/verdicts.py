@@ -1,62 +1,110 @@
-"""What people decided about results, kept apart from scores: every decision stays, the newest counts."""
+"""Verdicts on search results: every verdict is kept, the newest one of a crop counts."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import get_args
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
+from vestigo.store.audit.log import append_entry, audited_write, line, printable
 from vestigo.store.audit.records import Verdict, VerdictValue
-from vestigo.store.sql.audit_tables import VerdictRow
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import VerdictRow
 from vestigo_models.errors import StoreError
 
 NOTE_LENGTH = 2000
 
 
-def record(
-    session: Session,
-    query: str,
-    crop: str,
-    verdict: VerdictValue | None,
-    *,
-    user: str,
-    case: str | None,
-    note: str | None,
-) -> Verdict:
-    """Write a decision down. Raises StoreError for an unknown verdict, a query that is no digest, a note too long."""
-    if verdict is not None and verdict not in get_args(VerdictValue):
-        raise StoreError(f"{verdict!r} is not a verdict: {', '.join(get_args(VerdictValue))}, or none to withdraw it")
-    if not re.fullmatch("[0-9a-f]{64}", query):
-        raise StoreError(f"query {query[:40]!r} is not a SHA-256 (see `query_key`)")
-    note = (note or "").strip() or None
-    if note is not None and (len(note) > NOTE_LENGTH or "\0" in note):
-        raise StoreError(f"a note is text of at most {NOTE_LENGTH} characters, this one has {len(note)}")
-    row = VerdictRow(
-        at=datetime.now(UTC), user=user, case_number=case, query=query, crop=crop, verdict=verdict, note=note
-    )
-    session.add(row)
-    session.flush()
-    return _to_verdict(row)
+@dataclass(frozen=True)
+class VerdictRepository:
+    """The verdicts of a store. They are never changed or deleted."""
 
+    database: Database
 
-def current(session: Session, query: str, case: str | None) -> dict[str, Verdict]:
-    """Return crop id to the newest decision about it in a case (None: outside any); withdrawn ones are left out."""
-    newest = (
-        select(func.max(VerdictRow.id))
-        .where(VerdictRow.query == query, VerdictRow.case_number.is_not_distinct_from(case))
-        .group_by(VerdictRow.crop)
-    )
-    rows = select(VerdictRow).where(VerdictRow.id.in_(newest), VerdictRow.verdict.is_not(None)).order_by(VerdictRow.id)
-    return {row.crop: _to_verdict(row) for row in session.scalars(rows)}
+    def record(
+        self,
+        query: str,
+        crop: str,
+        verdict: VerdictValue | None,
+        *,
+        user: str,
+        case: str | None = None,
+        note: str | None = None,
+        authority: str | None = None,
+        snapshot: str | None = None,
+    ) -> Verdict:
+        """Add a verdict on a crop as a result of a query, and its audit entry in the same transaction.
 
+        Args:
+            query: `query_key` of the query.
+            crop: Id of the crop.
+            verdict: The verdict; None withdraws the one before.
+            user: Who decides.
+            case: Case number.
+            note: Text of at most 2000 characters.
+            authority: Authorisation reference of the audit entry.
+            snapshot: Snapshot of the crops that were read, by default the current one.
 
-def history(session: Session, query: str) -> list[Verdict]:
-    """Return every decision about a query, in all cases, oldest first."""
-    rows = select(VerdictRow).where(VerdictRow.query == query).order_by(VerdictRow.id)
-    return [_to_verdict(row) for row in session.scalars(rows)]
+        Raises:
+            StoreError: If the audit entry cannot be written, or the verdict, the query key or the note is invalid.
+        """
+        if verdict is not None and verdict not in get_args(VerdictValue):
+            values = ", ".join(get_args(VerdictValue))
+            raise StoreError(f"{verdict!r} is not a verdict: {values}, or none to withdraw it")
+        if not re.fullmatch("[0-9a-f]{64}", query):
+            raise StoreError(f"query {query[:40]!r} is not a SHA-256 (see `query_key`)")
+        note = (note or "").strip() or None
+        if note is not None and (len(note) > NOTE_LENGTH or "\0" in note):
+            raise StoreError(f"a note is text of at most {NOTE_LENGTH} characters, this one has {len(note)}")
+        case = line(case, "case number")
+        row = VerdictRow(
+            at=datetime.now(UTC),
+            user=printable(user),
+            case_number=case,
+            query=query,
+            crop=crop,
+            verdict=verdict,
+            note=note,
+        )
+        with audited_write(self.database) as session:
+            session.add(row)
+            session.flush()
+            append_entry(
+                session,
+                user=user,
+                action="verdict",
+                snapshot=snapshot,
+                case=case,
+                authority=authority,
+                details={"query": query, "crop": crop, "verdict": verdict},
+            )
+            return _to_verdict(row)
+
+    def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:
+        """Return the newest verdict on each crop, by crop id; withdrawn ones are left out.
+
+        Args:
+            query: `query_key` of the query.
+            case: Case number; None for verdicts outside any case.
+        """
+        case = line(case, "case number")
+        newest = (
+            select(func.max(VerdictRow.id))
+            .where(VerdictRow.query == query, VerdictRow.case_number.is_not_distinct_from(case))
+            .group_by(VerdictRow.crop)
+        )
+        rows = select(VerdictRow).where(VerdictRow.id.in_(newest), VerdictRow.verdict.is_not(None))
+        with self.database.read() as session:
+            return {row.crop: _to_verdict(row) for row in session.scalars(rows.order_by(VerdictRow.id))}
+
+    def history(self, query: str) -> list[Verdict]:
+        """Return every verdict of a query, in all cases and with those withdrawn, oldest first."""
+        rows = select(VerdictRow).where(VerdictRow.query == query).order_by(VerdictRow.id)
+        with self.database.read() as session:
+            return [_to_verdict(row) for row in session.scalars(rows)]
 
 
 def _to_verdict(row: VerdictRow) -> Verdict:

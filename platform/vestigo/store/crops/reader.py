@@ -54,7 +54,7 @@ class CropReader:
         sources = (partial(self._rows, file, columns, span) for file in self.files)
         return rechunk(read_ahead(sources, readers=SCANNERS, held=WAITING), batch_rows)
 
-    def find(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    def get(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return the rows of crop ids in the order asked; of a crop in several files the first file's row.
 
         Raises StoreError for an unknown column, and for a crop that is not visible.
@@ -73,19 +73,19 @@ class CropReader:
                         found.setdefault(row["crop_id"], row)
         return in_order(ids, found)
 
-    def at(self, places: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return by crop id the visible rows at `places`, numbers of rows by id of file; others' files are ignored.
+    def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return by crop id the visible rows at `positions`, numbers of rows by id of file; others' files are ignored.
 
         Raises StoreError for an unknown column.
         """
         _require_known(columns)
         wanted = list(dict.fromkeys(("crop_id", "model", *columns)))
-        here = [file for file in self.files if file.id in places]
+        here = [file for file in self.files if file.id in positions]
         with ThreadPoolExecutor(READERS) as pool:
-            found = list(pool.map(lambda file: self._at(file, places[file.id], wanted), here))
+            found = list(pool.map(lambda file: self._at(file, positions[file.id], wanted), here))
         return {row["crop_id"]: row for rows in found for row in rows}
 
-    def pick(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def select(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the visible rows of crops, file after file; only the row groups that hold them are read.
 
         Raises StoreError for an unknown column.
@@ -95,7 +95,7 @@ class CropReader:
 
         def read(file: VisibleFile) -> list[pa.RecordBatch]:
             needed = _needed(columns, file, Span(), self.offsets)
-            found = (completed(batch, needed) for batch in _gathered(self.root, file.path, wanted, needed))
+            found = (completed(batch, needed) for batch in _gather(self.root, file.path, wanted, needed))
             return [_select(self._shown(batch, file, Span()), columns, file) for batch in found]
 
         with ThreadPoolExecutor(READERS) as pool:
@@ -104,7 +104,7 @@ class CropReader:
 
     def _at(self, file: VisibleFile, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         needed = _needed(columns, file, Span(), self.offsets)
-        return self._to_rows(placed(self.root, file.path, numbers, needed), file, columns, needed)
+        return self._to_rows(rows_at(self.root, file.path, numbers, needed), file, columns, needed)
 
     def _rows(self, file: VisibleFile, columns: Sequence[str], span: Span) -> Generator[pa.RecordBatch, None, None]:
         needed = _needed(columns, file, span, self.offsets)
@@ -115,7 +115,7 @@ class CropReader:
 
     def _matches(self, file: VisibleFile, ids: pa.Array, columns: Sequence[str]) -> list[dict[str, Any]]:
         needed = _needed(columns, file, Span(), self.offsets)
-        return self._to_rows(picked(self.root, file.path, ids, needed), file, columns, needed)
+        return self._to_rows(rows_with_ids(self.root, file.path, ids, needed), file, columns, needed)
 
     def _to_rows(
         self, batches: Iterable[pa.RecordBatch], file: VisibleFile, columns: Sequence[str], needed: Sequence[str]
@@ -142,7 +142,7 @@ class CropReader:
         return batch if keep.all() else batch.filter(pa.array(keep))
 
 
-def picked(
+def rows_with_ids(
     root: DataRoot, path: str, ids: Sequence[str] | pa.Array, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows that a file has of some crops, in its order; columns that it does not have are left out."""
@@ -155,8 +155,8 @@ def picked(
                 yield from parquet.read_row_group(group, list(columns)).filter(hit).to_batches()
 
 
-def _gathered(root: DataRoot, path: str, wanted: pa.Array, columns: Sequence[str]) -> list[pa.RecordBatch]:
-    """Return the rows that a file has of many crops: as `picked`, with all ids of a file looked up at once."""
+def _gather(root: DataRoot, path: str, wanted: pa.Array, columns: Sequence[str]) -> list[pa.RecordBatch]:
+    """Return the rows that a file has of many crops: as `rows_with_ids`, with all ids of a file looked up at once."""
     with closing(root.open(path)) as parquet:
         hit = pc.is_in(parquet.read(["crop_id"], use_threads=False).column(0), wanted).to_numpy()
         ends = np.cumsum([parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)])
@@ -169,7 +169,7 @@ def _gathered(root: DataRoot, path: str, wanted: pa.Array, columns: Sequence[str
         return kept
 
 
-def placed(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def rows_at(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with some numbers, in its order; of a row group only what lies before the last."""
     wanted = np.unique(np.asarray(numbers, np.int64))
     with closing(root.open(path)) as parquet:
@@ -181,10 +181,10 @@ def placed(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[
             if len(inside):
                 # Readers work side by side already.
                 batches = parquet.iter_batches(FEW, row_groups=[group], columns=list(columns), use_threads=False)
-                yield from _picked_from(batches, inside)
+                yield from _take(batches, inside)
 
 
-def _picked_from(batches: Iterable[pa.RecordBatch], wanted: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+def _take(batches: Iterable[pa.RecordBatch], wanted: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
     """Yield rows by their numbers over all batches, which ascend."""
     first = 0
     for batch in batches:

@@ -1,92 +1,78 @@
-"""The store as label maps see it: the crops of a run that they are made of, and the maps that runs left."""
+"""Label maps in the store: scanned, or read by crop id."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from vestigo.store.crops.reader import CropReader, picked
-from vestigo.store.crops.visible import Span, crop_files
-from vestigo.store.models.repository import RegistryStore
-from vestigo.store.parquet.files import GROUP_ROWS, rechunk
+from vestigo.store.crops.reader import rows_with_ids
+from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, rechunk
 from vestigo.store.parquet.schemas import REGIONS
-from vestigo.store.runs.queries import run_row
+from vestigo.store.runs.rows import run_row
+from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 from vestigo_models.errors import StoreError
 
-KIND = "regions"
 
+@dataclass(frozen=True)
+class RegionRepository:
+    """The visible label maps of a store.
 
-class RegionStore(RegistryStore):
-    """Label maps belong to the run that made them; those under one fingerprint (parser, model, settings, and how the
-    crops came to be) are read together, those of different ones never."""
+    Label maps under one fingerprint (parser, model, settings and crops) are read together, those of different
+    fingerprints never. `run` names the run with the fingerprint, by default the newest run that left label maps.
+    """
 
-    def run_crops(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Yield the visible crops of a run, file after file, each batch with the path of its file.
+    database: Database
+    root: DataRoot
 
-        Raises StoreError for an unknown run or column.
-        """
-        with self._db.read() as session:
-            run_row(session, run_id)
-            files = [file for file in crop_files(session) if file.run == run_id]
-        for file in files:
-            # Clocks do not matter here: nothing is chosen by time.
-            for batch in CropReader(self._root, [file], {}).scan(columns, Span(), GROUP_ROWS):
-                yield file.path, batch
-
-    def scan_regions(
+    def scan(
         self, columns: Sequence[str] | None = None, *, run: str | None = None, batch_rows: int = GROUP_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Yield label maps, `batch_rows` at a time: columns of `schema.REGIONS`, all by default.
+        """Yield label maps, `batch_rows` at a time; columns of `vestigo.store.parquet.schemas.REGIONS`, or all.
 
-        They are those under the fingerprint of `run`, by default of the newest run that left any. Raises StoreError
-        for an unknown run or column, and where there is none.
+        Raises:
+            StoreError: If a column or the run is unknown, or the store holds no label maps.
         """
-        wanted = list(REGIONS.names if columns is None else columns)
-        _require_known(wanted)
-        with self._db.read() as session:
-            paths = region_files(session, run)
-        yield from rechunk((batch for path in paths for batch in self._root.read(path, wanted)), batch_rows)
+        columns = list(REGIONS.names if columns is None else columns)
+        if unknown := [name for name in columns if name not in REGIONS.names]:
+            raise StoreError(f"label maps have no column {unknown[0]}; the columns are {', '.join(REGIONS.names)}")
+        batches = (batch for path in self._paths(run) for batch in self.root.read(path, columns))
+        yield from rechunk(batches, batch_rows)
 
-    def regions_of(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
-        """Return the label maps of crops as rows of `schema.REGIONS` by crop id; crops without one are left out.
+    def get(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return label maps by crop id, with the columns of `REGIONS`; crops without a label map are left out.
 
-        `run` and errors as in `scan_regions`.
+        Raises:
+            StoreError: If the run is unknown, or the store holds no label maps.
         """
-        with self._db.read() as session:
-            paths = region_files(session, run)
-        found: dict[str, dict[str, Any]] = {}
-        for path in paths:
-            missing = set(ids) - found.keys()
+        rows: dict[str, dict[str, Any]] = {}
+        for path in self._paths(run):
+            missing = set(ids) - rows.keys()
             if not missing:
                 break
-            for batch in picked(self._root, path, sorted(missing), REGIONS.names):
-                found.update((row["crop_id"], row) for row in batch.to_pylist())
-        return {crop_id: found[crop_id] for crop_id in ids if crop_id in found}
+            for batch in rows_with_ids(self.root, path, sorted(missing), REGIONS.names):
+                rows.update((row["crop_id"], row) for row in batch.to_pylist())
+        return {crop_id: rows[crop_id] for crop_id in ids if crop_id in rows}
 
-
-def region_files(session: Session, run_id: str | None) -> list[str]:
-    """Return the paths of the visible label maps under a run's fingerprint, newest first; see `scan_regions`."""
-    files = (
-        select(DataFileRow.path, RunRow.fingerprint)
-        .join(RunRow, RunRow.id == DataFileRow.run_id)
-        .where(DataFileRow.kind == KIND, DataFileRow.state == "visible")
-        .order_by(RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc())
-    )
-    if run_id is None:
-        newest = session.execute(files.limit(1)).first()
-        if newest is None:
-            raise StoreError("the store holds no label maps: `vestigo regions RUN --store` makes those of a run")
-        bound = newest.fingerprint
-    else:
-        bound = run_row(session, run_id).fingerprint
-    return [path for path, _ in session.execute(files.where(RunRow.fingerprint == bound))]
-
-
-def _require_known(columns: Sequence[str]) -> None:
-    if unknown := [name for name in columns if name not in REGIONS.names]:
-        raise StoreError(f"label maps have no column {unknown[0]}; the columns are {', '.join(REGIONS.names)}")
+    def _paths(self, run_id: str | None) -> list[str]:
+        files = (
+            select(DataFileRow.path, RunRow.fingerprint)
+            .join(RunRow, RunRow.id == DataFileRow.run_id)
+            .where(DataFileRow.kind == "regions", DataFileRow.state == "visible")
+            .order_by(RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc())
+        )
+        with self.database.read() as session:
+            if run_id is None:
+                newest = session.execute(files.limit(1)).first()
+                if newest is None:
+                    raise StoreError(
+                        "the store holds no label maps: `vestigo regions RUN --store` makes those of a run"
+                    )
+                fingerprint = newest.fingerprint
+            else:
+                fingerprint = run_row(session, run_id).fingerprint
+            return [path for path, _ in session.execute(files.where(RunRow.fingerprint == fingerprint))]

@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.runs.records import StoredFile
-from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow, ShardRow
+from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow
 from vestigo_models.errors import StoreError
 
 
@@ -79,7 +78,7 @@ def clock_offsets(session: Session) -> dict[str, timedelta]:
     return {row.name: timedelta(seconds=row.clock_offset_s) for row in rows}
 
 
-def snapshot(session: Session) -> str:
+def current_snapshot(session: Session) -> str:
     """Return the SHA-256 that names what readers see now: contents of files, rows passed over, clock offsets.
 
     It stays the same under migration, vacuuming and moving the store; equal digests mean equal rows.
@@ -93,24 +92,6 @@ def snapshot(session: Session) -> str:
     files = sorted([sum_, model, sorted(hidden.get(shard, ()))] for sum_, model, shard in session.execute(query))
     clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
     return hashlib.sha256(json.dumps([files, clocks]).encode()).hexdigest()
-
-
-def run_files(session: Session, run_id: str, kind: str, after: str | None) -> list[StoredFile]:
-    """Return the files of a run that are not retired, in the order of its shards; `after` chooses one video."""
-    query = (
-        select(DataFileRow)
-        .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
-        .where(DataFileRow.run_id == run_id, DataFileRow.kind == kind, DataFileRow.retired.is_(None))
-        .order_by(ShardRow.position, ShardRow.id, DataFileRow.id)
-    )
-    if after is not None:
-        query = query.where(ShardRow.after == after)
-    return [to_stored(row) for row in session.scalars(query)]
-
-
-def to_stored(row: DataFileRow) -> StoredFile:
-    """Return the public record of a file."""
-    return StoredFile(row.id, row.run_id, row.shard_id, row.kind, row.path, row.rows, row.bytes)  # type: ignore[arg-type]
 
 
 def _hidden(session: Session) -> dict[int | None, frozenset[str]]:

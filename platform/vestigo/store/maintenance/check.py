@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 import pyarrow as pa
 from sqlalchemy import select
@@ -16,7 +17,6 @@ from vestigo.store.maintenance.vacuum import is_ours
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, SCHEMA_VERSIONS, schema_problem
 from vestigo.store.runs.ledger import ledger_problems
-from vestigo.store.runs.records import CheckReport
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 from vestigo_models.errors import StoreError
@@ -24,6 +24,19 @@ from vestigo_models.errors import StoreError
 NAMED = 20
 """Crops that are there twice and are named; one shows the fault as well as a million."""
 READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found; `digest` is the SHA-256 over the visible crops, `unreferenced` files wait for `vacuum`."""
+
+    intact: bool
+    crops: int
+    digest: str
+    problems: tuple[str, ...]
+    runs: int
+    files: int
+    unreferenced: int
 
 
 def check(database: Database, root: DataRoot, progress: Callable[[int, int], None]) -> CheckReport:

@@ -6,12 +6,12 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vestigo.store.crops.reader import CropReader
 from vestigo.store.crops.visible import Span
-from vestigo.store.runs.records import ExportReport
 from vestigo_models.errors import StoreError
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
@@ -19,6 +19,16 @@ MAPPING = "crops.csv"
 BATCH_ROWS = 500
 _WHO = ("crop_id", "pid", "tracklet", "camera", "source", "input", "frame")
 _FACTS = (*_WHO, "time", "quality")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported; `left_out` crops belong to no known person or tracklet."""
+
+    crops: int
+    identities: int
+    queries: int
+    left_out: int
 
 
 def export_market(reader: CropReader, span: Span, out: Path, progress: Callable[[int, int], None]) -> ExportReport:

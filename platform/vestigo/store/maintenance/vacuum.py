@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
 from vestigo.store.parquet.files import PARTIAL, DataRoot, FileInfo
 from vestigo.store.parquet.schemas import KINDS
-from vestigo.store.runs.leases import is_held_by_any
-from vestigo.store.runs.records import VacuumReport
+from vestigo.store.runs.leases import is_held
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 
 GRACE = timedelta(hours=1)
 """A younger file may be about to be committed, or be open in a reader that began before it was retired."""
 _OURS = re.compile(rf"[^/]+/({'|'.join(KINDS)})/[^/]+\.parquet({re.escape(PARTIAL)})?")
+
+
+@dataclass(frozen=True)
+class VacuumReport:
+    """What `vacuum` removed, or would remove."""
+
+    files: int
+    bytes: int
+    paths: tuple[str, ...]
 
 
 def is_ours(path: str) -> bool:
@@ -39,7 +48,7 @@ def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> V
                 DataFileRow.state == "retired", DataFileRow.retired <= before
             )
         ).all()
-        driven = {run.id for run in session.scalars(select(RunRow)) if is_held_by_any(run)}
+        driven = {run.id for run in session.scalars(select(RunRow)) if is_held(run)}
     stray = [info for info in listed if info.path not in known and _may_go(info, driven, before)]
     paths = [path for path, _ in retired] + [info.path for info in stray]
     if not dry_run:

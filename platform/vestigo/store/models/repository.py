@@ -1,50 +1,138 @@
-"""The store as the registry of models: which there are, where they came from, how good they are, which one serves."""
+"""Models in the store: registered, scored, promoted.
+
+Promotions form a stack: each names the model that served before it, and a rollback takes the last one in force off the
+stack. The newest row, promotion or rollback, names the serving model. Rows are never deleted: they are the history.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit import log as audit_log
-from vestigo.store.crops import visible
+from vestigo.store.audit.log import append_entry
 from vestigo.store.faults import fault_point
-from vestigo.store.models import registry
-from vestigo.store.runs.records import Model, Promotion, Run
-from vestigo.store.runs.repository import DrivingStore
+from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import Model, Promotion, promotions_in_force
+from vestigo.store.sql.database import Database, upsert
+from vestigo.store.sql.tables import DataFileRow, InputRow, ModelRow, PromotionRow, RunRow
 from vestigo_models.errors import StoreError
 
+SHORT = 12
+"""Shown digits of a digest."""
+SHORTEST_PREFIX = 6
+HEX = frozenset("0123456789abcdef")
+NEWEST_FIRST = (ModelRow.registered.desc(), ModelRow.digest)
 
-class RegistryStore(DrivingStore):
-    """Models are named by digest; every method that changes something is one transaction. `models` and
-    `register_model` are those of `DrivingStore`."""
 
-    def find_model(self, ref: str) -> Model | None:
-        """Return the model of a name, a digest, or at least 6 digits that one digest begins with; None without one.
+@dataclass(frozen=True)
+class ModelRepository:
+    """The models of a store, named by digest. Every method that changes something is one transaction."""
 
-        Raises StoreError, listing the digests, where several models fit.
+    database: Database
+
+    def register(self, digest: str, *, name: str, location: str, facts: ModelFacts | None = None) -> None:
+        """Register a model; a registered one takes the new name and location, and new facts if they are given."""
+        latest: dict[str, Any] = {"name": name, "location": location}
+        if facts is not None:
+            latest["facts"] = facts.to_dict()
+        new = {"digest": digest, "registered": datetime.now(UTC), "facts": {}, "origin": {}, "scores": {}}
+        with self.database.write() as session:
+            row = upsert(session, ModelRow).values(new | latest)
+            session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=latest))
+
+    def list(self) -> Sequence[Model]:
+        """Return the models, newest first."""
+        with self.database.read() as session:
+            return [_to_model(row) for row in session.scalars(select(ModelRow).order_by(*NEWEST_FIRST))]
+
+    def with_crops(self) -> Sequence[Model]:
+        """Return the models that have visible crops: the serving model first, then the newest.
+
+        Raises:
+            StoreError: If the store holds no crops.
         """
-        with self._db.read() as session:
-            return registry.find_model(session, ref)
+        counts, serving = self.crop_counts(), self.serving()
+        models = [model for model in self.list() if model.digest in counts]
+        if not models:
+            raise StoreError("the store holds no crops yet: index an archive first (`vestigo index`)")
+        return sorted(models, key=lambda model: model.digest != serving)
+
+    def find(self, ref: str) -> Model | None:
+        """Return the model with a name, a digest, or at least 6 digits that its digest begins with; None if there is none.
+
+        Raises:
+            StoreError: If several models match; the message lists their digests.
+        """
+        named = select(ModelRow).where(ModelRow.name == ref).order_by(*NEWEST_FIRST)
+        with self.database.read() as session:
+            rows = session.scalars(named).all()
+            if not rows and SHORTEST_PREFIX <= len(ref) <= 64 and HEX.issuperset(ref):
+                rows = session.scalars(
+                    select(ModelRow).where(ModelRow.digest.startswith(ref)).order_by(*NEWEST_FIRST)
+                ).all()
+        if len(rows) > 1:
+            listed = ", ".join(f"{row.digest[:SHORT]} of {row.registered:%Y-%m-%d %H:%M}" for row in rows)
+            raise StoreError(f"{len(rows)} models of the registry are called {ref}: name one by its digest ({listed})")
+        return _to_model(rows[0]) if rows else None
 
     def record_training(self, digest: str, parent: str | None, origin: dict[str, Any]) -> None:
-        """Write down what a model was trained from and how (JSON). Raises StoreError for an unknown model."""
-        with self._db.write() as session:
-            registry.record_training(session, digest, parent, origin)
+        """Record the parent of a model and, as JSON, how it was trained.
+
+        Raises:
+            StoreError: If the model is not registered.
+        """
+        with self.database.write() as session:
+            row = _model_row(session, digest, lock=True)
+            row.parent, row.origin = parent, dict(origin)
 
     def record_scores(self, digest: str, scores: dict[str, Any]) -> None:
-        """Add JSON to how a model was judged, key by key; see `vestigo.promotion.judge`.
+        """Add scores to a model, as JSON by key (see `vestigo.promotion.judge`); an existing key is replaced.
 
-        Raises StoreError for an unknown model.
+        Raises:
+            StoreError: If the model is not registered.
         """
-        with self._db.write() as session:
-            registry.record_scores(session, digest, scores)
+        with self.database.write() as session:
+            row = _model_row(session, digest, lock=True)
+            row.scores = {**row.scores, **scores}
+
+    def crop_counts(self) -> dict[str, int]:
+        """Return the number of visible crops of each model, by digest; models without crops are left out."""
+        visible = DataFileRow.kind == "crops", DataFileRow.state == "visible"
+        rows = (
+            select(RunRow.model_digest, func.sum(DataFileRow.rows))
+            .join(RunRow, RunRow.id == DataFileRow.run_id)
+            .where(*visible)
+            .group_by(RunRow.model_digest)
+        )
+        # A file that holds rows of other inputs too keeps the rows of replaced inputs.
+        shards = select(DataFileRow.shard_id, RunRow.model_digest).join(RunRow, RunRow.id == DataFileRow.run_id)
+        shard = shards.where(*visible).distinct().subquery()
+        replaced = (
+            select(shard.c.model_digest, func.sum(InputRow.rows))
+            .join(shard, shard.c.shard_id == InputRow.shard_id)
+            .where(InputRow.retired)
+            .group_by(shard.c.model_digest)
+        )
+        with self.database.read() as session:
+            counts = {model: int(count) for model, count in session.execute(rows)}
+            for model, count in session.execute(replaced):
+                counts[model] -= int(count)
+        return {model: count for model, count in counts.items() if count > 0}
 
     def serving(self) -> str | None:
-        """Return the digest of the model that serves, None while no promotion is in force."""
-        with self._db.read() as session:
-            return registry.serving(session)
+        """Return the digest of the serving model, None while no promotion is in force."""
+        with self.database.read() as session:
+            return _serving(session)
+
+    def promotions(self) -> Sequence[Promotion]:
+        """Return all promotions and rollbacks, oldest first."""
+        with self.database.read() as session:
+            return _promotions(session)
 
     def promote(
         self,
@@ -57,18 +145,36 @@ class RegistryStore(DrivingStore):
         case: str | None = None,
         authority: str | None = None,
     ) -> Promotion:
-        """Let a model serve in the place of `expected_before`, what `serving` gave when it was judged.
+        """Make a model the serving model, and add the audit entry in the same transaction.
 
-        `by` decides; the audit log, which gets its entry with it, names `account`, the same by default.
+        Args:
+            digest: The model.
+            by: Who decides.
+            reasons: Why.
+            expected_before: Digest of the model that served when the model was judged, None for no promoted model.
+            account: User in the audit entry, `by` by default.
+            case: Case number of the audit entry.
+            authority: Authorisation reference of the audit entry.
 
-        Raises StoreError for an unknown model, one that serves already, or where another one was promoted meanwhile.
+        Raises:
+            StoreError: If the model is not registered or serves already, or another one than `expected_before` serves.
         """
         fault_point("promotion.before")
-        with self._db.write() as session:
-            made = registry.promote(session, digest, by, reasons, expected_before)
-            _add_entry(session, made, account or by, case, authority)
+        with self.database.write() as session:
+            _lock_promotions(session)
+            row = _model_row(session, digest)
+            before = _serving(session)
+            if before == digest:
+                raise StoreError(f"model {row.name} ({digest[:SHORT]}) serves already")
+            if before != expected_before:
+                raise StoreError(
+                    f"{_named(session, before)} serves by now, not {_named(session, expected_before)} that "
+                    f"{row.name} ({digest[:SHORT]}) was to follow: compare with that one first"
+                )
+            promotion = Promotion("promotion", digest, before, datetime.now(UTC), by, tuple(reasons))
+            _add(session, promotion, account or by, case, authority)
         fault_point("promotion.after")
-        return made
+        return promotion
 
     def rollback(
         self,
@@ -80,51 +186,89 @@ class RegistryStore(DrivingStore):
         case: str | None = None,
         authority: str | None = None,
     ) -> Promotion:
-        """Take back the last promotion in force; what served before it serves again. Who is named: see `promote`.
+        """Undo the last promotion in force, and add the audit entry in the same transaction.
 
-        Raises StoreError where there is none, or where another model than `expected` serves meanwhile.
+        Args:
+            by: Who decides.
+            reasons: Why.
+            expected: Digest of the model that must be serving; any by default.
+            account: User in the audit entry, `by` by default.
+            case: Case number of the audit entry.
+            authority: Authorisation reference of the audit entry.
+
+        Raises:
+            StoreError: If no promotion is in force, or another model than `expected` serves.
         """
         fault_point("rollback.before")
-        with self._db.write() as session:
-            made = registry.rollback(session, by, reasons, expected)
-            _add_entry(session, made, account or by, case, authority)
+        with self.database.write() as session:
+            _lock_promotions(session)
+            in_force = promotions_in_force(_promotions(session))
+            if not in_force:
+                raise StoreError("there is nothing to roll back: no promotion is in force (see `vestigo models list`)")
+            last = in_force[-1]
+            if expected not in (None, last.model):
+                raise StoreError(
+                    f"{_named(session, last.model)} serves by now, not {_named(session, expected)}: look again before "
+                    "you roll back"
+                )
+            rollback = Promotion("rollback", last.before, last.model, datetime.now(UTC), by, tuple(reasons))
+            _add(session, rollback, account or by, case, authority)
         fault_point("rollback.after")
-        return made
-
-    def promotions(self) -> list[Promotion]:
-        """Return all promotions and rollbacks, oldest first."""
-        with self._db.read() as session:
-            return registry.promotions(session)
-
-    def models_with_crops(self) -> list[Model]:
-        """Return the models that have visible crops: the one that serves first, then the newest.
-
-        Raises StoreError where there is none.
-        """
-        counts, serving = self.crop_counts(), self.serving()
-        found = [model for model in self.models() if model.digest in counts]
-        if not found:
-            raise StoreError(f"store {self.ref} holds no crops yet: index an archive first (`vestigo index`)")
-        return sorted(found, key=lambda model: model.digest != serving)
-
-    def crop_counts(self) -> dict[str, int]:
-        """Return how many crops of each model are visible, by digest; models without any are left out."""
-        with self._db.read() as session:
-            return registry.crop_counts(session)
-
-    def stale_runs(self, model: str) -> list[Run]:
-        """Return the runs that left crops of other models than `model` which nothing has replaced, oldest first."""
-        with self._db.read() as session:
-            return registry.stale_runs(session, model)
+        return rollback
 
 
-def _add_entry(session: Session, made: Promotion, account: str, case: str | None, authority: str | None) -> None:
-    audit_log.append(
+def _add(session: Session, change: Promotion, account: str, case: str | None, authority: str | None) -> None:
+    session.add(
+        PromotionRow(
+            kind=change.kind,
+            model_digest=change.model,
+            before_digest=change.before,
+            at=change.at,
+            by=change.by,
+            reasons=list(change.reasons),
+        )
+    )
+    session.flush()
+    fault_point(f"{change.kind}.inside")
+    append_entry(
         session,
         user=account,
-        action="promote" if made.kind == "promotion" else "rollback",
-        snapshot=visible.snapshot(session),
+        action="promote" if change.kind == "promotion" else "rollback",
         case=case,
         authority=authority,
-        details={"model": made.model, "before": made.before, "by": made.by, "reasons": list(made.reasons)},
+        details={"model": change.model, "before": change.before, "by": change.by, "reasons": list(change.reasons)},
     )
+
+
+def _model_row(session: Session, digest: str, *, lock: bool = False) -> ModelRow:
+    row = session.get(ModelRow, digest, with_for_update=lock)
+    if row is None:
+        raise StoreError(f"model {digest[:SHORT]} is not in the registry: `vestigo models list` names those that are")
+    return row
+
+
+def _serving(session: Session) -> str | None:
+    return session.scalar(select(PromotionRow.model_digest).order_by(PromotionRow.id.desc()).limit(1))
+
+
+def _promotions(session: Session) -> list[Promotion]:
+    return [
+        Promotion(row.kind, row.model_digest, row.before_digest, row.at, row.by, tuple(row.reasons))  # type: ignore[arg-type]
+        for row in session.scalars(select(PromotionRow).order_by(PromotionRow.id))
+    ]
+
+
+def _lock_promotions(session: Session) -> None:
+    # SQLite admits a single writer anyway.
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"LOCK TABLE {PromotionRow.__tablename__} IN EXCLUSIVE MODE"))
+
+
+def _named(session: Session, digest: str | None) -> str:
+    row = None if digest is None else session.get(ModelRow, digest)
+    return "no promoted model" if row is None else f"{row.name} ({row.digest[:SHORT]})"
+
+
+def _to_model(row: ModelRow) -> Model:
+    facts = ModelFacts.from_dict(row.facts, row.name)
+    return Model(row.digest, row.name, row.location, row.registered, facts, row.parent, row.origin, row.scores)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +22,28 @@ from pyarrow import fs
 from vestigo.store.faults import fault_point
 from vestigo.store.location import without_credentials
 from vestigo.store.parquet.schemas import EMBEDDING, SCHEMA_VERSIONS, rows_problem, schema_problem
-from vestigo.store.runs.records import FileKind, WrittenFile
 from vestigo_models.errors import StoreError
 
 PARTIAL = ".partial"
+FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A Parquet file that lies under the data root (`path` is relative to it) and that nobody refers to yet.
+
+    `checksum` is the SHA-256 of its bytes, in hex; `cameras` and times (as recorded) summarise its rows.
+    """
+
+    kind: FileKind
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+    schema_version: int
+    cameras: tuple[str, ...] = ()
+    first_time: datetime | None = None
+    last_time: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +230,16 @@ class DataRoot:
             first_time=summary.first,
             last_time=summary.last,
         )
+
+    def require_written(self, file: WrittenFile) -> None:
+        """Check that a written file exists with its size.
+
+        Raises:
+            StoreError: If it does not.
+        """
+        size = self.folder.size(file.path)
+        if size != file.bytes:
+            raise StoreError(f"file {file.path} has {size} bytes, {file.bytes} were written: do its shard again")
 
     def read(
         self, path: str, columns: Sequence[str] | None = None, batch_rows: int = GROUP_ROWS

@@ -1,27 +1,62 @@
-"""The store as bulk re-identification sees it: rankings kept under names, read as a whole or a few queries of them."""
+"""Saved rankings: rows and queries in Parquet, the name in the catalogue."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+from sqlalchemy import select
+from sqlalchemy.orm import aliased
 
-from vestigo.store.crops.reader import placed
+from vestigo.store.crops.reader import rows_at
+from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import QUERIES, RANKING, TRUTH
-from vestigo.store.rankings import queries as rankings
-from vestigo.store.rankings.records import Ranking
-from vestigo.store.runs.repository import DrivingStore
+from vestigo.store.runs.rows import file_row
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import DataFileRow, ModelRow, RankingRow
 from vestigo_models.errors import StoreError
 
 SCAN_ROWS = 16384
+FOLDER = "rankings"
+"""Folder of the files, in place of a run's id."""
 
 
-class RankingStore(DrivingStore):
-    """A `Ranking` names its own files: what is read through it stays the same when another one takes its name, for as
-    long as vacuum leaves retired files alone."""
+@dataclass(frozen=True)
+class Ranking:
+    """A saved ranking: `rows` of `queries` under the model with digest `model`.
 
-    def save_ranking(
+    Attributes:
+        settings: JSON of what made it (see `vestigo.search.bulk`); {} for rankings of older stores.
+        digest: SHA-256 of its rows.
+        path: File of its rows.
+        queries_path: File of its queries; None for rankings of older stores, which also lack the truth.
+    """
+
+    name: str
+    created: datetime
+    model: str
+    queries: int
+    rows: int
+    settings: dict[str, Any]
+    digest: str
+    path: str
+    queries_path: str | None
+
+
+@dataclass(frozen=True)
+class RankingRepository:
+    """The saved rankings of a store.
+
+    A `Ranking` names its own files: its rows stay readable when another ranking takes its name, until vacuum.
+    """
+
+    database: Database
+    root: DataRoot
+
+    def save(
         self,
         name: str,
         *,
@@ -30,60 +65,111 @@ class RankingStore(DrivingStore):
         queries: pa.Table | Iterable[pa.RecordBatch],
         settings: Mapping[str, Any],
     ) -> int:
-        """Keep a ranking under `name`, in place of an older one; return its rows.
+        """Save a ranking under `name`, in place of an older one, and return its number of rows.
 
-        `rows` have the columns of `schema.RANKING`, those of a query together and nearest first, in the order of the
-        `queries`, which have those of `schema.QUERIES`; `settings` is JSON.
+        Args:
+            name: Name of the ranking.
+            model: Digest of a registered model.
+            rows: Rows with the columns of `RANKING`: those of a query together, nearest first, in the order of
+                `queries`.
+            queries: Rows with the columns of `QUERIES`.
+            settings: JSON of what made it.
 
-        Raises StoreError for an unknown model or other columns.
+        Raises:
+            StoreError: If the model is not registered or columns are others.
         """
         files = [
-            self._root.write("ranking", rankings.RANKINGS, 0, rows, RANKING),
-            self._root.write("queries", rankings.RANKINGS, 0, queries, QUERIES),
+            self.root.write("ranking", FOLDER, 0, rows, RANKING),
+            self.root.write("queries", FOLDER, 0, queries, QUERIES),
         ]
         for file in files:
-            self._require_written(file)
-        with self._db.write() as session:
-            rankings.save(session, name, model, settings, *files)
+            self.root.require_written(file)
+        now = datetime.now(UTC)
+        with self.database.write() as session:
+            if session.get(ModelRow, model) is None:
+                raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
+            file_rows = [file_row(file, "visible") for file in files]
+            session.add_all(file_rows)
+            session.flush()
+            row = session.get(RankingRow, name, with_for_update=True)
+            if row is None:
+                row = RankingRow(name=name)
+                session.add(row)
+            else:
+                for file_id in filter(None, (row.data_file_id, row.queries_file_id)):
+                    old = session.get_one(DataFileRow, file_id)
+                    old.state, old.retired = "retired", now
+            row.created, row.model_digest, row.queries, row.settings = now, model, files[1].rows, dict(settings)
+            row.data_file_id, row.queries_file_id = (file.id for file in file_rows)
         return files[0].rows
 
-    def rankings(self) -> list[Ranking]:
-        """Return the kept rankings, newest first."""
-        with self._db.read() as session:
-            return rankings.rankings(session)
+    def list(self) -> Sequence[Ranking]:
+        """Return the rankings, newest first."""
+        rows, queries = aliased(DataFileRow), aliased(DataFileRow)
+        query = (
+            select(RankingRow, rows.rows, rows.checksum, rows.path, queries.path)
+            .join(rows, rows.id == RankingRow.data_file_id)
+            .outerjoin(queries, queries.id == RankingRow.queries_file_id)
+            .order_by(RankingRow.created.desc(), RankingRow.name)
+        )
+        with self.database.read() as session:
+            return [
+                Ranking(
+                    name=row.name,
+                    created=row.created,
+                    model=row.model_digest,
+                    queries=row.queries,
+                    rows=count,
+                    settings=row.settings,
+                    digest=checksum,
+                    path=path,
+                    queries_path=queries_path,
+                )
+                for row, count, checksum, path, queries_path in session.execute(query)
+            ]
 
-    def ranking(self, name: str) -> Ranking:
-        """Return a kept ranking. Raises StoreError for an unknown name, listing those there are."""
-        with self._db.read() as session:
-            return rankings.find(session, name)
+    def get(self, name: str) -> Ranking:
+        """Return a ranking.
 
-    def scan_ranking(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a ranking in order, all columns by default; memory is one batch.
-
-        Raises StoreError where its file is gone, and for columns that it is too old to have.
+        Raises:
+            StoreError: If the store has no such ranking; the message lists those that it has.
         """
-        self._require_columns(ranking, columns or ())
-        return self._root.read(ranking.path, columns, SCAN_ROWS)
+        rankings = {ranking.name: ranking for ranking in self.list()}
+        if name not in rankings:
+            known = ", ".join(sorted(rankings)) or "none yet"
+            raise StoreError(f"ranking {name} is not in the store; its rankings are: {known}")
+        return rankings[name]
+
+    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a ranking in order, with all columns by default; memory is one batch.
+
+        Raises:
+            StoreError: If the file is missing, or the ranking lacks a column.
+        """
+        _require_columns(ranking, columns or ())
+        return self.root.read(ranking.path, columns, SCAN_ROWS)
 
     def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the queries of a ranking, as `scan_ranking`; of one that is too old to have any, none."""
-        return iter(()) if ranking.queries_path is None else self._root.read(ranking.queries_path, columns)
+        """Yield the queries of a ranking in order; nothing if it has no `queries_path`."""
+        return iter(()) if ranking.queries_path is None else self.root.read(ranking.queries_path, columns)
 
-    def ranking_rows(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows with some numbers, counted from 0, in their order; only what holds them is read.
+    def rows(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """Return rows of a ranking by their numbers, counted from 0, in ascending order.
 
-        Raises StoreError as `scan_ranking`.
+        Raises:
+            StoreError: If the file is missing, or the ranking lacks a column.
         """
-        self._require_columns(ranking, columns)
-        return [row for batch in placed(self._root, ranking.path, numbers, columns) for row in batch.to_pylist()]
+        _require_columns(ranking, columns)
+        return self._rows(ranking.path, numbers, columns)
 
-    def ranking_queries(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the queries with some numbers, as `ranking_rows`; of a ranking that is too old to have any, none."""
-        if ranking.queries_path is None:
-            return []
-        batches = placed(self._root, ranking.queries_path, numbers, columns)
-        return [row for batch in batches for row in batch.to_pylist()]
+    def queries(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """Return queries of a ranking by their numbers, as `rows`; [] if it has no `queries_path`."""
+        return [] if ranking.queries_path is None else self._rows(ranking.queries_path, numbers, columns)
 
-    def _require_columns(self, ranking: Ranking, columns: Sequence[str]) -> None:
-        if ranking.queries_path is None and not set(TRUTH.names).isdisjoint(columns):
-            raise StoreError(f"ranking {ranking.name} is older than the truth is kept with rankings: rank again")
+    def _rows(self, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+        return [row for batch in rows_at(self.root, path, numbers, columns) for row in batch.to_pylist()]
+
+
+def _require_columns(ranking: Ranking, columns: Sequence[str]) -> None:
+    if ranking.queries_path is None and not set(TRUTH.names).isdisjoint(columns):
+        raise StoreError(f"ranking {ranking.name} has no truth, it comes from an older Vestigo: rank again")

@@ -1,95 +1,175 @@
-"""Answers of reviewers in the catalogue: a mirror of what the server had when it was last seen."""
+"""Annotations in the store: a copy of what the labelling server had when it was last read, and corrections."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from vestigo.store.audit.log import append_entry, printable
 from vestigo.store.faults import fault_point
-from vestigo.store.review import tasks as review
-from vestigo.store.review.records import LabelAnswer, LabelTask
-from vestigo.store.sql.database import chunks
-from vestigo.store.sql.review_tables import LabelAnswerRow, LabelTaskRow
+from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask
+from vestigo.store.review.repository import add_batch, existing_keys, project_row, task_columns, task_rows, to_task
+from vestigo.store.sql.database import Database, chunks
+from vestigo.store.sql.tables import LabelAnswerRow, LabelBatchRow, LabelTaskRow
 from vestigo_models.errors import StoreError
 
 
-def answers_of(session: Session, name: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
-    """Return the answers to tasks by key, in order of the server's ids; tasks without any are left out."""
-    found: dict[str, list[LabelAnswer]] = {}
-    for some in chunks(list(keys)):
+@dataclass(frozen=True)
+class AnnotationRepository:
+    """The annotations of a store. Every method that changes something is one transaction."""
+
+    database: Database
+
+    def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
+        """Return the annotations of tasks by key, in order of the server's ids; tasks without any are left out."""
+        with self.database.read() as session:
+            return _annotations(session, project, keys)
+
+    def version(self) -> str:
+        """Return a text that changes whenever an annotation is added, changed or deleted."""
+        columns = func.count(), func.max(LabelAnswerRow.id), func.max(LabelAnswerRow.answered)
+        with self.database.read() as session:
+            return " ".join(str(value) for value in session.execute(select(*columns)).one())
+
+    def replace(self, project: str, annotations: Mapping[str, Sequence[LabelAnswer]]) -> int:
+        """Replace the annotations of tasks, given by key; return how many are new, changed or deleted.
+
+        Raises:
+            StoreError: If the project does not have a task.
+        """
+        with self.database.write() as session:
+            return _replace(session, project, annotations)
+
+    def import_tasks(
+        self, project: str, draw: Draw, tasks: Sequence[NewTask], annotations: Mapping[str, Sequence[LabelAnswer]]
+    ) -> int:
+        """Record tasks that were not sampled together with their annotations; return the batch's id.
+
+        Raises:
+            StoreError: If the project or model is unknown, or a task exists.
+        """
+        with self.database.write() as session:
+            batch = add_batch(session, project, draw, tasks, None)
+            _replace(session, project, annotations)
+        return batch
+
+    def correct(
+        self,
+        project: str,
+        draw: Draw,
+        task: NewTask,
+        *,
+        user: str,
+        answered: datetime,
+        answers: Mapping[str, str],
+        case: str | None = None,
+        authority: str | None = None,
+    ) -> LabelTask:
+        """Record the annotation of a task that was not sampled, and its audit entry in the same transaction.
+
+        Args:
+            project: Name of the project.
+            draw: Model, strategy and unit of the batch that takes the task.
+            task: The task; an existing one takes the prediction of `draw.model`.
+            user: The annotator; an earlier annotation of theirs is replaced.
+            answered: Time of the annotation.
+            answers: Value, or "cannot tell", by attribute.
+            case: Case number of the audit entry.
+            authority: Authorisation reference of the audit entry.
+
+        Raises:
+            StoreError: If the project or model is unknown, or the audit entry cannot be written.
+        """
+        annotator = printable(user)
+        with self.database.write() as session:
+            saved = _put_task(session, project, draw, task)
+            present = _annotations(session, project, [task.key]).get(task.key, ())
+            others = [annotation for annotation in present if annotation.reviewer != annotator]
+            own = [annotation.remote_id for annotation in present if annotation.reviewer == annotator]
+            number = own[0] if own else max((annotation.remote_id for annotation in present), default=0) + 1
+            _replace(session, project, {task.key: [*others, LabelAnswer(number, annotator, answered, answers)]})
+            append_entry(
+                session,
+                user=user,
+                action="correct",
+                case=case,
+                authority=authority,
+                details={
+                    "project": project,
+                    "task": task.key,
+                    "crops": len(task.crops),
+                    "crop": task.crops[0],
+                    "model": draw.model,
+                    "answers": dict(answers),
+                },
+            )
+        return saved
+
+
+def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
+    annotations: dict[str, list[LabelAnswer]] = {}
+    for chunk in chunks(list(keys)):
         rows = (
             select(LabelTaskRow.key, LabelAnswerRow)
             .join(LabelAnswerRow, LabelAnswerRow.task_id == LabelTaskRow.id)
-            .where(LabelTaskRow.project == name, LabelTaskRow.key.in_(some))
+            .where(LabelTaskRow.project == project, LabelTaskRow.key.in_(chunk))
             .order_by(LabelAnswerRow.remote_id)
         )
         for key, row in session.execute(rows):
-            found.setdefault(key, []).append(LabelAnswer(row.remote_id, row.reviewer, row.answered, row.answers))
-    return {key: tuple(answers) for key, answers in found.items()}
+            annotation = LabelAnswer(row.remote_id, row.reviewer, row.answered, row.answers)
+            annotations.setdefault(key, []).append(annotation)
+    return {key: tuple(of_task) for key, of_task in annotations.items()}
 
 
-def record_answers(session: Session, name: str, answers: Mapping[str, Sequence[LabelAnswer]]) -> int:
-    """Replace the answers to exactly these tasks (by key); return how many are new, changed or gone.
-
-    Raises StoreError for a task that the project does not have.
-    """
-    if unknown := answers.keys() - review.existing(session, name, list(answers)):
-        raise StoreError(f"task {min(unknown)} is not one of project {name}")
-    known = answers_of(session, name, list(answers))
+def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[LabelAnswer]]) -> int:
+    if unknown := annotations.keys() - existing_keys(session, project, list(annotations)):
+        raise StoreError(f"task {min(unknown)} is not one of project {project}")
+    present = _annotations(session, project, list(annotations))
     changed = 0
-    for some in chunks(list(answers)):
-        ids = {row.key: row.id for row in review.task_rows(session, name, some)}
-        for key in some:
-            before = {answer.remote_id: answer for answer in known.get(key, ())}
-            after = {answer.remote_id: answer for answer in answers[key]}
+    for chunk in chunks(list(annotations)):
+        ids = {row.key: row.id for row in task_rows(session, project, chunk)}
+        for key in chunk:
+            before = {annotation.remote_id: annotation for annotation in present.get(key, ())}
+            after = {annotation.remote_id: annotation for annotation in annotations[key]}
             if before == after:
                 continue
-            changed += sum(before.get(one) != after.get(one) for one in before.keys() | after.keys())
+            changed += sum(before.get(number) != after.get(number) for number in before.keys() | after.keys())
             session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id == ids[key]))
-            session.add_all(_answer(ids[key], answer) for answer in after.values())
+            for annotation in after.values():
+                columns = vars(annotation) | {"answers": dict(annotation.answers)}
+                session.add(LabelAnswerRow(task_id=ids[key], **columns))
     session.flush()
     fault_point("answers.inside")
     return changed
 
 
-def put_answer(
-    session: Session, task: LabelTask, reviewer: str, answered: datetime, answers: Mapping[str, str]
-) -> None:
-    """Record what somebody says of a task that no server has, in the place of what they said before."""
-    held = answers_of(session, task.project, [task.key]).get(task.key, ())
-    number = next((one.remote_id for one in held if one.reviewer == reviewer), None)
-    if number is None:
-        number = max((one.remote_id for one in held), default=0) + 1
-    others = [one for one in held if one.reviewer != reviewer]
-    record_answers(session, task.project, {task.key: [*others, LabelAnswer(number, reviewer, answered, answers)]})
-
-
-def counts(session: Session, name: str, batch: int | None) -> dict[str, int]:
-    """Return how many tasks a project, or one batch of it, has in each state, and as `answered` with an answer."""
-    chosen = [LabelTaskRow.project == name, *([] if batch is None else [LabelTaskRow.batch_id == batch])]
-    states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
-    answered = (
-        select(func.count(LabelAnswerRow.task_id.distinct()))
-        .join(LabelTaskRow, LabelTaskRow.id == LabelAnswerRow.task_id)
-        .where(*chosen)
+def _put_task(session: Session, project: str, draw: Draw, task: NewTask) -> LabelTask:
+    """Record a task in the newest imported batch of the same model, strategy and unit, or in a new one."""
+    project_row(session, project, lock=True)
+    same = (
+        select(LabelBatchRow)
+        .where(LabelBatchRow.project == project, LabelBatchRow.data_file_id.is_(None))
+        .where(LabelBatchRow.model_digest == draw.model, LabelBatchRow.strategy == draw.strategy)
+        .where(LabelBatchRow.unit == draw.unit)
+        .order_by(LabelBatchRow.id.desc())
+        .limit(1)
     )
-    return {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
-
-
-def version(session: Session) -> str:
-    """Return what names all answers as they are: it is another one when an answer came, changed or went."""
-    columns = func.count(), func.max(LabelAnswerRow.id), func.max(LabelAnswerRow.answered)
-    return " ".join(str(value) for value in session.execute(select(*columns)).one())
-
-
-def _answer(task: int, answer: LabelAnswer) -> LabelAnswerRow:
-    return LabelAnswerRow(
-        task_id=task,
-        remote_id=answer.remote_id,
-        reviewer=answer.reviewer,
-        answered=answer.answered,
-        answers=dict(answer.answers),
-    )
+    batch = session.scalar(same)
+    if batch is None:
+        batch = session.get_one(LabelBatchRow, add_batch(session, project, draw, [], None))
+    row = next(task_rows(session, project, [task.key]), None)
+    if row is None or row.batch_id != batch.id:
+        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.batch_id == batch.id))
+        columns = task_columns(task, batch, 0 if last is None else last + 1, "imported")
+        if row is None:
+            row = LabelTaskRow(**columns)
+            session.add(row)
+        else:
+            for column, value in columns.items():
+                setattr(row, column, value)
+    session.flush()
+    return to_task(row, batch.model_digest)

@@ -1,51 +1,79 @@
-"""Versions of the agreed labels: rows in Parquet, the version in the catalogue."""
+"""Versions of the labels: rows in Parquet, the version in the catalogue."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from vestigo.store.faults import fault_point
+from vestigo.store.parquet.files import DataRoot
+from vestigo.store.parquet.schemas import LABELS
 from vestigo.store.review.records import LabelSet
-from vestigo.store.runs.records import WrittenFile
-from vestigo.store.runs.shards import file_row
-from vestigo.store.sql.review_tables import LabelSetRow
-from vestigo.store.sql.tables import DataFileRow
+from vestigo.store.review.repository import FOLDER
+from vestigo.store.runs.rows import file_row
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import DataFileRow, LabelSetRow
 from vestigo_models.errors import StoreError
 
 
-def save(session: Session, digest: str, tasks: int, projects: tuple[str, ...], file: WrittenFile) -> LabelSet:
-    """Keep a file of labels as the next version."""
-    kept = file_row(file, "visible")
-    session.add(kept)
-    session.flush()
-    row = LabelSetRow(
-        created=datetime.now(UTC),
-        digest=digest,
-        labels=file.rows,
-        tasks=tasks,
-        projects=list(projects),
-        data_file_id=kept.id,
-    )
-    session.add(row)
-    session.flush()
-    return _label_set(row)
+@dataclass(frozen=True)
+class LabelSetRepository:
+    """The label sets of a store. A version is never changed or deleted."""
+
+    database: Database
+    root: DataRoot
+
+    def save(self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]) -> LabelSet:
+        """Save labels as the next version.
+
+        Args:
+            rows: Labels with the columns of `LABELS`.
+            digest: Digest of the rows.
+            tasks: Number of tasks with labels.
+            projects: Names of their projects.
+        """
+        file = self.root.write("labels", FOLDER, 0, rows, LABELS)
+        fault_point("labels.before")
+        with self.database.write() as session:
+            data_file = file_row(file, "visible")
+            session.add(data_file)
+            session.flush()
+            row = LabelSetRow(
+                created=datetime.now(UTC),
+                digest=digest,
+                labels=file.rows,
+                tasks=tasks,
+                projects=list(projects),
+                data_file_id=data_file.id,
+            )
+            session.add(row)
+            session.flush()
+            return _to_label_set(row)
+
+    def list(self) -> Sequence[LabelSet]:
+        """Return the versions, oldest first."""
+        with self.database.read() as session:
+            return [_to_label_set(row) for row in session.scalars(select(LabelSetRow).order_by(LabelSetRow.version))]
+
+    def load(self, version: int) -> tuple[LabelSet, Iterator[pa.RecordBatch]]:
+        """Return a version and its rows.
+
+        Raises:
+            StoreError: If the store has no such version; the message lists those that it has.
+        """
+        with self.database.read() as session:
+            row = session.get(LabelSetRow, version)
+            if row is None:
+                versions = session.scalars(select(LabelSetRow.version).order_by(LabelSetRow.version))
+                known = ", ".join(map(str, versions)) or "none yet"
+                raise StoreError(f"label set {version} is not in the store; its versions are: {known}")
+            path = session.get_one(DataFileRow, row.data_file_id).path
+            return _to_label_set(row), self.root.read(path)
 
 
-def versions(session: Session) -> list[LabelSet]:
-    """Return the versions, oldest first."""
-    return [_label_set(row) for row in session.scalars(select(LabelSetRow).order_by(LabelSetRow.version))]
-
-
-def find(session: Session, version: int) -> tuple[LabelSet, str]:
-    """Return a version and the path of its file. Raises StoreError, naming those there are."""
-    row = session.get(LabelSetRow, version)
-    if row is None:
-        known = ", ".join(str(one.version) for one in versions(session)) or "none yet"
-        raise StoreError(f"label set {version} is not in the store; its versions are: {known}")
-    return _label_set(row), session.get_one(DataFileRow, row.data_file_id).path
-
-
-def _label_set(row: LabelSetRow) -> LabelSet:
+def _to_label_set(row: LabelSetRow) -> LabelSet:
     return LabelSet(row.version, row.created, row.digest, row.labels, row.tasks, tuple(row.projects))

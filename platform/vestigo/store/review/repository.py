@@ -1,130 +1,149 @@
-"""The store as review sees it: what is asked, what was answered, what was agreed on."""
+"""Review in the store: projects, batches of sampled tasks, and their state on the labelling server."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from vestigo.store.audit import log as audit_log
-from vestigo.store.crops import visible
 from vestigo.store.faults import fault_point
-from vestigo.store.opened import OpenedStore
-from vestigo.store.parquet.schemas import DRAW, LABELS
-from vestigo.store.review import annotations as review_answers
-from vestigo.store.review import label_sets
-from vestigo.store.review import tasks as review
-from vestigo.store.review.records import Draw, LabelAnswer, LabelBatch, LabelProject, LabelSet, LabelTask, NewTask
+from vestigo.store.parquet.files import DataRoot, WrittenFile
+from vestigo.store.parquet.schemas import DRAW
+from vestigo.store.review.records import Draw, LabelBatch, LabelProject, LabelTask, NewTask, Unit
+from vestigo.store.runs.rows import file_row
+from vestigo.store.sql.database import Database, chunks
+from vestigo.store.sql.tables import (
+    DataFileRow,
+    LabelAnswerRow,
+    LabelBatchRow,
+    LabelProjectRow,
+    LabelTaskRow,
+    ModelRow,
+)
+from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
 FOLDER = "review"
-"""Stands where a run's files have the id of their run."""
+"""Folder of the files, in place of a run's id."""
 PAGE_ROWS = 500
 
 
-class ReviewStore(OpenedStore):
-    """What review does to the store. Every method that changes it is one transaction.
+@dataclass(frozen=True)
+class ReviewRepository:
+    """The review projects of a store. Every method that changes something is one transaction.
 
-    Tasks are named by their keys, which say what crops they are about and are the same for ever.
+    Tasks are named by their keys, which are derived from their crops and never change.
     """
 
-    def label_projects(self) -> list[LabelProject]:
+    database: Database
+    root: DataRoot
+
+    def projects(self) -> list[LabelProject]:
         """Return the projects, by name."""
-        with self._db.read() as session:
-            return review.projects(session)
+        with self.database.read() as session:
+            rows = session.scalars(select(LabelProjectRow).order_by(LabelProjectRow.name))
+            return [_to_project(row) for row in rows]
 
-    def label_project(self, name: str) -> LabelProject | None:
-        """Return a project, None where there is none of that name."""
-        with self._db.read() as session:
-            return review.project(session, name)
+    def find_project(self, name: str) -> LabelProject | None:
+        """Return a project, None if there is none of that name."""
+        with self.database.read() as session:
+            row = session.get(LabelProjectRow, name)
+            return None if row is None else _to_project(row)
 
-    def make_label_project(self, name: str, schema: AttributeSchema) -> LabelProject:
-        """Make a project, or return the one there is. Raises StoreError, naming attributes, for another schema."""
-        with self._db.write() as session:
-            return review.make_project(session, name, schema)
+    def get_project(self, name: str) -> LabelProject:
+        """Return a project.
 
-    def link_label_project(self, name: str, server: str, remote_id: int) -> None:
-        """Say under which address (without credentials) and id Label Studio has a project."""
-        with self._db.write() as session:
-            review.link_project(session, name, server, remote_id)
+        Raises:
+            StoreError: If there is none of that name; the message lists the projects.
+        """
+        with self.database.read() as session:
+            return _to_project(project_row(session, name))
 
-    def save_draw(
+    def ensure_project(self, name: str, schema: AttributeSchema) -> LabelProject:
+        """Create a project, or return the existing one.
+
+        Raises:
+            StoreError: If the existing project has another schema; the message names the attributes.
+        """
+        with self.database.write() as session:
+            row = session.get(LabelProjectRow, name, with_for_update=True)
+            if row is None:
+                row = LabelProjectRow(name=name, created=datetime.now(UTC), schema=schema.to_dict())
+                session.add(row)
+                session.flush()
+            project = _to_project(row)
+            if differences := _schema_differences(project.schema, schema):
+                raise StoreError(
+                    f"project {name} asks for other attributes than the model predicts ({'; '.join(differences)}): "
+                    "review this model in a project of another name"
+                )
+            return project
+
+    def link_project(self, name: str, server: str, remote_id: int) -> None:
+        """Record the address (without credentials) and the id of a project in Label Studio.
+
+        Raises:
+            StoreError: If there is no project of that name.
+        """
+        with self.database.write() as session:
+            row = project_row(session, name)
+            row.server, row.remote_id = server, remote_id
+
+    def save_batch(
         self, project: str, draw: Draw, tasks: Sequence[NewTask], probabilities: Iterable[pa.RecordBatch]
     ) -> int:
-        """Record a draw: its tasks in the order of their review, and how likely every task of the archive was drawn
-        (columns of `schema.DRAW`); return the batch's id.
+        """Record a sample of tasks and return the id of its batch.
 
-        Raises StoreError for an unknown project or model, and for a task that was drawn before.
+        Args:
+            project: Name of the project.
+            draw: How the tasks were sampled.
+            tasks: The tasks in the order of their review.
+            probabilities: Sampling probability of every task of the population, with the columns of `DRAW`.
+
+        Raises:
+            StoreError: If the project or model is unknown, or a task has been sampled before.
         """
-        file = self._root.write("draw", FOLDER, 0, probabilities, DRAW)
+        file = self.root.write("draw", FOLDER, 0, probabilities, DRAW)
         fault_point("draw.before")
-        with self._db.write() as session:
-            return review.save_batch(session, project, draw, tasks, file)
+        with self.database.write() as session:
+            return add_batch(session, project, draw, tasks, file)
 
-    def import_tasks(
-        self, project: str, draw: Draw, tasks: Sequence[NewTask], answers: Mapping[str, Sequence[LabelAnswer]]
-    ) -> int:
-        """Record tasks that nobody drew together with their answers; return the batch's id."""
-        with self._db.write() as session:
-            batch = review.save_batch(session, project, draw, tasks, None)
-            review_answers.record_answers(session, project, answers)
-        return batch
-
-    def record_correction(
-        self,
-        project: str,
-        draw: Draw,
-        task: NewTask,
-        *,
-        user: str,
-        answered: datetime,
-        answers: Mapping[str, str],
-        case: str | None = None,
-        authority: str | None = None,
-    ) -> LabelTask:
-        """Record what somebody says of a task that nobody drew, in the place of what they said before, and that they
-        did in the audit log; return the task."""
-        details = {"project": project, "task": task.key, "crops": len(task.crops), "crop": task.crops[0]}
-        with self._db.write() as session:
-            put = review.put_task(session, project, draw, task)
-            review_answers.put_answer(session, put, audit_log.printable(user), answered, answers)
-            audit_log.append(
-                session,
-                user=user,
-                action="correct",
-                snapshot=visible.snapshot(session),
-                case=audit_log.line(case, "case number"),
-                authority=authority,
-                details={**details, "model": draw.model, "answers": dict(answers)},
-            )
-        return put
-
-    def label_batches(self, project: str) -> list[LabelBatch]:
+    def batches(self, project: str) -> list[LabelBatch]:
         """Return the batches of a project, oldest first."""
-        with self._db.read() as session:
-            return review.batches(session, project)
+        counts = select(LabelTaskRow.batch_id, func.count()).where(LabelTaskRow.project == project)
+        rows = select(LabelBatchRow).where(LabelBatchRow.project == project).order_by(LabelBatchRow.id)
+        with self.database.read() as session:
+            tasks = dict(session.execute(counts.group_by(LabelTaskRow.batch_id)).all())
+            return [
+                LabelBatch(row.id, row.project, row.created, _to_draw(row), tasks.get(row.id, 0), not row.data_file_id)
+                for row in session.scalars(rows)
+            ]
 
-    def draw_probabilities(self, batch: int, keys: Collection[str]) -> dict[str, float]:
-        """Return how likely tasks were drawn in a batch, those that could be; memory is that of the answer."""
-        with self._db.read() as session:
-            path = review.draw_file(session, batch)
+    def sampling_probabilities(self, batch: int, keys: Collection[str]) -> dict[str, float]:
+        """Return the sampling probability of tasks in a batch, by key; tasks outside its population are left out."""
+        file = select(DataFileRow.path).join(LabelBatchRow, LabelBatchRow.data_file_id == DataFileRow.id)
+        with self.database.read() as session:
+            path = session.scalar(file.where(LabelBatchRow.id == batch))
         if path is None:
             return {}
-        wanted = pa.array(sorted(keys), pa.string())
-        found: dict[str, float] = {}
-        for batch_ in self._root.read(path):
-            some = batch_.filter(pc.is_in(batch_.column("task"), wanted))
-            found.update(zip(*(column.to_pylist() for column in some.columns), strict=True))
-        return found
+        probabilities: dict[str, float] = {}
+        for rows in self.root.read(path):
+            selected = rows.filter(pc.is_in(rows.column("task"), pa.array(sorted(keys), pa.string())))
+            probabilities.update(zip(*(column.to_pylist() for column in selected.columns), strict=True))
+        return probabilities
 
-    def drawn_keys(self, project: str, keys: Collection[str]) -> set[str]:
-        """Return those of `keys` that the project has a task for."""
-        with self._db.read() as session:
-            return review.existing(session, project, keys)
+    def existing_keys(self, project: str, keys: Collection[str]) -> set[str]:
+        """Return the keys for which the project has a task."""
+        with self.database.read() as session:
+            return existing_keys(session, project, keys)
 
-    def label_tasks(
+    def tasks(
         self,
         project: str,
         *,
@@ -132,69 +151,176 @@ class ReviewStore(OpenedStore):
         batch: int | None = None,
         rows: int = PAGE_ROWS,
     ) -> Iterator[list[LabelTask]]:
-        """Yield the tasks of a project in order of batch and position, at most `rows` at a time."""
-        after = (-1, -1)
+        """Yield the tasks of a project in order of batch and position, at most `rows` at a time.
+
+        Args:
+            project: Name of the project.
+            states: Only tasks in these states.
+            batch: Only tasks of this batch.
+            rows: Largest number of tasks of a page.
+        """
+        query = (
+            select(LabelTaskRow, LabelBatchRow.model_digest)
+            .join(LabelBatchRow, LabelBatchRow.id == LabelTaskRow.batch_id)
+            .where(LabelTaskRow.project == project)
+            .order_by(LabelTaskRow.batch_id, LabelTaskRow.position)
+            .limit(rows)
+        )
+        if states is not None:
+            query = query.where(LabelTaskRow.state.in_(states))
+        if batch is not None:
+            query = query.where(LabelTaskRow.batch_id == batch)
+        last_batch = last_position = -1
         while True:
-            with self._db.read() as session:
-                page = review.tasks_after(session, project, states, batch, after, rows)
+            after = (LabelTaskRow.batch_id > last_batch) | (
+                (LabelTaskRow.batch_id == last_batch) & (LabelTaskRow.position > last_position)
+            )
+            with self.database.read() as session:
+                page = [to_task(row, model) for row, model in session.execute(query.where(after))]
             if not page:
                 return
             yield page
-            after = (page[-1].batch, page[-1].position)
+            last_batch, last_position = page[-1].batch, page[-1].position
 
-    def mark_pushed(self, project: str, remote: Mapping[str, int]) -> None:
-        """Say under which ids the server has tasks; those that were taken for deleted are back."""
-        with self._db.write() as session:
-            review.mark_pushed(session, project, remote)
+    def task_counts(self, project: str, batch: int | None = None) -> dict[str, int]:
+        """Return the number of tasks in each state, and as `answered` those with an annotation.
+
+        Args:
+            project: Name of the project.
+            batch: Only tasks of this batch.
+        """
+        chosen = [LabelTaskRow.project == project, *([] if batch is None else [LabelTaskRow.batch_id == batch])]
+        states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
+        answered = (
+            select(func.count(LabelAnswerRow.task_id.distinct()))
+            .join(LabelTaskRow, LabelTaskRow.id == LabelAnswerRow.task_id)
+            .where(*chosen)
+        )
+        with self.database.read() as session:
+            return {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
+
+    def mark_pushed(self, project: str, remote_ids: Mapping[str, int]) -> None:
+        """Record the server's ids of tasks, by key, and set the tasks to `pushed`, also deleted ones."""
+        with self.database.write() as session:
+            for chunk in chunks(list(remote_ids)):
+                for row in task_rows(session, project, chunk):
+                    row.remote_id, row.state = remote_ids[row.key], "pushed"
             session.flush()
             fault_point("pushed.inside")
 
     def mark_deleted(self, project: str, keys: Collection[str]) -> int:
-        """Say that the server has tasks no longer: their answers go. Returns how many it had until now."""
-        with self._db.write() as session:
-            return review.mark_deleted(session, project, keys)
+        """Record that the server no longer has tasks, and delete their annotations; return how many changed state."""
+        changed = 0
+        with self.database.write() as session:
+            for chunk in chunks(list(keys)):
+                ids = [row.id for row in task_rows(session, project, chunk) if row.state != "deleted"]
+                session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id.in_(ids)))
+                rows = update(LabelTaskRow).where(LabelTaskRow.id.in_(ids))
+                session.execute(rows.values(state="deleted", remote_id=None))
+                changed += len(ids)
+        return changed
 
-    def answers_of(self, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
-        """Return the answers to tasks, in order of the server's ids; tasks without any are left out."""
-        with self._db.read() as session:
-            return review_answers.answers_of(session, project, keys)
 
-    def record_answers(self, project: str, answers: Mapping[str, Sequence[LabelAnswer]]) -> int:
-        """Replace the answers to exactly these tasks; return how many are new, changed or gone."""
-        with self._db.write() as session:
-            return review_answers.record_answers(session, project, answers)
+def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:
+    """Return the row of a project.
 
-    def answers_version(self) -> str:
-        """Return what names all answers as they are: it is another one when an answer came, changed or went."""
-        with self._db.read() as session:
-            return review_answers.version(session)
+    Raises:
+        StoreError: If there is none of that name; the message lists the projects.
+    """
+    row = session.get(LabelProjectRow, name, with_for_update=lock)
+    if row is None:
+        known = ", ".join(session.scalars(select(LabelProjectRow.name).order_by(LabelProjectRow.name))) or "none yet"
+        raise StoreError(f"project {name} is not in the store (there are: {known}): `vestigo label push` makes one")
+    return row
 
-    def label_counts(self, project: str, batch: int | None = None) -> dict[str, int]:
-        """Return how many tasks a project, or one batch of it, has in each state, and as `answered` with an answer."""
-        with self._db.read() as session:
-            return review_answers.counts(session, project, batch)
 
-    def save_label_set(
-        self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]
-    ) -> LabelSet:
-        """Keep labels (columns of `schema.LABELS`) as the next version."""
-        file = self._root.write("labels", FOLDER, 0, rows, LABELS)
-        fault_point("labels.before")
-        with self._db.write() as session:
-            return label_sets.save(session, digest, tasks, projects, file)
+def add_batch(session: Session, project: str, draw: Draw, tasks: Sequence[NewTask], file: WrittenFile | None) -> int:
+    """Add a batch and its tasks and return the batch's id; `file` is None for imported tasks.
 
-    def label_sets(self) -> list[LabelSet]:
-        """Return the versions of labels, oldest first."""
-        with self._db.read() as session:
-            return label_sets.versions(session)
+    Raises:
+        StoreError: If the project or model is unknown, or a task exists.
+    """
+    project_row(session, project)
+    if session.get(ModelRow, draw.model) is None:
+        raise StoreError(f"model {draw.model} is not registered in the store: index with it first")
+    if known := existing_keys(session, project, [task.key for task in tasks]):
+        raise StoreError(f"task {min(known)} of project {project} was drawn before, by another command: go again")
+    data_file = None
+    if file is not None:
+        data_file = file_row(file, "visible")
+        session.add(data_file)
+        session.flush()
+    row = LabelBatchRow(
+        project=project,
+        created=datetime.now(UTC),
+        model_digest=draw.model,
+        strategy=draw.strategy,
+        unit=draw.unit,
+        budget=draw.budget,
+        seed=draw.seed,
+        population=draw.population,
+        thinned=draw.thinned,
+        data_file_id=None if data_file is None else data_file.id,
+    )
+    session.add(row)
+    session.flush()
+    fault_point("draw.inside")
+    if tasks:
+        state = "imported" if file is None else "drawn"
+        columns = [task_columns(task, row, position, state) for position, task in enumerate(tasks)]
+        session.execute(insert(LabelTaskRow), columns)
+    return row.id
 
-    def load_label_set(self, version: int) -> tuple[LabelSet, Iterator[pa.RecordBatch]]:
-        """Return a version and its rows. Raises StoreError for an unknown one."""
-        with self._db.read() as session:
-            found, path = label_sets.find(session, version)
-        return found, self._root.read(path)
 
-    def require_label_project(self, name: str) -> LabelProject:
-        """Return a project. Raises StoreError, naming those there are."""
-        with self._db.read() as session:
-            return review.require_project(session, name)
+def existing_keys(session: Session, project: str, keys: Collection[str]) -> set[str]:
+    """Return the keys for which a project has a task."""
+    return {row.key for chunk in chunks(list(keys)) for row in task_rows(session, project, chunk)}
+
+
+def task_rows(session: Session, project: str, keys: Iterable[str]) -> Iterator[LabelTaskRow]:
+    """Yield the rows of a project's tasks with some keys."""
+    query = select(LabelTaskRow).where(LabelTaskRow.project == project, LabelTaskRow.key.in_(list(keys)))
+    return iter(session.scalars(query))
+
+
+def task_columns(task: NewTask, batch: LabelBatchRow, position: int, state: str) -> dict[str, Any]:
+    """Return the columns of a new task."""
+    columns = vars(task) | {"crops": list(task.crops), "prediction": list(task.prediction)}
+    return columns | {"project": batch.project, "batch_id": batch.id, "position": position, "state": state}
+
+
+def to_task(row: LabelTaskRow, model: str) -> LabelTask:
+    """Return the record of a task whose prediction is that of `model`."""
+    names = ("id", "project", "key", "position", "source", "tracklet", "camera", "time", "pid", "state", "remote_id")
+    columns = {name: getattr(row, name) for name in names}
+    return LabelTask(
+        **columns, batch=row.batch_id, crops=tuple(row.crops), prediction=tuple(row.prediction), model=model
+    )
+
+
+def _to_project(row: LabelProjectRow) -> LabelProject:
+    return LabelProject(row.name, row.created, AttributeSchema.from_dict(row.schema), row.server, row.remote_id)
+
+
+def _to_draw(row: LabelBatchRow) -> Draw:
+    return Draw(
+        model=row.model_digest,
+        strategy=row.strategy,
+        unit=cast("Unit", row.unit),
+        budget=row.budget,
+        seed=row.seed,
+        population=row.population,
+        thinned=row.thinned,
+    )
+
+
+def _schema_differences(project: AttributeSchema, model: AttributeSchema) -> list[str]:
+    """Return a phrase for each attribute in which the schemas of a project and a model differ."""
+    missing = [f"it asks for {name}" for name in project.names if name not in model.names]
+    new = [f"the model has {name}" for name in model.names if name not in project.names]
+    changed = [
+        f"{name} has other values"
+        for name in model.names
+        if name in project.names and project[name].values != model[name].values
+    ]
+    return missing + new + changed

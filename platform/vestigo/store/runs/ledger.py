@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.runs.queries import totals
-from vestigo.store.runs.shards import OUTPUT
+from vestigo.store.runs.repository import run_totals
+from vestigo.store.runs.rows import OUTPUT
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 
 ALLOWED = {
@@ -30,7 +30,7 @@ def ledger_problems(session: Session) -> Iterator[str]:
 
 def _equation(session: Session) -> Iterator[str]:
     for run in session.scalars(select(RunRow).order_by(RunRow.created)):
-        counted = totals(session, run.id)
+        counted = run_totals(session, run.id)
         settled = counted.done + counted.empty + counted.quarantined
         if not counted.inputs == settled + counted.pending == run.planned_inputs:
             yield (

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-
-from vestigo.store.models.facts import ModelFacts
 
 ShardKind = Literal["images", "slice", "assembly", "regions"]
 InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
-FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
 Spec = dict[str, Any]
 PickSpec = Callable[[Spec, Sequence[int]], Spec]
 """Returns the spec of a shard for only those of its inputs that are at some positions."""
@@ -63,37 +60,6 @@ class ShardTask:
     spec: Spec
     attempts: int
     inputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A Parquet file that lies under the data root (`path` is relative to it) and that nobody refers to yet.
-
-    `checksum` is the SHA-256 of its bytes, in hex; `cameras` and times (as recorded) summarise its rows.
-    """
-
-    kind: FileKind
-    path: str
-    rows: int
-    bytes: int
-    checksum: str
-    schema_version: int
-    cameras: tuple[str, ...] = ()
-    first_time: datetime | None = None
-    last_time: datetime | None = None
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file that the catalogue refers to."""
-
-    id: int
-    run_id: str | None
-    shard_id: int | None
-    kind: FileKind
-    path: str
-    rows: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -210,73 +176,3 @@ def status_text(status: str, totals: RunTotals) -> str:
     if status != "succeeded" or not totals.failures:
         return status
     return f"succeeded with {totals.failures} failure{'s' if totals.failures > 1 else ''}"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model version that the store knows, and what its crops mean.
-
-    `parent` is the digest of the model that it was trained from, `origin` says how (data, label set, configuration)
-    and `scores` how it was judged; both are {} for a model that was not trained here.
-    """
-
-    digest: str
-    name: str
-    location: str
-    registered: datetime
-    facts: ModelFacts = field(default_factory=ModelFacts)
-    parent: str | None = None
-    origin: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """A change of the model that serves: `model` (a digest, None for no promoted model) took the place of `before`."""
-
-    kind: Literal["promotion", "rollback"]
-    model: str | None
-    before: str | None
-    at: datetime
-    by: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera; `clock_offset_s` seconds are added to the times it recorded."""
-
-    name: str
-    clock_offset_s: float
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `check` found; `digest` is the SHA-256 over the visible crops, `unreferenced` files wait for `vacuum`."""
-
-    intact: bool
-    crops: int
-    digest: str
-    problems: tuple[str, ...]
-    runs: int
-    files: int
-    unreferenced: int
-
-
-@dataclass(frozen=True)
-class VacuumReport:
-    """What `vacuum` removed, or would remove."""
-
-    files: int
-    bytes: int
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was exported; `left_out` crops belong to no known person or tracklet."""
-
-    crops: int
-    identities: int
-    queries: int
-    left_out: int

@@ -1,120 +1,208 @@
-"""The store as the driver of a run sees it: models, runs, plans, shards, commits."""
+"""Runs in the store: begin, list, count, drive, finish and retry them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
+from sqlalchemy import ColumnElement, exists, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from vestigo.store.crops import visible
 from vestigo.store.faults import fault_point
-from vestigo.store.models.facts import ModelFacts
-from vestigo.store.opened import OpenedStore
-from vestigo.store.parquet.files import GROUP_ROWS
-from vestigo.store.runs import leases, planning
-from vestigo.store.runs import queries as runs
-from vestigo.store.runs import retry as retrying
-from vestigo.store.runs import shards as deaths
-from vestigo.store.runs import shards as work
+from vestigo.store.runs import leases
 from vestigo.store.runs.records import (
     Failure,
     FailureCount,
-    FileKind,
-    FrameFailure,
-    InputOutcome,
-    Model,
     Owner,
     PickSpec,
-    PlanResult,
     Retried,
     Run,
     RunStatus,
     RunTotals,
-    ShardPlan,
-    ShardTask,
-    StoredFile,
-    WrittenFile,
 )
 from vestigo.store.runs.replace import replace_stale
-from vestigo_models.errors import StoreError
+from vestigo.store.runs.retry import IsThere, retry_inputs
+from vestigo.store.runs.rows import run_row
+from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
+from vestigo_models.errors import FingerprintMismatch, StoreError
+
+UNFINISHED = ("running", "failed", "cancelled")
 
 
-class DrivingStore(OpenedStore):
-    """What a run does to the store. Every method that changes it is one transaction, `plan` one a video or shard."""
+@dataclass(frozen=True)
+class RunRepository:
+    """The runs of a store. Every method that changes a run is one transaction."""
 
-    def register_model(self, digest: str, *, name: str, location: str, facts: ModelFacts | None = None) -> None:
-        """Make a model known; known ones take the new name and location, and keep their facts without new ones."""
-        with self._db.write() as session:
-            runs.register_model(session, digest, name, location, facts)
+    database: Database
 
-    def models(self) -> list[Model]:
-        """Return the models whose crops the store may hold, newest first."""
-        with self._db.read() as session:
-            return runs.models(session)
-
-    def create_run(
+    def create(
         self, *, fingerprint: str, config: dict[str, Any], model: str, command: str, replaces: bool = False
     ) -> Run:
-        """Begin a run bound to `fingerprint`, the digest of `config`; `model` is a registered digest.
+        """Begin a run; its id sorts by time.
 
-        The rows of a run that `replaces` become visible when it succeeds, and what other fingerprints hold of the
-        same inputs goes in the same moment. Raises StoreError for an unknown model.
+        Args:
+            fingerprint: Digest of `config`.
+            config: Everything that changes a row, as JSON.
+            model: Digest of a registered model.
+            command: Command line that begins the run.
+            replaces: Whether the rows become visible only when the run succeeds. Rows of the same inputs under other
+                fingerprints are retired in the same transaction.
+
+        Raises:
+            StoreError: If the model is not registered.
         """
-        with self._db.write() as session:
-            return runs.create_run(session, fingerprint, config, model, command, replaces)
+        now = datetime.now(UTC)
+        row = RunRow(
+            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+            created=now,
+            status="running",
+            fingerprint=fingerprint,
+            config=config,
+            model_digest=model,
+            command=command,
+            replaces=replaces,
+            planned=False,
+            planned_inputs=0,
+            cancel_requested=False,
+            seconds=0.0,
+        )
+        with self.database.write() as session:
+            if session.get(ModelRow, model) is None:
+                raise StoreError(f"model {model} is not registered in the store: register it before the run")
+            session.add(row)
+            session.flush()
+            return to_run(row)
 
-    def find_run(self, run_id: str) -> Run:
-        """Return a run. Raises StoreError for an unknown one."""
-        with self._db.read() as session:
-            return runs.to_run(runs.run_row(session, run_id))
+    def get(self, run_id: str) -> Run:
+        """Return a run.
 
-    def runs(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> list[Run]:
-        """Return the runs, or `limit` of them from `offset` on, oldest first unless told otherwise."""
-        with self._db.read() as session:
-            return runs.runs(session, newest_first=newest_first, offset=offset, limit=limit)
+        Raises:
+            StoreError: If the store has no such run.
+        """
+        with self.database.read() as session:
+            return to_run(run_row(session, run_id))
 
-    def count_runs(self) -> int:
+    def list(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> Sequence[Run]:
+        """Return the runs, or `limit` of them from `offset` on, oldest first by default."""
+        order = (RunRow.created.desc(), RunRow.id.desc()) if newest_first else (RunRow.created, RunRow.id)
+        with self.database.read() as session:
+            return [to_run(row) for row in session.scalars(select(RunRow).order_by(*order).offset(offset).limit(limit))]
+
+    def count(self) -> int:
         """Count the runs."""
-        with self._db.read() as session:
-            return runs.count_runs(session)
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(RunRow)) or 0
 
-    def is_driven(self, run_id: str) -> bool:
-        """Say whether a live process drives a run; one on another host is believed for a minute of silence."""
-        with self._db.read() as session:
-            return leases.is_held_by_any(runs.run_row(session, run_id))
+    def stale(self, model: str) -> Sequence[Run]:
+        """Return the index runs with visible crops of other models than `model`, oldest first."""
+        has_rows = exists().where(
+            ShardRow.run_id == RunRow.id,
+            InputRow.shard_id == ShardRow.id,
+            InputRow.state == "done",
+            InputRow.rows > 0,
+            ~InputRow.retired,
+        )
+        query = select(RunRow).where(RunRow.model_digest != model, has_rows).order_by(RunRow.created, RunRow.id)
+        with self.database.read() as session:
+            return [run for run in map(to_run, session.scalars(query)) if run.kind == "index"]
 
-    def unfinished_run(self, fingerprint: str) -> Run | None:
-        """Return the newest run under `fingerprint` that did not succeed."""
-        with self._db.read() as session:
-            return runs.latest_run(session, fingerprint, unfinished=True)
+    def find_unfinished(self, fingerprint: str) -> Run | None:
+        """Return the newest run under `fingerprint` that did not succeed, None if there is none."""
+        with self.database.read() as session:
+            return _latest_run(session, fingerprint, RunRow.status.in_(UNFINISHED))
 
-    def differences(self, fingerprint: str, config: dict[str, Any]) -> list[str]:
-        """Say in what `config` differs from that of the newest run under `fingerprint`, a line for each value."""
-        with self._db.read() as session:
-            run = runs.latest_run(session, fingerprint)
-        return [] if run is None else runs.differences(run.config, config)
+    def differences(self, fingerprint: str, config: dict[str, Any]) -> Sequence[str]:
+        """Return one line for each value in which `config` differs from the newest run under `fingerprint`."""
+        with self.database.read() as session:
+            run = _latest_run(session, fingerprint)
+        return [] if run is None else _differences(run.config, config)
 
     def require_fingerprint(self, run_id: str, fingerprint: str, config: dict[str, Any]) -> None:
-        """Raise FingerprintMismatch, naming what differs, unless the run is bound to `fingerprint`."""
-        runs.require_fingerprint(self.find_run(run_id), fingerprint, config)
+        """Check that a run is bound to `fingerprint`.
+
+        Raises:
+            FingerprintMismatch: If it is not; the message names the values that differ.
+        """
+        run = self.get(run_id)
+        if run.fingerprint != fingerprint:
+            default = f"fingerprint {run.fingerprint} there, {fingerprint} here"
+            named = "; ".join(_differences(run.config, config)) or default
+            raise FingerprintMismatch(f"run {run.id} is bound to another configuration ({named}): begin a new run")
 
     def totals(self, run_id: str) -> RunTotals:
-        """Count what became of a run's inputs."""
-        with self._db.read() as session:
-            return runs.totals(session, run_id)
+        """Count the inputs of a run by state, and its crops, tracklets and label maps.
+
+        Raises:
+            StoreError: If the store has no such run.
+        """
+        with self.database.read() as session:
+            return run_totals(session, run_id)
 
     def failures(
         self, run_id: str, limit: int | None = None, *, offset: int = 0, reason: str | None = None
     ) -> Iterator[Failure]:
-        """Yield what a run left out, for one `reason` or any, whole inputs before single frames."""
-        with self._db.read() as session:
-            yield from runs.failures(session, run_id, limit, offset, reason)
+        """Yield the failures of a run, of one `reason` or of any: inputs in order of the plan, then single frames."""
+        ours = (ShardRow.run_id == run_id, InputRow.state == "quarantined", _equals(InputRow.reason, reason))
+        inputs = (
+            select(InputRow.name, InputRow.reason, InputRow.detail)
+            .join(ShardRow)
+            .where(*ours)
+            .order_by(ShardRow.position, ShardRow.id, InputRow.position)
+            .offset(offset)
+            .limit(limit)
+        )
+        frames = (
+            select(FrameFailureRow)
+            .where(FrameFailureRow.run_id == run_id, _equals(FrameFailureRow.reason, reason))
+            .order_by(FrameFailureRow.id)
+        )
+        count = 0
+        with self.database.read() as session:
+            for name, input_reason, detail in session.execute(inputs):
+                count += 1
+                yield Failure(name, None, input_reason or "", detail or "")
+            all_inputs = select(func.count()).select_from(InputRow).join(ShardRow).where(*ours)
+            before = (session.scalar(all_inputs) or 0) if offset else 0
+            page = frames.offset(max(0, offset - before)).limit(None if limit is None else limit - count)
+            for row in session.scalars(page):
+                yield Failure(row.input, row.frame, row.reason, row.detail)
 
-    def failure_counts(self, run_id: str) -> list[FailureCount]:
-        """Count what a run left out by reason, the most frequent first."""
-        with self._db.read() as session:
-            return runs.failure_counts(session, run_id)
+    def failure_counts(self, run_id: str) -> Sequence[FailureCount]:
+        """Count the failures of a run by reason, the most frequent reason first."""
+        inputs = (
+            select(InputRow.reason, func.count())
+            .join(ShardRow)
+            .where(ShardRow.run_id == run_id, InputRow.state == "quarantined")
+            .group_by(InputRow.reason)
+        )
+        frames = (
+            select(FrameFailureRow.reason, func.count())
+            .where(FrameFailureRow.run_id == run_id)
+            .group_by(FrameFailureRow.reason)
+        )
+        with self.database.read() as session:
+            by_input, by_frame = (
+                {str(reason): int(count) for reason, count in session.execute(query)} for query in (inputs, frames)
+            )
+        reasons = by_input.keys() | by_frame.keys()
+        counts = [FailureCount(reason, by_input.get(reason, 0), by_frame.get(reason, 0)) for reason in reasons]
+        return sorted(counts, key=lambda count: (-count.inputs - count.frames, count.reason))
+
+    def empty_inputs(self, run_id: str, limit: int | None = None) -> Sequence[str]:
+        """Return the names of the inputs in which a run detected no person, in order of the plan."""
+        empty = (
+            select(InputRow.name)
+            .join(ShardRow)
+            .where(ShardRow.run_id == run_id, InputRow.state == "empty")
+            .order_by(ShardRow.position, ShardRow.id, InputRow.position)
+            .limit(limit)
+        )
+        with self.database.read() as session:
+            return session.scalars(empty).all()
 
     def retry(
         self,
@@ -123,132 +211,169 @@ class DrivingStore(OpenedStore):
         *,
         reason: str | None = None,
         pick: PickSpec,
-        is_there: retrying.IsThere,
+        is_there: IsThere,
     ) -> Retried:
-        """Put inputs that a run left out back to pending, in one transaction; see `retrying.retry`."""
-        fault_point("retry.before")
-        with self._db.write() as session:
-            done = retrying.retry(session, run_id, Owner.current(), names, reason, pick, is_there)
-        fault_point("retry.after")
-        return done
+        """Set quarantined inputs of a run back to pending and reopen the run.
 
-    def empty_inputs(self, run_id: str, limit: int | None = None) -> list[str]:
-        """Name the inputs in which a run found nobody, in order of the plan."""
-        with self._db.read() as session:
-            return runs.empty_inputs(session, run_id, limit)
+        Args:
+            run_id: The run.
+            names: Inputs to retry; all quarantined inputs by default.
+            reason: Retry only inputs that failed for this reason.
+            pick: Returns the spec of a shard reduced to some of its inputs.
+            is_there: Returns whether the video of a slice can still be read.
+
+        Raises:
+            StoreError: If a live driver holds the run, a name is not quarantined, or no input can be retried.
+        """
+        fault_point("retry.before")
+        with self.database.write() as session:
+            row = run_row(session, run_id, lock=True)
+            leases.require_free(row, Owner.current())
+            retried = retry_inputs(session, run_id, names, reason, pick, is_there)
+            leases.reopen(row)
+            session.flush()
+            fault_point("retry.inside")
+        fault_point("retry.after")
+        return retried
+
+    def is_driven(self, run_id: str) -> bool:
+        """Return whether a live process drives a run; a driver on another host counts for 60 s after its heartbeat."""
+        with self.database.read() as session:
+            return leases.is_held(run_row(session, run_id))
 
     def take_lease(self, run_id: str, owner: Owner | None = None) -> Run:
-        """Become the driver of a run that has not succeeded; `owner` is this process by default.
+        """Make `owner`, by default this process, the driver of a run that has not succeeded.
 
-        Raises StoreError, naming the process, where a live driver holds it.
+        Raises:
+            StoreError: If the run has succeeded or a live driver holds it; the message names the process.
         """
-        with self._db.write() as session:
-            return leases.take(session, run_id, owner or Owner.current())
+        owner = owner or Owner.current()
+        with self.database.write() as session:
+            row = run_row(session, run_id, lock=True)
+            if row.status == "succeeded":
+                raise StoreError(f"run {run_id} has succeeded: there is nothing left to do")
+            leases.require_free(row, owner)
+            leases.reopen(row)
+            row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
+            return to_run(row)
 
     def heartbeat(self, run_id: str, owner: Owner | None = None) -> None:
-        """Say that the driver lives, at least once a minute. Raises StoreError where another took the run over."""
-        with self._db.write() as session:
-            leases.heartbeat(session, run_id, owner or Owner.current())
+        """Record that the driver is alive; drivers call this at least once a minute.
 
-    def release(self, run_id: str, owner: Owner | None = None) -> None:
-        """Stop driving a run without saying how it ended."""
-        with self._db.write() as session:
-            leases.release(session, run_id, owner or Owner.current())
+        Raises:
+            StoreError: If another driver has taken over the run.
+        """
+        with self.database.write() as session:
+            leases.record_heartbeat(leases.owned_run(session, run_id, owner or Owner.current()))
 
-    def finish_run(
-        self, run_id: str, status: RunStatus, owner: Owner | None = None, *, error: str | None = None
-    ) -> Run:
-        """End a run and release it; `error` says what it failed of.
+    def release_lease(self, run_id: str, owner: Owner | None = None) -> None:
+        """Stop driving a run and keep its status; does nothing if `owner` does not drive it."""
+        owner = owner or Owner.current()
+        with self.database.write() as session:
+            row = run_row(session, run_id, lock=True)
+            if (row.host, row.pid) == (owner.host, owner.pid):
+                leases.release(row)
 
-        Raises StoreError for `succeeded` while shards are pending.
+    def finish(self, run_id: str, status: RunStatus, owner: Owner | None = None, *, error: str | None = None) -> Run:
+        """End a run and release its lease; a run that succeeds and replaces others becomes visible.
+
+        Args:
+            run_id: The run.
+            status: How it ended.
+            owner: The driver, by default this process.
+            error: One line on why it failed.
+
+        Raises:
+            StoreError: If `status` is `succeeded` while shards are pending, or another driver has taken over the run.
         """
         fault_point("finish.before")
-        with self._db.write() as session:
-            run = leases.finish(
-                session, run_id, status, owner or Owner.current(), lambda row: replace_stale(session, row), error
-            )
+        with self.database.write() as session:
+            row = leases.owned_run(session, run_id, owner or Owner.current())
+            pending = select(ShardRow.id).where(ShardRow.run_id == run_id, ShardRow.state == "pending").limit(1)
+            if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
+                raise StoreError(
+                    f"run {run_id} has shards that are not done: resume it with `vestigo runs resume {run_id}`"
+                )
+            leases.release(row)
+            row.status, row.finished, row.cancel_requested, row.error = status, datetime.now(UTC), False, error
+            if status == "succeeded" and row.replaces:
+                replace_stale(session, row)
+            run = to_run(row)
             session.flush()
             fault_point("finish.inside")
         fault_point("finish.after")
         return run
 
     def request_cancel(self, run_id: str) -> Run:
-        """Ask the driver of a run to stop; without a live one the run is cancelled at once."""
-        with self._db.write() as session:
-            return leases.request_cancel(session, run_id)
+        """Request that the driver of a run stops; an unfinished run without a live driver is cancelled at once."""
+        with self.database.write() as session:
+            row = run_row(session, run_id, lock=True)
+            if row.status == "running":
+                if leases.is_held(row):
+                    row.cancel_requested = True
+                else:
+                    row.status, row.finished = "cancelled", datetime.now(UTC)
+            return to_run(row)
 
-    def cancel_requested(self, run_id: str) -> bool:
-        """Whether somebody asked the driver to stop."""
-        return self.find_run(run_id).cancel_requested
 
-    def unseen(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
-        """Return those of `keys` that are not planned yet under `fingerprint`."""
-        with self._db.read() as session:
-            return planning.unseen(session, fingerprint, keys)
+def run_totals(session: Session, run_id: str) -> RunTotals:
+    """Count the inputs of a run by state and the rows of its files by kind; see `RunRepository.totals`."""
+    run_row(session, run_id)
+    by_state = select(InputRow.state, func.count()).join(ShardRow).where(ShardRow.run_id == run_id)
+    states = {str(state): int(count) for state, count in session.execute(by_state.group_by(InputRow.state))}
+    by_kind = select(DataFileRow.kind, func.sum(DataFileRow.rows)).where(DataFileRow.run_id == run_id)
+    rows = {kind: int(total) for kind, total in session.execute(by_kind.group_by(DataFileRow.kind))}
+    frames = session.scalar(select(func.count()).where(FrameFailureRow.run_id == run_id))
+    return RunTotals(
+        inputs=sum(states.values()),
+        done=states.get("done", 0),
+        empty=states.get("empty", 0),
+        quarantined=states.get("quarantined", 0),
+        pending=states.get("pending", 0),
+        frame_failures=frames or 0,
+        crops=rows.get("crops", 0),
+        tracklets=rows.get("tracklets", 0),
+        regions=rows.get("regions", 0),
+    )
 
-    def stale_sources(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
-        """Return the other fingerprints under which the store holds any of `keys`."""
-        with self._db.read() as session:
-            return planning.stale(session, fingerprint, keys)
 
-    def plan(self, run_id: str, shards: Iterable[ShardPlan]) -> PlanResult:
-        """Add shards to a run; see `planning.plan`. Raises StoreError for an input that is planned already."""
-        return planning.plan(self._db, run_id, shards)
+def to_run(row: RunRow) -> Run:
+    """Return the record of a run."""
+    return Run(
+        id=row.id,
+        created=row.created,
+        finished=row.finished,
+        status=row.status,  # type: ignore[arg-type]
+        fingerprint=row.fingerprint,
+        config=row.config,
+        model=row.model_digest,
+        command=row.command,
+        cancel_requested=row.cancel_requested,
+        planned=row.planned,
+        replaces=row.replaces,
+        host=row.host,
+        pid=row.pid,
+        heartbeat=row.heartbeat,
+        seconds=row.seconds,
+        error=row.error,
+    )
 
-    def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
-        """Return the next shards to be worked off, without those in flight (`busy`)."""
-        with self._db.read() as session:
-            return work.pending(session, run_id, limit, busy)
 
-    def commit(
-        self,
-        shard_id: int,
-        *,
-        files: Sequence[WrittenFile],
-        outcomes: Sequence[InputOutcome],
-        failures: Sequence[FrameFailure] = (),
-    ) -> None:
-        """Record what a shard yielded, all or nothing; from here on its files count.
+def _latest_run(session: Session, fingerprint: str, condition: ColumnElement[bool] | None = None) -> Run | None:
+    query = select(RunRow).where(RunRow.fingerprint == fingerprint, true() if condition is None else condition)
+    row = session.scalars(query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1)).first()
+    return None if row is None else to_run(row)
 
-        Raises StoreError for a shard that is not pending, a file that is not there, or counts that do not agree.
-        """
-        for file in files:
-            self._require_written(file)
-        fault_point("commit.before")
-        with self._db.write() as session:
-            work.commit(session, shard_id, files, outcomes, failures)
-        fault_point("commit.after")
 
-    def record_death(self, shard_id: int, reason: str, pick: PickSpec) -> deaths.Fate:
-        """Count the death of a worker against its shard; see `deaths.record_death`."""
-        with self._db.write() as session:
-            return deaths.record_death(session, shard_id, reason, pick)
+def _differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """Return one line, with its dotted name, for every value of two JSON configurations that differs."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = sorted(there.keys() | here.keys())
+        return [
+            line for key in keys for line in _differences(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
 
-    def write(
-        self, kind: FileKind, run_id: str, shard_id: int, rows: pa.Table | Iterable[pa.RecordBatch]
-    ) -> WrittenFile:
-        """Write a file that is to be committed; see `DataRoot.write`."""
-        return self._root.write(kind, run_id, shard_id, rows)
 
-    def files(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[StoredFile]:
-        """Return a run's files in the order of its shards; `after` chooses those of one video."""
-        with self._db.read() as session:
-            return visible.run_files(session, run_id, kind, after)
-
-    def open_table(
-        self,
-        run_id: str,
-        *,
-        kind: FileKind,
-        after: str | None = None,
-        columns: Sequence[str] | None = None,
-        batch_rows: int = GROUP_ROWS,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of `files`, file after file; memory is one batch."""
-        for file in self.files(run_id, kind=kind, after=after):
-            yield from self._root.read(file.path, columns, batch_rows)
-
-    def _require_written(self, file: WrittenFile) -> None:
-        size = self._root.folder.size(file.path)
-        if size != file.bytes:
-            raise StoreError(f"file {file.path} has {size} bytes, {file.bytes} were written: do its shard again")
+def _equals(column: InstrumentedAttribute[Any], value: str | None) -> ColumnElement[bool]:
+    return true() if value is None else column == value

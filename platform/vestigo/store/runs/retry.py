@@ -15,10 +15,8 @@ from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
-from vestigo.store.runs.leases import reopen, require_free
-from vestigo.store.runs.queries import run_row
-from vestigo.store.runs.records import Owner, PickSpec, Retried, Spec
-from vestigo.store.runs.shards import move_inputs, part_of, slices_of, supersede
+from vestigo.store.runs.records import PickSpec, Retried, Spec
+from vestigo.store.runs.rows import move_inputs, part_of, slices_of, supersede_files
 from vestigo.store.sql.database import chunks
 from vestigo.store.sql.tables import FrameFailureRow, InputRow, ShardRow
 from vestigo_models.errors import StoreError
@@ -30,10 +28,9 @@ Quarantined = Row[int, int, int, str, str, str | None]
 WAITING = {"state": "pending", "rows": 0, "reason": None, "detail": None}
 
 
-def retry(
+def retry_inputs(
     session: Session,
     run_id: str,
-    owner: Owner,
     names: Collection[str] | None,
     reason: str | None,
     pick: PickSpec,
@@ -46,8 +43,6 @@ def retry(
     Raises:
         StoreError: a live driver holds the run, a name is none that it left out, or nothing can be tried again.
     """
-    run = run_row(session, run_id, lock=True)
-    require_free(run, owner)
     chosen = list(_chosen(session, run_id, names, reason))
     if missing := set(names or ()).difference(row.name for row in chosen):
         raise StoreError(
@@ -66,9 +61,6 @@ def retry(
         left += [row.name for row in group] if not again else []
     if not count:
         raise StoreError(f"{left[0]} cannot be tried again: put its video back where it was indexed")
-    reopen(run)
-    session.flush()
-    fault_point("retry.inside")
     return Retried(count, tuple(left))
 
 
@@ -115,7 +107,7 @@ def _retry_slices(session: Session, one: ShardRow, rows: Sequence[Quarantined], 
     if not is_there(one.spec):
         return 0
     parts = slices_of(assembly)
-    supersede(session, parts)
+    supersede_files(session, parts)
     assembly.state, assembly.attempts = "pending", 0
     session.flush()
     fault_point("retry.video")

@@ -1,161 +1,309 @@
-"""Shards in work: handed out in the order of the plan, committed whole."""
+"""Shards in the store: planned once, handed out in the order of the plan, committed whole."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, exists, insert, select, update
+import pyarrow as pa
+from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.faults import fault_point
-from vestigo.store.parquet.schemas import KINDS
-from vestigo.store.runs.queries import run_row
-from vestigo.store.runs.records import FrameFailure, InputOutcome, PickSpec, ShardTask, Spec, WrittenFile
-from vestigo.store.sql.database import upsert
-from vestigo.store.sql.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, ShardRow
+from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, FileKind, WrittenFile
+from vestigo.store.runs.records import (
+    FrameFailure,
+    InputOutcome,
+    PickSpec,
+    PlanResult,
+    ShardPlan,
+    ShardTask,
+)
+from vestigo.store.runs.rows import (
+    OUTPUT,
+    file_row,
+    move_inputs,
+    part_of,
+    pending_shard,
+    retire_files,
+    run_row,
+    slices_of,
+    supersede_files,
+)
+from vestigo.store.sql.database import Database, chunks, upsert
+from vestigo.store.sql.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
-OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
-"""The kind of file whose rows are the rows of a shard's inputs."""
+MAX_DEATHS = 2
+FailureAction = Literal["retry", "split", "quarantined"]
 
 
-def pending(session: Session, run_id: str, limit: int, busy: Collection[int]) -> list[ShardTask]:
-    """Return the next shards that can be worked off, in the order of the plan, without those in `busy`."""
-    run_row(session, run_id)
-    part = aliased(ShardRow)
-    parts_pending = exists().where(
-        part.run_id == ShardRow.run_id,
-        part.after == ShardRow.after,
-        part.kind == "slice",
-        part.state == "pending",
-    )
-    query = (
-        select(ShardRow)
-        .where(
-            ShardRow.run_id == run_id,
-            ShardRow.state == "pending",
-            ShardRow.id.not_in(busy),
-            (ShardRow.kind != "assembly") | ~parts_pending,
+@dataclass(frozen=True)
+class ShardRepository:
+    """The shards of all runs, their inputs and their files."""
+
+    database: Database
+    root: DataRoot
+
+    def unplanned(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
+        """Return the input keys that are not planned yet under `fingerprint`."""
+        unplanned = set(keys)
+        with self.database.read() as session:
+            for chunk in chunks(keys):
+                known = select(InputRow.key).where(
+                    InputRow.key.in_(chunk), InputRow.fingerprint == fingerprint, ~InputRow.retired
+                )
+                unplanned.difference_update(session.scalars(known))
+        return unplanned
+
+    def other_fingerprints(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
+        """Return the fingerprints other than `fingerprint` under which the store holds any of the input keys."""
+        others: set[str] = set()
+        with self.database.read() as session:
+            for chunk in chunks(keys):
+                held = select(InputRow.fingerprint).where(
+                    InputRow.key.in_(chunk), InputRow.fingerprint != fingerprint, ~InputRow.retired
+                )
+                others.update(session.scalars(held.distinct()))
+        return others
+
+    def plan(self, run_id: str, shards: Iterable[ShardPlan]) -> PlanResult:
+        """Add shards to a run, and mark the run as planned at the end.
+
+        A shard of images is added in a transaction of its own. The shards of a video (consecutive, with the same
+        `after`) share one transaction, so that a video is planned whole or not at all. Each transaction ends before
+        the next shard is taken from `shards`: an interrupted plan continues with the keys that `unplanned` returns.
+        Memory is one shard or video.
+
+        Raises:
+            StoreError: If an input is planned already.
+        """
+        with self.database.read() as session:
+            last = session.scalar(select(func.max(ShardRow.position)).where(ShardRow.run_id == run_id))
+        position = 0 if last is None else last + 1
+        planned_shards = planned_inputs = 0
+        for group in _groups(shards):
+            fault_point("plan.before-group")
+            try:
+                with self.database.write() as session:
+                    run = run_row(session, run_id, lock=True)
+                    added = [
+                        shard
+                        for offset, shard in enumerate(group)
+                        if _add_shard(session, run, shard, position + offset)
+                    ]
+            except IntegrityError as error:
+                raise StoreError(
+                    f"an input of {group[0].source} is planned already, twice by this command or by another one "
+                    "meanwhile: run the command again"
+                ) from error
+            position += len(group)
+            planned_shards += len(added)
+            planned_inputs += sum(len(shard.inputs) for shard in added)
+        fault_point("plan.before-planned")
+        with self.database.write() as session:
+            run_row(session, run_id, lock=True).planned = True
+        return PlanResult(planned_shards, planned_inputs)
+
+    def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
+        """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
+
+        An assembly is left out while a slice of its video is pending.
+
+        Raises:
+            StoreError: If the store has no such run.
+        """
+        part = aliased(ShardRow)
+        slice_pending = exists().where(
+            part.run_id == ShardRow.run_id,
+            part.after == ShardRow.after,
+            part.kind == "slice",
+            part.state == "pending",
         )
-        .order_by(ShardRow.position, ShardRow.id)
-        .limit(limit)
-    )
-    rows = session.scalars(query).all()
-    names: dict[int, list[str]] = {row.id: [] for row in rows}
-    inputs = select(InputRow.shard_id, InputRow.name).where(InputRow.shard_id.in_(names))
-    for shard_id, name in session.execute(inputs.order_by(InputRow.shard_id, InputRow.position)):
-        names[shard_id].append(name)
-    return [
-        ShardTask(
-            id=row.id,
-            run_id=row.run_id,
-            kind=row.kind,  # type: ignore[arg-type]
-            source=row.source,
-            after=row.after,
-            spec=row.spec,
-            attempts=row.attempts,
-            inputs=tuple(names[row.id]),
+        query = (
+            select(ShardRow)
+            .where(
+                ShardRow.run_id == run_id,
+                ShardRow.state == "pending",
+                ShardRow.id.not_in(busy),
+                (ShardRow.kind != "assembly") | ~slice_pending,
+            )
+            .order_by(ShardRow.position, ShardRow.id)
+            .limit(limit)
         )
-        for row in rows
-    ]
+        with self.database.read() as session:
+            run_row(session, run_id)
+            rows = session.scalars(query).all()
+            names: dict[int, list[str]] = {row.id: [] for row in rows}
+            inputs = select(InputRow.shard_id, InputRow.name).where(InputRow.shard_id.in_(names))
+            for shard_id, name in session.execute(inputs.order_by(InputRow.shard_id, InputRow.position)):
+                names[shard_id].append(name)
+        return [
+            ShardTask(
+                id=row.id,
+                run_id=row.run_id,
+                kind=row.kind,  # type: ignore[arg-type]
+                source=row.source,
+                after=row.after,
+                spec=row.spec,
+                attempts=row.attempts,
+                inputs=tuple(names[row.id]),
+            )
+            for row in rows
+        ]
+
+    def commit(
+        self,
+        shard_id: int,
+        *,
+        files: Sequence[WrittenFile],
+        outcomes: Sequence[InputOutcome],
+        failures: Sequence[FrameFailure] = (),
+    ) -> None:
+        """Record the files and outcomes of a shard and mark it done, in one transaction.
+
+        From here on the files are visible, or staged if the run replaces others. An assembly retires the candidates
+        that it was made from.
+
+        Raises:
+            StoreError: If the shard is not pending, a file is missing, or outcomes, inputs and rows do not agree.
+        """
+        for file in files:
+            self.root.require_written(file)
+        fault_point("commit.before")
+        with self.database.write() as session:
+            shard = pending_shard(session, shard_id)
+            _check_outcomes(session, shard, files, outcomes)
+            shard.state = "done"
+            session.flush()
+            fault_point("commit.shard")
+            state = "staged" if run_row(session, shard.run_id).replaces else "visible"
+            if shard.kind == "assembly" and state == "visible":
+                # Readers of a video that is processed again see the old files until this transaction ends.
+                supersede_files(session, [shard_id])
+            for file in files:
+                session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
+            # Sorted, so that two writers cannot wait for each other.
+            for name in sorted({camera for file in files for camera in file.cameras}):
+                camera = upsert(session, CameraRow).values(name=name, clock_offset_s=0.0)
+                session.execute(camera.on_conflict_do_nothing())
+            session.flush()
+            fault_point("commit.files")
+            _record_outcomes(session, shard_id, outcomes)
+            if failures:
+                facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
+                session.execute(insert(FrameFailureRow), facts)
+            if shard.kind == "assembly":
+                retire_files(session, slices_of(shard), "candidates")
+            fault_point("commit.inputs")
+        fault_point("commit.after")
+
+    def record_death(self, shard_id: int, reason: str, pick: PickSpec) -> FailureAction:
+        """Count the death of a worker against its shard and return what follows.
+
+        After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
+        shard of one input is quarantined. Quarantining an assembly also quarantines its slices.
+
+        Args:
+            shard_id: The shard.
+            reason: Why the worker died, for the quarantined inputs.
+            pick: Returns the spec of the shard reduced to some of its inputs.
+
+        Raises:
+            StoreError: If the shard is not pending.
+        """
+        with self.database.write() as session:
+            shard = pending_shard(session, shard_id)
+            shard.attempts += 1
+            if shard.attempts < MAX_DEATHS:
+                return "retry"
+            ids = select(InputRow.id).where(InputRow.shard_id == shard_id).order_by(InputRow.position)
+            inputs = session.scalars(ids).all()
+            if len(inputs) > 1:
+                _split(session, shard, inputs, pick)
+                return "split"
+            _quarantine(session, shard, reason)
+            return "quarantined"
+
+    def file_paths(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[str]:
+        """Return the paths of a run's files that are not retired, in the order of its shards.
+
+        Args:
+            run_id: The run.
+            kind: Kind of file.
+            after: Group key of a video; files of all shards by default.
+        """
+        query = (
+            select(DataFileRow.path)
+            .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
+            .where(DataFileRow.run_id == run_id, DataFileRow.kind == kind, DataFileRow.retired.is_(None))
+            .order_by(ShardRow.position, ShardRow.id, DataFileRow.id)
+        )
+        if after is not None:
+            query = query.where(ShardRow.after == after)
+        with self.database.read() as session:
+            return list(session.scalars(query))
+
+    def scan(
+        self,
+        run_id: str,
+        *,
+        kind: FileKind,
+        after: str | None = None,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = GROUP_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the files of `file_paths`, file after file; memory is one batch."""
+        for path in self.file_paths(run_id, kind=kind, after=after):
+            yield from self.root.read(path, columns, batch_rows)
 
 
-def commit(
-    session: Session,
-    shard_id: int,
-    files: Sequence[WrittenFile],
-    outcomes: Sequence[InputOutcome],
-    failures: Sequence[FrameFailure],
-) -> None:
-    """Record a shard's files and outcomes and mark it done; an assembly retires what it was assembled from.
+def _groups(shards: Iterable[ShardPlan]) -> Iterator[list[ShardPlan]]:
+    group: list[ShardPlan] = []
+    for shard in shards:
+        if group and (shard.after is None or shard.after != group[0].after):
+            yield group
+            group = []
+        group.append(shard)
+        if shard.after is None:
+            yield group
+            group = []
+    if group:
+        yield group
 
-    Raises StoreError for a shard that is not pending, and where outcomes, inputs and rows do not agree.
-    """
-    shard = pending_shard(session, shard_id)
-    _check_outcomes(session, shard, files, outcomes)
-    shard.state = "done"
-    session.flush()
-    fault_point("commit.shard")
-    state = "staged" if run_row(session, shard.run_id).replaces else "visible"
-    if shard.kind == "assembly" and state == "visible":
-        # Of a video that is done again readers see the old files until the moment of the new.
-        supersede(session, [shard_id])
-    for file in files:
-        session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
-    add_cameras(session, {camera for file in files for camera in file.cameras})
-    session.flush()
-    fault_point("commit.files")
-    if outcomes:
-        _settle(session, shard_id, outcomes)
-    if failures:
-        facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
-        session.execute(insert(FrameFailureRow), facts)
+
+def _add_shard(session: Session, run: RunRow, shard: ShardPlan, position: int) -> bool:
     if shard.kind == "assembly":
-        retire_files(session, slices_of(shard), ["candidates"])
-    fault_point("commit.inputs")
-
-
-def pending_shard(session: Session, shard_id: int) -> ShardRow:
-    """Return a shard that waits for its outcome, locked. Raises StoreError for any other."""
-    shard = session.get(ShardRow, shard_id, with_for_update=True)
-    if shard is None:
-        raise StoreError(f"shard {shard_id} is not in the store")
-    if shard.state != "pending":
-        raise StoreError(
-            f"shard {shard_id} of run {shard.run_id} is {shard.state}, not pending: its work is not needed"
-        )
-    return shard
-
-
-def slices_of(assembly: ShardRow) -> Select[Any]:
-    """Select the ids of the slices that an assembly joins."""
-    return select(ShardRow.id).where(
-        ShardRow.run_id == assembly.run_id, ShardRow.after == assembly.after, ShardRow.kind == "slice"
-    )
-
-
-def part_of(shard: ShardRow, spec: Spec) -> ShardRow:
-    """Return a new shard for some inputs of another, in its place in the plan, never tried."""
-    return ShardRow(
-        run_id=shard.run_id,
-        position=shard.position,
+        same = exists().where(ShardRow.run_id == run.id, ShardRow.kind == "assembly", ShardRow.after == shard.after)
+        if session.scalar(select(same)):
+            return False
+    row = ShardRow(
+        run_id=run.id,
+        position=position,
         kind=shard.kind,
         source=shard.source,
         after=shard.after,
-        spec=spec,
+        spec=shard.spec,
         state="pending",
         attempts=0,
     )
-
-
-def move_inputs(session: Session, shard_id: int, inputs: Sequence[int], more: Mapping[str, Any] | None = None) -> None:
-    """Make inputs (ids) those of a shard, in this order, with `more` about each."""
-    moved = [{"id": id_, "shard_id": shard_id, "position": place, **(more or {})} for place, id_ in enumerate(inputs)]
-    session.execute(update(InputRow), moved)
-
-
-def supersede(session: Session, shards: Select[Any] | Sequence[int]) -> None:
-    """Retire the files of shards that are done again; they no longer count as something that their run made."""
-    retire_files(session, shards, KINDS)
-    session.execute(update(DataFileRow).where(DataFileRow.shard_id.in_(shards)).values(run_id=None, shard_id=None))
-
-
-def retire_files(session: Session, shards: Select[Any] | Sequence[int], kinds: Sequence[str]) -> None:
-    """Retire the files of some shards: readers no longer see them, and vacuum removes them."""
-    session.execute(
-        update(DataFileRow)
-        .where(DataFileRow.shard_id.in_(shards), DataFileRow.kind.in_(kinds), DataFileRow.retired.is_(None))
-        .values(state="retired", retired=datetime.now(UTC))
-    )
-
-
-def add_cameras(session: Session, names: Collection[str]) -> None:
-    """Make cameras known, with clocks that are right."""
-    # In one order everywhere, so that two writers cannot wait for each other.
-    for name in sorted(names):
-        session.execute(upsert(session, CameraRow).values(name=name, clock_offset_s=0.0).on_conflict_do_nothing())
+    session.add(row)
+    session.flush()
+    fault_point("plan.inside-group")
+    common = {
+        "shard_id": row.id,
+        "fingerprint": run.fingerprint,
+        "state": "pending",
+        "rows": 0,
+        "retired": False,
+    }
+    inputs = [{**common, "position": place, **vars(planned)} for place, planned in enumerate(shard.inputs)]
+    if inputs:
+        session.execute(insert(InputRow), inputs)
+    run.planned_inputs += len(inputs)
+    return True
 
 
 def _check_outcomes(
@@ -167,14 +315,11 @@ def _check_outcomes(
             f"shard {shard.id} has {len(inputs)} inputs and {len(outcomes)} outcomes that do not match them"
         )
     for outcome in outcomes:
+        described = f"input {outcome.position} of shard {shard.id} is {outcome.state}"
         if (outcome.state == "done") != (outcome.rows > 0):
-            raise StoreError(
-                f"input {outcome.position} of shard {shard.id} is {outcome.state} with {outcome.rows} rows"
-            )
+            raise StoreError(f"{described} with {outcome.rows} rows")
         if (outcome.state == "quarantined") != (outcome.reason is not None):
-            raise StoreError(
-                f"input {outcome.position} of shard {shard.id} is {outcome.state}, reason {outcome.reason}"
-            )
+            raise StoreError(f"{described}, reason {outcome.reason}")
     if shard.kind in OUTPUT:
         written = sum(file.rows for file in files if file.kind == OUTPUT[shard.kind])
         counted = sum(outcome.rows for outcome in outcomes)
@@ -184,72 +329,32 @@ def _check_outcomes(
             )
 
 
-def _settle(session: Session, shard_id: int, outcomes: Sequence[InputOutcome]) -> None:
-    inputs = session.execute(select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id))
-    ids = dict(inputs.all())
-    settled = [
-        {
-            "id": ids[outcome.position],
-            "state": outcome.state,
-            "rows": outcome.rows,
-            "reason": outcome.reason,
-            "detail": outcome.detail,
-        }
-        for outcome in outcomes
-    ]
-    if settled:
-        session.execute(update(InputRow), settled)
-
-
-def file_row(file: WrittenFile, state: str, *, run_id: str | None = None, shard_id: int | None = None) -> DataFileRow:
-    """The row with which a written file begins to count; what belongs to no run has none."""
-    facts = vars(file) | {"cameras": list(file.cameras)}
-    return DataFileRow(run_id=run_id, shard_id=shard_id, state=state, **facts)
-
-
-MAX_DEATHS = 2
-
-Fate = Literal["retry", "split", "quarantined"]
-
-
-def record_death(session: Session, shard_id: int, reason: str, pick: PickSpec) -> Fate:
-    """Count a death against a shard and say what follows.
-
-    After two deaths a shard of several inputs gives way to its two halves, which are tried from the start; one of a
-    single input is quarantined. An assembly that is quarantined takes its slices with it: their crops never came
-    to be.
-
-    Raises StoreError for a shard that is not pending.
-    """
-    shard = pending_shard(session, shard_id)
-    shard.attempts += 1
-    if shard.attempts < MAX_DEATHS:
-        return "retry"
-    inputs = session.scalars(select(InputRow.id).where(InputRow.shard_id == shard_id).order_by(InputRow.position)).all()
-    if len(inputs) > 1:
-        _split(session, shard, inputs, pick)
-        return "split"
-    _quarantine(session, shard, reason)
-    return "quarantined"
+def _record_outcomes(session: Session, shard_id: int, outcomes: Sequence[InputOutcome]) -> None:
+    if outcomes:
+        inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
+        ids = dict(session.execute(inputs).all())
+        session.execute(update(InputRow), [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes])
 
 
 def _split(session: Session, shard: ShardRow, inputs: Sequence[int], pick: PickSpec) -> None:
     half = len(inputs) // 2
     shard.state = "split"
-    for places in (range(half), range(half, len(inputs))):
-        row = part_of(shard, pick(shard.spec, places))
+    for positions in (range(half), range(half, len(inputs))):
+        row = part_of(shard, pick(shard.spec, positions))
         session.add(row)
         session.flush()
-        move_inputs(session, row.id, [inputs[place] for place in places])
+        move_inputs(session, row.id, [inputs[position] for position in positions])
         fault_point("death.half")
 
 
 def _quarantine(session: Session, shard: ShardRow, reason: str) -> None:
     shard.state = "quarantined"
-    parts = slices_of(shard) if shard.kind == "assembly" else select(ShardRow.id).where(ShardRow.id == shard.id)
-    retire_files(session, parts, KINDS)
-    # A video that was done again has shown what an earlier assembly made, until now.
-    retire_files(session, [shard.id], KINDS)
+    parts: Select[Any] = select(ShardRow.id).where(ShardRow.id == shard.id)
+    if shard.kind == "assembly":
+        parts = slices_of(shard)
+    retire_files(session, parts)
+    # The files of an earlier assembly of this video are visible until now.
+    retire_files(session, [shard.id])
     session.execute(update(ShardRow).where(ShardRow.id.in_(parts)).values(state="quarantined"))
     session.execute(
         update(InputRow)

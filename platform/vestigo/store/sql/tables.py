@@ -1,12 +1,16 @@
-"""The catalogue's tables: what must be true stands here, what grows with the archive stands in Parquet.
+"""The tables of the catalogue.
 
 model ◄── run ◄── shard ◄── input            inputs are planned once per fingerprint
-            │       ▲  ▲
-            │       │  └── frame_failure
-            └── data_file                    a row of Parquet exists only through a row here
-camera, ranking                              facts about the archive, answers worth keeping
-
-Review and the registry have theirs in `review_tables`, the audit log and verdicts in `audit_tables`.
+  ▲         │       ▲  ▲
+  │         │       │  └── frame_failure
+  │         └── data_file                    a row of Parquet exists only through a row here
+promotion                                    history of the serving model
+camera, ranking
+label_project ◄── label_batch ◄── label_task ◄── label_answer
+                      └── data_file          sampling probability of every task
+label_set ── data_file                       versions of the labels
+audit ── audit_head                          a chain of digests, and its end
+verdict                                      every verdict; the newest counts
 """
 
 from __future__ import annotations
@@ -79,6 +83,20 @@ class ModelRow(Base):
     parent: Mapped[str | None] = mapped_column(String(64))
     origin: Mapped[dict[str, Any]]
     scores: Mapped[dict[str, Any]]
+
+
+class PromotionRow(Base):
+    """A change of the model that serves; by `kind` it is a `promotion`, or a `rollback` of the last one in force."""
+
+    __tablename__ = "promotion"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
+    before_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
+    at: Mapped[datetime]
+    by: Mapped[str]
+    reasons: Mapped[list[str]]
 
 
 class RunRow(Base):
@@ -244,3 +262,136 @@ class RankingRow(Base):
     settings: Mapped[dict[str, Any]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
     queries_file_id: Mapped[int | None] = mapped_column(ForeignKey("data_file.id"))
+
+
+class LabelProjectRow(Base):
+    """A project of review; `schema` is JSON of the attribute schema, `server` and `remote_id` where Label Studio has
+    it (null for labels that came from files)."""
+
+    __tablename__ = "label_project"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created: Mapped[datetime]
+    schema: Mapped[dict[str, Any]]
+    server: Mapped[str | None]
+    remote_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class LabelBatchRow(Base):
+    """One draw; `population` tasks could be drawn, after thinning the archive to the share `thinned` of its tasks.
+
+    `data_file_id` is null for what was imported: nobody drew it.
+    """
+
+    __tablename__ = "label_batch"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    project: Mapped[str] = mapped_column(ForeignKey("label_project.name"), index=True)
+    created: Mapped[datetime]
+    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    strategy: Mapped[str]
+    unit: Mapped[str] = mapped_column(String(16))
+    budget: Mapped[int] = mapped_column(BigInteger)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    population: Mapped[int] = mapped_column(BigInteger)
+    thinned: Mapped[float]
+    data_file_id: Mapped[int | None] = mapped_column(ForeignKey("data_file.id"))
+
+
+class LabelTaskRow(Base):
+    """What a reviewer is asked about: some crops of one person, and what a model said of them.
+
+    State: `drawn` (not on the server yet), `pushed`, `deleted` (on the server, by somebody there), `imported`.
+    """
+
+    __tablename__ = "label_task"
+    __table_args__ = (
+        Index("uq_label_task_project_key", "project", "key", unique=True),
+        Index("ix_label_task_batch_id_position", "batch_id", "position"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    project: Mapped[str] = mapped_column(ForeignKey("label_project.name"))
+    key: Mapped[str] = mapped_column(String(40))
+    batch_id: Mapped[int] = mapped_column(ForeignKey("label_batch.id"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str]
+    tracklet: Mapped[str]
+    camera: Mapped[str]
+    time: Mapped[datetime | None]
+    pid: Mapped[int | None]
+    crops: Mapped[list[str]]
+    prediction: Mapped[list[Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16))
+    remote_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class LabelAnswerRow(Base):
+    """What one reviewer answered; `answers` is attribute to value or "cannot tell"."""
+
+    __tablename__ = "label_answer"
+    __table_args__ = (Index("uq_label_answer_task_id_remote_id", "task_id", "remote_id", unique=True),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("label_task.id"))
+    remote_id: Mapped[int] = mapped_column(BigInteger)
+    reviewer: Mapped[str]
+    answered: Mapped[datetime]
+    answers: Mapped[dict[str, Any]]
+
+
+class LabelSetRow(Base):
+    """A version of all agreed labels; `digest` is that of its rows."""
+
+    __tablename__ = "label_set"
+
+    version: Mapped[int] = mapped_column(RowId, primary_key=True)
+    created: Mapped[datetime]
+    digest: Mapped[str] = mapped_column(String(64))
+    labels: Mapped[int] = mapped_column(BigInteger)
+    tasks: Mapped[int] = mapped_column(BigInteger)
+    projects: Mapped[list[str]]
+    data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
+
+
+class AuditRow(Base):
+    """One entry of the audit log; `id` counts from 1 without a gap, `previous` is the `digest` of the entry before."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    user: Mapped[str] = mapped_column(index=True)
+    action: Mapped[str] = mapped_column(String(32))
+    snapshot: Mapped[str] = mapped_column(String(64))
+    case_number: Mapped[str | None] = mapped_column(index=True)
+    authority: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+    previous: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+
+
+class AuditHeadRow(Base):
+    """How many entries the log has, and the digest of the last; the only row, made together with the table."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(String(64))
+
+
+class VerdictRow(Base):
+    """What somebody decided about a crop as an answer to `query`; a `verdict` of null takes the one before back."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (Index("ix_verdict_query_crop", "query", "crop"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    at: Mapped[datetime]
+    user: Mapped[str]
+    case_number: Mapped[str | None]
+    query: Mapped[str] = mapped_column(String(64))
+    crop: Mapped[str]
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    note: Mapped[str | None]

@@ -28,7 +28,7 @@ def shown(studio: Studio, store: Store, project: str) -> list[bytes]:
 
 
 def wanted(store: Store, project: str) -> list[bytes]:
-    return [jpeg for page in store.label_tasks(project) for jpeg in pictures(page)]
+    return [jpeg for page in store.review.tasks(project) for jpeg in pictures(page)]
 
 
 @pytest.mark.parametrize("spec", ["", "inlined", "local:", "s3:", "s3://", "http://host/pictures"])
@@ -55,7 +55,7 @@ def test_files_that_label_studio_serves(studio: Studio, label_studio: Server, tm
         push(store, studio, project, pictures, images)
         push(store, studio, project, pictures, images)
         assert shown(studio, store, project) == wanted(store, project)
-        remote = store.require_label_project(project).remote_id or 0
+        remote = store.review.get_project(project).remote_id or 0
         (storage,) = studio.client.import_storage.local.list(project=remote)
         # "Sync" makes no tasks of the pictures.
         studio.client.import_storage.local.sync(storage.id)
@@ -73,7 +73,7 @@ def test_a_folder_that_label_studio_does_not_serve(
         below = label_studio.files / "below"
         with pytest.raises(ConfigError, match=rf"LOCAL_FILES_DOCUMENT_ROOT={below}$"):
             push(store, studio, project, pictures, Local(below))
-        assert store.label_counts(project)["drawn"] == 1
+        assert store.review.task_counts(project)["drawn"] == 1
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_objects_of_s3(studio: Studio, s3: str, tmp_path: Path, project: str, mo
     with open_store(tmp_path) as store:
         drawn(store, project, 2)
         push(store, studio, project, pictures, images)
-        remote = store.require_label_project(project).remote_id or 0
+        remote = store.review.get_project(project).remote_id or 0
         (storage,) = studio.client.import_storage.s3.list(project=remote)
         assert shown(studio, store, project) == wanted(store, project)
         held = [task.data["image"] for task in studio.client.tasks.list(project=remote, resolve_uri=False)]

@@ -33,7 +33,7 @@ def test_a_reviewer_corrects_by_key_and_submits(
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
-        (task,) = next(store.label_tasks(project))
+        (task,) = next(store.review.tasks(project))
         said = {name: predicted_value(MARKET_1501, name, task.prediction) for name in MARKET_1501.names}
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(SECONDS)
@@ -42,7 +42,7 @@ def test_a_reviewer_corrects_by_key_and_submits(
         page.fill("input[name=password]", label_studio.password)
         page.press("input[name=password]", "Enter")
         page.wait_for_url(lambda url: "/login" not in url, wait_until="commit")
-        page.goto(f"{label_studio.url}/projects/{store.require_label_project(project).remote_id}/data?labeling=1")
+        page.goto(f"{label_studio.url}/projects/{store.review.get_project(project).remote_id}/data?labeling=1")
         instructions = page.get_by_text("Correct what is wrong, choose")
         expect(instructions).to_be_visible(timeout=SECONDS)
         page.keyboard.press("Escape")

@@ -26,7 +26,7 @@ def titled(studio: Studio, title: str) -> list[int]:
 def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        label = store.require_label_project(project)
+        label = store.review.get_project(project)
         remote = open_project(studio, label)
         # The store does not know of it yet, as after a crash.
         assert open_project(studio, label) == remote
@@ -35,7 +35,7 @@ def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: 
         assert titled(studio, project) == [remote]
         assert (there.show_collab_predictions, there.model_version) == (True, f"small {MODEL[:12]}")
         assert mark(label) in there.description
-        linked = store.require_label_project(project)
+        linked = store.review.get_project(project)
         assert (linked.server, linked.remote_id) == (studio.url, remote)
         (task,) = studio.client.tasks.list(project=remote, fields="all")
         assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
@@ -45,7 +45,7 @@ def test_the_newest_model_is_preselected_whatever_ended_before(studio: Studio, t
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
-        remote = store.require_label_project(project).remote_id
+        remote = store.review.get_project(project).remote_id
         drawn(store, project, 1, start=1, model="b" * 64)
         push(store, studio, project, pictures, Inline())
         assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
@@ -64,7 +64,7 @@ def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tm
     with open_store(tmp_path) as store:
         drawn(store, project, 2)
         push(store, studio, project, pictures, Inline())
-        label = store.require_label_project(project)
+        label = store.review.get_project(project)
         there = studio.client.projects.get(label.remote_id)
         twins = [
             studio.client.projects.create(
@@ -100,7 +100,7 @@ def test_names_that_are_no_titles_become_some(studio: Studio, tmp_path: Path, pr
             drawn(store, name, 1, start=number)
             assert push(store, studio, name, pictures, Inline()).created == 1
             assert push(store, studio, name, pictures, Inline()).tasks == 1
-            label = store.require_label_project(name)
+            label = store.review.get_project(name)
             there = studio.client.projects.get(label.remote_id or 0)
             assert there.title == title(label)
             studio.client.projects.delete(there.id)
@@ -110,7 +110,7 @@ def test_an_edited_form_is_named_before_anything_is_written(studio: Studio, tmp_
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
-        remote = store.require_label_project(project).remote_id
+        remote = store.review.get_project(project).remote_id
         edited = form(MARKET_1501).replace('name="hat"', 'name="cap"')
         studio.client.projects.update(remote, label_config=edited)
         drawn(store, project, 1, start=1)
@@ -135,14 +135,14 @@ def test_a_project_that_is_gone_or_elsewhere(studio: Studio, tmp_path: Path, pro
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
-        remote = store.require_label_project(project).remote_id
+        remote = store.review.get_project(project).remote_id
         assert remote is not None
         studio.client.projects.update(remote, title="renamed there")
         assert pull(store, studio, project).tasks == 1
         studio.client.projects.delete(remote)
         with pytest.raises(ConfigError, match=rf"\(id {remote}\) is no longer on server .*what was pulled is kept"):
             pull(store, studio, project)
-        assert store.label_counts(project)["pushed"] == 1
-        store.link_label_project(project, "http://elsewhere.example", remote)
+        assert store.review.task_counts(project)["pushed"] == 1
+        store.review.link_project(project, "http://elsewhere.example", remote)
         with pytest.raises(ConfigError, match=r"is on server http://elsewhere.example, not on .*--url"):
             push(store, studio, project, pictures, Inline())

@@ -41,13 +41,13 @@ def pushed(store: Store, studio: Studio, project: str, count: int) -> int:
     """Bring `count` tasks to the server; the project's id there."""
     drawn(store, project, count)
     push(store, studio, project, pictures, Inline())
-    remote = store.require_label_project(project).remote_id
+    remote = store.review.get_project(project).remote_id
     assert remote is not None
     return remote
 
 
 def predicted(store: Store, project: str, number: int, attribute: str) -> str:
-    for page in store.label_tasks(project):
+    for page in store.review.tasks(project):
         for task in page:
             if task.key == key(number):
                 shares = np.array(task.prediction[MARKET_1501.slice(attribute)])
@@ -76,7 +76,7 @@ def test_a_second_push_creates_nothing_and_a_second_draw_only_its_own(
         assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=5, created=0)
         drawn(store, project, 3, start=5)
         assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=8, created=3)
-        there = on_server(studio, store.require_label_project(project).remote_id or 0)
+        there = on_server(studio, store.review.get_project(project).remote_id or 0)
         assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
         assert [len(ids) for ids in there.values()] == [1] * 8
         # Reviewers get them in the order of the draw: that of their ids.
@@ -143,7 +143,7 @@ def test_answers_are_those_of_the_server(studio: Studio, tmp_path: Path, project
         found = pull(store, studio, project)
         assert (found.reviewed, found.pulled, found.corrections) == (2, 3, 1)
         assert found.conflicts == [f"task {ids[key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
-        (kept,) = store.answers_of(project, [key(0)])[key(0)]
+        (kept,) = store.annotations.get(project, [key(0)])[key(0)]
         assert (kept.remote_id, kept.reviewer) == (one, OWNER)
         assert kept.answers == {"hat": other, "gender": CANNOT_TELL}
         assert before <= kept.answered <= datetime.now(UTC)
@@ -155,7 +155,7 @@ def test_answers_are_those_of_the_server(studio: Studio, tmp_path: Path, project
         assert (found.pulled, found.corrections, found.conflicts) == (2, 0, [])
         assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": said})])
         assert state(store, project)[key(1)] == ("pushed", [(OTHER, {"hat": "no"})])
-        assert store.require_label_project(project).remote_id == remote
+        assert store.review.get_project(project).remote_id == remote
 
 
 def test_tasks_deleted_on_the_server_and_restored_there(studio: Studio, tmp_path: Path, project: str) -> None:

@@ -48,7 +48,7 @@ def expected() -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
 
 def require_end(store: Store, studio: Studio, project: str) -> None:
     assert state(store, project) == expected()
-    there = on_server(studio, store.require_label_project(project).remote_id or 0)
+    there = on_server(studio, store.review.get_project(project).remote_id or 0)
     assert {name: ids for name, ids in there.items() if len(ids) > 1} == {}
     assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
     assert [one.title for one in studio.client.projects.list(title=project)] == [project]
@@ -97,7 +97,7 @@ def test_reviewers_who_begin_while_tasks_still_arrive_twice_lose_nothing(
             proxy.settle()
             pull(store, through, project)
             pull(store, through, project)
-        label = store.require_label_project(project)
+        label = store.review.get_project(project)
         held = state(store, project)
         # Task 4 was deleted; a copy of it that came after that is a task of the server like any other.
         back = key(4) in on_server(studio, label.remote_id or 0)
@@ -119,7 +119,7 @@ def test_a_push_that_is_killed_at_any_point_and_begun_again(
         with open_store(tmp_path) as store:
             push(store, studio, name, pictures, Inline(), chunk=2)
             assert state(store, name) == {key(number): ("pushed", []) for number in range(5)}
-            there = on_server(studio, store.require_label_project(name).remote_id or 0)
+            there = on_server(studio, store.review.get_project(name).remote_id or 0)
             assert there == {key: [id_] for key, id_ in remote_ids(store, name).items()}
             assert [one.title for one in studio.client.projects.list(title=name)] == [name]
         if not dead:
@@ -136,7 +136,7 @@ def test_a_pull_that_is_killed_at_any_point_and_begun_again(
         ids = remote_ids(store, project)
         review(studio, ids, other_reviewer)
         # So that ids have something to be reconciled with.
-        store.mark_pushed(project, {key(0): ids[key(1)]})
+        store.review.mark_pushed(project, {key(0): ids[key(1)]})
     for point in itertools.count(1):
         folder = shutil.copytree(tmp_path / "0", tmp_path / str(point))
         dead = killed(pull_and_die, folder, label_studio, project, point)

@@ -18,8 +18,8 @@ from vestigo.review.labels.corrections import NEEDED, correct, correction_task, 
 from vestigo.review.labels.importing import IN_PLACE, GivenLabels, import_labels, in_place_project
 from vestigo.review.labels.rows import freeze, kept_labels
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 
 OTHER = "b" * 64
@@ -39,13 +39,13 @@ def model(store: Store) -> Model:
 
 
 def crops(store: Store, tracklet: str = "t0003") -> list[dict[str, Any]]:
-    rows = [row for batch in store.scan_crops(NEEDED) for row in batch.to_pylist()]
+    rows = [row for batch in store.crops.scan(NEEDED) for row in batch.to_pylist()]
     return [row for row in rows if row["tracklet"] == tracklet]
 
 
 def test_a_correction_is_kept_with_who_when_and_what_it_corrects(store: Store, model: Model) -> None:
     rows = crops(store)
-    before = store.answers_version()
+    before = store.annotations.version()
     task = correct(store, model, rows, {"hat": "yes", "colour": "cannot tell"}, user="ana", case="2026-17")
     (found,) = reviewed_tasks(store, IN_PLACE)
     assert found.task == task
@@ -53,8 +53,8 @@ def test_a_correction_is_kept_with_who_when_and_what_it_corrects(store: Store, m
     means = [sum(row["attributes"][k] for row in rows) / PER_TRACKLET for k in range(SCHEMA.classes)]
     assert task.prediction == pytest.approx(means, abs=1e-6)
     assert found.said == {"ana": {"hat": "yes", "colour": "cannot tell"}}
-    assert store.answers_version() != before
-    (entry,) = store.audit_entries(action="correct")
+    assert store.annotations.version() != before
+    (entry,) = store.audit.entries(action="correct")
     assert (entry.user, entry.case) == ("ana", "2026-17")
     assert (entry.details["task"], entry.details["model"]) == (task.key, MODEL)
     assert entry.details["answers"] == {"hat": "yes", "colour": "cannot tell"}
@@ -68,18 +68,18 @@ def test_the_same_person_replaces_and_another_one_stands_beside(store: Store, mo
     held = {one.reviewer: dict(one.answers) for one in corrections_of(store, model, rows)}
     assert held == {"ana": {"hat": "no", "colour": "red"}, "ben": {"hat": "no"}}
     correct(store, model, crops(store, "t0004"), {"hat": "yes"}, user="ben")
-    assert len(store.label_batches(IN_PLACE)) == 1
-    assert [len(page) for page in store.label_tasks(IN_PLACE)] == [2]
-    assert len(store.audit_entries(action="correct")) == 4
+    assert len(store.review.batches(IN_PLACE)) == 1
+    assert [len(page) for page in store.review.tasks(IN_PLACE)] == [2]
+    assert len(store.audit.entries(action="correct")) == 4
 
 
 def test_it_is_learnt_from_and_takes_no_part_in_precision(store: Store, model: Model) -> None:
     _, truth = people(12)
-    store.make_label_project("p", SCHEMA)
+    store.review.ensure_project("p", SCHEMA)
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=6)))
     answer(store, "p", truth)
     sample = review_sample(store, model)
-    drawn = {task.tracklet for page in store.label_tasks("p") for task in page}
+    drawn = {task.tracklet for page in store.review.tasks("p") for task in page}
     outside = min(truth.keys() - drawn)
     correct(store, model, crops(store, outside), {"hat": "yes"}, user="ana")
     correct(store, model, crops(store, min(drawn)), {"hat": "cannot tell"}, user="ana")
@@ -96,19 +96,19 @@ def test_it_is_learnt_from_and_takes_no_part_in_precision(store: Store, model: M
 def test_another_project_of_the_same_tracklet_stays_apart(store: Store, model: Model) -> None:
     rows = crops(store)
     task = correct(store, model, rows, {"hat": "yes"}, user="ana")
-    store.make_label_project("p", SCHEMA)
+    store.review.ensure_project("p", SCHEMA)
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=12)))
-    assert task.key in {one.key for page in store.label_tasks("p") for one in page}
+    assert task.key in {one.key for page in store.review.tasks("p") for one in page}
     # What a pull does to tasks of a project whose server has nothing.
-    store.record_answers("p", {task.key: []})
-    store.mark_deleted("p", [task.key])
+    store.annotations.replace("p", {task.key: []})
+    store.review.mark_deleted("p", [task.key])
     assert [one.reviewer for one in corrections_of(store, model, rows)] == ["ana"]
 
 
 def test_a_later_model_is_what_a_later_correction_corrects(store: Store, model: Model, tmp_path: Path) -> None:
     rows = crops(store)
     correct(store, model, rows, {"hat": "yes"}, user="ana")
-    store.register_model(OTHER, name="other", location="nowhere", facts=model.facts)
+    store.models.register(OTHER, name="other", location="nowhere", facts=model.facts)
     later = [{**row, "attributes": [0.1, 0.9, 0.2, 0.3, 0.5]} for row in rows]
     task = correct(store, find_registered(store, OTHER), later, {"hat": "no"}, user="ben")
     assert (task.model, task.prediction) == (OTHER, (0.1, 0.9, 0.2, 0.3, 0.5))
@@ -130,7 +130,7 @@ def test_what_cannot_be_understood_is_refused(store: Store, model: Model) -> Non
         correct(store, model, rows, {}, user="ana")
     with pytest.raises(UsageError, match="hat 'maybe' is not one of no, yes, cannot tell"):
         correct(store, model, rows, {"hat": "maybe"}, user="ana")
-    assert store.label_projects() == []
+    assert store.review.projects() == []
 
 
 def test_nothing_else_goes_into_its_project(store: Store, model: Model) -> None:
@@ -138,10 +138,10 @@ def test_nothing_else_goes_into_its_project(store: Store, model: Model) -> None:
     with pytest.raises(UsageError, match="holds what people correct in place"):
         import_labels(store, IN_PLACE, model, [given], "file")
     # A server may have had one of this name before.
-    store.make_label_project(IN_PLACE, SCHEMA)
-    store.link_label_project(IN_PLACE, "http://studio.example", 3)
+    store.review.ensure_project(IN_PLACE, SCHEMA)
+    store.review.link_project(IN_PLACE, "http://studio.example", 3)
     assert in_place_project(store, SCHEMA) == "corrections 2"
     other = replace(SCHEMA, attributes=SCHEMA.attributes[:1])
-    store.make_label_project("corrections 2", other)
+    store.review.ensure_project("corrections 2", other)
     assert in_place_project(store, SCHEMA) == "corrections 3"
     assert in_place_project(store, other) == "corrections 2"

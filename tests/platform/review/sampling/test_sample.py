@@ -24,9 +24,9 @@ from vestigo.review.labels.rows import all_labels, freeze
 from vestigo.review.sampling.candidates import collect_tasks, task_key
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.search.gallery import Scope
+from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import ConfigError, DatasetError, UsageError
 from vestigo_models.inference.images import decode_image
 
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     rows, _ = people(COUNT)
     fill(tmp_path / "s", rows)
     with Store.open(tmp_path / "s") as opened:
-        opened.make_label_project("p", SCHEMA)
+        opened.review.ensure_project("p", SCHEMA)
         yield opened
 
 
@@ -55,7 +55,7 @@ def truth_of(count: int = COUNT) -> dict[str, dict[str, str]]:
 
 
 def model_of(store: Store) -> Model:
-    return next(model for model in store.models() if model.digest == MODEL)
+    return next(model for model in store.models.list() if model.digest == MODEL)
 
 
 @pytest.mark.parametrize("unit", ["tracklet", "crop"])
@@ -116,9 +116,9 @@ def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
     assert first.probabilities.sum() == pytest.approx(20)
     assert find_open_batch(store, "p", model, wanted) is None
     batch = save_sample(store, "p", first)
-    (page,) = store.label_tasks("p")
+    (page,) = store.review.tasks("p")
     assert [task.key for task in page] == [task.key for task in first.tasks]
-    found = store.draw_probabilities(batch, [task.key for task in first.candidates.tasks])
+    found = store.review.sampling_probabilities(batch, [task.key for task in first.candidates.tasks])
     assert list(found.values()) == pytest.approx(first.probabilities.tolist())
     open_ = find_open_batch(store, "p", model, wanted)
     assert open_ is not None
@@ -173,7 +173,7 @@ def test_invalid_requests_are_rejected(store: Store, wanted: SamplingRequest, co
 
 def test_strips_show_best_crops_by_time(store: Store) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=3)))
-    (page,) = store.label_tasks("p")
+    (page,) = store.review.tasks("p")
     pictures = task_pictures(store, page)
     assert len(pictures) == 3
     for picture in pictures:
@@ -204,9 +204,9 @@ def test_probabilities_of_a_half_annotated_batch(store: Store) -> None:
     model = model_of(store)
     sample = sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=20))
     save_sample(store, "p", sample)
-    (page,) = store.label_tasks("p")
+    (page,) = store.review.tasks("p")
     told = {task.key: [LabelAnswer(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
-    store.record_answers("p", told)
+    store.annotations.replace("p", told)
     sample = review_sample(store, model)
     np.testing.assert_allclose(sample.reviewed.probability, 20 / COUNT / 2)
     assert (sample.reviewed.answer[:, 1] == -1).all()
@@ -225,11 +225,11 @@ def test_label_set_changes_with_agreed_labels_only(store: Store) -> None:
     first = freeze(store)
     assert (first.version, first.tasks, first.labels) == (1, 10, 20)
     assert freeze(store) == first
-    (page,) = store.label_tasks("p")
-    store.record_answers("p", {page[0].key: [LabelAnswer(1, "ana", page[0].time, {"hat": "yes"})]})
+    (page,) = store.review.tasks("p")
+    store.annotations.replace("p", {page[0].key: [LabelAnswer(1, "ana", page[0].time, {"hat": "yes"})]})
     second = freeze(store)
     assert (second.version, second.labels) == (2, 19)
-    assert store.load_label_set(1)[0] == first
+    assert store.label_sets.load(1)[0] == first
 
 
 def test_csv_labels_round_trip(store: Store, tmp_path: Path) -> None:
@@ -302,6 +302,6 @@ def test_import_needs_crops_and_a_project_of_its_own(store: Store) -> None:
     given = [importing.GivenLabels(crops=("0" * 20,), answers={"hat": "no"}, reviewers=("x",), answered=None)]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="none of its crops is in the store"):
         importing.import_labels(store, "files", model_of(store), given, "l.csv")
-    store.link_label_project("p", "http://127.0.0.1:8080", 1)
+    store.review.link_project("p", "http://127.0.0.1:8080", 1)
     with pytest.raises(UsageError, match="project p is one of Label Studio"):
         importing.import_labels(store, "p", model_of(store), given, "l.csv")

@@ -22,9 +22,9 @@ REQUEST = SamplingRequest(strategy="random", budget=8)
 def review(ref: Path) -> None:
     """Run one round without a server: sample, annotate, save a label set."""
     with Store.open(ref) as store:
-        store.make_label_project("p", SCHEMA)
-        (model,) = store.models()
-        if not store.label_batches("p"):
+        store.review.ensure_project("p", SCHEMA)
+        (model,) = store.models.list()
+        if not store.review.batches("p"):
             save_sample(store, "p", sample_tasks(store, "p", model, REQUEST))
         answer(store, "p", people(COUNT)[1])
         freeze(store)
@@ -47,16 +47,18 @@ def test_killed_at_every_fault_point(tmp_path: Path) -> None:
         assert process.exitcode in (0, -signal.SIGKILL)
         review(ref)
         with Store.open(ref) as store:
-            (batch,) = store.label_batches("p")
-            assert (batch.tasks, store.label_counts("p")) == (8, {"drawn": 8, "answered": 8})
-            (kept,) = store.label_sets()
+            (batch,) = store.review.batches("p")
+            assert (batch.tasks, store.review.task_counts("p")) == (8, {"drawn": 8, "answered": 8})
+            (kept,) = store.label_sets.list()
             assert (kept.tasks, kept.labels) == (8, 16)
             digests.add(kept.digest)
             assert store.check().problems == ()
-            assert find_open_batch(store, "p", store.models()[0], REQUEST) is None
+            assert find_open_batch(store, "p", store.models.list()[0], REQUEST) is None
             store.vacuum(now=True)
             assert store.check().unreferenced == 0
-            assert store.draw_probabilities(batch.id, [task.key for page in store.label_tasks("p") for task in page])
+            assert store.review.sampling_probabilities(
+                batch.id, [task.key for page in store.review.tasks("p") for task in page]
+            )
         if process.exitcode == 0:
             break
     assert point > 8

@@ -15,8 +15,9 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from vestigo.store import faults
-from vestigo.store.audit.log import NAMED, ORIGIN, PAGE_ROWS
+from vestigo.store.audit.log import ORIGIN
 from vestigo.store.audit.records import query_key, shown_crops
+from vestigo.store.audit.repository import NAMED, PAGE_ROWS
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
@@ -33,14 +34,14 @@ def store(store_ref: Path) -> Iterator[Store]:
 
 def fill(store: Store, count: int = ENTRIES) -> None:
     for number in range(count):
-        store.record_audit(
+        store.audit.record(
             "ana" if number % 2 else "ben", "search", details={"number": number}, snapshot=SNAPSHOT, case=f"c{number}"
         )
 
 
 def change(store: Store, *statements: str) -> None:
     """What somebody with access to the database does."""
-    with store._db.write() as session:
+    with store.database.write() as session:
         for statement in statements:
             session.execute(text(statement))
 
@@ -54,14 +55,14 @@ def test_entries_are_chained_as_written_down(store: Store) -> None:
         "nested": {"b": 1, "a": [-0.0]},
     }
     before = datetime.now(UTC)
-    first = store.record_audit("ana", "search", details=details, case=" 12/26 ", authority="court order 7")
-    second = store.record_audit("ben", "sign-out", details={}, snapshot=SNAPSHOT)
-    assert store.audit_entries() == [first, second]
+    first = store.audit.record("ana", "search", details=details, case=" 12/26 ", authority="court order 7")
+    second = store.audit.record("ben", "sign-out", details={}, snapshot=SNAPSHOT)
+    assert store.audit.entries() == [first, second]
     assert (first.id, first.user, first.action, first.case, first.authority) == (
         1, "ana", "search", "12/26", "court order 7"
     )  # fmt: skip
     assert first.details == details
-    assert first.snapshot == store.snapshot()
+    assert first.snapshot == store.crops.snapshot()
     assert before <= first.at <= second.at <= datetime.now(UTC)
     assert (first.previous, second.previous) == (ORIGIN, first.digest)
     for entry in (first, second):
@@ -72,21 +73,21 @@ def test_entries_are_chained_as_written_down(store: Store) -> None:
         }  # fmt: skip
         canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
         assert hashlib.sha256(canonical.encode("ascii")).hexdigest() == entry.digest
-    report = store.verify_audit()
+    report = store.audit.verify()
     assert (report.entries, report.head, report.intact, report.problems) == (2, second.digest, True, ())
 
 
 def test_an_empty_log_is_intact(store: Store) -> None:
-    report = store.verify_audit()
+    report = store.audit.verify()
     assert (report.entries, report.head, report.intact) == (0, ORIGIN, True)
-    assert store.audit_entries() == []
+    assert store.audit.entries() == []
 
 
 def test_entries_are_paged_and_chosen(store: Store) -> None:
     fill(store)
 
     def ids(**choice: Any) -> list[int]:
-        return [entry.id for entry in store.audit_entries(**choice)]
+        return [entry.id for entry in store.audit.entries(**choice)]
 
     assert ids(limit=4) == [1, 2, 3, 4]
     assert ids(limit=4, after=4) == [5, 6, 7, 8]
@@ -113,7 +114,7 @@ CHANGES = {
 def test_a_changed_entry_is_found(store: Store, column: str) -> None:
     fill(store)
     change(store, CHANGES[column])
-    report = store.verify_audit()
+    report = store.audit.verify()
     assert (report.entries, report.intact, report.problems) == (9, False, ("entry 5 was changed",))
 
 
@@ -141,12 +142,12 @@ TAMPERING: dict[str, tuple[list[str], list[str]]] = {
     "last one cut off": (["DELETE FROM audit WHERE id > 8"], ["entry 9 was cut off the end"]),
     "end cut off": (["DELETE FROM audit WHERE id > 7"], ["entries 8 to 9 were cut off the end"]),
     "all cut off": (["DELETE FROM audit"], ["entries 1 to 9 were cut off the end"]),
-    "head removed": (["DELETE FROM audit_head"], ["the remembered end of the log was removed"]),
-    "head set back": (["UPDATE audit_head SET entries = 8"], ["entry 9 was added past the remembered end"]),
+    "head removed": (["DELETE FROM audit_head"], ["the recorded end of the log was removed"]),
+    "head set back": (["UPDATE audit_head SET entries = 8"], ["entry 9 was added past the recorded end"]),
     "another head": (["UPDATE audit_head SET digest = ''"], ["the last entry is not the one that was written last"]),
     "added at the end": (
         [COPY.format(id=10, previous="digest", of=9)],
-        [changed(10), "entry 10 was added past the remembered end"],
+        [changed(10), "entry 10 was added past the recorded end"],
     ),
     "added at the beginning": ([COPY.format(id=0, previous="previous", of=1)], [changed(0), strays(1)]),
     "removed and moved up": (
@@ -158,7 +159,7 @@ TAMPERING: dict[str, tuple[list[str], list[str]]] = {
             *(MOVE.format(id=number, to=number + 1) for number in range(9, 4, -1)),
             COPY.format(id=5, previous="digest", of=4),
         ],
-        [*map(changed, range(5, 11)), "entry 10 was added past the remembered end"],
+        [*map(changed, range(5, 11)), "entry 10 was added past the recorded end"],
     ),
     "swapped": (
         [MOVE.format(id=4, to=100), MOVE.format(id=5, to=4), MOVE.format(id=100, to=5)],
@@ -172,7 +173,7 @@ def test_what_was_done_to_the_chain_is_found(store: Store, deed: str) -> None:
     statements, problems = TAMPERING[deed]
     fill(store)
     change(store, *statements)
-    report = store.verify_audit()
+    report = store.audit.verify()
     assert not report.intact
     assert list(report.problems) == problems
 
@@ -181,15 +182,15 @@ def test_tampering_is_still_found_after_more_was_written(store: Store) -> None:
     fill(store)
     change(store, "DELETE FROM audit WHERE id > 7")
     fill(store, 2)
-    assert store.verify_audit().problems == ("entries 8 to 9 were removed",)
+    assert store.audit.verify().problems == ("entries 8 to 9 were removed",)
     change(store, "DELETE FROM audit WHERE id = 11")
-    assert store.verify_audit().problems == ("entries 8 to 9 were removed", "entry 11 was cut off the end")
+    assert store.audit.verify().problems == ("entries 8 to 9 were removed", "entry 11 was cut off the end")
 
 
 def test_nothing_is_written_on_a_log_whose_end_was_forged(store: Store) -> None:
     fill(store, 2)
     change(store, COPY.format(id=3, previous="digest", of=2))
-    with pytest.raises(StoreError, match=r"somebody wrote audit entry 3 by hand: see `vestigo audit verify`"):
+    with pytest.raises(StoreError, match=r"audit entry 3 was written outside this program: see `vestigo audit verify`"):
         fill(store, 1)
     change(store, "DELETE FROM audit_head")
     with pytest.raises(StoreError, match=r"the end of the audit log was removed: see `vestigo audit verify`"):
@@ -205,33 +206,33 @@ def test_what_cannot_be_read_is_found_and_named(tmp_path: Path) -> None:
             "UPDATE audit SET at = 'no time' WHERE id = 4",
             "UPDATE audit SET \"user\" = x'00ff' WHERE id = 5",
         )
-        assert store.verify_audit().problems == tuple(f"entry {number} was changed" for number in (3, 4, 5))
+        assert store.audit.verify().problems == tuple(f"entry {number} was changed" for number in (3, 4, 5))
         with pytest.raises(StoreError, match="an entry of the audit log cannot be read: `vestigo audit verify`"):
-            store.audit_entries()
+            store.audit.entries()
 
 
 def test_long_logs_are_verified_in_pages_and_few_problems_told(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
         fill(store, 3)
         total = 2 * PAGE_ROWS + 3
-        with store._db.write() as session:
+        with store.database.write() as session:
             extend(session, total)
         heard: list[tuple[int, int]] = []
-        report = store.verify_audit(lambda done, all_: heard.append((done, all_)))
+        report = store.audit.verify(lambda done, all_: heard.append((done, all_)))
         assert (report.entries, report.intact) == (total, True)
         assert heard == [(PAGE_ROWS, total), (2 * PAGE_ROWS, total), (total, total)]
         change(store, "UPDATE audit SET \"user\" = 'eve' WHERE id > 1000", "DELETE FROM audit_head")
-        problems = store.verify_audit().problems
+        problems = store.audit.verify().problems
         assert problems[:2] == ("entry 1001 was changed", "entry 1002 was changed")
-        assert problems[NAMED:] == ("the remembered end of the log was removed", f"and {total - 1000 - NAMED} more")
+        assert problems[NAMED:] == ("the recorded end of the log was removed", f"and {total - 1000 - NAMED} more")
 
 
 def extend(session: Session, total: int) -> None:
-    from vestigo.store.audit import log as audit_log
+    from vestigo.store.audit.log import append_entry
 
     for number in range(3, total):
         more = {"snapshot": SNAPSHOT, "case": None, "authority": None, "details": {"number": number}}
-        audit_log.append(session, user="ana", action="view", **more)  # type: ignore[arg-type]
+        append_entry(session, user="ana", action="view", **more)  # type: ignore[arg-type]
 
 
 def test_a_write_that_fails_half_way_leaves_nothing(store: Store) -> None:
@@ -248,14 +249,14 @@ def test_a_write_that_fails_half_way_leaves_nothing(store: Store) -> None:
     finally:
         faults.install(None)
     fill(store, 1)
-    assert [entry.id for entry in store.audit_entries()] == [1, 2, 3]
-    assert store.verify_audit().intact
+    assert [entry.id for entry in store.audit.entries()] == [1, 2, 3]
+    assert store.audit.verify().intact
 
 
 def write_many(ref: Path, user: str, count: int) -> None:
     with Store.open(ref) as store:
         for number in range(count):
-            store.record_audit(user, "view", details={"number": number})
+            store.audit.record(user, "view", details={"number": number})
 
 
 def test_processes_never_fork_the_chain(store: Store, store_ref: Path) -> None:
@@ -266,21 +267,21 @@ def test_processes_never_fork_the_chain(store: Store, store_ref: Path) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    report = store.verify_audit()
+    report = store.audit.verify()
     assert (report.entries, report.problems) == (60, ())
     for user in users:
-        assert [entry.details["number"] for entry in store.audit_entries(user=user)] == list(range(20))
+        assert [entry.details["number"] for entry in store.audit.entries(user=user)] == list(range(20))
 
 
 def test_a_read_only_catalogue_refuses_by_name(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
-        store._db.close()
-        event.listen(store._db._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
-        with pytest.raises(
-            StoreError, match=r"audit log of store .*/s cannot be written \(attempt to write a readonly"
-        ):
+        store.database.close()
+        event.listen(
+            store.database._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON")
+        )
+        with pytest.raises(StoreError, match=r"audit log cannot be written \(attempt to write a readonly"):
             fill(store, 1)
-        assert store.verify_audit().intact
+        assert store.audit.verify().intact
 
 
 @pytest.mark.parametrize(
@@ -297,15 +298,15 @@ def test_a_read_only_catalogue_refuses_by_name(tmp_path: Path) -> None:
 def test_what_is_not_kept(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
     with Store.open(tmp_path / "s") as store:
         with pytest.raises(StoreError, match=complaint):
-            store.record_audit(**{"user": "ana", "action": "view", "details": {}} | more)
-        assert store.audit_entries() == []
+            store.audit.record(**{"user": "ana", "action": "view", "details": {}} | more)
+        assert store.audit.entries() == []
 
 
 def test_names_that_strangers_type_are_written_down(store: Store) -> None:
-    entry = store.record_audit("a\0b\n" + "c" * 300 + "\ud800", "sign-in refused", details={"typed": "\0\ud800"})
+    entry = store.audit.record("a\0b\n" + "c" * 300 + "\ud800", "sign-in refused", details={"typed": "\0\ud800"})
     assert entry.user == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}" + "c" * 196
-    assert store.audit_entries() == [entry]
-    assert store.verify_audit().intact
+    assert store.audit.entries() == [entry]
+    assert store.audit.verify().intact
 
 
 def test_the_key_of_a_query_does_not_depend_on_the_order_of_views() -> None:

@@ -22,46 +22,48 @@ def store(store_ref: Path) -> Iterator[Store]:
 
 
 def counted(store: Store, query: str = QUERY, case: str | None = None) -> dict[str, str | None]:
-    return {crop: verdict.verdict for crop, verdict in store.verdicts(query, case).items()}
+    return {crop: verdict.verdict for crop, verdict in store.verdicts.current(query, case).items()}
 
 
 def test_the_newest_verdict_counts_and_none_is_lost(store: Store) -> None:
     made = [
-        store.record_verdict(QUERY, "one", "confirmed", user="ana", note=" by the bag\nand the hat "),
-        store.record_verdict(QUERY, "two", "rejected", user="ana"),
-        store.record_verdict(QUERY, "one", "not sure", user="ben"),
-        store.record_verdict(QUERY, "two", None, user="ben"),
-        store.record_verdict(QUERY, "three", "confirmed", user="ben"),
+        store.verdicts.record(QUERY, "one", "confirmed", user="ana", note=" by the bag\nand the hat "),
+        store.verdicts.record(QUERY, "two", "rejected", user="ana"),
+        store.verdicts.record(QUERY, "one", "not sure", user="ben"),
+        store.verdicts.record(QUERY, "two", None, user="ben"),
+        store.verdicts.record(QUERY, "three", "confirmed", user="ben"),
     ]
     assert counted(store) == {"one": "not sure", "three": "confirmed"}
-    assert store.verdicts(QUERY)["one"] == made[2]
-    assert store.verdict_history(QUERY) == made
+    assert store.verdicts.current(QUERY)["one"] == made[2]
+    assert store.verdicts.history(QUERY) == made
     assert made[0].note == "by the bag\nand the hat"
     assert counted(store, OTHER) == {}
-    assert store.verdict_history(OTHER) == []
+    assert store.verdicts.history(OTHER) == []
 
 
 def test_cases_are_kept_apart(store: Store) -> None:
-    store.record_verdict(QUERY, "one", "confirmed", user="ana", case="12/26")
-    store.record_verdict(QUERY, "one", "rejected", user="ana", case=" 13/26 ")
-    store.record_verdict(OTHER, "one", "not sure", user="ana")
+    store.verdicts.record(QUERY, "one", "confirmed", user="ana", case="12/26")
+    store.verdicts.record(QUERY, "one", "rejected", user="ana", case=" 13/26 ")
+    store.verdicts.record(OTHER, "one", "not sure", user="ana")
     assert counted(store) == {}
     assert counted(store, case="12/26") == {"one": "confirmed"}
     assert counted(store, case="13/26") == {"one": "rejected"}
     assert counted(store, OTHER) == {"one": "not sure"}
-    assert [verdict.case for verdict in store.verdict_history(QUERY)] == ["12/26", "13/26"]
+    assert [verdict.case for verdict in store.verdicts.history(QUERY)] == ["12/26", "13/26"]
 
 
 def test_a_verdict_and_its_entry_in_the_audit_log_are_one(store: Store) -> None:
-    made = store.record_verdict(QUERY, "one", "confirmed", user="a\0", case="12/26", authority="order 7", note="a note")
-    [entry] = store.audit_entries()
+    made = store.verdicts.record(
+        QUERY, "one", "confirmed", user="a\0", case="12/26", authority="order 7", note="a note"
+    )
+    [entry] = store.audit.entries()
     assert (entry.user, entry.action, entry.case, entry.authority) == (made.user, "verdict", "12/26", "order 7")
     assert entry.details == {"query": QUERY, "crop": "one", "verdict": "confirmed"}
-    assert entry.snapshot == store.snapshot()
+    assert entry.snapshot == store.crops.snapshot()
     with pytest.raises(StoreError, match="authorisation reference"):
-        store.record_verdict(QUERY, "one", None, user="ana", authority="x" * 201)
+        store.verdicts.record(QUERY, "one", None, user="ana", authority="x" * 201)
     assert counted(store, case="12/26") == {"one": "confirmed"}
-    assert store.verify_audit().entries == 1
+    assert store.audit.verify().entries == 1
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,6 @@ def test_a_verdict_and_its_entry_in_the_audit_log_are_one(store: Store) -> None:
 def test_what_is_no_verdict(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
     with Store.open(tmp_path / "s") as store:
         with pytest.raises(StoreError, match=complaint):
-            store.record_verdict(**{"query": QUERY, "crop": "one", "verdict": "confirmed", "user": "ana"} | more)
-        assert store.verdict_history(QUERY) == []
-        assert store.audit_entries() == []
+            store.verdicts.record(**{"query": QUERY, "crop": "one", "verdict": "confirmed", "user": "ana"} | more)
+        assert store.verdicts.history(QUERY) == []
+        assert store.audit.entries() == []

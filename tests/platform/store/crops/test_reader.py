@@ -18,21 +18,25 @@ def test_what_is_picked_is_what_a_scan_finds_of_it(tmp_path: Path) -> None:
     parts = rows[:2100], rows[2100:2101], rows[2101:]
     with Store.open(tmp_path / "s") as store:
         run = begin(store)
-        store.plan(run.id, [images(*(row["input"] for row in part), source=str(n)) for n, part in enumerate(parts)])
-        store.take_lease(run.id)
-        for task, part in zip(store.pending(run.id, limit=3), parts, strict=True):
+        store.shards.plan(
+            run.id, [images(*(row["input"] for row in part), source=str(n)) for n, part in enumerate(parts)]
+        )
+        store.runs.take_lease(run.id)
+        for task, part in zip(store.shards.pending(run.id, limit=3), parts, strict=True):
             file = DataRoot(store.data).write("crops", run.id, task.id, crop_table(part))
-            store.commit(task.id, files=[file], outcomes=[InputOutcome(n, "done", rows=1) for n in range(len(part))])
-        store.finish_run(run.id, "succeeded")
-        store.set_clock_offset("c1", 90.0)
+            store.shards.commit(
+                task.id, files=[file], outcomes=[InputOutcome(n, "done", rows=1) for n in range(len(part))]
+            )
+        store.runs.finish(run.id, "succeeded")
+        store.cameras.set_clock_offset("c1", 90.0)
         columns = ("crop_id", "time", "camera", "embedding", "model")
         wanted = {row["crop_id"] for row in (rows[7], rows[1500], rows[2100], rows[2299], rows[2200])} | {"0" * 20}
-        every = [row for batch in store.scan_crops(columns, model=MODEL) for row in batch.to_pylist()]
-        picked = [row for batch in store.pick_crops(wanted, columns, model=MODEL) for row in batch.to_pylist()]
+        every = [row for batch in store.crops.scan(columns, model=MODEL) for row in batch.to_pylist()]
+        picked = [row for batch in store.crops.select(wanted, columns, model=MODEL) for row in batch.to_pylist()]
         assert picked == [row for row in every if row["crop_id"] in wanted]
         assert len(picked) == 5
-        assert list(store.pick_crops([], columns, model=MODEL)) == []
+        assert list(store.crops.select([], columns, model=MODEL)) == []
         with pytest.raises(StoreError, match="no column colour"):
-            list(store.pick_crops(wanted, ("colour",), model=MODEL))
+            list(store.crops.select(wanted, ("colour",), model=MODEL))
         with pytest.raises(StoreError, match="holds no crops of model"):
-            store.pick_crops(wanted, columns, model="b" * 64)
+            store.crops.select(wanted, columns, model="b" * 64)

@@ -15,25 +15,27 @@ NAMES = ("a", "b")
 def add(store: Store, names: tuple[str, ...], fingerprint: str, *, shown: bool = True) -> str:
     """Index images, in place of what other fingerprints hold of them; their crops tell the fingerprints apart."""
     run = begin(store, fingerprint=fingerprint, replaces=True)
-    store.plan(run.id, [images(*names)])
-    (task,) = store.pending(run.id, limit=1)
+    store.shards.plan(run.id, [images(*names)])
+    (task,) = store.shards.pending(run.id, limit=1)
     rows = crop_table([crop(name, quality=float(fingerprint[0] == "e")) for name in names])
-    file = store.write("crops", run.id, task.id, rows)
-    store.commit(task.id, files=[file], outcomes=[InputOutcome(place, "done", rows=1) for place in range(len(names))])
-    store.take_lease(run.id)
-    store.finish_run(run.id, "succeeded" if shown else "failed")
+    file = store.root.write("crops", run.id, task.id, rows)
+    store.shards.commit(
+        task.id, files=[file], outcomes=[InputOutcome(place, "done", rows=1) for place in range(len(names))]
+    )
+    store.runs.take_lease(run.id)
+    store.runs.finish(run.id, "succeeded" if shown else "failed")
     return run.id
 
 
 def test_it_changes_with_what_readers_see(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
-        seen = [store.snapshot()]
+        seen = [store.crops.snapshot()]
         add(store, NAMES, "f" * 64)
-        seen.append(store.snapshot())
-        store.set_clock_offset(crop("a")["camera"], 1.5)
-        seen.append(store.snapshot())
+        seen.append(store.crops.snapshot())
+        store.cameras.set_clock_offset(crop("a")["camera"], 1.5)
+        seen.append(store.crops.snapshot())
         add(store, NAMES[:1], "e" * 64)
-        seen.append(store.snapshot())
+        seen.append(store.crops.snapshot())
         assert len(set(seen)) == len(seen)
         assert all(len(digest) == 64 for digest in seen)
 
@@ -41,15 +43,15 @@ def test_it_changes_with_what_readers_see(store_ref: Path) -> None:
 def test_it_is_the_same_while_readers_see_the_same(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
         add(store, NAMES, "f" * 64)
-        before = store.snapshot()
-        store.set_clock_offset(crop("a")["camera"], 1.5)
-        store.set_clock_offset(crop("a")["camera"], 0)
+        before = store.crops.snapshot()
+        store.cameras.set_clock_offset(crop("a")["camera"], 1.5)
+        store.cameras.set_clock_offset(crop("a")["camera"], 0)
         add(store, NAMES, "e" * 64, shown=False)
-        store.record_audit("ana", "view", details={})
-        store.register_model("c" * 64, name="idle", location="nowhere")
-        assert store.snapshot() == before
+        store.audit.record("ana", "view", details={})
+        store.models.register("c" * 64, name="idle", location="nowhere")
+        assert store.crops.snapshot() == before
         store.vacuum(now=True)
-        assert store.snapshot() == before
+        assert store.crops.snapshot() == before
 
 
 def test_it_does_not_depend_on_where_the_store_lies_or_in_what_order_it_was_made(tmp_path: Path) -> None:
@@ -59,13 +61,13 @@ def test_it_does_not_depend_on_where_the_store_lies_or_in_what_order_it_was_made
         with Store.open(tmp_path / name) as store:
             for letter in order:
                 run = begin(store, model=MODEL)
-                store.plan(run.id, [images(letter)])
-                (task,) = store.pending(run.id, limit=1)
-                file = store.write("crops", run.id, task.id, crop_table([crop(letter)]))
-                store.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
+                store.shards.plan(run.id, [images(letter)])
+                (task,) = store.shards.pending(run.id, limit=1)
+                file = store.root.write("crops", run.id, task.id, crop_table([crop(letter)]))
+                store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
 
     def snapshot(name: str) -> str:
         with Store.open(tmp_path / name) as store:
-            return store.snapshot()
+            return store.crops.snapshot()
 
     assert snapshot("one") == snapshot("copy") != snapshot("two") == snapshot("three")

@@ -34,10 +34,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def commit_rows(store: Store, *shards: list[dict[str, Any]]) -> str:
     run = begin(store)
-    store.plan(run.id, [images(*(row["crop_id"] for row in rows)) for rows in shards])
-    for task, rows in zip(store.pending(run.id, limit=99), shards, strict=True):
-        file = store.write("crops", run.id, task.id, crop_table(rows))
-        store.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(len(rows))])
+    store.shards.plan(run.id, [images(*(row["crop_id"] for row in rows)) for rows in shards])
+    for task, rows in zip(store.shards.pending(run.id, limit=99), shards, strict=True):
+        file = store.root.write("crops", run.id, task.id, crop_table(rows))
+        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(len(rows))])
     return run.id
 
 
@@ -111,13 +111,13 @@ def test_digest_sees_every_change(tmp_path: Path, change: dict[str, Any]) -> Non
 
 
 def crops_file(store: Store) -> Path:
-    [run] = store.runs()
-    return Path(store.data) / store.files(run.id, kind="crops")[0].path
+    [run] = store.runs.list()
+    return Path(store.data) / store.shards.file_paths(run.id, kind="crops")[0].path
 
 
 def sql(statement: Any) -> Callable[[Store], None]:
     def change(store: Store) -> None:
-        with store._db.write() as session:
+        with store.database.write() as session:
             session.execute(statement)
 
     return change
@@ -132,10 +132,10 @@ def flip_a_byte(store: Store) -> None:
 
 def show_a_crop_twice(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [images("copy.jpg")])
-    [task] = store.pending(run.id, limit=1)
-    file = store.write("crops", run.id, task.id, crop_table([crop("one.jpg", input="copy.jpg")]))
-    store.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
+    store.shards.plan(run.id, [images("copy.jpg")])
+    [task] = store.shards.pending(run.id, limit=1)
+    file = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg", input="copy.jpg")]))
+    store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def stray(store: Store, path: str, age: float = 0.0) -> Path:
 
 def test_vacuum_removes_what_nobody_reads(store: Store) -> None:
     before = store.check()
-    run = store.runs()[0]
+    run = store.runs.list()[0]
     old = stray(store, f"{run.id}/crops/1-dead.parquet", age=7200)
     partial = stray(store, f"{run.id}/crops/1-dead.parquet.partial", age=7200)
     young = stray(store, f"{run.id}/crops/2-dead.parquet")
@@ -204,14 +204,14 @@ def test_vacuum_removes_what_nobody_reads(store: Store) -> None:
 
 def test_vacuum_leaves_a_running_run_alone(store: Store) -> None:
     run = begin(store, fingerprint="e" * 64)
-    store.plan(run.id, [images("new.jpg")])
-    store.take_lease(run.id)
-    [task] = store.pending(run.id, limit=1)
-    file = store.write("crops", run.id, task.id, crop_table([crop("new.jpg")]))
+    store.shards.plan(run.id, [images("new.jpg")])
+    store.runs.take_lease(run.id)
+    [task] = store.shards.pending(run.id, limit=1)
+    file = store.root.write("crops", run.id, task.id, crop_table([crop("new.jpg")]))
     os.utime(Path(store.data) / file.path, (0, 0))
     assert file.path not in store.vacuum(now=True).paths
-    store.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
-    store.finish_run(run.id, "succeeded")
+    store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
+    store.runs.finish(run.id, "succeeded")
     assert store.check().intact
 
 
@@ -263,15 +263,15 @@ def test_files_of_the_wrong_shape_are_not_written(store: Store) -> None:
         (crop_table([crop("a", camera=None)]), "column camera is null in 1 rows"),
     ):
         with pytest.raises(StoreError, match=complaint):
-            store.write("crops", "run", 1, table)
+            store.root.write("crops", "run", 1, table)
     with pytest.raises(StoreError, match="without rows needs a schema"):
-        store.write("candidates", "run", 1, iter(()))
+        store.root.write("candidates", "run", 1, iter(()))
     assert store.check().unreferenced == 0
 
 
 def test_driving_to_the_end_twice_changes_nothing(store: Store) -> None:
     before = store.check()
     run = begin(store, fingerprint="e" * 64)
-    store.plan(run.id, [])
+    store.shards.plan(run.id, [])
     drive(store, run.id)
     assert store.check().digest == before.digest

@@ -25,39 +25,39 @@ FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open",
 def store(store_ref: Path) -> Iterator[Store]:
     with Store.open(store_ref) as store:
         for digest, name in ((FIRST, "base"), (SECOND, "challenger"), (THIRD, "other")):
-            store.register_model(digest, name=name, location=f"models/{name}")
+            store.models.register(digest, name=name, location=f"models/{name}")
         yield store
 
 
 def promote(store: Store, digest: str) -> None:
-    store.promote(digest, by="ann", reasons=["better"], expected_before=store.serving())
+    store.models.promote(digest, by="ann", reasons=["better"], expected_before=store.models.serving())
 
 
 def test_where_a_model_comes_from_is_kept_and_scores_are_merged(store: Store) -> None:
-    store.record_training(SECOND, FIRST, {"label_set": 3, "config": {"epochs": 2}})
-    store.record_scores(SECOND, {"market": {"mAP": 50.0}, "gate": {"promoted": False}})
-    store.record_scores(SECOND, {"gate": {"promoted": True}})
-    found = {model.digest: model for model in store.models()}
+    store.models.record_training(SECOND, FIRST, {"label_set": 3, "config": {"epochs": 2}})
+    store.models.record_scores(SECOND, {"market": {"mAP": 50.0}, "gate": {"promoted": False}})
+    store.models.record_scores(SECOND, {"gate": {"promoted": True}})
+    found = {model.digest: model for model in store.models.list()}
     assert (found[SECOND].parent, found[SECOND].origin) == (FIRST, {"label_set": 3, "config": {"epochs": 2}})
     assert found[SECOND].scores == {"market": {"mAP": 50.0}, "gate": {"promoted": True}}
     assert (found[FIRST].parent, found[FIRST].origin, found[FIRST].scores) == (None, {}, {})
-    store.register_model(SECOND, name="renamed", location="elsewhere")
-    assert store.find_model("renamed") == store.find_model(SECOND)
-    assert store.find_model(SECOND).scores["gate"] == {"promoted": True}  # type: ignore[union-attr]
+    store.models.register(SECOND, name="renamed", location="elsewhere")
+    assert store.models.find("renamed") == store.models.find(SECOND)
+    assert store.models.find(SECOND).scores["gate"] == {"promoted": True}  # type: ignore[union-attr]
 
 
 def test_a_model_is_found_by_name_digest_and_beginning(store: Store) -> None:
     def digest(ref: str) -> str | None:
-        found = store.find_model(ref)
+        found = store.models.find(ref)
         return None if found is None else found.digest
 
     assert [digest(ref) for ref in ("base", FIRST, FIRST[:7], "bbbbbb")] == [FIRST, FIRST, FIRST, THIRD]
     assert [digest(ref) for ref in ("bbbbb", "bas", "c" * 64, "", "BBBBBB", "b%", "b" * 65)] == [None] * 7
     with pytest.raises(StoreError, match=rf"2 models of the registry are called aaaaaa.*{FIRST[:12]}"):
-        store.find_model("aaaaaa")
-    store.register_model(THIRD, name="base", location="models/third")
+        store.models.find("aaaaaa")
+    store.models.register(THIRD, name="base", location="models/third")
     with pytest.raises(StoreError, match="called base: name one by its digest") as error:
-        store.find_model("base")
+        store.models.find("base")
     assert FIRST[:12] in str(error.value)
     assert THIRD[:12] in str(error.value)
 
@@ -67,21 +67,21 @@ def test_promotions_are_a_stack(store: Store) -> None:
     stack: list[str | None] = [None]
     for digest in (FIRST, SECOND, None, THIRD, FIRST, None, None, SECOND, None, None):
         if digest is None:
-            done = store.rollback(by="ben", reasons=["worse"])
+            done = store.models.rollback(by="ben", reasons=["worse"])
             assert (done.kind, done.before, done.model) == ("rollback", stack.pop(), stack[-1])
         else:
             promote(store, digest)
             stack.append(digest)
-        assert store.serving() == stack[-1]
+        assert store.models.serving() == stack[-1]
     assert stack == [None]
-    history = store.promotions()
+    history = store.models.promotions()
     assert [made.kind for made in history].count("rollback") == 5
     assert (history[0].model, history[0].before, history[0].by, history[0].reasons) == (FIRST, None, "ann", ("better",))
     assert (history[2].model, history[2].before, history[2].by) == (FIRST, SECOND, "ben")
     assert all(before.at <= after.at for before, after in pairwise(history))
     with pytest.raises(StoreError, match="nothing to roll back"):
-        store.rollback(by="ben", reasons=[])
-    assert store.promotions() == history
+        store.models.rollback(by="ben", reasons=[])
+    assert store.models.promotions() == history
 
 
 def test_what_cannot_be_promoted_is_one_line(store: Store) -> None:
@@ -91,13 +91,13 @@ def test_what_cannot_be_promoted_is_one_line(store: Store) -> None:
     with pytest.raises(StoreError, match=r"base .* serves already"):
         promote(store, FIRST)
     with pytest.raises(StoreError, match=r"base .* serves by now, not no promoted model that challenger"):
-        store.promote(SECOND, by="ann", reasons=[], expected_before=None)
+        store.models.promote(SECOND, by="ann", reasons=[], expected_before=None)
     with pytest.raises(StoreError, match=r"base .* serves by now, not other"):
-        store.promote(SECOND, by="ann", reasons=[], expected_before=THIRD)
-    for record in (store.record_scores, lambda digest, facts: store.record_training(digest, None, facts)):
+        store.models.promote(SECOND, by="ann", reasons=[], expected_before=THIRD)
+    for record in (store.models.record_scores, lambda digest, facts: store.models.record_training(digest, None, facts)):
         with pytest.raises(StoreError, match="not in the registry"):
             record("c" * 64, {})
-    assert [made.model for made in store.promotions()] == [FIRST]
+    assert [made.model for made in store.models.promotions()] == [FIRST]
 
 
 def test_of_promotions_at_the_same_time_one_wins(store: Store) -> None:
@@ -108,7 +108,7 @@ def test_of_promotions_at_the_same_time_one_wins(store: Store) -> None:
         with Store.open(store.ref) as other:
             start.wait()
             try:
-                other.promote(digest, by="ann", reasons=[], expected_before=None)
+                other.models.promote(digest, by="ann", reasons=[], expected_before=None)
             except StoreError as error:
                 lost.append(str(error))
 
@@ -117,7 +117,7 @@ def test_of_promotions_at_the_same_time_one_wins(store: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(store.promotions()) == 1
+    assert len(store.models.promotions()) == 1
     assert len(lost) == 1
     assert "serves by now" in lost[0]
 
@@ -127,31 +127,31 @@ def test_visible_crops_are_counted_by_model(store: Store) -> None:
 
     def add(names: list[str], model: str, fingerprint: str, *, replaces: bool) -> None:
         run = fake_pipeline.begin(store, model=model, fingerprint=fingerprint, replaces=replaces)
-        store.plan(run.id, [fake_pipeline.images(*names)])
-        store.take_lease(run.id)
-        (task,) = store.pending(run.id, limit=1)
+        store.shards.plan(run.id, [fake_pipeline.images(*names)])
+        store.runs.take_lease(run.id)
+        (task,) = store.shards.pending(run.id, limit=1)
         rows = [fake_pipeline.crop(f"{name}{place}", input=name) for name in names for place in range(2)]
-        file = store.write("crops", run.id, task.id, fake_pipeline.crop_table(rows))
+        file = store.root.write("crops", run.id, task.id, fake_pipeline.crop_table(rows))
         outcomes = [InputOutcome(place, "done", rows=2) for place in range(len(names))]
-        store.commit(task.id, files=[file], outcomes=outcomes)
+        store.shards.commit(task.id, files=[file], outcomes=outcomes)
         if replaces:
-            assert store.crop_counts() == counted()
-        store.finish_run(run.id, "succeeded")
-        assert store.crop_counts() == counted()
+            assert store.models.crop_counts() == counted()
+        store.runs.finish(run.id, "succeeded")
+        assert store.models.crop_counts() == counted()
 
     def counted() -> dict[str, int]:
         found: dict[str, int] = {}
-        for batch in store.scan_crops(["model"]):
+        for batch in store.crops.scan(["model"]):
             for model in batch.column("model").to_pylist():
                 found[model] = found.get(model, 0) + 1
         return found
 
-    assert store.crop_counts() == {}
+    assert store.models.crop_counts() == {}
     add(["a.jpg", "b.jpg", "c.jpg"], FIRST, "1" * 64, replaces=False)
     add(["b.jpg"], SECOND, "2" * 64, replaces=True)
-    assert store.crop_counts() == {FIRST: 4, SECOND: 2}
+    assert store.models.crop_counts() == {FIRST: 4, SECOND: 2}
     add(["a.jpg", "c.jpg"], SECOND, "2" * 64, replaces=True)
-    assert store.crop_counts() == {SECOND: 6}
+    assert store.models.crop_counts() == {SECOND: 6}
 
 
 def test_the_crops_of_the_model_that_serves_are_exported_or_else_of_the_newest_with_any(
@@ -160,18 +160,18 @@ def test_the_crops_of_the_model_that_serves_are_exported_or_else_of_the_newest_w
     def index(count: int, model: str) -> None:
         run = fake_pipeline.begin(store, model=model, fingerprint=model)
         names = [f"{number}.jpg" for number in range(count)]
-        store.plan(run.id, [fake_pipeline.images(*names)])
-        store.take_lease(run.id)
-        (task,) = store.pending(run.id, limit=1)
+        store.shards.plan(run.id, [fake_pipeline.images(*names)])
+        store.runs.take_lease(run.id)
+        (task,) = store.shards.pending(run.id, limit=1)
         rows = [fake_pipeline.crop(name, pid=1, input=name) for name in names]
-        file = store.write("crops", run.id, task.id, fake_pipeline.crop_table(rows))
+        file = store.root.write("crops", run.id, task.id, fake_pipeline.crop_table(rows))
         outcomes = [InputOutcome(place, "done", rows=1) for place in range(count)]
-        store.commit(task.id, files=[file], outcomes=outcomes)
-        store.finish_run(run.id, "succeeded")
+        store.shards.commit(task.id, files=[file], outcomes=outcomes)
+        store.runs.finish(run.id, "succeeded")
 
     index(2, FIRST)
     index(3, SECOND)
-    assert store.models()[0].digest == THIRD
+    assert store.models.list()[0].digest == THIRD
     assert store.export_market(tmp_path / "newest").crops == 3
     promote(store, FIRST)
     assert store.export_market(tmp_path / "serving").crops == 2
@@ -183,37 +183,37 @@ def act_and_die(ref: Path, act: str, point: int) -> None:
     faults.install(faults.die_at(point))
     with Store.open(ref) as store:
         if act == "promotion":
-            store.promote(SECOND, by="ann", reasons=["better"], expected_before=FIRST)
+            store.models.promote(SECOND, by="ann", reasons=["better"], expected_before=FIRST)
         else:
-            store.rollback(by="ann", reasons=["worse"])
+            store.models.rollback(by="ann", reasons=["worse"])
 
 
 @pytest.mark.parametrize(("act", "after"), [("promotion", SECOND), ("rollback", None)])
 def test_killed_at_every_fault_point_the_store_is_before_or_after(store: Store, act: str, after: str | None) -> None:
     promote(store, FIRST)
-    before: Any = store.promotions()
+    before: Any = store.models.promotions()
     seen = []
     for point in count(1):
         process = FORKS.Process(target=act_and_die, args=(Path(store.ref), act, point))
         process.start()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
-        done = store.promotions()
+        done = store.models.promotions()
         assert done[: len(before)] == before
         assert len(done) - len(before) in (0, 1)
-        assert [(entry.user, entry.details["model"]) for entry in store.audit_entries()] == [
+        assert [(entry.user, entry.details["model"]) for entry in store.audit.entries()] == [
             (one.by, one.model) for one in done
         ]
         changed = len(done) > len(before)
-        assert store.serving() == (after if changed else FIRST)
+        assert store.models.serving() == (after if changed else FIRST)
         seen.append(changed)
         if changed:
             undo: Callable[[], Any] = {
-                "promotion": lambda: store.rollback(by="test", reasons=[]),
+                "promotion": lambda: store.models.rollback(by="test", reasons=[]),
                 "rollback": lambda: promote(store, FIRST),
             }[act]
             undo()
-            before = store.promotions()
+            before = store.models.promotions()
         if process.exitcode == 0:
             break
     # Before the transaction, twice inside it, after it, and a run that nobody killed.

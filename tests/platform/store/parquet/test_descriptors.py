@@ -105,17 +105,17 @@ def as_version_1(store: Store) -> None:
 
 def test_files_of_version_1_are_read_with_nothing_in_the_new_columns(store: Store) -> None:
     before = store.check()
-    [*rows] = store.scan_crops(["crop_id", "image"])
+    [*rows] = store.crops.scan(["crop_id", "image"])
     as_version_1(store)
-    assert list(store.scan_crops(["crop_id", "image"])) == rows
-    [batch] = store.scan_crops(["visible", "attributes", "regions"])
+    assert list(store.crops.scan(["crop_id", "image"])) == rows
+    [batch] = store.crops.scan(["visible", "attributes", "regions"])
     assert batch.to_pylist() == [{"visible": 0, "attributes": [], "regions": []}] * before.crops
     assert batch.schema.types == SINCE_2.types
-    [batch] = store.scan_crops(["attributes", "camera"], cameras=["c1"])
+    [batch] = store.crops.scan(["attributes", "camera"], cameras=["c1"])
     assert set(batch.column("camera").to_pylist()) == {"c1"}
     ids = rows[0].column("crop_id").to_pylist()
-    assert [row["attributes"] for row in store.crops(ids, ["attributes"])] == [[]] * len(ids)
-    assert store.crops(ids)[0]["regions"] == []
+    assert [row["attributes"] for row in store.crops.get(ids, ["attributes"])] == [[]] * len(ids)
+    assert store.crops.get(ids)[0]["regions"] == []
     after = store.check()
     assert after.intact
     assert after.digest == before.digest
@@ -131,10 +131,10 @@ def test_version_1_may_lack_only_what_came_later(store: Store) -> None:
 
 
 def test_facts_of_models_are_kept_until_there_are_new_ones(store: Store) -> None:
-    assert [model.facts for model in store.models()] == [ModelFacts()]
-    store.register_model(MODEL, name="fake", location="here", facts=FACTS)
-    store.register_model(MODEL, name="fake", location="there")
-    [model] = store.models()
+    assert [model.facts for model in store.models.list()] == [ModelFacts()]
+    store.models.register(MODEL, name="fake", location="here", facts=FACTS)
+    store.models.register(MODEL, name="fake", location="there")
+    [model] = store.models.list()
     assert (model.location, model.facts) == ("there", FACTS)
     assert ModelFacts.from_dict(json.loads(json.dumps(FACTS.to_dict())), "fake") == FACTS
 
@@ -144,7 +144,7 @@ def test_facts_that_cannot_be_read_name_the_model(store: Store) -> None:
     with database.write() as session:
         session.execute(update(ModelRow).values(facts={"always": "many"}))
     with pytest.raises(StoreError, match="facts about model fake cannot be read"):
-        store.models()
+        store.models.list()
     database.close()
 
 
@@ -184,4 +184,4 @@ def test_models_registered_before_keep_their_rows(store_ref: Path) -> None:
         Store.open(store_ref)
     Store.migrate(store_ref)
     with Store.open(store_ref) as store:
-        assert [(model.name, model.facts) for model in store.models()] == [("old", ModelFacts())]
+        assert [(model.name, model.facts) for model in store.models.list()] == [("old", ModelFacts())]

@@ -38,8 +38,8 @@ def test_the_same_store_on_s3(bucket: str, tmp_path: Path) -> None:
         here, there = local.check(), remote.check()
         assert there.problems == ()
         assert there.digest == here.digest
-        assert remote.crops([crop("one.jpg")["crop_id"]], ["image"])[0]["image"] == crop("one.jpg")["image"]
-        remote.write("crops", "run", 1, crop_table([crop("stray")]))
+        assert remote.crops.get([crop("one.jpg")["crop_id"]], ["image"])[0]["image"] == crop("one.jpg")["image"]
+        remote.root.write("crops", "run", 1, crop_table([crop("stray")]))
         assert remote.check().unreferenced == 1
         assert remote.vacuum(now=True).files == 3
         assert remote.check().unreferenced == 0

@@ -18,7 +18,7 @@ from vestigo_models.errors import StoreError
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "s") as opened:
-        opened.register_model(MODEL, name="fake", location="nowhere")
+        opened.models.register(MODEL, name="fake", location="nowhere")
         yield opened
 
 
@@ -35,32 +35,34 @@ def asked(**rows: int) -> pa.Table:
 
 def test_rankings_are_kept_under_a_name(store: Store) -> None:
     table, queries = ranked(("q", 1, "a", 0.25), ("q", 2, "b", 0.5)), asked(q=2)
-    rows = store.save_ranking("night", model=MODEL, rows=iter(table.to_batches()), queries=queries, settings={"top": 2})
-    kept = store.ranking("night")
+    rows = store.rankings.save(
+        "night", model=MODEL, rows=iter(table.to_batches()), queries=queries, settings={"top": 2}
+    )
+    kept = store.rankings.get("night")
     assert (rows, kept.model, kept.queries, kept.rows, kept.settings) == (2, MODEL, 1, 2, {"top": 2})
-    assert pa.Table.from_batches(store.scan_ranking(kept)).equals(table)
-    assert pa.Table.from_batches(store.scan_queries(kept)).equals(queries)
-    assert store.save_ranking("night", model=MODEL, rows=iter(()), queries=iter(()), settings={}) == 0
-    assert list(store.scan_ranking(store.ranking("night"))) == []
-    assert pa.Table.from_batches(store.scan_ranking(kept)).equals(table)
-    assert [(one.name, one.queries) for one in store.rankings()] == [("night", 0)]
+    assert pa.Table.from_batches(store.rankings.scan(kept)).equals(table)
+    assert pa.Table.from_batches(store.rankings.scan_queries(kept)).equals(queries)
+    assert store.rankings.save("night", model=MODEL, rows=iter(()), queries=iter(()), settings={}) == 0
+    assert list(store.rankings.scan(store.rankings.get("night"))) == []
+    assert pa.Table.from_batches(store.rankings.scan(kept)).equals(table)
+    assert [(one.name, one.queries) for one in store.rankings.list()] == [("night", 0)]
     assert store.check().problems == ()
     assert store.vacuum(now=True).files == 2
     with pytest.raises(StoreError, match=r"file .* of the store cannot be read"):
-        list(store.scan_ranking(kept))
+        list(store.rankings.scan(kept))
     with pytest.raises(StoreError, match=r"ranking day is not in the store; its rankings are: night"):
-        store.ranking("day")
+        store.rankings.get("day")
     with pytest.raises(StoreError, match=r"rows do not fit a file of ranking: column rank is missing"):
-        store.save_ranking("bad", model=MODEL, rows=table.drop_columns(["rank"]), queries=queries, settings={})
+        store.rankings.save("bad", model=MODEL, rows=table.drop_columns(["rank"]), queries=queries, settings={})
     with pytest.raises(StoreError, match=r"rows do not fit a file of queries: column own is missing"):
-        store.save_ranking("bad", model=MODEL, rows=table, queries=queries.drop_columns(["own"]), settings={})
+        store.rankings.save("bad", model=MODEL, rows=table, queries=queries.drop_columns(["own"]), settings={})
 
 
 def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"q{number:05}" for number in range(12_500)]
     rows = ranked(*((name, rank, f"{name}-{rank}", rank / 4) for name in names for rank in (1, 2)))
-    store.save_ranking("many", model=MODEL, rows=rows, queries=asked(**dict.fromkeys(names, 2)), settings={})
-    kept = store.ranking("many")
+    store.rankings.save("many", model=MODEL, rows=rows, queries=asked(**dict.fromkeys(names, 2)), settings={})
+    kept = store.rankings.get("many")
     read: list[int] = []
     batches = pq.ParquetFile.iter_batches
 
@@ -69,21 +71,21 @@ def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeyp
         return batches(file, *sizes, row_groups=row_groups, **more)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
-    found = store.ranking_rows(kept, [20_003, 5, 4, 20_002], ["crop", "pid"])
+    found = store.rankings.rows(kept, [20_003, 5, 4, 20_002], ["crop", "pid"])
     assert [row["crop"] for row in found] == ["q00002-1", "q00002-2", "q10001-1", "q10001-2"]
     assert read == [0, 2]
-    assert [row["query"] for row in store.ranking_queries(kept, [12_499, 0], ["query"])] == ["q00000", "q12499"]
+    assert [row["query"] for row in store.rankings.queries(kept, [12_499, 0], ["query"])] == ["q00000", "q12499"]
 
 
 def test_rankings_older_than_their_truth_stay_readable(store: Store) -> None:
     old = ranked(("q", 1, "a", 0.25), ("q", 2, "b", 0.5))
-    store.save_ranking("old", model=MODEL, rows=old, queries=asked(q=2), settings={})
+    store.rankings.save("old", model=MODEL, rows=old, queries=asked(q=2), settings={})
     make_old(store, "old")
-    kept = store.ranking("old")
+    kept = store.rankings.get("old")
     assert (kept.queries, kept.rows, kept.settings, kept.queries_path) == (1, 2, {}, None)
-    assert [row["crop"] for batch in store.scan_ranking(kept) for row in batch.to_pylist()] == ["a", "b"]
-    assert [row["crop"] for row in store.ranking_rows(kept, [1], ["crop"])] == ["b"]
-    assert list(store.scan_queries(kept)) == store.ranking_queries(kept, [0], ["query"]) == []
-    with pytest.raises(StoreError, match="ranking old is older than the truth is kept with rankings: rank again"):
-        store.ranking_rows(kept, [0], ["pid"])
+    assert [row["crop"] for batch in store.rankings.scan(kept) for row in batch.to_pylist()] == ["a", "b"]
+    assert [row["crop"] for row in store.rankings.rows(kept, [1], ["crop"])] == ["b"]
+    assert list(store.rankings.scan_queries(kept)) == store.rankings.queries(kept, [0], ["query"]) == []
+    with pytest.raises(StoreError, match="ranking old has no truth, it comes from an older Vestigo: rank again"):
+        store.rankings.rows(kept, [0], ["pid"])
     assert store.check().problems == ()

@@ -57,19 +57,19 @@ def said(remote_id: int, hat: str, *, reviewer: str = "ana", minutes: int = 0) -
 @pytest.fixture
 def store(store_ref: Path) -> Iterator[Store]:
     with Store.open(store_ref) as opened:
-        opened.register_model(MODEL, name="m", location="default")
+        opened.models.register(MODEL, name="m", location="default")
         yield opened
 
 
 @pytest.fixture
 def drawn(store: Store) -> Store:
-    store.make_label_project("p", SCHEMA)
-    store.save_draw("p", DRAWN, TASKS, probabilities(*KEYS, "f" * 40))
+    store.review.ensure_project("p", SCHEMA)
+    store.review.save_batch("p", DRAWN, TASKS, probabilities(*KEYS, "f" * 40))
     return store
 
 
 def test_a_draw_is_remembered_in_the_order_of_its_review(drawn: Store) -> None:
-    (page,) = drawn.label_tasks("p")
+    (page,) = drawn.review.tasks("p")
     assert [task.key for task in page] == KEYS
     assert [task.position for task in page] == [0, 1, 2]
     assert {task.state for task in page} == {"drawn"}
@@ -80,67 +80,67 @@ def test_a_draw_is_remembered_in_the_order_of_its_review(drawn: Store) -> None:
         TASKS[0].time,
         MODEL,
     )
-    (batch,) = drawn.label_batches("p")
+    (batch,) = drawn.review.batches("p")
     assert (batch.draw, batch.tasks, batch.imported) == (DRAWN, 3, False)
-    assert drawn.draw_probabilities(batch.id, [KEYS[0], "f" * 40, "0" * 40]) == {KEYS[0]: 0.3, "f" * 40: 0.3}
+    assert drawn.review.sampling_probabilities(batch.id, [KEYS[0], "f" * 40, "0" * 40]) == {KEYS[0]: 0.3, "f" * 40: 0.3}
     assert drawn.check().intact
 
 
 def test_pages_meet_without_a_gap(drawn: Store) -> None:
     more = [new_task(number) for number in range(20, 25)]
-    drawn.save_draw("p", DRAWN, more, probabilities(*(task.key for task in more)))
-    pages = list(drawn.label_tasks("p", rows=3))
+    drawn.review.save_batch("p", DRAWN, more, probabilities(*(task.key for task in more)))
+    pages = list(drawn.review.tasks("p", rows=3))
     assert [len(page) for page in pages] == [3, 3, 2]
     assert [task.key for page in pages for task in page] == KEYS + [task.key for task in more]
 
 
 def test_no_task_is_drawn_twice(drawn: Store) -> None:
     with pytest.raises(StoreError, match="was drawn before"):
-        drawn.save_draw("p", DRAWN, [new_task(9), TASKS[1]], probabilities())
-    assert drawn.label_counts("p") == {"drawn": 3, "answered": 0}
+        drawn.review.save_batch("p", DRAWN, [new_task(9), TASKS[1]], probabilities())
+    assert drawn.review.task_counts("p") == {"drawn": 3, "answered": 0}
 
 
 def test_answers_are_replaced_not_added(drawn: Store) -> None:
-    assert drawn.record_answers("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 2
-    assert drawn.record_answers("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 0
-    assert drawn.record_answers("p", {KEYS[0]: [said(1, "no", minutes=5)], KEYS[1]: []}) == 2
-    assert drawn.answers_of("p", KEYS) == {KEYS[0]: (said(1, "no", minutes=5),)}
-    assert drawn.label_counts("p")["answered"] == 1
+    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 2
+    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 0
+    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "no", minutes=5)], KEYS[1]: []}) == 2
+    assert drawn.annotations.get("p", KEYS) == {KEYS[0]: (said(1, "no", minutes=5),)}
+    assert drawn.review.task_counts("p")["answered"] == 1
 
 
 def test_a_task_deleted_on_the_server_takes_its_answers_along_and_may_come_back(drawn: Store) -> None:
-    drawn.mark_pushed("p", {key: place for place, key in enumerate(KEYS)})
-    drawn.record_answers("p", {key: [said(place, "yes")] for place, key in enumerate(KEYS)})
-    assert drawn.mark_deleted("p", KEYS[:2]) == 2
-    assert drawn.mark_deleted("p", KEYS[:2]) == 0
-    assert set(drawn.answers_of("p", KEYS)) == {KEYS[2]}
-    assert drawn.label_counts("p") == {"deleted": 2, "pushed": 1, "answered": 1}
-    drawn.mark_pushed("p", {KEYS[0]: 77})
-    back = next(drawn.label_tasks("p", states=("pushed",)))
+    drawn.review.mark_pushed("p", {key: place for place, key in enumerate(KEYS)})
+    drawn.annotations.replace("p", {key: [said(place, "yes")] for place, key in enumerate(KEYS)})
+    assert drawn.review.mark_deleted("p", KEYS[:2]) == 2
+    assert drawn.review.mark_deleted("p", KEYS[:2]) == 0
+    assert set(drawn.annotations.get("p", KEYS)) == {KEYS[2]}
+    assert drawn.review.task_counts("p") == {"deleted": 2, "pushed": 1, "answered": 1}
+    drawn.review.mark_pushed("p", {KEYS[0]: 77})
+    back = next(drawn.review.tasks("p", states=("pushed",)))
     assert [(task.key, task.remote_id) for task in back] == [(KEYS[0], 77), (KEYS[2], 2)]
 
 
 def test_more_tasks_than_one_query_takes(store: Store) -> None:
-    store.make_label_project("p", SCHEMA)
+    store.review.ensure_project("p", SCHEMA)
     many = [new_task(number) for number in range(1300)]
     keys = [task.key for task in many]
-    store.save_draw("p", DRAWN, many, probabilities(*keys))
-    store.mark_pushed("p", {key: place for place, key in enumerate(keys)})
-    assert store.record_answers("p", {key: [said(place, "yes")] for place, key in enumerate(keys)}) == 1300
-    assert store.label_counts("p") == {"pushed": 1300, "answered": 1300}
-    assert store.mark_deleted("p", keys[:1200]) == 1200
-    assert store.label_counts("p") == {"pushed": 100, "deleted": 1200, "answered": 100}
+    store.review.save_batch("p", DRAWN, many, probabilities(*keys))
+    store.review.mark_pushed("p", {key: place for place, key in enumerate(keys)})
+    assert store.annotations.replace("p", {key: [said(place, "yes")] for place, key in enumerate(keys)}) == 1300
+    assert store.review.task_counts("p") == {"pushed": 1300, "answered": 1300}
+    assert store.review.mark_deleted("p", keys[:1200]) == 1200
+    assert store.review.task_counts("p") == {"pushed": 100, "deleted": 1200, "answered": 100}
 
 
 def test_a_project_keeps_its_schema(drawn: Store) -> None:
-    assert drawn.make_label_project("p", SCHEMA) == drawn.label_project("p")
+    assert drawn.review.ensure_project("p", SCHEMA) == drawn.review.find_project("p")
     renamed = AttributeSchema(
         name="two", attributes=(replace(SCHEMA.attributes[0], name="headgear"), SCHEMA.attributes[1])
     )
     with pytest.raises(StoreError, match=r"project p .*it asks for hat; the model has headgear.*another name"):
-        drawn.make_label_project("p", renamed)
-    drawn.link_label_project("p", "http://127.0.0.1:8080", 4)
-    assert (drawn.require_label_project("p").server, drawn.require_label_project("p").remote_id) == (
+        drawn.review.ensure_project("p", renamed)
+    drawn.review.link_project("p", "http://127.0.0.1:8080", 4)
+    assert (drawn.review.get_project("p").server, drawn.review.get_project("p").remote_id) == (
         "http://127.0.0.1:8080",
         4,
     )
@@ -148,32 +148,32 @@ def test_a_project_keeps_its_schema(drawn: Store) -> None:
 
 def test_what_is_not_there_is_named(drawn: Store) -> None:
     with pytest.raises(StoreError, match=r"project q is not in the store \(there are: p\)"):
-        drawn.require_label_project("q")
+        drawn.review.get_project("q")
     with pytest.raises(StoreError, match=r"model b.* is not registered"):
-        drawn.save_draw("p", replace(DRAWN, model="b" * 64), [], probabilities())
+        drawn.review.save_batch("p", replace(DRAWN, model="b" * 64), [], probabilities())
     with pytest.raises(StoreError, match=r"task 0+9 is not one of project p"):
-        drawn.record_answers("p", {new_task(9).key: [said(1, "yes")]})
+        drawn.annotations.replace("p", {new_task(9).key: [said(1, "yes")]})
     with pytest.raises(StoreError, match=r"label set 3 is not in the store; its versions are: none yet"):
-        drawn.load_label_set(3)
+        drawn.label_sets.load(3)
 
 
 def test_imported_tasks_come_with_their_answers(store: Store) -> None:
-    store.make_label_project("files", MARKET_1501)
+    store.review.ensure_project("files", MARKET_1501)
     draw = replace(DRAWN, strategy="labels.csv", budget=3, population=0)
-    batch = store.import_tasks("files", draw, TASKS, {KEYS[0]: [said(1, "yes")]})
-    (recorded,) = store.label_batches("files")
+    batch = store.annotations.import_tasks("files", draw, TASKS, {KEYS[0]: [said(1, "yes")]})
+    (recorded,) = store.review.batches("files")
     assert (recorded.id, recorded.imported) == (batch, True)
-    assert store.draw_probabilities(batch, KEYS) == {}
-    assert store.label_counts("files") == {"imported": 3, "answered": 1}
+    assert store.review.sampling_probabilities(batch, KEYS) == {}
+    assert store.review.task_counts("files") == {"imported": 3, "answered": 1}
 
 
 def test_label_sets_are_versions(store: Store) -> None:
     row = dict.fromkeys(LABELS.names) | {"project": "p", "task": KEYS[0], "attribute": "hat", "value": "yes"}
     rows = pa.RecordBatch.from_pylist([row], LABELS)
-    first = store.save_label_set([rows], digest="d1", tasks=1, projects=("p",))
-    second = store.save_label_set([], digest="d2", tasks=0, projects=())
-    assert [one.version for one in store.label_sets()] == [first.version, second.version]
-    found, batches = store.load_label_set(first.version)
+    first = store.label_sets.save([rows], digest="d1", tasks=1, projects=("p",))
+    second = store.label_sets.save([], digest="d2", tasks=0, projects=())
+    assert [one.version for one in store.label_sets.list()] == [first.version, second.version]
+    found, batches = store.label_sets.load(first.version)
     assert (found.digest, found.labels, next(batches).to_pylist()[0]["value"]) == ("d1", 1, "yes")
     assert store.check().intact
     assert not store.vacuum(now=True).paths

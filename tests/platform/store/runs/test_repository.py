@@ -39,73 +39,73 @@ def store(store_ref: Path) -> Iterator[Store]:
 def test_a_run_from_plan_to_end(store: Store) -> None:
     run = begin(store)
     assert (run.status, run.planned, run.finished) == ("running", False, None)
-    planned = store.plan(run.id, archive())
+    planned = store.shards.plan(run.id, archive())
     assert (planned.shards, planned.inputs) == (5, 7)
     ended = drive(store, run.id)
     assert (ended.status, ended.host, ended.cancel_requested) == ("succeeded", None, False)
     assert ended.finished is not None
     assert ended.seconds > 0
-    totals = store.totals(run.id)
+    totals = store.runs.totals(run.id)
     assert (totals.inputs, totals.done, totals.empty, totals.quarantined, totals.pending) == (7, 4, 1, 2, 0)
     assert (totals.crops, totals.tracklets, totals.frame_failures) == (5, 1, 2)
     assert status_text(ended.status, totals) == "succeeded with 4 failures"
-    failures = [(failure.input, failure.frame, failure.reason) for failure in store.failures(run.id)]
+    failures = [(failure.input, failure.frame, failure.reason) for failure in store.runs.failures(run.id)]
     assert failures == [
         ("broken.jpg", None, "not-an-image"),
         (POISON, None, "worker-died"),
         ("walk.avi[0]", 7, "undecodable"),
         ("walk.avi[1]", 7, "undecodable"),
     ]
-    assert [failure.input for failure in store.failures(run.id, limit=3)] == ["broken.jpg", POISON, "walk.avi[0]"]
-    assert (store.empty_inputs(run.id), store.empty_inputs(run.id, limit=0)) == (["empty.jpg"], [])
-    assert store.runs() == [ended] == [store.find_run(run.id)]
+    assert [failure.input for failure in store.runs.failures(run.id, limit=3)] == ["broken.jpg", POISON, "walk.avi[0]"]
+    assert (store.runs.empty_inputs(run.id), store.runs.empty_inputs(run.id, limit=0)) == (["empty.jpg"], [])
+    assert store.runs.list() == [ended] == [store.runs.get(run.id)]
     with pytest.raises(StoreError, match="has succeeded"):
-        store.take_lease(run.id)
+        store.runs.take_lease(run.id)
 
 
 def test_runs_are_found(store: Store) -> None:
     first, second, other = begin(store), begin(store), begin(store, fingerprint="e" * 64)
-    assert [run.id for run in store.runs()] == [first.id, second.id, other.id]
-    assert store.unfinished_run(FINGERPRINT) == second
-    store.plan(second.id, [])
+    assert [run.id for run in store.runs.list()] == [first.id, second.id, other.id]
+    assert store.runs.find_unfinished(FINGERPRINT) == second
+    store.shards.plan(second.id, [])
     drive(store, second.id)
-    assert store.unfinished_run(FINGERPRINT) == first
-    assert store.unfinished_run("d" * 64) is None
+    assert store.runs.find_unfinished(FINGERPRINT) == first
+    assert store.runs.find_unfinished("d" * 64) is None
     with pytest.raises(StoreError, match=r"run nonsense is not in the store"):
-        store.find_run("nonsense")
+        store.runs.get("nonsense")
     with pytest.raises(StoreError, match=r"model b+ is not registered"):
-        store.create_run(fingerprint=FINGERPRINT, config={}, model="b" * 64, command="")
+        store.runs.create(fingerprint=FINGERPRINT, config={}, model="b" * 64, command="")
 
 
 def test_another_configuration_is_named(store: Store) -> None:
     run = begin(store)
     config = {"model": MODEL, "fps": 6, "detector": {"name": "hog"}}
-    assert store.differences(FINGERPRINT, config) == [
+    assert store.runs.differences(FINGERPRINT, config) == [
         "detector: None there, {'name': 'hog'} here",
         "fps: 5 there, 6 here",
     ]
-    store.require_fingerprint(run.id, FINGERPRINT, config)
+    store.runs.require_fingerprint(run.id, FINGERPRINT, config)
     with pytest.raises(FingerprintMismatch, match=r"fps: 5 there, 6 here"):
-        store.require_fingerprint(run.id, "0" * 64, config)
+        store.runs.require_fingerprint(run.id, "0" * 64, config)
 
 
 def test_one_live_driver_at_a_time(store: Store) -> None:
     run = begin(store)
     here = Owner.current()
     alive = Owner(here.host, os.getppid())
-    store.take_lease(run.id, alive)
+    store.runs.take_lease(run.id, alive)
     with pytest.raises(StoreError, match=rf"driven by process {alive.pid} on {alive.host}"):
-        store.take_lease(run.id)
+        store.runs.take_lease(run.id)
     with pytest.raises(StoreError, match=r"no longer by process"):
-        store.heartbeat(run.id)
+        store.runs.heartbeat(run.id)
     with pytest.raises(StoreError, match=r"no longer by process"):
-        store.finish_run(run.id, "failed")
-    store.release(run.id)
-    assert store.find_run(run.id).pid == alive.pid
-    store.heartbeat(run.id, alive)
-    store.release(run.id, alive)
-    assert store.take_lease(run.id).pid == here.pid
-    assert store.take_lease(run.id).pid == here.pid
+        store.runs.finish(run.id, "failed")
+    store.runs.release_lease(run.id)
+    assert store.runs.get(run.id).pid == alive.pid
+    store.runs.heartbeat(run.id, alive)
+    store.runs.release_lease(run.id, alive)
+    assert store.runs.take_lease(run.id).pid == here.pid
+    assert store.runs.take_lease(run.id).pid == here.pid
 
 
 def test_a_dead_driver_gives_way(store: Store) -> None:
@@ -114,8 +114,8 @@ def test_a_dead_driver_gives_way(store: Store) -> None:
     process.start()
     process.join()
     dead = Owner(Owner.current().host, process.pid or 0)
-    store.take_lease(run.id, dead)
-    assert store.take_lease(run.id) != dead
+    store.runs.take_lease(run.id, dead)
+    assert store.runs.take_lease(run.id) != dead
 
 
 @pytest.mark.parametrize(
@@ -124,46 +124,46 @@ def test_a_dead_driver_gives_way(store: Store) -> None:
 def test_a_silent_driver_gives_way(store: Store, host: str | None, silent: float, held: bool) -> None:
     run = begin(store)
     owner = Owner(host or Owner.current().host, os.getppid())
-    store.take_lease(run.id, owner)
-    with store._db.write() as session:
+    store.runs.take_lease(run.id, owner)
+    with store.database.write() as session:
         session.execute(update(RunRow).values(heartbeat=datetime.now(UTC) - timedelta(seconds=silent)))
     if held:
         with pytest.raises(StoreError, match="being driven"):
-            store.take_lease(run.id)
+            store.runs.take_lease(run.id)
     else:
-        store.take_lease(run.id)
+        store.runs.take_lease(run.id)
 
 
 def test_cancelled_and_resumed(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [images("one.jpg")])
-    assert store.request_cancel(run.id).status == "cancelled"
-    store.take_lease(run.id)
-    assert store.find_run(run.id).status == "running"
-    assert store.request_cancel(run.id).status == "running"
-    assert store.cancel_requested(run.id)
+    store.shards.plan(run.id, [images("one.jpg")])
+    assert store.runs.request_cancel(run.id).status == "cancelled"
+    store.runs.take_lease(run.id)
+    assert store.runs.get(run.id).status == "running"
+    assert store.runs.request_cancel(run.id).status == "running"
+    assert store.runs.get(run.id).cancel_requested
     with pytest.raises(StoreError, match=r"shards that are not done.*vestigo runs resume"):
-        store.finish_run(run.id, "succeeded")
-    assert store.finish_run(run.id, "cancelled").status == "cancelled"
+        store.runs.finish(run.id, "succeeded")
+    assert store.runs.finish(run.id, "cancelled").status == "cancelled"
     assert drive(store, run.id).status == "succeeded"
-    assert store.request_cancel(run.id).status == "succeeded"
+    assert store.runs.request_cancel(run.id).status == "succeeded"
 
 
 def test_an_input_is_planned_once_per_fingerprint(store: Store) -> None:
     run, again = begin(store), begin(store)
-    store.plan(run.id, [images("one.jpg", "two.jpg")])
+    store.shards.plan(run.id, [images("one.jpg", "two.jpg")])
     keys = ["archive:one.jpg", "archive:three.jpg"]
-    assert store.unseen(FINGERPRINT, keys) == {"archive:three.jpg"}
-    assert store.unseen("e" * 64, keys) == set(keys)
-    assert store.unseen(FINGERPRINT, []) == set()
-    assert store.stale_sources("e" * 64, keys) == {FINGERPRINT}
-    assert store.stale_sources(FINGERPRINT, keys) == set()
+    assert store.shards.unplanned(FINGERPRINT, keys) == {"archive:three.jpg"}
+    assert store.shards.unplanned("e" * 64, keys) == set(keys)
+    assert store.shards.unplanned(FINGERPRINT, []) == set()
+    assert store.shards.other_fingerprints("e" * 64, keys) == {FINGERPRINT}
+    assert store.shards.other_fingerprints(FINGERPRINT, keys) == set()
     with pytest.raises(StoreError, match=r"input of archive is planned already"):
-        store.plan(again.id, [images("two.jpg", "three.jpg")])
+        store.shards.plan(again.id, [images("two.jpg", "three.jpg")])
     with pytest.raises(StoreError, match=r"input of archive is planned already"):
-        store.plan(again.id, [images("four.jpg", "four.jpg")])
-    assert store.unseen(FINGERPRINT, keys) == {"archive:three.jpg"}
-    assert not store.find_run(again.id).planned
+        store.shards.plan(again.id, [images("four.jpg", "four.jpg")])
+    assert store.shards.unplanned(FINGERPRINT, keys) == {"archive:three.jpg"}
+    assert not store.runs.get(again.id).planned
     assert store.check().intact
 
 
@@ -172,12 +172,12 @@ def test_a_plan_sees_what_went_before(store: Store) -> None:
 
     def shards() -> Iterator[ShardPlan]:
         yield images("one.jpg")
-        assert store.unseen(FINGERPRINT, ["archive:one.jpg"]) == set()
+        assert store.shards.unplanned(FINGERPRINT, ["archive:one.jpg"]) == set()
         yield from video("walk.avi", slices=2)
         yield from video("run.avi", slices=1)
 
-    assert store.plan(run.id, shards()).shards == 6
-    assert store.find_run(run.id).planned
+    assert store.shards.plan(run.id, shards()).shards == 6
+    assert store.runs.get(run.id).planned
 
 
 def test_a_video_is_planned_whole_or_not_at_all(store: Store) -> None:
@@ -189,17 +189,17 @@ def test_a_video_is_planned_whole_or_not_at_all(store: Store) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.plan(run.id, interrupted())
-    assert [task.kind for task in store.pending(run.id, limit=9)] == ["images"]
-    assert not store.find_run(run.id).planned
-    store.plan(run.id, video("walk.avi", slices=3))
-    assert [task.kind for task in store.pending(run.id, limit=9)] == ["images", "slice", "slice", "slice"]
+        store.shards.plan(run.id, interrupted())
+    assert [task.kind for task in store.shards.pending(run.id, limit=9)] == ["images"]
+    assert not store.runs.get(run.id).planned
+    store.shards.plan(run.id, video("walk.avi", slices=3))
+    assert [task.kind for task in store.shards.pending(run.id, limit=9)] == ["images", "slice", "slice", "slice"]
 
 
 def test_shards_come_in_order_and_an_assembly_after_its_slices(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [*video("walk.avi", slices=2), *video("run.avi", slices=1), images("one.jpg")])
-    first = store.pending(run.id, limit=9)
+    store.shards.plan(run.id, [*video("walk.avi", slices=2), *video("run.avi", slices=1), images("one.jpg")])
+    first = store.shards.pending(run.id, limit=9)
     assert [(task.kind, task.after) for task in first] == [
         ("slice", "walk.avi"),
         ("slice", "walk.avi"),
@@ -208,18 +208,18 @@ def test_shards_come_in_order_and_an_assembly_after_its_slices(store: Store) -> 
     ]
     assert first[3].inputs == ("one.jpg",)
     assert first[3].spec == {"names": ["one.jpg"]}
-    assert store.pending(run.id, limit=2, busy=[first[0].id, first[2].id]) == [first[1], first[3]]
+    assert store.shards.pending(run.id, limit=2, busy=[first[0].id, first[2].id]) == [first[1], first[3]]
     work_off(store, first[1])
-    assert [task.kind for task in store.pending(run.id, limit=9)] == ["slice", "slice", "images"]
+    assert [task.kind for task in store.shards.pending(run.id, limit=9)] == ["slice", "slice", "images"]
     work_off(store, first[0])
-    assert next((task.kind, task.after) for task in store.pending(run.id, limit=9)) == ("assembly", "walk.avi")
+    assert next((task.kind, task.after) for task in store.shards.pending(run.id, limit=9)) == ("assembly", "walk.avi")
 
 
 def test_what_does_not_agree_is_not_committed(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [images("one.jpg", "two.jpg")])
-    task = store.pending(run.id, limit=1)[0]
-    written = store.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
+    store.shards.plan(run.id, [images("one.jpg", "two.jpg")])
+    task = store.shards.pending(run.id, limit=1)[0]
+    written = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
     done, empty = InputOutcome(0, "done", rows=1), InputOutcome(1, "empty")
     for outcomes, complaint in (
         ([done], "2 inputs and 1 outcomes"),
@@ -230,50 +230,50 @@ def test_what_does_not_agree_is_not_committed(store: Store) -> None:
         ([done, InputOutcome(1, "quarantined")], "reason None"),
     ):
         with pytest.raises(StoreError, match=complaint):
-            store.commit(task.id, files=[written], outcomes=outcomes)
-    gone = store.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
+            store.shards.commit(task.id, files=[written], outcomes=outcomes)
+    gone = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
     DataRoot(store.data).folder.delete(gone.path)
     with pytest.raises(StoreError, match="has None bytes"):
-        store.commit(task.id, files=[gone], outcomes=[done, empty])
-    assert store.pending(run.id, limit=1) == [task]
-    store.commit(task.id, files=[written], outcomes=[done, empty])
+        store.shards.commit(task.id, files=[gone], outcomes=[done, empty])
+    assert store.shards.pending(run.id, limit=1) == [task]
+    store.shards.commit(task.id, files=[written], outcomes=[done, empty])
     with pytest.raises(StoreError, match="is done, not pending"):
-        store.commit(task.id, files=[written], outcomes=[done, empty])
+        store.shards.commit(task.id, files=[written], outcomes=[done, empty])
     with pytest.raises(StoreError, match="is done, not pending"):
-        store.record_death(task.id, "late", pick)
+        store.shards.record_death(task.id, "late", pick)
     assert store.check().problems == ()
 
 
 def test_a_poisonous_input_is_found_by_halving(store: Store) -> None:
     run = begin(store)
     names = [f"{number}.jpg" for number in range(6)]
-    store.plan(run.id, [images(*names[:5], POISON), images(*names[5:])])
+    store.shards.plan(run.id, [images(*names[:5], POISON), images(*names[5:])])
     fates = []
-    while tasks := store.pending(run.id, limit=1):
+    while tasks := store.shards.pending(run.id, limit=1):
         task = tasks[0]
         assert task.spec["names"] == list(task.inputs)
         if POISON in task.inputs:
-            fates.append((len(task.inputs), store.record_death(task.id, "exit code -9", pick)))
+            fates.append((len(task.inputs), store.shards.record_death(task.id, "exit code -9", pick)))
         else:
             work_off(store, task)
     sizes = [6, 6, 3, 3, 2, 2, 1, 1]
     assert fates == list(zip(sizes, ["retry", "split"] * 3 + ["retry", "quarantined"], strict=True))
-    totals = store.totals(run.id)
+    totals = store.runs.totals(run.id)
     assert (totals.inputs, totals.done, totals.quarantined) == (7, 6, 1)
-    assert [(f.input, f.detail) for f in store.failures(run.id)] == [(POISON, "exit code -9")]
+    assert [(f.input, f.detail) for f in store.runs.failures(run.id)] == [(POISON, "exit code -9")]
     assert store.check().problems == ()
 
 
 def test_an_assembly_that_kills_takes_its_slices_with_it(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg")])
-    for task in store.pending(run.id, limit=9):
+    store.shards.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg")])
+    for task in store.shards.pending(run.id, limit=9):
         work_off(store, task)
-    assembly = store.pending(run.id, limit=1)[0]
-    assert [store.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
-    totals = store.totals(run.id)
+    assembly = store.shards.pending(run.id, limit=1)[0]
+    assert [store.shards.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
+    totals = store.runs.totals(run.id)
     assert (totals.done, totals.quarantined, totals.pending, totals.crops) == (1, 2, 0, 1)
-    assert store.files(run.id, kind="candidates") == []
-    store.take_lease(run.id)
-    store.finish_run(run.id, "succeeded")
+    assert store.shards.file_paths(run.id, kind="candidates") == []
+    store.runs.take_lease(run.id)
+    store.runs.finish(run.id, "succeeded")
     assert store.check().problems == ()

@@ -22,45 +22,45 @@ def store(store_ref: Path) -> Iterator[Store]:
 
 
 def put_back(store: Store, run: str, *names: str, there: bool = True, **more: Any) -> Retried:
-    return store.retry(run, names or None, pick=pick, is_there=lambda spec: there, **more)
+    return store.runs.retry(run, names or None, pick=pick, is_there=lambda spec: there, **more)
 
 
 def visible(store: Store) -> list[str]:
     assert store.check().problems == ()
-    return sorted(str(name) for batch in store.scan_crops(["input"]) for name in batch.column("input").to_pylist())
+    return sorted(str(name) for batch in store.crops.scan(["input"]) for name in batch.column("input").to_pylist())
 
 
 def ledger(store: Store, run: str) -> tuple[int, ...]:
-    totals = store.totals(run)
+    totals = store.runs.totals(run)
     assert totals.inputs == totals.done + totals.empty + totals.quarantined + totals.pending
     return totals.done, totals.empty, totals.quarantined, totals.pending
 
 
 def test_only_what_was_left_out_is_done_again(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, archive())
+    store.shards.plan(run.id, archive())
     drive(store, run.id)
     before = visible(store)
     assert put_back(store, run.id) == Retried(2, ())
     assert ledger(store, run.id) == (4, 1, 0, 2)
     assert visible(store) == before
-    assert (store.find_run(run.id).status, store.find_run(run.id).finished) == ("running", None)
-    assert [task.inputs for task in store.pending(run.id, limit=9)] == [("broken.jpg",), (POISON,)]
+    assert (store.runs.get(run.id).status, store.runs.get(run.id).finished) == ("running", None)
+    assert [task.inputs for task in store.shards.pending(run.id, limit=9)] == [("broken.jpg",), (POISON,)]
     assert drive(store, run.id, bad=()).status == "succeeded"
     assert ledger(store, run.id) == (6, 1, 0, 0)
     assert visible(store) == sorted([*before, "broken.jpg", POISON])
-    assert store.totals(run.id).crops == 7
+    assert store.runs.totals(run.id).crops == 7
 
 
 def test_what_fails_again_is_left_out_again(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, archive())
+    store.shards.plan(run.id, archive())
     drive(store, run.id)
-    before, failures = visible(store), list(store.failures(run.id))
+    before, failures = visible(store), list(store.runs.failures(run.id))
     for _ in range(3):
         put_back(store, run.id)
         drive(store, run.id)
-        assert list(store.failures(run.id)) == failures
+        assert list(store.runs.failures(run.id)) == failures
         assert ledger(store, run.id) == (4, 1, 2, 0)
         assert visible(store) == before
 
@@ -68,18 +68,18 @@ def test_what_fails_again_is_left_out_again(store: Store) -> None:
 def test_inputs_are_chosen_by_name_and_by_reason(store: Store) -> None:
     run = begin(store)
     names = [f"{number}.jpg" for number in range(6)]
-    store.plan(run.id, [images(*names), images(POISON, "other.jpg")])
+    store.shards.plan(run.id, [images(*names), images(POISON, "other.jpg")])
     bad = {*names[1:5], POISON}
     drive(store, run.id, bad)
     assert put_back(store, run.id, reason="worker-died") == Retried(1, ())
     drive(store, run.id, bad)
     assert put_back(store, run.id, names[3], names[1]) == Retried(2, ())
-    assert [task.inputs for task in store.pending(run.id, limit=9)] == [(names[1], names[3])]
+    assert [task.inputs for task in store.shards.pending(run.id, limit=9)] == [(names[1], names[3])]
     drive(store, run.id, {*names[2:5], POISON})
-    assert [failure.input for failure in store.failures(run.id)] == [names[2], names[4], names[3], POISON]
+    assert [failure.input for failure in store.runs.failures(run.id)] == [names[2], names[4], names[3], POISON]
     # All that is left in a shard's place goes back without another one.
     assert put_back(store, run.id, names[3]) == Retried(1, ())
-    (task,) = store.pending(run.id, limit=9)
+    (task,) = store.shards.pending(run.id, limit=9)
     assert (task.inputs, task.spec) == ((names[3],), {"names": [names[3]]})
     drive(store, run.id, bad=())
     assert visible(store) == sorted({*names, "other.jpg"} - {names[2], names[4]})
@@ -87,58 +87,61 @@ def test_inputs_are_chosen_by_name_and_by_reason(store: Store) -> None:
 
 def test_what_cannot_be_tried_again_is_told(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, archive())
+    store.shards.plan(run.id, archive())
     drive(store, run.id)
     with pytest.raises(StoreError, match=r"did not leave out one\.jpg"):
         put_back(store, run.id, "one.jpg", "broken.jpg")
     with pytest.raises(StoreError, match="left out nothing as too-large that"):
         put_back(store, run.id, reason="too-large")
-    assert store.pending(run.id, limit=9) == []
+    assert store.shards.pending(run.id, limit=9) == []
     put_back(store, run.id)
     with pytest.raises(StoreError, match="left out nothing that"):
         put_back(store, run.id)
     drive(store, run.id)
     put_back(store, run.id, POISON)
-    store.take_lease(run.id, Owner(Owner.current().host, os.getppid()))
+    store.runs.take_lease(run.id, Owner(Owner.current().host, os.getppid()))
     with pytest.raises(StoreError, match="being driven by process"):
         put_back(store, run.id)
 
 
 def test_a_slice_waits_again_while_its_video_waits_for_it(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, video("walk.avi", slices=3))
-    first, second, third = store.pending(run.id, limit=9)
+    store.shards.plan(run.id, video("walk.avi", slices=3))
+    first, second, third = store.shards.pending(run.id, limit=9)
     work_off(store, first)
     work_off(store, second, ["walk.avi[1]"])
     assert put_back(store, run.id) == Retried(1, ())
-    assert [task.inputs for task in store.pending(run.id, limit=9)] == [second.inputs, third.inputs]
+    assert [task.inputs for task in store.shards.pending(run.id, limit=9)] == [second.inputs, third.inputs]
     assert ledger(store, run.id) == (1, 0, 0, 2)
     drive(store, run.id)
     assert ledger(store, run.id) == (3, 0, 0, 0)
-    assert store.totals(run.id).frame_failures == 3
+    assert store.runs.totals(run.id).frame_failures == 3
     assert len(visible(store)) == 3
 
 
 @pytest.mark.parametrize("replaces", [False, True])
 def test_an_assembled_video_is_done_again_as_a_whole(store: Store, replaces: bool) -> None:
     run = begin(store, replaces=replaces)
-    store.plan(run.id, [*video("walk.avi", slices=3), images("one.jpg")])
+    store.shards.plan(run.id, [*video("walk.avi", slices=3), images("one.jpg")])
     drive(store, run.id, ["walk.avi[1]"])
     assert ledger(store, run.id) == (3, 0, 1, 0)
     before = visible(store)
     assert put_back(store, run.id) == Retried(3, ())
     assert ledger(store, run.id) == (1, 0, 0, 3)
     # What it showed stays until the moment of the new rows.
-    while tasks := store.pending(run.id, limit=1):
+    while tasks := store.shards.pending(run.id, limit=1):
         assert visible(store) == before
-        store.take_lease(run.id)
+        store.runs.take_lease(run.id)
         work_off(store, tasks[0])
-    store.finish_run(run.id, "succeeded")
+    store.runs.finish(run.id, "succeeded")
     assert visible(store) == before
-    totals = store.totals(run.id)
+    totals = store.runs.totals(run.id)
     assert (totals.crops, totals.tracklets, totals.frame_failures, totals.quarantined) == (4, 1, 3, 0)
-    assert len(store.files(run.id, kind="detections")) + len(store.files(run.id, kind="crops")) == 2
-    ids = [name for batch in store.scan_crops(["crop_id"]) for name in batch.column("crop_id").to_pylist()]
+    assert (
+        len(store.shards.file_paths(run.id, kind="detections")) + len(store.shards.file_paths(run.id, kind="crops"))
+        == 2
+    )
+    ids = [name for batch in store.crops.scan(["crop_id"]) for name in batch.column("crop_id").to_pylist()]
     assert len(ids) == len(set(ids)) == 4
     store.vacuum(now=True)
     assert store.check().intact
@@ -146,7 +149,7 @@ def test_an_assembled_video_is_done_again_as_a_whole(store: Store, replaces: boo
 
 def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg", "broken.jpg")])
+    store.shards.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg", "broken.jpg")])
     drive(store, run.id, ["walk.avi[1]", "broken.jpg"])
     with pytest.raises(StoreError, match=r"walk.avi\[1\] cannot be tried again: put its video back"):
         put_back(store, run.id, "walk.avi[1]", there=False)
@@ -157,41 +160,44 @@ def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
 
 def test_a_video_whose_assembly_died_is_done_again(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, video("walk.avi", slices=2))
-    for task in store.pending(run.id, limit=9):
+    store.shards.plan(run.id, video("walk.avi", slices=2))
+    for task in store.shards.pending(run.id, limit=9):
         work_off(store, task)
     for again in (False, True):
-        assembly = store.pending(run.id, limit=1)[0]
-        assert [store.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
+        assembly = store.shards.pending(run.id, limit=1)[0]
+        assert [store.shards.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == [
+            "retry",
+            "quarantined",
+        ]
         assert ledger(store, run.id) == (0, 0, 2, 0)
         assert visible(store) == []
         assert put_back(store, run.id, "walk.avi[0]") == Retried(2, ())
         if not again:
-            for task in store.pending(run.id, limit=9):
+            for task in store.shards.pending(run.id, limit=9):
                 work_off(store, task)
     drive(store, run.id)
     assert ledger(store, run.id) == (2, 0, 0, 0)
-    assert len(visible(store)) == store.totals(run.id).crops == 3
+    assert len(visible(store)) == store.runs.totals(run.id).crops == 3
 
 
 def test_an_assembly_that_dies_when_done_again_takes_the_old_rows_with_it(store: Store) -> None:
     run = begin(store)
-    store.plan(run.id, video("walk.avi", slices=2))
+    store.shards.plan(run.id, video("walk.avi", slices=2))
     drive(store, run.id, ["walk.avi[1]"])
     put_back(store, run.id)
-    for task in store.pending(run.id, limit=9):
+    for task in store.shards.pending(run.id, limit=9):
         work_off(store, task)
-    (assembly,) = store.pending(run.id, limit=1)
-    assert [store.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
+    (assembly,) = store.shards.pending(run.id, limit=1)
+    assert [store.shards.record_death(assembly.id, "out of memory", pick) for _ in range(2)] == ["retry", "quarantined"]
     assert (visible(store), ledger(store, run.id)) == ([], (0, 0, 2, 0))
 
 
 def test_an_input_that_was_replaced_is_not_tried_again(store: Store) -> None:
     old = begin(store)
-    store.plan(old.id, [images("one.jpg", "broken.jpg")])
+    store.shards.plan(old.id, [images("one.jpg", "broken.jpg")])
     drive(store, old.id)
     new = begin(store, fingerprint="e" * 64, replaces=True)
-    store.plan(new.id, [images("one.jpg", "broken.jpg")])
+    store.shards.plan(new.id, [images("one.jpg", "broken.jpg")])
     drive(store, new.id)
     # The new run left it out, too: it is the old one's until a retry of the new one succeeds.
     put_back(store, new.id)
@@ -204,26 +210,26 @@ def test_an_input_that_was_replaced_is_not_tried_again(store: Store) -> None:
 def test_failures_are_paged_and_counted_by_reason(store: Store) -> None:
     run = begin(store)
     names = [f"{number}.jpg" for number in range(5)]
-    store.plan(run.id, [images(*names), images(POISON), *video("walk.avi", slices=3)])
+    store.shards.plan(run.id, [images(*names), images(POISON), *video("walk.avi", slices=3)])
     drive(store, run.id, {*names[1:4], POISON})
-    everything = list(store.failures(run.id))
+    everything = list(store.runs.failures(run.id))
     assert len(everything) == 7
     for limit in (1, 2, 3, 7):
-        pages = [list(store.failures(run.id, limit, offset=offset)) for offset in range(0, 8, limit)]
+        pages = [list(store.runs.failures(run.id, limit, offset=offset)) for offset in range(0, 8, limit)]
         assert [failure for page in pages for failure in page] == everything
     for reason in ("not-an-image", "worker-died", "undecodable", "nonsense"):
         wanted = [failure for failure in everything if failure.reason == reason]
-        assert list(store.failures(run.id, reason=reason)) == wanted
-        assert list(store.failures(run.id, 1, offset=1, reason=reason)) == wanted[1:2]
-    counted = [(count.reason, count.inputs, count.frames) for count in store.failure_counts(run.id)]
+        assert list(store.runs.failures(run.id, reason=reason)) == wanted
+        assert list(store.runs.failures(run.id, 1, offset=1, reason=reason)) == wanted[1:2]
+    counted = [(count.reason, count.inputs, count.frames) for count in store.runs.failure_counts(run.id)]
     assert counted == [("not-an-image", 3, 0), ("undecodable", 0, 3), ("worker-died", 1, 0)]
 
 
 def test_runs_are_paged(store: Store) -> None:
     runs = [begin(store) for _ in range(5)]
-    assert store.count_runs() == 5
-    assert store.runs(newest_first=True) == runs[::-1]
-    assert store.runs(newest_first=True, offset=1, limit=2) == [runs[3], runs[2]]
-    assert not store.is_driven(runs[0].id)
-    store.take_lease(runs[0].id)
-    assert store.is_driven(runs[0].id)
+    assert store.runs.count() == 5
+    assert store.runs.list(newest_first=True) == runs[::-1]
+    assert store.runs.list(newest_first=True, offset=1, limit=2) == [runs[3], runs[2]]
+    assert not store.runs.is_driven(runs[0].id)
+    store.runs.take_lease(runs[0].id)
+    assert store.runs.is_driven(runs[0].id)

@@ -11,8 +11,8 @@ import pytest
 
 from tests.platform.store.test_crashes import FORKS
 from tests.support import fake_pipeline
+from vestigo.store.maintenance.check import CheckReport
 from vestigo.store.open import Store
-from vestigo.store.runs.records import CheckReport
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_killed_once_at_every_fault_point(gapped: Path, tmp_path: Path) -> None:
         report = checked(ref)
         assert (report.digest, report.crops, report.runs) == (expected.digest, expected.crops, 1)
         with Store.open(ref) as store:
-            totals = store.totals(store.runs()[0].id)
+            totals = store.runs.totals(store.runs.list()[0].id)
             assert (totals.done, totals.empty, totals.quarantined, totals.pending) == (7, 1, 0, 0)
             assert (totals.crops, totals.tracklets, totals.frame_failures) == (7, 1, 3)
             store.vacuum(now=True)

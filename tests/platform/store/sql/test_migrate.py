@@ -98,7 +98,7 @@ def use_at_once(ref: Path) -> list[BaseException]:
         together.wait()
         try:
             with Store.open(ref) as store:
-                store.register_model("a" * 64, name="m", location="x")
+                store.models.register("a" * 64, name="m", location="x")
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
 

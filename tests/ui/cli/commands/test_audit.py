@@ -45,8 +45,8 @@ def vestigo(ref: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 def only_entry(ref: Path) -> dict[str, Any]:
     with Store.open(ref) as store:
-        [entry] = store.audit_entries()
-        assert entry.snapshot == store.snapshot()
+        [entry] = store.audit.entries()
+        assert entry.snapshot == store.crops.snapshot()
     return {"user": entry.user, "action": entry.action, "case": entry.case, "authority": entry.authority} | {
         "details": dict(entry.details)
     }
@@ -86,7 +86,7 @@ def test_a_search_by_picture_and_by_words(vestigo: Command, ref: Path, archive: 
     assert "query_crops" not in details
     vestigo("search", "--where", "gender=male")
     with Store.open(ref) as store:
-        [newest] = store.audit_entries(newest=True, limit=1)
+        [newest] = store.audit.entries(newest=True, limit=1)
     assert newest.details["query"] == query_key(where="gender=male")
     assert newest.case is None
 
@@ -101,7 +101,7 @@ def test_a_ranking_and_exports(vestigo: Command, ref: Path, tmp_path: Path) -> N
     }.items()  # fmt: skip
     vestigo("store", "export", tmp_path / "market", *GROUNDS)
     with Store.open(ref) as store:
-        [newest] = store.audit_entries(newest=True, limit=1)
+        [newest] = store.audit.entries(newest=True, limit=1)
         model = resolve_review_model(store).digest
     assert (newest.action, newest.case, newest.authority) == ("export", "12/26", "order 7")
     assert newest.details == {"what": "crops", "to_folder": str(tmp_path / "market"), "model": model}
@@ -112,13 +112,15 @@ def test_an_export_of_labels(vestigo: Command, ref: Path, tmp_path: Path) -> Non
     rows, truth = people(4)
     fill(ref, rows)
     with Store.open(ref) as store:
-        store.make_label_project("spring", SCHEMA)
-        draw = Draw(model=store.models()[0].digest, strategy="random", unit="tracklet", budget=1, seed=0, population=1)
+        store.review.ensure_project("spring", SCHEMA)
+        draw = Draw(
+            model=store.models.list()[0].digest, strategy="random", unit="tracklet", budget=1, seed=0, population=1
+        )
         task = NewTask(
             key="k", source="gate", tracklet="t0000", camera="c1", time=None, pid=None,
             crops=(rows[0]["crop_id"],), prediction=[],
         )  # fmt: skip
-        store.save_draw("spring", draw, [task], iter(()))
+        store.review.save_batch("spring", draw, [task], iter(()))
         answer(store, "spring", truth)
     kept = vestigo("label", "export", "--out", tmp_path / "labels.csv", *GROUNDS)
     assert only_entry(ref) == GIVEN | {
@@ -141,8 +143,10 @@ def test_what_cannot_be_logged_is_not_shown(
 
     def read_only(*arguments: Any, **more: Any) -> Store:
         store = opened(*arguments, **more)
-        store._db.close()
-        event.listen(store._db._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
+        store.database.close()
+        event.listen(
+            store.database._engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON")
+        )
         return store
 
     monkeypatch.setattr(Store, "open", read_only)
@@ -164,8 +168,8 @@ def log(ref: Path) -> Path:
     """Seven entries of two users."""
     with Store.open(ref) as store:
         for number in range(6):
-            store.record_audit("ana" if number % 2 else "ben", "view", details={"number": number}, case=f"c{number}")
-        store.record_audit("=HYPERLINK(1) [red]", "sign-in refused", details={"note": "x" * 200})
+            store.audit.record("ana" if number % 2 else "ben", "view", details={"number": number}, case=f"c{number}")
+        store.audit.record("=HYPERLINK(1) [red]", "sign-in refused", details={"note": "x" * 200})
     return ref
 
 
@@ -214,8 +218,8 @@ def test_a_broken_chain_ends_with_status_1_and_one_line(
     found = vestigo("audit", "verify")
     assert (found["entries"], found["intact"], found["problems"]) == (7, True, [])
     with Store.open(log) as store:
-        assert found["head"] == store.audit_entries(newest=True, limit=1)[0].digest
-        with store._db.write() as session:
+        assert found["head"] == store.audit.entries(newest=True, limit=1)[0].digest
+        with store.database.write() as session:
             session.execute(text("UPDATE audit SET \"user\" = 'eve' WHERE id IN (2, 3)"))
     assert run(["audit", "verify", "--store", str(log), "--json"]) == 1
     shown = capsys.readouterr()

@@ -28,17 +28,17 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture
 def reviewed(store: Path) -> Path:
     with Store.open(store) as opened:
-        opened.make_label_project("spring", SCHEMA)
-        (model,) = opened.models()
+        opened.review.ensure_project("spring", SCHEMA)
+        (model,) = opened.models.list()
         save_sample(
             opened, "spring", sample_tasks(opened, "spring", model, SamplingRequest(strategy="random", budget=COUNT))
         )
         answer(opened, "spring", people(COUNT)[1])
-        (page,) = opened.label_tasks("spring")
-        told = opened.answers_of("spring", [page[0].key])[page[0].key]
+        (page,) = opened.review.tasks("spring")
+        told = opened.annotations.get("spring", [page[0].key])[page[0].key]
         other = {"no": "yes", "yes": "no"}[told[0].answers["hat"]]
         second = LabelAnswer(10**6, "ben", told[0].answered, {**told[0].answers, "hat": other})
-        opened.record_answers("spring", {page[0].key: [*told, second]})
+        opened.annotations.replace("spring", {page[0].key: [*told, second]})
     return store
 
 
@@ -125,7 +125,7 @@ def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
     assert "draw 12 of 40 tasks" in text
     assert "a fifth of the store's people" in text
     with Store.open(store) as opened:
-        assert opened.label_projects() == []
+        assert opened.review.projects() == []
 
 
 @pytest.mark.parametrize(

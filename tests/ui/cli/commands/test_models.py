@@ -67,8 +67,8 @@ def archive(tmp_path: Path, vestigo: Command, models: dict[str, Path]) -> Path:
     vestigo("index", folder, "--detector", "none", "--model", models["old"], *pool)
     package = ModelPackage.from_pretrained(models["new"])
     with Store.open(tmp_path / "store") as store:
-        store.register_model(package.digest, name="new", location=str(models["new"]), facts=ModelFacts.of(package))
-        store.record_training(package.digest, store.runs()[0].model, {"label_set": 1})
+        store.models.register(package.digest, name="new", location=str(models["new"]), facts=ModelFacts.of(package))
+        store.models.record_training(package.digest, store.runs.list()[0].model, {"label_set": 1})
     return folder
 
 
@@ -95,7 +95,7 @@ def test_promoted_searched_and_rolled_back(
     assert "serves already" in refused("models", "promote", "new", "--force", "--reason", "again")
 
     with Store.open(archive.parent / "store") as store:
-        crop = next(store.scan_crops(["crop_id"])).column("crop_id")[0].as_py()
+        crop = next(store.crops.scan(["crop_id"])).column("crop_id")[0].as_py()
     commands = [["search", picture], ["search", crop], ["search", "--where", "gender=female"]]
     commands += [["rank", archive, "--name", "r"], ["rank", "--each-tracklet", "--name", "r"]]
     for command in commands:
@@ -135,15 +135,15 @@ def test_what_passed_the_gate_needs_no_reason_as_long_as_nothing_else_serves(
     hat = Difference(difference=-7.3, low=-9.1, high=-5.2, chance=0.001, identities=40)
     verdict = decide({"hat": hat})
     with Store.open(archive.parent / "store") as store:
-        store.record_scores(digests["new"], recorded(verdict, None, {"hat": hat}))
+        store.models.record_scores(digests["new"], recorded(verdict, None, {"hat": hat}))
     assert "was refused by the gate (hat: -7.3 points (95 % -9.1 to -5.2 on 40 identities)" in refused(
         "models", "promote", "new"
     )
     better = Difference(difference=7.3, low=5.2, high=9.1, chance=0.001, identities=40)
     verdict = decide({"hat": better}, Margins())
     with Store.open(archive.parent / "store") as store:
-        store.record_scores(digests["new"], recorded(verdict, None, {"hat": better}))
-        scores = store.find_model("new").scores  # type: ignore[union-attr]
+        store.models.record_scores(digests["new"], recorded(verdict, None, {"hat": better}))
+        scores = store.models.find("new").scores  # type: ignore[union-attr]
     assert scores[GATE]["differences"]["hat"]["low"] == 5.2
     assert has_passed(scores, None)
     assert not has_passed(scores, digests["old"])

@@ -60,13 +60,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
     with Store.open(folder / "store") as store:
         begun = begin(store, model=package.digest)
         location = str(resolve_model("default"))
-        store.register_model(package.digest, name=package.name, location=location, facts=ModelFacts.of(package))
-        store.plan(begun.id, [images(*(row["input"] for row in rows))])
-        store.take_lease(begun.id)
-        (task,) = store.pending(begun.id, limit=1)
-        file = store.write("crops", begun.id, task.id, crop_table(rows, package.embedding_dim))
-        store.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(len(rows))])
-        store.finish_run(begun.id, "succeeded")
+        store.models.register(package.digest, name=package.name, location=location, facts=ModelFacts.of(package))
+        store.shards.plan(begun.id, [images(*(row["input"] for row in rows))])
+        store.runs.take_lease(begun.id)
+        (task,) = store.shards.pending(begun.id, limit=1)
+        file = store.root.write("crops", begun.id, task.id, crop_table(rows, package.embedding_dim))
+        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(len(rows))])
+        store.runs.finish(begun.id, "succeeded")
     return folder
 
 
@@ -188,7 +188,7 @@ def rank(archive: Path, capsys: pytest.CaptureFixture[str]) -> Any:
         command = ["rank", *map(str, arguments), "--store", str(archive / "store"), "--device", "cpu", "--json"]
         assert run([*command, "--name", "wanted"]) == 0, capsys.readouterr().err
         with Store.open(archive / "store") as store:
-            rows = [row for batch in store.scan_ranking(store.ranking("wanted")) for row in batch.to_pylist()]
+            rows = [row for batch in store.rankings.scan(store.rankings.get("wanted")) for row in batch.to_pylist()]
         return json.loads(capsys.readouterr().out), rows
 
     return call
@@ -248,13 +248,13 @@ def test_rank_mistakes(
 def test_changed_model_is_noticed(archive: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A store whose newest model is no longer where it was."""
     with Store.open(tmp_path / "s") as store:
-        store.register_model("c" * 64, name="old", location=str(resolve_model("default")))
-        store.register_model("d" * 64, name="gone", location=str(tmp_path / "gone"))
+        store.models.register("c" * 64, name="old", location=str(resolve_model("default")))
+        store.models.register("d" * 64, name="gone", location=str(tmp_path / "gone"))
     image = archive / "p0c0.png"
     read_image(image)
     assert run(["search", str(image), "--store", str(tmp_path / "s")]) == 2
     assert "model gone of the store is not at" in " ".join(capsys.readouterr().err.split())
     with Store.open(tmp_path / "t") as store:
-        store.register_model("c" * 64, name="old", location=str(resolve_model("default")))
+        store.models.register("c" * 64, name="old", location=str(resolve_model("default")))
     assert run(["search", str(image), "--store", str(tmp_path / "t")]) == 2
     assert "has changed since it was registered" in " ".join(capsys.readouterr().err.split())

@@ -84,13 +84,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store.open(folder / "store") as store:
         begun = begin(store, model=package.digest)
         facts = ModelFacts.of(package)
-        store.register_model(package.digest, name="full", location=str(folder / "full"), facts=facts)
-        store.plan(begun.id, [images(*(row["input"] for row in rows))])
-        store.take_lease(begun.id)
-        (task,) = store.pending(begun.id, limit=1)
-        file = store.write("crops", begun.id, task.id, crop_table(rows, package.embedding_dim))
-        store.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(CROPS)])
-        store.finish_run(begun.id, "succeeded")
+        store.models.register(package.digest, name="full", location=str(folder / "full"), facts=facts)
+        store.shards.plan(begun.id, [images(*(row["input"] for row in rows))])
+        store.runs.take_lease(begun.id)
+        (task,) = store.shards.pending(begun.id, limit=1)
+        file = store.root.write("crops", begun.id, task.id, crop_table(rows, package.embedding_dim))
+        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(CROPS)])
+        store.runs.finish(begun.id, "succeeded")
     return folder
 
 
@@ -156,7 +156,7 @@ def test_rank_behind_a_filter_agrees_with_search(call: Any, archive: Path, tmp_p
     assert ranked["kept_fraction"] == pytest.approx(50 / CROPS)
     assert ranked["filter"]["threshold"] == 0.9
     with Store.open(archive / "store") as store:
-        rows = [row for batch in store.scan_ranking(store.ranking("x")) for row in batch.to_pylist()]
+        rows = [row for batch in store.rankings.scan(store.rankings.get("x")) for row in batch.to_pylist()]
     for query in ids:
         found = [row["crop"] for row in call("search", query, "--filter", "0.9", "--top", "5")["results"]]
         assert [row["crop"] for row in rows if row["query"] == query] == found

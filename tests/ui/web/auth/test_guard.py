@@ -290,4 +290,4 @@ def test_a_session_survives_a_restart_and_the_log_is_silent(tmp_path: Path) -> N
     assert CROP not in log
     assert len(log.splitlines()) == 2
     with Store.open(tmp_path / "store") as store:
-        assert [(entry.user, entry.action) for entry in store.audit_entries()] == [("reviewer", "sign-in")]
+        assert [(entry.user, entry.action) for entry in store.audit.entries()] == [("reviewer", "sign-in")]

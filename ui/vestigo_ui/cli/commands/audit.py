@@ -58,7 +58,7 @@ def show_command(
         found = _entries(opened, limit, user=user, action=action, case=case)
         shown: Any = [_row(entry) for entry in found] if table is None else _write_csv(found, table)
         with progress("entries verified") as update:
-            intact = opened.verify_audit(update).intact
+            intact = opened.audit.verify(update).intact
     emit({"entries": shown, "intact": intact, "file": table}, as_json, _print_shown)
 
 
@@ -76,7 +76,7 @@ def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
     from vestigo_models.errors import WorkError
 
     with Store.open(store, create=False) as opened, progress("entries verified") as update:
-        report = opened.verify_audit(update)
+        report = opened.audit.verify(update)
     emit(asdict(report), as_json, _print_verified)
     if not report.intact:
         raise WorkError(
@@ -87,7 +87,7 @@ def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
 def _entries(store: Store, limit: int, **chosen: Any) -> Iterator[AuditEntry]:
     left, after = limit, 0
-    while page := store.audit_entries(
+    while page := store.audit.entries(
         after=after, limit=min(left, PAGE_ROWS) if limit else PAGE_ROWS, newest=True, **chosen
     ):
         yield from page

@@ -23,7 +23,7 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        cameras = [asdict(camera) for camera in opened.cameras()]
+        cameras = [asdict(camera) for camera in opened.cameras.list()]
     emit({"cameras": cameras}, as_json, _print_cameras)
 
 
@@ -43,8 +43,8 @@ def set_command(
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        opened.set_clock_offset(name, clock_offset)
-        cameras = [asdict(camera) for camera in opened.cameras()]
+        opened.cameras.set_clock_offset(name, clock_offset)
+        cameras = [asdict(camera) for camera in opened.cameras.list()]
     emit({"cameras": cameras}, as_json, _print_cameras)
 
 

@@ -183,7 +183,7 @@ def search_one(store: Store, run: str, page: Path) -> str | None:
     from vestigo_models.inference.images import decode_image
 
     crops: dict[str, list[tuple[float, str]]] = {}
-    for batch in store.scan_crops(["crop_id", "tracklet", "quality", "run"]):
+    for batch in store.crops.scan(["crop_id", "tracklet", "quality", "run"]):
         for row in batch.to_pylist():
             if row["run"] == run:
                 crops.setdefault(row["tracklet"], []).append((row["quality"], row["crop_id"]))
@@ -194,7 +194,7 @@ def search_one(store: Store, run: str, page: Path) -> str | None:
     result = search(store, Query(crops=(query,)), top=20)
 
     def pictures(ids: tuple[str, ...]) -> list[Any]:
-        return [decode_image(row["image"]) for row in store.crops(ids, ["image"], model=result.model)]
+        return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]
 
     facts = {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     shown = search_page(result, pictures((query,)), pictures(tuple(hit.crop for hit in result.hits)), facts)

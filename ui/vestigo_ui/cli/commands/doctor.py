@@ -186,7 +186,7 @@ def check_store(ref: str) -> Check:
 
     try:
         with Store.open(ref, create=False) as store:
-            return Check(name="store", status="ok", found=f"{store.describe()}, {len(store.runs())} runs")
+            return Check(name="store", status="ok", found=f"{store.describe()}, {len(store.runs.list())} runs")
     except StoreError as error:
         remedy = "correct --store or VESTIGO_STORE, or make a store with `vestigo index`"
         return Check(name="store", status="missing", found=_line(error), remedy=remedy)

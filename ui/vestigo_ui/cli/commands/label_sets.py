@@ -59,7 +59,7 @@ def export_command(
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
     with Store.open(store, create=False) as opened:
-        kept = freeze(opened, project) if version is None else opened.load_label_set(version)[0]
+        kept = freeze(opened, project) if version is None else opened.label_sets.load(version)[0]
         details = {
             "what": "labels",
             "to_file": str(path.absolute()),
@@ -68,7 +68,7 @@ def export_command(
             "labels": kept.labels,
             "projects": list(kept.projects),
         }
-        opened.record_audit(login(), "export", details=details, case=case, authority=authority)
+        opened.audit.record(login(), "export", details=details, case=case, authority=authority)
         if path.suffix == ".csv":
             count = write_csv(kept_labels(opened, kept), path)
         else:
@@ -132,14 +132,14 @@ def sets_command(store: StoreOption, as_json: JsonOption = False) -> None:
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        emit({"sets": [_told(version) for version in opened.label_sets()]}, as_json, _print_sets)
+        emit({"sets": [_told(version) for version in opened.label_sets.list()]}, as_json, _print_sets)
 
 
 def _schema(store: Store, kept: LabelSet) -> AttributeSchema:
     """The one schema of a version's projects. Raises UsageError where there are several."""
     from vestigo_models.errors import UsageError
 
-    schemas = {name: store.require_label_project(name).schema for name in kept.projects}
+    schemas = {name: store.review.get_project(name).schema for name in kept.projects}
     first = next(iter(schemas.values()))
     if odd := [name for name, schema in schemas.items() if schema != first]:
         raise UsageError(

@@ -15,8 +15,8 @@ from vestigo_ui.cli.options import login
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out
 
 if TYPE_CHECKING:
+    from vestigo.store.models.records import Model, Promotion
     from vestigo.store.open import Store
-    from vestigo.store.runs.records import Model, Promotion
 
 
 SHORT, LISTED = 12, 8
@@ -152,8 +152,8 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        serving, counts = opened.serving(), opened.crop_counts()
-        rows = [model_row(model, serving, counts) for model in opened.models()]
+        serving, counts = opened.models.serving(), opened.models.crop_counts()
+        rows = [model_row(model, serving, counts) for model in opened.models.list()]
     emit({"models": rows, "serving": serving}, as_json, print_models)
 
 
@@ -168,12 +168,12 @@ def show_command(model: ModelArgument, store: StoreOption, as_json: JsonOption =
     with Store.open(store, create=False) as opened:
         found = _find(opened, model)
         result = {
-            **model_row(found, opened.serving(), opened.crop_counts()),
+            **model_row(found, opened.models.serving(), opened.models.crop_counts()),
             "location": found.location,
             "origin": found.origin,
             "facts": found.facts.to_dict(),
             "promotions": [
-                promotion_row(made) for made in opened.promotions() if found.digest in (made.model, made.before)
+                promotion_row(made) for made in opened.models.promotions() if found.digest in (made.model, made.before)
             ],
         }
     emit(result, as_json, print_shown)
@@ -242,7 +242,7 @@ def promote_command(
             found,
             by=by or login(),
             account=login(),
-            serving=opened.serving(),
+            serving=opened.models.serving(),
             reason=reason,
             force=force,
         )
@@ -263,7 +263,7 @@ def rollback_command(
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        made = opened.rollback(by=by or login(), reasons=[reason] if reason else [], account=login())
+        made = opened.models.rollback(by=by or login(), reasons=[reason] if reason else [], account=login())
         _tell(opened, made, as_json)
 
 
@@ -303,10 +303,10 @@ def _compare_judged(store: Store, first: str, second: str, data: Path, margin: f
     with stages() as advance:
         pair = judge_pair(dataset, one, other, device=resolve_device(device), progress=advance)
     name = split_name(dataset)
-    known = {model.digest for model in store.models()}
+    known = {model.digest for model in store.models.list()}
     for package, scores in ((one, pair.before), (other, pair.after)):
         if package.digest in known:
-            store.record_scores(package.digest, {name: scores})
+            store.models.record_scores(package.digest, {name: scores})
     return {
         "a": {"name": one.name, "digest": one.digest},
         "b": {"name": other.name, "digest": other.digest},
@@ -318,7 +318,7 @@ def _compare_judged(store: Store, first: str, second: str, data: Path, margin: f
 def _tell(store: Store, made: Promotion, as_json: bool) -> None:
     from vestigo.promotion.promote import stale_crops
 
-    stale = stale_crops(store.crop_counts(), made.model)
+    stale = stale_crops(store.models.crop_counts(), made.model)
     emit({**promotion_row(made), "serving": made.model, "stale_crops": stale}, as_json, print_promotion)
     if stale and made.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")

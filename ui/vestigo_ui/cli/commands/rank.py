@@ -88,7 +88,7 @@ def rank_command(
             "top": top,
             "model": wanted.model,
         }
-        opened.record_audit(login(), "rank", details=details, case=case, authority=authority)
+        opened.audit.record(login(), "rank", details=details, case=case, authority=authority)
         with progress("crops compared") as update:
             ranked = rank_gallery(
                 opened,

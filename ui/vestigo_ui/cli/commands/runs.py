@@ -26,7 +26,8 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
     with Store.open(store, create=False) as opened:
         runs = [
-            {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created} for run in opened.runs()
+            {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
+            for run in opened.runs.list()
         ]
     emit({"runs": runs}, as_json, _print_runs)
 
@@ -89,7 +90,7 @@ def retry_command(
     with Store.open(store, create=False) as opened:
 
         def before() -> None:
-            opened.record_audit(by or login(), "retry", details=details, case=case, authority=authority)
+            opened.audit.record(by or login(), "retry", details=details, case=case, authority=authority)
 
         retried, result = run_with_bars(
             lambda stage: retry(opened, run, stage, names=inputs or None, reason=reason, before=before), opened
@@ -108,7 +109,7 @@ def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
     from vestigo_workers.runs.result import read_result, summarize
 
     with Store.open(store, create=False) as opened:
-        opened.request_cancel(run)
+        opened.runs.request_cancel(run)
         emit(summarize(opened, read_result(opened, run)), as_json, print_run)
 
 

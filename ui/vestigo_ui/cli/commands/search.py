@@ -97,7 +97,7 @@ def search_command(
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with Store.open(store, create=False) as opened:
-        snapshot = opened.snapshot()
+        snapshot = opened.crops.snapshot()
         if query:
             person = _query(opened, crops, list(images.values()), model, device)
             result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
@@ -112,7 +112,7 @@ def search_command(
             "model": result.model,
             **shown_crops([hit.crop for hit in result.hits]),
         }
-        opened.record_audit(login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
+        opened.audit.record(login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
         if html is not None:
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
             _write_page(opened, html, result, crops, list(images.values()), facts)
@@ -206,7 +206,7 @@ def _write_page(
     from vestigo_models.inference.images import decode_image
 
     def pictures(ids: tuple[str, ...]) -> list[NDArray[np.uint8]]:
-        return [decode_image(row["image"]) for row in store.crops(ids, ["image"], model=result.model)]
+        return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]
 
     facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     if result.filter is not None:

@@ -116,7 +116,7 @@ def export_command(
             "model": resolve_review_model(opened).digest,
             **asked_of(scope),
         }
-        opened.record_audit(login(), "export", details=details, case=case, authority=authority)
+        opened.audit.record(login(), "export", details=details, case=case, authority=authority)
         with progress("writing crops") as update:
             report = opened.export_market(
                 folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update

@@ -29,6 +29,6 @@ def audited(store: Store) -> OnEvent:
     """Return what writes an event to the audit log of a store. Raises StoreError where it cannot."""
 
     def write(event: Event) -> None:
-        store.record_audit(event.user, event.action, details=dict(event.details))
+        store.audit.record(event.user, event.action, details=dict(event.details))
 
     return write

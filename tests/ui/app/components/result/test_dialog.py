@@ -67,12 +67,12 @@ def desk_of(store: Store, index: BrowseIndex, role: str, *, blurred: bool = Fals
 
 
 def crops_of(desk: Desk) -> list[str]:
-    return [crop for batch in desk.store.scan_crops(["crop_id"]) for crop in batch.column(0).to_pylist()]
+    return [crop for batch in desk.store.crops.scan(["crop_id"]) for crop in batch.column(0).to_pylist()]
 
 
 def opened(desk: Desk, query: Query, crop: str, **more: Any) -> AppTest:
     app = AppTest.from_function(page, default_timeout=PATIENCE_S)
-    more = {"model": desk.store.models()[0].digest} | more
+    more = {"model": desk.store.models.list()[0].digest} | more
     app.session_state["given"] = {"desk": desk, "query": query, "crop": crop, "more": more}
     app.run()
     assert not app.exception
@@ -115,10 +115,10 @@ def test_one_goes_from_result_to_result(desk: Desk) -> None:
         assert f"Distance {hits[place].distance:.3f}" in words(app)
     assert app.button(key="result-Next").disabled
     app.button(key="result-Previous").click().run()
-    seen = [entry.details["crop"] for entry in desk.store.audit_entries(action="view")]
+    seen = [entry.details["crop"] for entry in desk.store.audit.entries(action="view")]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
-    assert len(desk.store.audit_entries(action="view")) == 4
+    assert len(desk.store.audit.entries(action="view")) == 4
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
@@ -166,7 +166,7 @@ def test_a_crop_that_is_gone_is_said_to_be(desk: Desk, crop: str) -> None:
     app = opened(desk, Query(crops=(crops_of(desk)[0],)), crop)
     (error,) = app.error
     assert "is not in the store" in error.value
-    assert desk.store.audit_entries(action="view") == []
+    assert desk.store.audit.entries(action="view") == []
 
 
 def test_reviewers_decide_and_take_back(desk: Desk) -> None:
@@ -178,28 +178,28 @@ def test_reviewers_decide_and_take_back(desk: Desk) -> None:
     app.button(key="result-Confirm").click().run()
     assert "Confirmed by the-reviewer" in app.text[0].value
     assert "the same [bag](http://example.org)" in app.text[0].value
-    held = desk.store.verdicts(KEY, "2026-17")[ids[5]]
+    held = desk.store.verdicts.current(KEY, "2026-17")[ids[5]]
     assert (held.verdict, held.note) == ("confirmed", "the same [bag](http://example.org)")
     app.run()
-    assert len(desk.store.verdict_history(KEY)) == 1
+    assert len(desk.store.verdicts.history(KEY)) == 1
     app.button(key="result-Not sure").click().run()
-    assert desk.store.verdicts(KEY, "2026-17")[ids[5]].verdict == "not sure"
+    assert desk.store.verdicts.current(KEY, "2026-17")[ids[5]].verdict == "not sure"
     app.button(key="result-Withdraw").click().run()
-    assert desk.store.verdicts(KEY, "2026-17") == {}
+    assert desk.store.verdicts.current(KEY, "2026-17") == {}
     assert "Nobody has decided" in words(app)
-    assert [one.verdict for one in desk.store.verdict_history(KEY)] == ["confirmed", "not sure", None]
+    assert [one.verdict for one in desk.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
 
 
 def test_viewers_see_what_was_decided_and_decide_nothing(desk: Desk) -> None:
     ids = crops_of(desk)
-    desk.store.record_verdict(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
+    desk.store.verdicts.record(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
     viewer = desk_of(desk.store, desk.index, "viewer")
     app = opened(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
     assert "Rejected by anna" in app.text[0].value
     assert not {"result-Confirm", "result-Reject", "result-Withdraw"} & {button.key for button in app.button}
     with pytest.raises(UsageError, match="reviewer"):
         result_decision.decide(viewer, KEY, ids[5], "confirmed", "")
-    assert len(desk.store.verdict_history(KEY)) == 1
+    assert len(desk.store.verdicts.history(KEY)) == 1
 
 
 def test_without_a_key_there_is_nothing_to_decide(desk: Desk) -> None:
@@ -273,7 +273,7 @@ def test_regions_come_from_the_store_where_it_has_them(desk: Desk) -> None:
     for request in ({}, {"model": "default"}):
         label_run(
             desk.store,
-            RegionsRequest(run=desk.store.runs()[0].id, executor="inline", device="cpu", **request),
+            RegionsRequest(run=desk.store.runs.list()[0].id, executor="inline", device="cpu", **request),
             lambda name: lambda done, total: None,
         )
         st.cache_data.clear()

@@ -44,7 +44,7 @@ def failed(tmp_path: Path) -> tuple[Path, str]:
     names = [f"{number:03}.jpg" for number in range(70)]
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, [images(*names), images(POISON), *video("walk.avi", slices=2)])
+        store.shards.plan(run.id, [images(*names), images(POISON), *video("walk.avi", slices=2)])
         drive(store, run.id, {*names[:60], POISON})
     return ref, run.id
 
@@ -114,7 +114,7 @@ def test_rates_are_those_of_the_last_minute() -> None:
 
 def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(archive.store) as store:
-        store.set_clock_offset("hall", 3600)
+        store.cameras.set_clock_offset("hall", 3600)
     app = desk_app(monkeypatch, archive.store, page="archive", role="viewer")
     assert not app.exception
     said = words(app)
@@ -126,7 +126,7 @@ def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cameras["Clock offset (s)"].tolist() == [0.0, 3600.0]
     assert "Nowhere did a camera see nobody for 5 s or longer." in said
     with Store.open(archive.store) as store:
-        (entry,) = store.audit_entries(action="view")
+        (entry,) = store.audit.entries(action="view")
     assert entry.user == "the-viewer"
     assert set(entry.details["shown"]) <= {row["crop_id"] for row in archive.crops}
 
@@ -243,16 +243,16 @@ def test_a_run_in_progress_and_one_that_was_interrupted(tmp_path: Path, monkeypa
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
-        store.take_lease(run.id)
-        work_off(store, store.pending(run.id, 1)[0])
-        store.heartbeat(run.id)
+        store.shards.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
+        store.runs.take_lease(run.id)
+        work_off(store, store.shards.pending(run.id, 1)[0])
+        store.runs.heartbeat(run.id)
         app = desk_app(monkeypatch, ref, page="archive", show="runs")
         assert not app.exception
         (bar,) = app.get("progress")
         assert f"Run {run.id} · 2 of 3 inputs · 2 crops" in bar.proto.text
         assert "left" in bar.proto.text
-        store.release(run.id)
+        store.runs.release_lease(run.id)
     app = desk_app(monkeypatch, ref, page="archive", show="runs")
     assert f"vestigo runs resume {run.id}" in words(app)
 
@@ -261,9 +261,9 @@ def test_a_run_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, [images("one.jpg")])
-        store.take_lease(run.id)
-        store.finish_run(run.id, "failed", error="cannot write to /somewhere: no space left on device")
+        store.shards.plan(run.id, [images("one.jpg")])
+        store.runs.take_lease(run.id)
+        store.runs.finish(run.id, "failed", error="cannot write to /somewhere: no space left on device")
     app = desk_app(monkeypatch, ref, page="archive", run=run.id, role="admin")
     said = words(app)
     assert "no space left on device" in said
@@ -287,4 +287,4 @@ def test_a_retry_that_ends_early_says_why(failed: tuple[Path, str], monkeypatch:
     assert "was made by another version of Vestigo" in words(app)
     with Store.open(ref) as store:
         assert archive_retry.log_path(store, run).stat().st_mode & 0o077 == 0
-        assert store.totals(run).quarantined == 61
+        assert store.runs.totals(run).quarantined == 61

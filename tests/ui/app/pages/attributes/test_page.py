@@ -54,7 +54,7 @@ def frame(app: AppTest, place: int) -> pd.DataFrame:
 def shown(store: Path) -> list[dict[str, object]]:
     """What was written to the audit log as seen, newest first."""
     with Store.open(store) as opened:
-        return [dict(entry.details) for entry in opened.audit_entries(newest=True, action="view")]
+        return [dict(entry.details) for entry in opened.audit.entries(newest=True, action="view")]
 
 
 def test_accuracies_are_those_of_the_command(
@@ -87,7 +87,7 @@ def test_accuracies_are_those_of_the_command(
 def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", value="yes")
     with Store.open(reviewed) as store:
-        rows = [row["attributes"] for batch in store.scan_crops(["attributes"]) for row in batch.to_pylist()]
+        rows = [row["attributes"] for batch in store.crops.scan(["attributes"]) for row in batch.to_pylist()]
     hats = [np.float32(row[1]) for row in rows if row[1] > row[0]]
     curve = frame(app, CURVE)
     assert curve["Crops"].tolist() == [sum(hat >= np.float32(step) for hat in hats) for step in STEPS]
@@ -191,8 +191,8 @@ def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     app = desk_app(monkeypatch, store, page="attributes")
     assert f"{DRAWN} tasks" in words(app)
     with Store.open(store) as opened:
-        first = next(opened.label_tasks("p"))[0]
-        opened.record_answers("p", {first.key: []})
+        first = next(opened.review.tasks("p"))[0]
+        opened.annotations.replace("p", {first.key: []})
     app.run()
     assert f"{DRAWN - 1} tasks" in words(app)
 
@@ -219,7 +219,7 @@ def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "The archive is empty" in words(desk_app(monkeypatch, tmp_path / "empty", page="attributes"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
     with Store.open(plain) as store:
-        store.register_model(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        store.models.register(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
     assert "predicts no attributes" in words(desk_app(monkeypatch, plain, page="attributes"))
 
 

@@ -197,14 +197,14 @@ def test_a_search_that_the_archive_outgrew_is_left_until_asked_again(
 ) -> None:
     app = page(crop=archive.crops[3]["crop_id"])
     assert "has changed since" not in words(app)
-    store.set_clock_offset("gate", 3.0)
+    store.cameras.set_clock_offset("gate", 3.0)
     try:
         app.run()
         assert "has changed since" in words(app)
         app.button(key="find-again").click().run()
         assert "has changed since" not in words(app)
     finally:
-        store.set_clock_offset("gate", 0.0)
+        store.cameras.set_clock_offset("gate", 0.0)
 
 
 def test_the_timeline_says_what_it_lacks(page: Open, archive: Archive) -> None:
@@ -217,7 +217,7 @@ def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch,
     with Store.open(tmp_path / "empty") as store:
         app = desk_app(monkeypatch, store.ref, page="find")
         assert "`vestigo index SOURCE --store STORE`" in words(app)
-        store.register_model("a" * 64, name="new", location="default", facts=ModelFacts())
+        store.models.register("a" * 64, name="new", location="default", facts=ModelFacts())
         app = desk_app(monkeypatch, store.ref, page="find", crop="0" * 20)
         assert "no crops yet" in words(app)
         assert not app.exception

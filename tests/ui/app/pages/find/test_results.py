@@ -31,7 +31,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
         sheets["do"]["find-results"] = Chosen(action, chosen)
         app.run()
     key = query_key(crops=[crop])
-    assert {one: verdict.verdict for one, verdict in store.verdicts(key).items()} == {
+    assert {one: verdict.verdict for one, verdict in store.verdicts.current(key).items()} == {
         first: "confirmed",
         second: "rejected",
     }
@@ -40,7 +40,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     assert [(tile.mark, tile.tone) for tile in tiles[:3]] == [("Confirmed", "right"), ("Rejected", "wrong"), ("", "")]
     sheets["do"]["find-results"] = Chosen("reject", second)
     app.run()
-    assert second not in store.verdicts(key)
+    assert second not in store.verdicts.current(key)
     assert entries(store, "verdict")[0].user == "the-reviewer"
 
     # The confirmed one joins the query, and what was decided stays.
@@ -49,7 +49,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     assert param(app, "root") == [key]
     sheets["do"]["find-results"] = Chosen("not-sure", second)
     app.run()
-    assert store.verdicts(key)[second].verdict == "not sure"
+    assert store.verdicts.current(key)[second].verdict == "not sure"
     shown = page(crop=[crop, first], root=key, show="confirmed")
     assert "None of the" in words(shown)
     page(crop=[crop], show="confirmed")
@@ -64,7 +64,7 @@ def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sh
     assert {action.name for action in sheets["find-results"]["actions"]} == {"search", "add"}
     sheets["do"]["find-results"] = Chosen("confirm", crops_of(sheets["find-results"])[0])
     app.run()
-    assert store.verdicts(query_key(crops=[crop])) == {}
+    assert store.verdicts.current(query_key(crops=[crop])) == {}
 
 
 def test_decisions_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:

@@ -131,8 +131,8 @@ def test_an_admin_promotes_and_takes_it_back(
     assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in said
     assert f"{CROPS} crops are of other models and are not searched with it: `vestigo index --reindex-stale" in said
     with Store.open(store) as opened:
-        assert opened.serving() == digests["better"]
-        (entry,) = opened.audit_entries(action="promote", user="the-admin")
+        assert opened.models.serving() == digests["better"]
+        (entry,) = opened.audit.entries(action="promote", user="the-admin")
         assert (entry.details["model"], entry.details["before"]) == (digests["better"], MODEL)
         assert entry.details["reasons"][0] == "hats"
     press(app, "Roll back")
@@ -143,8 +143,8 @@ def test_an_admin_promotes_and_takes_it_back(
     press(app, "Roll back")
     assert f"fake ({MODEL[:8]}) serves again, in the place of better" in words(app)
     with Store.open(store) as opened:
-        assert opened.serving() == MODEL
-        (entry,) = opened.audit_entries(action="rollback")
+        assert opened.models.serving() == MODEL
+        (entry,) = opened.audit.entries(action="rollback")
         assert (entry.details["model"], entry.details["before"]) == (MODEL, digests["better"])
 
 
@@ -157,8 +157,8 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
         with pytest.raises(UsageError, match="Say why"):
             promote(admin, worse, serving=MODEL, sure=True, reason="  ")  # type: ignore[arg-type]
         promote(admin, worse, serving=MODEL, sure=True, reason="seen by hand")  # type: ignore[arg-type]
-        assert opened.promotions()[-1].reasons == ("seen by hand",)
-        (_, entry) = opened.audit_entries(action="promote")
+        assert opened.models.promotions()[-1].reasons == ("seen by hand",)
+        (_, entry) = opened.audit.entries(action="promote")
         assert entry.case == "2026-17"
         with pytest.raises(StoreError, match="serves by now"):
             take_back(admin, serving=MODEL, sure=True, reason="")  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
             promote(admin, old, serving=digests["worse"], sure=True, reason="back")  # type: ignore[arg-type]
         assert old.location not in str(gone.value)
         take_back(admin, serving=digests["worse"], sure=True, reason="")  # type: ignore[arg-type]
-        assert opened.serving() == MODEL
+        assert opened.models.serving() == MODEL
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
@@ -177,8 +177,8 @@ def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> Non
             promote(desk, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):
             take_back(desk, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
-        assert len(opened.promotions()) == 1
-        assert len(opened.audit_entries(action="promote")) == 1
+        assert len(opened.models.promotions()) == 1
+        assert len(opened.audit.entries(action="promote")) == 1
 
 
 def test_stores_without_models_and_addresses_of_none(

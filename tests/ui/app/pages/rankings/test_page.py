@@ -44,8 +44,8 @@ def page(store: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def look(store: Path, name: str, protocol: Any = "cross-camera") -> Opened:
     with Store.open(store) as opened:
-        ranking = opened.ranking(name)
-        return scored(ranking, judge(opened, ranking, protocol))
+        ranking = opened.rankings.get(name)
+        return scored(ranking, judge(opened.rankings, ranking, protocol))
 
 
 def sheet(app: AppTest) -> list[dict[str, Any]]:
@@ -142,11 +142,11 @@ def test_crops_that_are_gone_leave_a_grey_tile(page: Any, tmp_path: Path) -> Non
     from vestigo.store.parquet.schemas import QUERIES, RANKING
 
     with Store.open(tmp_path / "s") as opened:
-        opened.register_model(MODEL, name="fake", location="nowhere")
+        opened.models.register(MODEL, name="fake", location="nowhere")
         rows = [{"query": "q", "rank": 1, "crop": "f" * 20, "distance": 0.5, "pid": 1, "camera": "c"}]
         query = [{"query": "q", "pid": 1, "camera": "d", "rows": 1, "own": 0, "matches": [{"camera": "c", "crops": 1}]}]
         tables = (pa.Table.from_pylist(rows, RANKING), pa.Table.from_pylist(query, QUERIES))
-        opened.save_ranking("gone", model=MODEL, rows=tables[0], queries=tables[1], settings={})
+        opened.rankings.save("gone", model=MODEL, rows=tables[0], queries=tables[1], settings={})
     app = page(store=tmp_path / "s", ranking="gone")
     assert app.dataframe[0].value.loc[0, "mAP (%)"] == 100
 
@@ -154,7 +154,7 @@ def test_crops_that_are_gone_leave_a_grey_tile(page: Any, tmp_path: Path) -> Non
 def test_what_is_shown_is_written_to_the_audit_log(page: Any, store: Path) -> None:
     page(ranking="everybody", role="viewer")
     with Store.open(store) as opened:
-        (entry,) = opened.audit_entries(newest=True, limit=1)
+        (entry,) = opened.audit.entries(newest=True, limit=1)
     assert (entry.user, entry.action) == ("the-viewer", "view")
     assert entry.details["ranking"] == "everybody"
     assert entry.details["shown"] > 0

@@ -68,10 +68,10 @@ def desk_of(store: Store, role: str) -> Desk:
 
 def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     with Store.open(store) as opened:
-        task = next(opened.label_tasks("p"))[1]
-        held = opened.answers_of("p", [task.key])[task.key]
+        task = next(opened.review.tasks("p"))[1]
+        held = opened.annotations.get("p", [task.key])[task.key]
         other = {**held[0].answers, "hat": "no" if held[0].answers["hat"] == "yes" else "yes"}
-        opened.record_answers("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
+        opened.annotations.replace("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
     app = desk_app(monkeypatch, store, page="review", role="viewer")
     said = words(app)
     assert f"{DRAWN} tasks asked · {DRAWN} answered" in said
@@ -118,9 +118,9 @@ def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.Mon
     wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
         found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
-        entry = opened.audit_entries(newest=True, action="view")[0]
+        entry = opened.audit.entries(newest=True, action="view")[0]
         assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(found, wish)]
-        assert len(opened.label_batches("p")) == 1
+        assert len(opened.review.batches("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
     assert "would be asked" not in words(app)
@@ -144,7 +144,7 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
     with Store.open(store) as opened:
         (found,) = reviewed_tasks(opened, IN_PLACE)
         assert found.said["the-reviewer"]["hat"] == "cannot tell"
-        assert len(opened.audit_entries(action="correct")) == 2
+        assert len(opened.audit.entries(action="correct")) == 2
         freeze(opened)
     app = desk_app(monkeypatch, store, page="review", project=IN_PLACE)
     assert "corrected in place" in words(app)
@@ -168,7 +168,7 @@ def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, sto
         ):
             with pytest.raises(UsageError, match="ask an administrator for the role reviewer"):
                 action()
-        assert [project.name for project in opened.label_projects()] == ["p"]
+        assert [project.name for project in opened.review.projects()] == ["p"]
 
 
 def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.Monke
     assert not app.exception
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
         first = index.by_sureness(MODEL, EVERYBODY, "colour", first="least", offset=0, limit=48)
-        entry = opened.audit_entries(newest=True, action="view")[0]
+        entry = opened.audit.entries(newest=True, action="view")[0]
     assert entry.details["shown"] == [one.crop for one in first]
 
 

@@ -48,11 +48,11 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     assert not app.exception
     assert f"Sent: {BUDGET} tasks. The server has {BUDGET}." in words(app)
     with Store.open(archive.store) as store:
-        remote = store.require_label_project(PROJECT).remote_id
+        remote = store.review.get_project(PROJECT).remote_id
         assert remote is not None
         ids = remote_ids(store, PROJECT)
-        (entry,) = store.audit_entries(action="push")
-        tasks = [task for page in store.label_tasks(PROJECT) for task in page]
+        (entry,) = store.audit.entries(action="push")
+        tasks = [task for page in store.review.tasks(PROJECT) for task in page]
     assert (entry.user, entry.details["project"], entry.details["tasks"]) == ("the-reviewer", PROJECT, BUDGET)
     assert {name: [number] for name, number in ids.items()} == on_server(studio, remote)
 
@@ -79,5 +79,5 @@ def test_a_token_that_the_server_does_not_know_is_one_line(
     assert token.read_text() not in error.value
     assert "token" in error.value
     with Store.open(archive.store) as store:
-        assert store.audit_entries(action="push") == []
-        assert store.label_projects() == []
+        assert store.audit.entries(action="push") == []
+        assert store.review.projects() == []

@@ -19,7 +19,7 @@ NOTEWORTHY = 5e-4
 
 def show_why(desk: Desk, query: Query, crop: str, *, model: str, where: str, listed: float | None) -> None:
     """Explain the distance of a crop; `listed` is the one that the list of results has."""
-    archive = IndexedArchive(desk.store, desk.index)
+    archive = IndexedArchive.of(desk.store, desk.index)
     if query.crops or query.views is not None:
         why = explain(archive, query, crop)
     elif where:

@@ -37,7 +37,7 @@ class Regions:
 
 def sources(desk: Desk, model: str) -> tuple[str, ...]:
     """Return where regions may come from: a parser always, the model where it has a classifier of pixels."""
-    found = next((one for one in desk.store.models() if one.digest == model), None)
+    found = next((one for one in desk.store.models.list() if one.digest == model), None)
     return (PARSED,) if found is None or found.facts.regions is None else (PARSED, NETWORK)
 
 
@@ -74,7 +74,7 @@ def _of_crop(crop: str, source: str, model: str, snapshot: str, _desk: Desk) -> 
 
 def _stored(desk: Desk, crop: str) -> Regions | None:
     """The newest label map of a crop whose ids mean body regions."""
-    runs = [run for run in desk.store.runs(newest_first=True, limit=RUNS_LOOKED_AT) if run.kind == "regions"]
+    runs = [run for run in desk.store.runs.list(newest_first=True, limit=RUNS_LOOKED_AT) if run.kind == "regions"]
     for run in {run.fingerprint: run for run in runs}.values():
         if (row := _map_of(desk, run, crop)) is None:
             continue
@@ -91,7 +91,7 @@ def _stored(desk: Desk, crop: str) -> Regions | None:
 
 def _map_of(desk: Desk, run: Run, crop: str) -> dict[str, Any] | None:
     try:
-        return desk.store.regions_of([crop], run=run.id).get(crop)
+        return desk.store.regions.get([crop], run=run.id).get(crop)
     except StoreError:
         # A run that has left no map yet.
         return None

@@ -25,7 +25,7 @@ CHOICES: tuple[tuple[str, Decision | None, str, str], ...] = (
 
 def show_decision(desk: Desk, key: str, crop: str) -> None:
     """Say what was decided about a crop as an answer to the query `key`, and let reviewers decide."""
-    held = desk.store.verdicts(key, desk.case).get(crop)
+    held = desk.store.verdicts.current(key, desk.case).get(crop)
     if desk.may(Role.REVIEWER):
         note = st.text_input(
             "Note", key=f"result-note-{crop}", max_chars=NOTE_LENGTH, placeholder="Note", label_visibility="collapsed"
@@ -60,6 +60,6 @@ def decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -
     """Write a decision down. Raises UsageError for somebody who may not, StoreError as `Store.record_verdict`."""
     if not desk.may(Role.REVIEWER):
         raise UsageError(f"{desk.user.name} may look and not decide: ask an administrator for the role reviewer")
-    return desk.store.record_verdict(
+    return desk.store.verdicts.record(
         key, crop, value, user=desk.user.name, case=desk.case, note=note, authority=desk.authority
     )

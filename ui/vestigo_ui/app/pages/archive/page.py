@@ -22,7 +22,7 @@ PANES = {"cameras": "Cameras", "runs": "Runs"}
 def show(desk: Desk) -> None:
     """Show what goes on, and below cameras or runs."""
     st.title("Archive", anchor=False)
-    runs, crops = desk.store.count_runs(), sum(desk.store.crop_counts().values())
+    runs, crops = desk.store.runs.count(), sum(desk.store.models.crop_counts().values())
     if runs:
         archive_runs.progress(desk)
     if not runs and not crops:
@@ -60,7 +60,7 @@ def _runs(desk: Desk) -> None:
     wanted = links.text("run")
     if wanted:
         try:
-            run = desk.store.find_run(wanted)
+            run = desk.store.runs.get(wanted)
         except StoreError:
             st.warning("The store has no run of that name.", icon=":material/help:")
         else:

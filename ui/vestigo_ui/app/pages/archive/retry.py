@@ -30,7 +30,7 @@ def start(desk: Desk, run: str, inputs: Sequence[str] = (), reason: str | None =
     """
     if not desk.may(Role.ADMIN):
         raise UsageError("only an admin may try inputs again")
-    if desk.store.is_driven(run):
+    if desk.store.runs.is_driven(run):
         raise UsageError(f"run {run} is being driven: wait until it ends, or stop it with `vestigo runs cancel {run}`")
     if the_children().is_running(run):
         raise UsageError(f"run {run} is being tried again already")

@@ -41,7 +41,7 @@ def show(desk: Desk, run: Run) -> None:
     _ledger(outcome)
     _ended_badly(desk, run)
     retrying(desk, run.id)
-    counts = desk.store.failure_counts(run.id)
+    counts = desk.store.runs.failure_counts(run.id)
     if not counts:
         st.caption("It left nothing out." if not outcome.pending else "It left nothing out so far.")
         return
@@ -118,7 +118,7 @@ def _retrying(desk: Desk, run: str) -> None:
     known = st.session_state.get("archive-retrying")
     if children.is_running(run):
         st.session_state["archive-retrying"] = run
-        if not desk.store.is_driven(run):
+        if not desk.store.runs.is_driven(run):
             st.info("The inputs are being tried again.", icon=":material/hourglass_top:")
         return
     if known == run:
@@ -150,7 +150,7 @@ def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
         reason = None if st.session_state["archive-reason"] == ANY else str(st.session_state["archive-reason"])
         chosen = [count for count in counts if reason in (None, count.reason)]
         page = pages(sum(count.inputs + count.frames for count in chosen), PAGE, name="failures", what="failures")
-        some = list(desk.store.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
+        some = list(desk.store.runs.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
         may = desk.may(Role.ADMIN)
         picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if may else {}
         shown = tables.table(
@@ -169,7 +169,7 @@ def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
 def _retry(desk: Desk, run: Run, inputs: int, reason: str | None, picked: Sequence[Failure]) -> None:
     """Offer to try inputs again: those picked in the table, else all of the reason. Frames go with their input."""
     names = list(dict.fromkeys(failure.input for failure in picked if failure.frame is None))
-    busy = desk.store.is_driven(run.id) or archive_retry.the_children().is_running(run.id)
+    busy = desk.store.runs.is_driven(run.id) or archive_retry.the_children().is_running(run.id)
     count = len(names) or inputs
     what = counted(count, "chosen input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -41,8 +41,8 @@ class Going:
 
 def going(desk: Desk) -> list[Going]:
     """Return the runs that have not ended, newest first."""
-    some = [run for run in desk.store.runs(newest_first=True, limit=RECENT) if run.status == "running"]
-    return [Going(run, desk.store.totals(run.id), desk.store.is_driven(run.id)) for run in some]
+    some = [run for run in desk.store.runs.list(newest_first=True, limit=RECENT) if run.status == "running"]
+    return [Going(run, desk.store.runs.totals(run.id), desk.store.runs.is_driven(run.id)) for run in some]
 
 
 @st.fragment(run_every=LOOK_S)
@@ -106,12 +106,12 @@ def rate(pace: Pace, settled: int, seconds: float) -> float:
 
 def show(desk: Desk) -> None:
     """Show the runs, a page at a time; a click opens one (`?run=`)."""
-    count = desk.store.count_runs()
+    count = desk.store.runs.count()
     if not count:
         st.info("Nothing has run yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return
     page = pages(count, PAGE, name="runs", what="runs")
-    runs = desk.store.runs(newest_first=True, offset=page * PAGE, limit=PAGE)
+    runs = desk.store.runs.list(newest_first=True, offset=page * PAGE, limit=PAGE)
 
     def chosen() -> None:
         rows = st.session_state["table-runs"]["selection"]["rows"]
@@ -163,10 +163,10 @@ def run_frame(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
 def totals(run: Run) -> RunTotals:
     """Count what became of a run; a run that ended is counted once."""
     if run.status == "running":
-        return the_store().totals(run.id)
+        return the_store().runs.totals(run.id)
     return _ended(run.id, run.status, str(run.finished))
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def _ended(run: str, status: str, finished: str) -> RunTotals:
-    return the_store().totals(run)
+    return the_store().runs.totals(run)

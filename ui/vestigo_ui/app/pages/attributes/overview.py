@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.review.estimates.precision import AttributePrecision
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table

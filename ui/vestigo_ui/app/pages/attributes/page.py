@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.resolve import models_with_crops
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.pages.attributes.confusion import show_confusion
@@ -45,10 +44,10 @@ def show(desk: Desk) -> None:
 
 
 def _models(desk: Desk) -> list[Model]:
-    if not desk.store.crop_counts():
+    if not desk.store.models.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return []
-    models = [model for model in models_with_crops(desk.store) if model.facts.attributes is not None]
+    models = [model for model in desk.store.models.with_crops() if model.facts.attributes is not None]
     if not models:
         st.info(
             "The model that the archive was indexed with predicts no attributes. Index it with one that does: "

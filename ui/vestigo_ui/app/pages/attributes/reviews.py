@@ -45,7 +45,7 @@ class Reviews:
 
 def reviews(desk: Desk, view: View) -> Reviews:
     """What was reviewed of the model, on the camera that is chosen."""
-    key = view.model.digest, desk.index.snapshot, desk.store.answers_version()
+    key = view.model.digest, desk.index.snapshot, desk.store.annotations.version()
     sample, why = _sample(*key)
     return Reviews(key=key, sample=sample, why=why).on(view.camera)
 
@@ -72,7 +72,7 @@ class Picked:
         with self._lock:
             missing = set(ids) - self._known
             if missing:
-                self._rows += the_store().pick_crops(missing, columns, model=self._model)
+                self._rows += the_store().crops.select(missing, columns, model=self._model)
                 self._known |= missing
             rows = list(self._rows)
         wanted = pa.array(sorted(ids), pa.string())

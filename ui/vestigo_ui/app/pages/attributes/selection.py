@@ -9,7 +9,7 @@ import streamlit as st
 
 from vestigo.review.estimates.precision import CANNOT_TELL
 from vestigo.review.label_studio.form import CANNOT_TELL as UNTOLD
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.choice import one_of

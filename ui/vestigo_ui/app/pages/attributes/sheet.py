@@ -210,7 +210,7 @@ def _opened(desk: Desk, view: View, sample: ReviewSample | None) -> None:
 
 def _task_button(desk: Desk, sample: ReviewSample, row: int) -> None:
     task = sample.tasks[int(sample.reviewed.task[row])]
-    there = task_link(desk.store.require_label_project(task.project), task)
+    there = task_link(desk.store.review.get_project(task.project), task)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     else:

@@ -44,7 +44,7 @@ PANES = {"results": "Results", "archive": "From the archive", "upload": "From a 
 def show(desk: Desk) -> None:
     """Show the query, how it is searched for, and below either the results or whom one may choose."""
     st.title("Find", anchor=False)
-    if not desk.store.crop_counts():
+    if not desk.store.models.crop_counts():
         st.info(
             "The store has no crops yet. Index an archive with `vestigo index SOURCE --store STORE`; what a run has "
             "committed can be searched while it goes on.",
@@ -105,7 +105,7 @@ def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
         **answer.asked.details(),
         **shown_crops([hit.crop for hit in result.hits]),
     )
-    verdicts = desk.store.verdicts(key, desk.case)
+    verdicts = desk.store.verdicts.current(key, desk.case)
     with head:
         _found(result, outgrown)
     if not result.hits:

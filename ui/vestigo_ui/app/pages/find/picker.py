@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo.sightings.records import Choice, Sighting
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
@@ -44,7 +44,7 @@ def picker(desk: Desk, model: Model, asked: Asked) -> None:
 
 def _choice(desk: Desk, model: Model) -> Choice:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        names = [camera.name for camera in desk.store.cameras()]
+        names = [camera.name for camera in desk.store.cameras.list()]
         cameras = st.multiselect(
             "Seen by",
             names,

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links

@@ -152,7 +152,7 @@ def act(desk: Desk, chosen: Chosen, verdicts: Mapping[str, Verdict], *, key: str
     elif chosen.action in DECISIONS and desk.may(Role.REVIEWER):
         value = DECISIONS[chosen.action]
         again = verdict_of(chosen.crop, verdicts) == value
-        desk.store.record_verdict(
+        desk.store.verdicts.record(
             key,
             chosen.crop,
             None if again else value,

@@ -83,7 +83,7 @@ def as_query(asked: Asked, uploads: dict[str, Upload]) -> Query:
 def answer(desk: Desk, asked: Asked, query: Query) -> tuple[Answer, bool]:
     """Return the answer, and whether the archive has changed since; only somebody who asks again gets another one."""
     asked = asked.without_views()
-    snapshot = desk.store.snapshot()
+    snapshot = desk.store.crops.snapshot()
     last: Answer | None = st.session_state.get(LAST)
     if last is None or last.asked != asked:
         last = the_answers().get(asked, snapshot)
@@ -104,7 +104,7 @@ def ask_again() -> None:
 
 def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> SearchResult:
     """Search. Raises VestigoError as `vestigo.search.run` and `search_where`."""
-    archive = IndexedArchive(desk.store, desk.index)
+    archive = IndexedArchive.of(desk.store, desk.index)
     if asked.views:
         return search(
             archive,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from vestigo.search.gallery import Scope
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
@@ -36,7 +36,7 @@ def settings(desk: Desk, model: Model, asked: Asked) -> tuple[Asked, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         cameras = st.multiselect(
             "Cameras",
-            [camera.name for camera in desk.store.cameras()],
+            [camera.name for camera in desk.store.cameras.list()],
             key="within",
             bind="query-params",
             placeholder="All cameras",

@@ -12,8 +12,8 @@ import streamlit as st
 from vestigo.promotion.gate import GATE
 from vestigo.promotion.judge import tests_of
 from vestigo.resolve import is_package
+from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model, Promotion
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
@@ -45,10 +45,10 @@ class Registry:
 def registry_of(store: Store) -> Registry:
     """Read the registry; it has a row for each model, not for each crop."""
     return Registry(
-        models={model.digest: model for model in store.models()},
-        serving=store.serving(),
-        crops=store.crop_counts(),
-        promotions=tuple(store.promotions()),
+        models={model.digest: model for model in store.models.list()},
+        serving=store.models.serving(),
+        crops=store.models.crop_counts(),
+        promotions=tuple(store.models.promotions()),
     )
 
 

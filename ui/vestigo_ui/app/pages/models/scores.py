@@ -10,7 +10,7 @@ import streamlit as st
 
 from vestigo.promotion.gate import GATE, Differences
 from vestigo.promotion.judge import are_of, kept_differences, stored_measures, tests_of
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk

@@ -6,7 +6,7 @@ import streamlit as st
 
 from vestigo.promotion.promote import in_force, objection, promote_by_hand, stale_crops
 from vestigo.resolve import open_registered
-from vestigo.store.runs.records import Model, Promotion
+from vestigo.store.models.records import Model, Promotion
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.errors import told
@@ -52,7 +52,7 @@ def take_back(desk: Desk, *, serving: str | None, sure: bool, reason: str) -> Pr
     """Roll the promotion of `serving` back, which the person saw. Raises UsageError, StoreError as `promote`."""
     _confirmed(desk, sure)
     reason = reason.strip()
-    return desk.store.rollback(
+    return desk.store.models.rollback(
         by=desk.user.name,
         reasons=[reason] if reason else [],
         expected=serving,
@@ -158,7 +158,7 @@ def _finish(desk: Desk, found: Registry, made: Promotion, verb: str) -> None:
     """Say at the next run of the page what was done, and close the dialog."""
     name = NOBODY.capitalize() if made.model is None else found.name(made.model)
     said = f"{plain(name)} {verb} {plain(found.name(made.before))}."
-    stale = stale_crops(desk.store.crop_counts(), made.model)
+    stale = stale_crops(desk.store.models.crop_counts(), made.model)
     if made.model is not None and stale:
         said += (
             f" {stale:,} crops are of other models and are not searched with it: "

@@ -24,7 +24,7 @@ from vestigo_ui.app.text import plain
 def show(desk: Desk) -> None:
     """Show the page."""
     st.title("Rankings", anchor=False)
-    rankings = desk.store.rankings()
+    rankings = desk.store.rankings.list()
     if not rankings:
         st.info(
             "No ranking is kept here yet. `vestigo rank QUERIES --store STORE --name NAME` makes one, of a dataset, a "
@@ -32,7 +32,7 @@ def show(desk: Desk) -> None:
             icon=":material/format_list_numbered:",
         )
         return
-    names = {model.digest: model.name for model in desk.store.models()}
+    names = {model.digest: model.name for model in desk.store.models.list()}
     view = chosen(rankings)
     if view is None:
         frame = listed(rankings, names)

@@ -18,7 +18,7 @@ from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
 from vestigo.evaluation.saved_rankings import JudgedRanking, judge
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import Ranking
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import Desk
 
@@ -99,13 +99,13 @@ def opened(desk: Desk, ranking: Ranking, protocol: Protocol) -> Opened:
 
     def make() -> Opened:
         if ranking.queries <= AT_ONCE:
-            return scored(ranking, judge(desk.store, ranking, protocol))
+            return scored(ranking, judge(desk.store.rankings, ranking, protocol))
         bar = st.progress(0.0, "Judging the ranking")
 
         def advance(done: int) -> None:
             bar.progress(done / ranking.queries, f"Judging the ranking: {done:,} queries")
 
-        judged = judge(desk.store, ranking, protocol, advance)
+        judged = judge(desk.store.rankings, ranking, protocol, advance)
         bar.empty()
         return scored(ranking, judged)
 

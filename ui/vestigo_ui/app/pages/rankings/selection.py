@@ -9,7 +9,7 @@ from typing import cast
 import streamlit as st
 
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import Ranking
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.choice import one_of
 from vestigo_ui.app.text import plain

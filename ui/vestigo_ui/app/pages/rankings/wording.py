@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import Ranking
 from vestigo_ui.app.pages.rankings.scores import Opened, Paired
 from vestigo_ui.app.text import utc
 

@@ -12,8 +12,8 @@ from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.review.labels.agreement import predicted_value
 from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
 from vestigo.sightings.records import EVERYBODY
+from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelAnswer, LabelTask
-from vestigo.store.runs.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import images as pictures

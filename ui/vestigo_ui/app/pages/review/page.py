@@ -32,7 +32,7 @@ def pane_of() -> str:
 def show(desk: Desk) -> None:
     """Show the page."""
     st.title("Review", anchor=False)
-    if not desk.store.crop_counts():
+    if not desk.store.models.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return
     model = resolve_review_model(desk.store)
@@ -42,7 +42,7 @@ def show(desk: Desk) -> None:
         show_correct(desk, model, crop)
         return
     # What was corrected in place comes last: nobody asked for it.
-    known = sorted(desk.store.label_projects(), key=lambda one: is_in_place(one.name))
+    known = sorted(desk.store.review.projects(), key=lambda one: is_in_place(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -68,7 +68,7 @@ def show(desk: Desk) -> None:
 
 
 def _sets(desk: Desk) -> None:
-    sets = desk.store.label_sets()
+    sets = desk.store.label_sets.list()
     if not sets:
         st.info(
             "No version of the labels is kept yet: `vestigo retrain --store STORE` keeps what is agreed on and learns "
@@ -76,7 +76,7 @@ def _sets(desk: Desk) -> None:
             icon=":material/label:",
         )
         return
-    learnt = {model.origin.get("label_set"): model.name for model in reversed(desk.store.models())}
+    learnt = {model.origin.get("label_set"): model.name for model in reversed(desk.store.models.list())}
     rows = [
         {
             "Version": one.version,

@@ -17,8 +17,8 @@ from vestigo.review.sampling.sample import (
     sample_tasks,
 )
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
+from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
-from vestigo.store.runs.records import Model
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
@@ -110,9 +110,9 @@ def _ask(name: str, wish: SamplingRequest) -> None:
 
 
 def _proposed(desk: Desk, name: str, model: Model, wish: SamplingRequest) -> Proposed:
-    total = desk.store.crop_counts()[model.digest]
-    batches = 0 if desk.store.label_project(name) is None else len(desk.store.label_batches(name))
-    key = (desk.store.ref, desk.index.snapshot, desk.store.answers_version(), batches, model.digest, name, wish)
+    total = desk.store.models.crop_counts()[model.digest]
+    batches = 0 if desk.store.review.find_project(name) is None else len(desk.store.review.batches(name))
+    key = (desk.store.ref, desk.index.snapshot, desk.store.annotations.version(), batches, model.digest, name, wish)
 
     def make() -> Proposed:
         read = bar("Crops read")

@@ -12,7 +12,7 @@ from vestigo.review.label_studio.images import open_images, task_pictures
 from vestigo.review.label_studio.pull import Pulled, pull
 from vestigo.review.label_studio.push import Outgoing, push, push_batch
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_ui.app.context import Desk
 from vestigo_ui.web.auth.users import Role
@@ -49,7 +49,7 @@ def send(
 def send_waiting(desk: Desk, project: str, sent: Progress) -> int:
     """Bring those drawn tasks to the server that it does not have yet; return how many. Raises as `send`."""
     _may(desk)
-    desk.audit("push", project=project, tasks=desk.store.label_counts(project).get("drawn", 0))
+    desk.audit("push", project=project, tasks=desk.store.review.task_counts(project).get("drawn", 0))
     with connected(desk) as studio:
         pictures = partial(task_pictures, desk.store)
         return push(desk.store, studio, project, pictures, open_images("inline"), sent).created

@@ -1,0 +1,128 @@
+"""Crops in the store: scanned, selected, or read by id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from vestigo.store.crops.reader import CropReader
+from vestigo.store.crops.visible import Span, VisibleFile, clock_offsets, crop_files, current_snapshot
+from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
+from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
+from vestigo.store.runs.rows import run_row
+from vestigo.store.sql.database import Database
+
+SCAN_ROWS = 16384
+
+
+@dataclass(frozen=True)
+class CropRepository:
+    """The visible crops of a store.
+
+    Columns are those of `vestigo.store.parquet.schemas.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times
+    are the recorded times plus the clock offset of their camera.
+    """
+
+    database: Database
+    root: DataRoot
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        *,
+        model: str | None = None,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        batch_rows: int = SCAN_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the visible crops, those of the newest model first; memory is one batch.
+
+        Args:
+            columns: Columns to read.
+            model: Digest of the only model to read; all models by default.
+            cameras: Names of the only cameras to read; all cameras by default.
+            since: Earliest time, included; crops without a time are then left out.
+            until: Latest time, excluded; crops without a time are then left out.
+            batch_rows: Rows of a batch.
+
+        Raises:
+            StoreError: If a column or the model is unknown, or embeddings of several models are requested.
+        """
+        span = Span(None if cameras is None else frozenset(cameras), since, until)
+        return self.reader(model, span).scan(columns, span, batch_rows)
+
+    def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Yield the visible crops of a run, file after file, each batch with the path of its file; times as recorded.
+
+        Raises:
+            StoreError: If the run or a column is unknown.
+        """
+        with self.database.read() as session:
+            run_row(session, run_id)
+            files = [file for file in crop_files(session) if file.run == run_id]
+        for file in files:
+            for batch in CropReader(self.root, [file], {}).scan(columns, Span(), GROUP_ROWS):
+                yield file.path, batch
+
+    def select(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
+        """Yield the crops of a model that are visible and among `ids`, in the order of `scan`; others are not read.
+
+        Raises:
+            StoreError: If a column or the model is unknown.
+        """
+        return self.reader(model).select(ids, columns)
+
+    def get(
+        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return crops in the order of `ids`, with `crop_id`, `model` and `columns` (all by default).
+
+        Without `model`, a crop that several models have is that of the newest.
+
+        Raises:
+            StoreError: If a crop is not visible, or a column or the model is unknown.
+        """
+        return self.reader(model).get(ids, CROP_COLUMNS if columns is None else columns)
+
+    def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return crops by id, read at known positions; crops that are no longer visible are left out.
+
+        Args:
+            positions: Row numbers by `VisibleFile.id`.
+            columns: Columns to read, beside `crop_id` and `model`.
+
+        Raises:
+            StoreError: If a column is unknown.
+        """
+        return self.reader(files=positions).get_at(positions, columns)
+
+    def files(self) -> list[VisibleFile]:
+        """Return the files with visible crops, those of the newest model first."""
+        with self.database.read() as session:
+            return crop_files(session)
+
+    def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
+        """Return columns of all rows of a file, hidden rows included, in their order; times as recorded.
+
+        Raises:
+            StoreError: If the file cannot be read.
+        """
+        batches = [completed(batch, columns) for batch in self.root.read(file.path, columns)]
+        return pa.Table.from_batches(batches)
+
+    def snapshot(self) -> str:
+        """Return the SHA-256 that names the visible crops and clock offsets, read from the catalogue alone."""
+        with self.database.read() as session:
+            return current_snapshot(session)
+
+    def reader(
+        self, model: str | None = None, span: Span | None = None, files: Collection[int] | None = None
+    ) -> CropReader:
+        """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
+        with self.database.read() as session:
+            return CropReader(self.root, crop_files(session, model, span, files), clock_offsets(session))
