@@ -1,14 +1,14 @@
-"""Floor 3: what runs at scale. Ray actors over archives, Ray Train jobs, and the in-process twins of both."""
+"""Floor 3: work at scale. Runs over archives and trainings, in this process or on Ray."""
 
 import os
 from pathlib import Path
 
-# Ray reads these when it is imported, which only the modules below do.
+# Ray reads these when it is imported.
 if not os.environ.get("RAY_ADDRESS"):
-    # Ray turns 127.0.0.1 into the address that other machines reach: this keeps a cluster of our own on loopback.
+    # Ray replaces 127.0.0.1 by an external address: this keeps a cluster that we start on loopback.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 elif {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (Path.home() / ".ray" / "auth_token").exists():
-    # Ray finds its token by itself for a cluster that it starts, but not for one that is named; one without a token
-    # does not mind being shown one.
+    # Ray finds its token for a cluster that it starts, but not for one that is named; a cluster without a token
+    # accepts one.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -24,9 +24,10 @@ from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.relabel import parsed_labels
 from vestigo_models.training.state import grid_of
 from vestigo_workers.ablation import cell as ablation_cell
-from vestigo_workers.ablation.cell import RESULT, Cell, run_cell
+from vestigo_workers.ablation.cell import RESULT, AblationCell, run_cell
+from vestigo_workers.ablation.processes import CellEvent
 from vestigo_workers.ablation.recipe import CONFIGS, AblationRecipe
-from vestigo_workers.ablation.run import Ablation, Heard, ablate
+from vestigo_workers.ablation.run import AblationResult, ablate
 
 SMALL = {
     "input_size": [64, 32],
@@ -73,12 +74,14 @@ def undisturbed(dataset: ReidDataset, parsed: Path, tmp_path_factory: pytest.Tem
     return done(cell_of(dataset, parsed, tmp_path_factory.mktemp("undisturbed") / "full"))
 
 
-def cell_of(dataset: ReidDataset, parsed: Path, folder: Path) -> Cell:
+def cell_of(dataset: ReidDataset, parsed: Path, folder: Path) -> AblationCell:
     recipe = RECIPE.config("full", 1)
-    return Cell(config="full", seed=1, recipe=recipe, dataset=dataset, folder=folder, parsed=parsed, device="cpu")
+    return AblationCell(
+        config="full", seed=1, recipe=recipe, dataset=dataset, folder=folder, parsed=parsed, device="cpu"
+    )
 
 
-def done(cell: Cell) -> dict[str, Any]:
+def done(cell: AblationCell) -> dict[str, Any]:
     """Run a cell to its end and return what it found, without what time decides."""
     run_cell(cell)
     result = json.loads((cell.folder / RESULT).read_text())
@@ -141,7 +144,7 @@ def test_stopped_at_any_stage_it_ends_the_same(
             broken.setattr(ablation_cell, "write_json", dying_write)
         with pytest.raises(Stopped):
             run_cell(cell, report)
-    assert not cell.done
+    assert not cell.is_done
     assert done(cell) == undisturbed
 
 
@@ -156,12 +159,12 @@ def test_a_finished_cell_is_left_alone(
     assert (cell.folder / RESULT).read_text() == "{}"
 
 
-Run = Callable[..., Ablation]
+Run = Callable[..., AblationResult]
 
 
 @pytest.fixture(scope="module")
 def run(dataset: ReidDataset) -> Run:
-    def run(out: Path, recipe: AblationRecipe = RECIPE, **changes: Any) -> Ablation:
+    def run(out: Path, recipe: AblationRecipe = RECIPE, **changes: Any) -> AblationResult:
         settings = {"configs": ["baseline", "parser"], "seeds": [1], "device": "cpu", "jobs": 2, "command": "ablate"}
         return ablate(changes.pop("dataset", dataset), out, recipe, **{**settings, **changes})
 
@@ -172,12 +175,13 @@ def run(dataset: ReidDataset) -> Run:
 def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ablation of two configurations in two processes."""
     out = tmp_path_factory.mktemp("ablations") / "out"
-    heard: list[Heard] = []
-    result = run(out, hear=heard.append)
+    received: list[tuple[CellEvent, int, int]] = []
+    result = run(out, on_event=lambda *event: received.append(event))
     assert (result.cells, result.trained, result.failures) == (2, 2, ())
-    epochs = sorted((one.cell.config, one.epoch) for one in heard if one.epoch is not None)
+    epochs = sorted((event.cell.config, event.epoch) for event, _, _ in received if event.epoch is not None)
     assert epochs == [("baseline", 1), ("baseline", 2), ("parser", 1), ("parser", 2)]
-    assert (heard[-1].epoch, heard[-1].done, heard[-1].total) == (None, 2, 2)
+    last, done, total = received[-1]
+    assert (last.epoch, done, total) == (None, 2, 2)
     return out
 
 
@@ -239,8 +243,8 @@ def test_a_cell_that_fails_or_dies_takes_no_other_along(
     told = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert [failure["config"] for failure in told["failed"]] == ["control"]
 
-    whole = Cell.__getstate__
-    monkeypatch.setattr(Cell, "__getstate__", lambda cell: {**whole(cell), "device": Deadly()})
+    whole = AblationCell.__getstate__
+    monkeypatch.setattr(AblationCell, "__getstate__", lambda cell: {**whole(cell), "device": Deadly()})
     result = run(tmp_path / "out", narrow, configs=["control"])
     assert "its process died (exit status 9)" in result.failures[0].reason
 

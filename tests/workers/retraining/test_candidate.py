@@ -1,4 +1,4 @@
-"""Challengers that learn from labels of a store alone: who is taught, who is tested, what is remembered of it."""
+"""Candidate models trained from labels of a store alone: training and test identities, and what is recorded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
-from vestigo_workers.retraining.candidate import ChallengeRequest, challenge
+from vestigo_workers.retraining.candidate import RetrainRequest, retrain_candidate
 
 
 def silent(_: str) -> Any:
@@ -34,7 +34,7 @@ def silent(_: str) -> Any:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of rendered people, seen by a damaged model, with the labels of all of them imported."""
-    root = tmp_path_factory.mktemp("challenge")
+    root = tmp_path_factory.mktemp("candidate")
     write_rendered(root / "people", identities=40, cameras=2, images_per_camera=3, seed=31)
     model = damaged(root / "damaged")
     with Store.open(root / "store") as store:
@@ -60,8 +60,8 @@ def lesson(who: str, crops: tuple[str, ...] = ("c",)) -> Lesson:
 
 def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path) -> None:
     (base,) = [model for model in store.models.list() if model.name == "damaged"]
-    request = ChallengeRequest(base="damaged", replay=50, by="ana", name="first")
-    made = challenge(store, request, silent)
+    request = RetrainRequest(base="damaged", replay=50, by="ana", name="first")
+    made = retrain_candidate(store, request, silent)
     assert made.folder == filled / "store" / "models" / "first"
     assert made.tested_on == NAME
     assert made.base == made.serving == base.digest
@@ -74,7 +74,7 @@ def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path)
     assert ModelPackage.from_pretrained(made.folder).config.trained_on["retrained"]["label_set"] == 1
     assert (store.models.serving() == made.digest) == made.promoted
     assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".")]
-    again = challenge(store, request, silent)
+    again = retrain_candidate(store, request, silent)
     assert (again.folder.name, again.digest) == ("first.2", made.digest)
 
 
@@ -155,9 +155,9 @@ def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_learnt_from(store: Store, filled: Path) -> None:
-    with pytest.raises(UsageError, match="no project asks for the attributes"):
-        challenge(Store.open(filled / "empty"), ChallengeRequest(base="default"), silent)
-    with pytest.raises(ConfigError, match="epochs=3: heads are refitted to the end"):
-        challenge(store, ChallengeRequest(base="damaged", epochs=3, replay=0, name="third"), silent)
+    with pytest.raises(UsageError, match="no project has the attributes"):
+        retrain_candidate(Store.open(filled / "empty"), RetrainRequest(base="default"), silent)
+    with pytest.raises(ConfigError, match="epochs=3: heads are refitted to convergence"):
+        retrain_candidate(store, RetrainRequest(base="damaged", epochs=3, replay=0, name="third"), silent)
     assert not (filled / "store/models/third").exists()
     assert len(load_dataset(filled / "people").query) > 0

@@ -1,4 +1,4 @@
-"""Challengers: refitted heads from one worker and from two, whole networks trained on, and nothing half-written."""
+"""Candidate models: heads refitted by one or two workers, whole networks trained, and atomic writes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RetrainingData:
 
 def test_heads_are_the_plain_function(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    out = tmp_path / "new" / "challenger"
+    out = tmp_path / "new" / "candidate"
     made = retrain(
         base,
         data,
@@ -76,7 +76,7 @@ def test_heads_are_the_plain_function(base: Path, data: RetrainingData, tmp_path
     assert made.config.trained_on == {"corrections": 8}
     assert made.name == package.name
     assert seen[-1] == (COUNT, COUNT)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["challenger"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["candidate"]
 
 
 @pytest.mark.ray
@@ -175,9 +175,9 @@ def test_attributes_of_the_whole_person_are_refitted_too(data: RetrainingData, t
 def test_what_cannot_be_done_is_refused_and_leaves_nothing(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "note").write_text("mine")
-    with pytest.raises(ModelError, match="occupied is there already; give a new folder"):
+    with pytest.raises(ModelError, match="occupied already exists; give a new folder"):
         retrain(base, data, tmp_path / "occupied", mode="heads")
-    with pytest.raises(ConfigError, match="epochs=3: heads are refitted to the end"):
+    with pytest.raises(ConfigError, match="epochs=3: heads are refitted to convergence"):
         retrain(base, data, tmp_path / "out", mode="heads", epochs=3)
     bare = random_model(tmp_path / "bare", schema=None, regions=None)
     for mode in ("heads", "all"):

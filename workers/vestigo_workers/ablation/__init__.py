@@ -1,1 +1,1 @@
-"""The ablation of configurations and seeds."""
+"""Ablations: the configurations of the method, trained with several seeds and compared."""

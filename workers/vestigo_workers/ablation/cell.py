@@ -1,7 +1,7 @@
-"""One cell of an ablation: a configuration trained with one seed and judged, in a folder of its own.
+"""One cell of an ablation: a configuration trained with one seed and evaluated, in a folder of its own.
 
-The folder holds the training (checkpoint, log, package), then, written whole and last, `result.json`. A cell that was
-stopped at any moment goes on from its checkpoint; one with a result is never touched again.
+The folder holds the training (checkpoint, log, package) and then `result.json`, written atomically. An interrupted cell
+continues from its checkpoint; a cell with a result is never changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
 from vestigo.evaluation.evaluate import judge_model
@@ -31,23 +30,23 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import train
+from vestigo_workers.training.data import training_set
 
 RESULT, CLOCK, LOCK = "result.json", "clock.json", ".lock"
 FILTERED = "full"
-"""The configuration whose attributes filter."""
+"""The configuration whose attributes are tried as a filter."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """What one training of an ablation needs.
+class AblationCell:
+    """The inputs of one training of an ablation.
 
     Attributes:
-        config: name of the shipped configuration; `recipe` is what the ablation makes of it, seed and all.
-        folder: the cell's own.
-        parsed: file with what the parser says of the training images, None where the recipe needs no parser.
+        config: name of the shipped configuration; `recipe` is that configuration with the ablation's changes.
+        folder: folder of the cell.
+        parsed: file with the parser's label maps of the training images, None if the recipe needs no parser.
     """
 
     config: str
@@ -59,39 +58,40 @@ class Cell:
     device: str
 
     @property
-    def done(self) -> bool:
-        """Whether the result is there."""
+    def is_done(self) -> bool:
+        """Whether the result exists."""
         return (self.folder / RESULT).is_file()
 
 
-def run_cell(cell: Cell, report: Callable[[int], None] = lambda epoch: None) -> None:
-    """Train, or go on with the training, judge, and write the result; `report` hears each epoch that is done.
+def run_cell(cell: AblationCell, report: Callable[[int], None] = lambda epoch: None) -> None:
+    """Train, or resume the training, evaluate and write the result; `report` receives each finished epoch.
 
-    Computes on one thread, so that cells side by side do not disturb each other.
-
-    Raises:
-        What `train` and `judge_model` raise.
+    It computes on one thread, so that parallel cells do not disturb each other.
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    # A process whose own starter was killed may still be at this cell; it ends with its epoch.
-    with alone(cell.folder, wait=True):
-        if not cell.done:
-            _run(cell, report)
+    # A process whose parent was killed may still run this cell; it ends with its epoch.
+    with locked_folder(cell.folder, wait=True):
+        if not cell.is_done:
+            _train_and_evaluate(cell, report)
 
 
-def _run(cell: Cell, report: Callable[[int], None]) -> None:
-    clock = _Clock(cell.folder)
+def _train_and_evaluate(cell: AblationCell, report: Callable[[int], None]) -> None:
+    clock = _TrainingClock(cell.folder)
     resume = (cell.folder / CHECKPOINT).is_file()
+    parsed = None
+    if cell.parsed is not None:
+        with np.load(cell.parsed) as arrays:
+            parsed = arrays["labels"]
 
-    def follow(at: Progress) -> None:
-        if at.step == at.steps:
+    def follow(state: Progress) -> None:
+        if state.step == state.steps:
             clock.save()
-            report(at.epoch)
+            report(state.epoch)
 
     trained = train(
         cell.recipe,
-        _training_set(cell),
+        training_set(cell.dataset, cell.recipe, parsed),
         cell.folder,
         resume=resume,
         device=cell.device,
@@ -103,15 +103,15 @@ def _run(cell: Cell, report: Callable[[int], None]) -> None:
     )
     clock.save()
     started = time.monotonic()
-    judged = _judge(cell)
+    scores = _evaluate(cell)
     result = {
         "config": cell.config,
         "seed": cell.seed,
-        "device": device_words(cell.device),
+        "device": device_name(cell.device),
         "epochs": trained.epochs,
         "images": len(cell.dataset.train),
         "losses": trained.losses,
-        **judged,
+        **scores,
         "seconds": clock.seconds,
         "judging_seconds": time.monotonic() - started,
         "cpu_seconds": clock.cpu_seconds,
@@ -120,11 +120,11 @@ def _run(cell: Cell, report: Callable[[int], None]) -> None:
 
 
 @contextmanager
-def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Let nobody else work in a folder, which is made: two trainings of one cell would write one checkpoint.
+def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Create a folder and lock it, so that two trainings do not write one checkpoint.
 
     Raises:
-        ConfigError: somebody does, and we do not `wait`.
+        ConfigError: Another process holds the lock and `wait` is false.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
@@ -136,7 +136,7 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all, durably."""
+    """Write a file atomically and durably."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(json.dumps(value, indent=2) + "\n")
@@ -145,42 +145,26 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def device_words(device: str) -> str:
-    """What computes, in words: the GPU's name, or that it is a thread of a processor."""
+def device_name(device: str) -> str:
+    """Return the name of the GPU, or `one CPU thread`."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else "one CPU thread"
 
 
-def _training_set(cell: Cell) -> TrainingSet:
-    split = cell.dataset.train
-    has_attributes = cell.recipe.network.attributes != "none"
-    parsed: NDArray[np.uint8] | None = None
-    if cell.parsed is not None:
-        with np.load(cell.parsed) as held:
-            parsed = held["labels"]
-    return TrainingSet(
-        paths=split.paths,
-        pids=split.relabelled()[0],
-        camids=split.camids,
-        schema=cell.dataset.schema if has_attributes else None,
-        attributes=split.labels if has_attributes else None,
-        parsed=parsed,
-    )
-
-
-def _judge(cell: Cell) -> dict[str, Any]:
-    """The figures of a trained cell: percent, the AUC and shares of the filter as fractions."""
+def _evaluate(cell: AblationCell) -> dict[str, Any]:
+    """Return the scores of a trained cell: percent; the AUC and the filter's shares are fractions."""
     extractor = Extractor(ModelPackage.from_pretrained(cell.folder), device=cell.device)
-    found = judge_model(cell.dataset, extractor, Options())
-    attributes = found.attributes.metrics if found.attributes else None
+    evaluation = judge_model(cell.dataset, extractor, Options())
+    metrics, regions = evaluation.metrics, evaluation.regions
+    attributes = evaluation.attributes.metrics if evaluation.attributes else None
     trials = try_filters(cell.dataset, extractor) if cell.config == FILTERED else []
     return {
         "metrics": {
-            "mAP": found.metrics.mAP,
-            "mINP": found.metrics.mINP,
-            "rank1": found.metrics.cmc[1],
-            "rank5": found.metrics.cmc[5],
-            "queries": found.metrics.queries,
-            "gallery": len(found.gallery),
+            "mAP": metrics.mAP,
+            "mINP": metrics.mINP,
+            "rank1": metrics.cmc[1],
+            "rank5": metrics.cmc[5],
+            "queries": metrics.queries,
+            "gallery": len(evaluation.gallery),
         },
         "attributes": None
         if attributes is None
@@ -189,16 +173,16 @@ def _judge(cell: Cell) -> dict[str, Any]:
             "mean": attributes.official_mean,
             "balanced": attributes.balanced,
         },
-        "regions": None if found.regions is None else {"iou": found.regions.iou, "mean": found.regions.mean},
-        "belongings_auc": found.belongings_auc,
-        "labels": _labels(cell),
+        "regions": None if regions is None else {"iou": regions.iou, "mean": regions.mean},
+        "belongings_auc": evaluation.belongings_auc,
+        "labels": _label_overlap(cell),
         "filter": [asdict(trial) for trial in trials],
-        "notes": list(found.notes),
+        "notes": list(evaluation.notes),
     }
 
 
-def _labels(cell: Cell) -> dict[str, float | None] | None:
-    """How far the last label maps that the network learnt from agree with the dataset's, where there are both."""
+def _label_overlap(cell: AblationCell) -> dict[str, float | None] | None:
+    """Return the overlap of the last training label maps with the dataset's; None if either does not exist."""
     state = read_checkpoint(cell.folder, cell.recipe)
     if state is None or state["maps"] is None or not (cell.dataset.root / REGIONS).is_dir():
         return None
@@ -206,8 +190,8 @@ def _labels(cell: Cell) -> dict[str, float | None] | None:
     return label_overlap(state["maps"].numpy(), cell.recipe.region_schema, maps)
 
 
-class _Clock:
-    """Time spent on a cell's training over all its processes: wall clock and CPU, in seconds."""
+class _TrainingClock:
+    """Wall-clock and CPU seconds of a cell's training over all its processes."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CLOCK
@@ -216,7 +200,7 @@ class _Clock:
         self.seconds = self.cpu_seconds = 0.0
 
     def save(self) -> None:
-        """Remember what was spent until now."""
+        """Store the seconds spent until now."""
         self.seconds = self._before.get("seconds", 0.0) + time.monotonic() - self._wall
         self.cpu_seconds = self._before.get("cpu_seconds", 0.0) + time.process_time() - self._cpu
         write_json(self._path, {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds})

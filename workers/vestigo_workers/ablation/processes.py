@@ -1,20 +1,20 @@
-"""Cells of an ablation in processes of their own, so many side by side; one that fails or dies takes no other along."""
+"""Run cells of an ablation in parallel processes; a cell that fails or dies leaves the others alone."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from vestigo_models.errors import VestigoError, first_line
-from vestigo_workers.ablation.cell import Cell, run_cell
+from vestigo_workers.ablation.cell import AblationCell, run_cell
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class CellFailure:
     """Why a cell has no result."""
 
     config: str
@@ -22,44 +22,47 @@ class Failure:
     reason: str
 
 
-def run_side_by_side(
-    cells: Sequence[Cell],
-    jobs: int,
-    *,
-    epoch: Callable[[Cell, int], None] = lambda cell, epoch: None,
-    ended: Callable[[Cell, Failure | None], None] = lambda cell, failure: None,
-) -> None:
-    """Run cells in their order, `jobs` at a time; `epoch` and `ended` hear of each of them, in this process.
+@dataclass(frozen=True, kw_only=True)
+class CellEvent:
+    """A cell has finished its `epoch`, or (`epoch` None) has ended, with a result or with a `failure`."""
 
-    When this process is interrupted, the others are ended too; their checkpoints stay.
+    cell: AblationCell
+    epoch: int | None = None
+    failure: CellFailure | None = None
+
+
+def run_cells(cells: Sequence[AblationCell], jobs: int) -> Generator[CellEvent, None, None]:
+    """Run cells in their order, `jobs` at a time, and yield their epochs and ends.
+
+    Closing the iterator ends the processes; their checkpoints stay.
     """
     waiting = list(reversed(cells))
-    running: dict[Connection, tuple[Cell, BaseProcess, list[str]]] = {}
+    running: dict[Connection, tuple[AblationCell, BaseProcess, list[str]]] = {}
     processes = multiprocessing.get_context("spawn")
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 cell = waiting.pop()
                 ours, theirs = processes.Pipe(duplex=False)
-                started = processes.Process(target=_work, args=(cell, theirs), daemon=True)
+                started = processes.Process(target=_run_in_process, args=(cell, theirs), daemon=True)
                 started.start()
                 theirs.close()
                 running[ours] = (cell, started, [])
             for connection in wait(list(running)):
                 assert isinstance(connection, Connection)
-                cell, process, said = running[connection]
+                cell, process, errors = running[connection]
                 try:
                     message = connection.recv()
                 except EOFError:
                     del running[connection]
                     connection.close()
                     process.join()
-                    ended(cell, _failure(cell, process.exitcode, said))
+                    yield CellEvent(cell=cell, failure=_failure(cell, process.exitcode, errors))
                     continue
                 if isinstance(message, int):
-                    epoch(cell, message)
+                    yield CellEvent(cell=cell, epoch=message)
                 else:
-                    said.append(message)
+                    errors.append(message)
     finally:
         for _, process, _ in running.values():
             process.terminate()
@@ -68,21 +71,21 @@ def run_side_by_side(
             connection.close()
 
 
-def _failure(cell: Cell, status: int | None, said: Sequence[str]) -> Failure | None:
-    if cell.done:
+def _failure(cell: AblationCell, status: int | None, errors: Sequence[str]) -> CellFailure | None:
+    if cell.is_done:
         return None
-    reason = said[-1] if said else f"its process died (exit status {status}); see the system's log for memory"
-    return Failure(config=cell.config, seed=cell.seed, reason=reason)
+    reason = errors[-1] if errors else f"its process died (exit status {status}); see the system's log for memory"
+    return CellFailure(config=cell.config, seed=cell.seed, reason=reason)
 
 
-def _work(cell: Cell, connection: Connection) -> None:
-    """In a process of its own: numbers are epochs, a text is why it failed."""
-    # Ctrl-C reaches every process of a terminal; the one that started this one ends it.
+def _run_in_process(cell: AblationCell, connection: Connection) -> None:
+    """Run a cell and send its finished epochs as numbers, or an error as text."""
+    # Ctrl-C reaches every process of a terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         run_cell(cell, connection.send)
     except BrokenPipeError:
-        # Nobody listens any more: the process that started this one is gone. The checkpoint is written.
+        # The parent has ended. The checkpoint is written.
         raise SystemExit(1) from None
     except VestigoError as error:
         connection.send(str(error))

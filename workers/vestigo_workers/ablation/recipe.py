@@ -1,4 +1,4 @@
-"""The recipe that all cells of an ablation share: what it changes in the shipped configurations, and nothing else."""
+"""The recipe that all cells of an ablation share: its changes of the shipped configurations."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from vestigo_models.networks.build import BACKBONES
 from vestigo_models.training.config import TrainConfig
 
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")
-"""The configurations of the paper's tables 4 to 7, and the control."""
+"""The configurations that docs/method.md compares in tables 4 to 7, and the control."""
 EPOCHS = 20
 CHANGES: Mapping[str, Any] = {"relabel_every": 5, "fls_start_epoch": 6}
-"""In 20 epochs: labels refreshed every 5, belongings from the first refresh after 5 epochs on."""
+"""Label maps are refreshed every 5 epochs, with belongings from the first refresh after epoch 5."""
 BOT: Mapping[str, Any] = {"flip_probability": 0.5, "erase_probability": 0.5, "erase_area": [0.02, 0.3]}
-"""Augmentation: BoT's alone, with `pad`; the camera is not randomised, because all images come from one world."""
+"""Augmentation of BoT with `pad`; cameras are not randomised, as all images come from one world."""
 PAD, SMALL_PAD, SMALL_HEIGHT = 10, 5, 128
-"""Pixels of border, and those of inputs that are not higher than `SMALL_HEIGHT`."""
+"""Border in pixels, and that of inputs up to `SMALL_HEIGHT` high."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationRecipe:
-    """What is common to all cells.
+    """Settings that all cells share.
 
     Attributes:
         weights: of the backbone, as `TrainConfig.weights`.
-        parser: that of `parser` and `fls`, as `TrainConfig.parser`.
-        overrides: further keys of every configuration, `network.channels` style.
+        parser: of the configurations `parser` and `fls`, as `TrainConfig.parser`.
+        overrides: further keys of every configuration, such as `network.channels`.
     """
 
     backbone: str
@@ -39,10 +39,10 @@ class AblationRecipe:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def config(self, name: str, seed: int) -> TrainConfig:
-        """The training of one cell.
+        """Return the training configuration of one cell.
 
         Raises:
-            ConfigError: an unknown configuration, key or value.
+            ConfigError: The configuration, a key or a value is unknown.
         """
         if name not in CONFIGS:
             raise ConfigError(f"no configuration {name!r} in the ablation; choose of {', '.join(CONFIGS)}")
@@ -61,7 +61,7 @@ class AblationRecipe:
         return TrainConfig.load(name, changes, backbone=self.backbone)
 
     @property
-    def parser_words(self) -> str:
-        """What to call the parser on a page: no path of this machine."""
+    def parser_name(self) -> str:
+        """The parser as reports show it, without a path of this machine."""
         kind, _, rest = self.parser.partition(":")
         return f"{kind}:{Path(rest).name}" if rest else "the default one"

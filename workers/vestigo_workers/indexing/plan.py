@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -18,6 +18,7 @@ from vestigo.ingest.sources.discover import discover
 from vestigo.ingest.video.decode import slices
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputPlan, ShardPlan
+from vestigo_models.progress import ProgressCallback
 from vestigo_workers.indexing.request import IndexRequest
 
 KEYS_PER_QUERY = 500
@@ -63,7 +64,7 @@ class Survey:
         self._spool.close()
 
 
-def survey(store: Store, request: IndexRequest, fingerprint: str, report: Callable[[int, int | None], None]) -> Survey:
+def survey(store: Store, request: IndexRequest, fingerprint: str, progress: ProgressCallback) -> Survey:
     """Discover and digest everything in the sources, and look up which inputs the store already holds."""
     result = Survey()
     discovered = (
@@ -82,7 +83,7 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, report: Callab
             result.inputs += weight
             if key in unseen:
                 result.add(source, item, key, weight)
-        report(result.inputs, None)
+        progress(result.inputs, None)
     return result
 
 

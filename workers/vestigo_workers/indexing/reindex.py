@@ -11,10 +11,10 @@ from vestigo.resolve import resolve_digest, resolve_reindex_model
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Run
 from vestigo_models.errors import SourceError
+from vestigo_models.progress import OpenProgress
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.request import IndexRequest, build_request
 from vestigo_workers.indexing.run import index, read_request, with_located_model
-from vestigo_workers.runs.driver import Stage
 from vestigo_workers.runs.result import RunResult
 
 EXECUTION_SETTINGS = (*ExecutorSettings.model_fields, "slice_seconds", "batch_size", "decode_threads")
@@ -41,7 +41,7 @@ class ReindexResult:
 
 
 def reindex_stale(
-    store: Store, stage: Stage, *, model: str | None = None, settings: Mapping[str, Any]
+    store: Store, open_progress: OpenProgress, *, model: str | None = None, settings: Mapping[str, Any]
 ) -> ReindexResult:
     """Repeat the runs that produced crops of other models, with their own sources and settings.
 
@@ -72,7 +72,7 @@ def reindex_stale(
     ]
     if missing and not remaining:
         raise SourceError(f"nothing can be indexed again: {', '.join(missing)} no longer exist; restore the sources")
-    runs = tuple(index(store, request, stage, reindex_stale=True) for request in remaining)
+    runs = tuple(index(store, request, open_progress, reindex_stale=True) for request in remaining)
     return ReindexResult(
         model=digest,
         runs=runs,

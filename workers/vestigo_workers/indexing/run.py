@@ -26,10 +26,11 @@ from vestigo_models.devices import resolve_device
 from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
+from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
 from vestigo_workers.indexing.worker import ExtractionFactory
-from vestigo_workers.runs.driver import Report, Stage, drive, open_executor
+from vestigo_workers.runs.driver import drive, open_executor
 from vestigo_workers.runs.result import RunResult
 
 
@@ -81,7 +82,9 @@ def prepare(store: Store, request: IndexRequest) -> IndexSetup:
     )
 
 
-def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: bool = False) -> RunResult:
+def index(
+    store: Store, request: IndexRequest, open_progress: OpenProgress, *, reindex_stale: bool = False
+) -> RunResult:
     """Index the sources of a request into the store; without a model it takes the serving model.
 
     An unfinished run over the same sources under the same fingerprint is resumed.
@@ -95,8 +98,8 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
     digest = fingerprint(config)
     earlier = store.runs.find_unfinished(digest)
     if earlier is not None and IndexRequest.model_validate_json(earlier.command).sources == request.sources:
-        return prepare_resume(store, earlier.id)(stage)
-    with survey(store, request, digest, stage("reading")) as surveyed:
+        return prepare_resume(store, earlier.id)(open_progress)
+    with survey(store, request, digest, open_progress("reading")) as surveyed:
         if surveyed.stale and not reindex_stale:
             differing = "; ".join(store.runs.differences(min(surveyed.stale), config))
             raise FingerprintMismatch(
@@ -113,10 +116,10 @@ def index(store: Store, request: IndexRequest, stage: Stage, *, reindex_stale: b
             replaces=bool(surveyed.stale),
         )
         store.shards.plan(run.id, shard_plans(surveyed.items(), request))
-    return replace(_drive(store, run.id, setup, stage), skipped=surveyed.skipped)
+    return replace(_drive(store, run.id, setup, open_progress), skipped=surveyed.skipped)
 
 
-def prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
+def prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunResult]:
     """Load what a run needs, and return the function that processes its pending inputs.
 
     Raises:
@@ -127,18 +130,18 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
     setup = prepare(store, request)
     store.runs.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
 
-    def resume(stage: Stage) -> RunResult:
+    def resume(open_progress: OpenProgress) -> RunResult:
         if not run.planned:
-            with survey(store, request, run.fingerprint, stage("reading")) as surveyed:
+            with survey(store, request, run.fingerprint, open_progress("reading")) as surveyed:
                 store.shards.plan(run.id, shard_plans(surveyed.items(), request))
-        return _drive(store, run.id, setup, stage)
+        return _drive(store, run.id, setup, open_progress)
 
     return resume
 
 
-def _drive(store: Store, run_id: str, setup: IndexSetup, stage: Stage) -> RunResult:
+def _drive(store: Store, run_id: str, setup: IndexSetup, open_progress: OpenProgress) -> RunResult:
     opener = partial(open_executor, store, run_id, setup.factory, setup.request)
-    return drive(store, run_id, opener, stage("indexing"))
+    return drive(store, run_id, opener, open_progress("indexing"))
 
 
 def read_request(run: Run) -> IndexRequest:
@@ -156,17 +159,16 @@ def read_request(run: Run) -> IndexRequest:
 def with_located_model(store: Store, request: IndexRequest) -> IndexRequest:
     """Return a request that names its model by the place of the package, so that the run can be resumed by it.
 
-    A request without a model takes the one that `vestigo.resolve.resolve_index_model` gives.
-
     Raises:
-        ModelError, StoreError: As `vestigo.resolve.open_model`.
+        ModelError: There is no such model, or it differs from the registered one.
+        StoreError: The registry has several of that name.
     """
-    ref = request.model if "model" in request.model_fields_set else None
-    place = resolve_index_model(store, ref)
+    reference = request.model if "model" in request.model_fields_set else None
+    place = resolve_index_model(store, reference)
     return request if place is None else request.model_copy(update={"model": place})
 
 
-def estimate_index(store: Store, request: IndexRequest, report: Report) -> dict[str, Any]:
+def estimate_index(store: Store, request: IndexRequest, progress: ProgressCallback) -> dict[str, Any]:
     """Survey the sources, time a few of their images and frames, and return counts, seconds and bytes.
 
     Nothing is written to the store. Seconds hold for this machine and device, without start-up.
@@ -188,7 +190,7 @@ def estimate_index(store: Store, request: IndexRequest, report: Report) -> dict[
         return len(candidates)
 
     work(np.zeros((128, 64, 3), dtype=np.uint8))
-    with survey(store, request, fingerprint(setup.config), report) as surveyed:
+    with survey(store, request, fingerprint(setup.config), progress) as surveyed:
         specs = (plan.spec for plan in shard_plans(surveyed.items(), request))
         shards = (shard_from_json(spec["shard"]) for spec in specs if "shard" in spec)
         costs = estimate(shards, work, workers=workers, device=device)

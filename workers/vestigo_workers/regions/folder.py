@@ -22,7 +22,7 @@ from vestigo_models.errors import BadInput, UsageError, WorkError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, read_image
 from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
 from vestigo_models.parsing.label_folder import DESCRIPTION
-from vestigo_workers.runs.driver import Report
+from vestigo_models.progress import ProgressCallback
 
 PANELS = "panels"
 """Sub-folder for panels, which would be taken for label maps next to the maps."""
@@ -129,7 +129,7 @@ def label_images(
     finder: RegionFinder,
     *,
     panels: bool,
-    report: Report,
+    progress: ProgressCallback,
     judge: JudgeMaps | None = None,
 ) -> FolderResult:
     """Write the label map of every image below `out`, and with `panels` its panel; a failing image is left out.
@@ -175,13 +175,13 @@ def label_images(
                 labelled += 1
             if judge and judged:
                 judge(*zip(*judged, strict=True))
-            report(labelled + len(errors), len(images))
+            progress(labelled + len(errors), len(images))
     except OSError as error:
         raise WorkError(f"cannot write to {out}: {error.strerror or error}") from error
     unlabelled = [
-        UnlabelledImage(image=str(image.path), reason=error.reason, detail=error.detail)
-        for image in images
-        if (error := errors.get(image.path)) is not None
+        UnlabelledImage(image=str(path), reason=errors[path].reason, detail=errors[path].detail)
+        for path in (image.path for image in images)
+        if path in errors
     ]
     return FolderResult(images=len(images), with_belongings=with_belongings, unlabelled=tuple(unlabelled))
 

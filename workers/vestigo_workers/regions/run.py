@@ -15,11 +15,12 @@ from vestigo.store.runs.records import Run
 from vestigo_models.errors import StoreError, WorkError
 from vestigo_models.inference.package import resolve_model
 from vestigo_models.inference.region_finder import TOGETHER, NamedImage, RegionFinder, RegionMap
+from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import fingerprint
 from vestigo_workers.regions.folder import encode_png, region_panel, write_file
 from vestigo_workers.regions.plan import REGIONS_SCHEMA_VERSION, RegionsRequest, RunCrops, region_shards
 from vestigo_workers.regions.worker import FinderFactory, RegionsFactory, label_groups
-from vestigo_workers.runs.driver import Report, Stage, drive, open_executor
+from vestigo_workers.runs.driver import drive, open_executor
 from vestigo_workers.runs.result import RunResult
 
 
@@ -69,7 +70,7 @@ def prepare(store: Store, request: RegionsRequest) -> RegionsSetup:
     return RegionsSetup(request=request, source=source, factory=factory, finder=factory())
 
 
-def label_run(store: Store, request: RegionsRequest, stage: Stage) -> RunResult:
+def label_run(store: Store, request: RegionsRequest, open_progress: OpenProgress) -> RunResult:
     """Label the crops of a run; crops that have maps under the same fingerprint are skipped.
 
     An unfinished run over the same crops under the same fingerprint is resumed.
@@ -79,14 +80,14 @@ def label_run(store: Store, request: RegionsRequest, stage: Stage) -> RunResult:
     digest = fingerprint(config)
     earlier = store.runs.find_unfinished(digest)
     if earlier is not None and read_request(earlier).run == request.run:
-        return prepare_resume(store, earlier.id)(stage)
+        return prepare_resume(store, earlier.id)(open_progress)
     run = store.runs.create(
         fingerprint=digest, config=config, model=setup.source.model, command=request.model_dump_json()
     )
-    return _plan_and_drive(store, run, setup, stage)
+    return _plan_and_drive(store, run, setup, open_progress)
 
 
-def prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
+def prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunResult]:
     """Load what a run needs, and return the function that processes its pending inputs.
 
     Raises:
@@ -110,7 +111,7 @@ def read_request(run: Run) -> RegionsRequest:
         raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
 
 
-def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, stage: Stage) -> RunResult:
+def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, open_progress: OpenProgress) -> RunResult:
     skipped = 0
     if not run.planned:
         with RunCrops(store, setup.source.id) as crops:
@@ -119,10 +120,10 @@ def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, stage: Stage) -
             skipped = crops.skipped
     factory = RegionsFactory(data=store.data, finder=setup.factory)
     opener = partial(open_executor, store, run.id, factory, setup.request)
-    return replace(drive(store, run.id, opener, stage("regions")), skipped=skipped)
+    return replace(drive(store, run.id, opener, open_progress("regions")), skipped=skipped)
 
 
-def draw_panels(store: Store, request: RegionsRequest, folder: Path, report: Report) -> int:
+def draw_panels(store: Store, request: RegionsRequest, folder: Path, progress: ProgressCallback) -> int:
     """Draw a panel of parser, clusters and regions for every labelled crop of a run, as `CROP.png`.
 
     Panels are drawn in this process from the stored crops: clusters are not stored, and actors may run on machines
@@ -150,5 +151,5 @@ def draw_panels(store: Store, request: RegionsRequest, folder: Path, report: Rep
                         except OSError as error:
                             raise WorkError(f"cannot write to {folder}: {error.strerror or error}") from error
                         drawn += 1
-            report(drawn, len(crops))
+            progress(drawn, len(crops))
     return drawn

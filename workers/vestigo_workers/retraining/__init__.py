@@ -1,1 +1,1 @@
-"""Retraining from corrected labels, up to the promotion gate."""
+"""Retraining from agreed labels: training data, candidate models, review rounds."""

@@ -1,13 +1,12 @@
-"""From corrected labels to a challenger, and past the gate: gather, look for leaks, train, judge, decide, promote."""
+"""From labels to a candidate model: collect data, refuse leaks, train, evaluate, decide at the gate, promote."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, dataset_digest
@@ -24,40 +23,39 @@ from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import CONFIG, ModelPackage, write_config
+from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import absolute_reference
-from vestigo_workers.retraining.data import Material, learn_from, people_to_test, refuse_leaks, without_test
-from vestigo_workers.retraining.fit import retrain
-from vestigo_workers.runs.driver import Report
+from vestigo_workers.retraining.data import collect_data, exclude_test_identities, refuse_leaks, split_own_identities
+from vestigo_workers.retraining.fit import RetrainingData, RetrainMode, retrain
 
-Stage = Callable[[str], Report]
 REPLAY = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChallengeRequest:
-    """What `vestigo retrain` can be told.
+class RetrainRequest:
+    """All settings of `vestigo retrain`.
 
     Attributes:
-        base: model that is trained on: a name or digest of the registry, `default`, a folder or `hub:ID`.
-        data: base data, a dataset: its training split is replayed, its query and gallery are the frozen test split.
-            None: unreviewed crops of the store are replayed, and a fifth of the store's own people is tested on.
-        version: label set to learn from; None keeps what is agreed on now as one.
-        projects: whose labels that is; all by default.
-        mode: refit the attribute heads only, or train the whole network on.
+        base: model that is trained further: a name or digest of the registry, `default`, a folder or `hub:ID`.
+        data: base dataset: its training split is replayed, its query and gallery are the frozen test split. None:
+            crops of the store that were not reviewed are replayed, and a fifth of its own identities is tested.
+        version: label set to learn from; None makes a new one of the labels that are agreed now.
+        projects: projects of the labels; all by default.
+        mode: refit the attribute heads only, or train the whole network.
         replay: images that are replayed against forgetting.
-        margins: what may be lost.
-        name: of the challenger; by default that of the base and the label set.
-        folder: where challengers are kept; by default `models` beside the store.
-        promote: whether a challenger that passes is promoted.
-        by: who asks.
-        account: who the audit log names for a promotion; the same by default.
+        margins: losses that the gate accepts.
+        name: of the candidate; by default that of the base and the label set.
+        folder: folder of candidates; by default `models` in the folder of the store.
+        promote: whether a candidate that passes is promoted.
+        by: name that the promotion records.
+        account: name that the audit log records for a promotion; `by` by default.
     """
 
     base: str
     data: Path | None = None
     version: int | None = None
     projects: tuple[str, ...] = ()
-    mode: Literal["heads", "all"] = "heads"
+    mode: RetrainMode = "heads"
     replay: int = REPLAY
     margins: Margins = field(default_factory=Margins)
     name: str | None = None
@@ -72,8 +70,8 @@ class ChallengeRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Challenge:
-    """How it ended; `before` and `after` are scores of the serving model and the challenger in percent."""
+class CandidateResult:
+    """A candidate model and the gate's verdict; `before` and `after` are scores of both models in percent."""
 
     model: str
     digest: str
@@ -81,7 +79,7 @@ class Challenge:
     base: str
     serving: str
     label_set: LabelSet
-    lessons: int
+    examples: int
     replayed: int
     tested_on: str
     verdict: Verdict
@@ -91,92 +89,98 @@ class Challenge:
     differences: Differences
 
 
-def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challenge:
-    """Train a challenger from corrected labels and judge it against the model that serves (without one, the base).
+def retrain_candidate(store: Store, request: RetrainRequest, open_progress: OpenProgress) -> CandidateResult:
+    """Train a candidate model from labels and compare it with the serving model (without one, with the base).
 
-    The challenger is registered with where it comes from and how it was judged, whatever the gate says; it is promoted
-    in one transaction, and only if it passes.
+    The candidate is registered with its origin and its scores, whatever the verdict. It is promoted in one transaction
+    and only if it passes the gate.
 
     Raises:
-        UsageError: nothing is agreed on yet, or nobody is left to learn from or to test on.
-        DatasetError: somebody would be learnt from and tested on.
-        ModelError, ConfigError: the base, the serving model or the name cannot be used.
-        StoreError: another model was promoted meanwhile.
+        UsageError: No label is agreed, or no identity is left to learn from or to test on.
+        DatasetError: An identity would be in training and test.
+        ModelError: The base, the serving model or the name cannot be used.
+        ConfigError: A setting does not fit the base.
+        StoreError: Another model was promoted in the meantime.
     """
     base = open_model(store, request.base)
     if base.schema is None:
-        raise ConfigError(f"model {request.base} predicts no attributes, so that no corrected label can teach it")
+        raise ConfigError(f"model {request.base} predicts no attributes and cannot learn from labels")
     serving_digest = store.models.serving()
-    known = {model.digest: model for model in store.models.list()}
-    serving = base if serving_digest is None else open_registered(known[serving_digest])
-    names = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
-    if not names:
-        raise UsageError(f"no project asks for the attributes of model {base.name}: `vestigo label push` makes one")
-    kept = freeze(store, names) if request.version is None else store.label_sets.load(request.version)[0]
-    lessons = read_lessons(kept_labels(store, kept), base.schema, _error_rate(store, names, base))
-    name = request.name or f"{base.name.partition('-labels')[0]}-labels{kept.version}"
-    home = request.folder or _home(store)
-    out = _free(home, name)
-    with TemporaryDirectory(prefix=".retrain-", dir=_made(home)) as work:
+    registered = {model.digest: model for model in store.models.list()}
+    serving = base if serving_digest is None else open_registered(registered[serving_digest])
+    projects = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
+    if not projects:
+        raise UsageError(f"no project has the attributes of model {base.name}: create one with `vestigo label push`")
+    label_set = freeze(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
+    examples = read_lessons(kept_labels(store, label_set), base.schema, _error_rate(store, projects, base))
+    name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
+    home = request.folder or _default_folder(store)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    out = _free_folder(home, name)
+    with TemporaryDirectory(prefix=".retrain-", dir=home) as temporary:
         dataset = None if request.data is None else load_dataset(request.data)
         if dataset is None:
-            tested, lessons = people_to_test(store, base, lessons, Path(work) / "test")
+            test_data, examples = split_own_identities(store, base, examples, Path(temporary) / "test")
         else:
             dataset.require_attributes()
-            lessons = without_test(lessons)
-            refuse_leaks(store, dataset, lessons, stage("looking for leaks"))
-            tested = dataset
-        material = learn_from(store, base, dataset, lessons, request.replay, Path(work) / "crops", stage("replay"))
-        origin = _origin(request, kept, lessons, material, dataset)
-        made = retrain(
-            locate_model(store, request.base),
-            material.data,
+            examples = exclude_test_identities(examples)
+            refuse_leaks(store, dataset, examples, open_progress("looking for leaks"))
+            test_data = dataset
+        folder = Path(temporary) / "crops"
+        data = collect_data(store, base, dataset, examples, request.replay, folder, open_progress("replay"))
+        origin = _origin(request, label_set, examples, data, dataset)
+        location = locate_model(store, request.base)
+        trained = retrain(
+            location,
+            data,
             out,
             mode=request.mode,
             workers=request.workers,
             device=request.device,
             seed=request.seed,
             epochs=request.epochs,
-            progress=stage("learning"),
+            progress=open_progress("learning"),
             trained_on={"retrained": origin},
         )
-        write_config(out, made.config.model_copy(update={"name": out.name}))
-        challenger = ModelPackage.from_pretrained(out)
-        if base.digest not in known:
-            place = absolute_reference(locate_model(store, request.base))
-            store.models.register(base.digest, name=base.name, location=place, facts=ModelFacts.of(base))
-        place = str(out.resolve())
-        store.models.register(challenger.digest, name=out.name, location=place, facts=ModelFacts.of(challenger))
-        store.models.record_training(challenger.digest, base.digest, origin)
-        bars: dict[str, Report] = {}
+        write_config(out, trained.config.model_copy(update={"name": out.name}))
+        candidate = ModelPackage.from_pretrained(out)
+        if base.digest not in registered:
+            facts = ModelFacts.of(base)
+            store.models.register(base.digest, name=base.name, location=absolute_reference(location), facts=facts)
+        facts = ModelFacts.of(candidate)
+        store.models.register(candidate.digest, name=out.name, location=str(out.resolve()), facts=facts)
+        store.models.record_training(candidate.digest, base.digest, origin)
+        bars: dict[str, ProgressCallback] = {}
 
-        def judged(what: str, done: int, total: int) -> None:
-            bars.setdefault(what, stage(f"judging: {what}"))(done, total)
+        def judged(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = open_progress(f"judging: {stage}")
+            bars[stage](done, total)
 
-        pair = judge_pair(tested, serving, challenger, device=request.device, progress=judged)
+        pair = judge_pair(test_data, serving, candidate, device=request.device, progress=judged)
         test = NAME if dataset is None else split_name(dataset)
     verdict = decide(pair.differences, request.margins)
     gate = recorded(verdict, serving_digest, pair.differences)
-    store.models.record_scores(challenger.digest, {test: pair.after, **gate})
+    store.models.record_scores(candidate.digest, {test: pair.after, **gate})
     store.models.record_scores(serving.digest, {test: pair.before})
     promoted = verdict.promoted and request.promote
     if promoted:
         store.models.promote(
-            challenger.digest,
+            candidate.digest,
             by=request.by,
             reasons=verdict.reasons,
             expected_before=serving_digest,
             account=request.account,
         )
-    return Challenge(
+    return CandidateResult(
         model=out.name,
-        digest=challenger.digest,
+        digest=candidate.digest,
         folder=out,
         base=base.digest,
         serving=serving.digest,
-        label_set=kept,
-        lessons=len(lessons),
-        replayed=material.replayed,
+        label_set=label_set,
+        examples=len(examples),
+        replayed=data.replayed,
         tested_on=test,
         verdict=verdict,
         promoted=promoted,
@@ -186,25 +190,25 @@ def challenge(store: Store, request: ChallengeRequest, stage: Stage) -> Challeng
     )
 
 
-def _error_rate(store: Store, names: tuple[str, ...], base: ModelPackage) -> float:
+def _error_rate(store: Store, projects: tuple[str, ...], base: ModelPackage) -> float:
     assert base.schema is not None
-    return reviewer_error(base.schema, (task for name in names for task in reviewed_tasks(store, name))).rate
+    return reviewer_error(base.schema, (task for name in projects for task in reviewed_tasks(store, name))).rate
 
 
 def _origin(
-    request: ChallengeRequest,
-    kept: LabelSet,
-    lessons: list[Lesson],
-    material: Material,
+    request: RetrainRequest,
+    label_set: LabelSet,
+    examples: list[Lesson],
+    data: RetrainingData,
     dataset: ReidDataset | None,
 ) -> dict[str, Any]:
     return {
-        "label_set": kept.version,
-        "label_set_digest": kept.digest,
+        "label_set": label_set.version,
+        "label_set_digest": label_set.digest,
         "data": None if dataset is None else dataset.root.resolve().name,
         "data_digest": None if dataset is None else dataset_digest(dataset),
-        "lessons": len(lessons),
-        "replayed": material.replayed,
+        "lessons": len(examples),
+        "replayed": data.replayed,
         "mode": request.mode,
         "seed": request.seed,
         "epochs": request.epochs,
@@ -212,18 +216,13 @@ def _origin(
     }
 
 
-def _home(store: Store) -> Path:
+def _default_folder(store: Store) -> Path:
     place = Path(store.ref)
     return (place if place.is_dir() else place.parent) / "models"
 
 
-def _made(home: Path) -> Path:
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return home
-
-
-def _free(home: Path, name: str) -> Path:
-    """A folder that is not there yet: `name`, or with a number behind it."""
+def _free_folder(home: Path, name: str) -> Path:
+    """Return a folder that does not exist: `name`, or `name.2`, `name.3`, ..."""
     for number in range(1, 10_000):
         out = home / (name if number == 1 else f"{name}.{number}")
         if not (out / CONFIG).exists():

@@ -1,8 +1,8 @@
-"""Corrected labels become a challenger: refitted heads, or a whole network trained on, alone or through Ray Train."""
+"""Train a candidate model from labels: refit its attribute heads or train the whole network, here or on Ray workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import ModelPackage, resolve_model
+from vestigo_models.progress import ProgressCallback
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Alone, Ranks
 from vestigo_models.training.finetune import EPOCHS, SURE, own_maps, retraining_recipe
@@ -24,25 +25,26 @@ from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import LOG, RECIPE, train
 from vestigo_workers.training.distributed import ProcessGroup, run_on_workers, train_distributed
 
-Advance = Callable[[int, int], None]
-"""Told how much of how much is done."""
+RetrainMode = Literal["heads", "all"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RetrainingData:
-    """N crops to learn from: corrected ones, and those that are replayed.
+    """N training crops: annotated ones first, then replayed ones.
 
     Attributes:
         paths: their files.
-        identities: (N,) int64, 0, 1, ...; a tracklet of somebody whom nobody knows is an identity of its own.
+        identities: (N,) int64, 0, 1, ...; a tracklet of unknown identity is an identity of its own.
         camids: (N,) int64, cameras.
-        targets: what is to be learnt of their attributes.
+        targets: attribute targets.
+        replayed: how many of the crops are replayed.
     """
 
     paths: tuple[Path, ...]
     identities: NDArray[np.int64]
     camids: NDArray[np.int64]
     targets: Targets
+    replayed: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.identities) == len(self.camids) == len(self.targets):
@@ -57,52 +59,62 @@ def retrain(
     data: RetrainingData,
     out: Path,
     *,
-    mode: Literal["heads", "all"],
+    mode: RetrainMode,
     workers: int = 1,
     device: str = "cpu",
     seed: int = 0,
     epochs: int | None = None,
-    progress: Advance | None = None,
+    progress: ProgressCallback | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
-    """Make a challenger of the package `base` and write it to the new folder `out`, whole or not at all.
+    """Train a candidate model from the package `base` and write it atomically to the new folder `out`.
 
-    `heads` refits the attribute heads on what the frozen network reads, see `fit_heads`. `all` does so first and then
-    trains the whole network on (linear probing, then fine-tuning: Kumar et al., ICLR 2022), see `retraining_recipe`;
-    weights of targets do not count there, and a distribution counts where it is sure of a class. What its own heads
-    learn in that is given up, as rare values are forgotten: it gets the refitted ones, refitted once more on its
-    features. Several `workers` share the crops; files, `base` and `out` lie where all of them see them.
+    `heads` refits the attribute heads on the features of the frozen network, see `fit_heads`. `all` does so and then
+    trains the whole network (linear probing, then fine-tuning: Kumar et al., ICLR 2022), see `retraining_recipe`.
+    There, weights of targets have no effect, and a distribution counts if one class is confident. Its heads forget
+    rare values in this training, so that they are replaced by refitted heads, refitted once more on its features.
+    Several `workers` share the crops; all of them must see the files, `base` and `out`.
 
     Args:
-        seed: of `all`; refitting heads has no chance in it.
-        epochs: of `all`, 3 where it is None.
-        progress: told how many crops are read, or how many steps are done; of several workers for `all` only.
-        trained_on: facts for the package, beside those that the base has.
+        base: Model reference.
+        data: Training crops.
+        out: New or empty folder.
+        mode: What is trained.
+        workers: Processes that train together.
+        device: Torch device.
+        seed: Of mode `all`; refitting heads is deterministic.
+        epochs: Of mode `all`; 3 by default.
+        progress: Receives crops read, or steps done; with several workers in mode `all` only.
+        trained_on: Facts added to those of the base in the package.
 
     Raises:
-        ConfigError: the model predicts no attributes, epochs for `heads`, or too few identities for `all`.
-        DatasetError: an image cannot be read, or there is no target.
-        ModelError: there is no such base, or `out` is occupied.
-        WorkError: a worker died.
+        ConfigError: The model predicts no attributes, epochs are given for `heads`, or there are too few identities
+            for `all`.
+        DatasetError: An image cannot be read, or there is no target.
+        ModelError: There is no such base, or `out` is not empty.
+        WorkError: A worker died.
     """
     folder = resolve_model(base).resolve()
     data = replace(data, paths=tuple(path.absolute() for path in data.paths))
     if mode == "heads" and epochs is not None:
-        raise ConfigError(f"epochs={epochs}: heads are refitted to the end; epochs are for mode all")
+        raise ConfigError(f"epochs={epochs}: heads are refitted to convergence; epochs are for mode all")
     _require_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     facts = dict(trained_on or {})
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent.resolve()) as beside:
-        made = Path(beside) / "heads"
-        _refit(folder, data, made, workers, device, facts, progress if mode == "heads" else None)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent.resolve()) as temporary:
+        candidate = Path(temporary) / "heads"
+        _refit(folder, data, candidate, workers, device, facts, progress if mode == "heads" else None)
         if mode == "all":
-            heads, trained, made = made, Path(beside) / "trained", Path(beside) / "all"
-            _train_on(heads, data, trained, workers, device, seed, EPOCHS if epochs is None else epochs, progress)
-            _refit(trained, data, made, workers, device, {}, None)
-            (trained / LOG).rename(made / LOG)
-            _keep_recipe(trained / RECIPE, made / RECIPE, str(base))
+            heads, trained, candidate = candidate, Path(temporary) / "trained", Path(temporary) / "all"
+            epochs = EPOCHS if epochs is None else epochs
+            _train_network(heads, data, trained, workers, device, seed, epochs, progress)
+            _refit(trained, data, candidate, workers, device, {}, None)
+            (trained / LOG).rename(candidate / LOG)
+            # The recipe names the base of the user instead of the refitted one, which is temporary.
+            recipe = yaml.safe_load((trained / RECIPE).read_text("utf-8")) | {"base": str(base)}
+            (candidate / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
         _require_free(out)
-        made.rename(out)
+        candidate.rename(out)
     return ModelPackage.from_pretrained(out)
 
 
@@ -113,13 +125,13 @@ def _refit(
     workers: int,
     device: str,
     facts: dict[str, Any],
-    progress: Advance | None,
+    progress: ProgressCallback | None,
 ) -> None:
     settings: dict[str, Any] = {"base": base, "data": data, "out": out, "trained_on": facts}
     if workers == 1:
         _refit_share(**settings, device=device, ranks=Alone(), progress=progress)
         return
-    # Heads are fitted on CPUs, so that is where gradients are summed.
+    # Heads are fitted on CPUs, so gradients are summed there.
     run_on_workers(
         _refit_on_worker,
         settings,
@@ -141,7 +153,7 @@ def _refit_share(
     trained_on: dict[str, Any],
     device: str,
     ranks: Ranks,
-    progress: Advance | None,
+    progress: ProgressCallback | None,
 ) -> None:
     """Refit heads together with the other workers; the first one writes the package."""
     package = ModelPackage.from_pretrained(base)
@@ -155,7 +167,7 @@ def _refit_share(
     ranks.barrier()
 
 
-def _train_on(
+def _train_network(
     base: Path,
     data: RetrainingData,
     out: Path,
@@ -163,18 +175,18 @@ def _train_on(
     device: str,
     seed: int,
     epochs: int,
-    progress: Advance | None,
+    progress: ProgressCallback | None,
 ) -> None:
     package = ModelPackage.from_pretrained(base)
     assert package.schema is not None
     labels = data.targets.labels(package.schema, SURE)
-    told = (labels >= 0).sum(axis=1)
+    labelled = (labels >= 0).sum(axis=1)
     recipe = retraining_recipe(
         package,
         base,
         len(np.unique(data.identities)),
         epochs=epochs,
-        noise=round(float(told @ data.targets.noise / told.sum()), 4),
+        noise=round(float(labelled @ data.targets.noise / labelled.sum()), 4),
         seed=seed,
     )
     images = TrainingSet(
@@ -186,9 +198,9 @@ def _train_on(
         parsed=own_maps(package, data.paths, device) if recipe.needs_parser else None,
     )
 
-    def show(at: Progress) -> None:
+    def show(state: Progress) -> None:
         if progress:
-            progress((at.epoch - 1) * at.steps + at.step, at.epochs * at.steps)
+            progress((state.epoch - 1) * state.steps + state.step, state.epochs * state.steps)
 
     trained_on = package.config.trained_on
     if workers > 1:
@@ -198,12 +210,6 @@ def _train_on(
     with_heads(ModelPackage.from_pretrained(out), package).save_pretrained(out)
 
 
-def _keep_recipe(trained: Path, made: Path, base: str) -> None:
-    """Name the base that was asked for in the place of the refitted one, which nobody sees."""
-    told = yaml.safe_load(trained.read_text("utf-8"))
-    made.write_text(yaml.safe_dump(told | {"base": base}, sort_keys=False), encoding="utf-8")
-
-
 def _require_free(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError(f"{out} is there already; give a new folder for the challenger")
+        raise ModelError(f"{out} already exists; give a new folder for the candidate model")

@@ -1,4 +1,4 @@
-"""One round of review: draw and push, wait for reviewers, pull, retrain, gate; interrupted, it goes on there."""
+"""One round of review: sample and push tasks, wait for annotations, pull, retrain; an interrupted round continues."""
 
 from __future__ import annotations
 
@@ -15,40 +15,43 @@ from vestigo.review.label_studio.push import push_batch
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError
-from vestigo_workers.retraining.candidate import Challenge, ChallengeRequest
+from vestigo_models.progress import ProgressCallback
+from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRequest:
-    """What a round is to do.
+    """Settings of a round.
 
     Attributes:
-        images: where pictures lie, see `vestigo.review.label_studio.images`.
-        enough: share of the batch's tasks that must be reviewed to go on.
-        poll: seconds between two looks at the server.
-        wait: seconds to wait at most; None for as long as it takes.
-        challenge: how to learn.
+        project: project of review.
+        sampling: what is sampled.
+        images: where images of tasks are served from, see `vestigo.review.label_studio.images`.
+        enough: share of the sampled tasks that must be reviewed before retraining.
+        poll: seconds between two pulls.
+        wait: seconds to wait at most; None to wait without limit.
+        retraining: how to retrain.
     """
 
     project: str
-    wish: SamplingRequest
+    sampling: SamplingRequest
     images: str
     enough: float
     poll: float
     wait: float | None
-    challenge: ChallengeRequest
+    retraining: RetrainRequest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """What a round did; `challenge` is None where nothing was reviewed."""
+class RoundResult:
+    """Counts of a round and its candidate; `candidate` is None if no task was reviewed."""
 
     batch: int | None
     tasks: int
     created: int
     reviewed: int
     corrections: int
-    challenge: Challenge | None
+    candidate: CandidateResult | None
 
 
 def review_round(
@@ -56,78 +59,82 @@ def review_round(
     studio: Studio,
     request: RoundRequest,
     *,
-    say: Callable[[str], None],
-    reviewed: Callable[[int, int | None], None],
-    retrain: Callable[[ChallengeRequest], Challenge],
-) -> Round:
-    """Do one round. `say` hears of its steps, `reviewed` of tasks reviewed and tasks in all.
+    message: Callable[[str], None],
+    progress: ProgressCallback,
+    retrain: Callable[[RetrainRequest], CandidateResult],
+) -> RoundResult:
+    """Run one round; after an error, the same round continues from what was committed.
 
-    Raises what its steps raise; whatever was committed before is kept, and the same round again goes on there.
+    Args:
+        store: Store with crops.
+        studio: Connection to Label Studio.
+        request: Settings of the round.
+        message: Receives one line per step.
+        progress: Receives reviewed tasks and all tasks of the batch.
+        retrain: Trains the candidate.
     """
-    model = resolve_search_model(store)
     sent = push_batch(
         store,
         studio,
         request.project,
-        model,
-        request.wish,
+        resolve_search_model(store),
+        request.sampling,
         open_images(request.images),
-        account=request.challenge.account or request.challenge.by,
+        account=request.retraining.account or request.retraining.by,
     )
-    say(f"batch {sent.batch}: {sent.tasks} tasks by {sent.strategy}, {sent.created} sent now")
-    until = None if request.wait is None else time.monotonic() + request.wait
+    message(f"batch {sent.batch}: {sent.tasks} tasks by {sent.strategy}, {sent.created} sent now")
+    deadline = None if request.wait is None else time.monotonic() + request.wait
     while True:
-        found, answered = _look(store, studio, request.project, sent.batch, say)
-        reviewed(answered, sent.tasks)
-        if answered >= request.enough * sent.tasks or (until is not None and time.monotonic() >= until):
+        pulled = _pull_until_answered(store, studio, request.project, message)
+        reviewed = 0 if sent.batch is None else store.review.task_counts(request.project, sent.batch)["answered"]
+        progress(reviewed, sent.tasks)
+        if reviewed >= request.enough * sent.tasks or (deadline is not None and time.monotonic() >= deadline):
             break
         time.sleep(request.poll)
-    say(f"{answered} of {sent.tasks} tasks reviewed, {found.corrections} corrections, {len(found.conflicts)} conflicts")
-    return Round(
+    message(
+        f"{reviewed} of {sent.tasks} tasks reviewed, {pulled.corrections} corrections, "
+        f"{len(pulled.conflicts)} conflicts"
+    )
+    return RoundResult(
         batch=sent.batch,
         tasks=sent.tasks,
         created=sent.created,
-        reviewed=answered,
-        corrections=found.corrections,
-        challenge=retrain(request.challenge) if found.reviewed else None,
+        reviewed=reviewed,
+        corrections=pulled.corrections,
+        candidate=retrain(request.retraining) if pulled.reviewed else None,
     )
 
 
-def foresee(store: Store, request: RoundRequest) -> dict[str, Any]:
-    """Say what a round would do, without the server; nothing is kept or sent."""
-    model = resolve_search_model(store)
-    held = (
-        find_open_batch(store, request.project, model, request.wish)
-        if store.review.find_project(request.project)
-        else None
-    )
-    if held is None:
-        draw = sample_tasks(store, request.project, model, request.wish)
-        first = f"draw {len(draw.tasks)} of {len(draw.candidates.tasks)} tasks by {request.wish.strategy} and push them"
-    else:
-        first = f"go on with batch {held.id} of {held.tasks} tasks, which is open"
-    asked = request.challenge
-    patience = "" if request.wait is None else f", at most {request.wait / 3600:g} hours"
-    tested = "a fifth of the store's people" if asked.data is None else f"query and gallery of {asked.data}"
-    return {
-        "project": request.project,
-        "steps": [
-            first,
-            f"wait until {request.enough:.0%} of them are reviewed{patience}, looking every {request.poll:g} s",
-            f"learn from the corrections ({asked.mode}) starting from {asked.base}, {asked.replay} images replayed",
-            f"compare with the model that serves on {tested}, and promote what passes",
-        ],
-    }
-
-
-def _look(
-    store: Store, studio: Studio, project: str, batch: int | None, say: Callable[[str], None]
-) -> tuple[Pulled, int]:
-    """Pull, however long the server does not answer; return what came, and how many of the batch are reviewed."""
+def _pull_until_answered(store: Store, studio: Studio, project: str, message: Callable[[str], None]) -> Pulled:
     while True:
         try:
-            found = pull(store, studio, project)
-            break
+            return pull(store, studio, project)
         except WorkError as error:
-            say(str(error))
-    return found, 0 if batch is None else store.review.task_counts(project, batch)["answered"]
+            message(str(error))
+
+
+def plan_round(store: Store, request: RoundRequest) -> dict[str, Any]:
+    """Return the steps of a round in words, without contacting the server; nothing is stored or sent."""
+    model = resolve_search_model(store)
+    project, sampling, retraining = request.project, request.sampling, request.retraining
+    batch = find_open_batch(store, project, model, sampling) if store.review.find_project(project) else None
+    if batch is None:
+        sample = sample_tasks(store, project, model, sampling)
+        first = (
+            f"sample {len(sample.tasks)} of {len(sample.candidates.tasks)} tasks by {sampling.strategy} and push them"
+        )
+    else:
+        first = f"continue with batch {batch.id} of {batch.tasks} tasks, which is open"
+    limit = "" if request.wait is None else f", at most {request.wait / 3600:g} hours"
+    test_data = (
+        "a fifth of the store's people" if retraining.data is None else f"query and gallery of {retraining.data}"
+    )
+    return {
+        "project": project,
+        "steps": [
+            first,
+            f"wait until {request.enough:.0%} of them are reviewed{limit}, pulling every {request.poll:g} s",
+            f"train {retraining.base} on the labels ({retraining.mode}), {retraining.replay} images replayed",
+            f"compare with the serving model on {test_data}, and promote the candidate if it passes the gate",
+        ],
+    }

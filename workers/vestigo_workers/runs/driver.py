@@ -12,16 +12,13 @@ from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RunStatus, ShardTask
 from vestigo_models.errors import StoreError, WorkError
+from vestigo_models.progress import ProgressCallback
 from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, WorkerFactory
 from vestigo_workers.executors.inline import InlineExecutor
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.runs.result import RunResult
 
 HEARTBEAT_S = 5.0
-
-Report = Callable[[int, int | None], None]
-Stage = Callable[[str], Report]
-"""Opens a progress display for a named stage and returns its `report(done, total)`."""
 
 
 def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: ExecutorSettings) -> Executor:
@@ -80,12 +77,12 @@ class Lease:
             raise self._lost
 
 
-def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], report: Report) -> RunResult:
+def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], progress: ProgressCallback) -> RunResult:
     """Take the lease of a planned run, process its pending shards and release it.
 
     Args:
         open_executor: Starts the executor; not called if no shard is pending.
-        report: Receives the inputs that have ended and all inputs of the run.
+        progress: Receives the inputs that have ended and all inputs of the run.
 
     Raises:
         StoreError: Another process drives the run, or took it over.
@@ -114,7 +111,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], repo
                 lease.check()
                 _settle(store, task, ended)
                 totals = store.runs.totals(run_id)
-                report(totals.inputs - totals.pending, totals.inputs)
+                progress(totals.inputs - totals.pending, totals.inputs)
         except (WorkError, StoreError) as error:
             store.runs.finish(run_id, "failed", error=str(error))
             raise

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection
 
 from vestigo.store.open import Store
 from vestigo.store.runs.records import Retried
+from vestigo_models.progress import OpenProgress
 from vestigo_workers.indexing import run as indexing
 from vestigo_workers.indexing.plan import has_video, pick_spec
 from vestigo_workers.regions import run as regions
-from vestigo_workers.runs.driver import Stage
 from vestigo_workers.runs.result import RunResult, read_result
 
 
-def resume(store: Store, run_id: str, stage: Stage) -> RunResult:
+def resume(store: Store, run_id: str, open_progress: OpenProgress) -> RunResult:
     """Process the pending inputs of a run and return its result; a finished run is returned as it is.
 
     Raises:
@@ -21,13 +21,13 @@ def resume(store: Store, run_id: str, stage: Stage) -> RunResult:
     """
     if store.runs.get(run_id).status == "succeeded":
         return read_result(store, run_id)
-    return _prepare_resume(store, run_id)(stage)
+    return _prepare_resume(store, run_id)(open_progress)
 
 
 def retry(
     store: Store,
     run_id: str,
-    stage: Stage,
+    open_progress: OpenProgress,
     *,
     names: Collection[str] | None = None,
     reason: str | None = None,
@@ -47,10 +47,10 @@ def retry(
     continue_run = _prepare_resume(store, run_id)
     before()
     retried = store.runs.retry(run_id, names, reason=reason, pick=pick_spec, is_there=has_video)
-    return retried, continue_run(stage)
+    return retried, continue_run(open_progress)
 
 
-def _prepare_resume(store: Store, run_id: str) -> Callable[[Stage], RunResult]:
+def _prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunResult]:
     if store.runs.get(run_id).kind == "regions":
         return regions.prepare_resume(store, run_id)
     return indexing.prepare_resume(store, run_id)

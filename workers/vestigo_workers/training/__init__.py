@@ -1,1 +1,1 @@
-"""Training on several workers of Ray Train."""
+"""Training on several workers of Ray Train, and the training sets of recipes."""

@@ -1,8 +1,7 @@
-"""Training on several workers through Ray Train: the loop of floor 1, with torch.distributed behind its seam.
+"""Train on several workers of Ray Train: the training loop of floor 1 with a torch.distributed process group.
 
-Every worker takes its share of each batch, distances of the triplet loss reach over the whole batch, and gradients
-are averaged. BatchNorm normalises each worker's own share, so the weights of two workers are not those of one; one
-worker runs exactly the plain loop.
+Every worker takes its share of each batch, the triplet loss compares the whole batch, and gradients are averaged.
+BatchNorm normalises each worker's share, so that two workers give other weights than one.
 """
 
 from __future__ import annotations
@@ -43,26 +42,32 @@ def run_on_workers(
     remedy: str,
     backend: str | None = None,
 ) -> Any:
-    """Call `function(settings)` on every worker, each with a GPU or a CPU of its own; what the first one returns.
+    """Call `function(settings)` on every worker, each with its own GPU or CPU, and return the first one's result.
 
-    They share a process group of `backend`: nccl on GPUs, else gloo, where none is named.
+    Args:
+        function: Runs on every worker, in a process group of all of them.
+        settings: Argument of the function; can be pickled.
+        workers: Number of workers.
+        on_gpus: Whether each worker has a GPU.
+        remedy: What to do if a worker dies; ends the error message.
+        backend: Of the process group; by default nccl on GPUs, else gloo.
 
     Raises:
-        What the function raises on any worker, where it is ours; WorkError, which ends with `remedy`, where a worker
-        dies, and where there are not enough of them.
+        VestigoError: The function raised it on a worker.
+        WorkError: A worker died, or there are too few resources for the workers.
     """
-    forget = connect()
+    connected = connect()
     try:
-        with TemporaryDirectory() as notes:
+        with TemporaryDirectory() as folder:
             trainer = TorchTrainer(
                 function,
                 train_loop_config=settings,
                 scaling_config=ScalingConfig(num_workers=workers, use_gpu=on_gpus),
                 torch_config=TorchConfig(backend=backend or ("nccl" if on_gpus else "gloo")),
-                run_config=RunConfig(name="vestigo", storage_path=notes),
+                run_config=RunConfig(name="vestigo", storage_path=folder),
             )
-            ended: Any = trainer.fit()
-            return ended.return_value
+            result: Any = trainer.fit()
+            return result.return_value
     except WorkerGroupError as error:
         causes = list(error.worker_failures.values())
         ours = next((cause for cause in causes if isinstance(cause, VestigoError)), None)
@@ -72,7 +77,7 @@ def run_on_workers(
     except ControllerError as error:
         raise WorkError(f"Ray Train could not run {workers} workers: {_line(error.controller_failure)}") from None
     finally:
-        if forget:
+        if connected:
             ray.shutdown()
 
 
@@ -81,7 +86,7 @@ def _line(error: BaseException) -> str:
 
 
 class ProcessGroup:
-    """`vestigo_models.training.distributed.Ranks` on the process group that Ray Train has set up."""
+    """Implements `vestigo_models.training.distributed.Ranks` with the process group of Ray Train."""
 
     def __init__(self) -> None:
         self.rank = dist.get_rank()
@@ -107,7 +112,7 @@ class ProcessGroup:
             dist.broadcast(buffer, src=0)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """See `Ranks.average_gradients`; one message for all of them."""
+        """See `Ranks.average_gradients`; sends one message for all parameters."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = self._average(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
@@ -133,23 +138,24 @@ def train_distributed(
     progress: Callable[[Progress], None] | None = None,
     trained_on: dict[str, Any] | None = None,
 ) -> TrainingResult:
-    """Train as `vestigo_models.training.trainer.train` does, on Ray workers: with nccl and a GPU each, or gloo on CPUs.
+    """Train as `vestigo_models.training.trainer.train` does, on Ray workers with a GPU each, or on CPUs.
 
-    The images and `out` lie in folders that every node sees under the same path. A worker that dies ends the training;
-    `resume` goes on from its last checkpoint.
+    Every node must see the images and `out` under the same path. If a worker dies the training ends; `resume`
+    continues from its last checkpoint.
 
     Raises:
-        What `train` raises on any worker; WorkError when the workers themselves fail.
+        VestigoError: As `train` on any worker.
+        WorkError: A worker died, or there are too few resources for the workers.
     """
     started = time.monotonic()
     settings = {"config": config, "data": data, "out": out.resolve(), "resume": resume, "trained_on": trained_on}
-    with _followed(out / LOG, config.epochs, progress):
+    with _report_from_log(out / LOG, config.epochs, progress):
         result: TrainingResult = run_on_workers(
             _train_on_worker,
             settings,
             workers=workers,
             on_gpus=device.startswith("cuda"),
-            remedy="--resume goes on from the checkpoint",
+            remedy="--resume continues from the checkpoint",
         )
     return replace(result, model=out, seconds=time.monotonic() - started)
 
@@ -160,8 +166,8 @@ def _train_on_worker(settings: dict[Any, Any]) -> Any:
 
 
 @contextmanager
-def _followed(log: Path, epochs: int, progress: Callable[[Progress], None] | None) -> Iterator[None]:
-    """Report progress from the log that the first worker writes, as its process is not ours."""
+def _report_from_log(log: Path, epochs: int, progress: Callable[[Progress], None] | None) -> Iterator[None]:
+    """Report progress from the log that the first worker writes in its own process."""
     ended = threading.Event()
 
     def follow() -> None:

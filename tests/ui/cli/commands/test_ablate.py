@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,8 +12,8 @@ import pytest
 from vestigo.datasets.synthetic import write_rendered
 from vestigo_ui.cli.main import run
 from vestigo_workers.ablation import run as ablation
-from vestigo_workers.ablation.cell import Cell, run_cell
-from vestigo_workers.ablation.processes import Failure
+from vestigo_workers.ablation.cell import AblationCell, run_cell
+from vestigo_workers.ablation.processes import CellEvent, CellFailure
 
 Captured = pytest.CaptureFixture[str]
 SMALL = ("input_size=[64,32]", "batch_identities=4", "images_per_identity=2", "network.channels=64")
@@ -28,17 +28,19 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many trainings were asked for side by side; they run one after the other, here."""
-    asked: list[int] = []
+    """The requested numbers of parallel trainings; they run one after another in this process."""
+    requested: list[int] = []
 
-    def here(cells: Sequence[Cell], jobs: int, *, epoch: Callable[..., None], ended: Callable[..., None]) -> None:
-        asked.append(jobs)
+    def run_here(cells: Sequence[AblationCell], jobs: int) -> Iterator[CellEvent]:
+        requested.append(jobs)
         for cell in cells:
-            run_cell(cell, lambda number, cell=cell: epoch(cell, number))
-            ended(cell, None)
+            epochs: list[int] = []
+            run_cell(cell, epochs.append)
+            yield from (CellEvent(cell=cell, epoch=epoch) for epoch in epochs)
+            yield CellEvent(cell=cell)
 
-    monkeypatch.setattr(ablation, "run_side_by_side", here)
-    return asked
+    monkeypatch.setattr(ablation, "run_cells", run_here)
+    return requested
 
 
 def arguments(people: Path, out: Path, *more: str) -> list[str]:
@@ -76,11 +78,12 @@ def test_the_table_is_written_and_told(people: Path, tmp_path: Path, jobs: list[
 def test_a_failure_is_told_and_ends_with_1(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def failing(cells: Sequence[Cell], jobs: int, *, epoch: object, ended: Callable[..., None]) -> None:
+    def fail(cells: Sequence[AblationCell], jobs: int) -> Iterator[CellEvent]:
         for cell in cells:
-            ended(cell, Failure(config=cell.config, seed=cell.seed, reason="no memory"))
+            failure = CellFailure(config=cell.config, seed=cell.seed, reason="no memory")
+            yield CellEvent(cell=cell, failure=failure)
 
-    monkeypatch.setattr(ablation, "run_side_by_side", failing)
+    monkeypatch.setattr(ablation, "run_cells", fail)
     assert run(arguments(people, tmp_path / "out", "--json")) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["failed"][0] == {"config": "baseline", "seed": 1, "reason": "no memory"}
@@ -94,7 +97,7 @@ def test_interrupted_it_says_how_to_go_on(
     def interrupted(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ablation, "run_side_by_side", interrupted)
+    monkeypatch.setattr(ablation, "run_cells", interrupted)
     assert run(arguments(people, tmp_path / "out")) == 130
     assert "the same command goes on with it" in " ".join(capsys.readouterr().err.split())
 

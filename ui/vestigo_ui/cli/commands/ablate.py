@@ -14,7 +14,7 @@ from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, progress
 
 if TYPE_CHECKING:
-    from vestigo_workers.ablation.run import Heard
+    from vestigo_workers.ablation.processes import CellEvent
 
 
 def ablate_command(
@@ -84,7 +84,7 @@ def ablate_command(
     chosen = list(dict.fromkeys(named)) or list(CONFIGS)
     loaded = load_dataset(dataset)
     # The command as anybody could repeat it: no path of this machine enters the page.
-    given = {"configs": ",".join(dict.fromkeys(named)), "parser": recipe.parser_words if parser != "default" else None}
+    given = {"configs": ",".join(dict.fromkeys(named)), "parser": recipe.parser_name if parser != "default" else None}
     said = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
     said += [f"--{name} {value}" for name, value in given.items() if value] + [
         f"--set {text}" for text in changes or []
@@ -94,15 +94,15 @@ def ablate_command(
 
     with progress("parsing") as parsed, progress("epochs", len(chosen) * seeds * epochs) as update:
 
-        def hear(heard: Heard) -> None:
-            cell = heard.cell
-            if heard.epoch is None:
-                how = "done" if heard.failure is None else f"failed: {heard.failure.reason}"
-                note(f"{cell.config}, seed {cell.seed}: {how} ({heard.done} of {heard.total} trainings)")
+        def on_event(event: CellEvent, done: int, total: int) -> None:
+            cell = event.cell
+            if event.epoch is None:
+                state = "done" if event.failure is None else f"failed: {event.failure.reason}"
+                note(f"{cell.config}, seed {cell.seed}: {state} ({done} of {total} trainings)")
                 running.pop(cell.folder, None)
             else:
-                running[cell.folder] = heard.epoch
-            update(heard.done * epochs + sum(running.values()), None)
+                running[cell.folder] = event.epoch
+            update(done * epochs + sum(running.values()), None)
 
         try:
             result = ablate(
@@ -114,7 +114,7 @@ def ablate_command(
                 device=on,
                 jobs=jobs or (1 if cuda else os.cpu_count() or 1),
                 command=command,
-                hear=hear,
+                on_event=on_event,
                 parsing=lambda done: parsed(done, len(loaded.train)),
             )
         except KeyboardInterrupt:

@@ -17,16 +17,16 @@ from vestigo_ui.cli.commands.retrain import (
     ModelsOption,
     ModeOption,
     ReplayOption,
-    print_challenge,
+    print_candidate,
     read_mode,
     retrain_result,
-    run_challenge,
+    run_retraining,
 )
 from vestigo_ui.cli.options import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect, login
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo_workers.retraining.review_round import Round
+    from vestigo_workers.retraining.review_round import RoundResult
 
 
 def loop_command(
@@ -87,17 +87,17 @@ def loop_command(
     from vestigo.store.open import Store
     from vestigo_models.devices import resolve_device
     from vestigo_workers.indexing.reindex import reindex_stale
-    from vestigo_workers.retraining.candidate import ChallengeRequest
-    from vestigo_workers.retraining.review_round import RoundRequest, foresee, review_round
+    from vestigo_workers.retraining.candidate import RetrainRequest
+    from vestigo_workers.retraining.review_round import RoundRequest, plan_round, review_round
 
     request = RoundRequest(
         project=project,
-        wish=SamplingRequest(strategy=strategy or DEFAULT_STRATEGY, budget=budget),
+        sampling=SamplingRequest(strategy=strategy or DEFAULT_STRATEGY, budget=budget),
         images=images,
         enough=enough,
         poll=poll,
         wait=None if wait is None else wait * 3600,
-        challenge=ChallengeRequest(
+        retraining=RetrainRequest(
             base=base,
             data=data,
             projects=(project,),
@@ -113,7 +113,7 @@ def loop_command(
     done: list[dict[str, Any]] = []
     with Store.open(store, create=False) as opened:
         if dry_run:
-            emit({"dry_run": True, **foresee(opened, request), "rounds": []}, as_json, _print_plan)
+            emit({"dry_run": True, **plan_round(opened, request), "rounds": []}, as_json, _print_plan)
             return
         while True:
             began = time.monotonic()
@@ -122,18 +122,18 @@ def loop_command(
                     opened,
                     studio,
                     request,
-                    say=note,
-                    reviewed=update,
-                    retrain=lambda asked: run_challenge(opened, asked),
+                    message=note,
+                    progress=update,
+                    retrain=lambda asked: run_retraining(opened, asked),
                 )
             done.append(_told(made, store))
             if not as_json:
                 _print_round(len(done), done[-1])
-            if made.challenge is None or (made.challenge.promoted and not reindex):
+            if made.candidate is None or (made.candidate.promoted and not reindex):
                 break
-            if made.challenge.promoted:
+            if made.candidate.promoted:
                 run_with_bars(lambda stage: reindex_stale(opened, stage, settings={}), opened)
-                request = replace(request, challenge=replace(request.challenge, base=made.challenge.digest))
+                request = replace(request, retraining=replace(request.retraining, base=made.candidate.digest))
             if every is None or len(done) == rounds:
                 break
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
@@ -141,14 +141,14 @@ def loop_command(
     emit({"dry_run": False, "rounds": done, "promoted": promoted}, as_json, lambda _: None)
 
 
-def _told(made: Round, store: str) -> dict[str, Any]:
+def _told(made: RoundResult, store: str) -> dict[str, Any]:
     return {
         "batch": made.batch,
         "tasks": made.tasks,
         "created": made.created,
         "reviewed": made.reviewed,
         "corrections": made.corrections,
-        "retrain": None if made.challenge is None else retrain_result(made.challenge, store),
+        "retrain": None if made.candidate is None else retrain_result(made.candidate, store),
     }
 
 
@@ -166,4 +166,4 @@ def _print_round(number: int, told: Mapping[str, Any]) -> None:
     if told["retrain"] is None:
         out.print("  nothing was learnt: no task was reviewed", style="yellow")
     else:
-        print_challenge(told["retrain"])
+        print_candidate(told["retrain"])

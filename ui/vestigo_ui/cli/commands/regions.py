@@ -69,7 +69,7 @@ def label_folder(
         clusters=(panels or judge) and model is not None,
     )()
     with progress("regions", len(images)) as update:
-        found = label_images(images, target, finder, panels=panels, report=update, judge=watch)
+        found = label_images(images, target, finder, panels=panels, progress=update, judge=watch)
     seconds = time.monotonic() - started
     judged: dict[str, Any] = {}
     if watch is not None:

@@ -16,7 +16,7 @@ from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, o
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
-    from vestigo_workers.retraining.candidate import Challenge, ChallengeRequest
+    from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
 BaseOption = Annotated[
     str, typer.Option("--base", help="Model to train on: a name or digest of the registry, default, a folder, hub:ID.")
@@ -79,9 +79,9 @@ def retrain_command(
     from vestigo.promotion.gate import Margins
     from vestigo.store.open import Store
     from vestigo_models.devices import resolve_device
-    from vestigo_workers.retraining.candidate import ChallengeRequest
+    from vestigo_workers.retraining.candidate import RetrainRequest
 
-    request = ChallengeRequest(
+    request = RetrainRequest(
         base=base,
         data=data,
         version=label_set,
@@ -100,8 +100,8 @@ def retrain_command(
         epochs=epochs,
     )
     with Store.open(store, create=False) as opened:
-        result = retrain_result(run_challenge(opened, request), store)
-    emit(result, as_json, print_challenge)
+        result = retrain_result(run_retraining(opened, request), store)
+    emit(result, as_json, print_candidate)
 
 
 def read_mode(mode: str) -> Mode:
@@ -113,15 +113,15 @@ def read_mode(mode: str) -> Mode:
     return cast("Mode", mode)
 
 
-def run_challenge(store: Store, request: ChallengeRequest) -> Challenge:
+def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:
     """Train and judge under progress bars."""
-    from vestigo_workers.retraining.candidate import challenge
+    from vestigo_workers.retraining.candidate import retrain_candidate
 
     with ExitStack() as bars:
-        return challenge(store, request, lambda label: bars.enter_context(progress(label)))
+        return retrain_candidate(store, request, lambda label: bars.enter_context(progress(label)))
 
 
-def retrain_result(found: Challenge, store: str) -> dict[str, Any]:
+def retrain_result(found: CandidateResult, store: str) -> dict[str, Any]:
     """The result as `--json` has it."""
     done = f"vestigo index --reindex-stale --store {store}" if found.promoted else None
     return {
@@ -141,13 +141,13 @@ def retrain_result(found: Challenge, store: str) -> dict[str, Any]:
         },
         "tested_on": found.tested_on,
         "label_set": found.label_set.version,
-        "lessons": found.lessons,
+        "lessons": found.examples,
         "replayed": found.replayed,
         "next": done,
     }
 
 
-def print_challenge(result: Mapping[str, Any]) -> None:
+def print_candidate(result: Mapping[str, Any]) -> None:
     """Print how a challenger fared, for people."""
     out.print(
         f"{result['model']} ({result['digest'][:12]}) learnt from {result['lessons']} reviewed tasks (label set "

@@ -131,27 +131,18 @@ def _training_set(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | N
     """The training split with all that the recipe learns from: attribute labels, and what the parser says."""
     from vestigo_models.parsing.label_maps import read_label_map
     from vestigo_models.parsing.registry import make_parser
-    from vestigo_models.training.data import TrainingSet
     from vestigo_models.training.relabel import parsed_labels
     from vestigo_models.training.state import grid_of
+    from vestigo_workers.training.data import training_set
 
-    split = dataset.train
-    has_attributes = recipe.network.attributes != "none"
-    if has_attributes:
+    if recipe.network.attributes != "none":
         dataset.require_attributes()
     parsed = None
     if recipe.needs_parser:
         parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
-        with progress("parsing", len(split)) as update:
-            parsed = parsed_labels(split.paths, parser, grid_of(recipe), lambda done: update(done, None))
-    return TrainingSet(
-        paths=split.paths,
-        pids=split.relabelled()[0],
-        camids=split.camids,
-        schema=dataset.schema if has_attributes else None,
-        attributes=split.labels if has_attributes else None,
-        parsed=parsed,
-    )
+        with progress("parsing", len(dataset.train)) as update:
+            parsed = parsed_labels(dataset.train.paths, parser, grid_of(recipe), lambda done: update(done, None))
+    return training_set(dataset, recipe, parsed)
 
 
 def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
