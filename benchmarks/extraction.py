@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, PackageConfig
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 
 
 def main() -> None:

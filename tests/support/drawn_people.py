@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from vestigo_models.inference.package import ModelPackage, PackageConfig
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema
 
 HEIGHT, WIDTH = 128, 64
@@ -61,7 +62,9 @@ class BrightFeatures:
         self.sees = sees
         self.package = SimpleNamespace(regions=regions)
 
-    def maps(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def feature_maps(
+        self, crops: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         cells = [cv2.resize(crop, GRID[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) for crop in crops]
         features = np.stack(cells) if cells else np.empty((0, *GRID, 3), dtype=np.float32)
         if self.sees is None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from vestigo_models.inference.package import ModelPackage, PackageConfig
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema
@@ -34,7 +35,7 @@ def random_package(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(config, schema=schema, regions=regions or BODY_REGIONS)
-    network.without_classifiers()
+    network.drop_classifiers()
     package = PackageConfig(
         name=name,
         network=config,

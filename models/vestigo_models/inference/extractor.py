@@ -1,4 +1,4 @@
-"""What a model says of crops: descriptors, regions, attributes."""
+"""Inference: descriptors, attribute probabilities and regions of crops."""
 
 from __future__ import annotations
 
@@ -6,75 +6,82 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import normalise, stack
-from vestigo_models.networks.folding import folded
+from vestigo_models.networks.folding import fold_batch_norms
 from vestigo_models.networks.outputs import PART, NetworkOutput
 from vestigo_models.networks.semantic import SemanticNetwork
 
-Images = Sequence[NDArray[np.uint8]]
+Crops = Sequence[UInt8Array]
+"""RGB crops of any size, (h, w, 3) uint8 each."""
 
 
 class Extractor:
-    """Puts crops through a model, always in batches of one size.
+    """Runs a model on crops, always in batches of one size.
 
-    The libraries below choose other kernels, and so other rounding, for other batch sizes. The last batch is
-    therefore padded: what is said of a crop depends on neither its neighbours nor their number, bit for bit.
+    Libraries choose other kernels, and so other rounding, for other batch sizes. The last batch is therefore padded:
+    the result for a crop does not depend on the other crops or their number, bit for bit.
+
+    Args:
+        package: The model.
+        device: Device to compute on.
+        batch_size: Crops in a batch.
     """
 
     def __init__(self, package: ModelPackage, device: str = "cpu", batch_size: int = 32) -> None:
         self.package = package
         self.device = torch.device(device)
         self.batch_size = batch_size
-        network = folded(package.network)
+        network = fold_batch_norms(package.network)
         self._network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def extract(self, crops: Images) -> CropFeatures:
-        """What the model says of RGB uint8 crops of any size (H x W x 3), in the order given."""
-        lots = [self._compute(lot) for lot in self._lots(crops)]
-        return CropFeatures.joined(lots or [self._compute([])])
+    def extract(self, crops: Crops) -> CropFeatures:
+        """Compute descriptors, attribute probabilities and region areas of N crops."""
+        batches = [self._extract_batch(batch) for batch in self._split(crops)]
+        return CropFeatures.joined(batches or [self._extract_batch([])])
 
-    def features(self, crops: Images) -> NDArray[np.float32]:
-        """F of crops: N x h x w x C float32, what clustering looks at.
+    def regions(self, crops: Crops) -> Float32Array:
+        """Compute the region probabilities P of N crops, N x H x W x K.
 
-        Raises ValueError for a model without a feature map (`package.grid` is None).
+        Raises:
+            ValueError: If the model has no regions.
         """
-        return self._mapped(crops, lambda network, x: network.features(x).full().permute(0, 2, 3, 1))
-
-    def regions(self, crops: Images) -> NDArray[np.float32]:
-        """Region probabilities P of crops: N x h x w x K float32. Raises ValueError for a model without regions."""
 
         def probabilities(network: SemanticNetwork, x: Tensor) -> Tensor:
-            return network.maps(x)[1].float().softmax(dim=1).permute(0, 2, 3, 1)
+            return network.segment(x)[1].float().softmax(dim=1)
 
-        return self._mapped(crops, probabilities)
+        return self._compute_maps(crops, probabilities)
 
-    def maps(self, crops: Images) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """F and P of crops in one pass, as `features` and `regions` give them; P is None without regions."""
+    def feature_maps(self, crops: Crops) -> tuple[Float32Array, Float32Array | None]:
+        """Compute F, N x H x W x C, and P, N x H x W x K, of N crops in one pass; P is None without regions.
+
+        Raises:
+            ValueError: If the model has no feature map.
+        """
 
         def both(network: SemanticNetwork, x: Tensor) -> Tensor:
             if network.classify is None:
-                return network.features(x).full().permute(0, 2, 3, 1)
-            found, logits = network.maps(x)
-            return torch.cat([found.full().float(), logits.float().softmax(dim=1)], dim=1).permute(0, 2, 3, 1)
+                return network.feature_map(x).to_tensor()
+            features, logits = network.segment(x)
+            return torch.cat([features.to_tensor().float(), logits.float().softmax(dim=1)], dim=1)
 
-        found = self._mapped(crops, both)
+        maps = self._compute_maps(crops, both)
         regions = self.package.config.network.regions
         if not regions:
-            return found, None
-        return np.ascontiguousarray(found[..., :-regions]), np.ascontiguousarray(found[..., -regions:])
+            return maps, None
+        return np.ascontiguousarray(maps[..., :-regions]), np.ascontiguousarray(maps[..., -regions:])
 
-    def _lots(self, crops: Images) -> list[Images]:
+    def _split(self, crops: Crops) -> list[Crops]:
         return [crops[start : start + self.batch_size] for start in range(0, len(crops), self.batch_size)]
 
-    def _input(self, crops: Images) -> Tensor:
+    def _input(self, crops: Crops) -> Tensor:
         config = self.package.config
         pixels = np.zeros((self.batch_size, *config.input_size, 3), dtype=np.uint8)
         if len(crops):
@@ -82,26 +89,30 @@ class Extractor:
         return normalise(pixels, config.mean, config.std, self.device)
 
     @torch.inference_mode()
-    def _mapped(self, crops: Images, read: Callable[[SemanticNetwork, Tensor], Tensor]) -> NDArray[np.float32]:
+    def _compute_maps(self, crops: Crops, compute: Callable[[SemanticNetwork, Tensor], Tensor]) -> Float32Array:
+        """Compute B x D x H x W maps in batches, and return them as N x H x W x D."""
         network = self._network
         if not isinstance(network, SemanticNetwork):
             raise ValueError("the model has no feature map")
-        lots = [read(network, self._input(lot))[: len(lot)].float().cpu().numpy() for lot in self._lots(crops)]
-        return np.concatenate(lots or [read(network, self._input([]))[:0].float().cpu().numpy()])
+        batches = [
+            compute(network, self._input(batch))[: len(batch)].float().permute(0, 2, 3, 1).cpu().numpy()
+            for batch in self._split(crops) or [[]]
+        ]
+        return np.concatenate(batches)
 
     @torch.inference_mode()
-    def _compute(self, crops: Images) -> CropFeatures:
+    def _extract_batch(self, crops: Crops) -> CropFeatures:
         package = self.package
         x = self._input(crops)
-        views = [self._network(x)]
+        outputs = [self._network(x)]
         if package.config.flip_average:
-            views.append(self._network(x.flip(3)))
-        areas = torch.stack([_areas(view) for view in views]).mean(dim=0)
+            outputs.append(self._network(x.flip(3)))
+        areas = torch.stack([_region_areas(output) for output in outputs]).mean(dim=0)
         visible = areas[:, 1:] * package.cells >= package.config.network.visibility_min_cells
-        posts = {kind: sum(view.features[kind].post for view in views) for kind in views[0].features}
-        vectors = describe(posts, visible, concat=package.config.network.distance == "concat")
+        posts = {kind: sum(output.features[kind].post for output in outputs) for kind in outputs[0].features}
+        vectors = build_descriptors(posts, visible, concat=package.config.network.distance == "concat")
         count = len(crops)
-        probabilities = _probabilities(views).cpu().numpy()
+        probabilities = _attribute_probabilities(outputs).cpu().numpy()
         if package.schema is not None and package.calibration is not None:
             probabilities = apply_temperatures(probabilities, package.calibration.temperatures, package.schema)
         return CropFeatures(
@@ -115,10 +126,16 @@ class Extractor:
         )
 
 
-def describe(posts: dict[str, Tensor], visible: Tensor, *, concat: bool) -> Tensor:
-    """Descriptors of B crops from features after their BNNecks (specification, section 8): B x D float32.
+def build_descriptors(posts: dict[str, Tensor], visible: Tensor, *, concat: bool) -> Tensor:
+    """Build descriptors of B crops (docs/method.md, section "Distance").
 
-    posts: B x D_i by kind; visible: B x (K-1) bool. With `concat` all features side by side make one block.
+    Args:
+        posts: Features after their BNNecks by kind, B x D_i.
+        visible: l_k, B x (K-1) bool.
+        concat: Whether all features make one block of length 1.
+
+    Returns:
+        Descriptors, B x D float32: blocks of length 1, always-present ones first, invisible parts zero.
     """
     if concat:
         return functional.normalize(torch.cat([post.float() for post in posts.values()], dim=1), dim=1)
@@ -130,13 +147,13 @@ def describe(posts: dict[str, Tensor], visible: Tensor, *, concat: bool) -> Tens
     return torch.cat(blocks, dim=1)
 
 
-def _areas(view: NetworkOutput) -> Tensor:
-    """B x K float32; B x 0 without regions."""
-    if view.pixels is None:
-        first = next(iter(view.features.values())).post
+def _region_areas(output: NetworkOutput) -> Tensor:
+    """Return the share of cells of each region, B x K float32; B x 0 without regions."""
+    if output.region_logits is None:
+        first = next(iter(output.features.values())).post
         return first.new_zeros(len(first), 0)
-    # Planes are compared one by one: an argmax across them reads memory in strides, and takes ten times as long.
-    planes = view.pixels.flatten(2).unbind(dim=1)
+    # Planes are compared one by one: an argmax across them reads memory in strides, which takes ten times as long.
+    planes = output.region_logits.flatten(2).unbind(dim=1)
     best, labels = planes[0], torch.zeros_like(planes[0], dtype=torch.uint8)
     for region, plane in enumerate(planes[1:], start=1):
         labels.masked_fill_(plane > best, region)
@@ -145,10 +162,10 @@ def _areas(view: NetworkOutput) -> Tensor:
     return torch.stack(counts, dim=1).float() / labels.shape[1]
 
 
-def _probabilities(views: Sequence[NetworkOutput]) -> Tensor:
-    """B x M float32, the mean over the views; B x 0 without attributes."""
-    found = [view.attributes.exp() for view in views if view.attributes is not None]
-    if not found:
-        first = next(iter(views[0].features.values())).post
+def _attribute_probabilities(outputs: Sequence[NetworkOutput]) -> Tensor:
+    """Return the mean of p-hat over the outputs, B x M float32; B x 0 without attributes."""
+    probabilities = [output.attributes.exp() for output in outputs if output.attributes is not None]
+    if not probabilities:
+        first = next(iter(outputs[0].features.values())).post
         return first.new_zeros(len(first), 0)
-    return torch.stack(found).mean(dim=0)
+    return torch.stack(probabilities).mean(dim=0)

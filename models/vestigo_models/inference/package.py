@@ -24,7 +24,8 @@ from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from vestigo_models.networks.build import BACKBONES, NetworkConfig, build_network
+from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.outputs import PART, ReidNetwork
 from vestigo_models.networks.weights import weights_digest
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -184,7 +185,7 @@ def write_config(folder: Path, config: PackageConfig) -> None:
 def package_of(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
     """Package a copy of a trained network, on the CPU; the classifiers of the training identities stay behind."""
     network = copy.deepcopy(trained).cpu()
-    network.without_classifiers()
+    network.drop_classifiers()
     return ModelPackage(config, network)
 
 

@@ -158,7 +158,7 @@ def _maps(
     extractor: Extractor, images: Sequence[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """F and P of images; of regions that are no `REGIONS`, such as clusters, only the background means the same."""
-    features, seen = extractor.maps(images)
+    features, seen = extractor.feature_maps(images)
     regions = extractor.package.regions
     if seen is None or (regions is not None and regions.names == REGIONS.names):
         return features, seen

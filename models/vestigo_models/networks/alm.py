@@ -1,63 +1,77 @@
-"""Attribute learning from regions, ALM (specification, section 6): pixels to regions, regions to attributes."""
+"""Attribute learning from regions (ALM): features pooled from regions, and attribute heads that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.networks.config import PoolNorm
 from vestigo_models.networks.feature_map import FeatureMap
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 
-PoolNorm = Literal["none", "area"]
 
+class PooledFeatures(NamedTuple):
+    """Features of B crops, pooled from F.
 
-class Pooled(NamedTuple):
-    """Features of B people, pooled from F (B x C x H x W): `whole` and `foreground` B x C, `parts` B x (K-1) x C."""
+    Attributes:
+        whole: F_global, B x C.
+        foreground: F_foreground, B x C.
+        parts: F_part,k, B x (K-1) x C.
+    """
 
     whole: Tensor
     foreground: Tensor
     parts: Tensor
 
-    def stacked(self) -> Tensor:
-        """Whole, foreground and parts as one B x (K+1) x C."""
+    def stack(self) -> Tensor:
+        """Return all features as one tensor, B x (K+1) x C."""
         return torch.cat([self.whole[:, None], self.foreground[:, None], self.parts], dim=1)
 
     @classmethod
-    def of(cls, stacked: Tensor) -> Pooled:
-        """The opposite of `stacked`."""
+    def unstack(cls, stacked: Tensor) -> PooledFeatures:
+        """Split what `stack` returned."""
         return cls(stacked[:, 0], stacked[:, 1], stacked[:, 2:])
 
 
-def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "none") -> Pooled:
-    """Global average pooling of F weighted by P, B x K x H x W with background first; P adds up to 1 over K.
+def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "none") -> PooledFeatures:
+    """Pool F with the region probabilities P as weights (docs/method.md, section "ALM").
 
-    Without `norm` the weights are not divided by their sum, so an absent part tends to zero, and the parts add up to
-    the foreground; `area` divides by it.
+    Args:
+        features: F, B x C x H x W.
+        probabilities: P, B x K x H x W, background first; they sum to 1 over K.
+        norm: With `none` the weights are not divided by their sum, so an absent part tends to zero and the parts add up
+            to the foreground. `area` divides by the sum.
     """
-    every = features.pooled(probabilities)
-    whole, parts = every.sum(dim=1), every[:, 1:]
+    regions = features.pool(probabilities)
+    whole, parts = regions.sum(dim=1), regions[:, 1:]
     foreground = parts.sum(dim=1)
     if norm == "area":
         area = probabilities[:, 1:].float().mean(dim=(2, 3))
         parts = parts / area.clamp(min=1e-6).unsqueeze(2)
         foreground = foreground / area.sum(dim=1, keepdim=True).clamp(min=1e-6)
-    return Pooled(whole, foreground, parts)
+    return PooledFeatures(whole, foreground, parts)
 
 
 class AttributeHeads(nn.Module):
-    """A softmax classifier for each attribute on the pooled features of the regions that it belongs to.
+    """A softmax classifier for each attribute on the concatenated pooled features of its regions.
 
-    `parts` are the names of the regions 1..K-1. Each head is BatchNorm1d, which takes up the scale that pooling leaves
-    to an area, then Linear. While training, `dropout` of what a head reads is hidden from it.
+    Each head is BatchNorm1d, which removes the scale that pooling leaves, and Linear.
+
+    Args:
+        schema: The n attributes.
+        parts: Names of the regions 1..K-1.
+        sources: Regions of each attribute: names of `parts`, `global` or `foreground`.
+        channels: C.
+        dropout: Share of the input of a head that is dropped in training.
 
     Raises:
-        ConfigError: an attribute without regions, or one of the schema's that `sources` does not name.
+        ConfigError: If an attribute has no regions, or a region or attribute in `sources` is unknown.
     """
 
     def __init__(
@@ -73,38 +87,37 @@ class AttributeHeads(nn.Module):
         mistakes = [f"{name}: no region" for name in schema.names if not sources.get(name)]
         mistakes += [f"{name}: no such attribute" for name in sources if name not in schema.names]
         mistakes += [
-            f"{name}: no region {source!r} (known: {', '.join(known)})"
-            for name, wanted in sources.items()
-            for source in wanted
-            if source not in known
+            f"{name}: no region {region!r} (known: {', '.join(known)})"
+            for name, regions in sources.items()
+            for region in regions
+            if region not in known
         ]
         if mistakes:
             raise ConfigError(f"attr_regions: {'; '.join(mistakes)}")
         self.dropout = dropout
-        self.places = [[known.index(source) for source in sources[name]] for name in schema.names]
+        self.positions = [[known.index(region) for region in sources[name]] for name in schema.names]
+        widths = [channels * len(positions) for positions in self.positions]
         self.heads = nn.ModuleList(
-            nn.Sequential(
-                nn.BatchNorm1d(channels * len(places)), nn.Linear(channels * len(places), len(attribute.values))
-            )
-            for places, attribute in zip(self.places, schema.attributes, strict=True)
+            nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, len(attribute.values)))
+            for width, attribute in zip(widths, schema.attributes, strict=True)
         )
 
-    def forward(self, pooled: Pooled) -> Tensor:
-        """Pooled features to logits, B x M in the order of the schema."""
-        return self.say(self.read(pooled), self.dropout)
+    def forward(self, pooled: PooledFeatures) -> Tensor:
+        """Return logits, B x M in the order of the schema."""
+        return self.classify(self.normalise(pooled), self.dropout)
 
-    def read(self, pooled: Pooled) -> list[Tensor]:
-        """What each head reads, normalised: B x its channels."""
-        stack = pooled.stacked()
+    def normalise(self, pooled: PooledFeatures) -> list[Tensor]:
+        """Return the normalised input of each head, B x (C times its number of regions)."""
+        stacked = pooled.stack()
         norms = (next(head.children()) for head in self.heads)
-        return [norm(stack[:, places].flatten(1)) for norm, places in zip(norms, self.places, strict=True)]
+        return [norm(stacked[:, positions].flatten(1)) for norm, positions in zip(norms, self.positions, strict=True)]
 
-    def say(self, read: list[Tensor], dropout: float) -> Tensor:
-        """Logits, B x M, from what the heads have read; while training, `dropout` of it is hidden."""
+    def classify(self, inputs: list[Tensor], dropout: float) -> Tensor:
+        """Return logits, B x M, from the normalised inputs; in training, `dropout` is the share that is dropped."""
         logits = []
-        for head, each in zip(self.heads, read, strict=True):
+        for head, values in zip(self.heads, inputs, strict=True):
             _, linear = head.children()
-            logits.append(linear(functional.dropout(each, dropout, self.training)))
+            logits.append(linear(functional.dropout(values, dropout, self.training)))
         return torch.cat(logits, dim=1)
 
 

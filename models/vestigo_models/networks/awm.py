@@ -1,4 +1,4 @@
-"""Attributes that correct one another, AWM (specification, section 7)."""
+"""Attribute re-weighting (AWM): attribute scores that correct one another (docs/method.md, section "AWM")."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from vestigo_models.schemas.attributes import AttributeSchema
 
 
 class Reweighting(nn.Module):
-    """Class scores weighted by what the scores of all attributes say of each other.
+    """Weigh the scores of each class by the scores of all attributes.
 
-    c = sigmoid(V p + b), and each attribute's classes share c * p anew, so that they are probabilities again. V starts
-    at zero, where nothing changes and gradients already reach it.
+    c = sigmoid(V p + b), and p-hat is proportional to c * p within each attribute. V and b (`correlate`) start at zero,
+    where p-hat = p and gradients are not zero.
+
+    Args:
+        schema: The attributes, M classes in total.
     """
 
     def __init__(self, schema: AttributeSchema) -> None:
@@ -24,14 +27,14 @@ class Reweighting(nn.Module):
         nn.init.zeros_(self.correlate.bias)
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Logits B x M to log p-hat, B x M, float32 at least; each attribute's probabilities add up to 1."""
+        """Return log p-hat of the logits of p, both B x M; at least float32."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        scores = log_probabilities(logits, self.schema).exp()
+        scores = attribute_log_softmax(logits, self.schema).exp()
         weights = functional.logsigmoid(self.correlate(scores))
-        return log_probabilities(logits + weights, self.schema)
+        return attribute_log_softmax(logits + weights, self.schema)
 
 
-def log_probabilities(logits: Tensor, schema: AttributeSchema) -> Tensor:
-    """log softmax within each attribute: B x M to B x M."""
+def attribute_log_softmax(logits: Tensor, schema: AttributeSchema) -> Tensor:
+    """Compute the log softmax within each attribute, B x M to B x M."""
     groups = torch.split(logits, [len(attribute.values) for attribute in schema.attributes], dim=1)
     return torch.cat([functional.log_softmax(group, dim=1) for group in groups], dim=1)

@@ -1,21 +1,18 @@
-"""The baseline of the specification (sections 3, 8 and 12): backbone, pooling, BNNeck, classifier (BoT)."""
+"""The baseline (BoT; Luo et al., CVPR Workshops 2019): backbone, pooling, BNNeck."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vestigo_models.networks.backbones.base import Backbone
+from vestigo_models.networks.config import Pooling
 from vestigo_models.networks.outputs import BNNeck, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.regions import GLOBAL
 
-Pooling = Literal["average", "gem"]
-
 
 class GeneralisedMean(nn.Module):
-    """GeM pooling with a learnt exponent (Radenović et al., TPAMI 2019): between average (1) and maximum (infinity)."""
+    """GeM pooling with a learnt exponent (Radenović et al., TPAMI 2019): from average (1) to maximum (infinity)."""
 
     def __init__(self, exponent: float = 3.0, floor: float = 1e-6) -> None:
         super().__init__()
@@ -23,22 +20,28 @@ class GeneralisedMean(nn.Module):
         self.floor = floor
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W, not negative, to B x C."""
+        """Pool B x C x H x W, not negative, to B x C."""
         # Powers of small numbers leave the range of half precision.
         powers = x.float().clamp(min=self.floor).pow(self.exponent)
         return powers.mean(dim=(2, 3)).pow(1.0 / self.exponent)
 
 
 class GlobalAverage(nn.Module):
-    """GAP: B x C x H x W to B x C, in float32."""
+    """Global average pooling in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W to B x C."""
+        """Pool B x C x H x W to B x C."""
         return x.float().mean(dim=(2, 3))
 
 
 class Baseline(ReidNetwork):
-    """BoT: the last map of the backbone, pooled, through a BNNeck."""
+    """The pooled last map of the backbone through a BNNeck.
+
+    Args:
+        backbone: The backbone.
+        pooling: Average or generalised mean.
+        identities: Training identities, 0 for inference.
+    """
 
     def __init__(self, backbone: Backbone, *, pooling: Pooling, identities: int = 0) -> None:
         super().__init__()
@@ -47,5 +50,5 @@ class Baseline(ReidNetwork):
         self.necks = nn.ModuleDict({GLOBAL: BNNeck(backbone.channels[-1], identities)})
 
     def forward(self, x: Tensor) -> NetworkOutput:
-        """B x 3 x H x W float32, normalised, to `NetworkOutput` with the global features alone."""
+        """Compute the global features of B x 3 x H x W float32, normalised."""
         return NetworkOutput({GLOBAL: self.necks[GLOBAL](self.pool(self.backbone(x)[-1]))})

@@ -1,9 +1,8 @@
-"""The global feature map F (specification, section 3), kept as the maps that it is made of.
+"""The feature map F, stored as the maps that it consists of.
 
-F is B x C x H x W. A neck may leave some of its channels at a coarser grid; F then is those channels enlarged
-(bilinearly) beside the fine ones. Everything that reads F is linear in it up to the pooling weights, so that the coarse
-channels never need to be enlarged: pooling enlarged features with weights is pooling coarse features with the weights
-brought to the coarse grid by the transposed enlargement.
+A neck may keep some channels of F on a coarser grid. F then consists of the fine channels and the enlarged coarse ones.
+Everything that reads F is linear in it, so coarse channels are never enlarged: pooling an enlarged map with weights
+equals pooling the coarse map with the weights on the coarse grid, brought there by the transposed enlargement.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ class FeatureMap:
     """F of B images.
 
     Args:
-        maps: B x C_i x H_i x W_i, the finest first; its size is that of F, and the channels of all make C.
-        gate: B x 1 x H x W, multiplied into every channel of F (spatial attention); None for 1.
+        maps: B x C_i x H_i x W_i, the finest first; F has its size, and C is the sum of the C_i.
+        gate: Spatial attention, B x 1 x H x W, multiplied into every channel of F; None for 1.
     """
 
     def __init__(self, maps: Sequence[Tensor], gate: Tensor | None = None) -> None:
@@ -33,33 +32,37 @@ class FeatureMap:
         """H and W."""
         return self.maps[0].shape[2], self.maps[0].shape[3]
 
-    def full(self) -> Tensor:
-        """F itself, B x C x H x W."""
-        together = torch.cat([enlarge(found, self.size) for found in self.maps], dim=1)
-        return together if self.gate is None else together * self.gate
+    def to_tensor(self) -> Tensor:
+        """Return F as one tensor, B x C x H x W."""
+        joined = torch.cat([enlarge(x, self.size) for x in self.maps], dim=1)
+        return joined if self.gate is None else joined * self.gate
 
-    def pooled(self, weights: Tensor) -> Tensor:
-        """Mean over cells of F times each of k weights: B x k x H x W to B x k x C, float32."""
+    def pool(self, weights: Tensor) -> Tensor:
+        """Return the mean over cells of F times each of k weights, B x k x H x W to B x k x C, float32."""
         height, width = self.size
         weights = weights.float()
         if self.gate is not None:
             weights = weights * self.gate.float()
-        parts = []
-        for found in self.maps:
-            coarse = _transposed(weights, (found.shape[2], found.shape[3]))
-            parts.append(torch.bmm(coarse.flatten(2), found.float().flatten(2).transpose(1, 2)))
-        return torch.cat(parts, dim=2) / (height * width)
+        pooled = []
+        for x in self.maps:
+            coarse = _transpose_enlarge(weights, (x.shape[2], x.shape[3]))
+            pooled.append(torch.bmm(coarse.flatten(2), x.float().flatten(2).transpose(1, 2)))
+        return torch.cat(pooled, dim=2) / (height * width)
 
     def mean(self) -> Tensor:
-        """GAP(F), B x C, float32."""
+        """Return GAP(F), B x C, float32."""
         batch = self.maps[0].shape[0]
-        return self.pooled(self.maps[0].new_ones(batch, 1, *self.size))[:, 0]
+        return self.pool(self.maps[0].new_ones(batch, 1, *self.size))[:, 0]
 
 
 class PixelClassifier(nn.Module):
-    """A 1 x 1 convolution of F to K logits at every cell (specification, section 6); `channels` are those of its maps.
+    """A 1 x 1 convolution of F to K logits for each cell (docs/method.md, section "ALM").
 
-    Enlarging and 1 x 1 convolving commute, so only K channels are enlarged.
+    Enlarging and 1 x 1 convolutions commute, so only K channels are enlarged.
+
+    Args:
+        channels: Channels of the maps of F.
+        classes: K.
     """
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:
@@ -68,27 +71,27 @@ class PixelClassifier(nn.Module):
         self.convolution = nn.Conv2d(sum(channels), classes, 1)
 
     def forward(self, features: FeatureMap) -> Tensor:
-        """F to B x K x H x W logits."""
+        """Return logits, B x K x H x W."""
         weights = torch.split(self.convolution.weight, list(self.channels), dim=1)
         total = functional.conv2d(features.maps[0], weights[0])
-        for found, weight in zip(features.maps[1:], weights[1:], strict=True):
-            total += enlarge(functional.conv2d(found, weight), features.size)
+        for x, weight in zip(features.maps[1:], weights[1:], strict=True):
+            total += enlarge(functional.conv2d(x, weight), features.size)
         if features.gate is not None:
             total = total * features.gate
         assert self.convolution.bias is not None
-        # Regions are looked at plane by plane: softmax, pooling and areas are faster so.
+        # Softmax, pooling and areas read the logits plane by plane, which is faster in this layout.
         return (total + self.convolution.bias[:, None, None]).contiguous()
 
 
 def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear enlargement of B x C x h x w to B x C x H x W; as it is where it has that size."""
+    """Enlarge B x C x h x w bilinearly to B x C x H x W; a map of that size is returned unchanged."""
     if tuple(x.shape[2:]) == size:
         return x
     return functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def _transposed(weights: Tensor, size: tuple[int, int]) -> Tensor:
-    """The transpose of `enlarge`: B x k x H x W to B x k x h x w."""
+def _transpose_enlarge(weights: Tensor, size: tuple[int, int]) -> Tensor:
+    """Apply the transpose of `enlarge`: B x k x H x W to B x k x h x w."""
     if tuple(weights.shape[2:]) == size:
         return weights
     rows = _enlargement(size[0], weights.shape[2]).to(weights)
@@ -98,7 +101,7 @@ def _transposed(weights: Tensor, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _enlargement(coarse: int, fine: int) -> Tensor:
-    """Bilinear enlargement along one axis as a matrix, fine x coarse."""
+    """Return bilinear enlargement along one axis as a matrix, fine x coarse."""
     with torch.inference_mode(False), torch.no_grad():
         eye = torch.eye(coarse)[None, None]
         return functional.interpolate(eye, (fine, coarse), mode="bilinear", align_corners=False)[0, 0]

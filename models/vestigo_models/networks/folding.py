@@ -1,4 +1,4 @@
-"""For inference: normalisations folded into the convolutions before them, so that their maps are written only once."""
+"""Folding of batch normalisation into convolutions, for inference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from vestigo_models.networks.neck import JoinedNeck
 from vestigo_models.networks.outputs import ReidNetwork
 
 
-def folded(network: ReidNetwork) -> ReidNetwork:
-    """A copy of a network in evaluation mode that computes the same, up to rounding, with fewer passes over memory."""
+def fold_batch_norms(network: ReidNetwork) -> ReidNetwork:
+    """Return a copy of a network in evaluation mode with batch norms folded into the convolutions before them.
+
+    The copy computes the same up to rounding, with fewer passes over memory.
+    """
     result = copy.deepcopy(network)
     for module in result.modules():
         if isinstance(module, nn.Sequential):
@@ -30,7 +33,7 @@ def folded(network: ReidNetwork) -> ReidNetwork:
 
 @torch.no_grad()
 def _fold_neck(neck: JoinedNeck) -> None:
-    """Both norms of the neck come after sums: each term takes the scale, one of them the shift."""
+    """Fold the norms of a neck, which follow sums: each term takes the scale, one of them the shift."""
     scales, shifts = [], []
     for norm in (neck.middle_norm, neck.coarse_norm):
         assert isinstance(norm, nn.BatchNorm2d)
@@ -42,7 +45,7 @@ def _fold_neck(neck: JoinedNeck) -> None:
     for lateral in neck.laterals:
         assert isinstance(lateral, nn.Conv2d)
         lateral.weight *= torch.cat(scales)[:, None, None, None]
-    # The first lateral is never enlarged before the sum, and enlarging a constant leaves it what it is.
+    # The first lateral is not enlarged before the sum, and enlarging a constant does not change it.
     neck.laterals[0].bias = nn.Parameter(torch.cat([torch.zeros_like(shifts[0]), shifts[1]]), requires_grad=False)
     neck.first.weight *= scales[0][:, None, None, None]
     neck.first.bias = nn.Parameter(shifts[0], requires_grad=False)

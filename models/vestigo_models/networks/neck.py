@@ -1,4 +1,4 @@
-"""From the maps of a backbone to the global feature map F at the finest map's resolution (specification, section 3)."""
+"""Necks: from the maps of a backbone to the feature map F at the resolution of the finest map."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from vestigo_models.networks.feature_map import FeatureMap, enlarge
 
 
 class ConcatNeck(nn.Module):
-    """The analogue of ISP's head: every map through a 1x1 convolution, enlarged, summed, normalised.
+    """The head of ISP: each map through a 1 x 1 convolution, enlarged, summed, normalised, ReLU.
 
-    Summing after 1x1 convolutions equals one convolution of the concatenated maps, at a fraction of the memory.
+    The sum of 1 x 1 convolutions equals one convolution of the concatenated maps, and needs a fraction of its memory.
+
+    Args:
+        channels: Channels of the maps.
+        out: C, channels of F.
     """
 
     def __init__(self, channels: Sequence[int], out: int) -> None:
@@ -24,17 +28,22 @@ class ConcatNeck(nn.Module):
         self.channels = (out,)
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
-        """Maps B x C_i x H_i x W_i, the finest first, to F, B x out x H_0 x W_0, not negative."""
+        """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
         size = (maps[0].shape[2], maps[0].shape[3])
         total: Tensor | None = None
-        for lateral, found in zip(self.laterals, maps, strict=True):
-            part = enlarge(lateral(found), size)
-            total = part if total is None else total + part
+        for lateral, x in zip(self.laterals, maps, strict=True):
+            enlarged = enlarge(lateral(x), size)
+            total = enlarged if total is None else total + enlarged
         return FeatureMap((functional.relu(self.norm(total)),))
 
 
 class PyramidNeck(nn.Module):
-    """A feature pyramid (Lin et al., CVPR 2017): coarse maps are added to finer ones on the way up; F is the finest."""
+    """A feature pyramid (Lin et al., CVPR 2017): coarse maps are added to finer ones; F is the finest.
+
+    Args:
+        channels: Channels of the maps.
+        out: C, channels of F.
+    """
 
     def __init__(self, channels: Sequence[int], out: int) -> None:
         super().__init__()
@@ -43,20 +52,25 @@ class PyramidNeck(nn.Module):
         self.channels = (out,)
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
-        """Maps B x C_i x H_i x W_i, the finest first, to F, B x out x H_0 x W_0, not negative."""
+        """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
         total = cast(Tensor, self.laterals[-1](maps[-1]))
-        for lateral, found in zip(reversed(self.laterals[:-1]), reversed(maps[:-1]), strict=True):
-            enlarged = functional.interpolate(total, found.shape[2:], mode="nearest")
-            total = lateral(found) + enlarged
+        for lateral, x in zip(reversed(self.laterals[:-1]), reversed(maps[:-1]), strict=True):
+            enlarged = functional.interpolate(total, x.shape[2:], mode="nearest")
+            total = lateral(x) + enlarged
         return FeatureMap((functional.relu(self.smooth(total)),))
 
 
 class JoinedNeck(nn.Module):
-    """For networks whose finest map costs most: every channel of F stays on the grid where it can be told.
+    """A neck for networks whose finest map is the most expensive: F keeps channels on three grids.
 
-    The finest map is taken as it is, for where edges are; `middle` channels on the second grid see everything, as in
-    `ConcatNeck` but enlarged step by step and looked at once more with their neighbours; `coarse` channels on the third
-    grid see what is coarser still.
+    The finest map is used unchanged, for edges. `middle` channels on the second grid combine all coarser maps, as in
+    `ConcatNeck` but enlarged step by step, and pass one more 3 x 3 convolution. `coarse` channels on the third grid
+    combine the maps from the third on.
+
+    Args:
+        channels: Channels of the maps.
+        middle: Channels on the second grid.
+        coarse: Channels on the third grid.
     """
 
     def __init__(self, channels: Sequence[int], middle: int, coarse: int) -> None:
@@ -71,11 +85,11 @@ class JoinedNeck(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
-        """Maps B x C_i x H_i x W_i, the finest first, to F, B x (C_0 + middle + coarse) x H_0 x W_0, not negative."""
+        """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
         third = (maps[2].shape[2], maps[2].shape[3])
         deep = self.laterals[0](maps[2])
-        for lateral, found in zip(self.laterals[1:], maps[3:], strict=True):
-            deep = deep + enlarge(lateral(found), third)
+        for lateral, x in zip(self.laterals[1:], maps[3:], strict=True):
+            deep = deep + enlarge(lateral(x), third)
         middle, coarse = deep.split(list(self.channels[1:]), dim=1)
         second = self.first(maps[1]) + enlarge(middle, (maps[1].shape[2], maps[1].shape[3]))
         return FeatureMap(
@@ -88,9 +102,12 @@ class JoinedNeck(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """ISP's attention: one weight in 0..1 for each cell, multiplied into F.
+    """The attention of ISP: one weight in 0..1 for each cell, multiplied into F.
 
-    It is made on half of F's grid: by a stride of 2, or from channels that a neck left on a coarser grid.
+    It is computed on half of F's grid: by a stride of 2, or from channels that the neck keeps on a coarser grid.
+
+    Args:
+        channels: Channels of the maps of F.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -102,6 +119,6 @@ class SpatialAttention(nn.Module):
         self.weigh = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1), nn.Sigmoid())
 
     def forward(self, features: FeatureMap) -> FeatureMap:
-        """F with its gate."""
+        """Return F with its gate."""
         coarse = self.squeeze(features.maps[self.source])
         return FeatureMap(features.maps, self.weigh(enlarge(coarse, features.size)))

@@ -1,4 +1,4 @@
-"""What every network says of a batch of crops, and the BNNeck that each of its features goes through."""
+"""The output of a network for a batch of crops, and the BNNeck of its features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ PART, GLOBAL_ATTRIBUTES = "part", "globalattr"
 class Features(NamedTuple):
     """One kind of features of B crops.
 
-    `pre` (B x D) stands before the BNNeck and feeds the metric losses; `post` (B x D) stands after it and feeds the
-    classifier and retrieval; `logits` (B x identities) exist only on a network built with identities.
+    Attributes:
+        pre: Before the BNNeck, B x D, for triplet and centre losses.
+        post: After the BNNeck, B x D, for the identity loss and retrieval.
+        logits: B x identities; None for a network without training identities.
     """
 
     pre: Tensor
@@ -25,23 +27,28 @@ class Features(NamedTuple):
 
 
 class NetworkOutput(NamedTuple):
-    """What a network says of B crops.
+    """The output of a network for B crops.
 
     Attributes:
-        features: by kind, those that the network has; `global` is always there.
-        pixels: B x K x h x w logits of regions at the grid of F, None without regions.
-        attributes: B x M log-probabilities, re-weighted where the network has AWM; None without attributes.
-        plain: the same before re-weighting, the same object where there is none.
+        features: By kind; `global` is always present.
+        region_logits: B x K x H x W; None without regions.
+        attributes: log p-hat, B x M, or log p without AWM; None without attributes.
+        raw_attributes: log p, B x M; the same object as `attributes` without AWM.
     """
 
     features: dict[str, Features]
-    pixels: Tensor | None = None
+    region_logits: Tensor | None = None
     attributes: Tensor | None = None
-    plain: Tensor | None = None
+    raw_attributes: Tensor | None = None
 
 
 class BNNeck(nn.Module):
-    """BatchNorm1d with its bias frozen at 0, then a bias-free classifier (BoT; specification, section 8)."""
+    """BatchNorm1d with its bias fixed at 0, then a linear classifier without bias (Luo et al., CVPR Workshops 2019).
+
+    Args:
+        dim: D, length of the features.
+        identities: Training identities; without any there is no classifier.
+    """
 
     def __init__(self, dim: int, identities: int) -> None:
         super().__init__()
@@ -54,13 +61,13 @@ class BNNeck(nn.Module):
             nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, pre: Tensor) -> Features:
-        """B x D to `Features`."""
+        """Normalise and classify features, B x D."""
         post = self.norm(pre)
         return Features(pre, post, None if self.classifier is None else self.classifier(post))
 
 
 class ReidNetwork(nn.Module):
-    """What the networks share: a backbone, and a BNNeck for each kind of features, under `necks`."""
+    """The base class of networks: a backbone, and in `necks` a BNNeck for each kind of features."""
 
     backbone: Backbone
     necks: nn.ModuleDict
@@ -70,8 +77,8 @@ class ReidNetwork(nn.Module):
         """Length of each kind of features, in the order of a descriptor."""
         return {kind: int(neck.dim) for kind, neck in self.necks.items()}  # type: ignore[arg-type]
 
-    def without_classifiers(self) -> None:
-        """Forget the training identities: what is left is for inference."""
+    def drop_classifiers(self) -> None:
+        """Remove the classifiers of the training identities, which inference does not need."""
         for neck in self.necks.values():
             assert isinstance(neck, BNNeck)
             neck.classifier = None

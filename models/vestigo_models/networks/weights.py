@@ -1,4 +1,4 @@
-"""Tensors out of somebody else's checkpoint: a file, a folder or a hub id; nothing in it is executed."""
+"""Tensors of checkpoints from others: a file, a folder or a hub id. Nothing in a checkpoint is executed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoImageProcessor
 
 from vestigo_models.errors import ModelError, first_line
 
@@ -22,10 +19,13 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_weights(ref: str) -> dict[str, Tensor]:
-    """Read tensors from a file, a folder that holds one, or a Hugging Face hub id; never by unpickling objects.
+    """Read the tensors of a checkpoint; objects are never unpickled.
+
+    Args:
+        ref: A file, a folder with one of `WEIGHT_FILES`, or a Hugging Face hub id.
 
     Raises:
-        ModelError: nothing is there, or it is no safetensors and no plain torch state dict.
+        ModelError: If there is no such checkpoint, or it is neither safetensors nor a plain torch state dict.
     """
     path = _locate(ref)
     try:
@@ -44,30 +44,37 @@ def read_weights(ref: str) -> dict[str, Tensor]:
     return state
 
 
-def fit_weights(
-    module: nn.Module, found: Mapping[str, Tensor], ref: str, what: str, *, fresh: Sequence[str] = ()
+def load_weights(
+    module: nn.Module, tensors: Mapping[str, Tensor], ref: str, network: str, *, optional: Sequence[str] = ()
 ) -> None:
-    """Load the tensors that `ref` held into `module`; names that begin with one of `fresh` may be missing.
+    """Load tensors into a module.
+
+    Args:
+        module: The module.
+        tensors: Tensors by the module's names.
+        ref: Where they come from, for the error message.
+        network: What they should belong to, for the error message.
+        optional: Prefixes of names that may be missing.
 
     Raises:
-        ModelError: other names or shapes than those of the module, which is called `what`.
+        ModelError: If names or shapes differ from those of the module.
     """
-    wanted = module.state_dict()
-    # Old checkpoints lack the counter, which only matters for a cumulative average that nobody uses here.
-    optional = ("num_batches_tracked",)
+    expected = module.state_dict()
+    # Old checkpoints lack the counter, which only a cumulative average needs.
+    counter = "num_batches_tracked"
     missing = sorted(
-        k for k in wanted.keys() - found.keys() if not k.endswith(optional) and not k.startswith(tuple(fresh))
+        k for k in expected.keys() - tensors.keys() if not k.endswith(counter) and not k.startswith(tuple(optional))
     )
-    unknown = sorted(found.keys() - wanted.keys())
-    wrong = sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape)
+    unknown = sorted(tensors.keys() - expected.keys())
+    wrong = sorted(k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape)
     for problem, keys in (("lacks", missing), ("has unknown", unknown), ("has other shapes for", wrong)):
         if keys:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise ModelError(
                 f"weights {ref!r}: the checkpoint {problem} {', '.join(keys[:3])}{more};"
-                f" give ImageNet weights of {what}"
+                f" give ImageNet weights of {network}"
             )
-    module.load_state_dict(dict(found), strict=False)
+    module.load_state_dict(dict(tensors), strict=False)
 
 
 def _locate(ref: str) -> Path:
@@ -79,6 +86,9 @@ def _locate(ref: str) -> Path:
             if (path / name).is_file():
                 return path / name
         raise ModelError(f"weights {ref!r}: the folder holds neither {' nor '.join(WEIGHT_FILES)}")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     for name in WEIGHT_FILES:
         try:
             return Path(hf_hub_download(ref, name))
@@ -89,24 +99,32 @@ def _locate(ref: str) -> Path:
     raise ModelError(f"weights {ref!r}: no such file, folder or reachable hub id; download the weights and give a path")
 
 
-def weights_digest(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over the settings that change what a network makes of its input, and every tensor by name."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+def weights_digest(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 (hex) of settings that change the output of a network, and of every tensor by name."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def load_pretrained(ref: str, model_class: Any, what: str, device: str) -> tuple[Any, Any]:
-    """Load an image processor and a model (a class with `from_pretrained`), ready to infer; no pickle is opened.
+def load_pretrained(ref: str, model_class: Any, kind: str, device: str) -> tuple[Any, Any]:
+    """Load an image processor and a model of the transformers library; pickle files are not read.
+
+    Args:
+        ref: A folder or a Hugging Face hub id.
+        model_class: A class with `from_pretrained`.
+        kind: Kind of model, for the error message.
+        device: Device of the model.
 
     Raises:
-        ModelError: there is no such checkpoint, or it is no `what`.
+        ModelError: If there is no such checkpoint, or it is of another kind.
     """
+    from transformers import AutoImageProcessor
+
     try:
         # The processors on PIL need no torchvision, and give the same pixels on every machine.
         processor = AutoImageProcessor.from_pretrained(ref, backend="pil")  # type: ignore[no-untyped-call]
         return processor, model_class.from_pretrained(ref, use_safetensors=True).eval().to(device)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise ModelError(f"{ref!r} cannot be loaded as a transformers {what}: {first_line(error)}") from None
+        raise ModelError(f"{ref!r} cannot be loaded as a transformers {kind}: {first_line(error)}") from None

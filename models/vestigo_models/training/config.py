@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.networks.build import NetworkConfig
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)

@@ -111,18 +111,21 @@ class Objective(nn.Module):
         terms["centre"] = torch.stack(centre).sum()
         terms["ordered"] = torch.stack(ordered).mean()
         total = terms["identity"] + terms["triplet"] + weights.centre_weight * terms["centre"]
-        if output.pixels is not None and truth.maps is not None:
+        if output.region_logits is not None and truth.maps is not None:
             terms |= parsing_terms(
-                output.pixels, truth.maps, summed=weights.parsing_sum, belongings_weight=weights.belongings_weight
+                output.region_logits,
+                truth.maps,
+                summed=weights.parsing_sum,
+                belongings_weight=weights.belongings_weight,
             )
             total = total + weights.alpha * terms["parsing"]
-        if output.attributes is not None and output.plain is not None and truth.attributes is not None:
+        if output.attributes is not None and output.raw_attributes is not None and truth.attributes is not None:
             assert self.schema is not None
             terms["attributes"] = self._attributes(output.attributes, truth.attributes)
             terms["right"] = share_right(output.attributes, truth.attributes, self.schema)
             total = total + weights.lambda_attr * terms["attributes"]
-            if weights.awm_aux_loss and output.plain is not output.attributes:
-                total = total + weights.awm_aux_loss * self._attributes(output.plain, truth.attributes)
+            if weights.awm_aux_loss and output.raw_attributes is not output.attributes:
+                total = total + weights.awm_aux_loss * self._attributes(output.raw_attributes, truth.attributes)
         return {"total": total, **terms}
 
     def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:

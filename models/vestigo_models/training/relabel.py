@@ -128,8 +128,8 @@ def identity_maps(network: SemanticNetwork, images: Sequence[NDArray[np.uint8]],
         some = images[start : start + FORWARD_AT_ONCE]
         pixels = np.zeros((FORWARD_AT_ONCE, *images[0].shape), dtype=np.uint8)
         pixels[: len(some)] = some
-        found, logits = network.maps(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
-        features.append(found.full()[: len(some)].float().permute(0, 2, 3, 1).cpu().numpy())
+        found, logits = network.segment(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
+        features.append(found.to_tensor()[: len(some)].float().permute(0, 2, 3, 1).cpu().numpy())
         probabilities.append(logits[: len(some)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
     return IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
-from vestigo_models.inference.extractor import describe as describe_features
+from vestigo_models.inference.extractor import build_descriptors
 
 RNG = np.random.default_rng(0)
 PARTS, D = 5, 8
@@ -31,7 +31,7 @@ def describe(
         visible = np.zeros((len(always[0]), 0), dtype=bool)
     else:
         posts["part"] = torch.from_numpy(parts.reshape(len(parts), -1))
-    vectors = describe_features(posts, torch.from_numpy(visible), concat=False).numpy()
+    vectors = build_descriptors(posts, torch.from_numpy(visible), concat=False).numpy()
     return Descriptors(vectors=vectors, visible=visible, always=len(always))
 
 

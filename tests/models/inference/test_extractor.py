@@ -8,7 +8,8 @@ import torch
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, PackageConfig, package_of
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 
 
 def make_package(**changes: object) -> ModelPackage:

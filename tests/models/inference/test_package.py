@@ -8,7 +8,8 @@ import torch
 
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.package import CONFIG, WEIGHTS, ModelPackage, PackageConfig, package_of, resolve_model
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 
 
 @pytest.fixture(scope="module")

@@ -204,12 +204,12 @@ def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("regions", [False, True])
-def test_features_and_regions_come_of_one_pass(tmp_path: Path, regions: bool) -> None:
+def test_feature_maps_include_regions(tmp_path: Path, regions: bool) -> None:
     extractor = Extractor(feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
     crops = [one.pixels for one in named("p0", "p1", "bare")]
     for some in (crops, []):
-        features, seen = extractor.maps(some)
-        np.testing.assert_array_equal(features, extractor.features(some))
+        features, seen = extractor.feature_maps(some)
+        assert features.shape == (len(some), *GRID, 16)
         if regions:
             assert seen is not None
             np.testing.assert_array_equal(seen, extractor.regions(some))

@@ -11,7 +11,8 @@ from vestigo_models.errors import ModelError
 from vestigo_models.networks.backbones.resnet50 import ResNet50, to_backbone_names
 from vestigo_models.networks.backbones.tiny import Tiny
 from vestigo_models.networks.baseline import GeneralisedMean
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 
 
 def small_config() -> ResNetConfig:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.package import PackageConfig
-from vestigo_models.networks.build import NetworkConfig
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.training.config import AugmentationConfig, TrainConfig, shipped_configs
 
 

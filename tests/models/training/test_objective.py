@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
@@ -91,7 +92,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     assert terms["identity"] == pytest.approx(identity, rel=1e-4)
     entropy = -sum(
         float(log[i, MARKET_1501.offsets[j] + int(labels[i, j])]) / int((labels[:, j] >= 0).sum())
-        for log in (output.plain,)
+        for log in (output.raw_attributes,)
         for j in range(12)
         for i in range(6)
         if labels[i, j] >= 0

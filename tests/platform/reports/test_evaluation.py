@@ -80,7 +80,7 @@ def test_pictures_are_those_of_parser_clusters_fusion_network_and_truth(dataset:
         images = [read_image(dataset.gallery.paths[row]) for row in np.flatnonzero(dataset.gallery.pids == pid)]
         (place,) = [n for n, image in enumerate(images) if np.array_equal(image, picture.image)]
         coarse = [on_grid(parser.parse(image, "a.jpg").regions, extractor.package.grid) for image in images]
-        fused = fls_labels(extractor.features(images), np.stack(coarse), FlsConfig())
+        fused = fls_labels(extractor.feature_maps(images)[0], np.stack(coarse), FlsConfig())
         assert np.array_equal(layers["FLS"], fused[place])
     plain = Extractor(random_package(schema=None, regions=None))
     with pytest.raises(ValueError, match="no feature map"):

@@ -16,7 +16,8 @@ from tests.support.random_models import random_model, random_package
 from vestigo_models.errors import ConfigError, DatasetError, ModelError
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled

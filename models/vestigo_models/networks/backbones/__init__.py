@@ -1,1 +1,1 @@
-"""Backbones behind one protocol."""
+"""Backbones: networks from images to feature maps."""

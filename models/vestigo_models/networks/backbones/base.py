@@ -1,4 +1,4 @@
-"""What every backbone promises, so that heads do not care which one they stand on."""
+"""The base class of backbones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """Images to feature maps, from fine to coarse.
+    """Computes feature maps of images, from fine to coarse.
 
-    `channels[i]` and `strides[i]` describe the i-th map: B x channels[i] x H/strides[i] x W/strides[i].
-    `native_size` is the input (height, width) in pixels that the backbone was designed for.
+    Attributes:
+        channels: Channels of each map.
+        strides: Stride of each map: it is B x channels[i] x H/strides[i] x W/strides[i].
+        native_size: Input size that the backbone is designed for: height and width in pixels.
     """
 
     channels: tuple[int, ...]
@@ -20,4 +22,4 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map B x 3 x H x W float, normalised, to the maps that `channels` and `strides` describe."""
+        """Compute the maps of B x 3 x H x W float, normalised."""

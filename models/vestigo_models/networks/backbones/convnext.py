@@ -1,7 +1,4 @@
-"""ConvNeXt on transformers' implementation, for those who are not tied to the paper's network.
-
-Liu et al., "A ConvNet for the 2020s", CVPR 2022.
-"""
+"""ConvNeXt (Liu et al., "A ConvNet for the 2020s", CVPR 2022), on the implementation of transformers."""
 
 from __future__ import annotations
 
@@ -10,17 +7,21 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vestigo_models.networks.backbones.base import Backbone
-from vestigo_models.networks.weights import fit_weights, read_weights
+from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
     from transformers import ConvNextConfig
 
 NORMS = "hidden_states_norms."
-"""The normalisations of the maps, which classifiers do not have: they start fresh."""
+"""Normalisations of the maps; checkpoints of classifiers do not have them."""
 
 
 class ConvNext(Backbone):
-    """ConvNeXt-Tiny; for a 256 x 128 input maps of 64x32, 32x16, 16x8 and 8x4. `config` exists for other sizes."""
+    """ConvNeXt-Tiny; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4.
+
+    Args:
+        config: Other depths and widths of the same family.
+    """
 
     native_size = (256, 128)
     strides = (4, 8, 16, 32)
@@ -36,16 +37,19 @@ class ConvNext(Backbone):
         self.channels = tuple(config.hidden_sizes or ())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """See `Backbone.forward`."""
+        """Compute the four maps."""
         maps: tuple[Tensor, ...] = self.body(x).feature_maps
         return maps
 
     def load_imagenet(self, ref: str) -> None:
-        """Load pretrained weights of a classifier from a hub id, a folder or a file, in Hugging Face naming.
+        """Load ImageNet weights of a classifier in Hugging Face naming.
+
+        Args:
+            ref: A hub id, a folder or a file.
 
         Raises:
-            ModelError: there is no such file, or its keys or shapes are not those of this network.
+            ModelError: If there is no such checkpoint, or its names or shapes differ.
         """
-        found = {key.removeprefix("convnext."): value for key, value in read_weights(ref).items()}
-        body = {key: value for key, value in found.items() if not key.startswith(("classifier.", "layernorm."))}
-        fit_weights(self.body, body, ref, "a ConvNeXt-Tiny in Hugging Face naming", fresh=(NORMS,))
+        tensors = {key.removeprefix("convnext."): value for key, value in read_weights(ref).items()}
+        body = {key: value for key, value in tensors.items() if not key.startswith(("classifier.", "layernorm."))}
+        load_weights(self.body, body, ref, "a ConvNeXt-Tiny in Hugging Face naming", optional=(NORMS,))

@@ -1,4 +1,4 @@
-"""ResNet-50 with BoT's last stride 1, on transformers' implementation (specification, section 3)."""
+"""ResNet-50 with last stride 1 (docs/method.md, section "Network"), on the implementation of transformers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vestigo_models.networks.backbones.base import Backbone
-from vestigo_models.networks.weights import fit_weights, read_weights
+from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
     from transformers import ResNetConfig
 
-NAMINGS = "Hugging Face or torchvision"
-
 
 class ResNet50(Backbone):
-    """C2..C5; for a 256 x 128 input 64x32, 32x16, 16x8 and 16x8.
+    """C2 to C5; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 16 x 8.
 
-    `config` exists for other depths and widths of the same family.
+    Args:
+        config: Other depths and widths of the same family.
     """
 
     native_size = (256, 128)
     strides = (4, 8, 16, 16)
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
-        # Loading transformers takes longer than everything else that a command on `tiny` loads together.
+        # Importing transformers takes longer than all other imports of a command that uses `tiny`.
         from transformers import ResNetBackbone, ResNetConfig
 
         super().__init__()
@@ -41,24 +40,28 @@ class ResNet50(Backbone):
                 convolution.stride = (1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """See `Backbone.forward`."""
+        """Compute the four maps."""
         maps: tuple[Tensor, ...] = self.body(x).feature_maps
         return maps
 
     def load_imagenet(self, ref: str) -> None:
-        """Load pretrained weights from a hub id, a folder or a file, in Hugging Face or torchvision naming.
+        """Load ImageNet weights in Hugging Face or torchvision naming.
+
+        Args:
+            ref: A hub id, a folder or a file.
 
         Raises:
-            ModelError: there is no such file, or its keys or shapes are not those of this network.
+            ModelError: If there is no such checkpoint, or its names or shapes differ.
         """
-        fit_weights(self.body, to_backbone_names(read_weights(ref)), ref, f"a ResNet-50 in {NAMINGS} naming")
+        tensors = to_backbone_names(read_weights(ref))
+        load_weights(self.body, tensors, ref, "a ResNet-50 in Hugging Face or torchvision naming")
 
 
 _TORCHVISION_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)$")
 
 
 def to_backbone_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of a ResNet checkpoint to those of transformers' `ResNetBackbone`; classifiers are dropped."""
+    """Rename the tensors of a ResNet checkpoint to those of `ResNetBackbone`; classifiers are dropped."""
     named = {}
     for key, value in state.items():
         if not key.startswith(("fc.", "classifier.", "module.fc.")):
@@ -69,10 +72,10 @@ def to_backbone_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _backbone_name(key: str) -> str:
     if match := _TORCHVISION_BLOCK.match(key):
         stage, block, kind, number, leaf = match.groups()
-        at = f"encoder.stages.{int(stage) - 1}.layers.{block}"
+        layer = f"encoder.stages.{int(stage) - 1}.layers.{block}"
         if kind == "downsample.":
-            return f"{at}.shortcut.{'convolution' if number == '0' else 'normalization'}.{leaf}"
-        return f"{at}.layer.{int(number) - 1}.{'convolution' if kind == 'conv' else 'normalization'}.{leaf}"
+            return f"{layer}.shortcut.{'convolution' if number == '0' else 'normalization'}.{leaf}"
+        return f"{layer}.layer.{int(number) - 1}.{'convolution' if kind == 'conv' else 'normalization'}.{leaf}"
     if key.startswith("conv1."):
         return key.replace("conv1.", "embedder.embedder.convolution.", 1)
     if key.startswith("bn1."):

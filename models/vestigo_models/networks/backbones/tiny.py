@@ -1,10 +1,9 @@
-"""`tiny`: a small residual network for 128 x 64 crops on a CPU (specification, section 3).
+"""`tiny`: a small residual network for 128 x 64 crops on a CPU.
 
-Bottlenecks as in BoT's ResNet-50, at a small fraction of its width. It differs where a model that learns from one
-domain and works in another needs it: the two shallow stages end in instance normalisation of half of their channels
-(after IBN-Net, Pan et al., "Two at Once", ECCV 2018), which takes a camera's colour and contrast out of that half
-and leaves it in the other. The stem has no pooling, so its stride-2 map stays available to heads that need the fine
-grid.
+It has the bottlenecks of ResNet-50 at a fraction of its width. The two shallow stages end in instance normalisation of
+half of their channels (after IBN-Net; Pan et al., ECCV 2018), which removes a camera's colour and contrast from that
+half, for models that are trained in one domain and used in another. The stem has no pooling, so its stride-2 map is
+available to the neck.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from vestigo_models.networks.backbones.base import Backbone
 
 
 class HalfInstanceNorm(nn.Module):
-    """Instance normalisation of the first half of the channels; the others pass."""
+    """Instance normalisation of the first half of the channels; the others are unchanged."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -25,17 +24,17 @@ class HalfInstanceNorm(nn.Module):
         self.norm = nn.InstanceNorm2d(self.normalised, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W to the same shape."""
-        # In float32: on a CPU, torch's instance normalisation of bfloat16 now and then yields numbers that are none.
+        """Normalise B x C x H x W."""
+        # In float32: on a CPU, torch's instance normalisation of bfloat16 sometimes yields NaN.
         normalised = self.norm(x[:, : self.normalised].contiguous().float()).to(x.dtype)
         joined = torch.cat([normalised, x[:, self.normalised :]], dim=1)
-        # Several layers read it: one of them after the other would bring it back to the layout that all others have.
+        # Restored once here, because every layer that reads the map would restore the layout by itself.
         channels_last = x.is_contiguous(memory_format=torch.channels_last)
         return joined.contiguous(memory_format=torch.channels_last) if channels_last else joined
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 around a residual of the same shape."""
+    """A residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions."""
 
     def __init__(self, channels: int, middle: int) -> None:
         super().__init__()
@@ -48,12 +47,12 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x C x H x W to the same shape."""
+        """Transform B x C x H x W."""
         return functional.relu(x + self.body(x))
 
 
 class Tiny(Backbone):
-    """Maps of strides 2 (the stem), 4, 8 and 16; for a 128 x 64 input they are 64x32, 32x16, 16x8 and 8x4."""
+    """Strides 2 (the stem), 4, 8 and 16; the maps of a 128 x 64 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4."""
 
     channels = (16, 48, 96, 256)
     strides = (2, 4, 8, 16)
@@ -61,21 +60,21 @@ class Tiny(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        stem, one, two, three = self.channels
+        stem, first, second, third = self.channels
         self.stem = nn.Sequential(*_convolution(3, stem, 3, stride=2), nn.ReLU(inplace=True))
-        self.stage1 = _stage(stem, one, middle=24, blocks=1, last=HalfInstanceNorm(one))
-        self.stage2 = _stage(one, two, middle=48, blocks=2, last=HalfInstanceNorm(two))
-        self.stage3 = _stage(two, three, middle=96, blocks=2, last=nn.Identity())
+        self.stage1 = _stage(stem, first, middle=24, blocks=1, last=HalfInstanceNorm(first))
+        self.stage2 = _stage(first, second, middle=48, blocks=2, last=HalfInstanceNorm(second))
+        self.stage3 = _stage(second, third, middle=96, blocks=2, last=nn.Identity())
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """See `Backbone.forward`."""
+        """Compute the four maps."""
         stem = self.stem(x)
-        one = self.stage1(stem)
-        two = self.stage2(one)
-        return stem, one, two, self.stage3(two)
+        first = self.stage1(stem)
+        second = self.stage2(first)
+        return stem, first, second, self.stage3(second)
 
 
 def _convolution(channels: int, out: int, kernel: int, *, stride: int = 1) -> tuple[nn.Module, nn.Module]:

@@ -14,9 +14,9 @@ from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import normalise, stack
-from vestigo_models.networks.alm import AttributeHeads, Pooled
-from vestigo_models.networks.awm import log_probabilities
-from vestigo_models.networks.folding import folded
+from vestigo_models.networks.alm import AttributeHeads, PooledFeatures
+from vestigo_models.networks.awm import attribute_log_softmax
+from vestigo_models.networks.folding import fold_batch_norms
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -151,7 +151,7 @@ def read_pooled(
         ConfigError: the model predicts no attributes.
     """
     heads_of(package)
-    network = folded(package.network).to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = fold_batch_norms(package.network).to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     read: list[NDArray[np.float32]] = []
     done = 0
     coming = iter(images)
@@ -173,7 +173,7 @@ def _read(
         pixels[: len(crops)] = stack(crops, config.input_size)
     x = normalise(pixels, config.mean, config.std, device)
     views = [x, x.flip(3)] if config.flip_average else [x]
-    pooled = torch.stack([network.pooled(view).stacked().float() for view in views]).mean(dim=0)
+    pooled = torch.stack([network.pool(view).stack().float() for view in views]).mean(dim=0)
     return pooled[: len(crops)].cpu().numpy()
 
 
@@ -186,8 +186,8 @@ def predicted(package: ModelPackage, pooled: NDArray[np.float32]) -> NDArray[np.
     """
     network, heads = heads_of(package)
     assert package.schema is not None
-    logits = heads(Pooled.of(torch.from_numpy(pooled)))
-    plain = log_probabilities(logits, package.schema)
+    logits = heads(PooledFeatures.unstack(torch.from_numpy(pooled)))
+    plain = attribute_log_softmax(logits, package.schema)
     found = (plain if network.reweight is None else network.reweight(logits)).exp().numpy()
     if package.calibration is None:
         return np.asarray(found)

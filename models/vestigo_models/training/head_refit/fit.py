@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import DatasetError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.networks.alm import Pooled
-from vestigo_models.networks.awm import log_probabilities
+from vestigo_models.networks.alm import PooledFeatures
+from vestigo_models.networks.awm import attribute_log_softmax
 from vestigo_models.training.distributed import Alone, Ranks
 from vestigo_models.training.head_refit.data import Targets, heads_of
 from vestigo_models.training.losses import noisy_label_loss, noisy_log_probabilities
@@ -51,13 +51,13 @@ class HeadLearner(nn.Module):
     def read(self, pooled: NDArray[np.float32]) -> list[Tensor]:
         """What each head reads in N x (K+1) x C pooled features: N x its channels."""
         with torch.no_grad():
-            return self.heads.read(Pooled.of(torch.from_numpy(pooled).double()))
+            return self.heads.normalise(PooledFeatures.unstack(torch.from_numpy(pooled).double()))
 
     def forward(self, read: list[Tensor]) -> Tensor:
         """Calibrated log-probabilities, N x M."""
-        logits = self.heads.say(read, 0.0)
+        logits = self.heads.classify(read, 0.0)
         found = logits if self.reweight is None else self.reweight(logits)
-        return log_probabilities(found / self.temperatures, self.schema)
+        return attribute_log_softmax(found / self.temperatures, self.schema)
 
     def losses(self, read: list[Tensor], targets: Tensor, noise: Tensor) -> Tensor:
         """`noisy_label_loss` of each attribute, N x n; targets N x M, noise N."""

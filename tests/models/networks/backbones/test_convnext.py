@@ -10,7 +10,8 @@ from transformers import ConvNextConfig, ConvNextForImageClassification
 
 from vestigo_models.errors import ModelError
 from vestigo_models.networks.backbones.convnext import ConvNext
-from vestigo_models.networks.build import BACKBONES, NetworkConfig, build_network
+from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
@@ -67,7 +68,7 @@ def test_the_full_configuration_stands_on_it(neck: str, monkeypatch: pytest.Monk
     assert config == NetworkConfig.model_validate({**config.model_dump(), "backbone": "convnext"})
     network = build_network(config, identities=3, schema=MARKET_1501, regions=REGIONS)
     output = network(torch.randn(2, 3, 64, 32))
-    assert output.pixels.shape == (2, 6, 16, 8)
+    assert output.region_logits.shape == (2, 6, 16, 8)
     assert {kind: features.logits.shape for kind, features in output.features.items()} == dict.fromkeys(
         ["global", "foreground", "part", "globalattr"], (2, 3)
     )

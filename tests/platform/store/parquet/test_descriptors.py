@@ -28,7 +28,8 @@ from vestigo.store.sql.tables import DataFileRow, ModelRow
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.package import ModelPackage, PackageConfig
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 

@@ -21,7 +21,8 @@ from vestigo_models.attribute_filter.record import Calibration, record_filter
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_models.inference.package import ModelPackage, PackageConfig
-from vestigo_models.networks.build import NetworkConfig, build_network
+from vestigo_models.networks.build import build_network
+from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_ui.cli.main import run
