@@ -22,8 +22,8 @@ from review_curves import Learning
 from review_people import People, candidates, people, predictions
 from scipy.stats import binomtest
 
-from vestigo.review.estimates.precision import CANNOT_TELL, Reviewed, estimate_precision
-from vestigo.review.estimates.shares import Estimate
+from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, estimate_precision
+from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo_models.inference.package import ModelPackage
@@ -46,12 +46,12 @@ class Review:
         self.scores = find_strategy(strategy).score(candidates(archive, probabilities))
         self.first = np.unique(archive.task, return_index=True)[1]
         self.predicted, self.confidence = predictions(probabilities)
-        self.answers = np.where(archive.labels >= 0, archive.labels, CANNOT_TELL)
+        self.answers = np.where(archive.labels >= 0, archive.labels, UNDECIDABLE)
         self.right = self.predicted == self.answers
 
-    def of(self, tasks: NDArray[np.int64], probability: NDArray[np.float64]) -> Reviewed:
+    def of(self, tasks: NDArray[np.int64], probability: NDArray[np.float64]) -> AnnotatedCrops:
         rows = np.isin(self.archive.task, tasks)
-        return Reviewed(
+        return AnnotatedCrops(
             schema=SCHEMA,
             probability=probability[tasks],
             task=np.searchsorted(tasks, self.archive.task[rows]),
@@ -62,7 +62,7 @@ class Review:
             time=np.full(rows.sum(), np.datetime64("NaT")),
         )
 
-    def once(self, rng: np.random.Generator, tasks: int) -> Reviewed:
+    def once(self, rng: np.random.Generator, tasks: int) -> AnnotatedCrops:
         count = len(self.first)
         first = inclusion_probabilities(self.scores, tasks // 2)
         taken = systematic_sample(first, rng)
@@ -124,7 +124,7 @@ def main() -> None:
     widths: dict[str, list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
 
-    def note(key: tuple[str, str], estimate: Estimate | None, true: Estimate | None) -> None:
+    def note(key: tuple[str, str], estimate: ShareEstimate | None, true: ShareEstimate | None) -> None:
         if estimate is not None and true is not None:
             held[key].append(estimate.low - 1e-12 <= true.value <= estimate.high + 1e-12)
             effective[key].append(estimate.effective)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.support.label_studio import answer
 from vestigo.datasets.recognise import load_dataset
 from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 from vestigo_models.inference.package import ModelPackage

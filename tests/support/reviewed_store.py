@@ -10,8 +10,7 @@ import numpy as np
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.resolve import resolve_review_model
-from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement import predicted_value
+from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.open import Store

@@ -35,7 +35,7 @@ class IdentityLabels:
     yes: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, schema: AttributeSchema, pids: NDArray[np.int64], labels: NDArray[np.int64]) -> IdentityLabels:
+    def from_labels(cls, schema: AttributeSchema, pids: NDArray[np.int64], labels: NDArray[np.int64]) -> IdentityLabels:
         """Annotations of one accepted class each: pids (I,) ascending, labels (I, n), -1 where missing."""
         yes = np.zeros((len(pids), schema.classes), dtype=np.bool_)
         rows, columns = np.nonzero(labels >= 0)

@@ -246,5 +246,5 @@ def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
     half = len(labels) // 2
     pids = np.arange(1, len(labels) + 1)
     splits = {"train": slice(half), "test": slice(half, None)}
-    people = {name: IdentityLabels.of(MARKET_1501, pids[some], labels[some]) for name, some in splits.items()}
+    people = {name: IdentityLabels.from_labels(MARKET_1501, pids[some], labels[some]) for name, some in splits.items()}
     write_annotations(path, people)

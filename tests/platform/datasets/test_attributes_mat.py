@@ -121,12 +121,12 @@ def test_overrides_fill_only_what_is_missing(tmp_path: Path) -> None:
         ({"image_index": np.array([["1", "2", "1"]], dtype=object)}, "names an identity twice"),
     ],
 )
-def test_broken_annotations_are_named(tmp_path: Path, columns: dict[str, list[int]], message: str) -> None:
+def test_invalid_annotations_are_reported(tmp_path: Path, columns: dict[str, list[int]], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read_annotations(mat(tmp_path / "a.mat", **columns), SHOP, "train")
 
 
-def test_wrong_files(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="field 'gender' is missing"):
         read_annotations(mat(tmp_path / "a.mat"), MARKET_1501, "train")
     with pytest.raises(DatasetError, match="has no 'validation'"):

@@ -77,7 +77,7 @@ def test_images_are_read_lazily(write_dataset: Writer) -> None:
         read_image(dataset.query.paths[0])
 
 
-def test_missing_annotation_matters_only_to_those_who_need_it(write_dataset: Writer) -> None:
+def test_dataset_loads_without_annotation_file(write_dataset: Writer) -> None:
     root = write_dataset()
     dataset = load_dataset(root)
     assert (dataset.query.labels == -1).all()
@@ -101,14 +101,14 @@ def test_format_can_be_forced(write_dataset: Writer) -> None:
         load_dataset(root, "cuhk")
 
 
-def test_stray_image_is_named(write_dataset: Writer) -> None:
+def test_unexpected_file_name_is_reported(write_dataset: Writer) -> None:
     root = write_dataset()
     (root / "bounding_box_test" / "holiday.jpg").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"1 of 8 image names .* 'holiday\.jpg'"):
         load_dataset(root)
 
 
-def test_wrong_folders_get_one_clear_line(write_dataset: Writer, tmp_path: Path) -> None:
+def test_wrong_folders_are_reported_in_one_line(write_dataset: Writer, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         load_dataset(tmp_path / "nowhere")
     root = write_dataset()

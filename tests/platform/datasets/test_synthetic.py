@@ -1,4 +1,4 @@
-"""The rendered dataset reads like the public one, and its digest does not depend on how it was made."""
+"""The synthetic dataset loads like Market-1501, and its digest depends on the seed only."""
 
 import multiprocessing
 
@@ -30,7 +30,7 @@ def written(tmp_path_factory):
     return out, result, seen
 
 
-def test_the_result_counts_what_was_written(written):
+def test_result_counts_written_files(written):
     out, result, seen = written
     crops = [p for split in ("bounding_box_train", "query", "bounding_box_test") for p in (out / split).glob("*.jpg")]
     assert result["identities"] == 6
@@ -40,7 +40,7 @@ def test_the_result_counts_what_was_written(written):
     assert seen[-1] == (len(crops) + 2, len(crops) + 2)
 
 
-def test_the_loader_reads_it_as_market(written):
+def test_synthetic_dataset_loads_as_market(written):
     dataset = load_dataset(written[0])
     assert dataset.schema is MARKET_1501 or dataset.schema == MARKET_1501
     labels = World(PRESETS["small"], 4, 7, 2).labels
@@ -66,7 +66,7 @@ def test_attributes_have_the_structure_of_the_real_file(written, real_data):
         assert mine["image_index"][0, 0][0] == {"train": "0001", "test": "0004"}[split]
 
 
-def test_every_crop_has_its_regions(written):
+def test_every_crop_has_a_label_map(written):
     out = written[0]
     for path in out.glob("bounding_box_t*/*.jpg"):
         regions = cv2.imread(str(out / "regions" / path.parent.name / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
@@ -75,7 +75,7 @@ def test_every_crop_has_its_regions(written):
         assert bool(regions.any()) != path.name.startswith("-1")
 
 
-def test_footage_is_h264_and_agrees_with_its_truth(written):
+def test_footage_is_h264_and_matches_its_truth(written):
     truth = pq.read_table(written[0] / "truth.parquet")
     assert truth.column_names == ["video", "frame", "pid", "x", "y", "w", "h"]
     assert set(truth["pid"].to_pylist()) <= set(range(1, 7))
@@ -87,7 +87,7 @@ def test_footage_is_h264_and_agrees_with_its_truth(written):
     assert max(truth["frame"].to_pylist(), default=0) < 5
 
 
-def test_the_digest_depends_on_the_seed_and_not_on_the_processes(written, tmp_path):
+def test_digest_depends_on_seed_only(written, tmp_path):
     again = write_rendered(tmp_path / "again", "small", 6, 2, 2, video_seconds=0.5, seed=4, processes=1)
     other = write_rendered(tmp_path / "other", "small", 2, 1, 1, seed=5, processes=1)
     assert again["digest"] == written[1]["digest"]
@@ -100,7 +100,7 @@ def files(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-def test_what_lies_behind_is_written_beside_the_rest(tmp_path):
+def test_background_ids_are_written(tmp_path):
     plain = write_rendered(tmp_path / "plain", "small", 6, 2, 1, seed=4, processes=1)
     asked = write_rendered(tmp_path / "asked", "small", 6, 2, 1, seed=4, processes=1, behind=True)
     before, after = files(tmp_path / "plain"), files(tmp_path / "asked")
@@ -118,7 +118,7 @@ def test_what_lies_behind_is_written_beside_the_rest(tmp_path):
     assert differ
 
 
-def test_label_maps_are_found_by_their_image(tmp_path):
+def test_label_maps_are_matched_to_images(tmp_path):
     write_rendered(tmp_path / "people", "small", 2, 1, 1, seed=4, processes=1)
     dataset = load_dataset(tmp_path / "people")
     (found,) = region_maps(dataset.root, dataset.train.paths)
@@ -140,19 +140,19 @@ def test_label_maps_are_found_by_their_image(tmp_path):
         ({"video_seconds": -1.0}, "negative"),
     ],
 )
-def test_wrong_arguments_get_one_clear_line(tmp_path, arguments, words):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path, arguments, words):
     with pytest.raises(ConfigError, match=words):
         write_rendered(tmp_path / "out", **arguments)
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+def test_non_empty_folder_is_rejected(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ConfigError, match="new or empty"):
         write_rendered(tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-def test_a_process_that_is_killed_ends_the_work_with_one_line(tmp_path):
+def test_killed_render_worker_is_reported_in_one_line(tmp_path):
     def kill(done, total):
         for child in multiprocessing.active_children():
             child.kill()

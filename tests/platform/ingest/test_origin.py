@@ -1,4 +1,4 @@
-"""From a stored crop back to its frame: folders, tars, zips and videos, as they were and as they were not."""
+"""The frame of a stored crop in folders, tars, zips and videos, present, changed and missing."""
 
 from __future__ import annotations
 
@@ -60,35 +60,35 @@ def stored(root: Path, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["folder", "image", "tar", "zip"])
-def test_the_frame_of_a_still(tmp_path: Path, kind: str) -> None:
+def test_still_frame_is_found(tmp_path: Path, kind: str) -> None:
     frame = frame_of(stored(tmp_path, kind))
     assert frame.shape == (48, 64, 3)
     assert frame[0, 0].tolist() == [80, 80, 80]
 
 
 @pytest.mark.parametrize("kind", ["folder", "image", "tar", "zip"])
-def test_a_name_that_is_gone(tmp_path: Path, kind: str) -> None:
+def test_missing_member_is_reported(tmp_path: Path, kind: str) -> None:
     row = stored(tmp_path, kind)
     with pytest.raises(BadInput, match=r"^moved: .*camera=gate/two.png|^changed: ") as caught:
         frame_of(row | {"input": "camera=gate/two.png"})
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_source_that_is_gone(tmp_path: Path) -> None:
+def test_missing_source_is_reported(tmp_path: Path) -> None:
     row = stored(tmp_path, "folder")
     with pytest.raises(BadInput, match=r"^moved: camera=gate/one\.png is no longer where it was indexed") as caught:
         frame_of(row | {"source": str(tmp_path / "elsewhere")})
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_a_file_that_is_another_now(tmp_path: Path) -> None:
+def test_changed_file_is_reported(tmp_path: Path) -> None:
     row = stored(tmp_path, "folder")
     picture(Path(row["source"]) / row["input"], value=90)
     with pytest.raises(BadInput, match=r"^changed: .* is no longer the file that was indexed"):
         frame_of(row)
 
 
-def test_a_damaged_archive(tmp_path: Path) -> None:
+def test_damaged_archive_is_reported(tmp_path: Path) -> None:
     row = stored(tmp_path, "zip")
     source = Path(row["source"])
     source.write_bytes(source.read_bytes()[:40] + bytes(20) + source.read_bytes()[60:])
@@ -96,7 +96,7 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
         frame_of(row)
 
 
-def test_the_frame_of_a_video(tmp_path: Path) -> None:
+def test_video_frame_is_found(tmp_path: Path) -> None:
     path = tmp_path / "walk.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(10), options={"crf": "10", "g": "4"})

@@ -14,8 +14,8 @@ from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
 from tests.ui.conftest import Archive
 from vestigo.resolve import resolve_review_model
-from vestigo.review.estimates.confusion import confusion
-from vestigo.review.estimates.sample import review_sample
+from vestigo.review.estimates.confusion import estimate_confusion
+from vestigo.review.estimates.review_sample import read_review_sample
 from vestigo.store.open import Store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def own(reviewed: Path, tmp_path: Path) -> Iterator[Screen]:
 def most_answered(ref: Path) -> tuple[str, str]:
     """Of the cells off the diagonal, the one with the most crops: predicted and answered value."""
     with Store.open(ref) as store:
-        found = confusion(review_sample(store, resolve_review_model(store)).reviewed, ATTRIBUTE)
+        found = estimate_confusion(read_review_sample(store, resolve_review_model(store)).reviewed, ATTRIBUTE)
     cells = {
         (said, told): found.cells[i][j].crops
         for i, said in enumerate(found.values)

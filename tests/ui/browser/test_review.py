@@ -12,8 +12,8 @@ from tests.support.reviewed_store import review_with_mistakes
 from tests.support.screenshots import keep
 from tests.support.signed_in import Screen, serve_app
 from tests.ui.conftest import Archive
-from vestigo.review.labels.agreement import reviewed_tasks
-from vestigo.review.labels.importing import IN_PLACE
+from vestigo.review.labels.agreement import annotated_tasks
+from vestigo.review.labels.corrections import PROJECT
 from vestigo.store.open import Store
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     expect(page.get_by_role("button", name="Save")).to_be_visible()
     expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_have_count(0)
     with Store.open(store) as opened:
-        (found,) = reviewed_tasks(opened, IN_PLACE)
-        assert "cannot tell" in found.said["reviewer"].values()
+        (found,) = annotated_tasks(opened, PROJECT)
+        assert "cannot tell" in found.annotations["reviewer"].values()

@@ -16,8 +16,8 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.promotion.gate import GATE
 from vestigo.promotion.splits import NAME, KnownCrop, is_test, own_people
-from vestigo.review.labels.importing import given_by_identities, import_labels
-from vestigo.review.labels.training_examples import Lesson, read_lessons, replayed_crops
+from vestigo.review.labels.importing import import_labels, match_identity_labels
+from vestigo.review.labels.training_examples import TrainingExample, read_training_examples, select_replay
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import ModelPackage
@@ -42,7 +42,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         index(store, IndexRequest(sources=sources, model=str(model), executor="inline"), silent)
         (found,) = store.models.list()
         splits = [read_annotations(root / "people/market_attribute.mat", SCHEMA, split) for split in ("train", "test")]
-        given = list(given_by_identities(store, found, splits, "labels.mat"))
+        given = list(match_identity_labels(store, found, splits, "labels.mat"))
         import_labels(store, "annotations", found, given, "labels.mat")
     return root
 
@@ -53,9 +53,9 @@ def store(filled: Path) -> Iterator[Store]:
         yield opened
 
 
-def lesson(who: str, crops: tuple[str, ...] = ("c",)) -> Lesson:
+def lesson(who: str, crops: tuple[str, ...] = ("c",)) -> TrainingExample:
     labels = np.zeros(len(SCHEMA), dtype=np.int64)
-    return Lesson(who=who, camera="c1", source="s", pid=None, crops=crops, labels=labels, noise=0.0)
+    return TrainingExample(identity=who, camera="c1", source="s", pid=None, crops=crops, labels=labels, noise=0.0)
 
 
 def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path) -> None:
@@ -80,14 +80,14 @@ def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path)
 
 def test_nobody_is_both_taught_and_tested(store: Store) -> None:
     rows = [row for batch in store.label_sets.load(1)[1] for row in batch.to_pylist()]
-    lessons = read_lessons(rows, SCHEMA, 0.05)
+    lessons = read_training_examples(rows, SCHEMA, 0.05)
     assert [lesson.noise for lesson in lessons] == pytest.approx([0.05] * len(lessons))
-    taught = {lesson.who for lesson in lessons if not is_test(lesson.who)}
-    tested = {lesson.who for lesson in lessons if is_test(lesson.who)}
+    taught = {lesson.identity for lesson in lessons if not is_test(lesson.identity)}
+    tested = {lesson.identity for lesson in lessons if is_test(lesson.identity)}
     assert taught
     assert tested
     digest = next(iter(store.models.crop_counts()))
-    replayed = replayed_crops(store, digest, lessons, 1000)
+    replayed = select_replay(store, digest, lessons, 1000)
     assert not {who for _, who in replayed} & (taught | tested)
     assert not [who for _, who in replayed if is_test(who)]
 
@@ -101,9 +101,9 @@ def test_replay_is_the_best_of_a_hash(store: Store) -> None:
         if not is_test(f"pid {row['pid']}" if (row["pid"] or 0) > 0 else f"crop {row['crop_id']}")
     ]
     order = sorted(crops, key=lambda crop: hashlib.sha256(f"replay {crop}".encode()).hexdigest()[:12])
-    assert [crop for crop, _ in replayed_crops(store, digest, [], 20)] == order[:20]
-    assert len(replayed_crops(store, digest, [], 10**6)) == len(crops)
-    assert replayed_crops(store, digest, [], 0) == []
+    assert [crop for crop, _ in select_replay(store, digest, [], 20)] == order[:20]
+    assert len(select_replay(store, digest, [], 10**6)) == len(crops)
+    assert select_replay(store, digest, [], 0) == []
 
 
 def test_lessons_leave_out_what_nobody_could_tell() -> None:
@@ -122,11 +122,11 @@ def test_lessons_leave_out_what_nobody_could_tell() -> None:
         row | {"attribute": "bag", "value": "cannot tell"},
         row | {"task": "t2", "attribute": "bag", "value": "cannot tell"},
     ]
-    (only,) = read_lessons(told, SCHEMA, 0.1)
+    (only,) = read_training_examples(told, SCHEMA, 0.1)
     assert only.labels[SCHEMA.index("hat")] == 1
     assert (np.delete(only.labels, SCHEMA.index("hat")) == -1).all()
     assert only.noise == pytest.approx(0.01 / (0.01 + 0.81))
-    assert only.who == "tracklet x"
+    assert only.identity == "tracklet x"
 
 
 def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from vestigo.promotion.gate import Differences, Margins, Verdict, decide, record
 from vestigo.promotion.judge import judge_pair, split_name
 from vestigo.promotion.splits import NAME
 from vestigo.resolve import locate_model, open_model, open_registered
-from vestigo.review.estimates.annotator_error import reviewer_error
-from vestigo.review.labels.agreement import reviewed_tasks
-from vestigo.review.labels.rows import freeze, kept_labels
-from vestigo.review.labels.training_examples import Lesson, read_lessons
+from vestigo.review.estimates.annotator_error import count_pairs, estimate_annotator_error
+from vestigo.review.labels.agreement import annotated_tasks
+from vestigo.review.labels.sets import save_label_set, read_label_set
+from vestigo.review.labels.training_examples import TrainingExample, read_training_examples
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
@@ -111,8 +111,8 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     projects = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
     if not projects:
         raise UsageError(f"no project has the attributes of model {base.name}: create one with `vestigo label push`")
-    label_set = freeze(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
-    examples = read_lessons(kept_labels(store, label_set), base.schema, _error_rate(store, projects, base))
+    label_set = save_label_set(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
+    examples = read_training_examples(read_label_set(store, label_set), base.schema, _error_rate(store, projects, base))
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
     home = request.folder or _default_folder(store)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -192,13 +192,13 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
 
 def _error_rate(store: Store, projects: tuple[str, ...], base: ModelPackage) -> float:
     assert base.schema is not None
-    return reviewer_error(base.schema, (task for name in projects for task in reviewed_tasks(store, name))).rate
+    return reviewer_error(base.schema, (task for name in projects for task in annotated_tasks(store, name))).rate
 
 
 def _origin(
     request: RetrainRequest,
     label_set: LabelSet,
-    examples: list[Lesson],
+    examples: list[TrainingExample],
     data: RetrainingData,
     dataset: ReidDataset | None,
 ) -> dict[str, Any]:

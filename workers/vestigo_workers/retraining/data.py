@@ -13,7 +13,7 @@ from vestigo.datasets.reid import ReidDataset
 from vestigo.promotion.leakage import TrainingImage, require_no_leak
 from vestigo.promotion.splits import LOOKED_UP, KnownCrop, crop_images, identity_key, is_test, own_people, write_crops
 from vestigo.resolve import resolve_replay_model
-from vestigo.review.labels.training_examples import Lesson, replayed_crops
+from vestigo.review.labels.training_examples import TrainingExample, select_replay
 from vestigo.store.open import Store
 from vestigo_models.arrays import Float32Array
 from vestigo_models.errors import UsageError
@@ -35,7 +35,7 @@ class _Image:
     camera: str
 
 
-def refuse_leaks(store: Store, dataset: ReidDataset, examples: Sequence[Lesson], progress: ProgressCallback) -> None:
+def refuse_leaks(store: Store, dataset: ReidDataset, examples: Sequence[TrainingExample], progress: ProgressCallback) -> None:
     """Check that no identity is in training and test.
 
     Raises:
@@ -44,7 +44,7 @@ def refuse_leaks(store: Store, dataset: ReidDataset, examples: Sequence[Lesson],
     require_no_leak(dataset, _training_images(store, examples, progress))
 
 
-def _training_images(store: Store, examples: Sequence[Lesson], progress: ProgressCallback) -> Iterator[TrainingImage]:
+def _training_images(store: Store, examples: Sequence[TrainingExample], progress: ProgressCallback) -> Iterator[TrainingImage]:
     example_of = {crop: example for example in examples for crop in example.crops}
     for done, (crop, image) in enumerate(crop_images(store, list(example_of)), start=1):
         example = example_of[crop]
@@ -52,13 +52,13 @@ def _training_images(store: Store, examples: Sequence[Lesson], progress: Progres
         progress(done, len(example_of))
 
 
-def exclude_test_identities(examples: Sequence[Lesson]) -> list[Lesson]:
+def exclude_test_identities(examples: Sequence[TrainingExample]) -> list[TrainingExample]:
     """Return the examples to learn from; a fifth of the identities is held out so that precision stays measurable.
 
     Raises:
         UsageError: All examples are held out.
     """
-    training = [example for example in examples if not is_test(example.who)]
+    training = [example for example in examples if not is_test(example.identity)]
     if not training:
         raise UsageError(
             f"all {len(examples)} reviewed tasks show identities that are held out (a fifth of all): review more"
@@ -67,8 +67,8 @@ def exclude_test_identities(examples: Sequence[Lesson]) -> list[Lesson]:
 
 
 def split_own_identities(
-    store: Store, base: ModelPackage, examples: Sequence[Lesson], folder: Path
-) -> tuple[ReidDataset, list[Lesson]]:
+    store: Store, base: ModelPackage, examples: Sequence[TrainingExample], folder: Path
+) -> tuple[ReidDataset, list[TrainingExample]]:
     """Hold out a fifth of the store's identities: a test dataset of those, and the examples of all others.
 
     Attributes are tested on reviewed identities, retrieval on those with a dataset's identity.
@@ -77,15 +77,15 @@ def split_own_identities(
         UsageError: No example is left to learn from, or to test on.
     """
     assert base.schema is not None
-    test = [example for example in examples if is_test(example.who)]
-    training = [example for example in examples if not is_test(example.who)]
+    test = [example for example in examples if is_test(example.identity)]
+    training = [example for example in examples if not is_test(example.identity)]
     if not test or not training:
         raise UsageError(
             f"{len(examples)} reviewed tasks show {len(training)} people to learn from and {len(test)} to test on: "
             "review more, or give a dataset to test on with --data"
         )
     crops = {
-        crop: KnownCrop(crop=crop, who=example.who, camera=example.camera, labels=example.labels)
+        crop: KnownCrop(crop=crop, who=example.identity, camera=example.camera, labels=example.labels)
         for example in test
         for crop in example.crops
     }
@@ -103,7 +103,7 @@ def collect_data(
     store: Store,
     base: ModelPackage,
     dataset: ReidDataset | None,
-    examples: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     replay: int,
     folder: Path,
     progress: ProgressCallback,
@@ -121,7 +121,7 @@ def collect_data(
     crops = list(dict.fromkeys(crop for example in examples for crop in example.crops))
     files = {path.stem: path for path in write_crops(store, crops, folder)}
     for example in examples:
-        images += [_Image(path=files[crop], identity=example.who, camera=example.camera) for crop in example.crops]
+        images += [_Image(path=files[crop], identity=example.identity, camera=example.camera) for crop in example.crops]
         labels = np.repeat(example.labels[None], len(example.crops), axis=0)
         parts.append(Targets.of_labels(labels, base.schema, noise=example.noise, weight=1 / len(example.crops)))
     if dataset is not None:
@@ -157,13 +157,13 @@ def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tup
 def _replay_store(
     store: Store,
     base: ModelPackage,
-    examples: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     count: int,
     folder: Path,
     progress: ProgressCallback,
 ) -> tuple[list[_Image], Targets]:
     """Return crops of the store that were not reviewed, with the predictions of the base."""
-    replayed = replayed_crops(store, resolve_replay_model(store, base.digest).digest, examples, count)
+    replayed = select_replay(store, resolve_replay_model(store, base.digest).digest, examples, count)
     identities = [identity for _, identity in replayed]
     paths = list(write_crops(store, [crop for crop, _ in replayed], folder))
     images = [_Image(path=path, identity=who, camera="replay") for path, who in zip(paths, identities, strict=True)]

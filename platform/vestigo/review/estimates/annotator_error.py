@@ -1,9 +1,4 @@
-"""Reviewers who are wrong now and then, taken out of what their answers tell.
-
-Where an answer is wrong with probability e, and then any other of k values alike, the share of answers that agree with
-a prediction is a (1 - e) + (1 - a) e / (k - 1) for a true share a (Rogan and Gladen, American Journal of Epidemiology
-107, 1978, for k = 2): a straight line, along which intervals are carried back.
-"""
+"""Correct estimates for annotator error (Rogan and Gladen, 1978; docs/method.md, section "Annotator error")."""
 
 from __future__ import annotations
 
@@ -15,22 +10,24 @@ from math import hypot, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.estimates.shares import Estimate
-from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement import ReviewedTask
+from vestigo.review.estimates.shares import ShareEstimate
+from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float64]
+PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0
+"""Prior before any task has two annotations: one of twenty pairs differs."""
+MAX_RATE = 0.4
+"""With a higher rate annotations would carry no information."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReviewerError:
-    """How often one answer is wrong.
+class AnnotatorError:
+    """Probability that one annotation is wrong.
 
     Attributes:
-        rate: the estimate.
-        spread: its standard error.
-        pairs: pairs of answers of two reviewers to one question that it rests on.
+        rate: The estimate.
+        spread: Its standard error.
+        pairs: Pairs of annotations of one attribute that it is based on.
     """
 
     rate: float
@@ -38,124 +35,118 @@ class ReviewerError:
     pairs: int
 
 
-NEVER = ReviewerError(rate=0.0, spread=0.0, pairs=0)
+NO_ERROR = AnnotatorError(rate=0.0, spread=0.0, pairs=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slips:
-    """How likely an answer to a question of `values` values is one certain wrong value.
+class AnnotatorConfusion:
+    """Probability that an annotation of an attribute with `values` values is one certain wrong value.
 
     Attributes:
-        believed: the estimate.
-        moved: what it would be one standard error of the reviewers' error higher.
+        values: Number of values.
+        estimate: The probability.
+        upper: The probability if the annotator error is one standard error higher.
     """
 
     values: int
-    believed: float
-    moved: float
+    estimate: float
+    upper: float
 
-    def truth(self, found: Estimate | None) -> Estimate | None:
-        """What the share of crops that a value was answered of, as it was `found`, says of those of which it is true.
-
-        The interval also holds how little is known of the reviewers.
-        """
-        first, second = (
-            put_right(found, 1 / (1 - self.values * slip), -slip / (1 - self.values * slip))
-            for slip in (self.believed, self.moved)
+    def correct(self, share: ShareEstimate | None) -> ShareEstimate | None:
+        """Return the true share behind an annotated `share`; the interval includes the error of the estimate."""
+        corrected, moved = (
+            correct_estimate(share, 1 / (1 - self.values * p), -p / (1 - self.values * p))
+            for p in (self.estimate, self.upper)
         )
-        return widened(first, second)
+        return widen_interval(corrected, moved)
 
 
-def slips(error: ReviewerError, margins: NDArray[np.int64], values: int) -> Slips:
-    """Of answers with such `margins` (N,), see `answer_error`, on average; without answers, of one reviewer's."""
+def annotator_confusion(error: AnnotatorError, margins: NDArray[np.int64], values: int) -> AnnotatorConfusion:
+    """Compute the mean confusion of labels with `margins` (N,), as in `consensus_error`; of one annotator if N = 0."""
 
-    def one(rate: float) -> float:
-        wrong = float(answer_error(rate, margins, values).mean()) if len(margins) else rate
+    def confusion(rate: float) -> float:
+        wrong = float(consensus_error(rate, margins, values).mean()) if len(margins) else rate
         return wrong / (values - 1)
 
-    believed = one(error.rate)
-    return Slips(values=values, believed=believed, moved=one(error.rate + error.spread) if error.spread else believed)
+    estimate = confusion(error.rate)
+    upper = confusion(error.rate + error.spread) if error.spread else estimate
+    return AnnotatorConfusion(values=values, estimate=estimate, upper=upper)
 
 
-def answer_error(rate: float, margins: NDArray[np.int64], values: int) -> Floats:
-    """How likely answers are wrong that so many more reviewers gave than all others together: N to N; one of `values`.
+def consensus_error(rate: float, margins: NDArray[np.int64], values: int) -> NDArray[np.float64]:
+    """Compute the probability that a label is wrong.
 
-    margins: N, 1 for an answer of one reviewer.
+    Args:
+        rate: Probability that one annotation is wrong.
+        margins: (N,), votes of each label minus all other votes; 1 for a single annotator.
+        values: Number of values of the attribute.
+
+    Returns:
+        (N,) float64.
     """
     odds = (values - 1) * (rate / (values - 1) / (1 - rate)) ** margins.astype(np.float64)
     return np.asarray(odds / (1 + odds), dtype=np.float64)
 
 
-def put_right(found: Estimate | None, slope: float, offset: float) -> Estimate | None:
-    """The true share and its interval, in 0..1: `slope` times what was `found` of answers, plus `offset`."""
-    if found is None:
+def correct_estimate(share: ShareEstimate | None, slope: float, offset: float) -> ShareEstimate | None:
+    """Map a share and its interval to `slope` x + `offset`, limited to 0..1."""
+    if share is None:
         return None
-    value, low, high = (min(1.0, max(0.0, slope * end + offset)) for end in (found.value, found.low, found.high))
-    return replace(found, value=value, low=low, high=high, effective=found.effective / slope**2)
+    value, low, high = (min(1.0, max(0.0, slope * end + offset)) for end in (share.value, share.low, share.high))
+    return replace(share, value=value, low=low, high=high, effective=share.effective / slope**2)
 
 
-def widened(found: Estimate | None, moved: Estimate | None) -> Estimate | None:
-    """An estimate whose interval also holds what one standard error of something believed would move it by."""
-    if found is None or moved is None or moved.value == found.value:
-        return found
-    shift = 1.96 * abs(moved.value - found.value)
-    low = max(0.0, found.value - hypot(found.value - found.low, shift))
-    high = min(1.0, found.value + hypot(found.high - found.value, shift))
-    return replace(found, low=low, high=high)
-
-
-PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0
-"""What is believed before anybody answered twice: of twenty pairs of answers one differs."""
-WORST = 0.4
-"""Reviewers are never taken for worse; their answers would say nothing."""
+def widen_interval(share: ShareEstimate | None, moved: ShareEstimate | None) -> ShareEstimate | None:
+    """Widen an interval by the error of a parameter; `moved` is the share with the parameter one standard error up."""
+    if share is None or moved is None or moved.value == share.value:
+        return share
+    shift = 1.96 * abs(moved.value - share.value)
+    low = max(0.0, share.value - hypot(share.value - share.low, shift))
+    high = min(1.0, share.value + hypot(share.high - share.value, shift))
+    return replace(share, low=low, high=high)
 
 
 @dataclass
-class Pairs:
-    """Of how many answers given by two reviewers to one question, how many differ."""
+class AnnotationPairs:
+    """Pairs of annotations of one attribute by two annotators, and how many of them differ."""
 
     pairs: int = 0
     differ: int = 0
 
 
-def answer_pairs(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> dict[str, Pairs]:
-    """Compare all reviewers of each task two by two, by attribute; "cannot tell" is no answer."""
-    found = {name: Pairs() for name in schema.names}
-    for task in reviewed:
-        for first, second in combinations(task.said.values(), 2):
+def count_pairs(schema: AttributeSchema, tasks: Iterable[AnnotatedTask]) -> dict[str, AnnotationPairs]:
+    """Compare the annotators of each task in pairs, by attribute; "cannot tell" is left out."""
+    counts = {name: AnnotationPairs() for name in schema.names}
+    for task in tasks:
+        for first, second in combinations(task.annotations.values(), 2):
             for name in first.keys() & second.keys():
                 if CANNOT_TELL not in (first[name], second[name]):
-                    found[name].pairs += 1
-                    found[name].differ += first[name] != second[name]
-    return found
+                    counts[name].pairs += 1
+                    counts[name].differ += first[name] != second[name]
+    return counts
 
 
-def reviewer_error(schema: AttributeSchema, reviewed: Iterable[ReviewedTask]) -> ReviewerError:
-    """Estimate how often one answer is wrong, over all attributes; "cannot tell" is no answer."""
-    return pairs_error(schema, answer_pairs(schema, reviewed))
-
-
-def pairs_error(schema: AttributeSchema, found: Mapping[str, Pairs]) -> ReviewerError:
-    """Estimate how often one answer is wrong from `answer_pairs`."""
-    pairs = sum(one.pairs for one in found.values())
-    differ = sum(one.differ for one in found.values())
-    values = sum(one.pairs * len(schema[name].values) for name, one in found.items())
+def estimate_annotator_error(schema: AttributeSchema, counts: Mapping[str, AnnotationPairs]) -> AnnotatorError:
+    """Estimate the annotator error over all attributes from the counts of `count_pairs`."""
+    pairs = sum(count.pairs for count in counts.values())
+    differ = sum(count.differ for count in counts.values())
+    values = sum(count.pairs * len(schema[name].values) for name, count in counts.items())
     mean = values / pairs if pairs else sum(len(a.values) for a in schema.attributes) / len(schema)
-    return disagreement_error(pairs, differ, mean)
+    return error_from_disagreement(pairs, differ, mean)
 
 
-def disagreement_error(pairs: int, differ: int, values: float) -> ReviewerError:
-    """How often one answer is wrong where two reviewers differ in `differ` of `pairs` questions of `values` values."""
+def error_from_disagreement(pairs: int, differ: int, values: float) -> AnnotatorError:
+    """Estimate the annotator error if `differ` of `pairs` annotations of attributes with `values` values differ."""
     count = pairs + PRIOR_PAIRS
     share = (differ + PRIOR_DIFFER) / count
-    rate = _solve(share, values)
-    # The slope of the rate in the share carries the error of the share over.
+    rate = _solve_rate(share, values)
+    # Delta method: the derivative of the rate with respect to the share.
     slope = 1 / max(0.1, 2 - 2 * rate * values / (values - 1))
-    return ReviewerError(rate=rate, spread=slope * sqrt(share * (1 - share) / count), pairs=pairs)
+    return AnnotatorError(rate=rate, spread=slope * sqrt(share * (1 - share) / count), pairs=pairs)
 
 
-def _solve(differ: float, k: float) -> float:
-    """e in d = 2 e - e^2 k / (k - 1)."""
+def _solve_rate(differ: float, k: float) -> float:
+    """Solve d = 2 e - e^2 k / (k - 1) for e."""
     ratio = k / (k - 1)
     inside = 1 - ratio * differ
-    return min(WORST, (1 - sqrt(inside)) / ratio) if inside > 0 else WORST
+    return min(MAX_RATE, (1 - sqrt(inside)) / ratio) if inside > 0 else MAX_RATE

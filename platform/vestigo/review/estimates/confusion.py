@@ -1,4 +1,4 @@
-"""What is true of crops of which a model predicts a value: how mistakes spread in all tasks, from those reviewed."""
+"""Confusion matrix of an attribute: estimated shares of true values among the predictions of each value."""
 
 from __future__ import annotations
 
@@ -7,74 +7,77 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.estimates.precision import CANNOT_TELL, Flags, Reviewed, share_of, slips_of
-from vestigo.review.estimates.shares import Estimate
+from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, share_of
+from vestigo.review.estimates.shares import ShareEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """Crops of one predicted and one answered value.
+class ConfusionCell:
+    """Crops of one predicted value and one label.
 
     Attributes:
-        share: of the crops predicted so that somebody could tell, how many are truly of the answered value, with
-            reviewers' errors taken out; None where no such crop was reviewed.
-        tasks, crops: how many were reviewed and answered so.
+        share: Share of the labelled crops with this prediction whose true value is the label, corrected for annotator
+            error; None if no such crop is annotated.
+        tasks: Number of annotated tasks.
+        crops: Number of annotated crops.
     """
 
-    share: Estimate | None
+    share: ShareEstimate | None
     tasks: int
     crops: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """An attribute of k values.
+    """Confusion of an attribute with k values.
 
     Attributes:
-        values: the k values.
-        cells: k predicted by k answered values. A row of shares adds up to 1, but for what is cut off at 0; the
+        values: The k values.
+        cells: k predicted values x k labels. The shares of a row sum to 1, apart from what is limited to 0; the
             diagonal is the precision of each value.
-        untold: k, of each predicted value those of which nobody could tell; they are in no share.
+        cannot_tell: k predicted values: crops with the label "cannot tell", which are in no share.
     """
 
     values: tuple[str, ...]
-    cells: tuple[tuple[Cell, ...], ...]
-    untold: tuple[Cell, ...]
+    cells: tuple[tuple[ConfusionCell, ...], ...]
+    cannot_tell: tuple[ConfusionCell, ...]
 
 
-def confusion(reviewed: Reviewed, attribute: str, *, confidence: float = 0.0) -> Confusion:
-    """What was answered of each predicted value; predictions less sure than `confidence` are left out.
+def estimate_confusion(crops: AnnotatedCrops, attribute: str, *, confidence: float = 0.0) -> Confusion:
+    """Estimate the confusion of an attribute; predictions below `confidence` are left out.
 
     Raises:
-        ConfigError: an unknown attribute.
+        ConfigError: If the attribute is unknown.
     """
-    position = reviewed.schema.index(attribute)
-    values = reviewed.schema[attribute].values
-    wrong = slips_of(reviewed, position)
-    known = reviewed.answer[:, position] >= 0
-    cells, untold = [], []
-    for said in range(len(values)):
+    position = crops.schema.index(attribute)
+    values = crops.schema[attribute].values
+    confusion = crops.annotator_confusion(position)
+    labelled = crops.answer[:, position] >= 0
+    cells, cannot_tell = [], []
+    for predicted in range(len(values)):
+        counted = labelled & _is_predicted(crops, position, predicted, confidence)
         row = []
-        for told in range(len(values)):
-            inside = cell_rows(reviewed, attribute, said, told, confidence=confidence)
-            counted = known & _said(reviewed, position, said, confidence)
-            row.append(_cell(reviewed, inside, wrong.truth(share_of(reviewed, inside, counted))))
+        for label in range(len(values)):
+            rows = cell_rows(crops, attribute, predicted, label, confidence=confidence)
+            row.append(_make_cell(crops, rows, confusion.correct(share_of(crops, rows, counted))))
         cells.append(tuple(row))
-        untold.append(_cell(reviewed, cell_rows(reviewed, attribute, said, CANNOT_TELL, confidence=confidence), None))
-    return Confusion(values=values, cells=tuple(cells), untold=tuple(untold))
+        rows = cell_rows(crops, attribute, predicted, UNDECIDABLE, confidence=confidence)
+        cannot_tell.append(_make_cell(crops, rows, None))
+    return Confusion(values=values, cells=tuple(cells), cannot_tell=tuple(cannot_tell))
 
 
-def cell_rows(reviewed: Reviewed, attribute: str, predicted: int, answered: int, *, confidence: float = 0.0) -> Flags:
-    """(R,) bool: crops of one predicted class of which a class, or `CANNOT_TELL`, was answered."""
-    position = reviewed.schema.index(attribute)
-    told: Flags = reviewed.answer[:, position] == answered
-    return _said(reviewed, position, predicted, confidence) & told
+def cell_rows(
+    crops: AnnotatedCrops, attribute: str, predicted: int, label: int, *, confidence: float = 0.0
+) -> NDArray[np.bool_]:
+    """Return (R,) bool: crops of one predicted class and one label, which can be `UNDECIDABLE`."""
+    position = crops.schema.index(attribute)
+    return _is_predicted(crops, position, predicted, confidence) & (crops.answer[:, position] == label)
 
 
-def _said(reviewed: Reviewed, position: int, predicted: int, confidence: float) -> NDArray[np.bool_]:
-    said: Flags = reviewed.predicted[:, position] == predicted
-    return said & (reviewed.confidence[:, position] >= confidence)
+def _is_predicted(crops: AnnotatedCrops, position: int, predicted: int, confidence: float) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = crops.predicted[:, position] == predicted
+    return same & (crops.confidence[:, position] >= confidence)
 
 
-def _cell(reviewed: Reviewed, rows: Flags, share: Estimate | None) -> Cell:
-    return Cell(share=share, tasks=len(np.unique(reviewed.task[rows])), crops=int(rows.sum()))
+def _make_cell(crops: AnnotatedCrops, rows: NDArray[np.bool_], share: ShareEstimate | None) -> ConfusionCell:
+    return ConfusionCell(share=share, tasks=len(np.unique(crops.task[rows])), crops=int(rows.sum()))

@@ -1,9 +1,8 @@
-"""How right a model is on all crops, from the tasks that were reviewed: by attribute, value, camera and period.
+"""Estimate the accuracy of a model on all crops from annotated tasks: by attribute, value, camera and period.
 
-Crops are what is right or wrong; tasks are what was drawn, and all crops of one were decided at once. So every crop
-counts, and intervals come from how tasks differ, as for any sample of clusters (see `vestigo.review.estimates.shares`).
-"Cannot tell" is an answer about the picture and not about the model: it is counted, and left out of what is right.
-Reviewers are wrong now and then; what they are believed to get wrong is taken out (see `annotator_error`).
+A crop is correct or wrong; all crops of a task have one label, so intervals follow from how tasks differ. "Cannot tell"
+is counted and left out of accuracy. Estimates are corrected for annotator error. See docs/method.md, section "Review
+statistics".
 """
 
 from __future__ import annotations
@@ -15,31 +14,38 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.estimates.annotator_error import NEVER, ReviewerError, Slips, put_right, slips, widened
-from vestigo.review.estimates.shares import Estimate, estimate_share, reviews_needed
+from vestigo.review.estimates.annotator_error import (
+    NO_ERROR,
+    AnnotatorConfusion,
+    AnnotatorError,
+    annotator_confusion,
+    correct_estimate,
+    widen_interval,
+)
+from vestigo.review.estimates.shares import ShareEstimate, estimate_share, reviews_needed
 from vestigo_models.schemas.attributes import AttributeSchema
 
-UNANSWERED, CANNOT_TELL = -1, -2
-"""Answers that are no class: none or a conflict of reviewers, and nothing to be seen."""
+NO_LABEL, UNDECIDABLE = -1, -2
+"""Labels that are no class: no annotation or a conflict, and "cannot tell"."""
 Period = Literal["day", "week", "month"]
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reviewed:
-    """R crops of T reviewed tasks, n attributes.
+class AnnotatedCrops:
+    """R crops of T annotated tasks, with n attributes.
 
     Attributes:
-        probability: (T,) float64, how likely each task was reviewed (`vestigo.review.sampling.probabilities.combined`).
-        task: (R,) int64, the place of each crop's task among the T.
-        predicted: (R, n) int64, the class that the judged model predicts.
+        schema: The attributes.
+        probability: (T,) float64, probability that each task is annotated (`combine_rounds`).
+        task: (R,) int64, position of each crop's task among the T tasks.
+        predicted: (R, n) int64, class that the model predicts.
         confidence: (R, n) float, its probability.
-        answer: (R, n) int64, the class that was answered, `UNANSWERED` or `CANNOT_TELL`.
+        answer: (R, n) int64, class of the label, `NO_LABEL` or `UNDECIDABLE`.
         camera: (R,) str.
-        time: (R,) datetime64, NaT where it is not known.
-        margins: (R, n) int64, how many more reviewers gave each answer than all others together; None where every
-            answer is that of one.
-        error: how often one answer is wrong.
+        time: (R,) datetime64, NaT where unknown.
+        margins: (R, n) int64, votes of each label minus all other votes; None if every label has one annotator.
+        error: The annotator error.
     """
 
     schema: AttributeSchema
@@ -51,10 +57,10 @@ class Reviewed:
     camera: NDArray[np.str_]
     time: NDArray[np.datetime64]
     margins: NDArray[np.int64] | None = None
-    error: ReviewerError = NEVER
+    error: AnnotatorError = NO_ERROR
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the arrays do not belong together."""
+        """Check the shapes."""
         crops, table = (len(self.task),), (len(self.task), len(self.schema))
         shapes = {
             "predicted": (self.predicted.shape, table),
@@ -64,187 +70,188 @@ class Reviewed:
             "camera": (self.camera.shape, crops),
             "time": (self.time.shape, crops),
         }
-        if odd := [f"{name} is {found}, not {wanted}" for name, (found, wanted) in shapes.items() if found != wanted]:
+        if odd := [f"{name} is {shape}, not {wanted}" for name, (shape, wanted) in shapes.items() if shape != wanted]:
             raise ValueError(f"reviewed crops: {', '.join(odd)}")
 
-    def __getitem__(self, rows: Flags) -> Reviewed:
-        """Some of the crops; the tasks stay."""
+    def __getitem__(self, rows: Flags) -> AnnotatedCrops:
+        """Select crops; the tasks stay."""
         names = ("task", "predicted", "confidence", "answer", "camera", "time")
         margins = None if self.margins is None else self.margins[rows]
         return replace(self, margins=margins, **{name: getattr(self, name)[rows] for name in names})
 
+    def annotator_confusion(self, position: int) -> AnnotatorConfusion:
+        """Return the confusion of the annotators for an attribute."""
+        labels = self.answer[:, position]
+        margins = np.ones_like(labels) if self.margins is None else np.maximum(self.margins[:, position], 1)
+        return annotator_confusion(self.error, margins[labels >= 0], len(self.schema.attributes[position].values))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValuePrecision:
-    """One value: the share of what is predicted so that is so, and of what is so that is predicted so; None where there
-    is no such crop."""
+    """Precision and recall of one value; None where there is no such crop."""
 
-    precision: Estimate | None
-    recall: Estimate | None
+    precision: ShareEstimate | None
+    recall: ShareEstimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributePrecision:
-    """One attribute.
+    """Accuracy of one attribute; confident predictions are those with at least the chosen confidence.
 
     Attributes:
-        accuracy: share of right predictions among those that are sure enough; None where none was reviewed.
-        values: by value of the attribute; a prediction that is not sure enough is none.
-        coverage: share of crops whose prediction is sure enough; None without crops.
-        cannot_tell: reviewed tasks of which nobody could tell.
-        told: share of answered crops of which somebody could; None without answers.
-        more_reviews: how many more reviews, chosen like those so far, bring the accuracy to about +- 3 %.
+        accuracy: Share of correct predictions among the confident ones; None if none is annotated.
+        values: Precision and recall by value; other predictions count as no value.
+        coverage: Share of crops with a confident prediction; None without crops.
+        cannot_tell: Number of tasks with the label "cannot tell".
+        decidable: Share of annotated crops with another label; None without annotations.
+        more_reviews: Tasks that are needed for an accuracy of about +- 3 %.
     """
 
-    accuracy: Estimate | None
+    accuracy: ShareEstimate | None
     values: Mapping[str, ValuePrecision]
     coverage: float | None
     cannot_tell: int
-    told: float | None
+    decidable: float | None
     more_reviews: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fractions of 1; `reviewed` counts tasks."""
+        """Return plain data, fractions of 1; `reviewed` counts tasks."""
         return {
-            **_plain(self.accuracy, "accuracy", ""),
+            **_to_dict(self.accuracy, "accuracy", ""),
             "reviewed": _reviewed(self.accuracy),
             "values": {
                 value: {
-                    **_plain(found.precision, "precision", "precision_"),
-                    **_plain(found.recall, "recall", "recall_"),
-                    "reviewed": _reviewed(found.precision),
+                    **_to_dict(estimates.precision, "precision", "precision_"),
+                    **_to_dict(estimates.recall, "recall", "recall_"),
+                    "reviewed": _reviewed(estimates.precision),
                 }
-                for value, found in self.values.items()
+                for value, estimates in self.values.items()
             },
             "coverage": self.coverage,
             "cannot_tell": self.cannot_tell,
-            "told": self.told,
+            "told": self.decidable,
             "more_reviews": self.more_reviews,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Precision:
-    """Attributes by name: of all crops, by camera, and by period; a crop without a time is in no period."""
+class PrecisionReport:
+    """Attributes by name: of all crops, by camera, and by period; crops without a time are in no period."""
 
     attributes: Mapping[str, AttributePrecision]
     cameras: Mapping[str, Mapping[str, AttributePrecision]]
     periods: Mapping[str, Mapping[str, AttributePrecision]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fractions of 1."""
+        """Return plain data, fractions of 1."""
 
-        def plain(found: Mapping[str, AttributePrecision]) -> dict[str, Any]:
-            return {name: attribute.to_dict() for name, attribute in found.items()}
+        def to_dict(attributes: Mapping[str, AttributePrecision]) -> dict[str, Any]:
+            return {name: attribute.to_dict() for name, attribute in attributes.items()}
 
         return {
-            "attributes": plain(self.attributes),
-            "cameras": {camera: plain(found) for camera, found in self.cameras.items()},
-            "periods": {period: plain(found) for period, found in self.periods.items()},
+            "attributes": to_dict(self.attributes),
+            "cameras": {camera: to_dict(attributes) for camera, attributes in self.cameras.items()},
+            "periods": {period: to_dict(attributes) for period, attributes in self.periods.items()},
         }
 
 
-def estimate_precision(reviewed: Reviewed, *, confidence: float = 0.0, period: Period = "month") -> Precision:
-    """What the reviewed crops tell of all crops.
+def estimate_precision(crops: AnnotatedCrops, *, confidence: float = 0.0, period: Period = "month") -> PrecisionReport:
+    """Estimate the accuracy on all crops from annotated crops.
 
-    confidence: predictions less sure than this are left out of accuracy and precision, and miss what they predict.
-    period: what the results over time are split by; a week is one of ISO 8601, `2024-W07`.
+    Args:
+        crops: The annotated crops.
+        confidence: Predictions below it are left out of accuracy and precision, and lower the recall.
+        period: Unit of the results over time; a week is one of ISO 8601, `2024-W07`.
 
-    Raises ValueError for a probability outside (0, 1].
+    Raises:
+        ValueError: If a probability is outside (0, 1].
     """
-    periods = periods_of(reviewed.time, period)
-    return Precision(
-        attributes=attribute_precisions(reviewed, confidence),
+    periods = period_names(crops.time, period)
+    return PrecisionReport(
+        attributes=estimate_attributes(crops, confidence),
         cameras={
-            str(camera): attribute_precisions(reviewed[reviewed.camera == camera], confidence)
-            for camera in np.unique(reviewed.camera)
+            str(camera): estimate_attributes(crops[crops.camera == camera], confidence)
+            for camera in np.unique(crops.camera)
         },
         periods={
-            str(name): attribute_precisions(reviewed[periods == name], confidence)
-            for name in np.unique(periods)
-            if name
+            str(name): estimate_attributes(crops[periods == name], confidence) for name in np.unique(periods) if name
         },
     )
 
 
-def attribute_precisions(reviewed: Reviewed, confidence: float) -> dict[str, AttributePrecision]:
-    """`Precision.attributes` alone, as `estimate_precision` finds them."""
-    return {name: _attribute(reviewed, position, confidence) for position, name in enumerate(reviewed.schema.names)}
+def estimate_attributes(crops: AnnotatedCrops, confidence: float) -> dict[str, AttributePrecision]:
+    """Return `PrecisionReport.attributes` alone."""
+    return {name: _estimate_attribute(crops, position, confidence) for position, name in enumerate(crops.schema.names)}
 
 
-def _attribute(reviewed: Reviewed, position: int, confidence: float) -> AttributePrecision:
-    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
-    sure = reviewed.confidence[:, position] >= confidence
-    known, untold = answer >= 0, answer == CANNOT_TELL
-    wrong = slips_of(reviewed, position)
-    accuracy = wrong.truth(share_of(reviewed, known & sure & (predicted == answer), known & sure))
-    coverage = share_of(reviewed, sure, np.ones_like(sure))
-    told = share_of(reviewed, known, known | untold)
+def _estimate_attribute(crops: AnnotatedCrops, position: int, confidence: float) -> AttributePrecision:
+    predicted, label = crops.predicted[:, position], crops.answer[:, position]
+    confident = crops.confidence[:, position] >= confidence
+    labelled, cannot_tell = label >= 0, label == UNDECIDABLE
+    confusion = crops.annotator_confusion(position)
+    accuracy = confusion.correct(share_of(crops, labelled & confident & (predicted == label), labelled & confident))
+    coverage = share_of(crops, confident, np.ones_like(confident))
+    decidable = share_of(crops, labelled, labelled | cannot_tell)
     return AttributePrecision(
         accuracy=accuracy,
         values={
-            value: _value(reviewed, known, sure & (predicted == number), answer == number, wrong)
-            for number, value in enumerate(reviewed.schema.attributes[position].values)
+            value: _estimate_value(crops, labelled, confident & (predicted == number), label == number, confusion)
+            for number, value in enumerate(crops.schema.attributes[position].values)
         },
         coverage=None if coverage is None else coverage.value,
-        cannot_tell=len(np.unique(reviewed.task[untold])),
-        told=None if told is None else told.value,
+        cannot_tell=len(np.unique(crops.task[cannot_tell])),
+        decidable=None if decidable is None else decidable.value,
         more_reviews=None if accuracy is None else reviews_needed(accuracy),
     )
 
 
-def _value(reviewed: Reviewed, known: Flags, said: Flags, told: Flags, wrong: Slips) -> ValuePrecision:
-    """Of crops of which a value is predicted and sure (`said`), and those of which it was answered (`told`)."""
-    found = share_of(reviewed, told & said, told)
-    saying, telling = share_of(reviewed, known & said, known), share_of(reviewed, told, known)
+def _estimate_value(
+    crops: AnnotatedCrops, labelled: Flags, predicted: Flags, positive: Flags, confusion: AnnotatorConfusion
+) -> ValuePrecision:
+    """Estimate one value from (R,) flags: crops with a label, with a confident prediction and with a label of it."""
+    observed = share_of(crops, positive & predicted, positive)
+    predicted_share = share_of(crops, labelled & predicted, labelled)
+    positive_share = share_of(crops, positive, labelled)
 
-    def recall(slip: float) -> Estimate | None:
-        if saying is None or telling is None or telling.value <= slip:
+    def recall(wrong: float) -> ShareEstimate | None:
+        if predicted_share is None or positive_share is None or positive_share.value <= wrong:
             return None
-        true = telling.value - slip
-        return put_right(found, telling.value / true, -slip * saying.value / true)
+        true = positive_share.value - wrong
+        return correct_estimate(observed, positive_share.value / true, -wrong * predicted_share.value / true)
 
     return ValuePrecision(
-        precision=wrong.truth(share_of(reviewed, told & said, known & said)),
-        recall=widened(recall(wrong.believed), recall(wrong.moved)),
+        precision=confusion.correct(share_of(crops, positive & predicted, labelled & predicted)),
+        recall=widen_interval(recall(confusion.estimate), recall(confusion.upper)),
     )
 
 
-def slips_of(reviewed: Reviewed, position: int) -> Slips:
-    """How reviewers are believed to be wrong about an attribute."""
-    answer = reviewed.answer[:, position]
-    margins = np.ones_like(answer) if reviewed.margins is None else np.maximum(reviewed.margins[:, position], 1)
-    return slips(reviewed.error, margins[answer >= 0], len(reviewed.schema.attributes[position].values))
+def share_of(crops: AnnotatedCrops, correct: Flags, counted: Flags) -> ShareEstimate | None:
+    """Estimate the share of `correct` in `counted`, (R,) flags, over all tasks; None if nothing counts."""
+    tasks, place = np.unique(crops.task[counted], return_inverse=True)
+    hits = np.bincount(place[correct[counted]], minlength=len(tasks)).astype(np.float64)
+    counts = np.bincount(place, minlength=len(tasks)).astype(np.float64)
+    return estimate_share(hits, counts, crops.probability[tasks])
 
 
-def share_of(reviewed: Reviewed, right: Flags, counted: Flags) -> Estimate | None:
-    """The share of `right` in `counted` ((R,) each) in all tasks; None where nothing counts."""
-    tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
-    hits = np.bincount(place[right[counted]], minlength=len(tasks)).astype(np.float64)
-    crops = np.bincount(place, minlength=len(tasks)).astype(np.float64)
-    return estimate_share(hits, crops, reviewed.probability[tasks])
-
-
-def periods_of(time: NDArray[np.datetime64], period: Period) -> NDArray[np.str_]:
-    """The periods of R times, (R,) str, as `estimate_precision` names them; "" where no time is known."""
+def period_names(time: NDArray[np.datetime64], period: Period) -> NDArray[np.str_]:
+    """Return the names of the periods of R times, (R,) str; "" where the time is unknown."""
     days = time.astype("datetime64[D]")
     if period == "week":
         # The ISO year of a week is that of its Thursday; 1970 began with one.
         thursdays = days - (days.astype(np.int64) + 3) % 7 + 3
         years = thursdays.astype("datetime64[Y]")
         weeks = (thursdays - years.astype("datetime64[D]")).astype(np.int64) // 7 + 1
-        names = [f"{year}-W{week:02d}" for year, week in zip(years.astype(str), weeks, strict=True)]
-        named = np.array(names, dtype=np.str_)
+        names = np.array([f"{year}-W{week:02d}" for year, week in zip(years.astype(str), weeks, strict=True)], np.str_)
     else:
-        named = days.astype("datetime64[D]" if period == "day" else "datetime64[M]").astype(str)
-    return np.where(np.isnat(time), "", named)
+        names = days.astype("datetime64[D]" if period == "day" else "datetime64[M]").astype(str)
+    return np.where(np.isnat(time), "", names)
 
 
-def _plain(estimate: Estimate | None, name: str, prefix: str) -> dict[str, float | None]:
+def _to_dict(estimate: ShareEstimate | None, name: str, prefix: str) -> dict[str, float | None]:
     if estimate is None:
         return {name: None, f"{prefix}low": None, f"{prefix}high": None}
     return {name: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}
 
 
-def _reviewed(estimate: Estimate | None) -> int:
+def _reviewed(estimate: ShareEstimate | None) -> int:
     return 0 if estimate is None else estimate.reviewed

@@ -1,4 +1,4 @@
-"""Where the review of a project stands: what was asked and answered, what reviewers changed, where they differ."""
+"""Progress of a project: counts of annotations, corrections and conflicts."""
 
 from __future__ import annotations
 
@@ -8,90 +8,95 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from vestigo.review.estimates.annotator_error import Pairs, answer_pairs, pairs_error
-from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement import Conflict, ReviewedTask, reviewed_tasks
+from vestigo.review.estimates.annotator_error import AnnotationPairs, count_pairs, estimate_annotator_error
+from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask, Conflict, annotated_tasks
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
 
-NAMED = 20
-"""At most so many conflicts are written out."""
-
-
-@dataclass(frozen=True)
-class OpenConflict:
-    """A question on which the reviewers of a task do not agree."""
-
-    task: LabelTask
-    conflict: Conflict
+MAX_CONFLICTS = 20
+"""Conflicts that are listed one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where the review of a project stands, from one pass over its tasks.
+class ReviewProgress:
+    """Progress of a project, from one pass over its tasks.
 
     Attributes:
-        answered, corrected, untold: by attribute; what was agreed on, that differs from the model, "cannot tell".
-        pairs: by attribute, see `answer_pairs`.
-        conflicts: the first `NAMED`, of `conflicting`.
-        days: (UTC) day of a task's newest answer to tasks.
+        schema: The attributes.
+        answered: Number of labels by attribute.
+        corrected: Number of labels that differ from the prediction, by attribute.
+        cannot_tell: Number of labels "cannot tell", by attribute.
+        annotators: Annotator to number of tasks, most first.
+        pairs: Pairs of annotations by attribute.
+        conflicts: The first `MAX_CONFLICTS` conflicts with their tasks.
+        conflict_count: Number of all conflicts.
+        days: Day (UTC) of a task's newest annotation to number of tasks.
     """
 
     schema: AttributeSchema
     answered: Mapping[str, int]
     corrected: Mapping[str, int]
-    untold: Mapping[str, int]
-    reviewers: Mapping[str, int]
-    pairs: Mapping[str, Pairs]
-    conflicts: tuple[OpenConflict, ...]
-    conflicting: int
+    cannot_tell: Mapping[str, int]
+    annotators: Mapping[str, int]
+    pairs: Mapping[str, AnnotationPairs]
+    conflicts: tuple[tuple[LabelTask, Conflict], ...]
+    conflict_count: int
     days: Mapping[date, int]
 
 
-def review_progress(store: Store, name: str) -> Progress:
-    """Read where a project stands; memory is one page of tasks. Raises StoreError for an unknown project."""
+def review_progress(store: Store, name: str) -> ReviewProgress:
+    """Read the progress of a project; memory is one page of tasks.
+
+    Raises:
+        StoreError: If the project is unknown.
+    """
     schema = store.review.get_project(name).schema
     answered: Counter[str] = Counter()
     corrected: Counter[str] = Counter()
-    untold: Counter[str] = Counter()
-    reviewers: Counter[str] = Counter()
+    cannot_tell: Counter[str] = Counter()
+    annotators: Counter[str] = Counter()
     days: Counter[date] = Counter()
-    conflicts: list[OpenConflict] = []
-    total = 0
+    conflicts: list[tuple[LabelTask, Conflict]] = []
+    conflict_count = 0
 
-    def read() -> Iterator[ReviewedTask]:
-        nonlocal total
-        for task in reviewed_tasks(store, name):
-            reviewers.update(task.said.keys())
-            answered.update(task.agreed.answers.keys())
-            untold.update(one for one, value in task.agreed.answers.items() if value == CANNOT_TELL)
+    def count_tasks() -> Iterator[AnnotatedTask]:
+        nonlocal conflict_count
+        for task in annotated_tasks(store, name):
+            labels, found = task.consensus.labels, task.consensus.conflicts
+            annotators.update(task.annotations.keys())
+            answered.update(labels.keys())
+            cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
             corrected.update(task.corrections(schema).keys())
-            days[task.answered.date()] += 1
-            total += len(task.agreed.conflicts)
-            conflicts.extend(OpenConflict(task.task, one) for one in task.agreed.conflicts[: NAMED - len(conflicts)])
+            days[task.updated.date()] += 1
+            conflict_count += len(found)
+            conflicts.extend((task.task, conflict) for conflict in found[: MAX_CONFLICTS - len(conflicts)])
             yield task
 
-    pairs = answer_pairs(schema, read())
-    return Progress(
+    pairs = count_pairs(schema, count_tasks())
+    return ReviewProgress(
         schema=schema,
         answered=answered,
         corrected=corrected,
-        untold=untold,
-        reviewers=dict(reviewers.most_common()),
+        cannot_tell=cannot_tell,
+        annotators=dict(annotators.most_common()),
         pairs=pairs,
         conflicts=tuple(conflicts),
-        conflicting=total,
+        conflict_count=conflict_count,
         days=dict(sorted(days.items())),
     )
 
 
 def review_status(store: Store, name: str) -> dict[str, Any]:
-    """Counts of a project, plain data; memory is one page of tasks. Raises StoreError for an unknown project."""
+    """Return the counts of a project as plain data, the `--json` output of `vestigo label status`.
+
+    Raises:
+        StoreError: If the project is unknown.
+    """
     project = store.review.get_project(name)
     counts = store.review.task_counts(name)
-    found = review_progress(store, name)
-    error = pairs_error(project.schema, found.pairs)
+    progress = review_progress(store, name)
+    error = estimate_annotator_error(project.schema, progress.pairs)
     return {
         "project": name,
         "server": project.server,
@@ -100,18 +105,18 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
         "waiting": counts.get("drawn", 0),
         "deleted": counts.get("deleted", 0),
         "reviewed": counts["answered"],
-        "corrections": sum(found.corrected.values()),
-        "conflicts": found.conflicting,
-        "conflicting": [f"task {one.task.remote_id or one.task.key[:12]}, {one.conflict}" for one in found.conflicts],
+        "corrections": sum(progress.corrected.values()),
+        "conflicts": progress.conflict_count,
+        "conflicting": [f"task {task.remote_id or task.key[:12]}, {conflict}" for task, conflict in progress.conflicts],
         "attributes": {
-            one: {
-                "answered": found.answered.get(one, 0),
-                "corrected": found.corrected.get(one, 0),
-                "cannot_tell": found.untold.get(one, 0),
+            attribute: {
+                "answered": progress.answered.get(attribute, 0),
+                "corrected": progress.corrected.get(attribute, 0),
+                "cannot_tell": progress.cannot_tell.get(attribute, 0),
             }
-            for one in project.schema.names
+            for attribute in project.schema.names
         },
-        "reviewers": dict(found.reviewers),
+        "reviewers": dict(progress.annotators),
         "reviewer_error": error.rate if error.pairs else None,
         "batches": [
             {

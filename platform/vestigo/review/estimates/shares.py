@@ -1,10 +1,4 @@
-"""What reviewed tasks tell of all tasks: shares with intervals, unbiased by how the tasks were chosen.
-
-Every reviewed task stands for 1 / its probability tasks (Hajek's ratio estimator); the variance is Hajek's
-approximation for draws of a fixed size (Tille, "Sampling Algorithms", 2006, section 7.5). Intervals are Wilson's with
-the number of reviews that a simple draw would have needed for that variance (after Korn and Graubard, Survey
-Methodology 24, 1998).
-"""
+"""Estimate the share of correct crops with an interval (docs/method.md, section "Estimate and interval")."""
 
 from __future__ import annotations
 
@@ -20,15 +14,16 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A share, fractions of 1.
+class ShareEstimate:
+    """A share as a fraction of 1.
 
     Attributes:
-        value: the estimate.
-        low, high: its interval.
-        reviewed: tasks that it rests on.
-        effective: reviews of a simple draw that would tell as much; more than `reviewed` where the parts of a task
-            differ, so that one review tells several things.
+        value: The estimate.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        reviewed: Number of annotated tasks.
+        effective: Number of tasks of a simple random sample with the same variance. It exceeds `reviewed` where the
+            crops of a task differ.
     """
 
     value: float
@@ -38,13 +33,25 @@ class Estimate:
     effective: float
 
 
-def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, level: float = LEVEL) -> Estimate | None:
-    """The share of what is right among what counts, in all tasks, from n reviewed ones.
+def estimate_share(
+    correct: Floats, counted: Floats, probabilities: Floats, *, level: float = LEVEL
+) -> ShareEstimate | None:
+    """Estimate the share of correct crops among the counted crops of all tasks, from n annotated tasks.
 
-    right, counted: n, how much of each reviewed task is right, and how much of it counts (its crops, or 1, or 0);
-    probabilities: n, how likely each was drawn; where all were certain the share is known. None where nothing counts.
+    Hájek's ratio estimator and variance (Tillé, 2006, section 7.5) with Wilson's interval and an effective sample size
+    (Korn and Graubard, 1998); see docs/method.md, section "Estimate and interval".
 
-    Raises ValueError for a probability outside (0, 1]: a task that could not be drawn stands for nothing.
+    Args:
+        correct: (n,), number of correct crops of each task.
+        counted: (n,), number of crops of each task that count.
+        probabilities: (n,) inclusion probabilities; the share is exact if all are 1.
+        level: Coverage of the interval.
+
+    Returns:
+        The estimate, or None if nothing counts.
+
+    Raises:
+        ValueError: If a probability is outside (0, 1].
     """
     if ((probabilities <= 0) | (probabilities > 1)).any():
         raise ValueError("a task's probability lies between 0 and 1")
@@ -52,31 +59,31 @@ def estimate_share(right: Floats, counted: Floats, probabilities: Floats, *, lev
     total = float((weights * counted).sum())
     if total == 0:
         return None
-    value = float((weights * right).sum()) / total
+    value = float((weights * correct).sum()) / total
     reviewed = int((counted > 0).sum())
-    variance = _variance(weights * (right - value * counted), probabilities) / total**2
+    variance = _variance(weights * (correct - value * counted), probabilities) / total**2
     if (probabilities == 1).all():
-        return Estimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
-    effective = _count(weights * counted)
+        return ShareEstimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
+    effective = _kish_count(weights * counted)
     if variance > 0 and 0 < value < 1:
-        odd = min(_count(weights[right < counted]), _count(weights[right > 0]))
+        rarer = min(_kish_count(weights[correct < counted]), _kish_count(weights[correct > 0]))
         crops = float(counted.sum()) * effective / reviewed
-        effective = _believed(value * (1 - value) / variance, effective, crops, odd, level)
+        effective = _limit_effective(value * (1 - value) / variance, effective, crops, rarer, level)
     low, high = _wilson(value, effective, _quantile(level, min(effective, reviewed)))
-    return Estimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
+    return ShareEstimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
 
 
-def reviews_needed(estimate: Estimate, half_width: float = 0.03, *, level: float = LEVEL) -> int:
-    """How many more reviews, chosen like those so far, bring the interval to about +- `half_width`; 0 where it is."""
+def reviews_needed(estimate: ShareEstimate, half_width: float = 0.03, *, level: float = LEVEL) -> int:
+    """Estimate how many more tasks of the same sampling bring the interval to about +- `half_width`."""
     if (estimate.high - estimate.low) / 2 <= half_width:
         return 0
     spread = max(estimate.value * (1 - estimate.value), half_width * (1 - half_width))
-    wanted = float(ndtri((1 + level) / 2)) ** 2 * spread / half_width**2
-    return max(1, ceil(wanted * estimate.reviewed / estimate.effective) - estimate.reviewed)
+    needed = float(ndtri((1 + level) / 2)) ** 2 * spread / half_width**2
+    return max(1, ceil(needed * estimate.reviewed / estimate.effective) - estimate.reviewed)
 
 
 def _variance(terms: Floats, probabilities: Floats) -> float:
-    """Of a sum of n weighted terms over a draw of fixed size."""
+    """Hájek's variance of a sum of n weighted terms of a sample of fixed size."""
     n = len(terms)
     shares = (1 - probabilities) * n / max(1, n - 1)
     if n < 2 or shares.sum() == 0:
@@ -85,23 +92,22 @@ def _variance(terms: Floats, probabilities: Floats) -> float:
     return float((shares * (terms - middle) ** 2).sum())
 
 
-def _count(weights: Floats) -> float:
-    """How many equal weights would vary as little as these (Kish, "Survey Sampling", 1965)."""
+def _kish_count(weights: Floats) -> float:
+    """Effective number of weights (Kish, "Survey Sampling", 1965)."""
     return float(weights.sum()) ** 2 / float((weights**2).sum()) if len(weights) else 0.0
 
 
-def _believed(found: float, tasks: float, crops: float, odd: float, level: float) -> float:
-    """Reviews of a simple draw with the variance that was `found`, as far as that can be believed.
+def _limit_effective(effective: float, tasks: float, crops: float, rarer: float, level: float) -> float:
+    """Limit the effective sample size of a variance to how reliable the variance is.
 
-    No more than there are `tasks` needs no belief. More come from tasks whose crops differ, and from errors where they
-    were looked for; but such a variance is known only as well as there are tasks with the rarer answer, `odd`, and
-    Student's t widens what rests on few. All are counted as equal weights would be: a rare error that stands for many
-    tasks is otherwise missed together with its variance. Half a degree of freedom a task was found by simulation
-    (`benchmarks/review.md`).
+    A size up to the number of `tasks` is accepted. A larger one comes from tasks whose crops differ, or from errors
+    where the strategy sampled more. Its variance is known only as well as there are tasks with the `rarer` outcome, so
+    it is reduced by Student's t and limited to the number of `crops`. All counts are Kish's. Half a degree of freedom
+    for each task was determined by simulation (`benchmarks/review.md`).
     """
     tail = (1 + level) / 2
-    believed = found * float(ndtri(tail) / stdtrit((odd - 1) / 2, tail)) ** 2 if odd >= 1.5 else 0.0
-    return max(min(found, tasks), min(believed, crops))
+    reduced = effective * float(ndtri(tail) / stdtrit((rarer - 1) / 2, tail)) ** 2 if rarer >= 1.5 else 0.0
+    return max(min(effective, tasks), min(reduced, crops))
 
 
 def _quantile(level: float, effective: float) -> float:

@@ -1,8 +1,4 @@
-"""How right a model is where it is sure enough, for every threshold at once: precision against coverage.
-
-Each point is what `estimate_precision` says at its threshold. Crops join from the surest on, so that
-all thresholds together read each crop once.
-"""
+"""Precision against confidence threshold, for all thresholds in one pass."""
 
 from __future__ import annotations
 
@@ -11,48 +7,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vestigo.review.estimates.precision import Reviewed, slips_of
-from vestigo.review.estimates.shares import Estimate, estimate_share
+from vestigo.review.estimates.precision import AnnotatedCrops
+from vestigo.review.estimates.shares import ShareEstimate, estimate_share
 
 STEPS = tuple(step / 100 for step in range(101))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """Predictions that are at least as sure as `confidence`: the share that is right, None where none was reviewed."""
+    """Share of correct predictions with at least this `confidence`; None if none of them is annotated."""
 
     confidence: float
-    precision: Estimate | None
+    precision: ShareEstimate | None
 
 
 def threshold_curve(
-    reviewed: Reviewed, attribute: str, value: str | None = None, *, thresholds: Sequence[float] = STEPS
+    crops: AnnotatedCrops, attribute: str, value: str | None = None, *, thresholds: Sequence[float] = STEPS
 ) -> list[CurvePoint]:
-    """The accuracy of an attribute, or with `value` the precision of that value, at ascending `thresholds`.
+    """Estimate the accuracy of an attribute, or with `value` the precision of a value, at ascending `thresholds`.
+
+    Each point equals the result of `estimate_precision` with its threshold. Crops are added in order of descending
+    confidence, so that each is read once.
 
     Raises:
-        ConfigError: an unknown attribute. ValueError: a value that it does not have.
+        ConfigError: If the attribute is unknown.
+        ValueError: If the attribute does not have the value.
     """
-    position = reviewed.schema.index(attribute)
-    predicted, answer = reviewed.predicted[:, position], reviewed.answer[:, position]
-    counted = answer >= 0
+    position = crops.schema.index(attribute)
+    predicted, label = crops.predicted[:, position], crops.answer[:, position]
+    counted = label >= 0
     if value is not None:
-        counted &= predicted == reviewed.schema[attribute].values.index(value)
-    wrong = slips_of(reviewed, position)
-    tasks, place = np.unique(reviewed.task[counted], return_inverse=True)
-    probability, right = reviewed.probability[tasks], (predicted == answer)[counted]
-    confidence = reviewed.confidence[counted, position]
-    # A threshold is compared as a number of the confidences' own precision, as one alone would be.
+        counted &= predicted == crops.schema[attribute].values.index(value)
+    confusion = crops.annotator_confusion(position)
+    tasks, place = np.unique(crops.task[counted], return_inverse=True)
+    probability, is_correct = crops.probability[tasks], (predicted == label)[counted]
+    confidence = crops.confidence[counted, position]
+    # Compare in the precision of the confidences, as a single threshold is compared.
     passed = np.searchsorted(np.asarray(thresholds, confidence.dtype), confidence, side="right")
-    hits, crops = np.zeros(len(tasks)), np.zeros(len(tasks))
-    found: Estimate | None = None
+    hits, counts = np.zeros(len(tasks)), np.zeros(len(tasks))
+    estimate: ShareEstimate | None = None
     points = []
     for number in reversed(range(len(thresholds))):
-        new = passed == number + 1
-        if new.any():
-            crops += np.bincount(place[new], minlength=len(tasks))
-            hits += np.bincount(place[new & right], minlength=len(tasks))
-            some = crops > 0
-            found = wrong.truth(estimate_share(hits[some], crops[some], probability[some]))
-        points.append(CurvePoint(confidence=thresholds[number], precision=found))
+        added = passed == number + 1
+        if added.any():
+            counts += np.bincount(place[added], minlength=len(tasks))
+            hits += np.bincount(place[added & is_correct], minlength=len(tasks))
+            used = counts > 0
+            estimate = confusion.correct(estimate_share(hits[used], counts[used], probability[used]))
+        points.append(CurvePoint(confidence=thresholds[number], precision=estimate))
     return points[::-1]

@@ -12,11 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
-CANNOT_TELL = "cannot tell"
-"""An answer like the values: it is no value, and no gap either."""
 IMAGE = "image"
 """The field of a task with its picture."""
 PICTURE = "picture"

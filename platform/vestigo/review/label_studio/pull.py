@@ -10,7 +10,7 @@ from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.projects import find_project
 from vestigo.review.label_studio.push import reconcile_ids
 from vestigo.review.label_studio.tasks import Listing
-from vestigo.review.labels.agreement import reviewed_tasks
+from vestigo.review.labels.agreement import annotated_tasks
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError
@@ -73,10 +73,10 @@ def pull(store: Store, studio: Studio, project: str, progress: Callable[[int, in
             fault_point("pull.reconciled")
             found.pulled += store.annotations.replace(project, listing.answers(keys))
             fault_point("pull.recorded")
-    for task in reviewed_tasks(store, project):
+    for task in annotated_tasks(store, project):
         found.reviewed += 1
         found.corrections += len(task.corrections(label.schema))
-        found.conflicts += [f"task {task.task.remote_id}, {conflict}" for conflict in task.agreed.conflicts]
+        found.conflicts += [f"task {task.task.remote_id}, {conflict}" for conflict in task.consensus.conflicts]
     return found
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from vestigo.resolve import require_attributes
 from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.form import prediction, task_data
 from vestigo.review.label_studio.images import SHOWN, Images, task_pictures
 from vestigo.review.label_studio.projects import open_project, preselect
 from vestigo.review.label_studio.tasks import Listing, TaskUpload, import_tasks
-from vestigo.review.labels.importing import require_free
+from vestigo.review.labels.corrections import reject_corrections_project
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample, find_open_batch, sample_tasks, save_sample
+from vestigo.search.gallery import require_attributes
 from vestigo.store.faults import fault_point
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
@@ -181,7 +181,7 @@ def push_batch(
         StoreError: the project asks for other attributes than the model predicts.
         WorkError: the server stopped to answer; the draw and what was sent are kept.
     """
-    require_free(project)
+    reject_corrections_project(project)
     label = store.review.ensure_project(project, require_attributes(model))
     open_project(studio, label)
     held = None if another or proposal is not None else find_open_batch(store, project, model, wish)

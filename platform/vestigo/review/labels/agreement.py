@@ -1,4 +1,4 @@
-"""What several reviewers of one task say together: what more than half of them say, or a conflict with names."""
+"""Consensus of the annotators of a task: the value of more than half of them, or a conflict."""
 
 from __future__ import annotations
 
@@ -7,117 +7,121 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from vestigo.review.label_studio.form import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer, LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
 
+CANNOT_TELL = "cannot tell"
+"""An annotation like a value: the annotator cannot see the attribute."""
+
 
 @dataclass(frozen=True)
 class Conflict:
-    """An attribute on which no answer has more than half of the reviewers; `said` is reviewer to answer."""
+    """An attribute for which no value has more than half of the annotators; `values` is annotator to value."""
 
     attribute: str
-    said: Mapping[str, str]
+    values: Mapping[str, str]
 
     def __str__(self) -> str:
         """One line: `hat: no (ana), yes (ben)`."""
-        by_answer: dict[str, list[str]] = {}
-        for reviewer, answer in self.said.items():
-            by_answer.setdefault(answer, []).append(reviewer)
-        answers = (f"{answer} ({', '.join(sorted(who))})" for answer, who in sorted(by_answer.items()))
-        return f"{self.attribute}: {', '.join(answers)}"
+        annotators: dict[str, list[str]] = {}
+        for annotator, value in self.values.items():
+            annotators.setdefault(value, []).append(annotator)
+        values = (f"{value} ({', '.join(sorted(names))})" for value, names in sorted(annotators.items()))
+        return f"{self.attribute}: {', '.join(values)}"
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """What reviewers say together.
+class Consensus:
+    """What the annotators of a task agree on.
 
     Attributes:
-        answers: attribute to answer where more than half agree.
-        margins: attribute to how many more votes its answer has than all others together, 1 or more.
-        conflicts: where they do not agree.
+        labels: Attribute to the value that more than half of the annotators gave.
+        margins: Attribute to the votes of its label minus all other votes, at least 1.
+        conflicts: Attributes without such a value.
     """
 
-    answers: Mapping[str, str]
+    labels: Mapping[str, str]
     margins: Mapping[str, int]
     conflicts: tuple[Conflict, ...]
 
 
-def agree(said: Mapping[str, Mapping[str, str]]) -> Agreed:
-    """Put together what each reviewer answered: reviewer to attribute to answer; the order does not matter.
+def find_consensus(annotations: Mapping[str, Mapping[str, str]]) -> Consensus:
+    """Find the consensus of annotations: annotator to attribute to value.
 
-    Who left an attribute open has no vote on it. "Cannot tell" is an answer like the others.
+    An annotator without a value for an attribute has no vote on it. "Cannot tell" is a value like the others.
     """
-    answers: dict[str, str] = {}
+    labels: dict[str, str] = {}
     margins: dict[str, int] = {}
     conflicts = []
-    for attribute in sorted({name for one in said.values() for name in one}):
-        votes = {reviewer: one[attribute] for reviewer, one in sorted(said.items()) if attribute in one}
-        answer, count = Counter(votes.values()).most_common(1)[0]
+    for attribute in sorted({name for values in annotations.values() for name in values}):
+        votes = {who: values[attribute] for who, values in sorted(annotations.items()) if attribute in values}
+        value, count = Counter(votes.values()).most_common(1)[0]
         if 2 * count > len(votes):
-            answers[attribute] = answer
+            labels[attribute] = value
             margins[attribute] = 2 * count - len(votes)
         else:
             conflicts.append(Conflict(attribute, votes))
-    return Agreed(answers, margins, tuple(conflicts))
+    return Consensus(labels, margins, tuple(conflicts))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReviewedTask:
-    """A task with at least one answer.
+class AnnotatedTask:
+    """A task with at least one annotation.
 
     Attributes:
-        said: reviewer to attribute to answer; of several answers of one reviewer, the newest.
-        agreed: what they say together.
-        answered: when the newest answer was given.
+        task: The task.
+        annotations: Annotator to attribute to value; the newest annotation of each annotator.
+        consensus: What the annotators agree on.
+        updated: Time of the newest annotation.
     """
 
     task: LabelTask
-    said: dict[str, dict[str, str]]
-    agreed: Agreed
-    answered: datetime
+    annotations: dict[str, dict[str, str]]
+    consensus: Consensus
+    updated: datetime
 
     def corrections(self, schema: AttributeSchema) -> dict[str, tuple[str, str]]:
-        """Attribute to (predicted, agreed) where they differ; "cannot tell" corrects nothing."""
-        found = {}
-        for name, value in self.agreed.answers.items():
-            said = predicted_value(schema, name, self.task.prediction)[0]
-            if value not in (said, CANNOT_TELL):
-                found[name] = (said, value)
-        return found
+        """Return attribute to (predicted value, label) where they differ; "cannot tell" is no correction."""
+        corrections = {}
+        for name, label in self.consensus.labels.items():
+            predicted = predicted_value(schema, name, self.task.prediction)[0]
+            if label not in (predicted, CANNOT_TELL):
+                corrections[name] = (predicted, label)
+        return corrections
 
 
-def reviewed_tasks(store: Store, project: str) -> Iterator[ReviewedTask]:
-    """Yield the tasks of a project that have an answer, in order of batch and position; memory is one page."""
+def annotated_tasks(store: Store, project: str) -> Iterator[AnnotatedTask]:
+    """Yield the annotated tasks of a project in order of batch and position; memory is one page."""
     for page in store.review.tasks(project):
-        answers = store.annotations.get(project, [task.key for task in page])
-        yield from (_reviewed(task, answers[task.key]) for task in page if task.key in answers)
+        annotations = store.annotations.get(project, [task.key for task in page])
+        yield from (_annotated_task(task, annotations[task.key]) for task in page if task.key in annotations)
 
 
 def predicted_value(schema: AttributeSchema, name: str, prediction: tuple[float, ...]) -> tuple[str, float]:
-    """The likeliest value of an attribute, the first of equal ones, and its probability; `prediction` is (M,)."""
+    """Return the most likely value of an attribute (the first of equal ones) and its probability."""
     shares = prediction[schema.slice(name)]
     best = max(shares)
     return schema[name].values[shares.index(best)], best
 
 
 def known_labels(store: Store, schema: AttributeSchema) -> dict[str, dict[str, str]]:
-    """Crop id to attribute to value, of all that reviewers and imports say in projects that ask the same."""
-    found: dict[str, dict[str, str]] = {}
+    """Return crop id to attribute to label, from all projects with this schema."""
+    labels: dict[str, dict[str, str]] = {}
     for project in store.review.projects():
         if project.schema != schema:
             continue
-        for reviewed in reviewed_tasks(store, project.name):
-            told = {name: value for name, value in reviewed.agreed.answers.items() if value != CANNOT_TELL}
-            for crop in reviewed.task.crops:
-                found.setdefault(crop, {}).update(told)
-    return found
+        for annotated in annotated_tasks(store, project.name):
+            values = {name: label for name, label in annotated.consensus.labels.items() if label != CANNOT_TELL}
+            for crop in annotated.task.crops:
+                labels.setdefault(crop, {}).update(values)
+    return labels
 
 
-def _reviewed(task: LabelTask, answers: tuple[LabelAnswer, ...]) -> ReviewedTask:
+def _annotated_task(task: LabelTask, annotations: tuple[LabelAnswer, ...]) -> AnnotatedTask:
     newest: dict[str, LabelAnswer] = {}
-    for answer in sorted(answers, key=lambda answer: (answer.answered, answer.remote_id)):
-        newest[answer.reviewer] = answer
-    said = {reviewer: dict(answer.answers) for reviewer, answer in newest.items()}
-    return ReviewedTask(task=task, said=said, agreed=agree(said), answered=max(a.answered for a in newest.values()))
+    for annotation in sorted(annotations, key=lambda annotation: (annotation.answered, annotation.remote_id)):
+        newest[annotation.reviewer] = annotation
+    values = {annotator: dict(annotation.answers) for annotator, annotation in newest.items()}
+    updated = max(annotation.answered for annotation in newest.values())
+    return AnnotatedTask(task=task, annotations=values, consensus=find_consensus(values), updated=updated)

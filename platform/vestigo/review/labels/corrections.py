@@ -1,80 +1,131 @@
-"""One tracklet corrected where it is looked at: an answer like those of reviewers, to a task that nobody drew.
+"""Corrections of one sighting on the screen: annotations of a task that was not sampled.
 
-It is learnt from and exported as other labels are, and takes no part in precision: who picks what to correct picks what
+Training and exports use them like other labels. Estimates of precision leave them out, because people correct what
 looks wrong.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
-from vestigo.resolve import require_attributes
-from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.importing import FACTS, given_task, in_place_project
+import numpy as np
+
+from vestigo.review.labels.agreement import CANNOT_TELL
+from vestigo.review.sampling.candidates import task_key
+from vestigo.search.gallery import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask, Unit
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-NEEDED = (*FACTS, "quality", "attributes")
-"""Columns of the crops that are corrected together."""
+PROJECT = "corrections"
 STRATEGY = "corrected in place"
+TASK_COLUMNS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
+CORRECTION_COLUMNS = (*TASK_COLUMNS, "quality", "attributes")
+
+
+def is_corrections_project(project: str) -> bool:
+    """Whether a project's name is reserved for corrections."""
+    return re.fullmatch(rf"{PROJECT}( \d+)?", project) is not None
+
+
+def reject_corrections_project(project: str) -> None:
+    """Check that a project's name is not reserved.
+
+    Raises:
+        UsageError: If it is.
+    """
+    if is_corrections_project(project):
+        raise UsageError(f"project {project} is reserved for corrections on the screen: choose another name")
+
+
+def corrections_project(store: Store, schema: AttributeSchema) -> str:
+    """Return the name of the project for corrections with a schema."""
+    for number in count(1):
+        name = PROJECT if number == 1 else f"{PROJECT} {number}"
+        project = store.review.find_project(name)
+        # A project of this name in Label Studio can be older than corrections.
+        if project is None or (project.server is None and project.schema == schema):
+            return name
+    raise AssertionError
 
 
 def correction_task(rows: Sequence[Mapping[str, Any]]) -> NewTask:
-    """The task of a sighting: `rows` (`NEEDED`) are all crops of a tracklet, or a single still.
+    """Return the task of a sighting.
 
-    Its key is that of the same tracklet in draws; what a model says of it is the mean over its crops, best first.
+    Its key is that of the same tracklet in samples; its prediction is the mean over its crops.
+
+    Args:
+        rows: `CORRECTION_COLUMNS` of all crops of a tracklet, or of a single crop.
     """
-    best = sorted(rows, key=lambda row: (-row["quality"], row["crop_id"]))
-    named = [{**row, "prediction": row["attributes"]} for row in best]
-    return given_task(named, "tracklet" if best[0]["tracklet"] else "crop")
+    best_first = sorted(rows, key=lambda row: (-row["quality"], row["crop_id"]))
+    return make_task(best_first, "tracklet" if best_first[0]["tracklet"] else "crop")
 
 
-def correct(
+def make_task(rows: Sequence[Mapping[str, Any]], unit: Unit) -> NewTask:
+    """Return the task of crops of one person: rows of `TASK_COLUMNS` and `attributes` (M,); the first names it."""
+    first = rows[0]
+    mean = np.mean([row["attributes"] for row in rows], axis=0)
+    times = [row["time"] for row in rows if row["time"] is not None]
+    return NewTask(
+        key=task_key(unit, first),
+        **{name: first[name] for name in ("source", "tracklet", "camera", "pid")},
+        time=min(times, default=None),
+        crops=tuple(row["crop_id"] for row in rows),
+        prediction=tuple(round(float(p), 6) for p in mean),
+    )
+
+
+def correct_sighting(
     store: Store,
     model: Model,
     rows: Sequence[Mapping[str, Any]],
-    answers: Mapping[str, str],
+    values: Mapping[str, str],
     *,
     user: str,
     case: str | None = None,
     authority: str | None = None,
 ) -> LabelTask:
-    """Record what somebody says of a sighting that `model` predicted, and that they did in the audit log.
+    """Record a user's annotation of a sighting together with an audit entry.
 
-    What the same person said of it before is replaced; what others said stays, as opinions beside it. answers:
-    attribute to value or "cannot tell".
+    It replaces the user's earlier annotation; annotations of others stay.
+
+    Args:
+        store: The store.
+        model: The model that predicted the sighting.
+        rows: As `correction_task` takes them.
+        values: Attribute to value or "cannot tell".
+        user: The annotator.
+        case: Of the audit entry.
+        authority: Of the audit entry.
 
     Raises:
-        UsageError: no answer, or one that the schema does not have; a model that predicts no attributes.
+        UsageError: If there is no value, the schema does not have a value, or the model predicts no attributes.
     """
     schema = require_attributes(model)
-    _understood(schema, answers)
+    if not values:
+        raise UsageError("no value is given: choose a value of at least one attribute")
+    for name, value in values.items():
+        allowed = (*schema[name].values, CANNOT_TELL)
+        if value not in allowed:
+            raise UsageError(f"{name} {value!r} is not one of {', '.join(allowed)}")
     task = correction_task(rows)
-    project = in_place_project(store, schema)
+    project = corrections_project(store, schema)
     store.review.ensure_project(project, schema)
     unit: Unit = "tracklet" if task.tracklet else "crop"
     draw = Draw(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
     now = datetime.now(UTC)
     return store.annotations.correct(
-        project, draw, task, user=user, answered=now, answers=answers, case=case, authority=authority
+        project, draw, task, user=user, answered=now, answers=values, case=case, authority=authority
     )
 
 
-def corrections_of(store: Store, model: Model, rows: Sequence[Mapping[str, Any]]) -> tuple[LabelAnswer, ...]:
-    """What people said of a sighting in place, an answer each."""
+def find_corrections(store: Store, model: Model, rows: Sequence[Mapping[str, Any]]) -> tuple[LabelAnswer, ...]:
+    """Return the corrections of a sighting, one for each annotator."""
     key = correction_task(rows).key
-    return store.annotations.get(in_place_project(store, require_attributes(model)), [key]).get(key, ())
-
-
-def _understood(schema: AttributeSchema, answers: Mapping[str, str]) -> None:
-    if not answers:
-        raise UsageError("nothing was answered: choose a value of at least one attribute")
-    for name, value in answers.items():
-        values = (*schema[name].values, CANNOT_TELL)
-        if value not in values:
-            raise UsageError(f"{name} {value!r} is not one of {', '.join(values)}")
+    return store.annotations.get(corrections_project(store, require_attributes(model)), [key]).get(key, ())

@@ -1,4 +1,4 @@
-"""Labels out of the store and back: CSV for every tool, `.mat` for those that read the public annotations."""
+"""Label files: CSV for other tools, and labels of identities for the public `.mat` structure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
-from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.datasets.attributes_mat import IdentityLabels
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.parquet.schemas import LABELS
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-LISTS, BETWEEN = ("crops", "reviewers"), ";"
-"""Columns that hold several values, and what stands between them in a CSV file."""
+LIST_COLUMNS, SEPARATOR = ("crops", "reviewers"), ";"
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
-    """Write label rows (columns of `store.schema.LABELS`); returns how many. A crash leaves no half file."""
+    """Write label rows (columns of `store.parquet.schemas.LABELS`) atomically and return their number."""
     partial = path.with_name(f"{path.name}.partial")
     count = 0
     with partial.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, LABELS.names)
         table.writeheader()
         for row in rows:
-            joined = {name: BETWEEN.join(row[name] or ()) for name in LISTS}
+            lists = {name: SEPARATOR.join(row[name] or ()) for name in LIST_COLUMNS}
             times = {name: row[name].isoformat() if row[name] else "" for name in ("time", "answered")}
-            table.writerow({**row, **joined, **times})
+            table.writerow({**row, **lists, **times})
             count += 1
     partial.replace(path)
     return count
 
 
 def read_csv(path: Path, schema: AttributeSchema) -> Iterator[dict[str, Any]]:
-    """Yield what `write_csv` wrote, or anybody with the columns crops, attribute and value.
+    """Yield the rows of a file of `write_csv`, or of any file with the columns crops, attribute and value.
 
     Raises:
-        DatasetError: the file cannot be read, or a row has an attribute, value or time that is none.
+        DatasetError: If the file is unreadable, or a row has an unknown attribute, value or time.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -49,12 +48,12 @@ def read_csv(path: Path, schema: AttributeSchema) -> Iterator[dict[str, Any]]:
             if missing := {"crops", "attribute", "value"} - set(table.fieldnames or ()):
                 raise DatasetError(f"{path}: column {min(missing)} is missing (see `vestigo label export`)")
             for row in table:
-                yield _read_row(row, schema, f"{path}, line {table.line_num}")
+                yield _parse_row(row, schema, f"{path}, line {table.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is no CSV file ({' '.join(str(error).split())})") from None
 
 
-def _read_row(row: dict[str, str], schema: AttributeSchema, where: str) -> dict[str, Any]:
+def _parse_row(row: dict[str, str], schema: AttributeSchema, where: str) -> dict[str, Any]:
     name, value = row["attribute"], row["value"]
     if name not in schema.names:
         raise DatasetError(f"{where}: {name!r} is not an attribute of {schema.name}: {', '.join(schema.names)}")
@@ -65,35 +64,33 @@ def _read_row(row: dict[str, str], schema: AttributeSchema, where: str) -> dict[
     except ValueError:
         raise DatasetError(f"{where}: {row['answered']!r} is not a time as in 2026-05-01T08:00:00+00:00") from None
     answered = answered if answered.tzinfo else answered.replace(tzinfo=UTC)
-    lists = {key: [part for part in (row.get(key) or "").split(BETWEEN) if part] for key in LISTS}
+    lists = {key: [part for part in (row.get(key) or "").split(SEPARATOR) if part] for key in LIST_COLUMNS}
     return {**row, **lists, "answered": answered}
 
 
 def identity_labels(
     rows: Iterable[Mapping[str, Any]], pids: Mapping[str, int], schema: AttributeSchema
 ) -> IdentityLabels:
-    """Put label rows together by identity, for a `.mat` file.
+    """Reduce label rows to one label for each identity and attribute.
 
-    pids: crop id to identity; rows of other crops are left out. Where tasks of one identity disagree, the value of
-    most tasks stands, and of equally many the first of the schema. "Cannot tell" is missing.
+    The value of most tasks wins, and of equally frequent ones the first of the schema. "Cannot tell" is missing.
+
+    Args:
+        rows: Columns of `store.parquet.schemas.LABELS`.
+        pids: Crop id to identity; rows of other crops are left out.
+        schema: The attributes.
     """
     votes: dict[int, NDArray[np.int64]] = {}
     for row in rows:
-        whose = {pids[crop] for crop in row["crops"] if crop in pids}
         if row["value"] != CANNOT_TELL:
             column = schema.slice(row["attribute"]).start + schema[row["attribute"]].values.index(row["value"])
-            for pid in whose:
+            for pid in {pids[crop] for crop in row["crops"] if crop in pids}:
                 votes.setdefault(pid, np.zeros(schema.classes, np.int64))[column] += 1
     order = sorted(votes)
     labels = np.full((len(order), len(schema)), -1, dtype=np.int64)
     for row_, pid in enumerate(order):
         for position, name in enumerate(schema.names):
-            group = votes[pid][schema.slice(name)]
-            if group.any():
-                labels[row_, position] = group.argmax()
-    return IdentityLabels.of(schema, np.array(order, dtype=np.int64), labels)
-
-
-def write_mat(labels: IdentityLabels, path: Path) -> None:
-    """Write identities in the structure of the public annotations, all of them in both splits."""
-    write_annotations(path, {"train": labels, "test": labels})
+            counts = votes[pid][schema.slice(name)]
+            if counts.any():
+                labels[row_, position] = counts.argmax()
+    return IdentityLabels.from_labels(schema, np.array(order, dtype=np.int64), labels)

@@ -1,132 +1,102 @@
-"""Labels from files into the store: tasks that nobody drew, with the answers that came with them."""
+"""Import labels from files: tasks that were not sampled, with their annotations."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
-from vestigo.resolve import require_attributes
+from vestigo.review.labels.corrections import TASK_COLUMNS, make_task, reject_corrections_project
 from vestigo.review.sampling.candidates import task_key
+from vestigo.search.gallery import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
-from vestigo.store.review.records import Draw, LabelAnswer, NewTask, Unit
+from vestigo.store.review.records import Draw, LabelAnswer, NewTask
 from vestigo_models.errors import UsageError
-from vestigo_models.schemas.attributes import AttributeSchema
-
-IN_PLACE = "corrections"
-
-
-def is_in_place(project: str) -> bool:
-    """Whether a project's name is kept for corrections in place."""
-    return re.fullmatch(rf"{IN_PLACE}( \d+)?", project) is not None
-
-
-def require_free(project: str) -> None:
-    """Raise UsageError for a name that is kept for corrections in place."""
-    if is_in_place(project):
-        raise UsageError(f"project {project} holds what people correct in place: choose another name")
-
-
-def in_place_project(store: Store, schema: AttributeSchema) -> str:
-    """The name of the project that corrections of these attributes go to; models with others have others."""
-    for number in count(1):
-        name = IN_PLACE if number == 1 else f"{IN_PLACE} {number}"
-        held = store.review.find_project(name)
-        # A server may have one of this name that is older than corrections are.
-        if held is None or (held.server is None and held.schema == schema):
-            return name
-    raise AssertionError
-
-
-FACTS = ("crop_id", "source", "tracklet", "camera", "time", "pid")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenLabels:
-    """What a file says of some crops: attribute to answer, by whom and when."""
+class CropLabels:
+    """Labels that a file has for some crops: attribute to value, by whom and when."""
 
     crops: tuple[str, ...]
-    answers: dict[str, str]
-    reviewers: tuple[str, ...]
-    answered: datetime
+    values: dict[str, str]
+    annotators: tuple[str, ...]
+    updated: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What an import did; `unknown` crops are not in the store and were passed over."""
+class ImportResult:
+    """Counts of an import; `unknown` crops are not in the store and were skipped."""
 
     tasks: int
     created: int
-    answers: int
+    labels: int
     unknown: int
 
 
-def given_by_rows(rows: Iterable[Mapping[str, Any]], origin: str) -> list[GivenLabels]:
-    """Put label rows (see `exporting.read_csv`) of the same crops together; where nobody is named, `origin` is."""
-    found: dict[tuple[str, ...], GivenLabels] = {}
+def group_label_rows(rows: Iterable[Mapping[str, Any]], origin: str) -> list[CropLabels]:
+    """Group label rows (see `export.read_csv`) by crops; rows without annotators get `origin` as the annotator."""
+    groups: dict[tuple[str, ...], CropLabels] = {}
     for row in rows:
         crops = tuple(row["crops"])
-        held = found.get(crops)
-        if held is None:
-            reviewers = tuple(row["reviewers"]) or (origin,)
-            held = found[crops] = GivenLabels(crops=crops, answers={}, reviewers=reviewers, answered=row["answered"])
-        held.answers[row["attribute"]] = row["value"]
-    return list(found.values())
+        if crops not in groups:
+            annotators = tuple(row["reviewers"]) or (origin,)
+            groups[crops] = CropLabels(crops=crops, values={}, annotators=annotators, updated=row["answered"])
+        groups[crops].values[row["attribute"]] = row["value"]
+    return list(groups.values())
 
 
-def given_by_identities(
+def match_identity_labels(
     store: Store, model: Model, splits: Iterable[IdentityLabels], origin: str
-) -> Iterator[GivenLabels]:
-    """What annotations of identities say of the crops of a store that have these identities, a task of each."""
+) -> Iterator[CropLabels]:
+    """Yield the labels of identities for the store's crops with these identities, one for each task."""
     labels: dict[int, dict[str, str]] = {}
-    for people in splits:
-        for pid, row in zip(people.pids.tolist(), people.labels, strict=True):
-            named = zip(people.schema.attributes, row.tolist(), strict=True)
+    for split in splits:
+        for pid, row in zip(split.pids.tolist(), split.labels.tolist(), strict=True):
+            named = zip(split.schema.attributes, row, strict=True)
             labels.setdefault(pid, {}).update({a.name: a.values[value] for a, value in named if value >= 0})
     groups: dict[str, tuple[int, list[str]]] = {}
-    wanted = pa.array(sorted(labels), pa.int32())
-    for batch in store.crops.scan(FACTS, model=model.digest):
-        for row in batch.filter(pc.is_in(batch.column("pid"), wanted)).to_pylist():
+    pids = pa.array(sorted(labels), pa.int32())
+    for batch in store.crops.scan(TASK_COLUMNS, model=model.digest):
+        for row in batch.filter(pc.is_in(batch.column("pid"), pids)).to_pylist():
             groups.setdefault(task_key("tracklet", row), (row["pid"], []))[1].append(row["crop_id"])
     now = datetime.now(UTC)
     for pid, crops in groups.values():
         if labels[pid]:
-            yield GivenLabels(crops=tuple(crops), answers=labels[pid], reviewers=(origin,), answered=now)
+            yield CropLabels(crops=tuple(crops), values=labels[pid], annotators=(origin,), updated=now)
 
 
-def import_labels(store: Store, project: str, model: Model, given: Sequence[GivenLabels], origin: str) -> Imported:
-    """Record labels in a project of their own; what it has of the same crops already is replaced.
+def import_labels(store: Store, project: str, model: Model, labels: Sequence[CropLabels], origin: str) -> ImportResult:
+    """Record labels in a project of their own; existing labels of the same crops are replaced.
 
     Raises:
-        UsageError: the project is one of Label Studio, whose truth is there, or of what people corrected in place, or
-            no crop is in the store.
+        UsageError: If the project belongs to Label Studio or to corrections, or no crop is in the store.
     """
     schema = require_attributes(model)
-    require_free(project)
-    held = store.review.find_project(project)
-    if held is not None and held.server is not None:
+    reject_corrections_project(project)
+    existing = store.review.find_project(project)
+    if existing is not None and existing.server is not None:
         raise UsageError(f"project {project} is one of Label Studio; import into a project of another name")
-    facts = _facts(store, model, {crop for one in given for crop in one.crops})
+    crops = {crop for group in labels for crop in group.crops}
+    rows = _read_crops(store, model, crops)
     tasks: dict[str, NewTask] = {}
-    answers: dict[str, list[LabelAnswer]] = {}
-    for one in given:
-        rows = [facts[crop] for crop in one.crops if crop in facts]
-        if rows:
-            task = given_task(rows, "tracklet" if len(rows) > 1 else "crop")
+    annotations: dict[str, list[LabelAnswer]] = {}
+    for group in labels:
+        present = [rows[crop] for crop in group.crops if crop in rows]
+        if present:
+            task = make_task(present, "tracklet" if len(present) > 1 else "crop")
             tasks[task.key] = task
-            answers[task.key] = [
-                LabelAnswer(number, who, one.answered, one.answers) for number, who in enumerate(one.reviewers, 1)
+            annotations[task.key] = [
+                LabelAnswer(number, annotator, group.updated, group.values)
+                for number, annotator in enumerate(group.annotators, 1)
             ]
     if not tasks:
         raise UsageError(f"{origin}: none of its crops is in the store; index the archive that it is about")
@@ -135,38 +105,23 @@ def import_labels(store: Store, project: str, model: Model, given: Sequence[Give
     new = [task for key, task in tasks.items() if key not in known]
     draw = Draw(model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0)
     if new:
-        store.annotations.import_tasks(project, draw, new, {task.key: answers[task.key] for task in new})
-    store.annotations.replace(project, {key: answers[key] for key in tasks if key in known})
-    named = {crop for one in given for crop in one.crops}
-    return Imported(
+        store.annotations.import_tasks(project, draw, new, {task.key: annotations[task.key] for task in new})
+    store.annotations.replace(project, {key: annotations[key] for key in tasks if key in known})
+    return ImportResult(
         tasks=len(tasks),
         created=len(new),
-        answers=sum(len(one.answers) for one in given),
-        unknown=len(named - facts.keys()),
+        labels=sum(len(group.values) for group in labels),
+        unknown=len(crops - rows.keys()),
     )
 
 
-def _facts(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, Any]]:
-    """Rows of those crops that the store has, with `prediction` (M,)."""
+def _read_crops(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, Any]]:
+    """Return crop id to row, with `attributes` (M,), of the crops that the store has."""
     wanted = pa.array(sorted(crops), pa.string())
-    found: dict[str, dict[str, Any]] = {}
-    for batch in store.crops.scan((*FACTS, "attributes"), model=model.digest):
-        some = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
-        predictions = matrix(some.column("attributes"))
-        for row, prediction in zip(some.select(FACTS).to_pylist(), predictions, strict=True):
-            found[row["crop_id"]] = {**row, "prediction": prediction}
-    return found
-
-
-def given_task(rows: Sequence[Mapping[str, Any]], unit: Unit) -> NewTask:
-    """The task of some crops of one person, the first of which names it; rows of `FACTS` and `prediction` (M,)."""
-    first = rows[0]
-    mean = np.mean([row["prediction"] for row in rows], axis=0)
-    times = [row["time"] for row in rows if row["time"] is not None]
-    return NewTask(
-        key=task_key(unit, first),
-        **{name: first[name] for name in ("source", "tracklet", "camera", "pid")},
-        time=min(times, default=None),
-        crops=tuple(row["crop_id"] for row in rows),
-        prediction=tuple(round(float(p), 6) for p in mean),
-    )
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in store.crops.scan((*TASK_COLUMNS, "attributes"), model=model.digest):
+        matches = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
+        predictions = matrix(matches.column("attributes"))
+        for row, prediction in zip(matches.select(TASK_COLUMNS).to_pylist(), predictions, strict=True):
+            rows[row["crop_id"]] = {**row, "attributes": prediction}
+    return rows

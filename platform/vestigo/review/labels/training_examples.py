@@ -1,4 +1,4 @@
-"""What a version of labels teaches: people, their crops, and what was agreed on about them."""
+"""Training examples of a label set: identities, their crops and their labels."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from heapq import heappush, heapreplace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.promotion.splits import identity_key, is_test
-from vestigo.review.estimates.annotator_error import answer_error
-from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.review.estimates.annotator_error import consensus_error
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo_models.schemas.attributes import AttributeSchema
 
-CROPS_A_TASK = 8
-"""The best of a task; more of the same teach little."""
+CROPS_PER_TASK = 8
+"""The best crops of a task; more of them add little."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
-    """What is known of one task's crops.
+class TrainingExample:
+    """The crops and labels of one task.
 
     Attributes:
-        who: the person, as `vestigo.promotion.splits.identity_key` names people.
-        camera, source, pid: of the crops.
-        crops: their ids, the best first.
-        labels: (n,) int64, -1 where nothing was agreed on or nobody could tell.
-        noise: how often one of the labels is wrong.
+        identity: As `vestigo.promotion.splits.identity_key` returns it.
+        camera: Of the crops.
+        source: Of the crops.
+        pid: Identity of a dataset, if known.
+        crops: Ids, best first.
+        labels: (n,) int64, -1 where there is no label or "cannot tell".
+        noise: Probability that a label is wrong.
     """
 
-    who: str
+    identity: str
     camera: str
     source: str
     pid: int | None
@@ -43,51 +44,53 @@ class Lesson:
     noise: float
 
 
-def read_lessons(rows: Iterable[Mapping[str, Any]], schema: AttributeSchema, error_rate: float) -> list[Lesson]:
-    """Put label rows (columns of `store.schema.LABELS`) together by task, those of one task in one lesson.
+def read_training_examples(
+    rows: Iterable[Mapping[str, Any]], schema: AttributeSchema, error_rate: float
+) -> list[TrainingExample]:
+    """Group label rows by task.
 
-    error_rate: how often one reviewer is wrong.
+    Args:
+        rows: Columns of `store.parquet.schemas.LABELS`.
+        schema: The attributes.
+        error_rate: Probability that one annotator is wrong.
     """
-    lessons: dict[tuple[str, str], Lesson] = {}
+    examples: dict[tuple[str, str], TrainingExample] = {}
     for row in rows:
         key = (row["project"], row["task"])
-        if key not in lessons:
-            # Of two who agreed it takes two mistakes of one kind.
+        if key not in examples:
+            # A label of two annotators is wrong only if both make the same mistake.
             margin = np.array([min(2, max(1, len(row["reviewers"])))])
-            lessons[key] = Lesson(
-                who=identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crops"][0]),
+            examples[key] = TrainingExample(
+                identity=identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crops"][0]),
                 camera=row["camera"],
                 source=row["source"],
                 pid=row["pid"],
-                crops=tuple(row["crops"][:CROPS_A_TASK]),
+                crops=tuple(row["crops"][:CROPS_PER_TASK]),
                 labels=np.full(len(schema), -1, dtype=np.int64),
-                noise=float(answer_error(error_rate, margin, 2)[0]),
+                noise=float(consensus_error(error_rate, margin, 2)[0]),
             )
         if row["value"] != CANNOT_TELL:
             name = row["attribute"]
-            lessons[key].labels[schema.index(name)] = schema[name].values.index(row["value"])
-    return [lesson for lesson in lessons.values() if (lesson.labels >= 0).any()]
+            examples[key].labels[schema.index(name)] = schema[name].values.index(row["value"])
+    return [example for example in examples.values() if (example.labels >= 0).any()]
 
 
-def replayed_crops(store: Store, model: str, taught: Iterable[Lesson], count: int) -> list[tuple[str, str]]:
-    """Crops of a model (digest) to be replayed, with their people: `count` of those who are neither taught nor tested.
+def select_replay(store: Store, model: str, examples: Iterable[TrainingExample], count: int) -> list[tuple[str, str]]:
+    """Select `count` crops for replay, (crop id, identity), of identities without examples and not in the test split.
 
-    They are chosen by a hash of their ids, so that they are the same ones every time; memory is that of the answer.
+    A hash of the crop id selects them, so that the result is always the same; memory is that of the result.
     """
-    known = {lesson.who for lesson in taught}
+    known = {example.identity for example in examples}
     best: list[tuple[int, str, str]] = []
     for batch in store.crops.scan(("crop_id", "pid", "tracklet"), model=model):
-        for crop, who in _people(batch):
-            if is_test(who) or who in known:
+        for row in batch.to_pylist():
+            crop = row["crop_id"]
+            identity = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=crop)
+            if is_test(identity) or identity in known:
                 continue
             rank = -int(hashlib.sha256(f"replay {crop}".encode()).hexdigest()[:12], 16)
             if len(best) < count:
-                heappush(best, (rank, crop, who))
+                heappush(best, (rank, crop, identity))
             elif best and rank > best[0][0]:
-                heapreplace(best, (rank, crop, who))
-    return [(crop, who) for _, crop, who in sorted(best, reverse=True)]
-
-
-def _people(batch: pa.RecordBatch) -> Iterable[tuple[str, str]]:
-    for row in batch.to_pylist():
-        yield row["crop_id"], identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crop_id"])
+                heapreplace(best, (rank, crop, identity))
+    return [(crop, identity) for _, crop, identity in sorted(best, reverse=True)]

@@ -59,7 +59,7 @@ def archive(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_is_walked_in_order(archive: Path) -> None:
+def test_folder_is_walked_in_order(archive: Path) -> None:
     items = list(discover(archive))
     assert [item.name for item in items] == [
         "a.JPG",
@@ -78,7 +78,7 @@ def test_a_folder_is_walked_in_order(archive: Path) -> None:
     assert images(items)["b.jpg"].digest == hashlib.sha256(jpeg(1)).hexdigest()
 
 
-def test_an_empty_camera_folder_and_a_packed_archive_are_named(archive: Path) -> None:
+def test_empty_camera_folder_and_packed_archive_are_reported(archive: Path) -> None:
     (archive / "camera=yard").mkdir()
     (archive / "old.tar.gz").write_bytes(b"")
     (archive / "older.ZIP").write_bytes(b"")
@@ -91,19 +91,19 @@ def test_an_empty_camera_folder_and_a_packed_archive_are_named(archive: Path) ->
     }
 
 
-def test_a_folder_of_other_things_is_an_empty_source(tmp_path: Path) -> None:
+def test_folder_without_images_is_empty(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     assert problems(list(discover(tmp_path))) == {tmp_path.name: "empty-source"}
 
 
-def test_items_survive_json(archive: Path) -> None:
+def test_inputs_round_trip_through_json(archive: Path) -> None:
     for item in discover(archive, start=datetime(2024, 5, 1, 12)):
         assert item_from_json(json.loads(json.dumps(item_to_json(item)))) == item
     with pytest.raises(ConfigError, match="unknown kind of input 'sound'"):
         item_from_json({"kind": "sound"})
 
 
-def test_images_are_read_where_they_lie(archive: Path) -> None:
+def test_images_are_read_in_place(archive: Path) -> None:
     found = images(list(discover(archive)))
     assert read_image_input(found["b.jpg"]).shape == (32, 16, 3)
     for name, reason in (("text.jpg", "not-an-image"), ("nothing.jpg", "empty-file")):
@@ -128,7 +128,7 @@ def test_cameras_and_times(archive: Path) -> None:
     assert (alone.name, alone.camera) == ("gate.mp4", "gate")
 
 
-def test_a_pattern_gives_cameras(tmp_path: Path) -> None:
+def test_pattern_gives_cameras(tmp_path: Path) -> None:
     root = put(tmp_path / "s", {"c3_001.jpg": jpeg(), "lobby.jpg": jpeg(1)})
     items = images(list(discover(root, camera_pattern=r"(?P<camera>c\d)_", camera="rest")))
     assert {name: item.camera for name, item in items.items()} == {"c3_001.jpg": "c3", "lobby.jpg": "rest"}
@@ -138,7 +138,7 @@ def test_a_pattern_gives_cameras(tmp_path: Path) -> None:
         discover(root, camera_pattern="(")
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+def test_empty_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "void" / "deeper").mkdir(parents=True)
     assert problems(list(discover(tmp_path / "void"))) == {"deeper": "empty-folder", "void": "empty-source"}
 
@@ -152,14 +152,14 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
         ("a.tgz", "decompress it"),
     ],
 )
-def test_what_is_no_source_is_refused_at_once(name: str, what: str, tmp_path: Path) -> None:
+def test_invalid_sources_are_rejected(name: str, what: str, tmp_path: Path) -> None:
     if name != "gone":
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(SourceError, match=what):
         discover(tmp_path / name)
 
 
-def test_links_pipes_and_odd_names_are_never_opened(tmp_path: Path) -> None:
+def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     outside = put(tmp_path / "outside", {"secret.jpg": jpeg(5)})
     root = put(tmp_path / "site", {"a.jpg": jpeg(1)})
     (root / "inside.jpg").symlink_to(root / "a.jpg")
@@ -179,7 +179,7 @@ def test_links_pipes_and_odd_names_are_never_opened(tmp_path: Path) -> None:
     json.dumps([item_to_json(item) for item in items], ensure_ascii=False).encode()
 
 
-def test_a_dataset_gives_labels_and_cameras(tmp_path: Path) -> None:
+def test_dataset_gives_identities_and_cameras(tmp_path: Path) -> None:
     root = put(
         tmp_path / "market",
         {
@@ -230,7 +230,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_archives_are_read_in_place_and_trusted_in_nothing(kind: str, tmp_path: Path) -> None:
+def test_archive_members_are_read_safely_in_place(kind: str, tmp_path: Path) -> None:
     box = tmp_path / "box"
     box.mkdir()
     path = (make_tar if kind == "tar" else make_zip)(box / f"crops.{kind}", HOSTILE)
@@ -250,7 +250,7 @@ def test_archives_are_read_in_place_and_trusted_in_nothing(kind: str, tmp_path: 
     assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {path.name}
 
 
-def test_links_and_devices_in_a_tar_are_named(tmp_path: Path) -> None:
+def test_links_and_devices_in_a_tar_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (("l.jpg", tarfile.SYMTYPE), ("h.jpg", tarfile.LNKTYPE), ("d.jpg", tarfile.CHRTYPE)):
@@ -260,7 +260,7 @@ def test_links_and_devices_in_a_tar_are_named(tmp_path: Path) -> None:
     assert problems(list(discover(path))) == dict.fromkeys(("l.jpg", "h.jpg", "d.jpg"), "not-a-file")
 
 
-def test_a_name_that_comes_twice_counts_once(tmp_path: Path) -> None:
+def test_repeated_name_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:
         for seed in (1, 2):
@@ -272,7 +272,7 @@ def test_a_name_that_comes_twice_counts_once(tmp_path: Path) -> None:
     assert problems(items) == {"a.jpg": "duplicate-name"}
 
 
-def test_a_tar_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
+def test_truncated_tar_keeps_earlier_members(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "a.tar", {f"{n}.jpg": jpeg(n) for n in range(6)})
     path.write_bytes(path.read_bytes()[: 3 * (512 + 1024) + 700])
     items = list(discover(path))
@@ -281,12 +281,12 @@ def test_a_tar_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
-def test_garbage_is_no_archive(name: str, tmp_path: Path) -> None:
+def test_unreadable_archive_is_rejected(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"garbage" * 500)
     assert problems(list(discover(tmp_path / name))) == {name: "unreadable"}
 
 
-def test_a_zip_bomb_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip_bomb_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members_module, "MAX_MEMBER_BYTES", 10_000)
     path = make_zip(tmp_path / "a.zip", {"honest.jpg": b"\0" * 20_000, "liar.jpg": b"\0" * 5_000})
     assert problems(list(discover(path))) == {"honest.jpg": "too-large"}
@@ -298,7 +298,7 @@ def test_a_zip_bomb_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_member(lie)
 
 
-def test_a_zip_with_a_password_or_an_odd_method_says_so(tmp_path: Path) -> None:
+def test_encrypted_or_unsupported_zip_members_are_reported(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1)})
     data = bytearray(path.read_bytes())
     data[6] |= 1
@@ -309,7 +309,7 @@ def test_a_zip_with_a_password_or_an_odd_method_says_so(tmp_path: Path) -> None:
     assert problems(list(discover(tmp_path / "b.zip"))) == {"a.jpg": "unsupported-compression"}
 
 
-def test_damage_in_a_zip_costs_one_member(tmp_path: Path) -> None:
+def test_damaged_zip_member_is_skipped(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
     data = bytearray(path.read_bytes())
     data[60:200] = b"\xff" * 140

@@ -80,9 +80,7 @@ def assert_same(one: tuple[list[Part], Tracklets], other: tuple[list[Part], Trac
 
 
 @pytest.mark.parametrize(("fps", "lengths"), [(5.0, {1.5: 7, 4.0: 3}), (3.0, {0.6: 20}), (60.0, {4.0: 3})])
-def test_tracklets_do_not_depend_on_the_length_of_a_slice(
-    video: VideoInput, fps: float, lengths: dict[float, int]
-) -> None:
+def test_tracklets_are_independent_of_slice_length(video: VideoInput, fps: float, lengths: dict[float, int]) -> None:
     config = TrackingConfig(crops_per_tracklet=3, fps=fps)
     reference = run(video, ColourDetector(), 1000.0, config)
     assert len(reference[0]) == 1
@@ -93,7 +91,7 @@ def test_tracklets_do_not_depend_on_the_length_of_a_slice(
         assert_same(found, reference)
 
 
-def test_each_walker_has_crops_of_nobody_else(video: VideoInput) -> None:
+def test_tracklet_has_crops_of_one_person(video: VideoInput) -> None:
     parts, found = run(video, ColourDetector(), 3.0, CONFIG)
     pixels = {c.crop_id: c.image for part in parts for c in part.candidates}
     colours = set()
@@ -108,7 +106,7 @@ def test_each_walker_has_crops_of_nobody_else(video: VideoInput) -> None:
     assert len(colours) == 4
 
 
-def test_tracklet_rows_tell_the_span(video: VideoInput) -> None:
+def test_tracklet_rows_have_start_and_end(video: VideoInput) -> None:
     _, found = run(video, ColourDetector(), 3.0, CONFIG)
     rows = found.rows.to_pylist()
     assert [row["first_frame"] for row in rows] == sorted(row["first_frame"] for row in rows)
@@ -118,7 +116,7 @@ def test_tracklet_rows_tell_the_span(video: VideoInput) -> None:
         assert row["detections"] >= CONFIG.min_detections
 
 
-def test_crops_are_picked_from_moments_apart(video: VideoInput) -> None:
+def test_crops_are_selected_from_different_times(video: VideoInput) -> None:
     parts, found = run(video, ColourDetector(), 3.0, CONFIG)
     moments = {c.crop_id: c.offset_s for part in parts for c in part.candidates}
     for tracklet in found.rows["tracklet"].to_pylist():
@@ -128,7 +126,7 @@ def test_crops_are_picked_from_moments_apart(video: VideoInput) -> None:
         assert [row["rank"] for row in own] == list(range(len(own)))
 
 
-def test_what_assembly_would_reject_is_dropped_where_it_is_certain(video: VideoInput) -> None:
+def test_slice_drops_crops_that_assembly_rejects(video: VideoInput) -> None:
     strict = TrackingConfig(crops_per_tracklet=3, min_detections=1000)
     parts, found = run(video, ColourDetector(), 1000.0, strict)
     assert found.rows.num_rows == found.crops.num_rows == 0
@@ -136,7 +134,7 @@ def test_what_assembly_would_reject_is_dropped_where_it_is_certain(video: VideoI
     assert parts[0].detections.num_rows > 0
 
 
-def test_a_video_without_people_has_empty_tables(tmp_path: Path) -> None:
+def test_video_without_people_gives_empty_tables(tmp_path: Path) -> None:
     empty = only(write_video(tmp_path / "empty.mp4", numbered, 40))
     parts, found = run(empty, make_detector("hog"), 2.0, CONFIG)
     assert sum(part.sampled for part in parts) == 20
@@ -144,7 +142,7 @@ def test_a_video_without_people_has_empty_tables(tmp_path: Path) -> None:
     assert found.rows.num_rows == found.crops.num_rows == 0
 
 
-def test_a_lost_slice_costs_its_own_stretch_only(video: VideoInput) -> None:
+def test_missing_slice_affects_only_its_range(video: VideoInput) -> None:
     parts, whole = run(video, ColourDetector(), 2.0, CONFIG)
     left = [part for number, part in enumerate(parts) if number != 2]
     found = assemble(
@@ -198,7 +196,7 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
     assert_same((parts[0], found[0]), (parts[1], found[1]))
 
 
-def test_ids_follow_from_content_alone() -> None:
+def test_ids_depend_on_content_only() -> None:
     box = np.array([1.5, 2, 30, 60], dtype=np.float32)
     name = crop_id("a.mp4", "ff", 7, box)
     assert len(name) == 20
@@ -219,7 +217,7 @@ class TwoBoxes:
         return Detections.ordered(boxes, np.array([0.9, 0.8, 0.7, 0.6]))
 
 
-def test_boxes_are_cut_at_the_edge_of_the_frame() -> None:
+def test_boxes_are_clipped_to_the_frame() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     found = detect_still(image, TwoBoxes(), name="a.jpg", digest="ff")
     assert [candidate.box.tolist() for candidate in found] == [[0, 5, 20, 40], [5, 5, 20, 30]]
@@ -230,7 +228,7 @@ def test_boxes_are_cut_at_the_edge_of_the_frame() -> None:
     assert 0 < first.quality < 1
 
 
-def test_a_tall_crop_is_scaled_down_when_cut_out() -> None:
+def test_tall_crop_is_scaled_down() -> None:
     class Tall:
         name, digest = "tall", "2"
 
@@ -242,7 +240,7 @@ def test_a_tall_crop_is_scaled_down_when_cut_out() -> None:
     assert found.box[3] == 1000
 
 
-def test_shards_are_planned_in_order_and_small(video: VideoInput) -> None:
+def test_shards_are_ordered_and_limited_in_size(video: VideoInput) -> None:
     stills = [ImageInput(f"{n}.jpg", "d", Locator("file", f"/{n}.jpg"), "c") for n in range(5)]
     shards = list(plan_shards([*stills[:3], video, *stills[3:]], shard_size=2, slice_s=4.0, tracking=CONFIG))
     assert [type(shard).__name__ for shard in shards] == [
@@ -263,14 +261,14 @@ def test_shards_are_planned_in_order_and_small(video: VideoInput) -> None:
         shard_from_json({"kind": "sound"})
 
 
-def test_a_slow_video_is_sampled_no_faster_than_it_is(video: VideoInput) -> None:
+def test_sampling_rate_is_limited_to_the_frame_rate(video: VideoInput) -> None:
     shard = next(iter(plan_shards([video], shard_size=1, slice_s=4.0, tracking=TrackingConfig(fps=60.0))))
     assert isinstance(shard, SliceShard)
     assert shard.fps == 10.0
     assert shard.lead_s == pytest.approx((shard.tracking.memory + 1) / 10)
 
 
-def test_an_estimate_counts_all_and_times_some(video: VideoInput, tmp_path: Path) -> None:
+def test_estimate_counts_everything_and_times_a_sample(video: VideoInput, tmp_path: Path) -> None:
     calls: list[tuple[int, ...]] = []
 
     def work(image: np.ndarray) -> int:

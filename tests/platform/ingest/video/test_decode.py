@@ -37,7 +37,7 @@ VIDEOS = {
 
 
 @pytest.mark.parametrize("kind", VIDEOS)
-def test_every_slicing_gives_the_frames_of_the_whole(kind: str, tmp_path: Path) -> None:
+def test_frames_are_independent_of_slicing(kind: str, tmp_path: Path) -> None:
     """The picture itself says which frame it is, so a wrong index or a wrong landing cannot hide."""
     settings = dict(VIDEOS[kind])
     path = write_video(tmp_path / settings.pop("name"), numbered, 75, **settings)
@@ -67,14 +67,14 @@ def test_every_slicing_gives_the_frames_of_the_whole(kind: str, tmp_path: Path) 
         assert owned == list(reference)
 
 
-def test_slices_own_every_frame_once_and_begin_at_keyframes(tmp_path: Path) -> None:
+def test_slices_partition_frames_and_start_at_keyframes(tmp_path: Path) -> None:
     info = probe(write_video(tmp_path / "a.mp4", numbered, 75))
     parts = slices(info, 2.0, 1.0)
     assert [(part.first, part.last) for part in parts] == [(0, 20), (20, 40), (40, 60), (60, 75)]
     assert {part.first for part in parts} <= {keyframe.index for keyframe in info.keyframes}
 
 
-def test_sampling_takes_one_frame_of_each_cell(tmp_path: Path) -> None:
+def test_one_frame_is_sampled_per_cell(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 60, rate=30)
     info = probe(path)
     frames, _ = read(path, info, whole(info), 5.0)
@@ -82,7 +82,7 @@ def test_sampling_takes_one_frame_of_each_cell(tmp_path: Path) -> None:
     assert [frame.cell for frame in frames] == list(range(10))
 
 
-def test_times_of_a_variable_rate_are_those_of_the_file(tmp_path: Path) -> None:
+def test_variable_frame_rate_keeps_times(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 30, times=lambda n: 100 * n + (50 if n % 2 else 0))
     info = probe(path)
     frames, _ = read(path, info, whole(info), 100.0)
@@ -91,7 +91,7 @@ def test_times_of_a_variable_rate_are_those_of_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose([frame.offset_s for frame in frames], expected, atol=0.002)
 
 
-def test_a_frame_can_be_fetched_again(tmp_path: Path) -> None:
+def test_single_frame_is_read_again(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 75)
     info = probe(path)
     assert [number_of(read_frame(path, info, index)) for index in (0, 9, 10, 74)] == [0, 9, 10, 74]
@@ -99,13 +99,13 @@ def test_a_frame_can_be_fetched_again(tmp_path: Path) -> None:
         read_frame(path, info, 75)
 
 
-def test_facts_survive_json(tmp_path: Path) -> None:
+def test_video_info_round_trips_through_json(tmp_path: Path) -> None:
     info = probe(write_video(tmp_path / "a.mp4", numbered, 30))
     assert VideoInfo.from_json(info.to_json()) == info
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
-def test_a_truncated_video_is_named_and_its_readable_frames_are_read(name: str, tmp_path: Path) -> None:
+def test_truncated_video_is_reported_and_partly_read(name: str, tmp_path: Path) -> None:
     path = write_video(tmp_path / name, lambda n: np.roll(noise, n, axis=1), 60)
     data = path.read_bytes()
     if name == "a.mp4":
@@ -136,7 +136,7 @@ def _faststart(path: Path) -> bytes:
     return moved.read_bytes()
 
 
-def test_damage_in_the_middle_costs_frames_but_not_the_slice(tmp_path: Path) -> None:
+def test_damaged_frames_are_skipped(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", lambda n: np.roll(noise, n, axis=1), 60, b_frames=0)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -159,7 +159,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("reason", BAD)
-def test_what_is_no_video_says_so(reason: str, tmp_path: Path) -> None:
+def test_invalid_videos_are_reported(reason: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     if reason == "no-video":
         _write_sound(path)
@@ -186,14 +186,14 @@ def _write_sound(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def test_a_video_without_frames_says_so(tmp_path: Path) -> None:
+def test_video_without_frames_is_reported(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.avi", numbered, 0)
     with pytest.raises(BadInput) as caught:
         probe(path)
     assert caught.value.reason == "no-frames"
 
 
-def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
+def test_file_changed_after_planning_is_rejected(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 20)
     info = probe(path)
     write_video(path, numbered, 30)
@@ -201,7 +201,7 @@ def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
         list(FrameReader(path, info, whole(info), 5.0))
 
 
-def test_reading_a_damaged_file_leaves_standard_output_alone(tmp_path: Path) -> None:
+def test_damaged_file_prints_nothing(tmp_path: Path) -> None:
     """Commands promise one JSON object there and nothing else."""
     path = write_video(tmp_path / "a.avi", numbered, 30)
     path.write_bytes(path.read_bytes()[:3000])
@@ -226,7 +226,7 @@ def test_real_footage_is_cut_at_its_keyframes(real_data: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_real_footage_cut_short_is_called_truncated(real_data: Path, tmp_path: Path) -> None:
+def test_truncated_real_footage_is_reported(real_data: Path, tmp_path: Path) -> None:
     data = (real_data / "pedestrians.avi").read_bytes()
     path = tmp_path / "cut.avi"
     path.write_bytes(data[:70_000])

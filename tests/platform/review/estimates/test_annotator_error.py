@@ -1,13 +1,18 @@
-"""Reviewers who are wrong: how often, and what their answers tell nevertheless."""
+"""Annotator error: its estimate, and estimates corrected for it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from vestigo.review.estimates.annotator_error import ReviewerError, answer_error, disagreement_error, put_right
-from vestigo.review.estimates.precision import Reviewed, estimate_precision
-from vestigo.review.estimates.shares import Estimate
+from vestigo.review.estimates.annotator_error import (
+    AnnotatorError,
+    consensus_error,
+    correct_estimate,
+    error_from_disagreement,
+)
+from vestigo.review.estimates.precision import AnnotatedCrops, estimate_precision
+from vestigo.review.estimates.shares import ShareEstimate
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
 COLOURS = AttributeSchema(
@@ -22,46 +27,46 @@ def answered(truth: np.ndarray, rate: float, values: int, rng: np.random.Generat
     return np.where(wrong, (truth + rng.integers(1, values, len(truth))) % values, truth)
 
 
-def test_intervals_are_carried_back_along_the_line() -> None:
-    found = Estimate(value=0.9, low=0.8, high=0.99, reviewed=50, effective=40.0)
-    right = put_right(found, 1.25, -0.125)
-    assert right == Estimate(value=1.0, low=0.875, high=1.0, reviewed=50, effective=25.6)
-    assert put_right(found, 1.0, 0.0) == found
-    assert put_right(None, 1.25, 0.0) is None
+def test_estimate_is_corrected_along_a_line() -> None:
+    found = ShareEstimate(value=0.9, low=0.8, high=0.99, reviewed=50, effective=40.0)
+    right = correct_estimate(found, 1.25, -0.125)
+    assert right == ShareEstimate(value=1.0, low=0.875, high=1.0, reviewed=50, effective=25.6)
+    assert correct_estimate(found, 1.0, 0.0) == found
+    assert correct_estimate(None, 1.25, 0.0) is None
 
 
 @pytest.mark.parametrize("values", [2, 5])
-def test_several_who_agree_are_seldom_wrong(values: int) -> None:
+def test_consensus_of_two_is_rarely_wrong(values: int) -> None:
     rate, count = 0.2, 400_000
     rng = np.random.default_rng(1)
     first, second = (answered(np.zeros(count, int), rate, values, rng) for _ in range(2))
     both = first == second
-    found = answer_error(rate, np.array([1, 2]), values)
+    found = consensus_error(rate, np.array([1, 2]), values)
     assert found[0] == pytest.approx(rate)
     assert found[1] == pytest.approx((first[both] != 0).mean(), abs=0.002)
 
 
 @pytest.mark.parametrize(("rate", "values"), [(0.05, 2), (0.05, 8), (0.2, 3)])
-def test_the_rate_follows_from_how_often_two_differ(rate: float, values: int) -> None:
+def test_error_rate_follows_from_disagreement(rate: float, values: int) -> None:
     rng = np.random.default_rng(2)
     truth = rng.integers(0, values, 200_000)
     first, second = (answered(truth, rate, values, rng) for _ in range(2))
-    found = disagreement_error(len(truth), int((first != second).sum()), values)
+    found = error_from_disagreement(len(truth), int((first != second).sum()), values)
     assert found.rate == pytest.approx(rate, abs=0.003)
     assert found.spread < 0.002
 
 
-def test_without_a_second_opinion_little_is_known() -> None:
-    found = disagreement_error(0, 0, 2)
+def test_error_without_pairs_is_the_prior() -> None:
+    found = error_from_disagreement(0, 0, 2)
     assert 0.01 < found.rate < 0.04
     assert found.spread > 0.01
 
 
-def test_reviewers_are_never_worse_than_chance() -> None:
-    assert disagreement_error(100, 100, 2).rate == pytest.approx(0.4)
+def test_error_rate_is_limited() -> None:
+    assert error_from_disagreement(100, 100, 2).rate == pytest.approx(0.4)
 
 
-def test_precision_covers_the_truth_behind_mistaken_answers() -> None:
+def test_precision_interval_covers_truth_despite_annotator_error() -> None:
     rng = np.random.default_rng(3)
     tasks, rate, rounds = 300, 0.05, 300
     held = naive = 0
@@ -71,7 +76,7 @@ def test_precision_covers_the_truth_behind_mistaken_answers() -> None:
         answer, second = answered(truth, rate, 3, rng), answered(truth, rate, 3, rng)
         twice = 60
         differ = int((answer != second)[:twice].sum())
-        told = {
+        arrays = {
             "schema": COLOURS,
             "probability": np.full(tasks, 0.2),
             "task": np.arange(tasks),
@@ -81,8 +86,8 @@ def test_precision_covers_the_truth_behind_mistaken_answers() -> None:
             "camera": np.full(tasks, "east"),
             "time": np.full(tasks, np.datetime64("NaT"), "datetime64[us]"),
         }
-        found = estimate_precision(Reviewed(**told, error=disagreement_error(twice, differ, 3)))
-        plain = estimate_precision(Reviewed(**told, error=ReviewerError(rate=0.0, spread=0.0, pairs=0)))
+        found = estimate_precision(AnnotatedCrops(**arrays, error=error_from_disagreement(twice, differ, 3)))
+        plain = estimate_precision(AnnotatedCrops(**arrays, error=AnnotatorError(rate=0.0, spread=0.0, pairs=0)))
         for estimate, count in ((found, True), (plain, False)):
             accuracy = estimate.attributes["colour"].accuracy
             assert accuracy is not None
@@ -93,7 +98,7 @@ def test_precision_covers_the_truth_behind_mistaken_answers() -> None:
     assert naive / rounds < 0.6
 
 
-def test_recall_is_put_right_too() -> None:
+def test_recall_is_corrected() -> None:
     rng = np.random.default_rng(4)
     count = 200_000
     truth = (rng.random(count) < 0.05).astype(int)
@@ -103,7 +108,7 @@ def test_recall_is_put_right_too() -> None:
     )
     found = (
         estimate_precision(
-            Reviewed(
+            AnnotatedCrops(
                 schema=hats,
                 probability=np.full(count, 0.5),
                 task=np.arange(count),
@@ -112,7 +117,7 @@ def test_recall_is_put_right_too() -> None:
                 answer=answered(truth, 0.05, 2, rng)[:, None],
                 camera=np.full(count, "east"),
                 time=np.full(count, np.datetime64("NaT"), "datetime64[us]"),
-                error=ReviewerError(rate=0.05, spread=0.0, pairs=1000),
+                error=AnnotatorError(rate=0.05, spread=0.0, pairs=1000),
             )
         )
         .attributes["hat"]
@@ -124,13 +129,13 @@ def test_recall_is_put_right_too() -> None:
     assert found.precision.value == pytest.approx(truth[predicted == 1].mean(), abs=0.02)
 
 
-def test_a_share_near_one_keeps_a_narrow_interval() -> None:
+def test_share_near_one_has_a_narrow_interval() -> None:
     count = 24
     answer = np.zeros(count, dtype=int)
     answer[0] = 1
     found = (
         estimate_precision(
-            Reviewed(
+            AnnotatedCrops(
                 schema=COLOURS,
                 probability=np.linspace(0.1, 0.9, count),
                 task=np.arange(count),
@@ -139,7 +144,7 @@ def test_a_share_near_one_keeps_a_narrow_interval() -> None:
                 answer=answer[:, None],
                 camera=np.full(count, "east"),
                 time=np.full(count, np.datetime64("NaT"), "datetime64[us]"),
-                error=ReviewerError(rate=0.05, spread=0.01, pairs=200),
+                error=AnnotatorError(rate=0.05, spread=0.01, pairs=200),
             )
         )
         .attributes["colour"]

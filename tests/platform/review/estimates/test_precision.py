@@ -1,4 +1,4 @@
-"""Precision from reviewed samples: beside loops over crops, a complete review, and simulated draws."""
+"""Precision of annotated samples, against loops over crops, a complete review and simulated samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from vestigo.review.estimates.precision import CANNOT_TELL, UNANSWERED, Reviewed, estimate_precision
+from vestigo.review.estimates.precision import NO_LABEL, UNDECIDABLE, AnnotatedCrops, estimate_precision
 from vestigo.review.sampling.probabilities import combine_rounds, systematic_sample
 from vestigo.review.sampling.probabilities import inclusion_probabilities as likely
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
@@ -24,14 +24,14 @@ SCHEMA = AttributeSchema(
 )
 
 
-def some(seed: int, tasks: int = 40) -> Reviewed:
+def some(seed: int, tasks: int = 40) -> AnnotatedCrops:
     rng = np.random.default_rng(seed)
     task = np.repeat(np.arange(tasks), rng.integers(1, 5, tasks))
     crops = len(task)
     truth = np.stack([rng.integers(-2, len(a.values), tasks)[task] for a in SCHEMA.attributes], axis=1)
     predicted = np.stack([rng.integers(0, len(a.values), crops) for a in SCHEMA.attributes], axis=1)
     days = np.datetime64("2023-12-25") + rng.integers(0, 60, crops)
-    return Reviewed(
+    return AnnotatedCrops(
         schema=SCHEMA,
         probability=rng.uniform(0.05, 1, tasks),
         task=task,
@@ -79,23 +79,23 @@ def naive_share(pairs: list[tuple[int, float, bool]]) -> dict[str, Any]:
     return {"value": value, "low": max(0.0, low), "high": min(1.0, high), "reviewed": n}
 
 
-def naive(found: Reviewed, confidence: float, wanted: Callable[[int], bool]) -> dict[str, Any]:
+def naive(found: AnnotatedCrops, confidence: float, wanted: Callable[[int], bool]) -> dict[str, Any]:
     result = {}
     crops = [i for i in range(len(found.task)) if wanted(i)]
     p = {i: float(found.probability[found.task[i]]) for i in crops}
     for j, attribute in enumerate(SCHEMA.attributes):
-        said = {i: int(found.predicted[i, j]) if found.confidence[i, j] >= confidence else None for i in crops}
+        predictions = {i: int(found.predicted[i, j]) if found.confidence[i, j] >= confidence else None for i in crops}
         true = {i: int(found.answer[i, j]) for i in crops}
         known = [i for i in crops if true[i] >= 0]
 
         def share(rows: list[int], right: Callable[[int], bool], p: dict[int, float] = p) -> dict[str, Any]:
             return naive_share([(int(found.task[i]), p[i], right(i)) for i in rows])
 
-        accuracy = share([i for i in known if said[i] is not None], lambda i: said[i] == true[i])  # noqa: B023
+        accuracy = share([i for i in known if predictions[i] is not None], lambda i: predictions[i] == true[i])  # noqa: B023
         values = {}
         for v, value in enumerate(attribute.values):
-            precision = share([i for i in known if said[i] == v], lambda i: true[i] == v)  # noqa: B023
-            recall = share([i for i in known if true[i] == v], lambda i: said[i] == v)  # noqa: B023
+            precision = share([i for i in known if predictions[i] == v], lambda i: true[i] == v)  # noqa: B023
+            recall = share([i for i in known if true[i] == v], lambda i: predictions[i] == v)  # noqa: B023
             values[value] = {
                 "precision": precision["value"],
                 "precision_low": precision["low"],
@@ -111,9 +111,9 @@ def naive(found: Reviewed, confidence: float, wanted: Callable[[int], bool]) -> 
             "high": accuracy["high"],
             "reviewed": accuracy["reviewed"],
             "values": values,
-            "coverage": share(crops, lambda i: said[i] is not None)["value"],  # noqa: B023
-            "cannot_tell": len({int(found.task[i]) for i in crops if true[i] == CANNOT_TELL}),
-            "told": share([i for i in crops if true[i] != UNANSWERED], lambda i: true[i] >= 0)["value"],  # noqa: B023
+            "coverage": share(crops, lambda i: predictions[i] is not None)["value"],  # noqa: B023
+            "cannot_tell": len({int(found.task[i]) for i in crops if true[i] == UNDECIDABLE}),
+            "told": share([i for i in crops if true[i] != NO_LABEL], lambda i: true[i] >= 0)["value"],  # noqa: B023
         }
     return result
 
@@ -131,7 +131,7 @@ def assert_alike(found: Any, expected: Any, where: str = "") -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("confidence", [0.0, 0.5])
-def test_every_figure_beside_loops_over_crops(seed: int, confidence: float) -> None:
+def test_estimates_equal_loops_over_crops(seed: int, confidence: float) -> None:
     reviewed = some(seed)
     found = estimate_precision(reviewed, confidence=confidence).to_dict()
     assert_alike(found["attributes"], naive(reviewed, confidence, lambda _: True))
@@ -141,7 +141,7 @@ def test_every_figure_beside_loops_over_crops(seed: int, confidence: float) -> N
 
 
 @pytest.mark.parametrize(("period", "pattern"), [("day", "%Y-%m-%d"), ("week", "%G-W%V"), ("month", "%Y-%m")])
-def test_periods_are_those_of_the_calendar(period: Any, pattern: str) -> None:
+def test_periods_follow_the_calendar(period: Any, pattern: str) -> None:
     reviewed = some(9)
     dates = [None if np.isnat(time) else time.astype("datetime64[s]").item() for time in reviewed.time]
     names = ["" if date is None else dt.datetime.strftime(date, pattern) for date in dates]
@@ -151,9 +151,9 @@ def test_periods_are_those_of_the_calendar(period: Any, pattern: str) -> None:
         assert_alike(part, naive(reviewed, 0.0, lambda i, n=name: names[i] == n))
 
 
-def test_a_complete_review_is_known_and_one_of_nothing_says_nothing() -> None:
+def test_complete_review_is_exact_and_empty_review_is_none() -> None:
     reviewed = some(3)
-    certain = Reviewed(**{**vars(reviewed), "probability": np.ones(len(reviewed.probability))})
+    certain = AnnotatedCrops(**{**vars(reviewed), "probability": np.ones(len(reviewed.probability))})
     hat = estimate_precision(certain).attributes["hat"]
     known = certain.answer[:, 0] >= 0
     assert hat.accuracy is not None
@@ -168,12 +168,12 @@ def test_a_complete_review_is_known_and_one_of_nothing_says_nothing() -> None:
     assert empty["attributes"]["colour"]["values"]["red"]["reviewed"] == 0
 
 
-def test_arrays_that_do_not_belong_together_are_refused() -> None:
+def test_mismatched_arrays_are_rejected() -> None:
     reviewed = some(0)
     with pytest.raises(ValueError, match=r"camera is \(3,\), not"):
-        Reviewed(**{**vars(reviewed), "camera": np.array(["a", "b", "c"])})
+        AnnotatedCrops(**{**vars(reviewed), "camera": np.array(["a", "b", "c"])})
     with pytest.raises(ValueError, match="between 0 and 1"):
-        estimate_precision(Reviewed(**{**vars(reviewed), "probability": np.zeros(len(reviewed.probability))}))
+        estimate_precision(AnnotatedCrops(**{**vars(reviewed), "probability": np.zeros(len(reviewed.probability))}))
 
 
 def people(
@@ -190,7 +190,7 @@ def people(
 
 @pytest.mark.parametrize("accuracy", [0.8, 0.99])
 @pytest.mark.parametrize(("share", "agreeing"), [(1.0, 0.0), (1.0, 0.7), (0.5, 1.0)])
-def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, share: float, agreeing: float) -> None:
+def test_intervals_cover_truth_after_two_samples_of_tracklets(accuracy: float, share: float, agreeing: float) -> None:
     rng = np.random.default_rng(5)
     tasks, budget, rounds = 3000, 150, 300
     crop_task, right, doubt = people(rng, tasks, accuracy, agreeing)
@@ -210,7 +210,7 @@ def test_intervals_hold_the_truth_after_two_draws_of_tracklets(accuracy: float, 
         rows = np.isin(crop_task, seen)
         places = np.searchsorted(np.sort(seen), crop_task[rows])
         answers = np.stack([np.ones(rows.sum(), int), np.zeros(rows.sum(), int)], axis=1)
-        reviewed = Reviewed(
+        reviewed = AnnotatedCrops(
             schema=SCHEMA,
             probability=probability[np.sort(seen)],
             task=places,

@@ -1,4 +1,4 @@
-"""Precision at every threshold and confusions: beside `estimate_precision` one by one, and loops over crops."""
+"""Threshold curves and confusions, against `estimate_precision` and loops over crops."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from tests.platform.review.estimates.test_precision import SCHEMA, naive_share, some
-from vestigo.review.estimates.annotator_error import ReviewerError
-from vestigo.review.estimates.confusion import cell_rows, confusion
-from vestigo.review.estimates.precision import CANNOT_TELL, Reviewed, estimate_precision
+from vestigo.review.estimates.annotator_error import AnnotatorError
+from vestigo.review.estimates.confusion import cell_rows, estimate_confusion
+from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, estimate_precision
 from vestigo.review.estimates.threshold_curve import threshold_curve
 from vestigo_models.errors import ConfigError
 
-ERROR = ReviewerError(rate=0.03, spread=0.01, pairs=100)
+ERROR = AnnotatorError(rate=0.03, spread=0.01, pairs=100)
 
 
-def mistaken(seed: int) -> Reviewed:
+def mistaken(seed: int) -> AnnotatedCrops:
     """Reviewers who are wrong now and then, some answers of several; confidences as the store has them."""
     found = some(seed)
     rng = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def mistaken(seed: int) -> Reviewed:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_curve_is_the_precision_at_each_threshold(seed: int) -> None:
+def test_curve_equals_precision_at_each_threshold(seed: int) -> None:
     reviewed = mistaken(seed)
     for attribute in SCHEMA.attributes:
         curves = {value: threshold_curve(reviewed, attribute.name, value) for value in (None, *attribute.values)}
@@ -40,23 +40,23 @@ def test_the_curve_is_the_precision_at_each_threshold(seed: int) -> None:
                 assert points[step].precision == expected
 
 
-def test_the_curve_beside_a_loop_over_crops() -> None:
+def test_curve_equals_loop_over_crops() -> None:
     reviewed, thresholds = some(7), (0.0, 0.3, 0.95)
     for threshold, point in zip(thresholds, threshold_curve(reviewed, "hat", thresholds=thresholds), strict=True):
         pairs = [
-            (int(task), float(reviewed.probability[task]), bool(said == true))
-            for task, said, sure, true in zip(
+            (int(task), float(reviewed.probability[task]), bool(predicted == true))
+            for task, predicted, sure, true in zip(
                 reviewed.task, reviewed.predicted[:, 0], reviewed.confidence[:, 0], reviewed.answer[:, 0], strict=True
             )
             if sure >= threshold and true >= 0
         ]
         expected = naive_share(pairs)
         assert point.precision is not None
-        told = {name: getattr(point.precision, name) for name in expected}
-        assert told == pytest.approx(expected, rel=1e-6)
+        values = {name: getattr(point.precision, name) for name in expected}
+        assert values == pytest.approx(expected, rel=1e-6)
 
 
-def test_where_nothing_is_sure_enough_the_curve_ends() -> None:
+def test_curve_is_none_above_the_largest_confidence() -> None:
     reviewed = replace(some(1), confidence=np.full((len(some(1).task), 2), 0.6))
     points = threshold_curve(reviewed, "colour", "red")
     assert points[60].precision == points[0].precision is not None
@@ -68,22 +68,22 @@ def test_where_nothing_is_sure_enough_the_curve_ends() -> None:
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.5])
-def test_confusions_beside_loops_over_crops(confidence: float) -> None:
+def test_confusion_equals_loops_over_crops(confidence: float) -> None:
     reviewed = some(5)
     for j, attribute in enumerate(SCHEMA.attributes):
-        found = confusion(reviewed, attribute.name, confidence=confidence)
+        found = estimate_confusion(reviewed, attribute.name, confidence=confidence)
         assert found.values == attribute.values
-        for said in range(len(attribute.values)):
+        for predicted in range(len(attribute.values)):
             rows = [
                 i
                 for i in range(len(reviewed.task))
-                if reviewed.predicted[i, j] == said and reviewed.confidence[i, j] >= confidence
+                if reviewed.predicted[i, j] == predicted and reviewed.confidence[i, j] >= confidence
             ]
-            for told, cell in enumerate(found.cells[said]):
-                inside = [i for i in rows if reviewed.answer[i, j] == told]
+            for label, cell in enumerate(found.cells[predicted]):
+                inside = [i for i in rows if reviewed.answer[i, j] == label]
                 assert cell.crops == len(inside)
                 assert cell.tasks == len({int(reviewed.task[i]) for i in inside})
-                flags = cell_rows(reviewed, attribute.name, said, told, confidence=confidence)
+                flags = cell_rows(reviewed, attribute.name, predicted, label, confidence=confidence)
                 assert np.flatnonzero(flags).tolist() == inside
                 known = [i for i in rows if reviewed.answer[i, j] >= 0]
                 expected = naive_share(
@@ -92,23 +92,23 @@ def test_confusions_beside_loops_over_crops(confidence: float) -> None:
                 assert cell.share is not None
                 assert cell.share.value == pytest.approx(expected["value"])
                 assert (cell.share.low, cell.share.high) == pytest.approx((expected["low"], expected["high"]), abs=1e-9)
-            untold = [i for i in rows if reviewed.answer[i, j] == CANNOT_TELL]
-            assert found.untold[said].crops == len(untold)
-            assert found.untold[said].share is None
+            undecidable = [i for i in rows if reviewed.answer[i, j] == UNDECIDABLE]
+            assert found.cannot_tell[predicted].crops == len(undecidable)
+            assert found.cannot_tell[predicted].share is None
 
 
-def test_the_diagonal_is_the_precision_and_rows_add_up_behind_mistaken_reviewers() -> None:
+def test_confusion_diagonal_is_precision_and_rows_sum_to_one() -> None:
     reviewed = mistaken(2)
     precision = estimate_precision(reviewed).attributes["colour"].values
-    found = confusion(reviewed, "colour")
+    found = estimate_confusion(reviewed, "colour")
     for number, value in enumerate(found.values):
         assert found.cells[number][number].share == precision[value].precision
         shares = [cell.share.value for cell in found.cells[number] if cell.share is not None]
         assert sum(shares) == pytest.approx(1, abs=1e-9)
 
 
-def test_of_a_value_that_was_never_reviewed_nothing_is_said() -> None:
+def test_confusion_of_unreviewed_value_is_none() -> None:
     reviewed = replace(some(4), predicted=np.zeros_like(some(4).predicted))
-    cells = confusion(reviewed, "colour").cells
+    cells = estimate_confusion(reviewed, "colour").cells
     assert all(cell.share is None and cell.tasks == 0 for cell in (*cells[1], *cells[2]))
     assert all(cell.share is not None for cell in cells[0])

@@ -1,4 +1,4 @@
-"""Reaching a Label Studio server: what is refused in one line, and that the token shows nowhere."""
+"""The connection to Label Studio: errors of one line, and a token that is never shown."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def refusal(url: str | None, token: str = TOKEN, patience: float = 1) -> Vestigo
 
 
 @pytest.mark.parametrize("url", ["label studio", "127.0.0.1:8080", "ftp://host", "http://", "http://host:port"])
-def test_what_is_no_url(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     assert str(refusal(url)) == f"{url} is no URL of a server: write it like http://127.0.0.1:8080"
 
 
-def test_a_url_with_a_password_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_url_with_password_is_rejected_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(refusal("http://ana:hunter2@example.org"))
     monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
     assert "name it with --url or LABEL_STUDIO_URL" in str(refusal(None))
 
 
-def test_nothing_answers() -> None:
+def test_unreachable_server_is_reported() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     error = refusal(url, patience=60)
     assert isinstance(error, WorkError)
@@ -77,24 +77,24 @@ def test_nothing_answers() -> None:
 
 
 @pytest.mark.parametrize(("body", "kind"), [("<html>It works!</html>", "text/html"), ('{"ok": 1}', "application/json")])
-def test_another_server(body: str, kind: str) -> None:
+def test_other_servers_are_rejected(body: str, kind: str) -> None:
     with answering(body, kind) as url:
         assert f"server {url} answers and is no Label Studio" in str(refusal(url))
 
 
-def test_a_server_that_moved(label_studio: Server) -> None:
+def test_redirecting_server_is_rejected(label_studio: Server) -> None:
     # A POST that is sent on to another address arrives there as a GET.
     with answering("", "text/plain", 301, Location=f"{label_studio.url}/health") as url:
         line = f"server {url} sends its visitors to {label_studio.url}/health: name that server (--url)"
         assert str(refusal(url)) == line
 
 
-def test_an_older_server() -> None:
+def test_old_server_is_rejected() -> None:
     with answering(json.dumps({"release": "1.10.1"}), "application/json") as url:
         assert str(refusal(url)) == f"server {url} is Label Studio 1.10.1; 1.22 or newer is needed: update it"
 
 
-def test_a_server_in_trouble_is_tried_until_patience_is_over() -> None:
+def test_failing_server_is_retried_until_patience_ends() -> None:
     with answering("busy", "text/plain", 503) as url:
         error = refusal(url)
     assert isinstance(error, WorkError)
@@ -102,21 +102,19 @@ def test_a_server_in_trouble_is_tried_until_patience_is_over() -> None:
     assert "the same command goes on" in str(error)
 
 
-def test_a_request_that_is_too_large_for_the_server_before_label_studio() -> None:
+def test_oversized_request_is_reported() -> None:
     with answering("<html>413</html>", "text/html", 413) as url:
         assert "keep pictures out of the tasks (--images local:ROOT or s3://BUCKET/PREFIX)" in str(refusal(url))
 
 
-def test_a_wrong_token(label_studio: Server) -> None:
+def test_wrong_token_is_reported(label_studio: Server) -> None:
     error = refusal(label_studio.url)
     assert f"server {label_studio.url} refuses the token (401" in str(error)
     assert "--token-file" in str(error)
     assert TOKEN not in "".join(traceback.format_exception(error)) + repr(error)
 
 
-def test_a_token_from_the_environment_or_a_file_for_its_owner_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_is_read_from_environment_or_private_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "token"
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
     assert read_token(None) == TOKEN
@@ -138,7 +136,7 @@ def test_a_token_from_the_environment_or_a_file_for_its_owner_only(
         read_token(None)
 
 
-def test_a_personal_access_token_works_too(studio: Studio, label_studio: Server) -> None:
+def test_personal_access_token_is_accepted(studio: Studio, label_studio: Server) -> None:
     token = studio.client.tokens.create().token
     with Studio.connect(label_studio.url + "/", token, patience=5) as other:
         assert other.url == label_studio.url
@@ -146,7 +144,7 @@ def test_a_personal_access_token_works_too(studio: Studio, label_studio: Server)
     assert token not in repr(other)
 
 
-def test_the_token_is_nowhere(
+def test_token_is_never_shown(
     label_studio: Server, tmp_path: Path, project: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

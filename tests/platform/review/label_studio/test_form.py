@@ -1,4 +1,4 @@
-"""The form that reviewers fill in, and what is read back from it."""
+"""The labelling form, and the parsing of its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen(name: str, *values: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_every_attribute_is_asked_for_with_all_its_values_and_a_key_for_each(schema: AttributeSchema) -> None:
+def test_form_has_all_values_with_hotkeys(schema: AttributeSchema) -> None:
     view = ElementTree.fromstring(form(schema))
     groups = list(view.iter("Choices"))
     assert [group.get("name") for group in groups] == list(schema.names)
@@ -34,7 +34,7 @@ def test_every_attribute_is_asked_for_with_all_its_values_and_a_key_for_each(sch
     assert len(set(keys)) == len(keys)
 
 
-def test_the_likeliest_values_are_chosen_beforehand_and_the_score_is_that_of_the_most_doubtful() -> None:
+def test_prediction_selects_most_likely_values_and_lowest_score() -> None:
     shares = np.concatenate([[0.01] * (len(a.values) - 1) + [0.9] for a in MARKET_1501.attributes])
     shares[MARKET_1501.slice("hair")] = 0.5
     said = prediction(MARKET_1501, shares, "tiny-1")
@@ -45,7 +45,7 @@ def test_the_likeliest_values_are_chosen_beforehand_and_the_score_is_that_of_the
     }
 
 
-def test_above_each_question_stands_what_the_model_says() -> None:
+def test_task_data_shows_predictions() -> None:
     shares = np.concatenate([[0.004] * (len(a.values) - 1) + [0.926] for a in MARKET_1501.attributes])
     data = task_data(MARKET_1501, shares, "data:,", "c1 · t4")
     assert (data["image"], data["about"]) == ("data:,", "c1 · t4")
@@ -57,7 +57,7 @@ def test_above_each_question_stands_what_the_model_says() -> None:
     assert {str(value)[1:] for value in (*shown, *(image.get("value") for image in view.iter("Image")))} == data.keys()
 
 
-def test_cannot_tell_is_an_answer_and_an_open_question_is_none() -> None:
+def test_parse_result_keeps_cannot_tell_and_skips_open_attributes() -> None:
     result = [chosen("hat", CANNOT_TELL), chosen("gender", "female"), chosen("bag")]
     assert answers(MARKET_1501, result) == {"hat": CANNOT_TELL, "gender": "female"}
 
@@ -69,12 +69,12 @@ def test_cannot_tell_is_an_answer_and_an_open_question_is_none() -> None:
         (chosen("hat", "maybe"), "hat=maybe: not one of no, yes"),
     ],
 )
-def test_an_answer_of_another_form_is_named(result: dict[str, object], line: str) -> None:
+def test_parse_result_rejects_unknown_values(result: dict[str, object], line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         answers(MARKET_1501, [result])
 
 
-def test_looks_may_be_edited_and_questions_may_not() -> None:
+def test_form_problem_ignores_layout() -> None:
     mine = form(MARKET_1501)
     assert form_problem(MARKET_1501, mine) is None
     assert (

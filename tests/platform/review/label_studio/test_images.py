@@ -1,4 +1,4 @@
-"""Pictures in the tasks, in a folder that Label Studio serves, and on S3, as a reviewer's browser gets them."""
+"""Task images inline, in a served folder and on S3, as a browser loads them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def wanted(store: Store, project: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("spec", ["", "inlined", "local:", "s3:", "s3://", "http://host/pictures"])
-def test_what_names_no_place(spec: str) -> None:
+def test_unknown_image_storage_is_rejected(spec: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--images {spec}: one of inline, local:ROOT, s3://BUCKET/PREFIX$"):
         open_images(spec)
 
 
-def test_inside_the_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_inline_images_are_in_the_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
     images = open_images("inline")
     assert isinstance(images, Inline)
     with open_store(tmp_path) as store:
@@ -47,7 +47,7 @@ def test_inside_the_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
         assert image_of(studio, task) == images.place("", wanted(store, project)[0])
 
 
-def test_files_that_label_studio_serves(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
+def test_local_images_are_served(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
     images = open_images(f"local:{label_studio.files}")
     assert isinstance(images, Local)
     with open_store(tmp_path) as store:
@@ -62,9 +62,7 @@ def test_files_that_label_studio_serves(studio: Studio, label_studio: Server, tm
         assert len(list(studio.client.tasks.list(project=remote))) == 3
 
 
-def test_a_folder_that_label_studio_does_not_serve(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str
-) -> None:
+def test_unserved_folder_is_reported(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         remedy = rf"LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT={tmp_path}$"
@@ -89,7 +87,9 @@ def s3() -> Iterator[str]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_objects_of_s3(studio: Studio, s3: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_images_are_served(
+    studio: Studio, s3: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     client = boto3.client(
         "s3", endpoint_url=f"http://{s3}", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"

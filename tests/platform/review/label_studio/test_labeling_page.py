@@ -1,4 +1,4 @@
-"""A reviewer's page in a browser: what it shows, its keys, and what a click on Submit brings back."""
+"""The labelling page in a browser: what it shows, its hotkeys, and the submitted annotation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOSEN = ".ant-radio-checked input"
 
 
 @pytest.mark.browser
-def test_a_reviewer_corrects_by_key_and_submits(
+def test_annotator_corrects_by_key_and_submits(
     browser: Browser, studio: Studio, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""The server's project: found again, made once, refused where it asks for something else."""
+"""The server's project: created once, found again, rejected if its form differs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def titled(studio: Studio, title: str) -> list[int]:
     return [one.id for one in studio.client.projects.list(title=title) if one.title == title]
 
 
-def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_project_is_created_once_with_predictions(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         label = store.review.get_project(project)
@@ -41,7 +41,7 @@ def test_a_project_is_made_once_and_shows_predictions(studio: Studio, tmp_path: 
         assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
 
 
-def test_the_newest_model_is_preselected_whatever_ended_before(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_predictions_of_newest_model_are_preselected(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
@@ -60,7 +60,7 @@ def test_the_newest_model_is_preselected_whatever_ended_before(studio: Studio, t
         assert push(store, studio, project, pictures, Inline()).created == 0
 
 
-def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_duplicate_projects_are_removed_without_losing_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 2)
         push(store, studio, project, pictures, Inline())
@@ -83,7 +83,7 @@ def test_twins_that_a_repeated_request_made_go_and_work_stays(studio: Studio, tm
         assert len(on_server(studio, label.remote_id)) == 2
 
 
-def test_a_project_of_somebody_else_is_left_alone(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_foreign_project_is_not_changed(studio: Studio, tmp_path: Path, project: str) -> None:
     theirs = studio.client.projects.create(title=project, label_config=form(MARKET_1501))
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
@@ -94,7 +94,7 @@ def test_a_project_of_somebody_else_is_left_alone(studio: Studio, tmp_path: Path
     assert list(studio.client.tasks.list(project=theirs.id)) == []
 
 
-def test_names_that_are_no_titles_become_some(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_project_title_has_valid_length(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         for number, name in enumerate(("x", f"{project} of a very long archive of very many cameras")):
             drawn(store, name, 1, start=number)
@@ -106,7 +106,7 @@ def test_names_that_are_no_titles_become_some(studio: Studio, tmp_path: Path, pr
             studio.client.projects.delete(there.id)
 
 
-def test_an_edited_form_is_named_before_anything_is_written(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_edited_form_is_reported_before_writing(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())
@@ -122,7 +122,7 @@ def test_an_edited_form_is_named_before_anything_is_written(studio: Studio, tmp_
         assert push(store, studio, project, pictures, Inline()).tasks == 2
 
 
-def test_a_renamed_attribute_is_named(tmp_path: Path, project: str) -> None:
+def test_renamed_attribute_is_reported(tmp_path: Path, project: str) -> None:
     renamed = dataclasses.replace(MARKET_1501["hat"], name="headwear")
     schema = AttributeSchema("own", tuple(renamed if a.name == "hat" else a for a in MARKET_1501.attributes))
     with open_store(tmp_path) as store:
@@ -131,7 +131,7 @@ def test_a_renamed_attribute_is_named(tmp_path: Path, project: str) -> None:
             drawn(store, project, 1, start=1, schema=schema)
 
 
-def test_a_project_that_is_gone_or_elsewhere(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_missing_project_is_reported(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         push(store, studio, project, pictures, Inline())

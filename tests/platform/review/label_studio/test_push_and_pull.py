@@ -1,4 +1,4 @@
-"""Tasks go out once and answers come back as they are on the server, after edits, deletions and repeats."""
+"""Push creates each task once; pull copies annotations after edits, deletions and repeats."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def draft(studio: Studio, task: int, answers: dict[str, str]) -> None:
     assert begun.status_code == 201
 
 
-def test_a_second_push_creates_nothing_and_a_second_draw_only_its_own(
-    studio: Studio, tmp_path: Path, project: str
-) -> None:
+def test_push_creates_each_task_once(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 5)
         heard: list[tuple[int, int]] = []
@@ -83,7 +81,7 @@ def test_a_second_push_creates_nothing_and_a_second_draw_only_its_own(
         assert sorted(there, key=lambda name: there[name][0]) == [key(number) for number in range(8)]
 
 
-def test_what_was_sent_before_a_crash_is_found_again(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_tasks_sent_before_a_crash_are_found(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 2)
         drawn(store, project, 2, start=2)
@@ -95,7 +93,7 @@ def test_what_was_sent_before_a_crash_is_found_again(studio: Studio, tmp_path: P
         assert [len(ids) for ids in on_server(studio, remote).values()] == [1] * 4
 
 
-def test_copies_go_unless_somebody_worked_on_them(
+def test_duplicate_tasks_without_annotations_are_removed(
     studio: Studio, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path) as store:
@@ -128,7 +126,9 @@ def test_copies_go_unless_somebody_worked_on_them(
         assert pull(store, studio, project).pulled == 0
 
 
-def test_answers_are_those_of_the_server(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
+def test_pull_copies_the_annotations_of_the_server(
+    studio: Studio, tmp_path: Path, project: str, other_reviewer: int
+) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 5)
         ids = remote_ids(store, project)
@@ -158,7 +158,7 @@ def test_answers_are_those_of_the_server(studio: Studio, tmp_path: Path, project
         assert store.review.get_project(project).remote_id == remote
 
 
-def test_tasks_deleted_on_the_server_and_restored_there(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_pull_follows_deleted_and_restored_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 3)
         ids = remote_ids(store, project)
@@ -181,7 +181,7 @@ def test_tasks_deleted_on_the_server_and_restored_there(studio: Studio, tmp_path
         assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
 
 
-def test_an_answer_of_another_form_is_named_and_changes_nothing(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_pull_rejects_unknown_values_without_changes(studio: Studio, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         pushed(store, studio, project, 3)
         ids = remote_ids(store, project)
@@ -196,7 +196,7 @@ def test_an_answer_of_another_form_is_named_and_changes_nothing(studio: Studio, 
         assert pull(store, studio, project).reviewed == 2
 
 
-def test_listing_leaves_pictures_out_and_misses_nothing_while_tasks_go(
+def test_listing_omits_images_and_is_complete_during_deletions(
     studio: Studio, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(studio_tasks, "PAGE", 3)
@@ -222,7 +222,7 @@ def test_listing_leaves_pictures_out_and_misses_nothing_while_tasks_go(
         assert sum(sizes) < 7 * 700
 
 
-def test_watching_waits_for_a_server_that_is_away(
+def test_watch_waits_for_an_unreachable_server(
     studio: Studio, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     until = threading.Event()

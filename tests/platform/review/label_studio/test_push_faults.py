@@ -1,4 +1,4 @@
-"""Killed anywhere, or over a network that loses, repeats and delays: the end is that of an undisturbed review."""
+"""Push and pull after a kill at any fault point and over an unreliable network."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def require_end(store: Store, studio: Studio, project: str) -> None:
     assert [one.title for one in studio.client.projects.list(title=project)] == [project]
 
 
-def test_an_undisturbed_review(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
+def test_review_without_faults(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, TASKS)
         push(store, studio, project, pictures, Inline())
@@ -64,7 +64,7 @@ def test_an_undisturbed_review(studio: Studio, tmp_path: Path, project: str, oth
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_network_that_loses_repeats_delays_and_reorders(
+def test_review_over_an_unreliable_network(
     studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
 ) -> None:
     with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
@@ -85,7 +85,7 @@ def test_a_network_that_loses_repeats_delays_and_reorders(
 
 
 @pytest.mark.parametrize("seed", range(2, 4))
-def test_reviewers_who_begin_while_tasks_still_arrive_twice_lose_nothing(
+def test_annotations_of_duplicate_tasks_are_kept(
     studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
 ) -> None:
     with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
@@ -108,7 +108,7 @@ def test_reviewers_who_begin_while_tasks_still_arrive_twice_lose_nothing(
         assert [len(ids) for ids in on_server(studio, label.remote_id or 0).values()] == [1] * (TASKS - 1 + back)
 
 
-def test_a_push_that_is_killed_at_any_point_and_begun_again(
+def test_push_resumes_after_kill_at_any_fault_point(
     studio: Studio, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     for point in itertools.count(1):
@@ -127,7 +127,7 @@ def test_a_push_that_is_killed_at_any_point_and_begun_again(
     assert point > 10
 
 
-def test_a_pull_that_is_killed_at_any_point_and_begun_again(
+def test_pull_resumes_after_kill_at_any_fault_point(
     studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path / "0") as store:

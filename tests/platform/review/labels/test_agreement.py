@@ -1,4 +1,4 @@
-"""Several reviewers of one task."""
+"""Consensus of several annotators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestigo.review.labels.agreement import agree
+from vestigo.review.labels.agreement import find_consensus
 
 VOTES = st.dictionaries(
     st.sampled_from(["ana", "ben", "cem", "dua", "eva"]),
@@ -17,24 +17,26 @@ VOTES = st.dictionaries(
 
 
 @given(VOTES)
-def test_an_answer_holds_exactly_where_more_than_half_give_it(said: dict[str, dict[str, str]]) -> None:
-    found = agree(said)
+def test_label_needs_more_than_half_of_the_votes(annotations: dict[str, dict[str, str]]) -> None:
+    found = find_consensus(annotations)
     for attribute in ("hat", "bag"):
-        votes = [one[attribute] for one in said.values() if attribute in one]
+        votes = [one[attribute] for one in annotations.values() if attribute in one]
         winners = [answer for answer in ("no", "yes", "cannot tell") if votes.count(answer) > len(votes) / 2]
-        assert found.answers.get(attribute) == (winners[0] if winners else None)
+        assert found.labels.get(attribute) == (winners[0] if winners else None)
         conflicting = [conflict for conflict in found.conflicts if conflict.attribute == attribute]
         assert len(conflicting) == (1 if votes and not winners else 0)
-        assert all(sorted(conflict.said.values()) == sorted(votes) for conflict in conflicting)
+        assert all(sorted(conflict.values.values()) == sorted(votes) for conflict in conflicting)
 
 
-def test_the_order_of_reviewers_does_not_matter() -> None:
-    said = {"ana": {"hat": "no"}, "ben": {"hat": "yes"}, "cem": {"hat": "cannot tell", "bag": "no"}}
-    assert len({str(agree(dict(order)).conflicts) for order in itertools.permutations(said.items())}) == 1
+def test_consensus_is_independent_of_order() -> None:
+    annotations = {"ana": {"hat": "no"}, "ben": {"hat": "yes"}, "cem": {"hat": "cannot tell", "bag": "no"}}
+    assert (
+        len({str(find_consensus(dict(order)).conflicts) for order in itertools.permutations(annotations.items())}) == 1
+    )
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("annotations", "line"),
     [
         ({"ana": {"hat": "no"}, "ben": {"hat": "yes"}}, "hat: no (ana), yes (ben)"),
         (
@@ -43,5 +45,5 @@ def test_the_order_of_reviewers_does_not_matter() -> None:
         ),
     ],
 )
-def test_a_conflict_names_who_said_what(said: dict[str, dict[str, str]], line: str) -> None:
-    assert [str(conflict) for conflict in agree(said).conflicts] == [line]
+def test_conflict_names_annotators_and_values(annotations: dict[str, dict[str, str]], line: str) -> None:
+    assert [str(conflict) for conflict in find_consensus(annotations).conflicts] == [line]

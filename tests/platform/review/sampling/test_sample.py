@@ -14,13 +14,13 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
-from vestigo.datasets.attributes_mat import read_annotations
+from vestigo.datasets.attributes_mat import read_annotations, write_annotations
 from vestigo.review.estimates.precision import estimate_precision
-from vestigo.review.estimates.sample import review_sample
+from vestigo.review.estimates.review_sample import read_review_sample
 from vestigo.review.label_studio.images import GAP, HEIGHT, strip, task_pictures
 from vestigo.review.labels import export as exporting
 from vestigo.review.labels import importing
-from vestigo.review.labels.rows import all_labels, freeze
+from vestigo.review.labels.sets import current_labels, save_label_set
 from vestigo.review.sampling.candidates import collect_tasks, task_key
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.search.gallery import Scope
@@ -189,7 +189,7 @@ def test_precision_of_a_complete_review_is_the_share(store: Store) -> None:
     rows, truth = people(COUNT)
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=COUNT)))
     answer(store, "p", truth)
-    sample = review_sample(store, model_of(store))
+    sample = read_review_sample(store, model_of(store))
     assert sample.missing == 0
     assert len(sample.reviewed.task) == len(rows)
     right = np.mean([("no", "yes")[int(np.argmax(r["attributes"][:2]))] == truth[r["tracklet"]]["hat"] for r in rows])
@@ -207,27 +207,27 @@ def test_probabilities_of_a_half_annotated_batch(store: Store) -> None:
     (page,) = store.review.tasks("p")
     told = {task.key: [LabelAnswer(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
     store.annotations.replace("p", told)
-    sample = review_sample(store, model)
+    sample = read_review_sample(store, model)
     np.testing.assert_allclose(sample.reviewed.probability, 20 / COUNT / 2)
     assert (sample.reviewed.answer[:, 1] == -1).all()
 
 
 def test_precision_and_label_set_need_annotations(store: Store) -> None:
-    with pytest.raises(UsageError, match="no drawn task has been reviewed yet"):
-        review_sample(store, model_of(store))
+    with pytest.raises(UsageError, match="no sampled task is annotated yet"):
+        read_review_sample(store, model_of(store))
     with pytest.raises(UsageError, match="no label is agreed on in p yet"):
-        freeze(store)
+        save_label_set(store)
 
 
 def test_label_set_changes_with_agreed_labels_only(store: Store) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=10)))
     answer(store, "p", truth_of())
-    first = freeze(store)
+    first = save_label_set(store)
     assert (first.version, first.tasks, first.labels) == (1, 10, 20)
-    assert freeze(store) == first
+    assert save_label_set(store) == first
     (page,) = store.review.tasks("p")
     store.annotations.replace("p", {page[0].key: [LabelAnswer(1, "ana", page[0].time, {"hat": "yes"})]})
-    second = freeze(store)
+    second = save_label_set(store)
     assert (second.version, second.labels) == (2, 19)
     assert store.label_sets.load(1)[0] == first
 
@@ -236,16 +236,18 @@ def test_csv_labels_round_trip(store: Store, tmp_path: Path) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=10)))
     answer(store, "p", truth_of())
     path = tmp_path / "labels.csv"
-    assert exporting.write_csv(all_labels(store, ["p"]), path) == 20
-    given = importing.given_by_rows(exporting.read_csv(path, SCHEMA), "labels.csv")
+    assert exporting.write_csv(current_labels(store, ["p"]), path) == 20
+    given = importing.group_label_rows(exporting.read_csv(path, SCHEMA), "labels.csv")
     fill(tmp_path / "other", people(COUNT)[0])
     with Store.open(tmp_path / "other") as other:
         done = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
-        assert (done.tasks, done.created, done.answers, done.unknown) == (10, 10, 20, 0)
+        assert (done.tasks, done.created, done.labels, done.unknown) == (10, 10, 20, 0)
         again = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
         assert (again.tasks, again.created) == (10, 0)
         ours, theirs = (
-            sorted((r["attribute"], tuple(sorted(r["crops"])), r["value"], r["reviewers"]) for r in all_labels(s, [p]))
+            sorted(
+                (r["attribute"], tuple(sorted(r["crops"])), r["value"], r["reviewers"]) for r in current_labels(s, [p])
+            )
             for s, p in ((store, "p"), (other, "files"))
         )
     assert ours == theirs
@@ -256,8 +258,8 @@ def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=COUNT)))
     answer(store, "p", truth)
     pids = {row["crop_id"]: row["pid"] for row in people(COUNT)[0] if row["pid"]}
-    labels = exporting.identity_labels(all_labels(store, ["p"]), pids, SCHEMA)
-    exporting.write_mat(labels, tmp_path / "labels.mat")
+    labels = exporting.identity_labels(current_labels(store, ["p"]), pids, SCHEMA)
+    write_annotations(tmp_path / "labels.mat", {"train": labels, "test": labels})
     back = read_annotations(tmp_path / "labels.mat", SCHEMA, "train")
     assert len(back.pids) == COUNT // 2
     for pid, row in zip(back.pids.tolist(), back.labels.tolist(), strict=True):
@@ -265,10 +267,10 @@ def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
         assert [a.values[k] for a, k in zip(SCHEMA.attributes, row, strict=True)] == [told["hat"], told["colour"]]
     fill(tmp_path / "other", people(COUNT)[0])
     with Store.open(tmp_path / "other") as other:
-        given = list(importing.given_by_identities(other, model_of(other), [back], "labels.mat"))
+        given = list(importing.match_identity_labels(other, model_of(other), [back], "labels.mat"))
         done = importing.import_labels(other, "files", model_of(other), given, "labels.mat")
         assert (done.tasks, done.unknown) == (COUNT // 2, 0)
-        for row in all_labels(other, ["files"]):
+        for row in current_labels(other, ["files"]):
             assert row["value"] == truth[row["tracklet"]][row["attribute"]]
 
 
@@ -299,7 +301,7 @@ def test_unreadable_csv_files_are_rejected(tmp_path: Path) -> None:
 
 
 def test_import_needs_crops_and_a_project_of_its_own(store: Store) -> None:
-    given = [importing.GivenLabels(crops=("0" * 20,), answers={"hat": "no"}, reviewers=("x",), answered=None)]  # type: ignore[arg-type]
+    given = [importing.CropLabels(crops=("0" * 20,), values={"hat": "no"}, annotators=("x",), updated=None)]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="none of its crops is in the store"):
         importing.import_labels(store, "files", model_of(store), given, "l.csv")
     store.review.link_project("p", "http://127.0.0.1:8080", 1)

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.support.review_archive import SCHEMA, answer, fill, people
-from vestigo.review.labels.rows import freeze
+from vestigo.review.labels.sets import save_label_set
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.store import faults
 from vestigo.store.open import Store
@@ -27,7 +27,7 @@ def review(ref: Path) -> None:
         if not store.review.batches("p"):
             save_sample(store, "p", sample_tasks(store, "p", model, REQUEST))
         answer(store, "p", people(COUNT)[1])
-        freeze(store)
+        save_label_set(store)
 
 
 def review_and_die(ref: Path, point: int) -> None:

@@ -51,15 +51,16 @@ def export_command(
 
     Example: vestigo label export --store archive --out labels.csv
     """
-    from vestigo.review.labels.export import identity_labels, write_csv, write_mat
-    from vestigo.review.labels.rows import freeze, kept_labels
+    from vestigo.datasets.attributes_mat import write_annotations
+    from vestigo.review.labels.export import identity_labels, write_csv
+    from vestigo.review.labels.sets import read_label_set, save_label_set
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
     with Store.open(store, create=False) as opened:
-        kept = freeze(opened, project) if version is None else opened.label_sets.load(version)[0]
+        kept = save_label_set(opened, project) if version is None else opened.label_sets.load(version)[0]
         details = {
             "what": "labels",
             "to_file": str(path.absolute()),
@@ -70,12 +71,12 @@ def export_command(
         }
         opened.audit.record(login(), "export", details=details, case=case, authority=authority)
         if path.suffix == ".csv":
-            count = write_csv(kept_labels(opened, kept), path)
+            count = write_csv(read_label_set(opened, kept), path)
         else:
             schema = _schema(opened, kept)
-            crops = {crop for row in kept_labels(opened, kept) for crop in row["crops"]}
-            labels = identity_labels(kept_labels(opened, kept), opened.person_numbers(crops), schema)
-            write_mat(labels, path)
+            crops = {crop for row in read_label_set(opened, kept) for crop in row["crops"]}
+            labels = identity_labels(read_label_set(opened, kept), opened.person_numbers(crops), schema)
+            write_annotations(path, {"train": labels, "test": labels})
             count = int((labels.labels >= 0).sum())
         emit({**_told(kept), "file": path, "written": count, **NOTHING_MOVED}, as_json, _print_export)
 
@@ -104,17 +105,17 @@ def import_command(
         found = resolve_review_model(opened, model)
         schema = require_attributes(found)
         if path.suffix == ".csv":
-            given = importing.given_by_rows(read_csv(path, schema), path.name)
+            given = importing.group_label_rows(read_csv(path, schema), path.name)
         else:
             splits = [read_annotations(path, schema, split) for split in ("train", "test")]
-            given = list(importing.given_by_identities(opened, found, splits, path.name))
+            given = list(importing.match_identity_labels(opened, found, splits, path.name))
         done = importing.import_labels(opened, project, found, given, str(path))
     emit(
         {
             "project": project,
             "tasks": done.tasks,
             "created": done.created,
-            "pulled": done.answers,
+            "pulled": done.labels,
             "corrections": 0,
             "conflicts": 0,
             "unknown_crops": done.unknown,

@@ -35,7 +35,7 @@ def precision_command(
     """
     from vestigo.resolve import resolve_review_model
     from vestigo.review.estimates.precision import Period, estimate_precision
-    from vestigo.review.estimates.sample import review_sample
+    from vestigo.review.estimates.review_sample import read_review_sample
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
 
@@ -45,7 +45,7 @@ def precision_command(
         raise UsageError(f"--by {by!r} is not camera or period")
     with Store.open(store, create=False) as opened:
         judged = resolve_review_model(opened, model)
-        sample = review_sample(opened, judged, project)
+        sample = read_review_sample(opened, judged, project)
     found = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
     error = sample.reviewed.error
     accuracies = [one.accuracy.value for one in found.attributes.values() if one.accuracy is not None]

@@ -15,9 +15,9 @@ from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
 from tests.support.sightings_archive import add
 from vestigo.resolve import find_registered
-from vestigo.review.estimates.confusion import Cell, cell_rows, confusion
+from vestigo.review.estimates.confusion import ConfusionCell, cell_rows, estimate_confusion
 from vestigo.review.estimates.precision import estimate_precision
-from vestigo.review.estimates.sample import ReviewSample, review_sample
+from vestigo.review.estimates.review_sample import ReviewSample, read_review_sample
 from vestigo.review.estimates.threshold_curve import STEPS, threshold_curve
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import EVERYBODY
@@ -42,7 +42,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sample(reviewed: Path) -> ReviewSample:
     with Store.open(reviewed) as store:
-        return review_sample(store, find_registered(store, MODEL))
+        return read_review_sample(store, find_registered(store, MODEL))
 
 
 def frame(app: AppTest, place: int) -> pd.DataFrame:
@@ -248,11 +248,11 @@ def test_figures_have_what_tables_have(reviewed: Path, sample: ReviewSample) -> 
 
 
 def test_every_cell_can_be_clicked(sample: ReviewSample) -> None:
-    found = confusion(sample.reviewed, "colour")
+    found = estimate_confusion(sample.reviewed, "colour")
     marks = heat_map(found, "red~green").data[1]
     codes = [code for (code,) in marks.customdata]
     assert codes == list(cells(SCHEMA["colour"]))
     assert [code for code, opacity in zip(codes, marks.marker.opacity, strict=True) if opacity] == ["red~green"]
     table = confusion_table(found)
     assert [f"{row.Predicted}~{row.Answered}" for row in table.itertuples()] == codes
-    assert written(Cell(share=None, tasks=0, crops=0), 3) == ""
+    assert written(ConfusionCell(share=None, tasks=0, crops=0), 3) == ""

@@ -15,9 +15,9 @@ from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
 from vestigo.resolve import find_registered
-from vestigo.review.labels.agreement import reviewed_tasks
-from vestigo.review.labels.importing import IN_PLACE
-from vestigo.review.labels.rows import freeze
+from vestigo.review.labels.agreement import annotated_tasks
+from vestigo.review.labels.corrections import PROJECT
+from vestigo.review.labels.sets import save_label_set
 from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
 from vestigo.review.sampling.strategies import find_strategy
 from vestigo.sightings.index import BrowseIndex
@@ -142,14 +142,14 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
     press(app, "Save")
     assert frame(app)["Hat"].tolist() == ["cannot tell"]
     with Store.open(store) as opened:
-        (found,) = reviewed_tasks(opened, IN_PLACE)
-        assert found.said["the-reviewer"]["hat"] == "cannot tell"
+        (found,) = annotated_tasks(opened, PROJECT)
+        assert found.annotations["the-reviewer"]["hat"] == "cannot tell"
         assert len(opened.audit.entries(action="correct")) == 2
-        freeze(opened)
-    app = desk_app(monkeypatch, store, page="review", project=IN_PLACE)
+        save_label_set(opened)
+    app = desk_app(monkeypatch, store, page="review", project=PROJECT)
     assert "corrected in place" in words(app)
     app = desk_app(monkeypatch, store, page="review", pane="sets")
-    assert frame(app)["Projects"].tolist() == [f"{IN_PLACE}, p"]
+    assert frame(app)["Projects"].tolist() == [f"{PROJECT}, p"]
 
 
 def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:

@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo.review.estimates.confusion import Cell, Confusion
-from vestigo.review.label_studio.form import CANNOT_TELL
+from vestigo.review.estimates.confusion import Confusion, ConfusionCell
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table
 from vestigo_ui.app.context import Desk
@@ -29,7 +29,7 @@ def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
     if known.sample is None:
         return
     found = confused(known.key, view.attribute.name, view.sure, known.sample.reviewed)
-    if not any(one.tasks for row in (*found.cells, found.untold) for one in row):
+    if not any(one.tasks for row in (*found.cells, found.cannot_tell) for one in row):
         st.caption("Nothing that was reviewed here is as sure. Choose a lower threshold, or review more.")
         return
     st.caption("Of what is predicted, the share (%) that is truly so, and how many tasks were answered so.")
@@ -64,7 +64,7 @@ def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
 def heat_map(found: Confusion, chosen: str) -> go.Figure:
     """The figure: predicted values downwards, answers along; colour and number are shares, the count of tasks below."""
     answers = [*found.values, CANNOT_TELL]
-    rows = [(*row, untold) for row, untold in zip(found.cells, found.untold, strict=True)]
+    rows = [(*row, untold) for row, untold in zip(found.cells, found.cannot_tell, strict=True)]
     shares = [[None if cell.share is None else 100 * cell.share.value for cell in row] for row in rows]
     made = charts.figure(x="Answered", y="Predicted", height=MARGIN + ROW * len(found.values), legend=False)
     made.add_heatmap(
@@ -106,7 +106,7 @@ def heat_map(found: Confusion, chosen: str) -> go.Figure:
     return made
 
 
-def written(cell: Cell, values: int) -> str:
+def written(cell: ConfusionCell, values: int) -> str:
     """What stands in a cell of so many a row: the share in percent, and how many tasks were answered so."""
     if not cell.tasks:
         return ""
@@ -117,7 +117,7 @@ def written(cell: Cell, values: int) -> str:
 def confusion_table(found: Confusion) -> pd.DataFrame:
     """A row for each pair of a predicted value and an answer."""
     rows: list[dict[str, Any]] = []
-    for said, cells, untold in zip(found.values, found.cells, found.untold, strict=True):
+    for said, cells, untold in zip(found.values, found.cells, found.cannot_tell, strict=True):
         for told, cell in zip((*found.values, CANNOT_TELL), (*cells, untold), strict=True):
             share = cell.share
             rows.append(
@@ -134,14 +134,14 @@ def confusion_table(found: Confusion) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(dict.fromkeys(("Share (%)", "From (%)", "To (%)"), "float64"))
 
 
-def _ink(cell: Cell) -> str:
+def _ink(cell: ConfusionCell) -> str:
     """Readable on the cell's colour; grey where it has none and the page shows through."""
     if cell.share is None:
         return "#8c8c8c"
     return "#000000" if cell.share.value > 0.5 else "#ffffff"
 
 
-def _told(said: str, told: str, cell: Cell) -> str:
+def _told(said: str, told: str, cell: ConfusionCell) -> str:
     counts = f"{counted(cell.tasks, 'task')}, {counted(cell.crops, 'crop')}"
     if cell.share is None:
         return f"predicted {said}, answered {told}: {counts}"

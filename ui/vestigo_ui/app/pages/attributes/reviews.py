@@ -11,9 +11,15 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from vestigo.resolve import find_registered
-from vestigo.review.estimates.confusion import Confusion, confusion
-from vestigo.review.estimates.precision import AttributePrecision, Period, Reviewed, attribute_precisions, periods_of
-from vestigo.review.estimates.sample import ReviewSample, review_sample
+from vestigo.review.estimates.confusion import Confusion, estimate_confusion
+from vestigo.review.estimates.precision import (
+    AnnotatedCrops,
+    AttributePrecision,
+    Period,
+    estimate_attributes,
+    period_names,
+)
+from vestigo.review.estimates.review_sample import ReviewSample, read_review_sample
 from vestigo.review.estimates.threshold_curve import CurvePoint, threshold_curve
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import Desk, the_store
@@ -53,7 +59,9 @@ def reviews(desk: Desk, view: View) -> Reviews:
 @st.cache_resource(max_entries=SAMPLES, show_spinner="Reading what was reviewed")
 def _sample(model: str, snapshot: str, answers: str) -> tuple[ReviewSample | None, str]:
     try:
-        return review_sample(the_store(), find_registered(the_store(), model), pick=_picked(model, snapshot)), ""
+        return read_review_sample(
+            the_store(), find_registered(the_store(), model), read_crops=_picked(model, snapshot)
+        ), ""
     except UsageError as problem:
         return None, str(problem)
 
@@ -85,25 +93,25 @@ def _picked(model: str, snapshot: str) -> Picked:
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)
-def precisions(key: tuple[str, ...], sure: float, _reviewed: Reviewed) -> dict[str, AttributePrecision]:
+def precisions(key: tuple[str, ...], sure: float, _reviewed: AnnotatedCrops) -> dict[str, AttributePrecision]:
     """How right the model is about every attribute, where it is at least so `sure`."""
-    return attribute_precisions(_reviewed, sure)
+    return estimate_attributes(_reviewed, sure)
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)
-def curve(key: tuple[str, ...], attribute: str, value: str, _reviewed: Reviewed) -> list[CurvePoint]:
+def curve(key: tuple[str, ...], attribute: str, value: str, _reviewed: AnnotatedCrops) -> list[CurvePoint]:
     """How right the model is about an attribute, or one value of it, at every threshold."""
     return threshold_curve(_reviewed, attribute, value or None)
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)
-def confused(key: tuple[str, ...], attribute: str, sure: float, _reviewed: Reviewed) -> Confusion:
+def confused(key: tuple[str, ...], attribute: str, sure: float, _reviewed: AnnotatedCrops) -> Confusion:
     """How the mistakes about an attribute spread over its values."""
-    return confusion(_reviewed, attribute, confidence=sure)
+    return estimate_confusion(_reviewed, attribute, confidence=sure)
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)
-def by_camera(key: tuple[str, ...], attribute: str, value: str, sure: float, _reviewed: Reviewed) -> Split:
+def by_camera(key: tuple[str, ...], attribute: str, value: str, sure: float, _reviewed: AnnotatedCrops) -> Split:
     """How right the model is about an attribute, camera by camera."""
     return {
         str(camera): _at(_reviewed[_reviewed.camera == camera], attribute, value, sure)
@@ -113,10 +121,10 @@ def by_camera(key: tuple[str, ...], attribute: str, value: str, sure: float, _re
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)
 def by_period(
-    key: tuple[str, ...], attribute: str, value: str, sure: float, period: Period, _reviewed: Reviewed
+    key: tuple[str, ...], attribute: str, value: str, sure: float, period: Period, _reviewed: AnnotatedCrops
 ) -> Split:
     """How right the model is about an attribute, period by period; what has no time is in none."""
-    periods = periods_of(_reviewed.time, period)
+    periods = period_names(_reviewed.time, period)
     return {
         name: _at(_reviewed[periods == name], attribute, value, sure) for name in sorted(set(periods.tolist()) - {""})
     }
@@ -126,6 +134,6 @@ Split = dict[str, CurvePoint]
 """The one threshold's point of each part."""
 
 
-def _at(reviewed: Reviewed, attribute: str, value: str, sure: float) -> CurvePoint:
+def _at(reviewed: AnnotatedCrops, attribute: str, value: str, sure: float) -> CurvePoint:
     (point,) = threshold_curve(reviewed, attribute, value or None, thresholds=(sure,))
     return point

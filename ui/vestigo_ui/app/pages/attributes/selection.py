@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from vestigo.review.estimates.precision import CANNOT_TELL
-from vestigo.review.label_studio.form import CANNOT_TELL as UNTOLD
+from vestigo.review.estimates.precision import UNDECIDABLE
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_ui.app import url_state as links
@@ -96,7 +96,7 @@ def indexed(desk: Desk) -> tuple[str, int]:
 
 def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:
     """How an address names the crops of a predicted and an answered value, and their classes (or `CANNOT_TELL`)."""
-    answers = (*enumerate(attribute.values), (CANNOT_TELL, UNTOLD))
+    answers = (*enumerate(attribute.values), (UNDECIDABLE, CANNOT_TELL))
     return {
         f"{value}{BETWEEN}{answer}": (said, told)
         for said, value in enumerate(attribute.values)

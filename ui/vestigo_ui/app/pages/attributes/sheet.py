@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.review.estimates.confusion import cell_rows
-from vestigo.review.estimates.precision import CANNOT_TELL
-from vestigo.review.estimates.sample import ReviewSample
-from vestigo.review.label_studio.form import CANNOT_TELL as UNTOLD
+from vestigo.review.estimates.precision import UNDECIDABLE
+from vestigo.review.estimates.review_sample import ReviewSample
 from vestigo.review.label_studio.projects import task_link
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.sightings.records import Choice
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
@@ -35,7 +35,7 @@ ORDERS = {"least": "Least sure first", "most": "Most sure first"}
 def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     """Show the reviewed crops of a predicted and an answered value, those that the model was surest of first."""
     said, told = cells(view.attribute)[cell]
-    answer = UNTOLD if told == CANNOT_TELL else view.attribute.values[told]
+    answer = CANNOT_TELL if told == UNDECIDABLE else view.attribute.values[told]
     rows = ordered(sample, view, said, told)
     st.subheader(f"Predicted {view.attribute.values[said]}, answered {answer}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -57,7 +57,7 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     ids = [str(crop) for crop in sample.crops[shown]]
     desk.audit_once("view", what="reviewed crops", attribute=view.attribute.name, cell=cell, page=page + 1, shown=ids)
     sure = sample.reviewed.confidence[shown, sample.reviewed.schema.index(view.attribute.name)]
-    tone: Tone = "unsure" if told == CANNOT_TELL else "right" if told == said else "wrong"
+    tone: Tone = "unsure" if told == UNDECIDABLE else "right" if told == said else "wrong"
     when = {row["crop_id"]: row for row in pictures.facts(desk, ids, model=view.model.digest)}
     lines = {crop: (f"{share:.0%} sure", _when(when[crop])) for crop, share in zip(ids, sure, strict=True)}
     titles = dict(zip(ids, sample.reviewed.camera[shown].tolist(), strict=True))

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from vestigo.review.label_studio.form import CANNOT_TELL
-from vestigo.review.labels.agreement import predicted_value
-from vestigo.review.labels.corrections import NEEDED, correct, correction_task, corrections_of
+from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
+from vestigo.review.labels.corrections import CORRECTION_COLUMNS, correct_sighting, correction_task, find_corrections
 from vestigo.sightings.records import EVERYBODY
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelAnswer, LabelTask
@@ -56,12 +55,12 @@ def show_correct(desk: Desk, model: Model, crop: str) -> None:
         return
     ids = desk.index.crops(sighting.id)
     desk.audit_once("view", what="sighting", crop=crop, crops=len(ids))
-    rows = desk.index.rows(ids, NEEDED, model=model.digest)
+    rows = desk.index.rows(ids, CORRECTION_COLUMNS, model=model.digest)
     st.markdown(
         f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {counted(len(ids), 'crop')}"
     )
     _strip(desk, model, ids)
-    held = corrections_of(desk.store, model, rows)
+    held = find_corrections(desk.store, model, rows)
     if said := st.session_state.pop(SAVED, None):
         st.success(said, icon=":material/check_circle:")
     if desk.may(Role.REVIEWER):
@@ -76,7 +75,9 @@ def save(desk: Desk, model: Model, rows: Rows, answers: Mapping[str, str]) -> La
     """Record what the person says of a sighting. Raises UsageError for somebody who may not, and as `correct`."""
     if not desk.may(Role.REVIEWER):
         raise UsageError(f"{desk.user.name} may look and not correct: ask an administrator for the role reviewer")
-    return correct(desk.store, model, rows, answers, user=desk.user.name, case=desk.case, authority=desk.authority)
+    return correct_sighting(
+        desk.store, model, rows, answers, user=desk.user.name, case=desk.case, authority=desk.authority
+    )
 
 
 def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.DataFrame:

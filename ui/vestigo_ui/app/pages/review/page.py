@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.resolve import resolve_review_model
-from vestigo.review.labels.importing import is_in_place
+from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.choice import one_of
@@ -42,7 +42,7 @@ def show(desk: Desk) -> None:
         show_correct(desk, model, crop)
         return
     # What was corrected in place comes last: nobody asked for it.
-    known = sorted(desk.store.review.projects(), key=lambda one: is_in_place(one.name))
+    known = sorted(desk.store.review.projects(), key=lambda one: is_corrections_project(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

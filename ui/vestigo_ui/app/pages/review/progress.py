@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo.review.estimates.progress import Progress, review_progress
+from vestigo.review.estimates.progress import ReviewProgress, review_progress
 from vestigo.review.label_studio.projects import project_link, task_link
-from vestigo.review.labels.importing import is_in_place
+from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import table
@@ -57,18 +57,18 @@ def show_progress(desk: Desk, project: LabelProject) -> None:
 
 
 @st.cache_data(max_entries=HELD, show_spinner="Reading the answers")
-def _progress(ref: str, version: str, project: str, asked: int) -> Progress:
+def _progress(ref: str, version: str, project: str, asked: int) -> ReviewProgress:
     return review_progress(the_store(), project)
 
 
-def by_attribute(found: Progress) -> pd.DataFrame:
+def by_attribute(found: ReviewProgress) -> pd.DataFrame:
     """A row for each attribute."""
     rows = [
         {
             "Attribute": one.title.capitalize(),
             "Answered": found.answered.get(one.name, 0),
             "Corrected": found.corrected.get(one.name, 0),
-            "Cannot tell": found.untold.get(one.name, 0),
+            "Cannot tell": found.cannot_tell.get(one.name, 0),
             "Answered twice": found.pairs[one.name].pairs,
             "Agreed (%)": agreed(found.pairs[one.name].pairs, found.pairs[one.name].differ),
         }
@@ -122,7 +122,7 @@ def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
     return made
 
 
-def _agreement(desk: Desk, project: LabelProject, found: Progress) -> None:
+def _agreement(desk: Desk, project: LabelProject, found: ReviewProgress) -> None:
     pairs = sum(one.pairs for one in found.pairs.values())
     differ = sum(one.differ for one in found.pairs.values())
     st.markdown("**Agreement between reviewers**")
@@ -131,20 +131,22 @@ def _agreement(desk: Desk, project: LabelProject, found: Progress) -> None:
         st.caption("No task was answered by two reviewers yet.")
     else:
         st.caption(f"Two reviewers agree in {share:.1f} % of {pairs:,} answers given twice; {differ:,} differ.")
-    st.caption(", ".join(f"{plain(who)} {count:,}" for who, count in found.reviewers.items()) or "Nobody answered yet.")
+    st.caption(
+        ", ".join(f"{plain(who)} {count:,}" for who, count in found.annotators.items()) or "Nobody answered yet."
+    )
     if not found.conflicts:
         return
     rows = [
         {
-            "Task": one.task.tracklet or one.task.key[:12],
-            "Camera": one.task.camera,
-            "Said": str(one.conflict),
-            "Label Studio": task_link(project, one.task),
-            "Sighting": f"/review?sighting={one.task.crops[0]}",
+            "Task": task.tracklet or task.key[:12],
+            "Camera": task.camera,
+            "Said": str(conflict),
+            "Label Studio": task_link(project, task),
+            "Sighting": f"/review?sighting={task.crops[0]}",
         }
-        for one in found.conflicts
+        for task, conflict in found.conflicts
     ]
-    st.caption(f"{len(rows):,} of {found.conflicting:,} questions on which a task's reviewers do not agree")
+    st.caption(f"{len(rows):,} of {found.conflict_count:,} questions on which a task's reviewers do not agree")
     table(
         desk,
         pd.DataFrame(rows),
@@ -160,7 +162,7 @@ def _agreement(desk: Desk, project: LabelProject, found: Progress) -> None:
 
 def _server(desk: Desk, project: LabelProject, waiting: int) -> None:
     """Where the project is, and what a reviewer may do about it."""
-    if is_in_place(project.name):
+    if is_corrections_project(project.name):
         st.caption("These tracklets were corrected in place. They are learnt from, and take no part in precision.")
         return
     there = project_link(project)

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.resolve import require_attributes, resolve_review_model
-from vestigo.review.labels.importing import is_in_place
+from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.review.sampling.sample import (
     SamplingReason,
     SamplingRequest,
@@ -74,7 +74,7 @@ def show_propose(desk: Desk, project: LabelProject | None) -> None:
 
 def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
     schema = require_attributes(model)
-    held = "" if project is None or is_in_place(project.name) or project.schema != schema else project.name
+    held = "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
         strategy = st.selectbox(
