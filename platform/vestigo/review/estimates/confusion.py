@@ -71,7 +71,8 @@ def cell_rows(
 ) -> NDArray[np.bool_]:
     """Return (R,) bool: crops of one predicted class and one label, which can be `UNDECIDABLE`."""
     position = crops.schema.index(attribute)
-    return _is_predicted(crops, position, predicted, confidence) & (crops.answer[:, position] == label)
+    labelled: NDArray[np.bool_] = crops.answer[:, position] == label
+    return labelled & _is_predicted(crops, position, predicted, confidence)
 
 
 def _is_predicted(crops: AnnotatedCrops, position: int, predicted: int, confidence: float) -> NDArray[np.bool_]:

@@ -11,7 +11,8 @@ from itertools import count
 from typing import Any
 
 from vestigo.review.label_studio.client import Gone, Studio
-from vestigo.review.label_studio.form import CANNOT_TELL, form, form_problem
+from vestigo.review.label_studio.form import form, form_problem
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.review.records import LabelProject, LabelTask
 from vestigo_models.errors import ConfigError
 
