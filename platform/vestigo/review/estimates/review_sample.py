@@ -15,7 +15,7 @@ from vestigo.review.estimates.annotator_error import AnnotatorError, count_pairs
 from vestigo.review.estimates.precision import NO_LABEL, UNDECIDABLE, AnnotatedCrops
 from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask, Consensus, annotated_tasks, find_consensus
 from vestigo.review.sampling.probabilities import combine_rounds
-from vestigo.search.gallery import require_attributes
+from vestigo.resolve import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix

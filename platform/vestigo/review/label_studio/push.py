@@ -16,7 +16,7 @@ from vestigo.review.label_studio.projects import open_project, preselect
 from vestigo.review.label_studio.tasks import Listing, TaskUpload, import_tasks
 from vestigo.review.labels.corrections import reject_corrections_project
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample, find_open_batch, sample_tasks, save_sample
-from vestigo.search.gallery import require_attributes
+from vestigo.resolve import require_attributes
 from vestigo.store.faults import fault_point
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
