@@ -16,7 +16,7 @@ from vestigo.promotion.splits import NAME
 from vestigo.resolve import locate_model, open_model, open_registered
 from vestigo.review.estimates.annotator_error import count_pairs, estimate_annotator_error
 from vestigo.review.labels.agreement import annotated_tasks
-from vestigo.review.labels.sets import save_label_set, read_label_set
+from vestigo.review.labels.sets import read_label_set, save_label_set
 from vestigo.review.labels.training_examples import TrainingExample, read_training_examples
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
@@ -111,7 +111,9 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     projects = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
     if not projects:
         raise UsageError(f"no project has the attributes of model {base.name}: create one with `vestigo label push`")
-    label_set = save_label_set(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
+    label_set = (
+        save_label_set(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
+    )
     examples = read_training_examples(read_label_set(store, label_set), base.schema, _error_rate(store, projects, base))
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
     home = request.folder or _default_folder(store)
@@ -192,7 +194,8 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
 
 def _error_rate(store: Store, projects: tuple[str, ...], base: ModelPackage) -> float:
     assert base.schema is not None
-    return reviewer_error(base.schema, (task for name in projects for task in annotated_tasks(store, name))).rate
+    pairs = count_pairs(base.schema, (task for name in projects for task in annotated_tasks(store, name)))
+    return estimate_annotator_error(base.schema, pairs).rate
 
 
 def _origin(

@@ -35,7 +35,9 @@ class _Image:
     camera: str
 
 
-def refuse_leaks(store: Store, dataset: ReidDataset, examples: Sequence[TrainingExample], progress: ProgressCallback) -> None:
+def refuse_leaks(
+    store: Store, dataset: ReidDataset, examples: Sequence[TrainingExample], progress: ProgressCallback
+) -> None:
     """Check that no identity is in training and test.
 
     Raises:
@@ -44,7 +46,9 @@ def refuse_leaks(store: Store, dataset: ReidDataset, examples: Sequence[Training
     require_no_leak(dataset, _training_images(store, examples, progress))
 
 
-def _training_images(store: Store, examples: Sequence[TrainingExample], progress: ProgressCallback) -> Iterator[TrainingImage]:
+def _training_images(
+    store: Store, examples: Sequence[TrainingExample], progress: ProgressCallback
+) -> Iterator[TrainingImage]:
     example_of = {crop: example for example in examples for crop in example.crops}
     for done, (crop, image) in enumerate(crop_images(store, list(example_of)), start=1):
         example = example_of[crop]

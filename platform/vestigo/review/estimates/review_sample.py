@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.promotion.splits import identity_key, is_test
+from vestigo.resolve import require_attributes
 from vestigo.review.estimates.annotator_error import AnnotatorError, count_pairs, estimate_annotator_error
 from vestigo.review.estimates.precision import NO_LABEL, UNDECIDABLE, AnnotatedCrops
 from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask, Consensus, annotated_tasks, find_consensus
 from vestigo.review.sampling.probabilities import combine_rounds
-from vestigo.resolve import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vestigo.resolve import require_attributes
 from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.form import prediction, task_data
 from vestigo.review.label_studio.images import SHOWN, Images, task_pictures
@@ -16,7 +17,6 @@ from vestigo.review.label_studio.projects import open_project, preselect
 from vestigo.review.label_studio.tasks import Listing, TaskUpload, import_tasks
 from vestigo.review.labels.corrections import reject_corrections_project
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample, find_open_batch, sample_tasks, save_sample
-from vestigo.resolve import require_attributes
 from vestigo.store.faults import fault_point
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store

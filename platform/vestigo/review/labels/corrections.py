@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from vestigo.resolve import require_attributes
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.review.sampling.candidates import task_key
-from vestigo.resolve import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask, Unit

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vestigo.datasets.attributes_mat import IdentityLabels
+from vestigo.resolve import require_attributes
 from vestigo.review.labels.corrections import TASK_COLUMNS, make_task, reject_corrections_project
 from vestigo.review.sampling.candidates import task_key
-from vestigo.resolve import require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
