@@ -1,7 +1,7 @@
-"""What somebody carries, as far as the parser missed it (specification, section 5.3).
+"""Belongings that the parser does not know: foreground of the network outside the parser's body.
 
-Belongings are where the network sees foreground and the parser sees background. Level 1 is blobby, so that this always
-holds a halo around the body as well: a belonging must begin outside the halo, and may then grow back to the body.
+Level 1 also contains a halo around the body. A component must therefore start outside the halo, and may then grow back
+to the body (docs/method.md, section "Belongings").
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from vestigo_models.arrays import BoolArray
 from vestigo_models.fls.config import FlsConfig
 
-Mask = NDArray[np.bool_]
-
 EIGHT = np.ones((3, 3), dtype=bool)
+"""Structuring element of 8-connected components."""
 REFERENCE_CELLS = 64 * 32
 
 
-def scaled(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
-    """The same configuration for a map of another size: areas scale with its cells, lengths with their root."""
+def scale_config(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
+    """Return the configuration for a grid of another size: areas scale with its cells, lengths with their root."""
     share = shape[0] * shape[1] / REFERENCE_CELLS
     if share == 1:
         return config
@@ -44,22 +43,31 @@ def scaled(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
     )
 
 
-def belongings(foreground: Mask, body: Mask, config: FlsConfig) -> Mask:
-    """The cells of one image that belong to something carried; both masks are H x W, `config` is scaled to them."""
+def find_belongings(foreground: BoolArray, body: BoolArray, config: FlsConfig) -> BoolArray:
+    """Find the belongings in one image.
+
+    Args:
+        foreground: Level 1, H x W.
+        body: The parser's body, H x W.
+        config: Scaled to H x W.
+
+    Returns:
+        Cells of belongings, H x W.
+    """
     missed = foreground & ~body
     nothing = np.zeros_like(body)
     if not missed.any() or not body.any():
         return nothing
-    seeds = ndimage.binary_opening(missed & ~dilated(body, config.halo), EIGHT)
-    found, count = ndimage.label(seeds, EIGHT)
-    near = dilated(body, config.reach)
-    top, bottom = extent(body)
+    seeds = ndimage.binary_opening(missed & ~dilate(body, config.halo), EIGHT)
+    components, count = ndimage.label(seeds, EIGHT)
+    near = dilate(body, config.reach)
+    top, bottom = row_extent(body)
     kept = nothing
     for index in range(1, count + 1):
-        seed = found == index
+        seed = components == index
         if seed.sum() < config.seed_cells:
             continue
-        grown = dilated(seed, config.growth, within=missed)
+        grown = dilate(seed, config.growth, within=missed)
         height = (np.nonzero(grown)[0].mean() + 0.5 - top) / (bottom - top)
         if (
             grown.sum() >= config.least_cells
@@ -70,24 +78,33 @@ def belongings(foreground: Mask, body: Mask, config: FlsConfig) -> Mask:
     return nothing if kept.sum() > config.most_of_body * body.sum() else kept
 
 
-def supported(kept: Mask, support: int) -> Mask:
-    """Belongings of an identity (N x H x W), or none where fewer than `support` of its images (all, if it has fewer)
-    show one: what only one view shows is more often a mistake than a bag.
+def require_support(kept: BoolArray, support: int) -> BoolArray:
+    """Return the belongings of an identity if enough of its images show some, else none.
+
+    Belongings in a single image of several are more often errors.
+
+    Args:
+        kept: Belongings, N x H x W.
+        support: Images that must show some; all N if there are fewer.
     """
     showing = int(kept.any(axis=(1, 2)).sum())
     return kept if showing >= min(support, len(kept)) else np.zeros_like(kept)
 
 
-def dilated(mask: Mask, steps: int, within: Mask | None = None) -> Mask:
-    """`mask` grown by `steps` cells in all eight directions, inside `within` where it is given."""
+def dilate(mask: BoolArray, steps: int, within: BoolArray | None = None) -> BoolArray:
+    """Grow a mask by `steps` cells in eight directions, inside `within` if it is given."""
     if not steps:
         return mask
-    grown: Mask = ndimage.binary_dilation(mask, EIGHT, iterations=steps, mask=within)
+    grown: BoolArray = ndimage.binary_dilation(mask, EIGHT, iterations=steps, mask=within)
     return grown
 
 
-def extent(mask: Mask) -> tuple[int, int]:
-    """First row of an H x W mask with a cell, and the row after the last one. Raises ValueError for an empty mask."""
+def row_extent(mask: BoolArray) -> tuple[int, int]:
+    """Return the first row of an H x W mask that has a cell, and the row after the last one.
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         raise ValueError("an empty mask has no extent")

@@ -1,107 +1,142 @@
-"""From a parser's regions and an identity's clusters to one label map (specification, sections 5.3 and 5.4)."""
+"""Fusion of a parser's regions, an identity's clusters and a network's regions to label maps.
+
+See docs/method.md, section "Fusion". Symbols: N images of one identity, on a grid of H x W cells.
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from vestigo_models.fls.belongings import EIGHT, Mask, belongings, extent, scaled, supported
-from vestigo_models.fls.clustering import Device, Labels, foreground, guarded, parts
+from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
+from vestigo_models.fls.belongings import EIGHT, find_belongings, require_support, row_extent, scale_config
+from vestigo_models.fls.clustering import Device, cluster_parts, find_foreground, guard_foreground
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, LOWER, REGIONS, UPPER
 
-Floats = NDArray[np.float32]
 
+def combine_probabilities(network: Float32Array, parser: Float32Array) -> Float32Array:
+    """Multiply and normalise region probabilities of network and parser (Hinton, "Products of Experts", ICANN 1999).
 
-def agreed(network: Floats, parser: Floats) -> Floats:
-    """The product of both opinions, normalised (Hinton, "Products of Experts", ICANN 1999).
+    The parser's background counts for belongings too, because parsers do not know them; the probability of a class for
+    bags is added.
 
-    Both are ... x 6 region probabilities. Belongings are background to a parser, so that its background speaks for
-    both; where one that has a class for bags sees them, that speaks for belongings as well.
+    Args:
+        network: P, ... x 6.
+        parser: Region probabilities, ... x 6.
+
+    Returns:
+        Probabilities, ... x 6. Where the products are all zero, the network's.
     """
-    heard = parser.copy()
-    heard[..., BELONGINGS] += parser[..., BACKGROUND]
-    both = network * heard
-    total = both.sum(axis=-1, keepdims=True)
-    # Where one rules out all that the other believes in, the network is right about what the parser cannot know.
-    together: Floats = np.divide(both, total, out=network.copy(), where=total > 0)
-    return together
+    evidence = parser.copy()
+    evidence[..., BELONGINGS] += parser[..., BACKGROUND]
+    product = network * evidence
+    total = product.sum(axis=-1, keepdims=True)
+    combined: Float32Array = np.divide(product, total, out=network.copy(), where=total > 0)
+    return combined
 
 
-def cluster_labels(features: NDArray[np.float32], config: FlsConfig, device: Device = "cpu") -> Labels | None:
-    """Labels from clustering alone: N x H x W x C to N x H x W of 0..K_c-1, None where too little is foreground.
+def cluster_labels(features: Float32Array, config: FlsConfig, device: Device = "cpu") -> UInt8Array | None:
+    """Compute label maps from clustering alone.
 
-    k-means runs on `device`.
+    Args:
+        features: F, N x H x W x C.
+        config: Keys of the clustering.
+        device: Device of k-means.
+
+    Returns:
+        Labels 0..K_c-1, N x H x W; None if the foreground is too small.
     """
-    return parts(features, foreground(features, sharpen=config.sharpen), config.clusters - 1, config.seed, device)
+    mask = find_foreground(features, sharpen=config.sharpen)
+    return cluster_parts(features, mask, config.clusters - 1, config.seed, device)
 
 
 def fls_labels(
-    features: NDArray[np.float32],
-    parsed: Labels,
+    features: Float32Array,
+    parsed: UInt8Array,
     config: FlsConfig,
-    probabilities: NDArray[np.float32] | None = None,
-    parser_probabilities: NDArray[np.float32] | None = None,
+    probabilities: Float32Array | None = None,
+    parser_probabilities: Float32Array | None = None,
     device: Device = "cpu",
-) -> Labels:
-    """Regions of one identity's images: the parser's, and belongings that only the network sees.
+) -> UInt8Array:
+    """Compute the label maps of one identity: the parser's regions, and belongings that the network adds.
 
-    features: N x H x W x C of all images of the identity; parsed: N x H x W, region ids 0..4 of the parser;
-    probabilities: N x H x W x K, P of the network's pixel classifier, for the settings that say `classifier`. Without
-    one the foreground is told by activations; one that has not learnt belongings finds none;
-    parser_probabilities: N x H x W x 6, of which `parsed` are the best: P is then heard together with them;
-    device: where k-means runs, for the settings that vote.
-    Returns N x H x W uint8, region ids 0..5.
+    Args:
+        features: F, N x H x W x C.
+        parsed: Region ids of the parser, N x H x W.
+        config: Keys of FLS, stated for 64 x 32 cells.
+        probabilities: P of the network, N x H x W x K, for the settings `classifier`. Without it the foreground comes
+            from activations, and without belongings in it (K < 6) no cells are classified as belongings.
+        parser_probabilities: Region probabilities of the parser, N x H x W x 6; P is combined with them.
+        device: Device of k-means, for the settings that vote.
+
+    Returns:
+        Region ids 0..5, N x H x W.
     """
-    config = scaled(config, parsed.shape[1:])
+    config = scale_config(config, parsed.shape[1:])
     body = parsed > BACKGROUND
-    knows = probabilities is not None and probabilities.shape[3] == len(REGIONS)
-    if probabilities is not None and parser_probabilities is not None and knows:
-        probabilities = agreed(probabilities, parser_probabilities)
+    has_belongings = probabilities is not None and probabilities.shape[3] == len(REGIONS)
+    if probabilities is not None and parser_probabilities is not None and has_belongings:
+        probabilities = combine_probabilities(probabilities, parser_probabilities)
     if config.foreground == "classifier" and probabilities is not None:
-        seen = probabilities[..., BACKGROUND] < 0.5
+        foreground = probabilities[..., BACKGROUND] < 0.5
     else:
-        seen = foreground(features, sharpen=config.sharpen)
-    mask, trusted = guarded(seen, body, least_iou=config.guard_iou)
+        foreground = find_foreground(features, sharpen=config.sharpen)
+    mask, trusted = guard_foreground(foreground, body, least_iou=config.guard_iou)
     mask = mask & trusted[:, None, None]
     carried = np.zeros_like(body)
     if config.belongings_mode != "cluster_vote":
-        found = np.stack([belongings(seen, person, config) for seen, person in zip(mask, body, strict=True)])
-        carried |= supported(found, config.support)
+        components = [find_belongings(*masks, config) for masks in zip(mask, body, strict=True)]
+        carried |= require_support(np.stack(components), config.support)
     if config.belongings_mode in ("cluster_vote", "both"):
-        clusters = parts(features, mask, config.clusters - 1, config.seed, device)
+        clusters = cluster_parts(features, mask, config.clusters - 1, config.seed, device)
         if clusters is not None:
-            carried |= voted(clusters, mask & ~body, parsed, config)
-    if config.belongings_mode == "classifier" and probabilities is not None and knows:
-        carried |= supported(told(probabilities[..., BELONGINGS], parsed, config), config.support)
-    # What a parser says of a body it is not asked about again: only a vote and a classifier take cells of clothes.
+            carried |= vote_belongings(clusters, mask & ~body, parsed, config)
+    if config.belongings_mode == "classifier" and probabilities is not None and has_belongings:
+        classified = belongings_mask(probabilities[..., BELONGINGS], parsed, config)
+        carried |= require_support(classified, config.support)
+    # Only votes and the classifier take cells of the parser's body, and those of clothes alone.
     fused = np.where(carried, np.uint8(BELONGINGS), parsed)
-    return np.stack([without_speckle(smoothed(labels), config.speckle) for labels in fused])
+    return np.stack([remove_speckle(smooth(labels), config.speckle) for labels in fused])
 
 
-def told(likely: NDArray[np.float32], parsed: Labels, config: FlsConfig) -> Mask:
-    """Cells that a network calls belongings, N x H x W: outside the parser's body, or on its clothes.
+def belongings_mask(probabilities: Float32Array, parsed: UInt8Array, config: FlsConfig) -> BoolArray:
+    """Find components that the network classifies as belongings, outside the parser's body or on its clothes.
 
-    Components of fewer than `least_cells` cells are left out. A parser takes a backpack for the jacket below it, but
-    nothing for a bag that it sees to be a head or a shoe.
+    Parsers take a backpack for the jacket below it, but never a bag for a head or a shoe.
+
+    Args:
+        probabilities: Probability of belongings, N x H x W.
+        parsed: Region ids of the parser, N x H x W.
+        config: `sure` and `least_cells`, scaled to H x W.
+
+    Returns:
+        Cells of belongings, N x H x W.
     """
-    wanted = (likely >= config.sure) & np.isin(parsed, (BACKGROUND, UPPER, LOWER))
-    kept = np.zeros_like(wanted)
-    for image, cells in enumerate(wanted):
-        found, _ = ndimage.label(cells, EIGHT)
-        large = np.bincount(found.ravel()) >= config.least_cells
+    candidates = (probabilities >= config.sure) & np.isin(parsed, (BACKGROUND, UPPER, LOWER))
+    kept = np.zeros_like(candidates)
+    for image, cells in enumerate(candidates):
+        components, _ = ndimage.label(cells, EIGHT)
+        large = np.bincount(components.ravel()) >= config.least_cells
         large[0] = False
-        kept[image] = large[found]
+        kept[image] = large[components]
     return kept
 
 
-def voted(clusters: Labels, missed: Mask, parsed: Labels, config: FlsConfig) -> Mask:
-    """Cells of clusters that the parser mostly missed, at a height where people carry things.
+def vote_belongings(clusters: UInt8Array, missed: BoolArray, parsed: UInt8Array, config: FlsConfig) -> BoolArray:
+    """Find cells of clusters that the parser mostly missed, at a height where people carry things.
 
-    clusters, parsed: N x H x W; missed: foreground that the parser left out. Of the upper body of an image a vote takes
-    at most `vote_most_of_upper`, and of more the cells nearest to what the parser left out.
+    Of an image's upper body at most `vote_most_of_upper` is taken: the cells nearest to the parser's background.
+
+    Args:
+        clusters: Part clusters, N x H x W.
+        missed: Foreground outside the parser's body, N x H x W.
+        parsed: Region ids of the parser, N x H x W.
+        config: Keys of the vote.
+
+    Returns:
+        Cells of belongings, N x H x W.
     """
     heights = relative_heights(parsed > BACKGROUND)
     chosen = [
@@ -112,29 +147,35 @@ def voted(clusters: Labels, missed: Mask, parsed: Labels, config: FlsConfig) -> 
         and config.vote_heights[0] <= np.nanmean(heights[cells]) <= config.vote_heights[1]
     ]
     votes = np.isin(clusters, chosen)
-    taken: Mask = votes & (parsed == BACKGROUND)
-    for image, upper in zip(range(len(parsed)), parsed == UPPER, strict=True):
-        wanted = votes[image] & upper
+    taken: BoolArray = votes & (parsed == BACKGROUND)
+    for image, upper in enumerate(parsed == UPPER):
         most = int(config.vote_most_of_upper * upper.sum())
-        rows, columns = np.nonzero(wanted)
+        rows, columns = np.nonzero(votes[image] & upper)
         distance = ndimage.distance_transform_edt(parsed[image] != BACKGROUND)[rows, columns]
         nearest = np.argsort(distance, kind="stable")[:most]
         taken[image, rows[nearest], columns[nearest]] = True
     return taken
 
 
-def relative_heights(body: Mask) -> NDArray[np.float64]:
-    """Where each cell's centre lies between the top (0) and bottom (1) of its image's person; NaN without a person."""
+def relative_heights(body: BoolArray) -> Float64Array:
+    """Compute where each cell's centre is between top (0) and bottom (1) of its image's person.
+
+    Args:
+        body: N x H x W.
+
+    Returns:
+        Relative heights, N x H x W; NaN for images without a person.
+    """
     heights = np.full(body.shape, np.nan)
     centres = np.arange(body.shape[1]) + 0.5
     for image in np.flatnonzero(body.any(axis=(1, 2))):
-        top, bottom = extent(body[image])
+        top, bottom = row_extent(body[image])
         heights[image] = ((centres - top) / (bottom - top))[:, None]
     return heights
 
 
-def smoothed(labels: Labels) -> Labels:
-    """3 x 3 majority vote of an H x W label map; where two labels have most votes, the old label stays."""
+def smooth(labels: UInt8Array) -> UInt8Array:
+    """Apply a 3 x 3 majority filter to an H x W label map; a tie keeps the label."""
     votes = np.stack(
         [
             ndimage.convolve((labels == region.id).astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
@@ -146,35 +187,41 @@ def smoothed(labels: Labels) -> Labels:
     return np.where(tied, labels, votes.argmax(axis=0)).astype(np.uint8)
 
 
-def without_speckle(labels: Labels, least: int) -> Labels:
-    """An H x W label map whose 8-connected components of fewer than `least` cells are background."""
+def remove_speckle(labels: UInt8Array, least: int) -> UInt8Array:
+    """Return an H x W label map whose 8-connected components of fewer than `least` cells are background."""
     cleaned = labels.copy()
     for region in REGIONS.regions[1:]:
-        found, _ = ndimage.label(labels == region.id, EIGHT)
-        small = np.bincount(found.ravel()) < least
+        components, _ = ndimage.label(labels == region.id, EIGHT)
+        small = np.bincount(components.ravel()) < least
         small[0] = False
-        cleaned[small[found]] = BACKGROUND
+        cleaned[small[components]] = BACKGROUND
     return cleaned
 
 
-def enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Share of each pixel (h x w) that a mask of cells has, by linear interpolation between their centres."""
-    return np.asarray(cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
+def add_belongings(body: UInt8Array, fused: UInt8Array, config: FlsConfig) -> UInt8Array:
+    """Add the belongings of a fused map to the parser's regions at image resolution.
 
+    A pixel of the parser's background becomes belongings where they outweigh the background of the fused map. Modes
+    other than `complement` may take pixels of the upper body too, as on the grid.
 
-def with_belongings(body: Labels, fused: Labels, config: FlsConfig) -> Labels:
-    """The parser's regions of all pixels, and the belongings of the fused map where it does not contradict.
+    Args:
+        body: Region ids of the parser, h x w pixels.
+        fused: Region ids of `fls_labels`, H x W cells.
+        config: `belongings_mode`.
 
-    body: h x w, region ids of the parser; fused: rows x columns, region ids of `fls_labels`. A pixel that the parser
-    leaves to the background is belongings where these weigh more than the background around it. Where clusters vote,
-    belongings may also take the upper body, as on the grid.
+    Returns:
+        Region ids, h x w.
     """
     carried = fused == BELONGINGS
     if not carried.any():
         return body.copy()
-    weight = enlarged(carried, (body.shape[0], body.shape[1]))
+    weight = _enlarge(carried, body.shape)
     labels = body.copy()
-    taken = (BACKGROUND,) if config.belongings_mode == "complement" else (BACKGROUND, UPPER)
-    for region in taken:
-        labels[(body == region) & (weight > enlarged(fused == region, (body.shape[0], body.shape[1])))] = BELONGINGS
+    for region in (BACKGROUND,) if config.belongings_mode == "complement" else (BACKGROUND, UPPER):
+        labels[(body == region) & (weight > _enlarge(fused == region, body.shape))] = BELONGINGS
     return labels
+
+
+def _enlarge(mask: BoolArray, size: tuple[int, ...]) -> Float32Array:
+    """Interpolate a mask of cells linearly between their centres, at h x w pixels."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR))

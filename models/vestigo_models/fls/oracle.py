@@ -1,20 +1,24 @@
-"""What the rules of fusion would give if parser and network made no mistake (specification, section 5.3)."""
+"""The result of the fusion rules if parser and network made no errors."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vestigo_models.fls.clustering import Labels
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 
 
-def oracle_labels(truth: Labels, config: FlsConfig) -> Labels:
-    """Fused label maps of one identity's images from the true silhouette for level 1 and the true body for a parser.
+def oracle_labels(truth: UInt8Array, config: FlsConfig) -> UInt8Array:
+    """Fuse the true silhouette, as level 1, and the true body, as the parser's map, of one identity.
 
-    truth: N x H x W, region ids 0..5. Belongings are what the parser misses (`complement`), whatever `config` says of
-    them: everything else it says, it says here too.
+    Args:
+        truth: True region ids 0..5, N x H x W.
+        config: Keys of FLS; `foreground` and `belongings_mode` are replaced.
+
+    Returns:
+        Region ids 0..5, N x H x W.
     """
     silhouette = np.stack([truth == BACKGROUND, truth != BACKGROUND], axis=3).astype(np.float32)
     body = np.where(truth == BELONGINGS, np.uint8(BACKGROUND), truth).astype(np.uint8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import cluster_labels, fls_labels, with_belongings
+from vestigo_models.fls.fusion import add_belongings, cluster_labels, fls_labels
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
@@ -145,7 +145,7 @@ class RegionFinder:
         found = cluster_labels(features, self.config, device) if self._clusters else None
         return [
             RegionMap(
-                labels=with_belongings(body, labels, self.config),
+                labels=add_belongings(body, labels, self.config),
                 grid=labels,
                 body=body,
                 clusters=None if found is None else found[index],

@@ -87,7 +87,8 @@ class FilterRun:
 
         def penalty(row: int, columns: NDArray[np.int64]) -> NDArray[np.float32]:
             sides = query[row : row + 1], gallery[columns]
-            return conflict_penalty(*sides, self._schema, choice.threshold, choice.names)[0]
+            penalties: NDArray[np.float32] = conflict_penalty(*sides, self._schema, choice.threshold, choice.names)[0]
+            return penalties
 
         return conflicts, survivors(conflicts, penalty, max_conflicts=choice.max_conflicts)
 

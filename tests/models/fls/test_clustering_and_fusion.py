@@ -1,4 +1,4 @@
-"""Labels from fine-grained local semantics, beside references that go cell by cell (specification, section 15, 7)."""
+"""Label maps of fine-grained local semantics agree with naive references."""
 
 from __future__ import annotations
 
@@ -8,19 +8,32 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vestigo_models.fls.belongings import belongings, dilated, scaled, supported
-from vestigo_models.fls.clustering import activation, foreground, guarded, parts, two_means
+from vestigo_models.fls.belongings import dilate, find_belongings, require_support, scale_config
+from vestigo_models.fls.clustering import (
+    activation,
+    cluster_parts,
+    find_foreground,
+    guard_foreground,
+    two_means_threshold,
+)
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import cluster_labels, fls_labels, relative_heights, smoothed, voted, without_speckle
+from vestigo_models.fls.fusion import (
+    cluster_labels,
+    fls_labels,
+    relative_heights,
+    remove_speckle,
+    smooth,
+    vote_belongings,
+)
 
 H, W, C = 64, 32, 16
 HEAD, UPPER, LOWER, SHOES, BAG = 1, 2, 3, 4, 5
 BOX = (slice(24, 36), slice(20, 26))
-"""What is carried: beside the torso, and no part of the parser's map."""
+"""A bag next to the torso, outside the parser's map."""
 
 
 def person() -> NDArray[np.uint8]:
-    """A parser's map of somebody who stands in the middle."""
+    """Return a parser's map of a person in the middle."""
     labels = np.zeros((H, W), dtype=np.uint8)
     labels[6:14, 13:19] = HEAD
     labels[14:34, 10:20] = UPPER
@@ -45,9 +58,9 @@ def with_bag(count: int = 3) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return truth, parsed
 
 
-def smooth(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The corners of these boxes are what the final majority vote rounds off."""
-    return np.stack([smoothed(image) for image in labels])
+def smooth_all(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Round the corners of boxes, as the final majority vote does."""
+    return np.stack([smooth(image) for image in labels])
 
 
 def test_activation_is_relative_to_its_image() -> None:
@@ -60,7 +73,7 @@ def test_activation_is_relative_to_its_image() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_two_means_is_the_best_of_all_cuts(seed: int) -> None:
+def test_two_means_threshold_is_best_of_all_cuts(seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 12, 30).astype(np.float64) / 10
 
     def scatter(cut: float) -> float:
@@ -68,103 +81,103 @@ def test_two_means_is_the_best_of_all_cuts(seed: int) -> None:
         return sum(sum((v - sum(g) / len(g)) ** 2 for v in g) for g in groups)
 
     cuts = sorted(set(values))[:-1]
-    assert scatter(two_means(values)) == pytest.approx(min(scatter(cut) for cut in cuts))
+    assert scatter(two_means_threshold(values)) == pytest.approx(min(scatter(cut) for cut in cuts))
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.3, 0.3, 0.3]])
-def test_nothing_lies_above_equal_numbers(values: list[float]) -> None:
-    assert two_means(np.array(values)) == values[0]
+def test_threshold_of_equal_numbers_is_the_number(values: list[float]) -> None:
+    assert two_means_threshold(np.array(values)) == values[0]
 
 
-def test_foreground_is_what_is_bright() -> None:
+def test_foreground_consists_of_active_cells() -> None:
     truth, _ = with_bag()
-    np.testing.assert_array_equal(foreground(features_of(truth)), truth > 0)
-    np.testing.assert_array_equal(foreground(features_of(truth), sharpen=False), truth > 0)
+    np.testing.assert_array_equal(find_foreground(features_of(truth)), truth > 0)
+    np.testing.assert_array_equal(find_foreground(features_of(truth), sharpen=False), truth > 0)
 
 
 def test_dead_cells_are_never_foreground() -> None:
-    assert not foreground(np.zeros((2, 4, 4, 3), dtype=np.float32)).any()
+    assert not find_foreground(np.zeros((2, 4, 4, 3), dtype=np.float32)).any()
 
 
-def test_the_parser_says_which_cluster_is_the_person() -> None:
+def test_guard_inverts_mask_that_covers_background() -> None:
     body = np.repeat((person() > 0)[None], 2, axis=0)
-    mask, trusted = guarded(~body, body, least_iou=0.3)
+    mask, trusted = guard_foreground(~body, body, least_iou=0.3)
     np.testing.assert_array_equal(mask, body)
     assert trusted.all()
 
 
-def test_an_image_that_the_parser_contradicts_is_not_trusted() -> None:
+def test_guard_does_not_trust_image_without_overlap() -> None:
     body = np.repeat((person() > 0)[None], 2, axis=0)
     mask = body.copy()
     mask[1] = np.roll(body[1], 16, axis=1)
-    np.testing.assert_array_equal(guarded(mask, body, least_iou=0.3)[1], [True, False])
+    np.testing.assert_array_equal(guard_foreground(mask, body, least_iou=0.3)[1], [True, False])
 
 
 def test_parts_are_numbered_from_top_to_bottom() -> None:
     truth, _ = with_bag()
     order = np.array([0, 3, 1, 4, 2, 5], dtype=np.uint8)
-    labels = parts(features_of(order[truth]), truth > 0, 5, seed=0)
+    labels = cluster_parts(features_of(order[truth]), truth > 0, 5, seed=0)
     assert labels is not None
     rows = [np.nonzero(labels == k)[1].mean() for k in range(1, 6)]
     assert rows == sorted(rows)
     assert {len(np.unique(labels[truth == k])) for k in range(6)} == {1}
-    again = parts(features_of(order[truth]), truth > 0, 5, seed=0)
+    again = cluster_parts(features_of(order[truth]), truth > 0, 5, seed=0)
     np.testing.assert_array_equal(labels, again)
 
 
-def test_too_few_cells_make_no_parts() -> None:
+def test_too_few_cells_give_no_parts() -> None:
     truth = np.zeros((1, 8, 8), dtype=np.uint8)
     truth[0, 0, :4] = 1
-    assert parts(features_of(truth), truth > 0, 5, seed=0) is None
+    assert cluster_parts(features_of(truth), truth > 0, 5, seed=0) is None
 
 
-def test_the_bag_is_found_and_the_body_is_the_parsers() -> None:
+def test_bag_is_added_to_body_of_parser() -> None:
     truth, parsed = with_bag()
-    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth(truth))
+    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth_all(truth))
 
 
-def test_a_halo_around_the_body_is_no_bag() -> None:
+def test_halo_around_body_is_no_bag() -> None:
     parsed = np.repeat(person()[None], 3, axis=0)
     truth = parsed.copy()
     for image in truth:
-        image[dilated(image > 0, 2) & (image == 0)] = BAG
-    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth(parsed))
+        image[dilate(image > 0, 2) & (image == 0)] = BAG
+    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth_all(parsed))
 
 
 def test_foreground_everywhere_is_no_bag() -> None:
     body = person() > 0
-    assert not belongings(np.ones_like(body), body, FlsConfig()).any()
+    assert not find_belongings(np.ones_like(body), body, FlsConfig()).any()
 
 
-def test_a_bag_of_one_image_among_several_is_dropped() -> None:
+def test_bag_in_one_of_several_images_is_dropped() -> None:
     truth, parsed = with_bag(3)
     truth[1:] = parsed[1:]
-    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth(parsed))
+    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth_all(parsed))
 
 
-def test_an_identity_with_one_image_keeps_its_bag() -> None:
+def test_single_image_keeps_its_bag() -> None:
     truth, parsed = with_bag(1)
-    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth(truth))
-    assert not supported(np.zeros((1, 4, 4), dtype=bool), 2).any()
+    np.testing.assert_array_equal(fls_labels(features_of(truth), parsed, FlsConfig()), smooth_all(truth))
+    assert not require_support(np.zeros((1, 4, 4), dtype=bool), 2).any()
 
 
 @pytest.mark.parametrize("shift", [(-22, 0), (26, 0), (0, 6)])
-def test_what_hangs_at_no_height_or_near_nobody_is_no_bag(shift: tuple[int, int]) -> None:
+def test_component_at_wrong_height_or_distance_is_no_bag(shift: tuple[int, int]) -> None:
     body = person() > 0
     mask = body.copy()
     box = np.zeros_like(body)
     box[BOX] = True
     mask |= np.roll(box, shift, axis=(0, 1))
-    assert not belongings(mask, body, FlsConfig()).any()
+    assert not find_belongings(mask, body, FlsConfig()).any()
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_belongings_beside_a_walk_over_cells(seed: int) -> None:
+def test_belongings_agree_with_naive_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     body = person() > 0
-    mask = dilated(rng.random((H, W)) < 0.012, 2) | body
+    mask = dilate(rng.random((H, W)) < 0.012, 2) | body
     config = FlsConfig(heights=(0.1, 0.9))
-    np.testing.assert_array_equal(belongings(mask, body, config), belongings_cell_by_cell(mask, body, config))
+    np.testing.assert_array_equal(find_belongings(mask, body, config), belongings_cell_by_cell(mask, body, config))
 
 
 def belongings_cell_by_cell(mask: NDArray[np.bool_], body: NDArray[np.bool_], config: FlsConfig) -> NDArray[np.bool_]:
@@ -210,43 +223,43 @@ def belongings_cell_by_cell(mask: NDArray[np.bool_], body: NDArray[np.bool_], co
     return result
 
 
-def test_a_vote_takes_a_backpack_out_of_the_upper_body() -> None:
+def test_vote_takes_backpack_from_upper_body() -> None:
     parsed = np.repeat(person()[None], 3, axis=0)
     truth = parsed.copy()
     truth[:, 18:30, 16:28] = BAG
     labels = fls_labels(features_of(truth), parsed, FlsConfig(belongings_mode="cluster_vote"))
-    np.testing.assert_array_equal(labels, smooth(truth))
+    np.testing.assert_array_equal(labels, smooth_all(truth))
     complement = fls_labels(features_of(truth), parsed, FlsConfig(belongings_mode="complement"))
     assert (complement[:, 19:29, 16:18] == UPPER).all()
     assert (complement[:, 19:29, 20:27] == BAG).all()
     both = fls_labels(features_of(truth), parsed, FlsConfig(belongings_mode="both"))
-    np.testing.assert_array_equal(both, smooth(truth))
+    np.testing.assert_array_equal(both, smooth_all(truth))
 
 
-def test_a_vote_takes_no_more_than_its_share_and_what_is_nearest_outside() -> None:
+def test_vote_takes_nearest_share_of_upper_body() -> None:
     parsed = person()[None]
     clusters = np.zeros_like(parsed)
     clusters[0, 16:32, 10:32] = 1
     missed = (clusters == 1) & (parsed == 0)
-    taken = voted(clusters, missed, parsed, FlsConfig(vote_most_of_upper=0.2))[0]
+    taken = vote_belongings(clusters, missed, parsed, FlsConfig(vote_most_of_upper=0.2))[0]
     upper = parsed[0] == UPPER
     assert (taken & upper).sum() == int(0.2 * upper.sum())
     assert set(np.nonzero(taken & upper)[1]) <= {10, 11, 18, 19}
     np.testing.assert_array_equal(taken & ~upper, missed[0])
 
 
-def test_no_vote_below_the_share_or_at_the_feet() -> None:
+def test_cluster_below_share_or_at_feet_does_not_vote() -> None:
     parsed = person()[None]
     config = FlsConfig()
     feet = np.zeros_like(parsed)
     feet[0, 52:60, 20:30] = 1
-    assert not voted(feet, feet == 1, parsed, config).any()
+    assert not vote_belongings(feet, feet == 1, parsed, config).any()
     half = np.zeros_like(parsed)
     half[0, 20:30, 12:24] = 1
-    assert not voted(half, (half == 1) & (parsed == 0), parsed, config).any()
+    assert not vote_belongings(half, (half == 1) & (parsed == 0), parsed, config).any()
 
 
-def test_heights_run_from_head_to_feet() -> None:
+def test_relative_heights_run_from_head_to_feet() -> None:
     body = np.zeros((2, 10, 4), dtype=bool)
     body[0, 2:7, 1] = True
     heights = relative_heights(body)
@@ -255,7 +268,7 @@ def test_heights_run_from_head_to_feet() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_smoothing_beside_a_count_of_neighbours(seed: int) -> None:
+def test_smooth_agrees_with_naive_count_of_neighbours(seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, 6, (12, 9)).astype(np.uint8)
     expected = labels.copy()
     for y in range(12):
@@ -264,27 +277,27 @@ def test_smoothing_beside_a_count_of_neighbours(seed: int) -> None:
             counts = {label: near.count(label) for label in set(near)}
             best = [label for label, count in counts.items() if count == max(counts.values())]
             expected[y, x] = best[0] if len(best) == 1 else labels[y, x]
-    np.testing.assert_array_equal(smoothed(labels), expected)
+    np.testing.assert_array_equal(smooth(labels), expected)
 
 
-def test_speckle_goes_and_what_is_large_enough_stays() -> None:
+def test_remove_speckle_keeps_large_components() -> None:
     labels = np.zeros((10, 10), dtype=np.uint8)
     labels[0, :3] = UPPER
     labels[5:7, 5:7] = LOWER
     labels[8, 8] = labels[9, 9] = BAG
-    cleaned = without_speckle(labels, 4)
+    cleaned = remove_speckle(labels, 4)
     assert not cleaned[0].any()
     np.testing.assert_array_equal(cleaned[5:7, 5:7], LOWER)
     assert (cleaned == BAG).sum() == 0
 
 
-def test_cells_and_lengths_scale_with_the_map() -> None:
-    half = scaled(FlsConfig(), (32, 16))
+def test_areas_and_lengths_scale_with_grid() -> None:
+    half = scale_config(FlsConfig(), (32, 16))
     assert (half.least_cells, half.seed_cells, half.halo, half.speckle) == (3, 2, 1, 1)
-    assert scaled(FlsConfig(), (64, 32)) == FlsConfig()
+    assert scale_config(FlsConfig(), (64, 32)) == FlsConfig()
 
 
-def test_clusters_alone_give_parts() -> None:
+def test_cluster_labels_are_parts() -> None:
     truth, _ = with_bag()
     labels = cluster_labels(features_of(truth), FlsConfig())
     assert labels is not None
@@ -292,7 +305,7 @@ def test_clusters_alone_give_parts() -> None:
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5}
 
 
-def test_what_the_classifier_calls_belongings_goes_before_clothes_but_not_before_heads() -> None:
+def test_classifier_takes_clothes_but_not_heads() -> None:
     rng = np.random.default_rng(3)
     likely = rng.random((3, 32, 16)).astype(np.float32) * 0.4
     likely[:2, 10:18, 2:7] = 0.8
@@ -303,17 +316,17 @@ def test_what_the_classifier_calls_belongings_goes_before_clothes_but_not_before
     config = FlsConfig(belongings_mode="classifier", least_cells=20, sure=0.45)
     probabilities = np.zeros((3, 32, 16, 6), dtype=np.float32)
     probabilities[..., 5], probabilities[..., 0] = likely, 1 - likely
-    found = fls_labels(np.zeros((3, 32, 16, 4), dtype=np.float32), parsed, config, probabilities)
+    labels = fls_labels(np.zeros((3, 32, 16, 4), dtype=np.float32), parsed, config, probabilities)
     expected = parsed.copy()
     for image in range(2):
         for y in range(10, 18):
             for x in range(2, 7):
                 if parsed[image, y, x] != 1:
                     expected[image, y, x] = 5
-    np.testing.assert_array_equal(found, smooth(expected))
+    np.testing.assert_array_equal(labels, smooth_all(expected))
 
     # One image of three: not enough support. A network without belongings is read as `complement`.
     probabilities[1, ..., 5] = 0
     features = np.zeros((3, 32, 16, 4), dtype=np.float32)
-    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities), smooth(parsed))
-    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities[..., :5]), smooth(parsed))
+    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities), smooth_all(parsed))
+    np.testing.assert_array_equal(fls_labels(features, parsed, config, probabilities[..., :5]), smooth_all(parsed))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vestigo_models.fls.clustering import first_centres, kmeans, lloyd
+from vestigo_models.fls.clustering import initial_centres, kmeans, lloyd
 
 
 def blobs(seed: int, points: int = 300, dims: int = 8) -> NDArray[np.float32]:
@@ -18,16 +18,16 @@ def blobs(seed: int, points: int = 300, dims: int = 8) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_steps_for_a_gpu_are_those_of_scikit_learn(seed: int) -> None:
+def test_lloyd_agrees_with_scikit_learn(seed: int) -> None:
     points = blobs(seed)
-    found = lloyd(torch.from_numpy(points), first_centres(len(points), 5, seed))
+    found = lloyd(torch.from_numpy(points), initial_centres(len(points), 5, seed))
     np.testing.assert_array_equal(found.numpy(), kmeans(points, 5, seed))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_beside_a_loop_over_points(seed: int) -> None:
+def test_lloyd_agrees_with_naive_loop(seed: int) -> None:
     points = blobs(seed, 60, 3)
-    first = first_centres(60, 4, seed)
+    first = initial_centres(60, 4, seed)
     centres = [points[i].astype(np.float64) for i in first]
 
     def nearest(point: NDArray[np.float32]) -> int:

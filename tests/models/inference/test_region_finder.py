@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.support.drawn_people import BAG, GRID, BrightFeatures, drawn, image_of, parsed_of, write_maps, write_model
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.fusion import with_belongings
+from vestigo_models.fls.fusion import add_belongings
 from vestigo_models.inference import region_finder as region_finding
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
@@ -169,7 +169,7 @@ def test_belongings_of_pixels_beside_a_naive_reference(mode: str, size: tuple[in
     fused = rng.choice(np.array([0, 2, 3, 5], dtype=np.uint8), (6, 4))
     body = rng.choice(np.array([0, 2, 3], dtype=np.uint8), size)
     config = FlsConfig.model_validate({"belongings_mode": mode})
-    labels = with_belongings(body, fused, config)
+    labels = add_belongings(body, fused, config)
     for row in range(size[0]):
         for column in range(size[1]):
             own = int(body[row, column])
