@@ -25,7 +25,7 @@ import numpy as np
 from vestigo.resolve import resolve_review_model
 from vestigo.sightings.database import index_path
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
 
@@ -82,23 +82,23 @@ class Draws:
     def pid(self) -> int:
         return 1 + 4 * int(self.rng.integers(12_500))
 
-    def where(self) -> Choice:
+    def where(self) -> SightingFilter:
         schema = self.model.facts.attributes
         assert schema is not None
         names = self.rng.choice(schema.names, 2, replace=False)
-        return Choice(where=",".join(f"{name}={self.rng.choice(schema[name].values)}" for name in names))
+        return SightingFilter(where=",".join(f"{name}={self.rng.choice(schema[name].values)}" for name in names))
 
-    def hour(self) -> Choice:
+    def hour(self) -> SightingFilter:
         camera = self.cameras[int(self.rng.integers(len(self.cameras)))]
         assert camera.first is not None
-        return Choice(cameras=(camera.name,), since=camera.first, until=camera.first + timedelta(hours=1))
+        return SightingFilter(cameras=(camera.name,), since=camera.first, until=camera.first + timedelta(hours=1))
 
-    def middle(self) -> tuple[Choice, int]:
+    def middle(self) -> tuple[SightingFilter, int]:
         choice = self.where()
         return choice, self.index.count(self.model.digest, choice) // 2
 
     def _page(self, limit: int) -> list[str]:
-        found = self.index.page(self.model.digest, EVERYBODY, offset=self.offset(), limit=limit)
+        found = self.index.page(self.model.digest, ALL_SIGHTINGS, offset=self.offset(), limit=limit)
         return [one.crop for one in found]
 
 
@@ -113,10 +113,12 @@ def questions(store: Store, index: BrowseIndex) -> list[Question]:
         Question("presence by 10 minutes", lambda _: index.presence(model, 600), peer=peers.presence),
         Question("count of all", lambda _: index.count(model)),
         Question("count where", lambda choice: index.count(model, choice), draws.where, peers.count_where),
-        Question("page of all", lambda at: index.page(model, EVERYBODY, offset=at, limit=PAGE), draws.offset),
+        Question("page of all", lambda at: index.page(model, ALL_SIGHTINGS, offset=at, limit=PAGE), draws.offset),
         Question("page of a camera's hour", lambda choice: index.page(model, choice, offset=0, limit=PAGE), draws.hour),
         Question("page where", lambda it: index.page(model, it[0], offset=it[1], limit=PAGE), draws.middle),
-        Question("page of a person", lambda pid: index.page(model, Choice(pid=pid), offset=0, limit=PAGE), draws.pid),
+        Question(
+            "page of a person", lambda pid: index.page(model, SightingFilter(pid=pid), offset=0, limit=PAGE), draws.pid
+        ),
         Question("attribute counts", lambda _: index.attribute_counts(model)),
         Question("attribute counts where", lambda choice: index.attribute_counts(model, choice), draws.where),
         Question(
@@ -125,10 +127,10 @@ def questions(store: Store, index: BrowseIndex) -> list[Question]:
         Question("find", lambda ids: index.find(ids[0], model), draws.crops),
         Question("neighbours", lambda ids: index.neighbours(ids[0], model), draws.crops),
         Question("pids of 48", lambda ids: index.pids(ids, model), draws.crops),
-        Question("sureness", lambda _: index.sureness(model)),
+        Question("sureness", lambda _: index.confidence_histograms(model)),
         Question(
             "page of the least sure",
-            lambda choice: index.by_sureness(model, choice, next(iter(names)), first="least", offset=0, limit=PAGE),
+            lambda choice: index.by_confidence(model, choice, next(iter(names)), first="least", offset=0, limit=PAGE),
             draws.where,
         ),
         Question("48 crops anywhere", lambda ids: index.rows(ids, CARD, model=model), draws.crops, peers.crops),
@@ -157,7 +159,7 @@ class Peers:
             counts.update(zip(batch.column("camera").to_pylist(), starts.tolist(), strict=True))
         return counts
 
-    def count_where(self, choice: Choice) -> object:
+    def count_where(self, choice: SightingFilter) -> object:
         schema = self.model.facts.attributes
         assert schema is not None
         sums: dict[tuple[str, str], Any] = {}

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.support.signed_in import serve_app, sign_in
 from tools import provide
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY
+from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.open import Store
 
 PATIENCE_MS = 100_000
@@ -57,7 +57,7 @@ def addresses(store: Path) -> Mapping[str, tuple[str, str]]:
         index.refresh()
         model = opened.models.list()[0].digest
         middle = index.count(model) // 2
-        (somebody,) = index.page(model, EVERYBODY, offset=middle, limit=1)
+        (somebody,) = index.page(model, ALL_SIGHTINGS, offset=middle, limit=1)
     picture = ".picture"
     return {
         "archive": ("/", picture),

@@ -13,7 +13,7 @@ import numpy as np
 from tests.support.fake_pipeline import FINGERPRINT, MODEL, START, crop, crop_table
 from tests.support.review_archive import SCHEMA
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import Choice
+from vestigo.sightings.records import SightingFilter
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan
@@ -113,7 +113,7 @@ def _sighting(rows: list[Row]) -> Row:
     return first | {"crop": best["crop_id"], "attributes": attributes, "sure": sure, "rows": rows}
 
 
-def chosen(found: list[Row], choice: Choice) -> list[Row]:
+def chosen(found: list[Row], choice: SightingFilter) -> list[Row]:
     """The sightings that a choice means."""
     conditions = SCHEMA.parse(choice.where) if choice.where else {}
 
@@ -133,7 +133,7 @@ def chosen(found: list[Row], choice: Choice) -> list[Row]:
 
 def contents(index: BrowseIndex, model: str = MODEL) -> list[Any]:
     """All that an index says of a model, numbers of sightings left out."""
-    shown = index.page(model, Choice(), offset=0, limit=100_000)
+    shown = index.page(model, SightingFilter(), offset=0, limit=100_000)
     plain = [{**vars(one), "id": None, "all": index.crops(one.id)} for one in shown]
     near = [index.neighbours(one.crop, model) for one in shown]
     return [plain, near, index.cameras(model), index.presence(model, 60).to_pylist(), index.attribute_counts(model)]

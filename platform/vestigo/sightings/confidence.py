@@ -1,6 +1,6 @@
-"""How sure a model is of all crops, counted percent by percent.
+"""Confidence histograms per camera, attribute and value.
 
-Counts lie beside each camera's presence in a file, so that those of an archive are a sum over its files.
+Counts are stored with each camera's presence in a file, so that those of an archive are a sum over its files.
 """
 
 from __future__ import annotations
@@ -9,21 +9,29 @@ import sqlite3
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.schemas.attributes import AttributeSchema
 
 LEVELS = 101
-"""Level k holds what is at least k and less than k + 1 hundredths sure; the last one what is certain."""
+"""Level k counts confidences in [k, k + 1) percent; the last level counts 100 percent."""
 _STEPS = (np.arange(LEVELS) / 100).astype(np.float32)
 
 
-def tallied(
-    probabilities: NDArray[np.float32], camera: NDArray[np.int64], cameras: int, schema: AttributeSchema | None
+def count_confidences(
+    probabilities: Float32Array, camera: Int64Array, cameras: int, schema: AttributeSchema | None
 ) -> list[bytes]:
-    """Count n crops with (n, M) probabilities by `camera` (n,), likeliest class of each attribute, and level.
+    """Count crops by camera, predicted class of each attribute, and confidence level.
 
-    Returns for each camera the places in the flat (M, `LEVELS`) table that are not 0, and their counts.
+    Args:
+        probabilities: (n, M) of n crops.
+        camera: (n,) index of each crop's camera.
+        cameras: Number of cameras.
+        schema: Attributes of the model.
+
+    Returns:
+        For each camera the non-zero positions of the flat (M, `LEVELS`) table and their counts, as little-endian
+        uint32 pairs.
     """
     if schema is None or not probabilities.shape[1]:
         return [b""] * cameras
@@ -39,12 +47,12 @@ def tallied(
     ]
 
 
-def sureness(
+def confidence_histograms(
     connection: sqlite3.Connection, model: int, cameras: Sequence[int], schema: AttributeSchema
-) -> dict[str, NDArray[np.int64]]:
-    """Return attribute -> (values, `LEVELS`), how many crops of some cameras are taken for a value, and how surely."""
+) -> dict[str, Int64Array]:
+    """Return attribute -> (values, `LEVELS`): crops of some cameras by predicted value and confidence level."""
     wanted = set(cameras)
-    rows = connection.execute("SELECT camera, sureness FROM presence WHERE model = ?", (model,))
+    rows = connection.execute("SELECT camera, histogram FROM presence WHERE model = ?", (model,))
     raw = b"".join(counts for camera, counts in rows if camera in wanted)
     places, counts = np.frombuffer(raw, "<u4").reshape(-1, 2).T
     total = np.bincount(places, weights=counts, minlength=schema.classes * LEVELS).astype(np.int64)

@@ -1,6 +1,6 @@
-"""The browse index's file: its tables, and connections to it from many threads and processes.
+"""The file of the browse index: tables, and connections for many threads and processes.
 
-file ◄── sighting ◄── crop        rows of one file are numbered without gaps, so that they go together
+file ◄── sighting ◄── crop        rows of one file have consecutive numbers, so that they are deleted together
   └◄── presence                   a camera in one file: counts, and all times in order
 """
 
@@ -17,22 +17,22 @@ from pathlib import Path
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 120
 READER_KB, WRITER_KB = 8192, 65536
-"""Pages that a connection keeps; there is one writer, and as many readers as people look at once."""
+"""Cache of a connection in KiB; there is one writer and one reader for each concurrent query."""
 _TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
 CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE file (id INTEGER PRIMARY KEY, state TEXT NOT NULL, model INTEGER NOT NULL,
   first_sighting INTEGER NOT NULL, sightings INTEGER NOT NULL, first_crop INTEGER NOT NULL, crops INTEGER NOT NULL);
 CREATE TABLE presence (file INTEGER NOT NULL, model INTEGER NOT NULL, camera INTEGER NOT NULL, crops INTEGER NOT NULL,
-  sightings INTEGER NOT NULL, first INTEGER, last INTEGER, times BLOB NOT NULL, sureness BLOB NOT NULL);
+  sightings INTEGER NOT NULL, first INTEGER, last INTEGER, times BLOB NOT NULL, histogram BLOB NOT NULL);
 CREATE INDEX presence_file ON presence (file);
 CREATE INDEX presence_camera ON presence (model, camera, first, last, crops, sightings);
 CREATE TABLE sighting (id INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER NOT NULL, model INTEGER NOT NULL,
   camera INTEGER NOT NULL, time INTEGER, offset_s REAL, tracklet TEXT NOT NULL, pid INTEGER, crop BLOB NOT NULL,
-  first_crop INTEGER NOT NULL, crops INTEGER NOT NULL, classes BLOB NOT NULL, sure BLOB NOT NULL);
+  first_crop INTEGER NOT NULL, crops INTEGER NOT NULL, classes BLOB NOT NULL, confidence BLOB NOT NULL);
 CREATE INDEX sighting_browsed ON sighting (model, camera, time, crop, classes);
 CREATE INDEX sighting_pid ON sighting (model, pid, camera, time, crop, crops, classes) WHERE pid IS NOT NULL;
 CREATE TABLE crop (number INTEGER PRIMARY KEY, id BLOB NOT NULL, sighting INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -42,9 +42,10 @@ CREATE INDEX crop_id ON crop (id);
 
 
 class IndexFile:
-    """Gives out connections; a file that is damaged, of another version or deleted is made anew, empty.
+    """Connections to the index; a damaged, deleted or differently versioned file is replaced by an empty one.
 
-    Raises StoreError where there can be no such file.
+    Raises:
+        StoreError: If the file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,18 +56,18 @@ class IndexFile:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Everything read inside is one snapshot."""
+        """Open a read transaction: all queries inside see one snapshot."""
         with self._transaction("BEGIN", READER_KB) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, after all other writers': committed at the end, rolled back where the block raises."""
+        """Open a write transaction: committed at the end, rolled back if the block raises."""
         with self._transaction("BEGIN IMMEDIATE", WRITER_KB) as connection:
             yield connection
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop()[1].close()
 
@@ -79,7 +80,7 @@ class IndexFile:
             yield connection
             connection.execute("COMMIT")
         except BaseException as error:
-            # Closing rolls back, whatever state the connection is in.
+            # Closing rolls back in every state of the connection.
             connection.close()
             if isinstance(error, sqlite3.DatabaseError):
                 raise self._problem(error) from error
@@ -87,7 +88,7 @@ class IndexFile:
         self._idle.append((inode, connection))
 
     def _take(self) -> tuple[int, sqlite3.Connection]:
-        """A connection to the file that now has this name."""
+        """Return a connection to the file that currently has this name."""
         inode = self._inode()
         while inode is not None and self._idle:
             known, connection = self._idle.pop()
@@ -106,13 +107,13 @@ class IndexFile:
     def _connect(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives its companions the mode of the file.
+            # SQLite gives the -wal and -shm files the mode of the database.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise StoreError(f"browse index {self.path} cannot be made: {error.strerror}") from error
+            raise StoreError(f"browse index {self.path} cannot be created: {error.strerror}") from error
         connection = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            # What a power cut takes is made again from the store.
+            # Rows lost in a power cut are indexed again from the store.
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
                 connection.execute(f"PRAGMA {pragma}")
             if _version(connection) != VERSION:
@@ -129,7 +130,7 @@ class IndexFile:
             return None
 
     def _problem(self, error: sqlite3.DatabaseError) -> StoreError:
-        return StoreError(f"browse index {self.path}: {error}; it may be deleted, and is then made again")
+        return StoreError(f"browse index {self.path}: {error}; delete it, and it is built again")
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -138,7 +139,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    # Another process may have been first.
+    # Another process may have created them.
     if _version(connection) != VERSION:
         old = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         for (name,) in connection.execute(old).fetchall():
@@ -153,7 +154,7 @@ NAME = "browse.sqlite"
 
 
 def index_path(store: Store) -> Path:
-    """In a store's folder, or, for a store behind a TOML file, in the user's cache."""
+    """Return a path in the store's folder or, for a store behind a TOML file, in the user's cache."""
     ref = Path(store.ref)
     if ref.is_dir():
         return ref / NAME

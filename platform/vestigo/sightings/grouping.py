@@ -1,7 +1,7 @@
-"""From the columns of one crop file to its sightings: pure functions on arrays. Symbols: n crops, g sightings.
+"""Group the crops of one file into sightings. Symbols: n crops, g sightings, a attributes.
 
-A sighting holds the crops of one tracklet, source, camera and known person, or one still crop; a tracklet lies in one
-file, for assembly writes the tracklets of a video together.
+A sighting holds the crops of one tracklet, source, camera and labelled identity, or one still crop. A tracklet is in
+one file, because assembly writes the tracklets of a video together.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.sightings.confidence import tallied
+from vestigo.sightings.confidence import count_confidences
 from vestigo.store.parquet.descriptors import matrix
+from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -27,56 +28,66 @@ COLUMNS = (
 )
 ID_BYTES = 10
 UNKNOWN = np.iinfo(np.int64).max
-"""Stands for a time that is not known: such crops come last."""
-NOBODY = np.iinfo(np.int64).min
-Integers = NDArray[np.int64]
+"""Marks an unknown time; such crops come last."""
+NO_PID = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Grouped:
-    """The crops of one file, sighting after sighting and in each by time; sightings by camera and time.
+class GroupedCrops:
+    """The crops of one file by sighting and time, sightings by camera and time.
 
     Attributes:
-        ids: (n,) bytes, 10 each; place: (n,) row in the file; scene: (n,) equal for crops of one frame; time: (n,)
-            microseconds as recorded, or `UNKNOWN`; camera: (n,) index into `cameras`.
-        starts: (g,) the first crop of each sighting; best: (g,) its best crop; offset_s: (g,) NaN where unknown;
-            pid: (g,) or `NOBODY`; tracklet: g names.
-        classes: (g, a) uint8, of each of a attributes; sure: (g, a) float16 probability; a = 0 without attributes.
-        sureness: of each camera, see `vestigo.sightings.confidence.tallied`.
+        ids: (n,) 10 bytes each.
+        place: (n,) row in the file.
+        scene: (n,) equal for crops of one frame.
+        time: (n,) microseconds as recorded, or `UNKNOWN`.
+        camera: (n,) index into `cameras`.
+        starts, best: (g,) first and best crop of each sighting.
+        offset_s: (g,) seconds, NaN if unknown.
+        pid: (g,) label of the dataset, or `NO_PID`.
+        tracklet: g names.
+        classes, confidence: (g, a) uint8 and float16: predicted classes, mean probabilities; a = 0 without attributes.
+        histograms: For each camera, see `vestigo.sightings.confidence.count_confidences`.
     """
 
     cameras: list[str]
     ids: NDArray[np.bytes_]
-    place: Integers
-    scene: Integers
-    time: Integers
-    camera: Integers
-    starts: Integers
-    best: Integers
+    place: Int64Array
+    scene: Int64Array
+    time: Int64Array
+    camera: Int64Array
+    starts: Int64Array
+    best: Int64Array
     offset_s: NDArray[np.float64]
-    pid: Integers
+    pid: Int64Array
     tracklet: list[str]
     classes: NDArray[np.uint8]
-    sure: NDArray[np.float16]
-    sureness: list[bytes]
+    confidence: NDArray[np.float16]
+    histograms: list[bytes]
 
     @property
-    def counts(self) -> Integers:
-        """(g,) crops of each sighting."""
+    def counts(self) -> Int64Array:
+        """(g,) number of crops of each sighting."""
         return np.diff(self.starts, append=len(self.ids))
 
-    def presence(self) -> Iterator[tuple[int, int, Integers]]:
-        """Yield of each camera how many crops and sightings it has, and the known times in order."""
+    def presence(self) -> Iterator[tuple[int, int, Int64Array]]:
+        """Yield number of crops, number of sightings and sorted known times of each camera."""
         of_sighting = self.camera[self.starts]
         for number in range(len(self.cameras)):
             times = self.time[self.camera == number]
             yield len(times), int((of_sighting == number).sum()), np.sort(times[times != UNKNOWN])
 
 
-def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | None) -> Grouped:
-    """Group the rows of a crop file, with `COLUMNS`; those of inputs in `hidden` are left out.
+def group_crops(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | None) -> GroupedCrops:
+    """Group the rows of a crop file.
 
-    Raises StoreError for ids of another form, and for probabilities that are not those of `schema`.
+    Args:
+        table: `COLUMNS` of the file.
+        hidden: Inputs whose rows are left out.
+        schema: Attributes of the model.
+
+    Raises:
+        StoreError: For malformed crop ids, and for probabilities that do not match `schema`.
     """
     kept = pc.invert(pc.is_in(table.column("input"), pa.array(sorted(hidden), pa.string())))
     rows = table.append_column("place", pa.array(np.arange(len(table)))).filter(kept).combine_chunks()
@@ -84,7 +95,7 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
     ids = _ids(column["crop_id"])
     time = _integers(column["time"].cast(pa.int64()), UNKNOWN)
     offset_s = np.asarray(column["offset_s"].to_numpy(zero_copy_only=False), np.float64)
-    pid = _integers(column["pid"].cast(pa.int64()), NOBODY)
+    pid = _integers(column["pid"].cast(pa.int64()), NO_PID)
     names = sorted(pc.unique(column["camera"]).to_pylist())
     camera = _integers(pc.index_in(column["camera"], pa.array(names, pa.string())).cast(pa.int64()), 0)
     whole = _joint(*(_codes(column[name]) for name in ("source", "tracklet", "camera", "pid")))
@@ -93,7 +104,7 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
     rank = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
     order = np.lexsort((rank, offset_s, time, group))
     first = order[_starts(group[order])]
-    # Sightings that are shown together lie together.
+    # Sightings that are shown together are stored together.
     place_of = np.empty(len(first), np.int64)
     place_of[np.lexsort((rank[first], time[first], camera[first]))] = np.arange(len(first))
     group = place_of[group]
@@ -103,8 +114,8 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
     by_quality = np.lexsort((rank[order], -quality, group[order]))
     head = order[starts]
     probabilities = matrix(column["attributes"])
-    classes, sure = _attributes(probabilities[order], starts, schema)
-    return Grouped(
+    classes, confidence = _attributes(probabilities[order], starts, schema)
+    return GroupedCrops(
         cameras=names,
         ids=ids[order],
         place=_integers(column["place"], 0)[order],
@@ -117,15 +128,15 @@ def grouped(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | N
         pid=pid[head],
         tracklet=column["tracklet"].take(pa.array(head)).to_pylist(),
         classes=classes,
-        sure=sure,
-        sureness=tallied(probabilities, camera, len(names), schema),
+        confidence=confidence,
+        histograms=count_confidences(probabilities, camera, len(names), schema),
     )
 
 
 def _attributes(
-    probabilities: NDArray[np.float32], starts: Integers, schema: AttributeSchema | None
+    probabilities: NDArray[np.float32], starts: Int64Array, schema: AttributeSchema | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """(n, M) probabilities of crops to the likeliest class of every attribute and its mean probability, (g, a) each."""
+    """Return (g, a) predicted classes and their mean probabilities from (n, M) probabilities of crops."""
     width = probabilities.shape[1]
     if schema is None or width == 0:
         return np.empty((len(starts), 0), np.uint8), np.empty((len(starts), 0), np.float16)
@@ -138,8 +149,8 @@ def _attributes(
     means = np.add.reduceat(probabilities.astype(np.float64), starts, axis=0) / counts[:, None]
     parts = [means[:, schema.slice(name)] for name in schema.names]
     classes = np.stack([part.argmax(axis=1) for part in parts], axis=1)
-    sure = np.stack([part.max(axis=1) for part in parts], axis=1)
-    return classes.astype(np.uint8), sure.astype(np.float16)
+    confidence = np.stack([part.max(axis=1) for part in parts], axis=1)
+    return classes.astype(np.uint8), confidence.astype(np.float16)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -157,25 +168,25 @@ def _ids(column: pa.Array) -> NDArray[np.bytes_]:
     return np.frombuffer(raw, f"S{ID_BYTES}")
 
 
-def _integers(column: pa.Array, missing: int) -> Integers:
+def _integers(column: pa.Array, missing: int) -> Int64Array:
     return np.asarray(column.fill_null(missing).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _codes(column: pa.Array) -> Integers:
-    """(n,) small numbers, equal where the values are; null is a value."""
+def _codes(column: pa.Array) -> Int64Array:
+    """Return (n,) small numbers, equal where the values are equal; null is a value."""
     return _integers(column.dictionary_encode(null_encoding="encode").indices.cast(pa.int64()), 0)
 
 
-def _joint(*codes: Integers) -> Integers:
-    """(n,) small numbers, equal where all codes are."""
+def _joint(*codes: Int64Array) -> Int64Array:
+    """Return (n,) small numbers, equal where all codes are equal."""
     return reduce(lambda a, b: _inverse(a * (int(b.max(initial=0)) + 1) + b), codes)
 
 
-def _inverse(values: Integers) -> Integers:
-    found: Any = np.unique(values, return_inverse=True)[1]
-    return np.asarray(found, np.int64)
+def _inverse(values: Int64Array) -> Int64Array:
+    inverse: Any = np.unique(values, return_inverse=True)[1]
+    return np.asarray(inverse, np.int64)
 
 
-def _starts(group: Integers) -> Integers:
-    """Where the runs of equal numbers begin."""
+def _starts(group: Int64Array) -> Int64Array:
+    """Return where the runs of equal numbers begin."""
     return np.flatnonzero(np.diff(group, prepend=-1))

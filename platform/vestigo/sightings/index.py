@@ -1,8 +1,9 @@
-"""The browse index of a store: one door to cameras, sightings and crops."""
+"""The browse index of a store: cameras, sightings and positions of crops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,28 +13,39 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.resolve import require_attributes
-from vestigo.sightings import confidence as sureness
-from vestigo.sightings import presence
-from vestigo.sightings import queries as sightings
-from vestigo.sightings import refresh as filling
+from vestigo.sightings.confidence import confidence_histograms
 from vestigo.sightings.database import IndexFile, index_path
-from vestigo.sightings.records import EVERYBODY, CameraSummary, Choice, Sighting
-from vestigo.sightings.selection import Slice, cameras_of, model_number, slices
+from vestigo.sightings.grouping import ID_BYTES
+from vestigo.sightings.presence import camera_presence, summarize_cameras
+from vestigo.sightings.records import ALL_SIGHTINGS, CameraSummary, Sighting, SightingFilter
+from vestigo.sightings.refresh import outdated_files, refresh_index
+from vestigo.sightings.selection import CameraSlice, cameras_of, correct_time, model_number, select_slices
 from vestigo.store.crops.reader import in_order
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
+from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import StoreError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
+
+KEYS_PER_QUERY = 500
+READ_ROWS = 1 << 16
+_COLUMNS = (
+    "s.id, s.crop, camera.name, s.time, s.offset_s, s.tracklet, s.pid, s.crops, s.classes, s.confidence "
+    "FROM sighting AS s JOIN camera ON camera.id = s.camera"
+)
 
 
 class BrowseIndex:
-    """Answers from the files that were visible at the last `refresh`; safe for threads and several processes.
+    """Answers queries from the files that were visible at the last `refresh`; safe for threads and processes.
 
-    `model` is a digest; a model that the index has no crops of has no cameras and no sightings. Times are corrected
-    by the clock offsets that the catalogue names when one asks.
+    Models are named by digest. Times are corrected by the current clock offsets. Methods raise:
+
+    - StoreError for a model that the store does not know;
+    - UsageError for attribute conditions on a model without attributes and for times without a zone;
+    - ConfigError for conditions that the model's schema does not know.
     """
 
     def __init__(self, store: Store, file: IndexFile) -> None:
@@ -42,27 +54,32 @@ class BrowseIndex:
 
     @classmethod
     def open(cls, store: Store) -> BrowseIndex:
-        """Open the index of a store, an empty one where there is none yet; the store stays the caller's.
+        """Open the index of a store, empty if there is none yet; the caller closes the store.
 
-        Raises StoreError where its file cannot be made.
+        Raises:
+            StoreError: If its file cannot be created.
         """
         return cls(store, IndexFile(index_path(store)))
 
-    def refresh(self, progress: Callable[[int, int], None] | None = None) -> bool:
-        """Bring the index up to date; `progress` hears of files done and in all. Return whether anything changed.
+    def refresh(self, progress: ProgressCallback = ignore_progress) -> bool:
+        """Bring the index up to date; return whether anything changed.
 
-        Raises StoreError for a file of the store that cannot be read; what was read before it stays.
+        Args:
+            progress: Receives files done and files in total.
+
+        Raises:
+            StoreError: If a file of the store cannot be read; files read before it stay indexed.
         """
-        return filling.refresh(self._store, self._file, progress or _silent)
+        return refresh_index(self._store, self._file, progress)
 
     def pending(self) -> int:
-        """Return how many crops are in files that are not indexed yet, from the catalogue alone."""
+        """Return the number of crops in files that are not indexed yet, from the catalogue alone."""
         visible = self._store.crops.files()
         with self._file.read() as connection:
-            return sum(file.rows for file in filling.unread(connection, visible))
+            return sum(file.rows for file in outdated_files(connection, visible))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the connections."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -73,13 +90,13 @@ class BrowseIndex:
 
     @property
     def snapshot(self) -> str:
-        """What names the visible crops and clock offsets of the store now; see `Store.snapshot`."""
+        """The digest of the visible crops and clock offsets; see `CropRepository.snapshot`."""
         return self._store.crops.snapshot()
 
     def cameras(self, model: str) -> list[CameraSummary]:
-        """Return the cameras on which a model saw anybody, by name."""
-        with self._asked(model) as asked:
-            return presence.summaries(asked.connection, asked.number, asked.offsets)
+        """Return the cameras that have crops of a model, by name."""
+        with self._query(model) as query:
+            return summarize_cameras(query.connection, query.number, query.offsets)
 
     def presence(
         self,
@@ -89,126 +106,252 @@ class BrowseIndex:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> pa.Table:
-        """Count crops by camera and stretch of time; columns `camera`, `start` and `crops`, empty stretches left out.
+        """Count crops by camera and time bucket; see `camera_presence`."""
+        with self._query(model) as query:
+            return camera_presence(query.connection, query.number, bucket_s, cameras, since, until, query.offsets)
 
-        Stretches are `bucket_s` seconds long and counted from 1970; `since` is included and `until` not. Raises
-        UsageError for less than a second and for times without a zone.
-        """
-        with self._asked(model) as asked:
-            return presence.presence(asked.connection, asked.number, bucket_s, cameras, since, until, asked.offsets)
+    def count(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> int:
+        """Return the number of selected sightings."""
+        with self._query(model) as query:
+            return sum(part.count(query.connection) for part in query.slices(selected))
 
-    def count(self, model: str, choice: Choice = EVERYBODY) -> int:
-        """Return how many sightings are meant; errors as in `page`."""
-        with self._asked(model) as asked:
-            return sum(part.count(asked.connection) for part in asked.slices(choice))
-
-    def page(self, model: str, choice: Choice, *, offset: int, limit: int) -> list[Sighting]:
-        """Return `limit` of the sightings meant after the first `offset`, by camera, time (unknown first) and crop.
-
-        Raises UsageError for conditions on a model without attributes and for times without a zone, ConfigError for
-        conditions that its schema does not know.
-        """
-        with self._asked(model) as asked:
-            return sightings.page(asked.connection, asked.slices(choice), asked.schema, offset, limit)
+    def page(self, model: str, selected: SightingFilter, *, offset: int, limit: int) -> list[Sighting]:
+        """Return `limit` selected sightings after the first `offset`, by camera, time (unknown first) and crop."""
+        sightings: list[Sighting] = []
+        with self._query(model) as query:
+            for part in query.slices(selected):
+                if len(sightings) == limit:
+                    break
+                # Earlier cameras are counted, not read.
+                if offset and (count := part.count(query.connection)) <= offset:
+                    offset -= count
+                    continue
+                ids = f"SELECT id FROM sighting WHERE {part.where} ORDER BY time, crop LIMIT ? OFFSET ?"
+                sightings += query.sightings(
+                    f"WHERE s.id IN ({ids}) ORDER BY s.time, s.crop", (*part.values, limit - len(sightings), offset)
+                )
+                offset = 0
+        return sightings
 
     def find(self, crop: str, model: str) -> Sighting | None:
-        """Return the sighting that a crop belongs to, None for a crop that the index does not know."""
-        with self._asked(model) as asked:
-            return sightings.find(asked.connection, crop, asked.number, asked.schema, asked.offsets)
+        """Return the sighting that a crop belongs to, None for an unknown crop."""
+        with self._query(model) as query:
+            of_crop = "JOIN crop ON crop.sighting = s.id WHERE crop.id = ? AND s.model = ? ORDER BY s.file LIMIT 1"
+            return next(iter(query.sightings(of_crop, (_to_key(crop), query.number))), None)
+
+    def by_confidence(
+        self,
+        model: str,
+        selected: SightingFilter,
+        attribute: str,
+        *,
+        first: Literal["least", "most"],
+        offset: int,
+        limit: int,
+    ) -> list[Sighting]:
+        """Return sightings as `page` does, ordered by the model's confidence in their `attribute`."""
+        with self._query(model) as query:
+            place = 2 * require_attributes(query.model).index(attribute) + 1
+            sign, direction = (1, "ASC") if first == "least" else (-1, "DESC")
+            # Probabilities are half floats, lowest byte first. None is negative, so that their bytes order them.
+            order = f"substr(confidence, {place + 1}, 1) {direction}, substr(confidence, {place}, 1) {direction}, crop"
+            rows: list[tuple[int, bytes, bytes]] = []
+            for parts in _chunks(query.slices(selected)):
+                union = " UNION ALL ".join(
+                    f"SELECT id, confidence, crop FROM sighting WHERE {part.where}" for part in parts
+                )
+                values = [value for part in parts for value in part.values]
+                statement = f"SELECT id, substr(confidence, {place}, 2), crop FROM ({union}) ORDER BY {order} LIMIT ?"
+                rows += query.connection.execute(statement, (*values, offset + limit))
+            rows.sort(key=lambda row: (sign * int.from_bytes(row[1], "little"), row[2]))
+            ids = [row[0] for row in rows[offset : offset + limit]]
+            sightings = {sighting.id: sighting for sighting in query.sightings(f"WHERE s.id IN ({_marks(ids)})", ids)}
+        return [sightings[number] for number in ids]
 
     def crops(self, sighting: int) -> list[str]:
-        """Return the crops of a sighting in order of time, none where it is gone."""
+        """Return the crops of a sighting in order of time, an empty list for an unknown sighting."""
         with self._file.read() as connection:
-            return sightings.crops(connection, sighting)
+            return _crops_of(connection, sighting)
 
     def neighbours(self, crop: str, model: str) -> list[str]:
-        """Return the other crops of the same frame (of source and input), then the others of the crop's sighting."""
-        with self._asked(model) as asked:
-            return sightings.neighbours(asked.connection, crop, asked.number)
+        """Return the other crops of the same frame, then the others of the crop's sighting."""
+        statement = (
+            "SELECT crop.number, crop.scene, s.id, file.first_crop, file.crops FROM crop "
+            "JOIN sighting AS s ON s.id = crop.sighting JOIN file ON file.id = s.file "
+            "WHERE crop.id = ? AND s.model = ? ORDER BY s.file"
+        )
+        with self._query(model) as query:
+            row = query.connection.execute(statement, (_to_key(crop), query.number)).fetchone()
+            if row is None:
+                return []
+            number, scene, sighting, first, count = row
+            # The crops of a frame are in one file, which is short enough for a scan.
+            same_frame = query.connection.execute(
+                "SELECT id FROM crop WHERE number >= ? AND number < ? AND scene = ? AND number <> ? ORDER BY id",
+                (first, first + count, scene, number),
+            )
+            ids = dict.fromkeys(key.hex() for (key,) in same_frame)
+            ids |= dict.fromkeys(other for other in _crops_of(query.connection, sighting) if other != crop)
+        return list(ids)
 
     def rows(self, ids: Sequence[str], columns: Sequence[str], *, model: str) -> list[dict[str, Any]]:
-        """Return crops as `Store.crops` does; only the row groups that hold them are read.
+        """Return rows of crops as `CropRepository.get` does, reading only the row groups that hold them.
 
-        Raises StoreError for an unknown column, and for a crop that is not visible.
+        Raises:
+            StoreError: For an unknown column, and for a crop that is not visible.
         """
-        with self._asked(model) as asked:
-            known = sightings.places(asked.connection, ids, asked.number)
-        wanted: dict[int, list[int]] = {}
-        for file, row, _ in known.values():
-            wanted.setdefault(file, []).append(row)
-        found = self._store.crops.get_at(wanted, columns)
-        missing = [crop for crop in dict.fromkeys(ids) if crop not in found]
-        # Only what came after the last refresh is worth a search.
+        by_file: dict[int, list[int]] = {}
+        for file, row, _ in self._positions(ids, model).values():
+            by_file.setdefault(file, []).append(row)
+        rows = self._store.crops.get_at(by_file, columns)
+        missing = [crop for crop in dict.fromkeys(ids) if crop not in rows]
+        # Only crops that were committed after the last refresh need a search.
         if missing and self.pending():
-            found |= {row["crop_id"]: row for row in self._store.crops.get(missing, columns, model=model)}
-        return in_order(ids, found)
+            rows |= {row["crop_id"]: row for row in self._store.crops.get(missing, columns, model=model)}
+        return in_order(ids, rows)
 
     def pids(self, ids: Sequence[str], model: str) -> dict[str, int]:
-        """Return crop id to the dataset's label; crops without one, and unknown ones, are left out."""
-        with self._asked(model) as asked:
-            known = sightings.places(asked.connection, ids, asked.number)
-        return {crop: pid for crop, (_, _, pid) in known.items() if pid is not None}
+        """Return crop id -> label of the dataset; crops without one, and unknown ones, are left out."""
+        return {crop: pid for crop, (_, _, pid) in self._positions(ids, model).items() if pid is not None}
 
     def pid_counts(self, model: str, pids: Sequence[int]) -> list[tuple[int, str, int]]:
-        """Return (pid, camera, crops) of known people, in this order."""
-        with self._asked(model) as asked:
-            return sightings.pid_counts(asked.connection, asked.number, pids)
+        """Return (pid, camera, crops) of labelled identities, sorted."""
+        counts: list[tuple[int, str, int]] = []
+        with self._query(model) as query:
+            for chunk in _chunks(sorted(set(pids))):
+                statement = (
+                    "SELECT pid, camera.name, sum(crops) FROM sighting JOIN camera ON camera.id = sighting.camera "
+                    f"WHERE model = ? AND pid IN ({_marks(chunk)}) GROUP BY pid, camera.name"
+                )
+                counts += query.connection.execute(statement, (query.number, *chunk)).fetchall()
+        return sorted(counts)
 
-    def attribute_counts(self, model: str, choice: Choice = EVERYBODY) -> dict[str, dict[str, int]]:
-        """Return attribute -> value -> sightings, {} for a model without attributes; errors as in `page`."""
-        with self._asked(model) as asked:
-            if asked.schema is None:
+    def attribute_counts(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> dict[str, dict[str, int]]:
+        """Return attribute -> value -> number of sightings; {} for a model without attributes."""
+        with self._query(model) as query:
+            schema = query.schema
+            if schema is None:
                 return {}
-            return sightings.attribute_counts(asked.connection, asked.slices(choice), asked.schema)
+            width = max(len(attribute.values) for attribute in schema.attributes)
+            totals = np.zeros((len(schema), width), np.int64)
+            for part in query.slices(selected):
+                for joined in _class_bytes(query.connection, part):
+                    table = np.frombuffer(joined, np.uint8).reshape(-1, len(schema))
+                    totals += np.stack([np.bincount(column, minlength=width) for column in table.T])
+        return {
+            attribute.name: dict(zip(attribute.values, counts.tolist(), strict=False))
+            for attribute, counts in zip(schema.attributes, totals, strict=True)
+        }
 
-    def sureness(self, model: str, cameras: Collection[str] | None = None) -> dict[str, NDArray[np.int64]]:
-        """Return attribute -> (values, `LEVELS`) int64: all crops by what they are taken for, and how surely.
-
-        {} for a model without attributes; see `vestigo.sightings.confidence`.
-        """
-        with self._asked(model) as asked:
-            if asked.schema is None:
+    def confidence_histograms(self, model: str, cameras: Collection[str] | None = None) -> dict[str, Int64Array]:
+        """Return attribute -> (values, `LEVELS`): crops by predicted value and confidence, {} without attributes."""
+        with self._query(model) as query:
+            if query.schema is None:
                 return {}
-            known = cameras_of(asked.connection, asked.number)
-            wanted = [number for number, name in known if cameras is None or name in cameras]
-            return sureness.sureness(asked.connection, asked.number, wanted, asked.schema)
+            numbers = [
+                number
+                for number, name in cameras_of(query.connection, query.number)
+                if cameras is None or name in cameras
+            ]
+            return confidence_histograms(query.connection, query.number, numbers, query.schema)
 
-    def by_sureness(
-        self, model: str, choice: Choice, attribute: str, *, first: Literal["least", "most"], offset: int, limit: int
-    ) -> list[Sighting]:
-        """Return sightings as `page` does, ordered by how sure the model is of their `attribute`; errors as there."""
-        with self._asked(model) as asked:
-            schema, parts = require_attributes(asked.model), asked.slices(choice)
-            return sightings.by_sureness(
-                asked.connection, parts, schema, attribute, asked.offsets, first=first, offset=offset, limit=limit
-            )
+    def _positions(self, ids: Sequence[str], model: str) -> dict[str, tuple[int, int, int | None]]:
+        """Return crop id -> file, row in the file and pid; unknown crops are left out."""
+        positions: dict[str, tuple[int, int, int | None]] = {}
+        with self._query(model) as query:
+            for chunk in _chunks(list(map(_to_key, ids))):
+                statement = (
+                    "SELECT crop.id, s.file, crop.place, s.pid FROM crop JOIN sighting AS s ON s.id = crop.sighting "
+                    f"WHERE crop.id IN ({_marks(chunk)}) AND s.model = ? ORDER BY s.file DESC"
+                )
+                rows = query.connection.execute(statement, (*chunk, query.number))
+                positions |= {row[0].hex(): row[1:] for row in rows}
+        return positions
 
     @contextmanager
-    def _asked(self, model: str) -> Iterator[_Asked]:
-        known = next((one for one in self._store.models.list() if one.digest == model), None)
+    def _query(self, model: str) -> Iterator[_Query]:
+        known = next((candidate for candidate in self._store.models.list() if candidate.digest == model), None)
         if known is None:
             raise StoreError(f"the store holds no crops of model {model[:12]}: index with it first (`vestigo index`)")
         offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in self._store.cameras.list()}
         with self._file.read() as connection:
-            yield _Asked(connection, known, offsets, model_number(connection, model))
+            yield _Query(connection, known, offsets, model_number(connection, model))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a question is answered from: one snapshot of the index, and what the catalogue says of model and clocks."""
+class _Query:
+    """One snapshot of the index, with the model and the clock offsets of the catalogue."""
 
     connection: Connection
     model: Model
-    offsets: dict[str, timedelta]
+    offsets: Mapping[str, timedelta]
     number: int
 
     @property
     def schema(self) -> AttributeSchema | None:
         return self.model.facts.attributes
 
-    def slices(self, choice: Choice) -> list[Slice]:
-        return slices(self.connection, self.model, choice, self.offsets)
+    def slices(self, selected: SightingFilter) -> list[CameraSlice]:
+        return select_slices(self.connection, self.model, selected, self.offsets)
+
+    def sightings(self, condition: str, values: Sequence[Any]) -> list[Sighting]:
+        """Return the sightings that an SQL condition with its values selects."""
+        return [self._to_sighting(row) for row in self.connection.execute(f"SELECT {_COLUMNS} {condition}", values)]
+
+    def _to_sighting(self, row: Sequence[Any]) -> Sighting:
+        number, crop, camera, time, offset_s, tracklet, pid, count, classes, confidence = row
+        attributes = () if self.schema is None or not classes else self.schema.attributes
+        probabilities = np.frombuffer(confidence, np.float16)
+        return Sighting(
+            id=number,
+            crop=crop.hex(),
+            camera=camera,
+            time=correct_time(time, self.offsets.get(camera, timedelta())),
+            offset_s=offset_s,
+            tracklet=tracklet,
+            pid=pid,
+            crops=count,
+            attributes={attribute.name: attribute.values[k] for attribute, k in zip(attributes, classes, strict=False)},
+            confidences={
+                attribute.name: round(float(p), 3) for attribute, p in zip(attributes, probabilities, strict=False)
+            },
+        )
 
 
-def _silent(done: int, total: int) -> None:
-    """Report nothing."""
+def _crops_of(connection: Connection, sighting: int) -> list[str]:
+    statement = (
+        "SELECT crop.id FROM sighting AS s JOIN crop ON number >= first_crop AND number < first_crop + s.crops "
+        "WHERE s.id = ? ORDER BY number"
+    )
+    return [key.hex() for (key,) in connection.execute(statement, (sighting,))]
+
+
+def _class_bytes(connection: Connection, part: CameraSlice) -> Iterator[bytes]:
+    """Yield the classes of `READ_ROWS` sightings at a time, joined by the database, which is faster than Python."""
+    limited = f"SELECT classes FROM sighting WHERE {part.where} LIMIT {READ_ROWS} OFFSET ?"
+    statement = f"SELECT count(*), CAST(group_concat(classes, '') AS BLOB) FROM ({limited})"
+    count = READ_ROWS
+    for offset in itertools.count(0, READ_ROWS):
+        if count < READ_ROWS:
+            return
+        count, joined = connection.execute(statement, (*part.values, offset)).fetchone()
+        yield joined or b""
+
+
+def _to_key(crop: str) -> bytes:
+    """Return the bytes of a crop id, or bytes that no crop has."""
+    try:
+        key = bytes.fromhex(crop)
+    except ValueError:
+        return b""
+    return key if len(key) == ID_BYTES and key.hex() == crop else b""
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    pending = iter(values)
+    while chunk := list(itertools.islice(pending, KEYS_PER_QUERY)):
+        yield chunk

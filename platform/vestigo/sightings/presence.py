@@ -1,4 +1,4 @@
-"""When each camera saw people."""
+"""When each camera recorded people."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.sightings.records import CameraSummary
-from vestigo.sightings.selection import MICROSECOND, aware, cameras_of, microseconds, moment
+from vestigo.sightings.selection import MICROSECOND, cameras_of, correct_time, require_zone, to_microseconds
+from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import UsageError
 
 SAMPLES = 8
-"""Crops that stand for a camera."""
+"""Sample crops of a camera."""
 READ_FILES = 256
-Integers = NDArray[np.int64]
 SCHEMA = pa.schema([("camera", pa.string()), ("start", pa.timestamp("us", tz="UTC")), ("crops", pa.int64())])
 
 
-def summaries(connection: sqlite3.Connection, model: int, offsets: Mapping[str, timedelta]) -> list[CameraSummary]:
-    """Return the cameras that a model saw anybody on, by name."""
+def summarize_cameras(
+    connection: sqlite3.Connection, model: int, offsets: Mapping[str, timedelta]
+) -> list[CameraSummary]:
+    """Return the cameras that have crops of a model, by name."""
     query = "SELECT sum(crops), sum(sightings), min(first), max(last) FROM presence WHERE model = ? AND camera = ?"
-    found = []
+    summaries = []
     for camera, name in cameras_of(connection, model):
         crops, sightings, first, last = connection.execute(query, (model, camera)).fetchone()
         offset = offsets.get(name, timedelta())
-        found.append(
+        summaries.append(
             CameraSummary(
                 name=name,
                 crops=crops,
                 sightings=sightings,
-                first=moment(first, offset),
-                last=moment(last, offset),
+                first=correct_time(first, offset),
+                last=correct_time(last, offset),
                 samples=_samples(connection, model, camera, first, last),
             )
         )
-    return found
+    return summaries
 
 
-def presence(
+def camera_presence(
     connection: sqlite3.Connection,
     model: int,
     bucket_s: int,
@@ -50,20 +51,30 @@ def presence(
     until: datetime | None,
     offsets: Mapping[str, timedelta],
 ) -> pa.Table:
-    """Count crops by camera and stretch of `bucket_s` seconds since 1970; empty stretches are left out.
+    """Count crops by camera and time bucket; empty buckets are left out.
 
-    Columns are those of `SCHEMA`, in order of camera and start; crops of unknown time are in none.
+    Args:
+        connection: The index.
+        model: Number of the model.
+        bucket_s: Length of a bucket in seconds; buckets are counted from 1970.
+        cameras: Names of cameras, all by default.
+        since, until: `since` <= time < `until`.
+        offsets: Clock offsets of cameras.
 
-    Raises UsageError for less than a second, and for times without a zone.
+    Returns:
+        Columns of `SCHEMA`, by camera and start; crops of unknown time are in no bucket.
+
+    Raises:
+        UsageError: If `bucket_s` is below 1, and for times without a zone.
     """
     if bucket_s < 1:
-        raise UsageError(f"a stretch of {bucket_s} seconds is too short: take at least 1")
+        raise UsageError(f"a bucket of {bucket_s} seconds is too short: use at least 1")
     parts = [SCHEMA.empty_table()]
     for camera, name in cameras_of(connection, model):
         if cameras is not None and name not in cameras:
             continue
         shift = offsets.get(name, timedelta()) // MICROSECOND
-        bounds = [None if bound is None else microseconds(bound) for bound in (aware(since), aware(until))]
+        bounds = [None if bound is None else to_microseconds(bound) for bound in map(require_zone, (since, until))]
         step = bucket_s * 1_000_000
         counts: dict[int, int] = {}
         for times in _times(connection, model, camera):
@@ -81,8 +92,8 @@ def presence(
     return pa.concat_tables(parts).combine_chunks()
 
 
-def _times(connection: sqlite3.Connection, model: int, camera: int) -> Iterator[Integers]:
-    """Yield the known times of a camera's crops in order, some files at a time."""
+def _times(connection: sqlite3.Connection, model: int, camera: int) -> Iterator[Int64Array]:
+    """Yield the known times of a camera's crops in order, `READ_FILES` files at a time."""
     cursor = connection.execute("SELECT times FROM presence WHERE model = ? AND camera = ?", (model, camera))
     while rows := cursor.fetchmany(READ_FILES):
         yield np.sort(np.frombuffer(b"".join(times for (times,) in rows), np.int64))
@@ -95,7 +106,7 @@ def _samples(
     if first is None or last is None:
         rows = connection.execute(query.format("time IS NULL"), (model, camera, SAMPLES)).fetchall()
     else:
-        # Sightings begin before their last crop, so that `last` itself may lie after all of them.
-        moments = [first + (last - first) * step // SAMPLES for step in range(SAMPLES)]
-        rows = [connection.execute(query.format("time >= ?"), (model, camera, at, 1)).fetchone() for at in moments]
+        # Sightings start before their last crop, so that none may start at or after `last`.
+        times = [first + (last - first) * step // SAMPLES for step in range(SAMPLES)]
+        rows = [connection.execute(query.format("time >= ?"), (model, camera, at, 1)).fetchone() for at in times]
     return tuple(dict.fromkeys(row[0].hex() for row in rows if row is not None))

@@ -1,4 +1,4 @@
-"""What the browse index hands out: frozen facts without a database behind them."""
+"""Records of the browse index, independent of its database."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Which sightings are meant: of some cameras, `since` <= time < `until`, of a known person.
+class SightingFilter:
+    """Selects sightings; None and "" do not restrict.
 
-    where: conditions as `AttributeSchema.parse` reads them, met where that value is a sighting's. None and "" are no
-    restriction; sightings of unknown time are outside every span.
+    Attributes:
+        cameras: Names of cameras.
+        since, until: `since` <= time < `until`; sightings of unknown time are outside every span.
+        where: Conditions as `AttributeSchema.parse` reads them, on the predicted values.
+        pid: Label of a dataset.
     """
 
     cameras: tuple[str, ...] | None = None
@@ -21,22 +24,22 @@ class Choice:
     pid: int | None = None
 
 
-EVERYBODY = Choice()
+ALL_SIGHTINGS = SightingFilter()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """Crops of one person that belong together: a tracklet, or a still crop.
+    """A tracklet, or a still crop.
 
     Attributes:
-        id: names it as long as its file is indexed; a crop id is what outlives that, for links.
-        crop: its best crop by quality.
-        time, offset_s: of its first crop, corrected, None where unknown.
-        tracklet: empty for a still.
-        pid: the dataset's label, None without one.
-        crops: how many there are.
-        attributes: attribute -> value of the greatest mean probability over the crops, the first of equal ones.
-        sure: attribute -> that mean probability, to three digits.
+        id: Number that is valid as long as its file is indexed; use a crop id in links.
+        crop: Its best crop by quality.
+        time, offset_s: Of its first crop, corrected; None if unknown.
+        tracklet: Empty for a still crop.
+        pid: Label of the dataset, None without one.
+        crops: Number of crops.
+        attributes: Attribute -> value of the greatest mean probability over the crops, the first of equal ones.
+        confidences: Attribute -> that mean probability, rounded to three digits.
     """
 
     id: int
@@ -48,14 +51,16 @@ class Sighting:
     pid: int | None
     crops: int
     attributes: dict[str, str]
-    sure: dict[str, float]
+    confidences: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraSummary:
-    """What a camera saw; `first` and `last` are corrected times of crops, None where no crop has one.
+    """The crops of one camera.
 
-    samples: crops that are spread over its time, earliest first.
+    Attributes:
+        first, last: Corrected times of crops, None if no crop has one.
+        samples: Ids of crops spread over its time, earliest first.
     """
 
     name: str

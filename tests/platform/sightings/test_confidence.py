@@ -11,9 +11,9 @@ import pytest
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA
 from tests.support.sightings_archive import OTHER, add, chosen, random_files, sightings
-from vestigo.sightings.confidence import LEVELS, tallied
+from vestigo.sightings.confidence import LEVELS, count_confidences
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError
@@ -43,7 +43,7 @@ def test_crops_are_counted_by_value_and_by_how_sure_the_model_is(
     rows = [
         row for one in sightings(store, model) for row in one["rows"] if cameras is None or row["camera"] in cameras
     ]
-    found = index.sureness(model, cameras)
+    found = index.confidence_histograms(model, cameras)
     for attribute in SCHEMA.attributes:
         table = found[attribute.name]
         assert table.shape == (len(attribute.values), LEVELS)
@@ -61,18 +61,22 @@ def test_a_threshold_takes_in_what_is_exactly_as_sure() -> None:
     steps = (np.arange(LEVELS) / 100).astype(np.float32)
     shares = np.zeros((LEVELS, 5), np.float32)
     shares[:, 0] = shares[:, 2] = steps
-    (raw,) = tallied(shares, np.zeros(LEVELS, np.int64), 1, SCHEMA)
+    (raw,) = count_confidences(shares, np.zeros(LEVELS, np.int64), 1, SCHEMA)
     counts = Counter(dict(np.frombuffer(raw, "<u4").reshape(-1, 2).tolist()))
     assert [counts[level] for level in range(LEVELS)] == [1] * LEVELS
-    assert tallied(shares, np.zeros(LEVELS, np.int64), 2, None) == [b"", b""]
+    assert count_confidences(shares, np.zeros(LEVELS, np.int64), 2, None) == [b"", b""]
 
 
 def test_a_model_without_attributes_or_crops_is_sure_of_nothing(index: BrowseIndex) -> None:
-    assert index.sureness("c" * 64) == {}
+    assert index.confidence_histograms("c" * 64) == {}
 
 
-@pytest.mark.parametrize("choice", [EVERYBODY, Choice(where="hat=yes"), Choice(cameras=("hall",), where="colour=red")])
-def test_sightings_come_with_the_least_or_the_most_sure_first(store: Store, index: BrowseIndex, choice: Choice) -> None:
+@pytest.mark.parametrize(
+    "choice", [ALL_SIGHTINGS, SightingFilter(where="hat=yes"), SightingFilter(cameras=("hall",), where="colour=red")]
+)
+def test_sightings_come_with_the_least_or_the_most_sure_first(
+    store: Store, index: BrowseIndex, choice: SightingFilter
+) -> None:
     wanted = chosen(sightings(store), choice)
     for name in SCHEMA.names:
         levels = {one["crop"]: float(np.float16(one["sure"][name])) for one in wanted}
@@ -80,15 +84,17 @@ def test_sightings_come_with_the_least_or_the_most_sure_first(store: Store, inde
         most = sorted(levels, key=lambda crop: (-levels[crop], crop))
         for first, order in (("least", least), ("most", most)):
             pages = [
-                index.by_sureness(MODEL, choice, name, first=first, offset=at, limit=9)  # type: ignore[arg-type]
+                index.by_confidence(MODEL, choice, name, first=first, offset=at, limit=9)  # type: ignore[arg-type]
                 for at in range(0, len(wanted) + 1, 9)
             ]
             assert [one.crop for page in pages for one in page] == order
-        shown = index.by_sureness(MODEL, choice, name, first="least", offset=0, limit=1)
+        shown = index.by_confidence(MODEL, choice, name, first="least", offset=0, limit=1)
         assert [index.find(one.crop, MODEL) for one in shown] == shown
 
 
 def test_questions_that_cannot_be_asked(index: BrowseIndex) -> None:
-    assert index.by_sureness(MODEL, Choice(cameras=("nowhere",)), "hat", first="most", offset=0, limit=5) == []
+    assert (
+        index.by_confidence(MODEL, SightingFilter(cameras=("nowhere",)), "hat", first="most", offset=0, limit=5) == []
+    )
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
-        index.by_sureness(MODEL, EVERYBODY, "shoes", first="most", offset=0, limit=5)
+        index.by_confidence(MODEL, ALL_SIGHTINGS, "shoes", first="most", offset=0, limit=5)

@@ -13,24 +13,24 @@ import pytest
 from tests.support.fake_pipeline import MODEL, START, crop
 from tests.support.review_archive import SCHEMA
 from tests.support.sightings_archive import CAMERAS, OTHER, add, chosen, random_files, sightings
-from vestigo.sightings import queries as browsing_sightings
+from vestigo.sightings import index as index_module
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY, Choice
+from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, StoreError, UsageError
 
 CHOICES = (
-    EVERYBODY,
-    Choice(cameras=("yard", "gate")),
-    Choice(cameras=("nowhere",)),
-    Choice(since=START + timedelta(minutes=20)),
-    Choice(since=START + timedelta(minutes=20), until=START + timedelta(minutes=50)),
-    Choice(where="hat=yes"),
-    Choice(where="colour=blue,hat=no"),
-    Choice(pid=2),
-    Choice(pid=77),
-    Choice(cameras=("hall",), until=START + timedelta(minutes=90), where="hat=no", pid=3),
+    ALL_SIGHTINGS,
+    SightingFilter(cameras=("yard", "gate")),
+    SightingFilter(cameras=("nowhere",)),
+    SightingFilter(since=START + timedelta(minutes=20)),
+    SightingFilter(since=START + timedelta(minutes=20), until=START + timedelta(minutes=50)),
+    SightingFilter(where="hat=yes"),
+    SightingFilter(where="colour=blue,hat=no"),
+    SightingFilter(pid=2),
+    SightingFilter(pid=77),
+    SightingFilter(cameras=("hall",), until=START + timedelta(minutes=90), where="hat=no", pid=3),
 )
 
 
@@ -53,20 +53,20 @@ def index(store: Store) -> Iterator[BrowseIndex]:
 
 def test_a_page_of_everybody_shows_all_there_is(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
-    found = index.page(MODEL, EVERYBODY, offset=0, limit=1000)
+    found = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
     assert len(found) == len(wanted) > 60
     for one, expected in zip(found, wanted, strict=True):
         plain = vars(one)
         told = {name: plain[name] for name in expected.keys() - {"rows", "sure"}}
         assert told == {name: expected[name] for name in told}
-        assert one.sure == pytest.approx(expected["sure"], abs=2e-3)
+        assert one.confidences == pytest.approx(expected["sure"], abs=2e-3)
         ids = [row["crop_id"] for row in expected["rows"]]
         assert (index.crops(one.id), one.crops) == (ids, len(ids))
         assert all(vars(index.find(crop_id, MODEL) or one) == plain for crop_id in ids)
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: Choice) -> None:
+def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
     wanted = chosen(sightings(store), choice)
     crops = [one["crop"] for one in wanted]
     assert index.count(MODEL, choice) == len(wanted)
@@ -82,7 +82,9 @@ def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: 
 
 def test_models_are_kept_apart(store: Store, index: BrowseIndex) -> None:
     other = sightings(store, OTHER)
-    assert [one.crop for one in index.page(OTHER, EVERYBODY, offset=0, limit=1000)] == [one["crop"] for one in other]
+    assert [one.crop for one in index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=1000)] == [
+        one["crop"] for one in other
+    ]
     seen = {row["crop_id"] for one in other for row in one["rows"]}
     for one in sightings(store):
         found = index.find(one["crop"], OTHER)
@@ -171,15 +173,15 @@ def test_questions_without_an_answer(index: BrowseIndex) -> None:
         assert index.find(crop_id, MODEL) is None
         assert index.neighbours(crop_id, MODEL) == []
     assert index.crops(10**6) == []
-    assert index.page(MODEL, EVERYBODY, offset=10**6, limit=5) == []
+    assert index.page(MODEL, ALL_SIGHTINGS, offset=10**6, limit=5) == []
     with pytest.raises(StoreError, match="no crops of model cccccccccccc"):
         index.count("c" * 64)
     with pytest.raises(UsageError, match="has no zone"):
-        index.count(MODEL, Choice(since=datetime(2026, 5, 1)))
+        index.count(MODEL, SightingFilter(since=datetime(2026, 5, 1)))
     with pytest.raises(UsageError, match="0 seconds is too short"):
         index.presence(MODEL, 0)
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
-        index.count(MODEL, Choice(where="shoes=red"))
+        index.count(MODEL, SightingFilter(where="shoes=red"))
 
 
 @pytest.mark.parametrize("first", ["least", "most"])
@@ -187,10 +189,10 @@ def test_more_cameras_and_crops_than_one_query_holds(
     store: Store, index: BrowseIndex, monkeypatch: pytest.MonkeyPatch, first: Literal["least", "most"]
 ) -> None:
     ids = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
-    wanted = index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=0, limit=1000)
+    wanted = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first=first, offset=0, limit=1000)
     pids = index.pids(ids, MODEL)
-    monkeypatch.setattr(browsing_sightings, "KEYS_PER_QUERY", 1)
-    assert index.by_sureness(MODEL, EVERYBODY, "colour", first=first, offset=5, limit=30) == wanted[5:35]
+    monkeypatch.setattr(index_module, "KEYS_PER_QUERY", 1)
+    assert index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first=first, offset=5, limit=30) == wanted[5:35]
     assert index.pids(ids, MODEL) == pids
 
 
@@ -201,11 +203,11 @@ def test_a_model_without_attributes(tmp_path: Path) -> None:
         store.models.register(OTHER, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
         with BrowseIndex.open(store) as index:
             index.refresh()
-            found = index.page(OTHER, EVERYBODY, offset=0, limit=9)
+            found = index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=9)
             assert sorted(one.crop for one in found) == sorted(row["crop_id"] for row in rows)
-            assert {(one.time, str(one.attributes), str(one.sure)) for one in found} == {(None, "{}", "{}")}
+            assert {(one.time, str(one.attributes), str(one.confidences)) for one in found} == {(None, "{}", "{}")}
             assert index.attribute_counts(OTHER) == {}
             assert len(index.presence(OTHER, 60)) == 0
             assert {(one.first, len(one.samples) > 0) for one in index.cameras(OTHER)} == {(None, True)}
             with pytest.raises(UsageError, match="predicts no attributes"):
-                index.count(OTHER, Choice(where="hat=yes"))
+                index.count(OTHER, SightingFilter(where="hat=yes"))

@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.sightings_archive import add, contents, random_files, refreshed, sightings
-from vestigo.sightings import refresh as filling
+from vestigo.sightings import refresh
 from vestigo.sightings.database import NAME, index_path
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY
+from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
@@ -52,11 +52,11 @@ def from_scratch(store: Store) -> list[object]:
 
 
 def shown(index: BrowseIndex) -> list[str]:
-    return [one.crop for one in index.page(MODEL, EVERYBODY, offset=0, limit=10_000)]
+    return [one.crop for one in index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=10_000)]
 
 
 def test_step_by_step_as_from_scratch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filling, "BATCH_ROWS", 70)
+    monkeypatch.setattr(refresh, "BATCH_ROWS", 70)
     heard: list[tuple[int, int]] = []
     with BrowseIndex.open(store) as index:
         for number in range(STEPS):
@@ -80,11 +80,11 @@ def test_clocks_need_no_refresh(store: Store) -> None:
     step(store, 0)
     with BrowseIndex.open(store) as index:
         index.refresh()
-        before, name = index.page(MODEL, EVERYBODY, offset=0, limit=999), index.snapshot
+        before, name = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=999), index.snapshot
         store.cameras.set_clock_offset("hall", -4000)
         assert not index.refresh()
         assert index.snapshot == store.crops.snapshot() != name
-        after = index.page(MODEL, EVERYBODY, offset=0, limit=999)
+        after = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=999)
         for one, then in zip(after, before, strict=True):
             moved = timedelta(seconds=-4000 if one.camera == "hall" else 0)
             assert one.time == (None if then.time is None else then.time + moved)
@@ -115,7 +115,7 @@ def test_what_was_replaced_is_not_shown_before_the_refresh_either(store: Store) 
 
 def refresh_and_die(ref: Path, point: int) -> None:
     """Refresh until fault point number `point`; ends with SIGKILL unless all is done before."""
-    filling.BATCH_ROWS = 70
+    refresh.BATCH_ROWS = 70
     with Store.open(ref) as store, BrowseIndex.open(store) as index:
         faults.install(faults.die_at(point))
         index.refresh()
@@ -152,7 +152,7 @@ def test_two_processes_and_two_threads_at_once(store: Store, monkeypatch: pytest
     others = [FORKS.Process(target=refresh_and_die, args=(ref, 10**6)) for _ in range(2)]
     for process in others:
         process.start()
-    monkeypatch.setattr(filling, "BATCH_ROWS", 70)
+    monkeypatch.setattr(refresh, "BATCH_ROWS", 70)
     with BrowseIndex.open(store) as index, ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(index.refresh) for _ in range(2)]
         while not all(one.done() for one in asked):
@@ -206,7 +206,7 @@ def test_a_store_behind_a_toml_file_has_its_index_in_the_cache(tmp_path: Path, m
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with Store.open(ref) as store, pytest.raises(StoreError, match="cannot be made"):
+    with Store.open(ref) as store, pytest.raises(StoreError, match="cannot be created"):
         BrowseIndex.open(store)
 
 

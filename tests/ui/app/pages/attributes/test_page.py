@@ -20,7 +20,7 @@ from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import ReviewSample, read_review_sample
 from vestigo.review.estimates.threshold_curve import STEPS, threshold_curve
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY
+from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.images import encode_jpeg
@@ -135,12 +135,12 @@ def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, rev
 def test_the_archive_comes_with_the_least_sure_first(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = desk_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
     with Store.open(reviewed) as store, BrowseIndex.open(store) as index:
-        every = index.page(MODEL, EVERYBODY, offset=0, limit=1000)
+        every = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
     blue = [one for one in every if one.attributes["colour"] == "blue"]
     assert f"{len(blue)} sightings taken for blue" in words(app)
     seen = shown(reviewed)[0]["shown"]
     assert isinstance(seen, list)
-    sure = {one.crop: one.sure["colour"] for one in blue}
+    sure = {one.crop: one.confidences["colour"] for one in blue}
     assert sorted(seen) == sorted(sure)
     assert [sure[crop] for crop in seen] == sorted(sure.values(), reverse=True)
     assert frame(app, SIGHTINGS)["Sightings"].sum() == PEOPLE

@@ -21,7 +21,7 @@ from vestigo.review.labels.sets import save_label_set
 from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
 from vestigo.review.sampling.strategies import find_strategy
 from vestigo.sightings.index import BrowseIndex
-from vestigo.sightings.records import EVERYBODY
+from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer
 from vestigo_models.errors import UsageError
@@ -51,7 +51,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 def sighting(ref: Path, place: int = 0) -> Any:
     with Store.open(ref) as store, BrowseIndex.open(store) as index:
-        return index.page(MODEL, EVERYBODY, offset=place, limit=1)[0]
+        return index.page(MODEL, ALL_SIGHTINGS, offset=place, limit=1)[0]
 
 
 def desk_of(store: Store, role: str) -> Desk:
@@ -175,7 +175,7 @@ def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.Monke
     app = desk_app(monkeypatch, store, page="review", pane="correct", attribute="colour")
     assert not app.exception
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
-        first = index.by_sureness(MODEL, EVERYBODY, "colour", first="least", offset=0, limit=48)
+        first = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first="least", offset=0, limit=48)
         entry = opened.audit.entries(newest=True, action="view")[0]
     assert entry.details["shown"] == [one.crop for one in first]
 

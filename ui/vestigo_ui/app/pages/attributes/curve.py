@@ -156,4 +156,4 @@ def curve_table(points: Sequence[CurvePoint], covered: Coverage) -> pd.DataFrame
 def _sureness(
     model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
 ) -> dict[str, NDArray[np.int64]]:
-    return _desk.index.sureness(model, cameras)
+    return _desk.index.confidence_histograms(model, cameras)

@@ -15,7 +15,7 @@ from vestigo.review.estimates.precision import UNDECIDABLE
 from vestigo.review.estimates.review_sample import ReviewSample
 from vestigo.review.label_studio.projects import task_link
 from vestigo.review.labels.agreement import CANNOT_TELL
-from vestigo.sightings.records import Choice
+from vestigo.sightings.records import SightingFilter
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components import charts
@@ -83,8 +83,8 @@ def show_archive(desk: Desk, view: View) -> None:
         st.caption(f"{counted(count, 'sighting')}{' taken for ' + view.value if view.value else ''}", width="content")
     page = pages(count, PAGE)
     name = view.attribute.name
-    choice = Choice(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
-    found = desk.index.by_sureness(
+    choice = SightingFilter(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
+    found = desk.index.by_confidence(
         view.model.digest,
         choice,
         name,
@@ -99,7 +99,7 @@ def show_archive(desk: Desk, view: View) -> None:
     desk.audit_once("view", what="sightings", attribute=name, value=view.value, first=first, page=page + 1, shown=ids)
     lines = {
         one.crop: (
-            f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+            f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
             moment(one.time, one.offset_s).removesuffix(" UTC"),
         )
         for one in found
@@ -155,7 +155,7 @@ def _counts(desk: Desk, view: View) -> dict[str, int]:
 def _all_counts(
     model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
 ) -> dict[str, dict[str, int]]:
-    return _desk.index.attribute_counts(model, Choice(cameras=cameras))
+    return _desk.index.attribute_counts(model, SightingFilter(cameras=cameras))
 
 
 def _sheet(
@@ -200,7 +200,7 @@ def _opened(desk: Desk, view: View, sample: ReviewSample | None) -> None:
         st.image(image, width=96)
         with st.container(width="stretch"):
             st.markdown(f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)}")
-            st.caption(_told(view, sighting.attributes, sighting.sure))
+            st.caption(_told(view, sighting.attributes, sighting.confidences))
             with st.container(horizontal=True, gap="small"):
                 st.link_button("Find this person", f"/find?crop={crop}", icon=":material/person_search:")
                 if sample is not None and place:

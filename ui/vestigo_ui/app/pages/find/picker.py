@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.sightings.records import Choice, Sighting
+from vestigo.sightings.records import Sighting, SightingFilter
 from vestigo.store.models.records import Model
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
@@ -42,7 +42,7 @@ def picker(desk: Desk, model: Model, asked: Asked) -> None:
         st.rerun()
 
 
-def _choice(desk: Desk, model: Model) -> Choice:
+def _choice(desk: Desk, model: Model) -> SightingFilter:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         names = [camera.name for camera in desk.store.cameras.list()]
         cameras = st.multiselect(
@@ -57,7 +57,7 @@ def _choice(desk: Desk, model: Model) -> Choice:
         since, until = span("from", "to")
         schema = model.facts.attributes
         where = attributes(schema, "wearing", "Looking like") if schema is not None else ""
-    return Choice(cameras=tuple(cameras) or None, since=since, until=until, where=where)
+    return SightingFilter(cameras=tuple(cameras) or None, since=since, until=until, where=where)
 
 
 def _tile(sighting: Sighting, image: pictures.Image, asked: Asked) -> Tile:
@@ -68,6 +68,6 @@ def _tile(sighting: Sighting, image: pictures.Image, asked: Asked) -> Tile:
         image=image,
         title=sighting.camera,
         lines=tuple(line for line in (when, crops) if line),
-        hint=brief(sighting.attributes, sighting.sure),
+        hint=brief(sighting.attributes, sighting.confidences),
         selected=sighting.crop in asked.crops,
     )

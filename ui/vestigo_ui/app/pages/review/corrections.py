@@ -10,7 +10,7 @@ import streamlit as st
 
 from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
 from vestigo.review.labels.corrections import CORRECTION_COLUMNS, correct_sighting, correction_task, find_corrections
-from vestigo.sightings.records import EVERYBODY
+from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelAnswer, LabelTask
 from vestigo_models.errors import UsageError
@@ -157,7 +157,7 @@ def show_pick(desk: Desk, model: Model) -> None:
         st.caption("Least sure first; a click opens a sighting to correct it.", width="content")
     total = desk.index.count(model.digest)
     page = pages(total, PAGE)
-    found = desk.index.by_sureness(model.digest, EVERYBODY, name, first="least", offset=page * PAGE, limit=PAGE)
+    found = desk.index.by_confidence(model.digest, ALL_SIGHTINGS, name, first="least", offset=page * PAGE, limit=PAGE)
     ids = [one.crop for one in found]
     desk.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, shown=ids)
     images = pictures.crops(desk, ids, model=model.digest)
@@ -167,7 +167,7 @@ def show_pick(desk: Desk, model: Model) -> None:
             image=images[one.crop],
             title=one.camera,
             lines=(
-                f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+                f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
                 moment(one.time, one.offset_s).removesuffix(" UTC"),
             ),
         )
