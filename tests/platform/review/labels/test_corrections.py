@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
-from vestigo.resolve import registered
+from vestigo.resolve import find_registered
 from vestigo.review.estimates.review_sample import read_review_sample
 from vestigo.review.labels.agreement import annotated_tasks, known_labels
 from vestigo.review.labels.corrections import (
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def model(store: Store) -> Model:
-    return registered(store, MODEL)
+    return find_registered(store, MODEL)
 
 
 def crops(store: Store, tracklet: str = "t0003") -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ def test_correction_belongs_to_the_newest_model(store: Store, model: Model, tmp_
     correct_sighting(store, model, rows, {"hat": "yes"}, user="ana")
     store.models.register(OTHER, name="other", location="nowhere", facts=model.facts)
     later = [{**row, "attributes": [0.1, 0.9, 0.2, 0.3, 0.5]} for row in rows]
-    task = correct_sighting(store, registered(store, OTHER), later, {"hat": "no"}, user="ben")
+    task = correct_sighting(store, find_registered(store, OTHER), later, {"hat": "no"}, user="ben")
     assert (task.model, task.prediction) == (OTHER, (0.1, 0.9, 0.2, 0.3, 0.5))
     (found,) = annotated_tasks(store, PROJECT)
     assert found.task == task

@@ -169,7 +169,7 @@ def test_without_reviews_the_archive_is_shown_and_what_to_run(monkeypatch: pytes
     store = reviewed_store(tmp_path / "s", draw=False)
     app = desk_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
     said = words(app)
-    assert "No drawn task has been reviewed yet: `vestigo label push`" in said
+    assert "No sampled task is annotated yet: `vestigo label push`" in said
     assert f"{PEOPLE} sightings" in said
     assert f"All {PEOPLE * PER_TRACKLET} crops are covered." in said
     assert frame(app, ALL)["Tasks"].tolist() == [0, 0]
