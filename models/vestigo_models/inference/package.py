@@ -1,7 +1,4 @@
-"""Model packages: a folder with `model.safetensors` and `config.json`, local or on the Hugging Face hub.
-
-The same habits as Hugging Face models: `ModelPackage.from_pretrained(ref)`, `.save_pretrained(folder)`.
-"""
+"""Model packages: a folder with `model.safetensors` and `config.json`, local or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -13,8 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -42,8 +37,8 @@ class PackageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format_version: Literal[1] = Field(default=1, description="of this file; a reader refuses versions it cannot know")
-    name: str = Field(description="what people call the model")
+    format_version: Literal[1] = Field(default=1, description="version of this file; other versions are refused")
+    name: str = Field(description="name of the model")
     network: NetworkConfig = Field(description="what `build_network` builds")
     input_size: tuple[int, int] = Field(description="height and width of the input in pixels")
     mean: Triple = Field(default=IMAGENET_MEAN, description="subtracted from R, G, B (fractions of full scale)")
@@ -52,48 +47,53 @@ class PackageConfig(BaseModel):
     attribute_schema: dict[str, Any] | None = Field(default=None, description="attributes that the network predicts")
     region_schema: dict[str, Any] | None = Field(default=None, description="regions that the network predicts")
     calibration: dict[str, Any] | None = Field(default=None, description="temperatures and thresholds")
-    fls: FlsConfig | None = Field(default=None, description="how label maps are best made with this model")
+    fls: FlsConfig | None = Field(default=None, description="recommended settings of FLS with this model")
     trained_on: dict[str, Any] = Field(default={}, description="data, command and recipe")
     judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
 
     @cached_property
     def attributes(self) -> AttributeSchema | None:
         """The attributes that the network predicts."""
-        given = self.attribute_schema
-        return None if given is None else AttributeSchema.from_dict(given, origin="attribute schema of the model")
+        data = self.attribute_schema
+        return None if data is None else AttributeSchema.from_dict(data, origin="attribute schema of the model")
 
     @cached_property
     def regions(self) -> RegionSchema | None:
         """The regions that the network predicts."""
         return None if self.region_schema is None else RegionSchema.from_dict(self.region_schema)
 
-    def of_the_output(self) -> dict[str, Any]:
-        """The keys that change what the model computes: of a calibration the temperatures, not what it advises."""
-        told = self.model_dump(mode="json", exclude={"name", "trained_on", "judged", "fls", "calibration"})
-        return {**told, "temperatures": (self.calibration or {}).get("temperatures")}
+    def output_settings(self) -> dict[str, Any]:
+        """Return the keys that change the model's output; of a calibration these are the temperatures."""
+        settings = self.model_dump(mode="json", exclude={"name", "trained_on", "judged", "fls", "calibration"})
+        return {**settings, "temperatures": (self.calibration or {}).get("temperatures")}
 
 
 class ModelPackage:
-    """A network ready for inference, with its configuration and the digest that stored features are bound to.
+    """A network for inference, with its configuration.
 
     Attributes:
-        schema: attributes that the network predicts, None where it predicts none.
-        regions: regions that it sees, None where it sees none.
-        calibration: what was measured on validation people, None where nothing was.
+        config: The configuration.
+        network: The network, in evaluation mode.
+        schema: Attributes that it predicts; None without attributes.
+        regions: Regions that it predicts; None without regions.
+        calibration: Measured on validation identities; None without one.
+        digest: SHA-256 (hex) of weights and output settings; stored features are bound to it.
+
+    Raises:
+        ConfigError: If the calibration is invalid, or that of other attributes.
     """
 
     def __init__(self, config: PackageConfig, network: ReidNetwork) -> None:
-        """Raises ConfigError for a calibration that is none, or that of other attributes."""
         self.config = config
         self.network = network.eval().requires_grad_(False)
         self.schema = config.attributes
         self.regions = config.regions
-        self.calibration = _calibration(config)
-        self.digest = weights_digest(config.of_the_output(), network.state_dict())
+        self.calibration = _read_calibration(config)
+        self.digest = weights_digest(config.output_settings(), network.state_dict())
 
     @property
     def name(self) -> str:
-        """What people call the model."""
+        """Name of the model."""
         return self.config.name
 
     @property
@@ -108,12 +108,12 @@ class ModelPackage:
 
     @property
     def parts(self) -> int:
-        """Parts in a descriptor that may be invisible: K-1, or 0 where none is compared by itself."""
+        """Number of parts in a descriptor that may be invisible: K-1, or 0 if parts are not compared separately."""
         return len(self.regions) - 1 if self.regions and self.config.network.distance == "visible" else 0
 
     @property
     def always(self) -> int:
-        """Features in a descriptor that are always present."""
+        """Number of always-present features in a descriptor."""
         return 1 if self.config.network.distance == "concat" else len(self.network.dims.keys() - {PART})
 
     @property
@@ -127,21 +127,24 @@ class ModelPackage:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of F."""
+        """H and W, rows and columns of F."""
         stride = BACKBONES[self.config.network.backbone].strides[0]
         return self.input_size[0] // stride, self.input_size[1] // stride
 
     @property
     def cells(self) -> int:
-        """Cells of F."""
+        """Number of cells of F."""
         return self.grid[0] * self.grid[1]
 
     @classmethod
     def from_pretrained(cls, ref: str | Path) -> ModelPackage:
-        """Load `default`, a folder or `hub:ID`; weights are computed with in float32 however they are stored.
+        """Load a package; weights become float32.
+
+        Args:
+            ref: `default`, a folder, or `hub:ID`.
 
         Raises:
-            ModelError: there is no such package, or its files do not fit each other.
+            ModelError: If there is no such package, or its files do not fit each other.
         """
         folder = resolve_model(ref)
         config = _read_config(folder)
@@ -150,23 +153,28 @@ class ModelPackage:
             state = load_file(folder / WEIGHTS)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{folder / WEIGHTS} cannot be read ({error}); fetch or train the model again") from None
-        wanted = network.state_dict()
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in wanted.items()}:
-            odd = sorted(k for k in state.keys() | wanted.keys() if _shape(state, k) != _shape(wanted, k))
+        expected = network.state_dict()
+        differing = sorted(k for k in state.keys() | expected.keys() if _shape(state, k) != _shape(expected, k))
+        if differing:
             raise ModelError(
-                f"{folder / WEIGHTS} does not fit the network of its {CONFIG}: {len(odd)} tensors differ, the first is"
-                f" {odd[0]}; fetch or train the model again"
+                f"{folder / WEIGHTS} does not fit the network of its {CONFIG}: {len(differing)} tensors differ, the"
+                f" first is {differing[0]}; fetch or train the model again"
             )
         network.load_state_dict(state)
         return cls(config, network.float())
 
-    def calibrated(self, calibration: Calibration | None) -> ModelPackage:
-        """The same network with another calibration, or without one; what it says of attributes follows."""
-        told = None if calibration is None else calibration.model_dump(mode="json")
-        return ModelPackage(self.config.model_copy(update={"calibration": told}), self.network)
+    def with_calibration(self, calibration: Calibration | None) -> ModelPackage:
+        """Return the same network with another calibration, or without one."""
+        data = None if calibration is None else calibration.model_dump(mode="json")
+        return ModelPackage(self.config.model_copy(update={"calibration": data}), self.network)
 
     def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
-        """Write the package; `half` stores weights as float16 (half the size), rounding them."""
+        """Write the package.
+
+        Args:
+            folder: Where to; it is created.
+            half: Whether to round weights to float16, which halves the size.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         if half:
@@ -176,35 +184,33 @@ class ModelPackage:
 
 
 def write_config(folder: Path, config: PackageConfig) -> None:
-    """Replace the configuration of a package and leave its weights; a crash leaves the old or the new one."""
+    """Replace the configuration of a package atomically."""
     partial = folder / f"{CONFIG}.partial"
     partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / CONFIG)
 
 
-def package_of(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
-    """Package a copy of a trained network, on the CPU; the classifiers of the training identities stay behind."""
+def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
+    """Package a copy of a trained network, on the CPU and without the classifiers of the training identities."""
     network = copy.deepcopy(trained).cpu()
     network.drop_classifiers()
     return ModelPackage(config, network)
 
 
 def resolve_model(ref: str | Path) -> Path:
-    """Find the folder of a package: `default` ships with Vestigo, `hub:ID` is fetched, anything else is a folder.
+    """Return the folder of a package.
+
+    Args:
+        ref: `default` (ships with Vestigo), a folder, or `hub:ID`, which is fetched.
 
     Raises:
-        ModelError: nothing is there.
+        ModelError: If there is no such package.
     """
     name = str(ref)
     if name == "default":
         return Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
     if name.startswith(HUB_PREFIX):
-        try:
-            return Path(snapshot_download(name.removeprefix(HUB_PREFIX), allow_patterns=[WEIGHTS, CONFIG]))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-            raise ModelError(
-                f"{name}: not on the Hugging Face hub, or the hub cannot be reached; check the id"
-            ) from None
+        return _fetch(name)
     folder = Path(ref)
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise ModelError(
@@ -213,21 +219,31 @@ def resolve_model(ref: str | Path) -> Path:
     return folder
 
 
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name.removeprefix(HUB_PREFIX), allow_patterns=[WEIGHTS, CONFIG]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        raise ModelError(f"{name}: not on the Hugging Face hub, or the hub cannot be reached; check the id") from None
+
+
 def _read_config(folder: Path) -> PackageConfig:
     try:
         return PackageConfig.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
     except (OSError, ValueError) as error:
-        what = error.errors()[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else first_line(error)
-        raise ModelError(f"{folder / CONFIG} is not a model configuration ({why})") from None
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else first_line(error)
+        raise ModelError(f"{folder / CONFIG} is not a model configuration ({reason})") from None
 
 
-def _calibration(config: PackageConfig) -> Calibration | None:
+def _read_calibration(config: PackageConfig) -> Calibration | None:
     calibration = Calibration.read(config.calibration)
     known = () if config.attributes is None else config.attributes.names
-    if calibration is not None and (odd := sorted(calibration.temperatures.keys() - set(known))):
+    if calibration is not None and (unknown := sorted(calibration.temperatures.keys() - set(known))):
         raise ConfigError(
-            f"calibration.temperatures: the model predicts no {', '.join(odd)}; calibrate the model again"
+            f"calibration.temperatures: the model predicts no {', '.join(unknown)}; calibrate the model again"
         )
     return calibration
 

@@ -1,7 +1,7 @@
-"""Label maps of people: what a parser says of them, and with a model's features what they carry as well.
+"""Label maps of people: the regions of a parser, and with a model the belongings that FLS adds.
 
-The same for a folder of images and for the crops of an archive. Everything that a map depends on is the images of one
-identity, a parser, a model and an `FlsConfig`: neither the other identities nor how many are worked off together.
+The maps of an image depend on the images of its identity, the parser, the model and the `FlsConfig` only, not on other
+identities or on how many images are processed together.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.errors import BadInput, ModelError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import add_belongings, cluster_labels, fls_labels
@@ -20,65 +20,63 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.region_merge import merge_labels
+from vestigo_models.parsing.region_merge import merge_labels, resample_regions
 from vestigo_models.schemas.regions import BELONGINGS, REGIONS
-from vestigo_models.training.relabel import resampled
 
-Labels = NDArray[np.uint8]
-
-TOGETHER = 64
-"""Images that are parsed and put through the model together, at least; memory is the features of these."""
+IMAGES_AT_ONCE = 64
+"""Smallest number of images that are parsed and embedded together; memory is the features of these."""
 MOST_IMAGES = 256
-"""Images of one identity that are clustered together, at most: 0.5 GB of the paper's features."""
+"""Largest number of images of one identity that are clustered together: 0.5 GB of the paper's features."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NamedImage:
-    """An RGB uint8 image (h x w x 3) of one person, and the name under which a parser may know it."""
+    """An image of one person.
+
+    Attributes:
+        name: Name of the image file, for parsers that read label maps by name.
+        pixels: RGB, (h, w, 3) uint8.
+    """
 
     name: str
-    pixels: NDArray[np.uint8]
+    pixels: UInt8Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionMap:
-    """What the pixels of one image show.
+    """The regions of one image.
 
     Attributes:
-        labels: h x w, at the image's size: region ids 0-5 with FLS, the parser's own class ids without.
-        grid: rows x columns, region ids on the network's grid (the parser's without FLS).
-        body: h x w, region ids of the parser alone.
-        clusters: rows x columns, part clusters from top to bottom; None unless asked for, or too little foreground.
+        labels: h x w pixels: region ids 0-5 with FLS, else the parser's own class ids.
+        grid: H x W cells: region ids, with FLS on the network's grid, else on the parser's.
+        body: h x w: region ids of the parser alone.
+        clusters: H x W: part clusters from top to bottom; None if not requested, or if the foreground is too small.
     """
 
-    labels: Labels
-    grid: Labels
-    body: Labels
-    clusters: Labels | None = None
+    labels: UInt8Array
+    grid: UInt8Array
+    body: UInt8Array
+    clusters: UInt8Array | None = None
 
     @property
-    def areas(self) -> NDArray[np.float32]:
-        """K float32, the share of the grid's cells that each region has."""
+    def areas(self) -> Float32Array:
+        """Share of the grid's cells that each of the K regions has, (K,)."""
         return (np.bincount(self.grid.ravel(), minlength=len(REGIONS)) / self.grid.size).astype(np.float32)
 
     @property
-    def belongings(self) -> bool:
-        """Whether any cell shows something carried."""
+    def has_belongings(self) -> bool:
+        """Whether any cell is belongings."""
         return bool((self.grid == BELONGINGS).any())
 
 
-Identity = Sequence[NamedImage]
-Found = RegionMap | BadInput
-
-
 class RegionFinder:
-    """Finds the regions of people, identity by identity.
+    """Finds the regions of people, one identity after the other.
 
     Args:
-        parser: what tells parts of the body apart.
-        extractor: a model whose features are clustered (see `feature_model`); None for the parser alone.
-        config: keys of FLS.
-        clusters: keep the part clusters as well, which the default fusion does not need.
+        parser: Parses the images.
+        extractor: A model whose features are clustered (see `load_feature_model`); None for the parser alone.
+        config: Keys of FLS.
+        clusters: Whether to keep the part clusters, which the default fusion does not need.
     """
 
     def __init__(
@@ -90,86 +88,94 @@ class RegionFinder:
         self._clusters = clusters
 
     @property
-    def fuses(self) -> bool:
-        """Whether belongings are found, and fused with what the parser says."""
+    def adds_belongings(self) -> bool:
+        """Whether FLS adds belongings to the parser's regions."""
         return self.extractor is not None
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the ids of `RegionMap.labels` are: `name`, and `classes` in the order of ids."""
-        if self.fuses:
-            return {"name": REGIONS.name, "classes": list(REGIONS.names)}
-        return {"name": self.parser.label_set.name, "classes": list(self.parser.label_set.classes)}
+        """The meaning of the ids of `RegionMap.labels`: `name`, and `classes` in the order of ids."""
+        labels = self.parser.label_set
+        name, classes = (REGIONS.name, REGIONS.names) if self.adds_belongings else (labels.name, labels.classes)
+        return {"name": name, "classes": list(classes)}
 
-    def find(self, identities: Iterable[Identity]) -> Iterator[list[Found]]:
-        """Yield for every identity, in order, what was found in each of its images, or why nothing could be."""
-        lot: list[Identity] = []
+    def find(self, identities: Iterable[Sequence[NamedImage]]) -> Iterator[list[RegionMap | BadInput]]:
+        """Yield the map of each image of each identity, in order, or the error of an image that cannot be parsed."""
+        batch: list[Sequence[NamedImage]] = []
         for identity in identities:
-            lot.append(identity)
-            if sum(map(len, lot)) >= TOGETHER:
-                yield from self._lot(lot)
-                lot = []
-        yield from self._lot(lot)
+            batch.append(identity)
+            if sum(map(len, batch)) >= IMAGES_AT_ONCE:
+                yield from self._find_batch(batch)
+                batch = []
+        yield from self._find_batch(batch)
 
-    def _lot(self, lot: Sequence[Identity]) -> Iterator[list[Found]]:
-        images = [image for identity in lot for image in identity]
-        parsed = self.parser.parse_many([image.pixels for image in images], [image.name for image in images])
-        good = [image.pixels for image, said in zip(images, parsed, strict=True) if isinstance(said, Parsed)]
-        features, seen = (None, None) if self.extractor is None else _maps(self.extractor, good)
+    def _find_batch(self, identities: Sequence[Sequence[NamedImage]]) -> Iterator[list[RegionMap | BadInput]]:
+        images = [image for identity in identities for image in identity]
+        results = self.parser.parse_many([image.pixels for image in images], [image.name for image in images])
+        readable = [image.pixels for image, result in zip(images, results, strict=True) if isinstance(result, Parsed)]
+        features, probabilities = (None, None) if self.extractor is None else _compute(self.extractor, readable)
         first = used = 0
-        for identity in lot:
-            said = parsed[first : first + len(identity)]
-            kept = [one for one in said if isinstance(one, Parsed)]
-            own = slice(used, used + len(kept))
-            likely = None if seen is None else seen[own]
-            maps = iter(self._identity(kept, None if features is None else features[own], likely) if kept else [])
-            yield [one if isinstance(one, BadInput) else next(maps) for one in said]
-            first, used = first + len(identity), used + len(kept)
+        for identity in identities:
+            own = results[first : first + len(identity)]
+            parsed = [result for result in own if isinstance(result, Parsed)]
+            rows = slice(used, used + len(parsed))
+            maps = iter(
+                self._label_identity(
+                    parsed,
+                    None if features is None else features[rows],
+                    None if probabilities is None else probabilities[rows],
+                )
+                if parsed
+                else []
+            )
+            yield [result if isinstance(result, BadInput) else next(maps) for result in own]
+            first, used = first + len(identity), used + len(parsed)
 
-    def _identity(
-        self, parsed: Sequence[Parsed], features: NDArray[np.float32] | None, likely: NDArray[np.float32] | None
+    def _label_identity(
+        self, parsed: Sequence[Parsed], features: Float32Array | None, probabilities: Float32Array | None
     ) -> list[RegionMap]:
-        """The maps of one identity: `parsed` of N images, their F (N x rows x columns x C), and P."""
-        label_set = self.parser.label_set
-        bodies = [merge_labels(one.labels, label_set) for one in parsed]
+        """Label N images of one identity from the parser's results, F (N x H x W x C) and P."""
+        bodies = [merge_labels(image.labels, self.parser.label_set) for image in parsed]
         if features is None:
-            grids = [one.regions.argmax(axis=0).astype(np.uint8) for one in parsed]
+            grids = [image.regions.argmax(axis=0).astype(np.uint8) for image in parsed]
             return [
-                RegionMap(labels=one.labels, grid=grid, body=body)
-                for one, grid, body in zip(parsed, grids, bodies, strict=True)
+                RegionMap(labels=image.labels, grid=grid, body=body)
+                for image, grid, body in zip(parsed, grids, bodies, strict=True)
             ]
-        grid = (features.shape[1], features.shape[2])
-        said = np.stack([resampled(one.regions, grid).transpose(1, 2, 0) for one in parsed])
+        size = (features.shape[1], features.shape[2])
+        parser_probabilities = np.stack([resample_regions(image.regions, size).transpose(1, 2, 0) for image in parsed])
+        labels = parser_probabilities.argmax(axis=3).astype(np.uint8)
         device = "cpu" if self.extractor is None else self.extractor.device
-        fused = fls_labels(features, said.argmax(axis=3).astype(np.uint8), self.config, likely, said, device)
-        found = cluster_labels(features, self.config, device) if self._clusters else None
+        fused = fls_labels(features, labels, self.config, probabilities, parser_probabilities, device)
+        clusters = cluster_labels(features, self.config, device) if self._clusters else None
         return [
             RegionMap(
-                labels=add_belongings(body, labels, self.config),
-                grid=labels,
+                labels=add_belongings(body, grid, self.config),
+                grid=grid,
                 body=body,
-                clusters=None if found is None else found[index],
+                clusters=None if clusters is None else clusters[index],
             )
-            for index, (body, labels) in enumerate(zip(bodies, fused, strict=True))
+            for index, (body, grid) in enumerate(zip(bodies, fused, strict=True))
         ]
 
 
-def _maps(
-    extractor: Extractor, images: Sequence[NDArray[np.uint8]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """F and P of images; of regions that are no `REGIONS`, such as clusters, only the background means the same."""
-    features, seen = extractor.feature_maps(images)
+def _compute(extractor: Extractor, images: Sequence[UInt8Array]) -> tuple[Float32Array, Float32Array | None]:
+    """Compute F and P; of regions other than `REGIONS`, such as clusters, the background alone is kept."""
+    features, probabilities = extractor.feature_maps(images)
     regions = extractor.package.regions
-    if seen is None or (regions is not None and regions.names == REGIONS.names):
-        return features, seen
-    return features, seen[..., :1]
+    if probabilities is None or (regions is not None and regions.names == REGIONS.names):
+        return features, probabilities
+    return features, probabilities[..., :1]
 
 
-def feature_model(ref: str) -> ModelPackage:
-    """Load a model whose features can be clustered.
+def load_feature_model(ref: str) -> ModelPackage:
+    """Load a model with a feature map, which FLS clusters.
+
+    Args:
+        ref: As in `ModelPackage.from_pretrained`.
 
     Raises:
-        ModelError: there is no such model, or it has no feature map.
+        ModelError: If there is no such model, or it has no feature map.
     """
     package = ModelPackage.from_pretrained(ref)
     if not isinstance(package.network, SemanticNetwork):

@@ -54,3 +54,17 @@ def middle_row(person: NDArray[np.bool_]) -> int:
     """The row that halves the vertical extent of a mask; the mask's height where it is empty."""
     rows = np.flatnonzero(person.any(axis=1))
     return int(rows[0] + rows[-1] + 1) // 2 if len(rows) else len(person)
+
+
+def resample_regions(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Average region probabilities over the cells of another grid, K x rows x columns to K x grid."""
+    if regions.shape[1:] == grid:
+        return regions
+    planes = [cv2.resize(plane, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for plane in regions]
+    return np.stack(planes).astype(np.float32)
+
+
+def label_cells(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the most probable region of each cell of a grid, from K x rows x columns on any grid."""
+    labels: NDArray[np.uint8] = resample_regions(regions, grid).argmax(axis=0).astype(np.uint8)
+    return labels

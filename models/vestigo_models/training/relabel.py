@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
+from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
@@ -38,25 +38,11 @@ def parsed_labels(
     labels = np.empty((len(paths), *grid), dtype=np.uint8)
     for index, path in enumerate(paths):
         try:
-            labels[index] = on_grid(parser.parse(read_image(path), path.name).regions, grid)
+            labels[index] = label_cells(parser.parse(read_image(path), path.name).regions, grid)
         except BadInput as error:
             raise DatasetError(f"training image {path}: {error.detail}; remove the file or restore it") from None
         advance(index + 1)
     return labels
-
-
-def on_grid(regions: NDArray[np.float32], grid: tuple[int, int]) -> Labels:
-    """The most probable region of each cell, K x rows x columns on any grid to grid uint8."""
-    labels: Labels = resampled(regions, grid).argmax(axis=0).astype(np.uint8)
-    return labels
-
-
-def resampled(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Region probabilities averaged over the cells of a grid, K x rows x columns on any grid to K x grid."""
-    if regions.shape[1:] == grid:
-        return regions
-    planes = [cv2.resize(plane, (grid[1], grid[0]), interpolation=cv2.INTER_AREA) for plane in regions]
-    return np.stack(planes).astype(np.float32)
 
 
 def first_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> Labels:

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from vestigo_models.errors import ConfigError, ModelError
-from vestigo_models.inference.package import PackageConfig, package_of
+from vestigo_models.inference.package import PackageConfig, package_network
 from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
@@ -117,6 +117,6 @@ def _write_package(config: TrainConfig, run: TrainingRun, out: Path, trained_on:
         fls=config.fls if config.network.regions else None,
         trained_on={**trained_on, "identities": run.data.identities, "images": len(run.data.paths)},
     )
-    package_of(package, run.network).save_pretrained(out)
+    package_network(package, run.network).save_pretrained(out)
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     (out / RECIPE).write_text(recipe, encoding="utf-8")

@@ -185,7 +185,7 @@ def calibrate_model(
             f"model {package.name} predicts no attributes, so there is nothing to calibrate; take one that was trained"
             " with attributes"
         )
-    extractor = Extractor(package.calibrated(None), device=device)
+    extractor = Extractor(package.with_calibration(None), device=device)
     note = why_not(dataset, schema)
 
     def sample(stage: str, images: Split) -> Sample:

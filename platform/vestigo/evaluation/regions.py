@@ -20,8 +20,8 @@ from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.overlap import confusion, iou
+from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
-from vestigo_models.training.relabel import on_grid
 
 CARRIED = ("backpack", "bag", "handbag")
 """Attributes of somebody who carries a belonging."""
@@ -129,4 +129,4 @@ def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
 def reduced(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
     """A label map of region ids on a grid: what covers most of each cell; of equal shares, the smaller id."""
     planes = (labels == np.arange(len(REGIONS), dtype=np.uint8)[:, None, None]).astype(np.float32)
-    return on_grid(planes, (grid[0], grid[1]))
+    return label_cells(planes, (grid[0], grid[1]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.package import ModelPackage, PackageConfig, package_of
+from vestigo_models.inference.package import ModelPackage, PackageConfig, package_network
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
@@ -17,7 +17,7 @@ def make_package(**changes: object) -> ModelPackage:
     config = PackageConfig(name="trial", network=NetworkConfig(backbone="tiny"), input_size=(128, 64), **changes)
     network = build_network(config.network)
     network.train()(torch.randn(8, 3, 128, 64))
-    return package_of(config, network)
+    return package_network(config, network)
 
 
 @pytest.fixture(scope="module")

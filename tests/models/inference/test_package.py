@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from vestigo_models.errors import ModelError
-from vestigo_models.inference.package import CONFIG, WEIGHTS, ModelPackage, PackageConfig, package_of, resolve_model
+from vestigo_models.inference.package import (
+    CONFIG,
+    WEIGHTS,
+    ModelPackage,
+    PackageConfig,
+    package_network,
+    resolve_model,
+)
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 
@@ -16,7 +23,7 @@ from vestigo_models.networks.config import NetworkConfig
 def package() -> ModelPackage:
     torch.manual_seed(0)
     config = PackageConfig(name="trial", network=NetworkConfig(backbone="tiny"), input_size=(128, 64))
-    return package_of(config, build_network(config.network, identities=9))
+    return package_network(config, build_network(config.network, identities=9))
 
 
 def test_saved_and_loaded_it_is_the_same(package: ModelPackage, tmp_path: Path) -> None:

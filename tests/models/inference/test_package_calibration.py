@@ -25,7 +25,7 @@ def plain() -> ModelPackage:
 
 @pytest.fixture(scope="module")
 def calibrated(plain: ModelPackage) -> ModelPackage:
-    return plain.calibrated(Calibration(temperatures=TEMPERATURES, measured_on="drawn people"))
+    return plain.with_calibration(Calibration(temperatures=TEMPERATURES, measured_on="drawn people"))
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +66,21 @@ def test_a_calibration_is_part_of_the_digest_and_of_the_file(
     plain: ModelPackage, calibrated: ModelPackage, tmp_path: Path
 ) -> None:
     assert calibrated.digest != plain.digest
-    assert calibrated.calibrated(None).digest == plain.digest
+    assert calibrated.with_calibration(None).digest == plain.digest
     plain.save_pretrained(tmp_path, half=True)
     weights = (tmp_path / WEIGHTS).read_bytes()
     stored = ModelPackage.from_pretrained(tmp_path)
     assert stored.calibration is None
-    write_config(tmp_path, stored.calibrated(calibrated.calibration).config)
+    write_config(tmp_path, stored.with_calibration(calibrated.calibration).config)
     loaded = ModelPackage.from_pretrained(tmp_path)
     assert loaded.calibration == calibrated.calibration
-    assert loaded.digest == stored.calibrated(calibrated.calibration).digest
+    assert loaded.digest == stored.with_calibration(calibrated.calibration).digest
     assert (tmp_path / WEIGHTS).read_bytes() == weights
     assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
 
 
 def test_temperatures_of_other_attributes_are_refused(plain: ModelPackage) -> None:
     with pytest.raises(ConfigError, match="the model predicts no shoe_colour; calibrate the model again"):
-        plain.calibrated(Calibration(temperatures={"shoe_colour": 2.0}, measured_on="x"))
+        plain.with_calibration(Calibration(temperatures={"shoe_colour": 2.0}, measured_on="x"))
     with pytest.raises(ConfigError, match="predicts no hat"):
-        random_package(schema=None).calibrated(Calibration(temperatures={"hat": 2.0}, measured_on="x"))
+        random_package(schema=None).with_calibration(Calibration(temperatures={"hat": 2.0}, measured_on="x"))

@@ -15,7 +15,7 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import add_belongings
 from vestigo_models.inference import region_finder as region_finding
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
+from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, load_feature_model
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.label_maps import LABEL_SETS
 from vestigo_models.parsing.region_merge import merge_labels
@@ -52,7 +52,7 @@ def test_a_bag_is_found_and_the_body_stays_the_parsers(parser: Parser) -> None:
         np.testing.assert_array_equal(one.body, parsed_of(truth))
         both = ((one.labels == BAG) & (truth == BAG)).sum()
         assert both / ((one.labels == BAG) | (truth == BAG)).sum() > 0.75
-        assert one.belongings
+        assert one.has_belongings
         assert one.grid.shape == GRID
         assert one.areas.sum() == pytest.approx(1)
         assert one.areas[BAG] == pytest.approx((one.grid == BAG).mean())
@@ -61,7 +61,7 @@ def test_a_bag_is_found_and_the_body_stays_the_parsers(parser: Parser) -> None:
 def test_nobody_without_a_bag_gets_one(parser: Parser) -> None:
     [found] = fusing(parser).find([named("bare")])
     [one] = maps(found)
-    assert not one.belongings
+    assert not one.has_belongings
     np.testing.assert_array_equal(one.labels, TRUTHS["bare"])
 
 
@@ -70,7 +70,7 @@ def test_a_classifier_that_sees_nobody_leaves_the_parsers_body(parser: Parser) -
     for foreground, carrying in (("classifier", False), ("activation", True)):
         config = FlsConfig.model_validate({"foreground": foreground})
         [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [one.belongings for one in maps(found)] == [carrying, carrying]
+        assert [one.has_belongings for one in maps(found)] == [carrying, carrying]
 
 
 def test_a_sixth_cluster_is_no_belonging(parser: Parser) -> None:
@@ -78,17 +78,17 @@ def test_a_sixth_cluster_is_no_belonging(parser: Parser) -> None:
     for regions, carrying in ((REGIONS, True), (cluster_regions(6), False)):
         everything = BrightFeatures(sees=1.0, regions=regions)
         [found] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [one.belongings for one in maps(found)] == [carrying, carrying]
+        assert [one.has_belongings for one in maps(found)] == [carrying, carrying]
 
 
 def test_one_image_is_an_identity(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0")])
-    assert maps(found)[0].belongings
+    assert maps(found)[0].has_belongings
 
 
 def test_a_bag_in_one_of_two_images_is_no_bag(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0", "bare")])
-    assert not any(one.belongings for one in maps(found))
+    assert not any(one.has_belongings for one in maps(found))
 
 
 @pytest.mark.parametrize("together", [1, 3, 64])
@@ -97,7 +97,7 @@ def test_maps_do_not_depend_on_what_is_worked_off_together(
 ) -> None:
     identities = [named("p0", "p1"), named("bare"), [], named("p2", "p3", "p4")]
     alone = [maps(found) for identity in identities for found in fusing(parser).find([identity])]
-    monkeypatch.setattr(region_finding, "TOGETHER", together)
+    monkeypatch.setattr(region_finding, "IMAGES_AT_ONCE", together)
     for expected, found in zip(alone, fusing(parser).find(identities), strict=True):
         for one, other in zip(expected, maps(found), strict=True):
             np.testing.assert_array_equal(one.labels, other.labels)
@@ -198,14 +198,14 @@ def test_regions_of_pixels_beside_a_naive_reference() -> None:
 def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "bot", neck="none")
     with pytest.raises(ModelError, match="no feature map") as caught:
-        feature_model(str(folder))
+        load_feature_model(str(folder))
     assert "\n" not in str(caught.value)
-    assert feature_model(str(write_model(tmp_path / "neck"))).grid == GRID
+    assert load_feature_model(str(write_model(tmp_path / "neck"))).grid == GRID
 
 
 @pytest.mark.parametrize("regions", [False, True])
 def test_feature_maps_include_regions(tmp_path: Path, regions: bool) -> None:
-    extractor = Extractor(feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
+    extractor = Extractor(load_feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
     crops = [one.pixels for one in named("p0", "p1", "bare")]
     for some in (crops, []):
         features, seen = extractor.feature_maps(some)

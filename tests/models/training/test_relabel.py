@@ -12,11 +12,12 @@ import torch
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.networks.build import build_network
 from vestigo_models.parsing.base import Parsed
+from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Alone
-from vestigo_models.training.relabel import due, first_labels, on_grid, parsed_labels, relabel
+from vestigo_models.training.relabel import due, first_labels, parsed_labels, relabel
 
 SIZE, GRID = (64, 32), (32, 16)
 
@@ -97,7 +98,7 @@ def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
     assert (labels[:, :16] == 1).all()
     assert (labels[:, 16:] == 3).all()
     assert seen == [1, 2, 3]
-    np.testing.assert_array_equal(on_grid(np.eye(6, dtype=np.float32)[:, :, None], (6, 1))[:, 0], np.arange(6))
+    np.testing.assert_array_equal(label_cells(np.eye(6, dtype=np.float32)[:, :, None], (6, 1))[:, 0], np.arange(6))
 
 
 def test_an_image_that_cannot_be_parsed_is_named(data: TrainingSet) -> None:

@@ -66,7 +66,7 @@ def test_errors_are_those_of_people_nothing_was_fitted_on(
     assert found.calibration.measured_on == "the test split of people"
     # Which four people were left over is found by trying: the errors tell.
     people = sorted(set(dataset.query.pids.tolist()))
-    calibrated = package.calibrated(found.calibration)
+    calibrated = package.with_calibration(found.calibration)
     left = [
         {*people} - {first, second}
         for at, first in enumerate(people)
@@ -80,7 +80,7 @@ def test_errors_are_those_of_people_nothing_was_fitted_on(
 def test_what_was_calibrated_before_does_not_count(
     dataset: ReidDataset, package: ModelPackage, found: ModelCalibration
 ) -> None:
-    again = calibrate_model(package.calibrated(found.calibration), dataset)
+    again = calibrate_model(package.with_calibration(found.calibration), dataset)
     assert again.calibration == found.calibration
 
 

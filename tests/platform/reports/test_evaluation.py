@@ -26,9 +26,9 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
+from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.training.relabel import on_grid
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_pictures_are_those_of_parser_clusters_fusion_network_and_truth(dataset:
         pid = int(re.match(r"person (\d+)", picture.title)[1])  # type: ignore[index]
         images = [read_image(dataset.gallery.paths[row]) for row in np.flatnonzero(dataset.gallery.pids == pid)]
         (place,) = [n for n, image in enumerate(images) if np.array_equal(image, picture.image)]
-        coarse = [on_grid(parser.parse(image, "a.jpg").regions, extractor.package.grid) for image in images]
+        coarse = [label_cells(parser.parse(image, "a.jpg").regions, extractor.package.grid) for image in images]
         fused = fls_labels(extractor.feature_maps(images)[0], np.stack(coarse), FlsConfig())
         assert np.array_equal(layers["FLS"], fused[place])
     plain = Extractor(random_package(schema=None, regions=None))

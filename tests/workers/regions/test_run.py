@@ -20,7 +20,7 @@ from vestigo_models.errors import FingerprintMismatch, ModelError, StoreError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image, encode_jpeg
-from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
+from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, load_feature_model
 from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import pick_spec
@@ -119,7 +119,9 @@ def stored(store: Store, run: str | None = None) -> dict[str, tuple[bytes, list[
 
 def naive(tmp_path: Path, model: Path) -> dict[str, tuple[bytes, list[float], bool]]:
     """The label maps of the archive, one identity after the other and without a store."""
-    finder = RegionFinder(make_parser(f"labels:{tmp_path / 'maps'}"), Extractor(feature_model(str(model))), FlsConfig())
+    finder = RegionFinder(
+        make_parser(f"labels:{tmp_path / 'maps'}"), Extractor(load_feature_model(str(model))), FlsConfig()
+    )
     people: dict[str, list[dict[str, Any]]] = {}
     for row in rows():
         if row["input"] != "bad.jpg" and row["image"] != b"no jpeg":
@@ -133,7 +135,7 @@ def naive(tmp_path: Path, model: Path) -> dict[str, tuple[bytes, list[float], bo
         [found] = finder.find([images])
         for row, one in zip(some, found, strict=True):
             assert isinstance(one, RegionMap)
-            expected[row["crop_id"]] = (encode_png(one.labels), one.areas.tolist(), one.belongings)
+            expected[row["crop_id"]] = (encode_png(one.labels), one.areas.tolist(), one.has_belongings)
     return expected
 
 

@@ -163,14 +163,14 @@ def label_images(
                 if isinstance(region_map, BadInput):
                     errors[image.path] = region_map
                     continue
-                with_belongings += region_map.belongings
+                with_belongings += region_map.has_belongings
                 judged.append((image.path, region_map))
                 name = f"{image.target.name}.png"
                 folder = out / image.target.parent
                 write_description(folder, finder.description)
                 write_file(folder / name, encode_png(region_map.labels))
                 if panels:
-                    picture = region_panel(named.pixels, region_map, fused=finder.fuses)
+                    picture = region_panel(named.pixels, region_map, fused=finder.adds_belongings)
                     write_file(out / PANELS / image.target.parent / name, encode_png(picture))
                 labelled += 1
             if judge and judged:

@@ -14,7 +14,7 @@ from vestigo.store.parquet.files import DataRoot
 from vestigo.store.runs.records import Run
 from vestigo_models.errors import StoreError, WorkError
 from vestigo_models.inference.package import resolve_model
-from vestigo_models.inference.region_finder import TOGETHER, NamedImage, RegionFinder, RegionMap
+from vestigo_models.inference.region_finder import IMAGES_AT_ONCE, NamedImage, RegionFinder, RegionMap
 from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import fingerprint
 from vestigo_workers.regions.folder import encode_png, region_panel, write_file
@@ -136,16 +136,16 @@ def draw_panels(store: Store, request: RegionsRequest, folder: Path, progress: P
         WorkError: A file cannot be written.
     """
     setup = prepare(store, request)
-    finder = replace(setup.factory, clusters=setup.finder.fuses)()
+    finder = replace(setup.factory, clusters=setup.finder.adds_belongings)()
     root = DataRoot(store.data)
     drawn = 0
     with RunCrops(store, setup.source.id) as crops:
         groups = crops.groups()
-        while batch := list(islice(groups, TOGETHER)):
+        while batch := list(islice(groups, IMAGES_AT_ONCE)):
             for labelled in label_groups(root, batch, finder):
                 for crop, region_map in labelled:
                     if isinstance(region_map, RegionMap) and isinstance(crop.image, NamedImage):
-                        picture = region_panel(crop.image.pixels, region_map, fused=finder.fuses)
+                        picture = region_panel(crop.image.pixels, region_map, fused=finder.adds_belongings)
                         try:
                             write_file(folder / f"{crop.id}.png", encode_png(picture))
                         except OSError as error:

@@ -18,7 +18,7 @@ from vestigo_models.errors import BadInput
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
-from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, feature_model
+from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, load_feature_model
 from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.executors.base import ShardResult
 from vestigo_workers.indexing.worker import ShardFiles
@@ -53,7 +53,7 @@ class FinderFactory:
         """
         cv2.setNumThreads(1)
         device = resolve_device(self.device)
-        extractor = None if self.model is None else Extractor(feature_model(self.model), device=device)
+        extractor = None if self.model is None else Extractor(load_feature_model(self.model), device=device)
         parser = make_parser(self.parser, self.label_map, device)
         return RegionFinder(parser, extractor, FlsConfig.model_validate(self.fls), clusters=self.clusters)
 
@@ -155,7 +155,7 @@ def _row(crop_id: str, region_map: RegionMap) -> dict[str, Any]:
         "crop_id": crop_id,
         "labels": encode_png(region_map.labels),
         "areas": region_map.areas,
-        "belongings": region_map.belongings,
+        "belongings": region_map.has_belongings,
     }
 
 

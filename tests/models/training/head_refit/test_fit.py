@@ -40,7 +40,7 @@ def package(*, attributes: str = "regions", flip: bool = False) -> ModelPackage:
     assert network.reweight is not None
     with torch.no_grad():
         network.reweight.correlate.weight.normal_()
-    return ModelPackage(config, network).calibrated(Calibration(temperatures=TEMPERATURES, measured_on="nobody"))
+    return ModelPackage(config, network).with_calibration(Calibration(temperatures=TEMPERATURES, measured_on="nobody"))
 
 
 def crops(count: int) -> list[np.ndarray]:

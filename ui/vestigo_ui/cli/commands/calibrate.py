@@ -65,7 +65,7 @@ def calibrate_command(
         )
     for text in found.notes:
         note(text)
-    calibrated = package.calibrated(found.calibration)
+    calibrated = package.with_calibration(found.calibration)
     write_config(folder, calibrated.config)
     result = {
         "model": folder,

@@ -286,9 +286,9 @@ def regions_command(
 def fls_config(model: str | None, asked: Mapping[str, Any]) -> FlsConfig:
     """The keys of FLS that a model's package recommends, those that were asked for in their place."""
     from vestigo_models.fls.config import FlsConfig
-    from vestigo_models.inference.region_finder import feature_model
+    from vestigo_models.inference.region_finder import load_feature_model
 
-    told = None if model is None else feature_model(model).config.fls
+    told = None if model is None else load_feature_model(model).config.fls
     return (told or FlsConfig(foreground="classifier")).model_copy(update=dict(asked))
 
 
