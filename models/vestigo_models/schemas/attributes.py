@@ -18,6 +18,8 @@ from vestigo_models.schemas.regions import FOREGROUND, GLOBAL, REGIONS
 
 REGION_NAMES = (GLOBAL, FOREGROUND, *REGIONS.names[1:])
 """What a schema can name as the source of an attribute."""
+CANNOT_TELL = "cannot tell"
+"""An annotation like a value: the annotator cannot see the attribute."""
 CARRIED = ("belongings", "upper")
 """Carried objects are labelled per identity, and their straps lie on the torso."""
 DEFAULT_REGIONS: dict[str, tuple[str, ...]] = {

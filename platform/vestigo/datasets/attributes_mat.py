@@ -100,6 +100,18 @@ def read_annotations(
     return IdentityLabels(schema=schema, pids=pids[order], labels=labels[order], yes=yes[order])
 
 
+def missing_fields(path: Path, schema: AttributeSchema) -> list[str]:
+    """Return the fields of a schema that an annotation file does not have in both splits.
+
+    Raises:
+        DatasetError: If the file is missing or broken.
+    """
+    content = _load(path)
+    splits = [_struct(content, split, path) for split in ("train", "test")]
+    fields = [field for attribute in schema.attributes for field in attribute.fields]
+    return [field for field in fields if any(field not in split for split in splits)]
+
+
 def write_annotations(path: Path, splits: Mapping[str, IdentityLabels]) -> None:
     """Write annotations of `train` and `test` as the public files have them; what is missing reads back as missing."""
     content = {}

@@ -9,6 +9,7 @@ from vestigo.datasets.formats.layout import GALLERY, QUERY, TRAIN, Layout, image
 from vestigo.datasets.formats.market1501 import MARKET_LAYOUT
 from vestigo.datasets.reid import ReidDataset
 from vestigo_models.errors import DatasetError
+from vestigo_models.schemas.attributes import AttributeSchema
 
 FORMATS: dict[str, Layout] = {layout.name: layout for layout in (MARKET_LAYOUT, DUKE_LAYOUT)}
 """What `--format` takes."""
@@ -24,14 +25,25 @@ def recognise(root: Path) -> Layout | None:
     return FORMATS[best] if fitting[best] else None
 
 
-def load_dataset(root: Path, format: str | None = None, *, duke_top_override: bool = False) -> ReidDataset:
+def load_dataset(
+    root: Path,
+    format: str | None = None,
+    *,
+    schema: AttributeSchema | None = None,
+    duke_top_override: bool = False,
+) -> ReidDataset:
     """Load a dataset in the Market-1501 or DukeMTMC-reID layout, recognised by its content or forced by `format`.
 
-    `duke_top_override` gives the two Duke training identities without upper-body length the values that the public
-    attribute baseline hard-codes.
+    Args:
+        root: Folder of the dataset.
+        format: Name of a layout.
+        schema: Attributes of the labels; by default those of the layout. They are read from the annotation file if it
+            has the fields of the schema, else from `attributes.csv` (columns `pid`, `attribute` and `value`).
+        duke_top_override: Give the two Duke training identities without upper-body length the values that the public
+            attribute baseline hard-codes.
 
     Raises:
-        DatasetError: one line with what is wrong with the folder or its annotation.
+        DatasetError: If the folder or its annotation is wrong; one line says what.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
@@ -40,7 +52,22 @@ def load_dataset(root: Path, format: str | None = None, *, duke_top_override: bo
     layout = FORMATS[format] if format is not None else recognise(root)
     if layout is None:
         raise DatasetError(f"{root}: not a dataset; {_advice(root)}")
-    return read_layout(root, layout, fill_missing=duke_top_override)
+    return read_layout(root, layout, schema, fill_missing=duke_top_override)
+
+
+def load_dataset_for_model(root: Path, schema: AttributeSchema | None, format: str | None = None) -> ReidDataset:
+    """Load a dataset with the attributes that a model predicts, or with those of its layout if it has no such labels.
+
+    Args:
+        root: Folder of the dataset.
+        schema: Attributes of the model, None if it predicts none.
+        format: See `load_dataset`.
+
+    Raises:
+        DatasetError: As `load_dataset`.
+    """
+    dataset = load_dataset(root, format, schema=schema)
+    return load_dataset(root, format) if dataset.without_labels else dataset
 
 
 def _advice(root: Path) -> str:

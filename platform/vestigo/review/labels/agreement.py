@@ -9,10 +9,8 @@ from datetime import datetime
 
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer, LabelTask
+from vestigo_models.schemas.attributes import CANNOT_TELL as CANNOT_TELL
 from vestigo_models.schemas.attributes import AttributeSchema
-
-CANNOT_TELL = "cannot tell"
-"""An annotation like a value: the annotator cannot see the attribute."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vestigo.datasets.attributes_csv import count_votes
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.parquet.schemas import LABELS
@@ -80,17 +78,10 @@ def identity_labels(
         pids: Crop id to identity; rows of other crops are left out.
         schema: The attributes.
     """
-    votes: dict[int, NDArray[np.int64]] = {}
-    for row in rows:
-        if row["value"] != CANNOT_TELL:
-            column = schema.slice(row["attribute"]).start + schema[row["attribute"]].values.index(row["value"])
-            for pid in {pids[crop] for crop in row["crops"] if crop in pids}:
-                votes.setdefault(pid, np.zeros(schema.classes, np.int64))[column] += 1
-    order = sorted(votes)
-    labels = np.full((len(order), len(schema)), -1, dtype=np.int64)
-    for row_, pid in enumerate(order):
-        for position, name in enumerate(schema.names):
-            counts = votes[pid][schema.slice(name)]
-            if counts.any():
-                labels[row_, position] = counts.argmax()
-    return IdentityLabels.from_labels(schema, np.array(order, dtype=np.int64), labels)
+    labels = (row for row in rows if row["value"] != CANNOT_TELL)
+    votes = (
+        (pid, row["attribute"], row["value"])
+        for row in labels
+        for pid in {pids[crop] for crop in row["crops"] if crop in pids}
+    )
+    return count_votes(votes, schema)

@@ -1,0 +1,99 @@
+"""Attribute labels of identities as CSV rows `pid, attribute, value`, as `vestigo label export` writes them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestigo.datasets.attributes_mat import IdentityLabels
+from vestigo_models.errors import DatasetError
+from vestigo_models.schemas.attributes import CANNOT_TELL, AttributeSchema
+
+ATTRIBUTES_CSV = "attributes.csv"
+"""Name of the file in the folder of a dataset."""
+COLUMNS = ("pid", "attribute", "value")
+
+
+def count_votes(votes: Iterable[tuple[int, str, str]], schema: AttributeSchema) -> IdentityLabels:
+    """Reduce votes `(pid, attribute, value)` to one label for each identity and attribute.
+
+    The most frequent value wins, and of equally frequent ones the first of the schema.
+    """
+    counts: dict[int, NDArray[np.int64]] = {}
+    for pid, name, value in votes:
+        column = schema.slice(name).start + schema[name].values.index(value)
+        counts.setdefault(pid, np.zeros(schema.classes, np.int64))[column] += 1
+    pids = np.array(sorted(counts), dtype=np.int64)
+    labels = np.full((len(pids), len(schema)), -1, dtype=np.int64)
+    for row, pid in enumerate(pids.tolist()):
+        for position, name in enumerate(schema.names):
+            votes_of_values = counts[pid][schema.slice(name)]
+            if votes_of_values.any():
+                labels[row, position] = votes_of_values.argmax()
+    return IdentityLabels.from_labels(schema, pids, labels)
+
+
+def read_attributes_csv(path: Path, schema: AttributeSchema) -> tuple[IdentityLabels, tuple[str, ...]]:
+    """Read the labels of a schema from a CSV file with the columns `pid`, `attribute` and `value`; others are ignored.
+
+    A row without a value, with the value "cannot tell", or without an identity (`pid` empty or at most 0) is no label.
+    Rows of attributes that are not in the schema are ignored.
+
+    Returns:
+        The labels, and the attributes of the schema that no row names.
+
+    Raises:
+        DatasetError: If the file is not such a CSV file, or a row has a value that the attribute does not have.
+    """
+    named: set[str] = set()
+
+    def votes(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Iterator[tuple[int, str, str]]:
+        for where, row in rows:
+            name, value = row["attribute"], row["value"]
+            if name not in schema.names:
+                continue
+            named.add(name)
+            if value and value not in (*schema[name].values, CANNOT_TELL):
+                values = ", ".join(schema[name].values)
+                raise DatasetError(f"{where}: {name} cannot be {value!r}; it is one of {values}")
+            pid = _read_pid(row["pid"], where)
+            if value and value != CANNOT_TELL and pid > 0:
+                yield pid, name, value
+
+    labels = count_votes(votes(_rows(path)), schema)
+    return labels, tuple(name for name in schema.names if name not in named)
+
+
+def write_attributes_csv(path: Path, splits: Iterable[IdentityLabels]) -> None:
+    """Write the labels of identities, one row for each label; missing labels have no row."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(COLUMNS)
+        for split in splits:
+            for pid, row in zip(split.pids.tolist(), split.labels.tolist(), strict=True):
+                for attribute, value in zip(split.schema.attributes, row, strict=True):
+                    if value >= 0:
+                        table.writerow((pid, attribute.name, attribute.values[value]))
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table = csv.DictReader(stream, restval="")
+            if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+                raise DatasetError(f"{path}: column {missing[0]!r} is missing; give {', '.join(COLUMNS)}")
+            for row in table:
+                yield f"{path}, line {table.line_num}", row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is no CSV file ({' '.join(str(error).split())})") from None
+
+
+def _read_pid(text: str, where: str) -> int:
+    try:
+        return int(text) if text else -1
+    except ValueError:
+        raise DatasetError(f"{where}: pid {text!r} is not an identity number") from None
