@@ -1,9 +1,9 @@
-"""Making faces and heads unrecognisable in pictures that are shown.
+"""Anonymisation: faces and heads in displayed images become unrecognisable.
 
-Not the head is taken out: what a parser is sure of to be somebody's body is left in, and all else becomes too coarse
-for a face. So the heads of those who stand beside, and of whoever nobody detected, go as well, and a parser that finds
-no head hides more, not less. On rendered crops 0.3 % of the pixels of heads stay, on crops that somebody else walks
-into 10 % of the other's, whom a parser may take for the person's own body.
+Only what a parser confidently labels as body stays sharp; all other pixels become too coarse for a face. So the heads
+of bystanders and of undetected people are hidden too, and a parser that finds no head hides more, not less. On rendered
+crops 0.3 % of the pixels of heads stay sharp, and 10 % of those of a second person whose head the parser takes for the
+first person's body.
 """
 
 from __future__ import annotations
@@ -13,59 +13,62 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float32Array, UInt8Array
 from vestigo_models.errors import BadInput
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.schemas.regions import BACKGROUND, HEAD
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
 CELLS = 4
-"""A head is shown as about so many cells across, and no more."""
+"""Largest number of coarse cells across a head."""
 CROP_ROWS, FRAME_ROWS = 24, 32
-"""Rows of cells in what is coarse: a head is a seventh of a person, who fills a crop, and hardly ever a frame."""
+"""Rows of coarse cells in a crop and a frame: a head is a seventh of a person, who fills a crop and rarely a frame."""
 LEAST_CELL = 2
 UPRIGHT = 1.4
-"""A crop less than so many times as high as it is wide shows no whole person: where the head is, is anybody's guess."""
+"""Smallest ratio of height and width of a crop that shows a whole person; in others the head may be anywhere."""
 PARTIAL_ROWS = 6
-"""Rows of cells in such a crop, whose head may fill it."""
-HEAD_SURE, BODY_SURE = 0.1, 0.35
-"""Probabilities from which on a cell of the parser's is taken for head, and for body."""
+"""Rows of coarse cells in a crop that a head may fill."""
+HEAD_PROBABILITY, BODY_PROBABILITY = 0.1, 0.35
+"""Smallest probabilities at which a cell of the parser is head, and body."""
 LEAST_HEAD = 0.06
-"""A head lower than this share of a crop is none."""
-UNFOUND = 0.3
-"""The share of a crop's height, from the top, where no body is shown when no head was found."""
-AROUND = 0.2
-"""By so much of its size a head is enlarged on each side."""
+"""Smallest height of a head, as a share of the crop's."""
+HEADLESS_TOP = 0.3
+"""Share of the crop's height, from the top, without sharp body if no head is found."""
+MARGIN = 0.2
+"""Margin around a head, as a share of its size."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Seen:
-    """What may be shown of one crop (h x w): its body, but nobody's head; `cell` is how coarse the rest must be."""
+class _CropMasks:
+    """What may be shown of a crop of h x w pixels: `body` sharp, `head` hidden; `cell` is the size of coarse cells."""
 
-    body: Mask
-    head: Mask
+    body: BoolArray
+    head: BoolArray
     cell: int
 
 
-def hide_head(crop: Image, parser: Parser) -> Image:
-    """A copy of an RGB crop (h x w x 3) on which nobody can be recognised by their face or head."""
-    return hide_each([crop], parser)[0]
+def anonymize_crops(crops: Sequence[UInt8Array], parser: Parser) -> list[UInt8Array]:
+    """Return copies of crops on which people cannot be recognised by face or head.
+
+    Args:
+        crops: RGB, (h, w, 3) uint8 each.
+        parser: Parses the crops.
+    """
+    masks = _mask_crops(crops, parser)
+    return [_coarsen(crop, mask.body & ~mask.head, mask.cell) for crop, mask in zip(crops, masks, strict=True)]
 
 
-def hide_each(crops: Sequence[Image], parser: Parser) -> list[Image]:
-    """The same of several crops, parsed together where the parser knows how to."""
-    return [
-        _shown(crop, seen.body & ~seen.head, seen.cell) for crop, seen in zip(crops, _look(crops, parser), strict=True)
-    ]
+def anonymize_frame(frame: UInt8Array, people: Iterable[Box], parser: Parser) -> UInt8Array:
+    """Return a copy of a frame that shows the bodies of people; their heads and everything around them is coarse.
 
-
-def hide_heads(frame: Image, people: Iterable[Box], parser: Parser) -> Image:
-    """A copy of an RGB frame that shows the bodies of `people`; all around them and their heads are coarse."""
+    Args:
+        frame: RGB, (h, w, 3) uint8.
+        people: Boxes of the people.
+        parser: Parses the crops in the boxes.
+    """
     height, width = frame.shape[:2]
     inside = [(max(0, x), max(0, y), min(width, x + w), min(height, y + h)) for x, y, w, h in people]
     places = [
@@ -73,67 +76,71 @@ def hide_heads(frame: Image, people: Iterable[Box], parser: Parser) -> Image:
     ]
     body, head = np.zeros((height, width), dtype=np.bool_), np.zeros((height, width), dtype=np.bool_)
     cell = max(LEAST_CELL, round(height / FRAME_ROWS))
-    # Whoever stands behind somebody's head shows no part of it.
-    for place, seen in zip(
-        places, _look([np.ascontiguousarray(frame[place]) for place in places], parser), strict=True
-    ):
-        body[place] |= seen.body
-        head[place] |= seen.head
-        cell = max(cell, seen.cell)
-    return _shown(frame, body & ~head, cell)
+    masks = _mask_crops([np.ascontiguousarray(frame[place]) for place in places], parser)
+    # A head also hides the body of a person behind it.
+    for place, mask in zip(places, masks, strict=True):
+        body[place] |= mask.body
+        head[place] |= mask.head
+        cell = max(cell, mask.cell)
+    return _coarsen(frame, body & ~head, cell)
 
 
-def _shown(image: Image, sharp: Mask, cell: int) -> Image:
+def _coarsen(image: UInt8Array, sharp: BoolArray, cell: int) -> UInt8Array:
+    """Replace all pixels that are not `sharp` by the means of cells of `cell` pixels."""
     height, width = image.shape[:2]
-    few = max(1, round(width / cell)), max(1, round(height / cell))
-    coarse = cv2.resize(cv2.resize(image, few, interpolation=cv2.INTER_AREA), (width, height))
+    size = max(1, round(width / cell)), max(1, round(height / cell))
+    coarse = cv2.resize(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (width, height))
     return np.where(sharp[..., None], image, np.asarray(coarse, dtype=np.uint8))
 
 
-def _look(crops: Sequence[Image], parser: Parser) -> list[_Seen]:
-    parsed = parser.parse_many(crops, [""] * len(crops))
-    return [_seen(one, (crop.shape[0], crop.shape[1])) for one, crop in zip(parsed, crops, strict=True)]
+def _mask_crops(crops: Sequence[UInt8Array], parser: Parser) -> list[_CropMasks]:
+    results = parser.parse_many(crops, [""] * len(crops))
+    return [_mask_crop(result, (crop.shape[0], crop.shape[1])) for result, crop in zip(results, crops, strict=True)]
 
 
-def _seen(parsed: Parsed | BadInput, size: tuple[int, int]) -> _Seen:
+def _mask_crop(parsed: Parsed | BadInput, size: tuple[int, int]) -> _CropMasks:
     height, width = size
     if isinstance(parsed, BadInput) or height < UPRIGHT * width:
         nothing = np.zeros(size, dtype=np.bool_)
-        return _Seen(body=nothing, head=nothing, cell=max(LEAST_CELL, round(min(size) / PARTIAL_ROWS)))
-    heads, around, largest = _heads(parsed.regions[HEAD])
+        return _CropMasks(body=nothing, head=nothing, cell=max(LEAST_CELL, round(min(size) / PARTIAL_ROWS)))
+    heads, hidden, largest = _find_heads(parsed.regions[HEAD])
     rows, columns = heads.shape
     below = (region for region in range(len(parsed.regions)) if region not in (BACKGROUND, HEAD))
-    body = sum(parsed.regions[region] for region in below) >= BODY_SURE
-    body = _grown(body & ~heads, 1, 2)
+    body = sum(parsed.regions[region] for region in below) >= BODY_PROBABILITY
+    body = _dilate(body & ~heads, 1, 2)
     cell = max(LEAST_CELL, round(height / CROP_ROWS))
     if largest is None:
-        body[: int(np.ceil(UNFOUND * rows))] = False
+        body[: int(np.ceil(HEADLESS_TOP * rows))] = False
     else:
         top, across, down = largest
-        # Beside a head there may be others; shoulders begin below its middle.
+        # Other heads may be next to this one; shoulders begin below its middle.
         body[: top + (down + 1) // 2] = False
         cell = max(cell, int(np.ceil(max(across * width / columns, down * height / rows) / CELLS)))
-    return _Seen(body=_at(body, size), head=_at(around, size), cell=cell)
+    return _CropMasks(body=_enlarge(body, size), head=_enlarge(hidden, size), cell=cell)
 
 
-def _heads(probabilities: NDArray[np.float32]) -> tuple[Mask, Mask, tuple[int, int, int] | None]:
-    """The cells of heads, the same with what is around each, and of the largest its top, width and height in cells,
-    None where none is large enough to be one."""
-    found = probabilities >= HEAD_SURE
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    around, largest, most = found.copy(), None, 0
-    for place in range(1, count):
-        _, top, across, down, cells = (int(value) for value in boxes[place])
-        around |= _grown(labels == place, int(np.ceil(AROUND * across)), int(np.ceil(AROUND * down)))
-        if down >= LEAST_HEAD * len(found) and cells > most:
+def _find_heads(probabilities: Float32Array) -> tuple[BoolArray, BoolArray, tuple[int, int, int] | None]:
+    """Find heads in the probabilities of the region, rows x columns.
+
+    Returns:
+        Cells of heads; the same with a margin; and top, width and height of the largest head in cells, None without a
+        head that is large enough.
+    """
+    heads = probabilities >= HEAD_PROBABILITY
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(heads.astype(np.uint8), connectivity=8)
+    hidden, largest, most = heads.copy(), None, 0
+    for index in range(1, count):
+        _, top, across, down, cells = (int(value) for value in boxes[index])
+        hidden |= _dilate(labels == index, int(np.ceil(MARGIN * across)), int(np.ceil(MARGIN * down)))
+        if down >= LEAST_HEAD * len(heads) and cells > most:
             largest, most = (top, across, down), cells
-    return found, around, largest
+    return heads, hidden, largest
 
 
-def _grown(mask: Mask, across: int, down: int) -> Mask:
+def _dilate(mask: BoolArray, across: int, down: int) -> BoolArray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * across + 1, 2 * down + 1))
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
-def _at(mask: Mask, size: tuple[int, int]) -> Mask:
+def _enlarge(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
     return np.asarray(cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0)

@@ -1,4 +1,4 @@
-"""Hiding of heads: on rendered people the truth is known, on real footage where heads are is."""
+"""Anonymisation of rendered people, with known heads, and of real footage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.detection.registry import make_detector
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.anonymize import CELLS, CROP_ROWS, hide_each, hide_head, hide_heads
+from vestigo_models.inference.anonymize import CELLS, CROP_ROWS, anonymize_crops, anonymize_frame
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.label_maps import LABEL_SETS
 from vestigo_models.parsing.small import EmbeddedParser
@@ -27,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass
 class Fixed(Parser):
-    """Says the same of every crop: region probabilities, or that it cannot be parsed."""
+    """A parser with one result for all crops: region probabilities, or an error."""
 
     regions: NDArray[np.float32] | None = None
     label_set = LABEL_SETS["lip"]
@@ -46,7 +46,7 @@ def parser() -> Parser:
 
 @pytest.fixture(scope="module")
 def crops() -> list[Crop]:
-    """Some of them blurred, dark, cut off or behind a post, as archives have them."""
+    """Crops of which some are blurred, dark, cut off or behind a post."""
     world = World(PRESETS["training"], seed=77, identities=10, cameras=3)
     return [render_crop(world, person, camera, 0) for person in range(10) for camera in range(3)]
 
@@ -59,6 +59,10 @@ def standing() -> Fixed:
     regions[LOWER, 34:62, 10:22] = 1
     regions[0] = 1 - regions[1:].sum(axis=0)
     return Fixed(regions)
+
+
+def anonymize(crop: Image, parser: Parser) -> Image:
+    return anonymize_crops([crop], parser)[0]
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image:
@@ -93,95 +97,93 @@ def shuffled(original: Image, cell: int) -> Image:
     return made
 
 
-def test_a_head_is_shown_as_a_few_cells_and_nothing_finer() -> None:
+def test_head_is_reduced_to_coarse_cells() -> None:
     original, cell = noise(192, 96), 8
     assert cell == 192 // CROP_ROWS
     assert cell * CELLS >= 24, "the head is 18 pixels wide and 24 high"
-    shown, again = (hide_head(image, standing()) for image in (original, shuffled(original, cell)))
+    shown, again = (anonymize(image, standing()) for image in (original, shuffled(original, cell)))
     head = (slice(6, 30), slice(39, 57))
     np.testing.assert_allclose(again[head].astype(int), shown[head].astype(int), atol=1)
     assert kept([shown], [original], [mask((192, 96), slice(24))]) < 0.02
 
 
-def test_the_body_stays_as_it_is() -> None:
+def test_body_is_unchanged() -> None:
     original = noise(192, 96)
-    shown = hide_head(original, standing())
+    shown = anonymize(original, standing())
     np.testing.assert_array_equal(shown[42:180, 30:64], original[42:180, 30:64])
 
 
-def test_a_head_near_the_camera_is_no_finer_than_a_far_one() -> None:
+def test_large_head_has_no_finer_cells() -> None:
     regions = np.zeros((len(REGIONS), 64, 32), np.float32)
     regions[HEAD, 4:36, 6:26] = 1
     regions[UPPER, 36:64, 2:30] = 1
     original, cell = noise(640, 320), 320 // CELLS
-    shown, again = (hide_head(image, Fixed(regions)) for image in (original, shuffled(original, cell)))
+    shown, again = (anonymize(image, Fixed(regions)) for image in (original, shuffled(original, cell)))
     head = (slice(40, 360), slice(60, 260))
     np.testing.assert_allclose(again[head].astype(int), shown[head].astype(int), atol=1)
 
 
 @pytest.mark.parametrize("size", [(120, 120), (120, 360), (156, 120)])
-def test_what_shows_no_whole_person_is_hidden_whole(size: tuple[int, int]) -> None:
+def test_partial_person_is_hidden_entirely(size: tuple[int, int]) -> None:
     original = noise(*size)
-    shown, again = (hide_head(image, standing()) for image in (original, shuffled(original, 1)))
+    shown, again = (anonymize(image, standing()) for image in (original, shuffled(original, 1)))
     np.testing.assert_array_equal(again, shown)
     assert kept([shown], [original], [np.ones(size, bool)]) < 0.02
     assert len(np.unique(cv2.resize(shown, (6, 6), interpolation=cv2.INTER_AREA))) > 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 8), (16, 2), (2, 16)])
-def test_crops_of_any_size_keep_it(size: tuple[int, int], parser: Parser) -> None:
-    shown = hide_head(noise(*size), parser)
+def test_crops_of_any_size_keep_their_size(size: tuple[int, int], parser: Parser) -> None:
+    shown = anonymize(noise(*size), parser)
     assert shown.shape == (*size, 3)
     assert shown.dtype == np.uint8
 
 
-def test_where_no_head_is_found_the_top_is_hidden() -> None:
+def test_top_is_hidden_if_no_head_is_found() -> None:
     found = standing()
     assert found.regions is not None
     found.regions[UPPER] += found.regions[HEAD]
     found.regions[HEAD] = 0
     original = noise(192, 96)
-    shown = hide_head(original, found)
+    shown = anonymize(original, found)
     assert kept([shown], [original], [mask((192, 96), slice(54))]) < 0.02
     np.testing.assert_array_equal(shown[60:180, 32:62], original[60:180, 32:62])
 
 
-def test_what_cannot_be_parsed_is_hidden_whole() -> None:
+def test_unparsable_crop_is_hidden_entirely() -> None:
     original = noise(192, 96)
-    assert kept([hide_head(original, Fixed())], [original], [np.ones((192, 96), bool)]) < 0.02
+    assert kept([anonymize(original, Fixed())], [original], [np.ones((192, 96), bool)]) < 0.02
 
 
-def test_rendered_heads_lose_their_detail_and_bodies_keep_theirs(crops: list[Crop], parser: Parser) -> None:
+def test_rendered_heads_lose_detail_and_bodies_keep_it(crops: list[Crop], parser: Parser) -> None:
     originals = [crop.image for crop in crops]
-    shown = hide_each(originals, parser)
+    shown = anonymize_crops(originals, parser)
     assert kept(shown, originals, [crop.regions == HEAD for crop in crops]) < 0.12
     assert kept(shown, originals, [crop.regions == LOWER for crop in crops]) > 0.85
 
 
 @pytest.mark.parametrize(("height", "most"), [(16, 0.5), (64, 0.25), (400, 0.05)])
-def test_rendered_heads_of_any_size_lose_their_detail(
-    height: int, most: float, crops: list[Crop], parser: Parser
-) -> None:
+def test_rendered_heads_of_any_size_lose_detail(height: int, most: float, crops: list[Crop], parser: Parser) -> None:
     scaled = [cv2.resize(crop.image, (height // 2, height), interpolation=cv2.INTER_AREA) for crop in crops]
     heads = [cv2.resize((crop.regions == HEAD).astype(np.uint8), (height // 2, height)) > 0 for crop in crops]
     # What is fine in a small picture is coarse to the eye: a head of eight pixels has little to lose.
-    assert kept(hide_each(scaled, parser), scaled, heads) < most
+    assert kept(anonymize_crops(scaled, parser), scaled, heads) < most
 
 
-def test_cut_off_and_wide_crops_show_no_head(crops: list[Crop], parser: Parser) -> None:
+def test_cropped_and_wide_crops_show_no_head(crops: list[Crop], parser: Parser) -> None:
     for rows, beside in ((64, 0), (40, 0), (128, 32), (128, 96)):
         originals = [
             cv2.copyMakeBorder(crop.image[:rows], 0, 0, beside, beside, cv2.BORDER_REPLICATE) for crop in crops
         ]
         heads = [np.pad(crop.regions[:rows] == HEAD, ((0, 0), (beside, beside))) for crop in crops]
-        assert kept(hide_each(originals, parser), originals, heads) < 0.1
+        assert kept(anonymize_crops(originals, parser), originals, heads) < 0.1
 
 
-def test_each_crop_is_hidden_as_it_would_be_alone(crops: list[Crop], parser: Parser) -> None:
+def test_crops_do_not_depend_on_each_other(crops: list[Crop], parser: Parser) -> None:
     some = [crop.image for crop in crops[:5]]
-    for together, image in zip(hide_each(some, parser), some, strict=True):
-        np.testing.assert_array_equal(together, hide_head(image, parser))
-    assert hide_each([], parser) == []
+    for batched, image in zip(anonymize_crops(some, parser), some, strict=True):
+        np.testing.assert_array_equal(batched, anonymize(image, parser))
+    assert anonymize_crops([], parser) == []
 
 
 def frame_of(crops: list[Crop]) -> tuple[Image, Mask, list[tuple[int, int, int, int]]]:
@@ -197,28 +199,28 @@ def frame_of(crops: list[Crop]) -> tuple[Image, Mask, list[tuple[int, int, int, 
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])
-def test_a_frame_shows_no_head_whoever_was_detected(every: int, crops: list[Crop], parser: Parser) -> None:
+def test_frame_shows_no_head_of_undetected_people(every: int, crops: list[Crop], parser: Parser) -> None:
     frame, heads, boxes = frame_of(crops)
-    shown = hide_heads(frame, boxes[::every], parser)
+    shown = anonymize_frame(frame, boxes[::every], parser)
     assert shown.shape == frame.shape
     assert kept([shown], [frame], [heads]) < 0.15
     assert kept([shown], [frame], [mask((320, 640), slice(300, 320))]) < 0.02
 
 
-def test_a_head_in_front_of_somebody_is_hidden_in_a_frame() -> None:
+def test_head_in_front_of_another_person_is_hidden() -> None:
     frame = noise(384, 192)
     boxes = [(0, 0, 96, 192), (10, 60, 96, 192)]
     for order in (boxes, boxes[::-1]):
-        shown = hide_heads(frame, order, standing())
+        shown = anonymize_frame(frame, order, standing())
         for x, y, _, _ in boxes:
             assert kept([shown], [frame], [mask((384, 192), slice(y + 6, y + 30), slice(x + 39, x + 57))]) < 0.05
         np.testing.assert_array_equal(shown[200:240, 45:70], frame[200:240, 45:70])
 
 
-def test_a_frame_without_known_people_is_hidden_whole(parser: Parser) -> None:
+def test_frame_without_people_is_hidden_entirely(parser: Parser) -> None:
     frame = noise(320, 640)
     for boxes in ([], [(-90, 0, 80, 160)], [(700, 0, 50, 100)], [(10, 10, 0, 5)]):
-        assert kept([hide_heads(frame, boxes, parser)], [frame], [np.ones((320, 640), bool)]) < 0.02
+        assert kept([anonymize_frame(frame, boxes, parser)], [frame], [np.ones((320, 640), bool)]) < 0.02
 
 
 @pytest.mark.real_data
@@ -234,7 +236,7 @@ def test_real_walkers_show_no_head(real_data: Path, parser: Parser) -> None:
             crops += [rgb[max(0, y) : y + h, max(0, x) : x + w] for x, y, w, h in boxes]
     capture.release()
     assert len(crops) >= 12
-    shown = hide_each(crops, parser)
+    shown = anonymize_crops(crops, parser)
     # A standing person's head is in the upper fifth of a box that fits, their legs in the lower half.
     sizes = [(crop.shape[0], crop.shape[1]) for crop in crops]
     assert kept(shown, crops, [mask(size, slice(size[0] // 5)) for size in sizes]) < 0.1

@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.ingest.origin import ORIGIN_COLUMNS, frame_of
-from vestigo_models.inference.anonymize import hide_each, hide_head, hide_heads
+from vestigo_models.inference.anonymize import anonymize_crops, anonymize_frame
 from vestigo_models.inference.images import decode_image
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.small import EmbeddedParser
@@ -48,17 +48,17 @@ def frame(desk: Desk, row: dict[str, Any], people: Sequence[Sequence[float]]) ->
     if not desk.blurred:
         return found
     boxes = [(round(x), round(y), round(w), round(h)) for x, y, w, h in people]
-    return hide_heads(found, boxes, the_parser())
+    return anonymize_frame(found, boxes, the_parser())
 
 
 def upload(desk: Desk, image: Image) -> Image:
     """Return an uploaded crop as it may be shown."""
-    return hide_head(image, the_parser()) if desk.blurred else image
+    return anonymize_crops([image], the_parser())[0] if desk.blurred else image
 
 
 def upload_frame(desk: Desk, image: Image, people: Sequence[tuple[int, int, int, int]]) -> Image:
     """Return an uploaded frame as it may be shown; `people` are the boxes (x, y, w, h) that were found in it."""
-    return hide_heads(image, list(people), the_parser()) if desk.blurred else image
+    return anonymize_frame(image, list(people), the_parser()) if desk.blurred else image
 
 
 @st.cache_resource(show_spinner=False)
@@ -70,4 +70,4 @@ def the_parser() -> Parser:
 @st.cache_data(max_entries=CACHED_PAGES, show_spinner=False)
 def _crops(ids: tuple[str, ...], model: str, blurred: bool) -> list[Image]:
     images = [decode_image(row["image"]) for row in the_index().rows(ids, ("image",), model=model)]
-    return hide_each(images, the_parser()) if blurred else images
+    return anonymize_crops(images, the_parser()) if blurred else images
