@@ -1,4 +1,4 @@
-"""Names of devices, as users write them, to devices that exist."""
+"""Devices by name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from vestigo_models.errors import ConfigError
 
 
 def resolve_device(name: str) -> str:
-    """Return `name` as torch knows it; `auto` is CUDA where there is one, else the CPU.
+    """Return a device that torch has.
+
+    Args:
+        name: A name of torch, such as `cpu` or `cuda:1`, or `auto`: CUDA if there is any, else the CPU.
 
     Raises:
-        ConfigError: an unknown device, or CUDA where there is none.
+        ConfigError: If the device is unknown, or CUDA is not available.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -20,5 +23,5 @@ def resolve_device(name: str) -> str:
     except RuntimeError:
         raise ConfigError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r} was asked for, but torch finds no CUDA device here; use cpu or auto")
+        raise ConfigError(f"device {name!r}: torch finds no CUDA device here; use cpu or auto")
     return name

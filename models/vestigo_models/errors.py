@@ -1,4 +1,4 @@
-"""Every error that Vestigo raises on purpose.
+"""The errors that Vestigo raises on purpose.
 
     VestigoError
     ├── UsageError              wrong usage or bad input of a whole command (exit status 2)
@@ -8,17 +8,17 @@
     │   ├── ModelError          a model package or checkpoint
     │   └── StoreError          a store: location, schema version, unknown run or crop
     │       └── FingerprintMismatch   work bound to another configuration
-    ├── WorkError               the work was sound and failed (exit status 1)
-    └── BadInput                one input that cannot be processed; the pipeline quarantines it and goes on
+    ├── WorkError               correct usage, but the work failed (exit status 1)
+    └── BadInput                one input that cannot be processed; it is quarantined and the run continues
 
-A message is one line: it names the value that was wrong and what to do about it.
+A message is one line: what is wrong, the value, and what to do.
 """
 
 from __future__ import annotations
 
 
 class VestigoError(Exception):
-    """Root of the tree; `exit_status` is what the command line returns."""
+    """The base class of all errors; `exit_status` is that of the command."""
 
     exit_status = 1
 
@@ -34,7 +34,7 @@ class ConfigError(UsageError):
 
 
 class DatasetError(UsageError):
-    """A dataset is not what its layout promises."""
+    """A dataset does not have the layout of its format."""
 
 
 class SourceError(UsageError):
@@ -46,7 +46,7 @@ class ModelError(UsageError):
 
 
 class StoreError(UsageError):
-    """A store cannot be opened, or does not hold what was asked for."""
+    """A store cannot be opened, or has no such run, crop or model."""
 
 
 class FingerprintMismatch(StoreError):
@@ -60,8 +60,9 @@ class WorkError(VestigoError):
 class BadInput(VestigoError):
     """One input cannot be processed.
 
-    `reason` is a short stable code (`empty-file`, `not-an-image`, `too-large`, `truncated`, ...) that reports
-    group by; `detail` is the sentence for people.
+    Attributes:
+        reason: A short stable code that reports group by, such as `empty-file` or `truncated`.
+        detail: A sentence for readers.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -74,5 +75,5 @@ class BadInput(VestigoError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line; its type where it says nothing."""
+    """Return the first line of an error's message, or the name of its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

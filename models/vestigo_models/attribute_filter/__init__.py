@@ -1,1 +1,1 @@
-"""The attribute filter: its rule, its thresholds, and what they cost."""
+"""The attribute filter: its rule, its thresholds, and the calibration of both."""

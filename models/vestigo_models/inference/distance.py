@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float64Array, FloatArray
+
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
@@ -24,14 +26,14 @@ class Descriptors:
         always: Number of always-present features in a vector (3 with attributes, 2 without, 1 for the baseline).
     """
 
-    vectors: NDArray[np.floating]
-    visible: NDArray[np.bool_]
+    vectors: FloatArray
+    visible: BoolArray
     always: int
 
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Descriptors:
+    def __getitem__(self, rows: slice | NDArray[np.integer] | BoolArray) -> Descriptors:
         return Descriptors(vectors=self.vectors[rows], visible=self.visible[rows], always=self.always)
 
     @classmethod
@@ -44,7 +46,7 @@ class Descriptors:
         )
 
 
-def part_visible_distance(query: Descriptors, gallery: Descriptors) -> NDArray[np.floating]:
+def part_visible_distance(query: Descriptors, gallery: Descriptors) -> FloatArray:
     """Compute equation 14 of docs/method.md for all pairs: the mean cosine distance over what both crops show.
 
     Args:
@@ -68,7 +70,7 @@ def part_visible_distance(query: Descriptors, gallery: Descriptors) -> NDArray[n
     return np.asarray(1 - similarity / (shared + query.always))
 
 
-def paired_distance(query: Descriptors, gallery: Descriptors) -> NDArray[np.float64]:
+def paired_distance(query: Descriptors, gallery: Descriptors) -> Float64Array:
     """Compute equation 14 row by row, in float64 and in an order of summation that no other row changes.
 
     Args:
@@ -83,7 +85,7 @@ def paired_distance(query: Descriptors, gallery: Descriptors) -> NDArray[np.floa
     return np.asarray(np.maximum(1 - similarity / (shared + query.always), 0.0))
 
 
-def block_distances(query: Descriptors, gallery: Descriptors, blocks: Sequence[int]) -> NDArray[np.float64]:
+def block_distances(query: Descriptors, gallery: Descriptors, blocks: Sequence[int]) -> Float64Array:
     """Compute the terms of equation 14 row by row; their mean over the blocks that both crops show is the distance.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float32Array
 from vestigo_models.inference.distance import Descriptors
 
 
@@ -23,13 +24,13 @@ class CropFeatures:
     """
 
     descriptors: Descriptors
-    probabilities: NDArray[np.float32]
-    areas: NDArray[np.float32]
+    probabilities: Float32Array
+    areas: Float32Array
 
     def __len__(self) -> int:
         return len(self.descriptors)
 
-    def __getitem__(self, rows: slice | NDArray[np.integer] | NDArray[np.bool_]) -> CropFeatures:
+    def __getitem__(self, rows: slice | NDArray[np.integer] | BoolArray) -> CropFeatures:
         return CropFeatures(
             descriptors=self.descriptors[rows], probabilities=self.probabilities[rows], areas=self.areas[rows]
         )

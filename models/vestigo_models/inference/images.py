@@ -1,4 +1,4 @@
-"""Decoding and encoding of still images: RGB uint8 arrays on our side of the seam, files and bytes on the other."""
+"""Decoding and encoding of still images; arrays are RGB uint8, (height, width, 3)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
-"""A larger image is refused from its header, before a byte of pixels is decoded (300 MB as RGB)."""
+"""Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """Return (height, width) in pixels from the header alone.
+    """Return height and width in pixels from the header alone.
 
     Raises:
-        BadInput: `empty-file`, `not-an-image`.
+        BadInput: `empty-file`, `not-an-image`, `too-large`.
     """
     if not data:
         raise BadInput("empty-file", "the file holds no byte")
     try:
-        # A bomb is judged by our own bound, in `decode_image`; Pillow's warning would only repeat it.
         with Image.open(io.BytesIO(data)) as header:
             width, height = header.size
     except Image.DecompressionBombError:
@@ -36,8 +35,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     return height, width
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode an encoded image to RGB, shape (height, width, 3), uint8.
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Decode an encoded image.
 
     Raises:
         BadInput: `empty-file`, `not-an-image`, `too-large`, `truncated`.
@@ -51,8 +50,12 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Read an image file to RGB, shape (height, width, 3), uint8; errors as in `decode_image`, naming the file."""
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Read an image file.
+
+    Raises:
+        BadInput: As `decode_image`, or `unreadable`; the error names the file.
+    """
     try:
         return decode_image(path.read_bytes(), max_pixels=max_pixels)
     except BadInput as error:
@@ -61,16 +64,20 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         raise BadInput("unreadable", f"{path}: {error.strerror or error}") from None
 
 
-def encode_jpeg(rgb: NDArray[np.uint8], *, quality: int = 92) -> bytes:
-    """Encode an RGB uint8 array of shape (height, width, 3) as JPEG."""
-    done, buffer = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
+def encode_jpeg(rgb: UInt8Array, *, quality: int = 92) -> bytes:
+    """Encode an image as JPEG.
+
+    Raises:
+        ValueError: If the array is not an image.
+    """
+    encoded, buffer = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
         raise ValueError(f"cannot encode an array of shape {rgb.shape}")
     return bytes(buffer.tobytes())
 
 
-def shrink(rgb: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """Return `rgb` scaled down to at most `height` pixels of height, its aspect kept; smaller images as they are."""
+def shrink(rgb: UInt8Array, height: int) -> UInt8Array:
+    """Scale an image down to at most `height` pixels of height, keeping its aspect; smaller images are unchanged."""
     if rgb.shape[0] <= height:
         return rgb
     size = (max(1, round(rgb.shape[1] * height / rgb.shape[0])), height)

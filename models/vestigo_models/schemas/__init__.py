@@ -1,1 +1,1 @@
-"""Attribute and region schemas: the typed objects that heads, filters, labels and screens read."""
+"""Attribute and region schemas."""

@@ -1,4 +1,4 @@
-"""The region schema: what a pixel of a person can belong to (specification section 4, region merge)."""
+"""Region schemas: the semantic areas of a person (docs/method.md, section "Parsing and region merge")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ GLOBAL, FOREGROUND = "global", "foreground"
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """One semantic region: its id in label maps, its name, and the colour (RGB, 0-255) it is drawn in."""
+    """A semantic region.
+
+    Attributes:
+        id: Its value in label maps.
+        name: Its name.
+        colour_rgb: The colour that it is drawn in, 0-255.
+    """
 
     id: int
     name: str
@@ -22,7 +28,7 @@ class Region:
 
 @dataclass(frozen=True)
 class RegionSchema:
-    """Named regions with ids 0..K-1, background first. Label maps that follow it are uint8."""
+    """Named regions with ids 0..K-1, background first; label maps are uint8."""
 
     name: str
     regions: tuple[Region, ...]
@@ -36,7 +42,7 @@ class RegionSchema:
         return tuple(region.name for region in self.regions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON or YAML."""
+        """Return plain data for JSON or YAML; `from_dict` reads it back."""
         return {
             "name": self.name,
             "regions": [
@@ -46,27 +52,22 @@ class RegionSchema:
 
     @classmethod
     def from_dict(cls, data: Any) -> RegionSchema:
-        """Read what `to_dict` gave.
+        """Build a schema from what `to_dict` returned.
 
         Raises:
-            ConfigError: it is something else, or its ids are not 0, 1, ...
+            ConfigError: If the data are not a schema, or the ids are not 0, 1, ...
         """
         try:
-            regions = tuple(
-                Region(id=int(entry["id"]), name=str(entry["name"]), colour_rgb=_colour(entry["colour_rgb"]))
-                for entry in data["regions"]
-            )
-            schema = cls(name=str(data["name"]), regions=regions)
+            regions = []
+            for entry in data["regions"]:
+                red, green, blue = (int(value) for value in entry["colour_rgb"])
+                regions.append(Region(id=int(entry["id"]), name=str(entry["name"]), colour_rgb=(red, green, blue)))
+            schema = cls(name=str(data["name"]), regions=tuple(regions))
         except (KeyError, TypeError, ValueError):
             raise ConfigError("region schema: give 'name' and 'regions', each with id, name and colour_rgb") from None
         if [region.id for region in regions] != list(range(len(regions))):
             raise ConfigError(f"region schema {schema.name}: ids must be 0, 1, ... in order")
         return schema
-
-
-def _colour(values: Any) -> tuple[int, int, int]:
-    red, green, blue = values
-    return int(red), int(green), int(blue)
 
 
 REGIONS = RegionSchema(
@@ -80,18 +81,17 @@ REGIONS = RegionSchema(
         Region(id=5, name="belongings", colour_rgb=(213, 94, 0)),
     ),
 )
-"""The K = 6 regions of the specification, in colours that colour-blind readers can tell apart."""
+"""The K = 6 regions, in colours that colour-blind readers can distinguish."""
 BACKGROUND, HEAD, UPPER, LOWER, SHOES, BELONGINGS = (region.id for region in REGIONS.regions)
-"""Their ids."""
 
 BODY_REGIONS = RegionSchema(name="body-regions", regions=REGIONS.regions[:-1])
-"""The K = 5 regions of a parser that knows no belongings."""
+"""The K = 5 regions of a parser without belongings."""
 
 
 def cluster_regions(count: int) -> RegionSchema:
-    """The `count` regions of clusters, background included, which mean no more than their order from top to bottom.
+    """Return `count` regions of part clusters, background included; they mean no more than their order.
 
-    Colours are those of `REGIONS`, again from the second one where there are more clusters.
+    Colours are those of `REGIONS`, repeated if there are more clusters.
     """
     colours = [region.colour_rgb for region in REGIONS.regions[1:]]
     clusters = (

@@ -171,11 +171,11 @@ def test_rendered_heads_of_any_size_lose_detail(height: int, most: float, crops:
 
 
 def test_cropped_and_wide_crops_show_no_head(crops: list[Crop], parser: Parser) -> None:
-    for rows, beside in ((64, 0), (40, 0), (128, 32), (128, 96)):
+    for rows, padding in ((64, 0), (40, 0), (128, 32), (128, 96)):
         originals = [
-            cv2.copyMakeBorder(crop.image[:rows], 0, 0, beside, beside, cv2.BORDER_REPLICATE) for crop in crops
+            cv2.copyMakeBorder(crop.image[:rows], 0, 0, padding, padding, cv2.BORDER_REPLICATE) for crop in crops
         ]
-        heads = [np.pad(crop.regions[:rows] == HEAD, ((0, 0), (beside, beside))) for crop in crops]
+        heads = [np.pad(crop.regions[:rows] == HEAD, ((0, 0), (padding, padding))) for crop in crops]
         assert kept(anonymize_crops(originals, parser), originals, heads) < 0.1
 
 
