@@ -22,7 +22,7 @@ from vestigo.evaluation.metrics.truncated import (
     score_kept,
     score_pairs,
 )
-from vestigo.search.truth import camera_codes, pid_codes
+from vestigo.retrieval.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
 from vestigo.store.rankings.repository import Ranking
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.reports.page import data_uri, render
-from vestigo.search.run import Hit, SearchResult
+from vestigo.retrieval.search import Hit, SearchResult
 from vestigo_models.attribute_filter.rule import STRICT
 
 

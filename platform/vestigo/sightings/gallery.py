@@ -51,7 +51,7 @@ class IndexedCrops:
 
 @dataclass(frozen=True)
 class IndexedArchive:
-    """A `vestigo.search.gallery.SearchableStore` of a store and its browse index."""
+    """A `vestigo.retrieval.gallery.SearchableStore` of a store and its browse index."""
 
     crops: IndexedCrops
     models: ModelRepository

@@ -16,8 +16,8 @@ from vestigo.evaluation import saved_rankings as judged
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, ImageSet, Protocol, score_queries
 from vestigo.evaluation.metrics.truncated import UNKNOWN
 from vestigo.evaluation.saved_rankings import judge
-from vestigo.search.bulk import BulkQueries, crop_queries, rank_gallery, tracklet_queries
-from vestigo.search.gallery import Scope
+from vestigo.retrieval.bulk import BulkQueries, crop_queries, rank_gallery, tracklet_queries
+from vestigo.retrieval.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
 from vestigo.store.rankings.repository import Ranking

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestigo.ranking.top_k import GalleryBatch, Ranking, rank, rank_batch
-from vestigo.search.query import fuse_views
+from vestigo.retrieval.query import fuse_views
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures

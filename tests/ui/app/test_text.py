@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vestigo.reports.search import described
-from vestigo.search.run import Hit
+from vestigo.retrieval.search import Hit
 from vestigo_ui.app import text as present
 from vestigo_ui.app.components import contact_sheet as sheet
 from vestigo_ui.cli.main import run

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen
 from tests.ui.conftest import Archive
-from vestigo.search.query import Query
-from vestigo.search.run import search
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import search_query
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 
@@ -24,7 +24,7 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
     query = pristine.crops[0]["crop_id"]
     with Store.open(screen.store) as store:
         earlier = max((entry.id for entry in store.audit.entries(newest=True, limit=1)), default=0)
-        hits = search(store, Query(crops=(query,)), top=20).hits
+        hits = search_query(store, Query(crops=(query,)), top=20).hits
         page = visit(f"/find?crop={query}&look={hits[0].crop}")
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("Why it matched")).to_be_visible()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from vestigo.retrieval.gallery import Scope
     from vestigo.review.label_studio.client import Studio
-    from vestigo.search.gallery import Scope
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 
 
@@ -39,7 +39,7 @@ WhereOption = Annotated[
 
 def read_scope(cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
     """Read the three options; raises UsageError for a text that is no time, or an empty stretch."""
-    from vestigo.search.gallery import Scope
+    from vestigo.retrieval.gallery import Scope
     from vestigo_models.errors import UsageError
 
     names = None if cameras is None else tuple(name.strip() for text in cameras for name in text.split(","))

@@ -26,7 +26,7 @@ from vestigo_models.devices import resolve_device
 from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
-from vestigo_models.progress import OpenProgress, ProgressCallback
+from vestigo_models.progress import OpenProgress, ProgressCallback, ignore_stages
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
 from vestigo_workers.indexing.worker import ExtractionFactory
@@ -83,7 +83,7 @@ def prepare(store: Store, request: IndexRequest) -> IndexSetup:
 
 
 def index(
-    store: Store, request: IndexRequest, open_progress: OpenProgress, *, reindex_stale: bool = False
+    store: Store, request: IndexRequest, open_progress: OpenProgress = ignore_stages, *, reindex_stale: bool = False
 ) -> RunResult:
     """Index the sources of a request into the store; without a model it takes the serving model.
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.resolve import require_attributes
+from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore
 from vestigo.review.sampling.strategies import TaskFeatures
-from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import NewTask, Unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,6 +15,9 @@ from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
 from vestigo.store.runs.rows import run_row
 from vestigo.store.sql.database import Database
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCAN_ROWS = 16384
 
@@ -29,6 +32,22 @@ class CropRepository:
 
     database: Database
     root: DataRoot
+
+    def __call__(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        model: str | None = None,
+        cameras: Sequence[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> pd.DataFrame:
+        """Return the visible crops as a DataFrame, all columns but `image` and `embedding` by default; see `scan`."""
+        names = [name for name in CROP_COLUMNS if name not in ("image", "embedding")] if columns is None else columns
+        batches = list(self.scan(names, model=model, cameras=cameras, since=since, until=until))
+        empty = pa.table({name: pa.array([], pa.null()) for name in names})
+        frame: pd.DataFrame = (pa.Table.from_batches(batches) if batches else empty).to_pandas()
+        return frame
 
     def scan(
         self,

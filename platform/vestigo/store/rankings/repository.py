@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import select
@@ -19,6 +19,9 @@ from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, ModelRow, RankingRow
 from vestigo_models.errors import StoreError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SCAN_ROWS = 16384
 FOLDER = "rankings"
 """Folder of the files, in place of a run's id."""
@@ -29,7 +32,7 @@ class Ranking:
     """A saved ranking: `rows` of `queries` under the model with digest `model`.
 
     Attributes:
-        settings: JSON of what made it (see `vestigo.search.bulk`); {} for rankings of older stores.
+        settings: JSON of what made it (see `vestigo.retrieval.bulk`); {} for rankings of older stores.
         digest: SHA-256 of its rows.
         path: File of its rows.
         queries_path: File of its queries; None for rankings of older stores, which also lack the truth.
@@ -55,6 +58,20 @@ class RankingRepository:
 
     database: Database
     root: DataRoot
+
+    def __call__(self, name: str | None = None) -> pd.DataFrame:
+        """Return the rows of a ranking as a DataFrame, or without a name one row for each saved ranking.
+
+        Raises:
+            StoreError: If the store has no such ranking.
+        """
+        import pandas as pd
+
+        if name is not None:
+            rows: pd.DataFrame = pa.Table.from_batches(list(self.scan(self.get(name)))).to_pandas()
+            return rows
+        columns = ["name", "created", "model", "queries", "rows"]
+        return pd.DataFrame([[getattr(ranking, key) for key in columns] for ranking in self.list()], columns=columns)
 
     def save(
         self,

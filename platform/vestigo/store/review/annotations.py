@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -17,12 +18,38 @@ from vestigo.store.sql.database import Database, chunks
 from vestigo.store.sql.tables import LabelAnswerRow, LabelBatchRow, LabelTaskRow
 from vestigo_models.errors import StoreError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class AnnotationRepository:
     """The annotations of a store. Every method that changes something is one transaction."""
 
     database: Database
+
+    def __call__(self, project: str | None = None) -> pd.DataFrame:
+        """Return all annotations as a DataFrame, of one project or of all.
+
+        Returns:
+            A row for each annotated attribute: project, task, annotator, annotated (time), attribute and value;
+            the value is "cannot tell" where the annotator could not decide.
+        """
+        import pandas as pd
+
+        statement = select(LabelTaskRow.project, LabelTaskRow.key, LabelAnswerRow).join(
+            LabelAnswerRow, LabelAnswerRow.task_id == LabelTaskRow.id
+        )
+        if project is not None:
+            statement = statement.where(LabelTaskRow.project == project)
+        columns = ["project", "task", "annotator", "annotated", "attribute", "value"]
+        with self.database.read() as session:
+            rows = [
+                (name, key, row.reviewer, row.answered, attribute, value)
+                for name, key, row in session.execute(statement.order_by(LabelAnswerRow.id))
+                for attribute, value in row.answers.items()
+            ]
+        return pd.DataFrame(rows, columns=columns)
 
     def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
         """Return the annotations of tasks by key, in order of the server's ids; tasks without any are left out."""

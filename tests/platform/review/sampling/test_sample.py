@@ -15,6 +15,7 @@ import pytest
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import PER_TRACKLET, SCHEMA, answer, fill, people
 from vestigo.datasets.attributes_mat import read_annotations, write_annotations
+from vestigo.retrieval.gallery import Scope
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import read_review_sample
 from vestigo.review.label_studio.images import GAP, HEIGHT, strip, task_pictures
@@ -23,7 +24,6 @@ from vestigo.review.labels import importing
 from vestigo.review.labels.sets import current_labels, save_label_set
 from vestigo.review.sampling.candidates import collect_tasks, task_key
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
-from vestigo.search.gallery import Scope
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer

@@ -167,9 +167,9 @@ def evaluate(
 
 def rank_queries(store: Store, dataset: Path, report: Callable[[int, int | None], None]) -> None:
     """Rank the store for the dataset's queries and keep the ranking, whose truth is known."""
-    from vestigo.search.bulk import rank_gallery
-    from vestigo.search.image_queries import image_queries
-    from vestigo.search.query import open_encoder
+    from vestigo.retrieval.bulk import rank_gallery
+    from vestigo.retrieval.image_queries import image_queries
+    from vestigo.retrieval.query import open_encoder
 
     queries, _ = image_queries(dataset, lambda: open_encoder(store), report)
     rank_gallery(store, queries, RANKING)
@@ -178,8 +178,8 @@ def rank_queries(store: Store, dataset: Path, report: Callable[[int, int | None]
 def search_one(store: Store, run: str, page: Path) -> str | None:
     """Search for the best crop of the longest tracklet of a run, write the page, return the crop; None without any."""
     from vestigo.reports.search import search_page
-    from vestigo.search.query import Query
-    from vestigo.search.run import search
+    from vestigo.retrieval.query import Query
+    from vestigo.retrieval.search import search_query
     from vestigo_models.inference.images import decode_image
 
     crops: dict[str, list[tuple[float, str]]] = {}
@@ -191,7 +191,7 @@ def search_one(store: Store, run: str, page: Path) -> str | None:
         return None
     longest = max(crops, key=lambda tracklet: (len(crops[tracklet]), tracklet))
     _, query = max(crops[longest])
-    result = search(store, Query(crops=(query,)), top=20)
+    result = search_query(store, Query(crops=(query,)), top=20)
 
     def pictures(ids: tuple[str, ...]) -> list[Any]:
         return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]

@@ -27,7 +27,7 @@ from vestigo_ui.cli.options import (
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoredModelOption, StoreOption, emit, out, progress
 
 if TYPE_CHECKING:
-    from vestigo.search.bulk import BulkQueries
+    from vestigo.retrieval.bulk import BulkQueries
     from vestigo.store.open import Store
 
 
@@ -66,7 +66,7 @@ def rank_command(
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
-    from vestigo.search.bulk import rank_gallery
+    from vestigo.retrieval.bulk import rank_gallery
     from vestigo.store.audit.records import query_key
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
@@ -120,9 +120,9 @@ def rank_command(
 def _queries(store: Store, queries: Path | None, model: str | None, device: str) -> tuple[BulkQueries, dict[str, int]]:
     """The queries, and reason -> number of images left out."""
     from vestigo.resolve import resolve_digest, resolve_search_model
-    from vestigo.search.bulk import crop_queries, tracklet_queries
-    from vestigo.search.image_queries import image_queries
-    from vestigo.search.query import open_encoder
+    from vestigo.retrieval.bulk import crop_queries, tracklet_queries
+    from vestigo.retrieval.image_queries import image_queries
+    from vestigo.retrieval.query import open_encoder
     from vestigo_models.errors import UsageError
 
     if queries is None or queries.is_file():

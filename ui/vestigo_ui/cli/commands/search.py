@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vestigo.search.run import Hit, SearchResult
+    from vestigo.retrieval.search import Hit, SearchResult
     from vestigo.store.open import Store
 
 
@@ -83,7 +83,7 @@ def search_command(
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
     from vestigo.resolve import resolve_digest
-    from vestigo.search.run import search, search_where
+    from vestigo.retrieval.search import search_conditions, search_query
     from vestigo.store.audit.records import shown_crops
     from vestigo.store.open import Store
     from vestigo_models.errors import UsageError
@@ -100,10 +100,10 @@ def search_command(
         snapshot = opened.crops.snapshot()
         if query:
             person = _query(opened, crops, list(images.values()), model, device)
-            result = search(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
+            result = search_query(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
         else:
             digest = model and resolve_digest(opened, model)
-            result = search_where(opened, where, model=digest, top=top, scope=scope)
+            result = search_conditions(opened, where, model=digest, top=top, scope=scope)
         seconds = time.monotonic() - started
         details = {
             **_asked(crops, list(images), box, where),
@@ -133,7 +133,7 @@ def search_command(
 
 def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
     """Crop ids, and images by file name."""
-    from vestigo.search.query import Box
+    from vestigo.retrieval.query import Box
     from vestigo_models.errors import BadInput, UsageError
     from vestigo_models.inference.images import read_image
 
@@ -157,11 +157,11 @@ def _query(
     store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
 ) -> Any:
     from vestigo.resolve import resolve_digest
-    from vestigo.search.query import Query
+    from vestigo.retrieval.query import Query
 
     if not images:
         return Query(crops=crops, model=model and resolve_digest(store, model))
-    from vestigo.search.query import open_encoder
+    from vestigo.retrieval.query import open_encoder
 
     encoder = open_encoder(store, model, device)
     return Query(crops=crops, views=encoder.extract(images), model=encoder.package.digest)

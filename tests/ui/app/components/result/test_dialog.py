@@ -13,10 +13,10 @@ from streamlit.testing.v1 import AppTest
 from tests.support.app_pages import PATIENCE_S, words
 from tests.ui.conftest import Archive
 from vestigo.resolve import resolve_search_model
-from vestigo.search.explain import BlockMatch, Explanation, explain
-from vestigo.search.gallery import stored_features
-from vestigo.search.query import Query
-from vestigo.search.run import search, search_where
+from vestigo.retrieval.explain import BlockMatch, Explanation, explain
+from vestigo.retrieval.gallery import stored_features
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import search_conditions, search_query
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
@@ -85,7 +85,7 @@ def frames(app: AppTest) -> list[Any]:
 
 def test_a_result_is_explained(desk: Desk) -> None:
     query = Query(crops=tuple(crops_of(desk)[:2]))
-    hits = search(desk.store, query, top=12).hits
+    hits = search_query(desk.store, query, top=12).hits
     found = {hit.crop: hit.distance for hit in hits}
     app = opened(desk, query, hits[4].crop, found=found, key=KEY)
     assert not app.error
@@ -104,7 +104,7 @@ def test_a_result_is_explained(desk: Desk) -> None:
 
 def test_one_goes_from_result_to_result(desk: Desk) -> None:
     query = Query(crops=(crops_of(desk)[0],))
-    hits = search(desk.store, query, top=3).hits
+    hits = search_query(desk.store, query, top=3).hits
     found = {hit.crop: hit.distance for hit in hits}
     app = opened(desk, query, hits[0].crop, found=found)
     assert app.button(key="result-Previous").disabled
@@ -154,7 +154,7 @@ def test_views_of_pictures_are_explained(desk: Desk) -> None:
 
 
 def test_conditions_are_explained(desk: Desk) -> None:
-    hits = search_where(desk.store, "gender=female,hat=no", top=5).hits
+    hits = search_conditions(desk.store, "gender=female,hat=no", top=5).hits
     app = opened(desk, Query(), hits[0].crop, where="gender=female,hat=no")
     assert f"Distance {hits[0].distance:.3f}: how unlikely" in words(app)
     (attributes,) = frames(app)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from vestigo.search.gallery import Scope
-from vestigo.search.query import Box
-from vestigo.search.run import Hit, SearchResult
+from vestigo.retrieval.gallery import Scope
+from vestigo.retrieval.query import Box
+from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict, VerdictValue, query_key
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET

@@ -14,8 +14,8 @@ from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
 from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
-from vestigo.search.query import Query
-from vestigo.search.run import search
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_ui.app.components.contact_sheet import Chosen
@@ -60,7 +60,7 @@ def test_results_are_those_of_the_search_and_are_audited_before(
 ) -> None:
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
-    expected = search(store, Query(crops=(crop,)), top=96)
+    expected = search_query(store, Query(crops=(crop,)), top=96)
     tiles = sheets["find-results"]["tiles"]
     assert [tile.crop for tile in tiles] == [hit.crop for hit in expected.hits][: find_results.PAGE]
     assert tiles[0].title == f"1 · {expected.hits[0].distance:.3f}"

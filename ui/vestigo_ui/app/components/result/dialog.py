@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from vestigo.reports.panels import region_overlay
-from vestigo.search.query import Query
+from vestigo.retrieval.query import Query
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.contact_sheet import montage

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from vestigo.search.explain import Explanation, explain, explain_where
-from vestigo.search.query import Query
+from vestigo.retrieval.explain import Explanation, explain, explain_where
+from vestigo.retrieval.query import Query
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app.components.tables import table

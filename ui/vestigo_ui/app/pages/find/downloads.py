@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from vestigo.reports.search import search_page
-from vestigo.search.run import Hit, SearchResult
+from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app.components import tables

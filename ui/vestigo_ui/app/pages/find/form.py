@@ -12,8 +12,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from vestigo.search.filter import NO_FILTER
-from vestigo.search.gallery import EVERYWHERE, Scope
+from vestigo.retrieval.filter import NO_FILTER
+from vestigo.retrieval.gallery import EVERYWHERE, Scope
 from vestigo.store.audit.records import query_key
 from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import ConfigError

@@ -14,8 +14,8 @@ from typing import get_args
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vestigo.search.query import Query
-from vestigo.search.run import Hit, SearchResult
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict, shown_crops
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import images as pictures

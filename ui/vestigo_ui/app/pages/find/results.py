@@ -10,7 +10,7 @@ from typing import Literal
 import streamlit as st
 
 from vestigo.reports.search import described
-from vestigo.search.run import Hit, SearchResult
+from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app import images as pictures

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from vestigo.search.query import Query, open_encoder
-from vestigo.search.run import SearchResult, search, search_where
+from vestigo.retrieval.query import Query, open_encoder
+from vestigo.retrieval.search import SearchResult, search_conditions, search_query
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo.sightings.index import BrowseIndex
 from vestigo_models.inference.extractor import Extractor
@@ -103,10 +103,10 @@ def ask_again() -> None:
 
 
 def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> SearchResult:
-    """Search. Raises VestigoError as `vestigo.search.run` and `search_where`."""
+    """Search. Raises VestigoError as `vestigo.retrieval.search` and `search_conditions`."""
     archive = IndexedArchive.of(desk.store, desk.index)
     if asked.views:
-        return search(
+        return search_query(
             archive,
             query,
             top=asked.top,
@@ -116,7 +116,9 @@ def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> 
             progress=progress,
         )
     scope = replace(asked.scope, where="")
-    return search_where(archive, asked.scope.where, model=asked.model, top=asked.top, scope=scope, progress=progress)
+    return search_conditions(
+        archive, asked.scope.where, model=asked.model, top=asked.top, scope=scope, progress=progress
+    )
 
 
 def crops_in(desk: Desk, asked: Asked, snapshot: str) -> int:

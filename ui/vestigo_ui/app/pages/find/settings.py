@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from vestigo.search.gallery import Scope
+from vestigo.retrieval.gallery import Scope
 from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo.search.run import Hit
+from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components import charts

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo.search.query import Box
+from vestigo.retrieval.query import Box
 from vestigo_models.detection.base import Detector
 from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
 from vestigo_models.errors import BadInput, UsageError

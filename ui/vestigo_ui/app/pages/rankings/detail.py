@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.search.query import Query
+from vestigo.retrieval.query import Query
 from vestigo_ui.app import images as pictures
 from vestigo_ui.app import url_state as links
 from vestigo_ui.app.components.result.dialog import LOOK, open_dialog

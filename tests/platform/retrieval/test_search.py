@@ -7,16 +7,16 @@ import pytest
 
 from tests.support.fake_gallery import NEWER, OLDER, START, FakeArchive, crop, number, people, recorder, view_of
 from vestigo.resolve import resolve_search_model
-from vestigo.search.bulk import crop_queries, rank_gallery, tracklet_queries
-from vestigo.search.gallery import Scope
-from vestigo.search.query import Query
-from vestigo.search.run import search
+from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
+from vestigo.retrieval.gallery import Scope
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import search_query
 from vestigo_models.errors import StoreError, UsageError
 
 
 def test_crop_finds_its_own_person_and_not_itself() -> None:
     archive = people()
-    answer = search(archive, Query(crops=(archive.rows[3]["crop_id"],)), top=7)
+    answer = search_query(archive, Query(crops=(archive.rows[3]["crop_id"],)), top=7)
     assert [hit.rank for hit in answer.hits] == list(range(1, 8))
     assert {number(hit.crop) % 5 for hit in answer.hits} == {3}
     assert archive.rows[3]["crop_id"] not in {hit.crop for hit in answer.hits}
@@ -33,7 +33,7 @@ def test_crop_finds_its_own_person_and_not_itself() -> None:
 def test_several_views_are_one_query() -> None:
     archive = people()
     ids = tuple(archive.rows[i]["crop_id"] for i in (1, 6))
-    answer = search(archive, Query(crops=ids, views=view_of(archive.rows[11]), model=NEWER), top=6)
+    answer = search_query(archive, Query(crops=ids, views=view_of(archive.rows[11]), model=NEWER), top=6)
     assert {number(hit.crop) % 5 for hit in answer.hits} == {1}
     assert not {hit.crop for hit in answer.hits} & set(ids)
     # An embedding is no crop: the picture it came from may be found.
@@ -43,11 +43,13 @@ def test_several_views_are_one_query() -> None:
 def test_scope_restricts_cameras_and_time() -> None:
     archive = people()
     scope = Scope(cameras=("cam1",), since=START + timedelta(seconds=10), until=START + timedelta(seconds=31))
-    answer = search(archive, Query(crops=(archive.rows[0]["crop_id"],)), scope=scope)
+    answer = search_query(archive, Query(crops=(archive.rows[0]["crop_id"],)), scope=scope)
     assert {number(hit.crop) for hit in answer.hits} == {10, 13, 16, 19, 22, 25, 28}
     assert answer.compared == 7
     with_until = Scope(until=START + timedelta(seconds=31))
-    ids = {number(hit.crop) for hit in search(archive, Query(crops=(f"{39:020x}",)), top=99, scope=with_until).hits}
+    ids = {
+        number(hit.crop) for hit in search_query(archive, Query(crops=(f"{39:020x}",)), top=99, scope=with_until).hits
+    }
     assert ids == set(range(31))
 
 
@@ -61,7 +63,7 @@ def test_near_identical_frames_of_a_tracklet_are_shown_once() -> None:
     one = [crop(i, close(), tracklet="one", dhash=(1 << (i % 3)) - 1) for i in range(300)]
     other = [crop(1000, close(), tracklet="two", dhash=0), crop(1001, close(), tracklet="two", dhash=-1)]
     stills = [crop(2000 + i, close(), dhash=0) for i in range(3)]
-    answer = search(FakeArchive([*one, *other, *stills]), Query(views=view_of(one[0]), model=NEWER), top=6)
+    answer = search_query(FakeArchive([*one, *other, *stills]), Query(views=view_of(one[0]), model=NEWER), top=6)
     shown = [number(hit.crop) for hit in answer.hits]
     assert sum(i < 300 for i in shown) == 1
     assert {1000, 1001, 2000, 2001, 2002} <= set(shown)
@@ -70,7 +72,7 @@ def test_near_identical_frames_of_a_tracklet_are_shown_once() -> None:
 def test_reranking_reorders_but_keeps_to_the_rules() -> None:
     archive = people(60)
     query = Query(crops=(archive.rows[2]["crop_id"],))
-    plain, reranked = (search(archive, query, top=11, rerank=rerank) for rerank in (False, True))
+    plain, reranked = (search_query(archive, query, top=11, rerank=rerank) for rerank in (False, True))
     assert {number(hit.crop) % 5 for hit in reranked.hits} == {2}
     assert {hit.crop for hit in reranked.hits} == {hit.crop for hit in plain.hits}
     assert [hit.distance for hit in reranked.hits] != [hit.distance for hit in plain.hits]
@@ -80,12 +82,12 @@ def test_reranking_reorders_but_keeps_to_the_rules() -> None:
 def test_models_are_never_mixed() -> None:
     archive = FakeArchive([*people(20).rows, *people(30, model=OLDER).rows[20:]])
     newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
-    assert search(archive, Query(crops=(newer,), model=NEWER), top=99).compared == 20
-    assert search(archive, Query(crops=(older,), model=OLDER), top=99).compared == 10
+    assert search_query(archive, Query(crops=(newer,), model=NEWER), top=99).compared == 20
+    assert search_query(archive, Query(crops=(older,), model=OLDER), top=99).compared == 10
     with pytest.raises(StoreError, match=f"crop {older} is not in the store"):
-        search(archive, Query(crops=(newer, older), model=NEWER))
+        search_query(archive, Query(crops=(newer, older), model=NEWER))
     with pytest.raises(StoreError, match="no crops of model cccccccccccc; it holds newer"):
-        search(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
+        search_query(archive, Query(views=view_of(archive.rows[0]), model="c" * 64))
 
 
 def test_without_a_model_a_mixed_archive_is_refused() -> None:
@@ -93,7 +95,7 @@ def test_without_a_model_a_mixed_archive_is_refused() -> None:
     newer, older = archive.rows[0]["crop_id"], archive.rows[-1]["crop_id"]
     for query in (newer, older):
         with pytest.raises(StoreError, match=r"20 crops of newer \(b+\), the newest, and 10 of older \(a+\)"):
-            search(archive, Query(crops=(query,)))
+            search_query(archive, Query(crops=(query,)))
     archive.promoted = OLDER
     for call in (resolve_search_model, lambda archive: crop_queries(archive, [older])):
         with pytest.raises(
@@ -108,20 +110,20 @@ def test_without_a_model_a_mixed_archive_is_refused() -> None:
 def test_a_crop_that_two_models_saw() -> None:
     archive = FakeArchive([*people(20).rows, *people(20, model=OLDER).rows])
     query = archive.rows[0]["crop_id"]
-    assert search(archive, Query(crops=(query,), model=NEWER)).model == NEWER
-    assert search(archive, Query(crops=(query,), model=OLDER)).model == OLDER
+    assert search_query(archive, Query(crops=(query,), model=NEWER)).model == NEWER
+    assert search_query(archive, Query(crops=(query,), model=OLDER)).model == OLDER
 
 
 def test_empty_queries_and_scopes() -> None:
     archive = people()
     with pytest.raises(UsageError, match="needs a crop"):
-        search(archive, Query())
+        search_query(archive, Query())
     with pytest.raises(UsageError, match="digest of the model"):
-        search(archive, Query(views=view_of(archive.rows[0])))
+        search_query(archive, Query(views=view_of(archive.rows[0])))
     with pytest.raises(StoreError, match="is not in the store"):
-        search(archive, Query(crops=("f" * 20,)))
+        search_query(archive, Query(crops=("f" * 20,)))
     for rerank in (False, True):
-        answer = search(archive, Query(crops=(f"{0:020x}",)), scope=Scope(cameras=("nowhere",)), rerank=rerank)
+        answer = search_query(archive, Query(crops=(f"{0:020x}",)), scope=Scope(cameras=("nowhere",)), rerank=rerank)
         assert answer.hits == ()
         assert answer.compared == 0
 
@@ -133,7 +135,7 @@ def test_bulk_ranking_equals_single_searches() -> None:
     model, queries, kept = archive.kept["all"]
     assert (model, queries, ranked.rows, ranked.compared, ranked.kept_fraction) == (NEWER, 10, 50, 40, 1.0)
     for query in ids:
-        hits = search(archive, Query(crops=(query,)), top=5).hits
+        hits = search_query(archive, Query(crops=(query,)), top=5).hits
         found = [(row["rank"], row["crop"]) for row in kept if row["query"] == query]
         assert found == [(hit.rank, hit.crop) for hit in hits]
     assert [row["query"] for row in kept] == [query for query in ids for _ in range(5)]
@@ -163,7 +165,7 @@ def test_a_search_tells_how_far_each_pass_is() -> None:
     archive = people()
     steps: list[tuple[str, int]] = []
     query = Query(crops=(archive.rows[0]["crop_id"],))
-    search(archive, query, top=3, scope=Scope(cameras=("cam1",)), progress=recorder(steps))
+    search_query(archive, query, top=3, scope=Scope(cameras=("cam1",)), progress=recorder(steps))
     assert steps == [("crops", 7), ("crops", 13)]
 
 
@@ -173,4 +175,4 @@ def test_who_hears_of_a_pass_may_end_it() -> None:
 
     archive = people()
     with pytest.raises(KeyboardInterrupt):
-        search(archive, Query(crops=(archive.rows[0]["crop_id"],)), progress=lambda stage: cancel)
+        search_query(archive, Query(crops=(archive.rows[0]["crop_id"],)), progress=lambda stage: cancel)

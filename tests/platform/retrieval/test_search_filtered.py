@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support.fake_gallery import NEWER, FakeArchive, crop, number, recorder
-from vestigo.search.bulk import crop_queries, rank_gallery, tracklet_queries
-from vestigo.search.gallery import Scope
-from vestigo.search.query import Query
-from vestigo.search.run import search, search_where
+from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
+from vestigo.retrieval.gallery import Scope
+from vestigo.retrieval.query import Query
+from vestigo.retrieval.search import search_conditions, search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.descriptors import packed
 from vestigo_models.attribute_filter.curve import FilterCurve
@@ -92,7 +92,7 @@ def conflicts(query: dict[str, Any], other: dict[str, Any], threshold: float) ->
 def test_hits_are_in_order_of_equation_14_and_tell_attributes() -> None:
     archive = people()
     query = archive.rows[7]
-    result = search(archive, Query(crops=(query["crop_id"],)), top=239)
+    result = search_query(archive, Query(crops=(query["crop_id"],)), top=239)
     hits = result.hits
     assert {name: (result.attributes[name], result.confidences[name]) for name in MARKET.names} == said(query)
     expected = sorted((equation_14(query, row), row["crop_id"]) for row in archive.rows if row is not query)
@@ -107,7 +107,7 @@ def test_hits_are_in_order_of_equation_14_and_tell_attributes() -> None:
 def test_views_of_stored_crops_are_fused_block_by_block() -> None:
     archive = people()
     ids = tuple(row["crop_id"] for row in archive.rows[:3])
-    hits = search(archive, Query(crops=ids), top=5).hits
+    hits = search_query(archive, Query(crops=ids), top=5).hits
     mean = np.sum([row["embedding"].astype(float) for row in archive.rows[:3]], axis=0).reshape(-1, BLOCK)
     lengths = np.linalg.norm(mean, axis=1, keepdims=True)
     fused = {"embedding": (mean / np.maximum(lengths, 1e-9)).reshape(-1), "visible": 0}
@@ -122,14 +122,14 @@ def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
     archive = people()
     query = archive.rows[3]
     asked = Query(crops=(query["crop_id"],))
-    result = search(archive, asked, top=239, filter_config=FilterConfig(filter="0.999"), rerank=rerank)
+    result = search_query(archive, asked, top=239, filter_config=FilterConfig(filter="0.999"), rerank=rerank)
     counted = [(len(conflicts(query, row, np.float32(0.999))), row["crop_id"]) for row in archive.rows]
     stays = {name for count, name in counted if not count}
     assert 50 < len(stays) < 200
     assert result.kept_fraction == pytest.approx(len(stays) / 240)
     assert {hit.crop for hit in result.hits} == stays - {query["crop_id"]}
     if not rerank:
-        plain = [hit for hit in search(archive, asked, top=239).hits if hit.crop in stays]
+        plain = [hit for hit in search_query(archive, asked, top=239).hits if hit.crop in stays]
         assert [(hit.crop, hit.distance) for hit in plain] == [(hit.crop, hit.distance) for hit in result.hits]
     assert result.filter is not None
     assert result.filter.expected is None
@@ -138,7 +138,7 @@ def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
 
 def test_a_filter_never_leaves_fewer_than_fifty() -> None:
     archive = people()
-    result = search(
+    result = search_query(
         archive, Query(crops=(archive.rows[3]["crop_id"],)), top=239, filter_config=FilterConfig(filter="strict")
     )
     assert len(result.hits) == 49
@@ -149,7 +149,7 @@ def test_a_filter_never_leaves_fewer_than_fifty() -> None:
 def test_a_filter_passes_over_attributes_alone_first() -> None:
     archive = people()
     steps: list[tuple[str, int]] = []
-    search(
+    search_query(
         archive,
         Query(crops=(archive.rows[3]["crop_id"],)),
         top=1,
@@ -167,7 +167,7 @@ def test_a_filter_passes_over_attributes_alone_first() -> None:
 def test_auto_says_what_it_is_expected_to_cost() -> None:
     archive = people(facts=facts(calibration()))
     asked = Query(crops=(archive.rows[3]["crop_id"],))
-    result = search(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.01))
+    result = search_query(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.01))
     assert result.filter is not None
     assert result.filter.threshold == 0.9
     assert result.filter.expected is not None
@@ -175,7 +175,7 @@ def test_auto_says_what_it_is_expected_to_cost() -> None:
     assert "rendered people" in result.filter.describe()
     assert result.filter.describe().endswith("not guaranteed here.")
     # More than the calibration can promise: off, and it says why.
-    result = search(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.001))
+    result = search_query(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.001))
     assert result.kept_fraction == 1.0
     assert result.filter is not None
     assert "at least 1000 are needed" in result.filter.describe()
@@ -184,7 +184,7 @@ def test_auto_says_what_it_is_expected_to_cost() -> None:
 def test_soft_adds_to_the_distance() -> None:
     archive = people(facts=facts(calibration()))
     query = archive.rows[3]
-    result = search(archive, Query(crops=(query["crop_id"],)), top=239, filter_config=FilterConfig(filter="soft"))
+    result = search_query(archive, Query(crops=(query["crop_id"],)), top=239, filter_config=FilterConfig(filter="soft"))
     expected = {
         row["crop_id"]: equation_14(query, row) + 0.5 * sum(conflicts(query, row, np.float32(0.6)))
         for row in archive.rows[:3] + archive.rows[4:]
@@ -193,14 +193,14 @@ def test_soft_adds_to_the_distance() -> None:
     assert [hit.distance for hit in result.hits] == pytest.approx(sorted(expected.values()), abs=1e-5)
     assert result.kept_fraction == 1.0
     with pytest.raises(UsageError, match="soft adds to the distances that --rerank replaces"):
-        search(archive, Query(crops=(query["crop_id"],)), filter_config=FilterConfig(filter="soft"), rerank=True)
+        search_query(archive, Query(crops=(query["crop_id"],)), filter_config=FilterConfig(filter="soft"), rerank=True)
 
 
 def test_conditions_narrow_a_search_like_cameras() -> None:
     archive = people()
     query = archive.rows[3]
     scope = Scope(cameras=("cam1", "cam2"), where="gender=female,hat=no")
-    result = search(archive, Query(crops=(query["crop_id"],)), top=99, scope=scope)
+    result = search_query(archive, Query(crops=(query["crop_id"],)), top=99, scope=scope)
     inside = {
         row["crop_id"]
         for row in archive.rows
@@ -208,7 +208,7 @@ def test_conditions_narrow_a_search_like_cameras() -> None:
     }
     assert {hit.crop for hit in result.hits} == inside - {query["crop_id"]}
     assert result.compared == len(inside)
-    filtered = search(
+    filtered = search_query(
         archive, Query(crops=(query["crop_id"],)), top=99, scope=scope, filter_config=FilterConfig(filter="strict")
     )
     assert filtered.kept_fraction == pytest.approx(min(50, len(inside)) / len(inside))
@@ -216,7 +216,7 @@ def test_conditions_narrow_a_search_like_cameras() -> None:
 
 def test_conditions_alone_rank_by_their_probability() -> None:
     archive = people()
-    result = search_where(archive, "gender=female, backpack=yes", top=30, scope=Scope(cameras=("cam0",)))
+    result = search_conditions(archive, "gender=female, backpack=yes", top=30, scope=Scope(cameras=("cam0",)))
 
     def likely(row: dict[str, Any]) -> float:
         return float(row["attributes"][1]) * float(row["attributes"][MARKET.slice("backpack").start + 1])
@@ -232,7 +232,7 @@ def test_conditions_alone_show_near_identical_frames_once() -> None:
     for row in archive.rows[:40]:
         row |= {"tracklet": "one", "dhash": 0, "attributes": archive.rows[0]["attributes"]}
     value = said(archive.rows[0])["gender"][0]
-    result = search_where(archive, f"gender={value}", top=15)
+    result = search_conditions(archive, f"gender={value}", top=15)
     assert sum(hit.track == "one" for hit in result.hits) == 1
     assert len(result.hits) == 15
 
@@ -242,13 +242,13 @@ def test_models_without_attributes_refuse_conditions_and_filters() -> None:
     asked = Query(crops=(archive.rows[3]["crop_id"],))
     refusal = r"model newer \(b{12}\) of the store predicts no attributes"
     with pytest.raises(UsageError, match=refusal):
-        search(archive, asked, scope=Scope(where="gender=female"))
+        search_query(archive, asked, scope=Scope(where="gender=female"))
     for mode in ("strict", "auto", "soft"):
         with pytest.raises(UsageError, match=refusal):
-            search(archive, asked, filter_config=FilterConfig(filter=mode))
+            search_query(archive, asked, filter_config=FilterConfig(filter=mode))
     with pytest.raises(UsageError, match=refusal):
-        search_where(archive, "gender=female")
-    assert search(archive, asked).hits[0].attributes == {}
+        search_conditions(archive, "gender=female")
+    assert search_query(archive, asked).hits[0].attributes == {}
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,15 @@ def test_models_without_attributes_refuse_conditions_and_filters() -> None:
 def test_filters_that_cannot_be(mode: str, complaint: str) -> None:
     archive = people(20)
     with pytest.raises(ConfigError, match=complaint):
-        search(archive, Query(crops=(archive.rows[3]["crop_id"],)), filter_config=FilterConfig(filter=mode))
+        search_query(archive, Query(crops=(archive.rows[3]["crop_id"],)), filter_config=FilterConfig(filter=mode))
 
 
 def test_conditions_that_no_model_knows() -> None:
     archive = people(20)
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
-        search_where(archive, "shoes=red")
+        search_conditions(archive, "shoes=red")
     with pytest.raises(ConfigError, match="gender cannot be 'both'"):
-        search(archive, Query(crops=(archive.rows[3]["crop_id"],)), scope=Scope(where="gender=both"))
+        search_query(archive, Query(crops=(archive.rows[3]["crop_id"],)), scope=Scope(where="gender=both"))
 
 
 def test_bulk_ranking_behind_a_filter_equals_single_searches() -> None:
@@ -278,7 +278,7 @@ def test_bulk_ranking_behind_a_filter_equals_single_searches() -> None:
     kept = archive.kept["kept"][2]
     fractions = []
     for query in ids:
-        single = search(archive, Query(crops=(query,)), top=5, scope=scope, filter_config=config)
+        single = search_query(archive, Query(crops=(query,)), top=5, scope=scope, filter_config=config)
         fractions.append(single.kept_fraction)
         assert [row["crop"] for row in kept if row["query"] == query] == [hit.crop for hit in single.hits]
     assert ranked.kept_fraction == pytest.approx(math.fsum(fractions) / 12)
@@ -298,5 +298,5 @@ def test_tracklets_are_fused_with_their_attributes() -> None:
 def test_conditions_do_not_hide_how_far_a_pass_is() -> None:
     archive = people()
     steps: list[tuple[str, int]] = []
-    search_where(archive, "hat=no", scope=Scope(where="gender=female"), progress=recorder(steps), top=300)
+    search_conditions(archive, "hat=no", scope=Scope(where="gender=female"), progress=recorder(steps), top=300)
     assert steps[-1] == ("attributes", 240)

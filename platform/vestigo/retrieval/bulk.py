@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo.ranking.top_k import Ranking
 from vestigo.resolve import require_crops, resolve_search_model
-from vestigo.search.filter import NO_FILTER, FilteredScan
-from vestigo.search.gallery import (
+from vestigo.retrieval.filter import NO_FILTER, FilteredScan
+from vestigo.retrieval.gallery import (
     DESCRIPTOR_COLUMNS,
     EVERYWHERE,
     Scope,
@@ -23,8 +23,8 @@ from vestigo.search.gallery import (
     empty_features,
     stored_features,
 )
-from vestigo.search.query import fuse_views
-from vestigo.search.truth import RankingTruth, distinct_ids
+from vestigo.retrieval.query import fuse_views
+from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.schemas import QUERIES, RANKING
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig

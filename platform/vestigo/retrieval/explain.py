@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from vestigo.resolve import require_attributes, require_crops
-from vestigo.search.gallery import SearchableStore, stored_features
-from vestigo.search.query import Query, fuse_views, query_features
-from vestigo.search.run import predicted_values
+from vestigo.retrieval.gallery import SearchableStore, stored_features
+from vestigo.retrieval.query import Query, fuse_views, query_features
+from vestigo.retrieval.search import predicted_values
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.rule import STRICT
@@ -70,7 +70,7 @@ class Explanation:
     Attributes:
         model: Digest of the model.
         distance: Equation 14 of docs/method.md, which is the sum of the shares of `blocks`, as `search` gives it
-            without a soft filter and without re-ranking; that of `search_where` for conditions.
+            without a soft filter and without re-ranking; that of `search_conditions` for conditions.
         blocks: Always-present features, then parts; empty for conditions.
         attributes: Confident disagreements, then agreements, then unsure attributes, each in descending confidence;
             empty if the model predicts none.
@@ -86,8 +86,8 @@ def explain(store: SearchableStore, query: Query, crop: str) -> Explanation:
     """Compare a query with one crop.
 
     Raises:
-        StoreError: If the crop is not in the store under the query's model, or as `vestigo.search.run.search`.
-        UsageError: As `vestigo.search.run.search`.
+        StoreError: If the crop is not in the store under the query's model, or as `vestigo.retrieval.search.search`.
+        UsageError: As `vestigo.retrieval.search.search`.
     """
     model, views = query_features(store, query)
     person = fuse_views(views, model.facts.blocks)
@@ -103,7 +103,7 @@ def explain(store: SearchableStore, query: Query, crop: str) -> Explanation:
 
 
 def explain_where(store: SearchableStore, where: str, crop: str, *, model: str) -> Explanation:
-    """Compare conditions, as `search_where` takes them, with one crop of the model with digest `model`.
+    """Compare conditions, as `search_conditions` takes them, with one crop of the model with digest `model`.
 
     The conditions are the query's attributes, with confidence 1.
 

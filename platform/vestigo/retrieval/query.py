@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.resolve import open_model, open_registered, require_crops, resolve_search_model
-from vestigo.search.gallery import SearchableStore, stored_features
+from vestigo.retrieval.gallery import SearchableStore, stored_features
 from vestigo.store.models.records import Model
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import UsageError

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
-from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
+from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
 from vestigo.store.models.records import Model
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch
 from vestigo.resolve import require_attributes
-from vestigo.search.gallery import Scope, SearchableStore, feature_batches, probability_batches
+from vestigo.retrieval.gallery import Scope, SearchableStore, feature_batches, probability_batches
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig, choose_filter

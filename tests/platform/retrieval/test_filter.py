@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from tests.support import fake_gallery
-from vestigo.search import filter as filtering
-from vestigo.search.filter import FilteredScan, GalleryFilter, SoftFilter
-from vestigo.search.gallery import Scope
+from vestigo.retrieval import filter as filtering
+from vestigo.retrieval.filter import FilteredScan, GalleryFilter, SoftFilter
+from vestigo.retrieval.gallery import Scope
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 

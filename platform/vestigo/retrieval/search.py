@@ -6,21 +6,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo.ranking.top_k import Ranking, rank
 from vestigo.resolve import require_attributes, resolve_search_model
-from vestigo.search.filter import NO_FILTER, FilteredScan
-from vestigo.search.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
-from vestigo.search.query import Query, fuse_views, query_features
-from vestigo.search.where import rank_where
+from vestigo.retrieval.filter import NO_FILTER, FilteredScan
+from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
+from vestigo.retrieval.query import Query, fuse_views, query_features
+from vestigo.retrieval.where import rank_where
 from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.tracking.selection import near_duplicates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEAR_IDENTICAL_BITS = 6
 """Crops of one tracklet are near-identical if their 64-bit difference hashes differ in at most this many bits."""
@@ -39,7 +42,7 @@ class Hit:
     Attributes:
         rank: Position from 1.
         crop: Crop id.
-        distance: See `search` and `search_where`.
+        distance: See `search` and `search_conditions`.
         camera: Name of the camera.
         time: Recording time in UTC, None if unknown.
         offset_s: Seconds from the start of the video, None for images.
@@ -84,8 +87,16 @@ class SearchResult:
     attributes: dict[str, str] = field(default_factory=dict)
     confidences: dict[str, float] = field(default_factory=dict)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the hits as a DataFrame: rank, crop, distance, camera, time, track, and one column an attribute."""
+        import pandas as pd
 
-def search(
+        columns = ("rank", "crop", "distance", "camera", "time", "track")
+        rows = [{name: getattr(hit, name) for name in columns} | hit.attributes for hit in self.hits]
+        return pd.DataFrame(rows, columns=None if rows else list(columns))
+
+
+def search_query(
     store: SearchableStore,
     query: Query,
     *,
@@ -139,7 +150,7 @@ def search(
     )
 
 
-def search_where(
+def search_conditions(
     store: SearchableStore,
     where: str,
     *,

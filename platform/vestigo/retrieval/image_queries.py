@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vestigo.datasets.recognise import load_dataset, recognise
 from vestigo.ingest.crops import whole_image_id
 from vestigo.ingest.embedding import embed_files
-from vestigo.search.bulk import BulkQueries
+from vestigo.retrieval.bulk import BulkQueries
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import IMAGE_SUFFIXES, encode_jpeg, read_image, shrink

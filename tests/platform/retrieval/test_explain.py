@@ -9,9 +9,9 @@ import pytest
 from tests.platform.search.test_run_filtered import ALWAYS, BLOCK, PARTS, equation_14, facts, people, said
 from tests.support import fake_gallery as fake_archive
 from tests.support.fake_gallery import NEWER, FakeArchive
-from vestigo.search.explain import block_names, explain, explain_where
-from vestigo.search.query import Query, fuse_views
-from vestigo.search.run import search, search_where
+from vestigo.retrieval.explain import block_names, explain, explain_where
+from vestigo.retrieval.query import Query, fuse_views
+from vestigo.retrieval.search import search_conditions, search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.descriptors import unpacked
 from vestigo_models.errors import ConfigError, StoreError, UsageError
@@ -73,7 +73,7 @@ def test_shares_add_up_to_the_distance_of_the_search(layout: str, crops: int, vi
     query = query_of(archive, crops, views)
     asked = [*archive.rows[:crops], *archive.rows[50 : 50 + views]]
     person = fuse_views(appearance(asked, archive.facts), archive.facts.blocks)
-    hits = search(archive, query, top=60).hits
+    hits = search_query(archive, query, top=60).hits
     assert len(hits) == 60 - crops
     for hit in hits:
         why = explain(archive, query, hit.crop)
@@ -137,7 +137,7 @@ def test_attributes_that_surely_disagree_come_first() -> None:
 def test_conditions_are_compared_as_the_search_for_them_does() -> None:
     archive = people(80)
     where = "gender=female,backpack=yes,hat=no"
-    for hit in search_where(archive, where, top=80).hits:
+    for hit in search_conditions(archive, where, top=80).hits:
         why = explain_where(archive, where, hit.crop, model=NEWER)
         assert why.distance == pytest.approx(hit.distance, abs=1e-6)
         assert why.blocks == ()

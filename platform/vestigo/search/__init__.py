@@ -1,1 +1,0 @@
-"""Search over an archive that is never held in memory."""
