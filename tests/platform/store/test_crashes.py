@@ -63,10 +63,7 @@ def committed(ref: Path) -> set[str]:
         assert report.problems == ()
         kinds = ("crops", "candidates", "tracklets")
         return {
-            file.path
-            for run in store.runs.list()
-            for kind in kinds
-            for file in store.shards.file_paths(run.id, kind=kind)
+            path for run in store.runs.list() for kind in kinds for path in store.shards.file_paths(run.id, kind=kind)
         }
 
 

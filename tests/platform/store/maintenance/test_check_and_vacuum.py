@@ -112,7 +112,7 @@ def test_digest_sees_every_change(tmp_path: Path, change: dict[str, Any]) -> Non
 
 def crops_file(store: Store) -> Path:
     [run] = store.runs.list()
-    return Path(store.data) / store.shards.file_paths(run.id, kind="crops")[0].path
+    return Path(store.data) / store.shards.file_paths(run.id, kind="crops")[0]
 
 
 def sql(statement: Any) -> Callable[[Store], None]:
