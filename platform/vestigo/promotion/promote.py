@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from vestigo.promotion.gate import GATE, has_passed
 from vestigo.store.models.records import Model, Promotion
@@ -37,7 +37,7 @@ def promote_by_hand(
 ) -> Promotion:
     """Let a model serve in the place of `serving`, what served when somebody decided.
 
-    What the gate let pass needs no reason; `by`, `account`, `case` and `authority` as `Store.promote`.
+    What the gate let pass needs no reason; `by`, `account`, `case` and `authority` as `ModelRepository.promote`.
 
     Raises:
         UsageError: there is an objection, and not both force and a reason.
@@ -60,17 +60,6 @@ def promote_by_hand(
     )
 
 
-def in_force(promotions: Sequence[Promotion]) -> list[Promotion]:
-    """Of all promotions and rollbacks, oldest first, those that a rollback would still take back, the next one last."""
-    left: list[Promotion] = []
-    for one in promotions:
-        if one.kind == "promotion":
-            left.append(one)
-        elif left:
-            left.pop()
-    return left
-
-
 def stale_crops(counts: Mapping[str, int], model: str | None) -> int:
-    """Of `Store.crop_counts`, how many crops are of other models than `model`; all of them where it is None."""
+    """Of `ModelRepository.crop_counts`, how many crops are of other models than `model`; all of them where it is None."""
     return sum(count for digest, count in counts.items() if digest != model)

@@ -42,7 +42,7 @@ def retry(
 
     Raises:
         FingerprintMismatch: As for `resume`.
-        StoreError: As for `Store.retry`.
+        StoreError: As for `RunRepository.retry`.
     """
     continue_run = _prepare_resume(store, run_id)
     before()

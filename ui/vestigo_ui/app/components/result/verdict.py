@@ -57,7 +57,7 @@ def in_words(verdict: Verdict) -> str:
 
 
 def decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -> Verdict:
-    """Write a decision down. Raises UsageError for somebody who may not, StoreError as `Store.record_verdict`."""
+    """Write a decision down. Raises UsageError for somebody who may not, StoreError as `VerdictRepository.record`."""
     if not desk.may(Role.REVIEWER):
         raise UsageError(f"{desk.user.name} may look and not decide: ask an administrator for the role reviewer")
     return desk.store.verdicts.record(

@@ -76,7 +76,7 @@ class Picked:
         self._rows: list[pa.RecordBatch] = []
 
     def __call__(self, ids: Collection[str], columns: Sequence[str]) -> list[pa.RecordBatch]:
-        """Return the rows of crops, as `Store.pick_crops`, with the same columns each time."""
+        """Return the rows of crops, as `CropRepository.select`, with the same columns each time."""
         with self._lock:
             missing = set(ids) - self._known
             if missing:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.promotion.promote import in_force, objection, promote_by_hand, stale_crops
+from vestigo.promotion.promote import objection, promote_by_hand, stale_crops
 from vestigo.resolve import open_registered
-from vestigo.store.models.records import Model, Promotion
+from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import Desk
 from vestigo_ui.app.errors import told
@@ -83,9 +83,9 @@ def show_serving(desk: Desk, found: Registry) -> None:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
-    if desk.may(Role.ADMIN) and in_force(found.promotions):
+    if desk.may(Role.ADMIN) and promotions_in_force(found.promotions):
         st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_ask, args=("rollback",))
-    if st.session_state.get(ASKED) == "rollback" and in_force(found.promotions):
+    if st.session_state.get(ASKED) == "rollback" and promotions_in_force(found.promotions):
         st.dialog("Roll back", icon=":material/undo:", on_dismiss=_asked)(_rollback_dialog)(desk, found)
 
 
@@ -140,7 +140,7 @@ def _promote_dialog(desk: Desk, found: Registry, model: Model) -> None:
 
 def _rollback_dialog(desk: Desk, found: Registry) -> None:
     with told():
-        last = in_force(found.promotions)[-1]
+        last = promotions_in_force(found.promotions)[-1]
         now, then = plain(found.name(last.model)), plain(found.name(last.before))
         st.markdown(f"**{then}** will serve again in the place of **{now}**.")
         if last.before is None:
