@@ -8,10 +8,7 @@ from vestigo_models.errors import ConfigError
 
 
 def resolve_device(name: str) -> str:
-    """Return a device that torch has.
-
-    Args:
-        name: A name of torch, such as `cpu` or `cuda:1`, or `auto`: CUDA if there is any, else the CPU.
+    """Return a device that torch has, by its name in torch or `auto`: CUDA if there is any, else the CPU.
 
     Raises:
         ConfigError: If the device is unknown, or CUDA is not available.

@@ -110,19 +110,10 @@ def pair_limits(
     names: Sequence[str] = (),
     max_conflicts: int = 0,
 ) -> Float32Array:
-    """Compute the largest threshold at which the filter discards each of P pairs.
+    """Compute the largest threshold at which the filter discards each of P pairs, (P,); 0 for never.
 
-    Args:
-        query: Q crops.
-        gallery: G crops.
-        rows: Query of each pair, (P,).
-        columns: Gallery crop of each pair, (P,).
-        schema: The attributes.
-        names: Attributes that count; none named = all.
-        max_conflicts: Conflicts that a kept crop may have.
-
-    Returns:
-        Limits, (P,); 0 for pairs that are never discarded.
+    `rows` and `columns`, (P,), are positions in `query` and `gallery`; the other arguments are those of
+    `measure_curve`.
     """
     names = names or schema.names
     limits = np.zeros(len(rows), dtype=np.float32)

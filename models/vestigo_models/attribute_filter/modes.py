@@ -15,6 +15,7 @@ from vestigo_models.attribute_filter.threshold import FilterEstimate, choose_thr
 from vestigo_models.errors import ConfigError
 
 FilterMode = Literal["off", "strict", "quality", "fixed", "auto", "soft"]
+NAMED_THRESHOLDS: dict[str, tuple[FilterMode, float]] = {"strict": ("strict", STRICT), "quality": ("quality", QUALITY)}
 REMEDY = "calibrate it (`vestigo calibrate --model FOLDER --data DATASET`), or give strict, quality or a threshold"
 
 
@@ -90,11 +91,7 @@ class FilterChoice:
 
 
 def choose_filter(config: FilterConfig, calibration: Calibration | None) -> FilterChoice:
-    """Resolve the settings of the filter for a model.
-
-    Args:
-        config: The settings.
-        calibration: That of the model's package.
+    """Resolve the settings of the filter for a model with the `calibration` of its package.
 
     Raises:
         ConfigError: If there is no such mode, a threshold is not above 0, or the mode needs a calibration that the
@@ -115,17 +112,8 @@ def choose_filter(config: FilterConfig, calibration: Calibration | None) -> Filt
             weight=calibration.soft.weight,
             measured_on=calibration.measured_on,
         )
-    if mode == "strict":
-        return _choose_fixed("strict", STRICT, config, calibration)
-    if mode == "quality":
-        return _choose_fixed("quality", QUALITY, config, calibration)
-    return _choose_fixed("fixed", _parse_threshold(config.filter), config, calibration)
-
-
-def _choose_fixed(
-    mode: FilterMode, threshold: float, config: FilterConfig, calibration: Calibration | None
-) -> FilterChoice:
     record = calibration.filter if calibration else None
+    fixed_mode, threshold = NAMED_THRESHOLDS.get(mode) or ("fixed", _parse_threshold(config.filter))
     expected = None
     # A curve is valid for its own attributes and conflicts only.
     if record is not None and (set(record.attributes), record.max_conflicts) == (
@@ -134,7 +122,7 @@ def _choose_fixed(
     ):
         expected = estimate_filter(record, threshold)
     return FilterChoice(
-        mode=mode,
+        mode=fixed_mode,
         threshold=threshold,
         names=config.filter_attributes,
         max_conflicts=config.filter_max_conflicts,

@@ -120,14 +120,7 @@ class Calibration(BaseModel):
 def record_filter(
     curve: FilterCurve, names: Sequence[str] = (), max_conflicts: int = 0, bounds: Sequence[float] = BOUNDS
 ) -> FilterRecord:
-    """Round a measured curve for the package, and state the thresholds for some largest miss rates.
-
-    Args:
-        curve: The curve, measured with `names` and `max_conflicts`.
-        names: Attributes that count; none named = all.
-        max_conflicts: Conflicts that a kept crop may have.
-        bounds: Largest miss rates to state thresholds for.
-    """
+    """Round a curve, measured with `names` and `max_conflicts`, and state thresholds for the miss rates `bounds`."""
     identities = len(curve.pids)
     loss = curve.miss_rates.mean(axis=0)
     bound = (identities * loss + 1) / (identities + 1)

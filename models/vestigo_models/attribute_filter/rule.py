@@ -29,8 +29,8 @@ def encode_predictions(
 
     Args:
         probabilities: Calibrated probabilities of N crops, (N, M).
-        schema: The attributes, M <= 64 classes in total.
-        threshold: Confidence threshold tau; nothing is reliable above 1.
+        schema: The attributes, M <= 64 classes.
+        threshold: tau; above 1 nothing is reliable.
         names: Attributes that count; none named = all.
 
     Returns:
@@ -59,16 +59,7 @@ def encode_predictions(
 
 
 def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeSchema) -> UInt8Array:
-    """Count the attributes that are reliable in both crops and differ.
-
-    Args:
-        query: Words of Q queries, from `encode_predictions`.
-        gallery: Words of G crops.
-        schema: The attributes.
-
-    Returns:
-        Conflicts, (Q, G).
-    """
+    """Count the attributes that are reliable in both crops and differ: words (Q,) and (G,) to counts (Q, G)."""
     masks = _class_masks(schema)
     predicted = query[:, None] & masks
     # Q-bar: all classes of a reliable attribute but the predicted one.
@@ -119,8 +110,8 @@ def conflict_penalty(
     The soft filter adds it to the distance; `survivors` orders returning crops by it.
 
     Args:
-        query: Calibrated probabilities of Q crops, (Q, M).
-        gallery: Those of G crops, (G, M).
+        query: Calibrated probabilities, (Q, M).
+        gallery: Calibrated probabilities, (G, M).
         schema: The attributes.
         threshold: Confidence from which a prediction is reliable.
         names: Attributes that count; none named = all.
@@ -146,10 +137,5 @@ def least_kept(gallery: int) -> int:
 
 def _class_masks(schema: AttributeSchema) -> UInt64Array:
     """Return the bits of each attribute's classes, (n,)."""
-    return np.array(
-        [
-            ((1 << len(attribute.values)) - 1) << offset
-            for attribute, offset in zip(schema.attributes, schema.offsets, strict=True)
-        ],
-        dtype=np.uint64,
-    )
+    sizes = [len(attribute.values) for attribute in schema.attributes]
+    return np.array([((1 << n) - 1) << at for n, at in zip(sizes, schema.offsets, strict=True)], dtype=np.uint64)

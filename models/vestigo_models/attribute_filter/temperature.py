@@ -59,15 +59,7 @@ def fit_temperatures(
 def apply_temperatures(
     probabilities: Float32Array, temperatures: Mapping[str, float], schema: AttributeSchema
 ) -> Float32Array:
-    """Calibrate probabilities: p^(1/T), normalised within each attribute.
-
-    Args:
-        probabilities: Probabilities, (N, M).
-        temperatures: By attribute; an attribute without one is unchanged.
-        schema: The attributes.
-
-    Returns:
-        Calibrated probabilities, (N, M).
+    """Calibrate probabilities, (N, M): p^(1/T), normalised within each attribute that has a temperature.
 
     Raises:
         ConfigError: If the schema has no attribute of a name.

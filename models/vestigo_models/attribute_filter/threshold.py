@@ -52,11 +52,7 @@ class ThresholdChoice:
 
 
 def choose_threshold(record: FilterRecord, max_lost: float) -> ThresholdChoice:
-    """Choose the smallest threshold whose bound is below `max_lost`; without one the filter is off.
-
-    Args:
-        record: The calibration of the filter.
-        max_lost: Largest miss rate, a fraction.
+    """Choose the smallest threshold whose bound is below the miss rate `max_lost`; without one the filter is off.
 
     Raises:
         ConfigError: If `max_lost` is not between 0 and 1.

@@ -44,15 +44,9 @@ def scale_config(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
 
 
 def find_belongings(foreground: BoolArray, body: BoolArray, config: FlsConfig) -> BoolArray:
-    """Find the belongings in one image.
+    """Find the cells of belongings in one image: level 1 and the parser's body to belongings, all H x W.
 
-    Args:
-        foreground: Level 1, H x W.
-        body: The parser's body, H x W.
-        config: Scaled to H x W.
-
-    Returns:
-        Cells of belongings, H x W.
+    The configuration must be scaled to H x W.
     """
     missed = foreground & ~body
     nothing = np.zeros_like(body)
@@ -79,13 +73,9 @@ def find_belongings(foreground: BoolArray, body: BoolArray, config: FlsConfig) -
 
 
 def require_support(kept: BoolArray, support: int) -> BoolArray:
-    """Return the belongings of an identity if enough of its images show some, else none.
+    """Return the belongings of an identity, N x H x W, if `support` of its images (or all) show some, else none.
 
     Belongings in a single image of several are more often errors.
-
-    Args:
-        kept: Belongings, N x H x W.
-        support: Images that must show some; all N if there are fewer.
     """
     showing = int(kept.any(axis=(1, 2)).sum())
     return kept if showing >= min(support, len(kept)) else np.zeros_like(kept)

@@ -140,16 +140,9 @@ def initial_centres(points: int, count: int, seed: int) -> Int64Array:
 
 @torch.inference_mode()
 def lloyd(points: Tensor, first: Int64Array) -> Tensor:
-    """Cluster points on any device.
+    """Cluster N x D points from the centres with the indices `first`, on any device: clusters, (N,) int64.
 
     Sums are matrix products, because scattered additions have no fixed order on a GPU.
-
-    Args:
-        points: N x D.
-        first: Indices of the first centres.
-
-    Returns:
-        Cluster of each point, (N,) int64.
     """
     centres = points[torch.from_numpy(first).to(points.device)]
     labels = _nearest(points, centres)

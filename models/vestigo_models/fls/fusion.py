@@ -38,16 +38,7 @@ def combine_probabilities(network: Float32Array, parser: Float32Array) -> Float3
 
 
 def cluster_labels(features: Float32Array, config: FlsConfig, device: Device = "cpu") -> UInt8Array | None:
-    """Compute label maps from clustering alone.
-
-    Args:
-        features: F, N x H x W x C.
-        config: Keys of the clustering.
-        device: Device of k-means.
-
-    Returns:
-        Labels 0..K_c-1, N x H x W; None if the foreground is too small.
-    """
+    """Compute label maps 0..K_c-1, N x H x W, from clustering of F; None if there is too little foreground."""
     mask = find_foreground(features, sharpen=config.sharpen)
     return cluster_parts(features, mask, config.clusters - 1, config.seed, device)
 
@@ -158,14 +149,7 @@ def vote_belongings(clusters: UInt8Array, missed: BoolArray, parsed: UInt8Array,
 
 
 def relative_heights(body: BoolArray) -> Float64Array:
-    """Compute where each cell's centre is between top (0) and bottom (1) of its image's person.
-
-    Args:
-        body: N x H x W.
-
-    Returns:
-        Relative heights, N x H x W; NaN for images without a person.
-    """
+    """Return the height of each cell between top (0) and bottom (1) of its image's person; NaN without a person."""
     heights = np.full(body.shape, np.nan)
     centres = np.arange(body.shape[1]) + 0.5
     for image in np.flatnonzero(body.any(axis=(1, 2))):

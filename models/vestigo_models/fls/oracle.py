@@ -11,14 +11,9 @@ from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 
 
 def oracle_labels(truth: UInt8Array, config: FlsConfig) -> UInt8Array:
-    """Fuse the true silhouette, as level 1, and the true body, as the parser's map, of one identity.
+    """Fuse the true silhouette, as level 1, and the true body, as the parser's map: N x H x W to N x H x W.
 
-    Args:
-        truth: True region ids 0..5, N x H x W.
-        config: Keys of FLS; `foreground` and `belongings_mode` are replaced.
-
-    Returns:
-        Region ids 0..5, N x H x W.
+    `foreground` and `belongings_mode` of the configuration are replaced.
     """
     silhouette = np.stack([truth == BACKGROUND, truth != BACKGROUND], axis=3).astype(np.float32)
     body = np.where(truth == BELONGINGS, np.uint8(BACKGROUND), truth).astype(np.uint8)

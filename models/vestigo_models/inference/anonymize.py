@@ -51,24 +51,13 @@ class _CropMasks:
 
 
 def anonymize_crops(crops: Sequence[UInt8Array], parser: Parser) -> list[UInt8Array]:
-    """Return copies of crops on which people cannot be recognised by face or head.
-
-    Args:
-        crops: RGB, (h, w, 3) uint8 each.
-        parser: Parses the crops.
-    """
+    """Return copies of RGB crops, (h, w, 3) each, on which people cannot be recognised by face or head."""
     masks = _mask_crops(crops, parser)
     return [_coarsen(crop, mask.body & ~mask.head, mask.cell) for crop, mask in zip(crops, masks, strict=True)]
 
 
 def anonymize_frame(frame: UInt8Array, people: Iterable[Box], parser: Parser) -> UInt8Array:
-    """Return a copy of a frame that shows the bodies of people; their heads and everything around them is coarse.
-
-    Args:
-        frame: RGB, (h, w, 3) uint8.
-        people: Boxes of the people.
-        parser: Parses the crops in the boxes.
-    """
+    """Return a copy of an RGB frame with sharp bodies in the boxes `people`; heads and everything else is coarse."""
     height, width = frame.shape[:2]
     inside = [(max(0, x), max(0, y), min(width, x + w), min(height, y + h)) for x, y, w, h in people]
     places = [

@@ -28,11 +28,6 @@ class Extractor:
 
     Libraries choose other kernels, and so other rounding, for other batch sizes. The last batch is therefore padded:
     the result for a crop does not depend on the other crops or their number, bit for bit.
-
-    Args:
-        package: The model.
-        device: Device to compute on.
-        batch_size: Crops in a batch.
     """
 
     def __init__(self, package: ModelPackage, device: str = "cpu", batch_size: int = 32) -> None:

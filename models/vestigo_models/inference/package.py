@@ -138,10 +138,7 @@ class ModelPackage:
 
     @classmethod
     def from_pretrained(cls, ref: str | Path) -> ModelPackage:
-        """Load a package; weights become float32.
-
-        Args:
-            ref: `default`, a folder, or `hub:ID`.
+        """Load a package; `ref` is that of `resolve_model`. Weights become float32.
 
         Raises:
             ModelError: If there is no such package, or its files do not fit each other.
@@ -169,12 +166,7 @@ class ModelPackage:
         return ModelPackage(self.config.model_copy(update={"calibration": data}), self.network)
 
     def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
-        """Write the package.
-
-        Args:
-            folder: Where to; it is created.
-            half: Whether to round weights to float16, which halves the size.
-        """
+        """Write the package into a folder; `half` rounds weights to float16, which halves the size."""
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         if half:
@@ -198,10 +190,7 @@ def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage
 
 
 def resolve_model(ref: str | Path) -> Path:
-    """Return the folder of a package.
-
-    Args:
-        ref: `default` (ships with Vestigo), a folder, or `hub:ID`, which is fetched.
+    """Return the folder of a package: `default` (ships with Vestigo), a folder, or `hub:ID`, which is fetched.
 
     Raises:
         ModelError: If there is no such package.

@@ -16,13 +16,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def resize(crop: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """Resize a crop without keeping its aspect.
+    """Resize an RGB crop of any size to (height, width) pixels, without keeping its aspect.
 
     Pixels are averaged when the crop shrinks (INTER_AREA) and interpolated when it grows (INTER_LINEAR).
-
-    Args:
-        crop: RGB, (h, w, 3) uint8.
-        size: Height and width in pixels.
     """
     height, width = size
     if crop.shape[:2] == (height, width):
@@ -39,16 +35,9 @@ def stack(crops: Sequence[UInt8Array], size: tuple[int, int]) -> UInt8Array:
 def normalise(
     batch: UInt8Array, mean: Sequence[float], std: Sequence[float], device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Normalise a batch of images.
+    """Normalise RGB images: B x H x W x 3 uint8 to B x 3 x H x W float32 on `device`, channels last in memory.
 
-    Args:
-        batch: RGB, B x H x W x 3 uint8.
-        mean: Subtracted from R, G, B; fractions of full scale.
-        std: The result is divided by it; fractions of full scale.
-        device: Device of the result.
-
-    Returns:
-        B x 3 x H x W float32, channels last in memory.
+    `mean` and `std` are fractions of full scale for R, G, B.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(batch)).to(device, non_blocking=True)
     centre = torch.tensor(mean, device=device) * 255

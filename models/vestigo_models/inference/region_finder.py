@@ -169,10 +169,7 @@ def _compute(extractor: Extractor, images: Sequence[UInt8Array]) -> tuple[Float3
 
 
 def load_feature_model(ref: str) -> ModelPackage:
-    """Load a model with a feature map, which FLS clusters.
-
-    Args:
-        ref: As in `ModelPackage.from_pretrained`.
+    """Load a model with a feature map, which FLS clusters; `ref` is that of `ModelPackage.from_pretrained`.
 
     Raises:
         ModelError: If there is no such model, or it has no feature map.

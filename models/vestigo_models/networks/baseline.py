@@ -26,29 +26,17 @@ class GeneralisedMean(nn.Module):
         return powers.mean(dim=(2, 3)).pow(1.0 / self.exponent)
 
 
-class GlobalAverage(nn.Module):
-    """Global average pooling in float32."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool B x C x H x W to B x C."""
-        return x.float().mean(dim=(2, 3))
-
-
 class Baseline(ReidNetwork):
-    """The pooled last map of the backbone through a BNNeck.
-
-    Args:
-        backbone: The backbone.
-        pooling: Average or generalised mean.
-        identities: Training identities, 0 for inference.
-    """
+    """The pooled last map of the backbone through a BNNeck; `identities` is 0 for inference."""
 
     def __init__(self, backbone: Backbone, *, pooling: Pooling, identities: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
-        self.pool = GeneralisedMean() if pooling == "gem" else GlobalAverage()
+        self.pool = GeneralisedMean() if pooling == "gem" else None
         self.necks = nn.ModuleDict({GLOBAL: BNNeck(backbone.channels[-1], identities)})
 
     def forward(self, x: Tensor) -> NetworkOutput:
         """Compute the global features of B x 3 x H x W float32, normalised."""
-        return NetworkOutput({GLOBAL: self.necks[GLOBAL](self.pool(self.backbone(x)[-1]))})
+        last = self.backbone(x)[-1]
+        pooled = last.float().mean(dim=(2, 3)) if self.pool is None else self.pool(last)
+        return NetworkOutput({GLOBAL: self.necks[GLOBAL](pooled)})

@@ -59,10 +59,6 @@ class PixelClassifier(nn.Module):
     """A 1 x 1 convolution of F to K logits for each cell (docs/method.md, section "ALM").
 
     Enlarging and 1 x 1 convolutions commute, so only K channels are enlarged.
-
-    Args:
-        channels: Channels of the maps of F.
-        classes: K.
     """
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:

@@ -15,10 +15,6 @@ class ConcatNeck(nn.Module):
     """The head of ISP: each map through a 1 x 1 convolution, enlarged, summed, normalised, ReLU.
 
     The sum of 1 x 1 convolutions equals one convolution of the concatenated maps, and needs a fraction of its memory.
-
-    Args:
-        channels: Channels of the maps.
-        out: C, channels of F.
     """
 
     def __init__(self, channels: Sequence[int], out: int) -> None:
@@ -38,12 +34,7 @@ class ConcatNeck(nn.Module):
 
 
 class PyramidNeck(nn.Module):
-    """A feature pyramid (Lin et al., CVPR 2017): coarse maps are added to finer ones; F is the finest.
-
-    Args:
-        channels: Channels of the maps.
-        out: C, channels of F.
-    """
+    """A feature pyramid (Lin et al., CVPR 2017): coarse maps are added to finer ones; F is the finest."""
 
     def __init__(self, channels: Sequence[int], out: int) -> None:
         super().__init__()
@@ -66,11 +57,6 @@ class JoinedNeck(nn.Module):
     The finest map is used unchanged, for edges. `middle` channels on the second grid combine all coarser maps, as in
     `ConcatNeck` but enlarged step by step, and pass one more 3 x 3 convolution. `coarse` channels on the third grid
     combine the maps from the third on.
-
-    Args:
-        channels: Channels of the maps.
-        middle: Channels on the second grid.
-        coarse: Channels on the third grid.
     """
 
     def __init__(self, channels: Sequence[int], middle: int, coarse: int) -> None:
@@ -105,9 +91,6 @@ class SpatialAttention(nn.Module):
     """The attention of ISP: one weight in 0..1 for each cell, multiplied into F.
 
     It is computed on half of F's grid: by a stride of 2, or from channels that the neck keeps on a coarser grid.
-
-    Args:
-        channels: Channels of the maps of F.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:

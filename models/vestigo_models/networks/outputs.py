@@ -45,9 +45,7 @@ class NetworkOutput(NamedTuple):
 class BNNeck(nn.Module):
     """BatchNorm1d with its bias fixed at 0, then a linear classifier without bias (Luo et al., CVPR Workshops 2019).
 
-    Args:
-        dim: D, length of the features.
-        identities: Training identities; without any there is no classifier.
+    With 0 identities there is no classifier.
     """
 
     def __init__(self, dim: int, identities: int) -> None:

@@ -19,10 +19,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_weights(ref: str) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint; objects are never unpickled.
-
-    Args:
-        ref: A file, a folder with one of `WEIGHT_FILES`, or a Hugging Face hub id.
+    """Read the tensors of a file, a folder with one of `WEIGHT_FILES`, or a hub id; objects are never unpickled.
 
     Raises:
         ModelError: If there is no such checkpoint, or it is neither safetensors nor a plain torch state dict.
@@ -47,17 +44,10 @@ def read_weights(ref: str) -> dict[str, Tensor]:
 def load_weights(
     module: nn.Module, tensors: Mapping[str, Tensor], ref: str, network: str, *, optional: Sequence[str] = ()
 ) -> None:
-    """Load tensors into a module.
-
-    Args:
-        module: The module.
-        tensors: Tensors by the module's names.
-        ref: Where they come from, for the error message.
-        network: What they should belong to, for the error message.
-        optional: Prefixes of names that may be missing.
+    """Load the tensors of the checkpoint `ref` into a module; names with a prefix in `optional` may be missing.
 
     Raises:
-        ModelError: If names or shapes differ from those of the module.
+        ModelError: If names or shapes differ from those of the module, which the message calls `network`.
     """
     expected = module.state_dict()
     # Old checkpoints lack the counter, which only a cumulative average needs.
@@ -109,16 +99,12 @@ def weights_digest(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> 
 
 
 def load_pretrained(ref: str, model_class: Any, kind: str, device: str) -> tuple[Any, Any]:
-    """Load an image processor and a model of the transformers library; pickle files are not read.
+    """Load an image processor and a model (`model_class.from_pretrained`) of the transformers library.
 
-    Args:
-        ref: A folder or a Hugging Face hub id.
-        model_class: A class with `from_pretrained`.
-        kind: Kind of model, for the error message.
-        device: Device of the model.
+    `ref` is a folder or a Hugging Face hub id; pickle files are not read.
 
     Raises:
-        ModelError: If there is no such checkpoint, or it is of another kind.
+        ModelError: If there is no such checkpoint, or it is not a `kind`.
     """
     from transformers import AutoImageProcessor
 

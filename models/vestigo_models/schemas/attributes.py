@@ -92,11 +92,6 @@ class AttributeSchema:
         return tuple(attribute.name for attribute in self.attributes)
 
     @property
-    def columns(self) -> int:
-        """Number of annotation columns (27 for Market-1501, 23 for DukeMTMC-reID)."""
-        return sum(len(attribute.fields) for attribute in self.attributes)
-
-    @property
     def classes(self) -> int:
         """M, the number of classes of all attributes (39 for Market-1501, 31 for DukeMTMC-reID)."""
         return sum(len(attribute.values) for attribute in self.attributes)
@@ -180,11 +175,7 @@ class AttributeSchema:
 
     @classmethod
     def from_dict(cls, data: object, *, origin: str = "attribute schema") -> AttributeSchema:
-        """Build a schema from plain data with the keys of `from_yaml`.
-
-        Args:
-            data: A mapping, as `to_dict` returns it.
-            origin: Where the data come from; error messages begin with it.
+        """Build a schema from plain data with the keys of `from_yaml`; error messages begin with `origin`.
 
         Raises:
             ConfigError: If the data are not a schema; one line lists all mistakes.
@@ -223,9 +214,6 @@ class AttributeSchema:
                 title: Wears an apron
                 values: ["no", "yes"]
                 regions: [upper, lower]
-
-        Args:
-            path: The file, UTF-8.
 
         Raises:
             ConfigError: If the file cannot be read or is not a schema; one line lists all mistakes.

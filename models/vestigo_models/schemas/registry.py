@@ -13,11 +13,9 @@ SCHEMAS: dict[str, AttributeSchema] = {"market1501": MARKET_1501, "dukemtmc": DU
 
 
 def resolve_schema(name_or_path: str | Path) -> AttributeSchema:
-    """Return a built-in schema, or the one of a YAML file (format: `AttributeSchema.from_yaml`).
+    """Return a built-in schema by its key in `SCHEMAS` or its own name, or the one of a `.yaml` or `.yml` file.
 
-    Args:
-        name_or_path: `market1501`, `dukemtmc` (or the schema's own name, `market-1501`, `dukemtmc-reid`), or a file
-            that ends in `.yaml` or `.yml`.
+    The format of files is that of `AttributeSchema.from_yaml`.
 
     Raises:
         ConfigError: If there is no such schema, or the file is not one.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
-from vestigo_models.networks.backbones.base import Backbone
+from vestigo_models.networks.backbones.base import TransformersBackbone
 from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
@@ -16,30 +14,21 @@ NORMS = "hidden_states_norms."
 """Normalisations of the maps; checkpoints of classifiers do not have them."""
 
 
-class ConvNext(Backbone):
+class ConvNext(TransformersBackbone):
     """ConvNeXt-Tiny; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4.
 
     Args:
         config: Other depths and widths of the same family.
     """
 
-    native_size = (256, 128)
     strides = (4, 8, 16, 32)
 
     def __init__(self, config: ConvNextConfig | None = None) -> None:
         from transformers import ConvNextBackbone, ConvNextConfig
 
-        super().__init__()
-        config = config or ConvNextConfig(hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3])
-        config.out_features = [f"stage{stage + 1}" for stage in range(len(config.depths or ()))]
-        body: Any = ConvNextBackbone(config)
-        self.body: nn.Module = body
-        self.channels = tuple(config.hidden_sizes or ())
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the four maps."""
-        maps: tuple[Tensor, ...] = self.body(x).feature_maps
-        return maps
+        super().__init__(
+            ConvNextBackbone, config or ConvNextConfig(hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3])
+        )
 
     def load_imagenet(self, ref: str) -> None:
         """Load ImageNet weights of a classifier in Hugging Face naming.

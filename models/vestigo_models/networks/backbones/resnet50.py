@@ -7,42 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from vestigo_models.networks.backbones.base import Backbone
+from vestigo_models.networks.backbones.base import TransformersBackbone
 from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
     from transformers import ResNetConfig
 
 
-class ResNet50(Backbone):
+class ResNet50(TransformersBackbone):
     """C2 to C5; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 16 x 8.
 
     Args:
         config: Other depths and widths of the same family.
     """
 
-    native_size = (256, 128)
     strides = (4, 8, 16, 16)
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
         # Importing transformers takes longer than all other imports of a command that uses `tiny`.
         from transformers import ResNetBackbone, ResNetConfig
 
-        super().__init__()
-        config = config or ResNetConfig()
-        config.out_features = [f"stage{stage + 1}" for stage in range(len(config.depths or ()))]
-        body: Any = ResNetBackbone(config)
-        self.body: nn.Module = body
-        self.channels = tuple(config.hidden_sizes or ())
+        super().__init__(ResNetBackbone, config or ResNetConfig())
+        body: Any = self.body
         first = body.encoder.stages[-1].layers[0]
         for convolution in (*first.layer.modules(), *first.shortcut.modules()):
             if isinstance(convolution, nn.Conv2d):
                 convolution.stride = (1, 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the four maps."""
-        maps: tuple[Tensor, ...] = self.body(x).feature_maps
-        return maps
 
     def load_imagenet(self, ref: str) -> None:
         """Load ImageNet weights in Hugging Face or torchvision naming.
