@@ -11,8 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from vestigo_ui.app import context as desk
-from vestigo_ui.app import main
+from vestigo_ui.app import context, main
 from vestigo_ui.web import settings
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
@@ -21,7 +20,7 @@ from vestigo_ui.web.server.run import SCRIPT
 PATIENCE_S = 120
 
 
-def desk_app(
+def run_app(
     monkeypatch: pytest.MonkeyPatch,
     store: Path | str,
     *,
@@ -33,8 +32,8 @@ def desk_app(
     """Return the app, run on `page` with the parameters `query` in its address, for somebody with `role`."""
     monkeypatch.setenv("VESTIGO_STORE", str(store))
     user = User(name=f"the-{role}", role=Role(role), session="test")
-    monkeypatch.setattr(main, "signed_in", lambda: user)
-    monkeypatch.setattr(desk, "current", lambda: settings.Settings.model_validate(configured or {}))
+    monkeypatch.setattr(main, "signed_in_user", lambda: user)
+    monkeypatch.setattr(context, "current", lambda: settings.Settings.model_validate(configured or {}))
     st.cache_resource.clear()
     st.cache_data.clear()
     app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)

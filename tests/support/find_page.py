@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.app_pages import desk_app
+from tests.support.app_pages import run_app
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import Chosen, Tile
+from vestigo_ui.app.components.contact_sheet import SheetEvent, Tile
+from vestigo_ui.app.components.result.dialog import AnsweredQuery
 from vestigo_ui.app.pages.find import picker as find_picker
 from vestigo_ui.app.pages.find import results as find_results
 
@@ -26,9 +27,9 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the sheets of the page showed last, by key; `do` holds what is chosen on the one that it names."""
     shown: dict[str, Any] = {"do": {}}
 
-    def sheet(tiles: list[Tile], *, key: str, **more: Any) -> Chosen | None:
+    def sheet(tiles: list[Tile], *, key: str, **more: Any) -> SheetEvent | None:
         shown[key] = {"tiles": tiles, **more}
-        chosen: Chosen | None = shown["do"].pop(key, None)
+        chosen: SheetEvent | None = shown["do"].pop(key, None)
         return chosen
 
     for module in (find_picker, find_results):
@@ -37,18 +38,18 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, AnsweredQuery]]:
     """The results that were opened in depth."""
     from vestigo_ui.app.pages.find import page as find
 
-    calls: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(find, "open_dialog", lambda desk, query, crop, **more: calls.append((crop, more)))
+    calls: list[tuple[str, AnsweredQuery]] = []
+    monkeypatch.setattr(find, "open_dialog", lambda context, answered, crop, on_close: calls.append((crop, answered)))
     return calls
 
 
 @pytest.fixture
 def page(archive: Archive, monkeypatch: pytest.MonkeyPatch, sheets: Any, opened: Any) -> Open:
-    return lambda **query: desk_app(monkeypatch, archive.store, page="find", **query)
+    return lambda **query: run_app(monkeypatch, archive.store, page="find", **query)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a page is given: the open store and its index, who is asking, and the door to the audit log."""
+"""Context of a page: the store and its browse index, the user, the case, and the audit log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
+from vestigo.store.runs.records import Model
+from vestigo_models.errors import UsageError
 from vestigo_ui.web.auth.identity import User, user_of
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings, current
 
-CASE, AUTHORITY, BLUR = "desk-case", "desk-authority", "desk-blur"
-"""Keys of the session under which a person's case stands, and whether heads are hidden."""
+CASE, AUTHORITY, BLUR = "account-case", "account-authority", "account-blur"
+"""Session keys of the case, of the authorisation, and of whether heads are hidden."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """One run of a page for one person; `case` and `authority` are what the person works on, and who allowed it.
+class PageContext:
+    """What a page needs for one run.
 
-    With `blurred`, no picture is shown in which a face could be recognised.
+    Attributes:
+        store: The open store.
+        index: The store's browse index.
+        user: The signed-in user.
+        settings: Settings of the screen.
+        case: Case that the user works on, None without one.
+        authority: Authorisation of the case, None without one.
+        blurred: Whether faces and heads are hidden in every image that is shown.
     """
 
     store: Store
@@ -38,55 +47,66 @@ class Desk:
     blurred: bool
 
     @property
-    def name(self) -> str:
-        """The store's name, which does not say where it lies."""
+    def store_name(self) -> str:
+        """Name of the store without its folder."""
         return Path(self.store.ref).stem
 
     def may(self, role: Role) -> bool:
-        """Whether the person may do what `role` may: viewers look, reviewers decide and correct, admins promote."""
+        """Return whether the user has the permissions of `role`."""
         return self.user.may(role)
 
+    def require(self, role: Role, action: str) -> None:
+        """Raise UsageError unless the user has the permissions of `role`; `action` is what requires it."""
+        if not self.may(role):
+            raise UsageError(
+                f"{action} requires the role {role}, and {self.user.name} has the role {self.user.role}. "
+                "Ask an administrator for it."
+            )
+
     def model(self) -> Model:
-        """The model whose crops pages show. Raises StoreError as `vestigo.resolve.resolve_search_model`."""
-        return resolve_search_model(self.store)
+        """Return the model whose crops are shown; raises as `vestigo.search.gallery.current_model`."""
+        return current_model(self.store)
 
     def audit(self, action: AuditAction, **details: Any) -> None:
-        """Write down what the person does, before it is shown."""
-        self.store.audit.record(self.user.name, action, details=details, case=self.case, authority=self.authority)
+        """Commit an audit entry; call this before the result is shown."""
+        self.store.record_audit(self.user.name, action, details=details, case=self.case, authority=self.authority)
 
     def audit_once(self, action: AuditAction, **details: Any) -> None:
-        """Write it down unless it is what this person's session wrote last: a page runs again after every click."""
-        told = (action, repr(sorted(details.items())), self.case)
-        last = st.session_state.setdefault("desk-audited", {})
-        if last.get(action) != told:
+        """Commit an audit entry unless it equals the session's last one of this action.
+
+        A page runs again after every click, which is not another access.
+        """
+        entry = (action, repr(sorted(details.items())), self.case)
+        last = st.session_state.setdefault("account-audited", {})
+        if last.get(action) != entry:
             self.audit(action, **details)
-            last[action] = told
+            last[action] = entry
 
 
 @st.cache_resource(show_spinner="Opening the store")
-def the_store() -> Store:
-    """Return the store that the app was started for."""
+def shared_store() -> Store:
+    """Return the store of this process, which `VESTIGO_STORE` names."""
     return Store.open(os.environ["VESTIGO_STORE"], create=False)
 
 
 @st.cache_resource(show_spinner=False)
-def the_index() -> BrowseIndex:
-    """Return the index of the store, as far as it was built."""
-    return BrowseIndex.open(the_store())
+def shared_index() -> BrowseIndex:
+    """Return the browse index of `shared_store`, as far as it is built."""
+    return BrowseIndex.open(shared_store())
 
 
-def signed_in() -> User | None:
-    """Return who is asking; the layer in front of the app says so in headers that nobody else can set."""
+def signed_in_user() -> User | None:
+    """Return the user of this request, None without a valid session."""
     return user_of(st.context.headers)
 
 
-def sit_down(user: User) -> Desk:
-    """Return a person's desk. Raises StoreError where the store does not answer."""
+def make_context(user: User) -> PageContext:
+    """Return the context of a page for a user; raises StoreError if the store does not open."""
     settings, state = current(), st.session_state
     blur = settings.privacy.blur
-    return Desk(
-        store=the_store(),
-        index=the_index(),
+    return PageContext(
+        store=shared_store(),
+        index=shared_index(),
         user=user,
         settings=settings,
         case=state.get(CASE) or None,

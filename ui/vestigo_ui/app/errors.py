@@ -1,4 +1,4 @@
-"""What is said when something goes wrong while a page is shown: one sentence, and what to do."""
+"""Errors as a page shows them: one sentence and what to do."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ from sqlalchemy.exc import DBAPIError
 
 from vestigo_models.errors import VestigoError
 
-TROUBLES = (VestigoError, DBAPIError, OSError)
-"""What may go wrong with a store, its models and its archive."""
+STORE_ERRORS = (VestigoError, DBAPIError, OSError)
+"""What a store, its models and its archive may raise."""
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Say what goes wrong inside, in place of the rest of it."""
+def report_errors(*, ignore_outages: bool = False) -> Iterator[None]:
+    """Show an error of the block in place of what the block would have shown.
+
+    Args:
+        ignore_outages: Show nothing where the store does not answer, for fragments that run again by themselves: the
+            page reports the outage.
+    """
     try:
         yield
-    except TROUBLES as error:
-        tell(error)
+    except STORE_ERRORS as error:
+        if isinstance(error, VestigoError) or not ignore_outages:
+            show_error(error)
 
 
-@contextmanager
-def watched() -> Iterator[None]:
-    """The same for what looks again by itself, as a fragment: of a store that does not answer the page tells."""
-    try:
-        yield
-    except VestigoError as error:
-        tell(error)
-    except TROUBLES:
-        return
-
-
-def tell(error: Exception) -> None:
-    """Say what went wrong."""
+def show_error(error: Exception) -> None:
+    """Show an error of the project as its message, any other as an outage of the store."""
     if isinstance(error, VestigoError):
         st.error(str(error), icon=":material/error:")
         return
     st.error(
-        "The store does not answer: its database or its files cannot be reached. Nothing is lost; try again in a "
-        "moment, and tell whoever runs it if that does not help.",
+        "The store does not answer: its database or its files cannot be reached. Nothing is lost. Try again in a "
+        "moment; if that does not help, contact the administrator of this server.",
         icon=":material/cloud_off:",
     )
     st.button("Try again", icon=":material/refresh:")

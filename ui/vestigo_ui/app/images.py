@@ -1,4 +1,4 @@
-"""Pictures of crops and frames as a page shows them: read in bulk, heads hidden where that is asked for, cached."""
+"""Images of crops and frames as pages show them: read in bulk, cached, with heads hidden on request."""
 
 from __future__ import annotations
 
@@ -10,64 +10,79 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.ingest.origin import ORIGIN_COLUMNS, frame_of
-from vestigo_models.inference.anonymize import anonymize_crops, anonymize_frame
+from vestigo.search.query import open_encoder
+from vestigo_models.inference.anonymize import hide_each, hide_head, hide_heads
+from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.small import EmbeddedParser
-from vestigo_ui.app.context import Desk, the_index
+from vestigo_ui.app.context import PageContext, shared_index, shared_store
 
 Image = NDArray[np.uint8]
-FACTS = (*ORIGIN_COLUMNS, "camera", "time", "offset_s", "tracklet", "frame_width", "frame_height", "quality", "pid")
-"""What a page may say of a crop beside its picture."""
+FACT_COLUMNS = (*ORIGIN_COLUMNS, "camera", "time", "offset_s", "tracklet", "frame_width", "frame_height", "quality", "pid")
+"""Columns of a crop that pages show with its image."""
 CACHED_PAGES = 60
-"""Of 48 pictures each, about 3 MB."""
-TOGETHER = 8
-"""Crops that are parsed at once: on one core that halves the time a page takes."""
+"""Pages of 48 crops, about 3 MB each."""
+PARSER_BATCH = 8
+"""Crops of one parser call; on one core this halves the time of a page."""
 
 
-def crops(desk: Desk, ids: Sequence[str], *, model: str) -> dict[str, Image]:
-    """Return RGB pictures of crops by id. Raises StoreError for a crop that the store no longer shows."""
-    return dict(zip(ids, _crops(tuple(ids), model, desk.blurred), strict=True))
-
-
-def facts(desk: Desk, ids: Sequence[str], *, model: str) -> list[dict[str, Any]]:
-    """Return `FACTS` of crops, in order. Raises StoreError as `crops`."""
-    return desk.index.rows(list(ids), FACTS, model=model)
-
-
-def frame(desk: Desk, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:
-    """Return the frame that a crop (`FACTS`) was cut from.
-
-    `people` are the boxes (x, y, w, h) of all that are known in it. Where heads are hidden, their bodies are shown and
-    all around them is coarse.
+def load_crops(context: PageContext, ids: Sequence[str], *, model: str) -> dict[str, Image]:
+    """Return RGB images of crops by id.
 
     Raises:
-        BadInput: the archive no longer has it.
+        StoreError: A crop is not visible in the store.
     """
-    found = frame_of(row)
-    if not desk.blurred:
-        return found
+    return dict(zip(ids, _load_crops(tuple(ids), model, context.blurred), strict=True))
+
+
+def load_facts(context: PageContext, ids: Sequence[str], *, model: str) -> list[dict[str, Any]]:
+    """Return the columns `FACT_COLUMNS` of crops in the order of `ids`; raises as `load_crops`."""
+    return context.index.rows(list(ids), FACT_COLUMNS, model=model)
+
+
+def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:
+    """Return the frame that a crop was cut from.
+
+    Args:
+        context: Context of the page.
+        row: The crop's columns `FACT_COLUMNS`.
+        people: Boxes (x, y, w, h in pixels) of all known people in the frame. If heads are hidden, only their bodies
+            stay sharp.
+
+    Raises:
+        BadInput: The archive no longer has the frame.
+    """
+    frame = frame_of(row)
+    if not context.blurred:
+        return frame
     boxes = [(round(x), round(y), round(w), round(h)) for x, y, w, h in people]
-    return anonymize_frame(found, boxes, the_parser())
+    return hide_heads(frame, boxes, shared_parser())
 
 
-def upload(desk: Desk, image: Image) -> Image:
-    """Return an uploaded crop as it may be shown."""
-    return anonymize_crops([image], the_parser())[0] if desk.blurred else image
+def hide_upload(context: PageContext, image: Image) -> Image:
+    """Return an uploaded crop, with its head hidden where heads are hidden."""
+    return hide_head(image, shared_parser()) if context.blurred else image
 
 
-def upload_frame(desk: Desk, image: Image, people: Sequence[tuple[int, int, int, int]]) -> Image:
-    """Return an uploaded frame as it may be shown; `people` are the boxes (x, y, w, h) that were found in it."""
-    return anonymize_frame(image, list(people), the_parser()) if desk.blurred else image
+def hide_upload_frame(context: PageContext, image: Image, people: Sequence[tuple[int, int, int, int]]) -> Image:
+    """Return an uploaded frame, with heads in the boxes (x, y, w, h) hidden where heads are hidden."""
+    return hide_heads(image, list(people), shared_parser()) if context.blurred else image
 
 
 @st.cache_resource(show_spinner=False)
-def the_parser() -> Parser:
-    """Return the parser that tells bodies from heads, a few crops at a time."""
-    return EmbeddedParser.from_pretrained("default", batch_size=TOGETHER)
+def shared_parser() -> Parser:
+    """Return the parser of this process, which finds heads and regions."""
+    return EmbeddedParser.from_pretrained("default", batch_size=PARSER_BATCH)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the model")
+def shared_encoder(model: str) -> Extractor:
+    """Return the network of the model with the digest `model`; raises ModelError if it cannot be loaded."""
+    return open_encoder(shared_store(), model)
 
 
 @st.cache_data(max_entries=CACHED_PAGES, show_spinner=False)
-def _crops(ids: tuple[str, ...], model: str, blurred: bool) -> list[Image]:
-    images = [decode_image(row["image"]) for row in the_index().rows(ids, ("image",), model=model)]
-    return anonymize_crops(images, the_parser()) if blurred else images
+def _load_crops(ids: tuple[str, ...], model: str, blurred: bool) -> list[Image]:
+    images = [decode_image(row["image"]) for row in shared_index().rows(ids, ("image",), model=model)]
+    return hide_each(images, shared_parser()) if blurred else images

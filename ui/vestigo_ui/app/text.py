@@ -1,4 +1,4 @@
-"""How facts of the archive are put before people: times, distances, boxes in frames."""
+"""Formats of times and counts, and images with boxes, as pages show them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,50 @@ from numpy.typing import NDArray
 BOX_COLOUR = (45, 212, 191)
 MAX_FRAME_WIDTH = 1600
 TILE = (256, 128)
-"""Height and width of a picture in a grid."""
+"""Height and width of a tile of a contact sheet in pixels."""
 GROUND = 96
-"""Grey around a picture in its tile, between the two themes."""
+"""Grey around a crop in its tile, visible on both themes."""
+_MARKDOWN = frozenset("\\`*_{}[]<>#|~$:")
 
 
-def utc(time: datetime) -> str:
-    """Write a time of day in UTC, to the second; who shows it says that it is UTC."""
+def format_utc(time: datetime) -> str:
+    """Return a time in UTC to the second, without the zone."""
     return f"{time:%Y-%m-%d %H:%M:%S}"
 
 
-def moment(time: datetime | None, offset_s: float | None) -> str:
-    """Say when: the time in UTC where it is known, else the place in the video, else nothing to say."""
+def format_moment(time: datetime | None, offset_s: float | None, *, zone: bool = True) -> str:
+    """Return a time in UTC, or the offset in the video if the time is unknown.
+
+    Args:
+        time: Time in UTC.
+        offset_s: Seconds from the start of the video.
+        zone: Whether "UTC" follows the time.
+    """
     if time is not None:
-        return f"{utc(time)} UTC"
-    return f"{clock(offset_s)} into the video" if offset_s is not None else "time unknown"
+        return f"{format_utc(time)} UTC" if zone else format_utc(time)
+    return f"{format_duration(offset_s)} into the video" if offset_s is not None else "time unknown"
 
 
-def clock(seconds: float) -> str:
-    """Write seconds as m:ss.t, or h:mm:ss.t from an hour on."""
+def format_duration(seconds: float) -> str:
+    """Return seconds as m:ss.t, or as h:mm:ss.t from one hour."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
-def tile(crop: NDArray[np.uint8], size: tuple[int, int] = TILE) -> NDArray[np.uint8]:
-    """Return an RGB crop of any size as a tile of `size` (height, width), which it fills as far as its shape allows."""
+def count_text(number: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 crop` or `2,000 crops`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def escape_md(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return "".join(f"\\{sign}" if sign in _MARKDOWN else sign for sign in text)
+
+
+def fit_tile(crop: NDArray[np.uint8], size: tuple[int, int] = TILE) -> NDArray[np.uint8]:
+    """Return an RGB crop of any size in the middle of a grey tile of `size` (height, width)."""
     height, width = crop.shape[:2]
     scale = min(size[0] / height, size[1] / width)
     inner = max(1, round(width * scale)), max(1, round(height * scale))
@@ -50,19 +67,22 @@ def tile(crop: NDArray[np.uint8], size: tuple[int, int] = TILE) -> NDArray[np.ui
     return canvas
 
 
-def fills(box: Sequence[float], size: tuple[int, int]) -> bool:
-    """Say whether a box (x, y, w, h in pixels) is the whole frame of `size` (height, width)."""
+def covers_frame(box: Sequence[float], size: tuple[int, int]) -> bool:
+    """Return whether a box (x, y, w, h in pixels) is a whole frame of `size` (height, width)."""
     x, y, w, h = box
     height, width = size
     return x <= 0 and y <= 0 and w >= width and h >= height
 
 
-def with_box(
+def draw_boxes(
     frame: NDArray[np.uint8], box: Sequence[float], others: Sequence[Sequence[float]] = ()
 ) -> NDArray[np.uint8]:
-    """Return a copy of an RGB uint8 frame, at most 1600 pixels wide, with a box (x, y, w, h in pixels) drawn.
+    """Return a copy of a frame with boxes, scaled to a width of at most 1600 pixels.
 
-    `others` are drawn as well, thin.
+    Args:
+        frame: RGB frame.
+        box: The box to highlight (x, y, w, h in pixels of `frame`).
+        others: Further boxes, drawn with a thin line.
     """
     height, width = frame.shape[:2]
     scale = min(1.0, MAX_FRAME_WIDTH / width)
@@ -70,28 +90,15 @@ def with_box(
         frame = np.asarray(
             cv2.resize(frame, (MAX_FRAME_WIDTH, round(height * scale)), interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
-    drawn = frame.copy()
+    canvas = frame.copy()
     thickness = max(2, round(frame.shape[0] / 240))
     for other in others:
-        cv2.rectangle(drawn, *_corners(other, scale), BOX_COLOUR, max(1, thickness // 2))
-    cv2.rectangle(drawn, *_corners(box, scale), (0, 0, 0), thickness + 2)
-    cv2.rectangle(drawn, *_corners(box, scale), BOX_COLOUR, thickness)
-    return drawn
+        cv2.rectangle(canvas, *_corners(other, scale), BOX_COLOUR, max(1, thickness // 2))
+    cv2.rectangle(canvas, *_corners(box, scale), (0, 0, 0), thickness + 2)
+    cv2.rectangle(canvas, *_corners(box, scale), BOX_COLOUR, thickness)
+    return canvas
 
 
 def _corners(box: Sequence[float], scale: float) -> tuple[tuple[int, int], tuple[int, int]]:
     x, y, w, h = (value * scale for value in box)
     return (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1)
-
-
-MARKDOWN = frozenset("\\`*_{}[]<>#|~$:")
-
-
-def plain(text: str) -> str:
-    """Return text for where Markdown is read, so that it shows as it was written."""
-    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)
-
-
-def counted(number: int, what: str) -> str:
-    """Return how many there are of something: `1 crop`, `2,000 crops`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

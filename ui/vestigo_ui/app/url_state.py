@@ -1,4 +1,4 @@
-"""The state of a view as its address has it: read with what is allowed, written without what goes without saying."""
+"""State of a page in its address: parameters are read within bounds, and defaults are not written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_of(name: str, allowed: Iterable[str], default: str) -> str:
 
 
 def number(name: str, default: int, least: int = 0, most: int = 10**9) -> int:
-    """Return a whole number, put within bounds; the default where it is none."""
+    """Return a whole number, clipped to the bounds; the default if the parameter is not a number."""
     try:
         return min(max(int(text(name, str(default))), least), most)
     except ValueError:
@@ -30,7 +30,7 @@ def number(name: str, default: int, least: int = 0, most: int = 10**9) -> int:
 
 
 def fraction(name: str, default: float) -> float:
-    """Return a number between 0 and 1, the default where it is none."""
+    """Return a number in [0, 1]; the default if the parameter is not one."""
     try:
         value = float(text(name, str(default)))
     except ValueError:
@@ -39,12 +39,12 @@ def fraction(name: str, default: float) -> float:
 
 
 def many(name: str) -> tuple[str, ...]:
-    """Return all values of a parameter that may stand there several times, without repetitions."""
+    """Return the different values of a parameter that may occur several times."""
     return tuple(dict.fromkeys(st.query_params.get_all(name)))
 
 
 def moment(name: str) -> datetime | None:
-    """Return a time (ISO 8601, UTC where it names no zone), None without one."""
+    """Return a time (ISO 8601, UTC unless it names a zone); None if the parameter is not a time."""
     try:
         value = datetime.fromisoformat(text(name))
     except ValueError:
@@ -53,18 +53,18 @@ def moment(name: str) -> datetime | None:
 
 
 def put(**values: str | int | float | Iterable[str] | None) -> None:
-    """Write parameters; None, "" and nothing at all take one away."""
+    """Write parameters; None, "" and an empty sequence remove one."""
     for name, value in values.items():
-        plain = [value] if isinstance(value, str | int | float) else list(value or ())
-        kept = [str(one) for one in plain if one != ""]
-        if kept:
-            st.query_params[name] = kept
+        items = [value] if isinstance(value, str | int | float) else list(value or ())
+        texts = [str(item) for item in items if item != ""]
+        if texts:
+            st.query_params[name] = texts
         else:
             st.query_params.pop(name, None)
 
 
-def only(**values: str | int | float | Iterable[str] | None) -> None:
-    """Write parameters and take all others away; one that is bound to a widget goes when its widget does."""
+def replace(**values: str | int | float | Iterable[str] | None) -> None:
+    """Write parameters and remove all others; one that is bound to a widget is removed with its widget."""
     for name in set(st.query_params) - set(values):
         with suppress(StreamlitAPIException):
             del st.query_params[name]

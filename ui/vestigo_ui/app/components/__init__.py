@@ -1,1 +1,1 @@
-"""Parts that several pages show."""
+"""Components that several pages show."""

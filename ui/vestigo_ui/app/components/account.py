@@ -1,13 +1,13 @@
-"""The corner of the screen: who is signed in, the case that is worked on, hiding of heads, the way out."""
+"""Account menu at the top right: user, case, authorisation, hiding of heads, sign-out."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from vestigo_ui.app.context import AUTHORITY, BLUR, CASE, Desk
-from vestigo_ui.app.text import plain
+from vestigo_ui.app.context import AUTHORITY, BLUR, CASE, PageContext
+from vestigo_ui.app.text import escape_md
 
-# The corner lies on the line of the navigation; pages begin right below it and use the whole width.
+# The menu is on the line of the navigation; pages begin below it and use the whole width.
 _STYLE = """<style>
 .st-key-account { position: fixed; top: .45rem; right: 1rem; width: auto; z-index: 999991; }
 [data-testid="stElementToolbar"]:not(:has(button)) { display: none; }
@@ -21,39 +21,34 @@ _STYLE = """<style>
 _SIGN_OUT = '<form class="sign-out" method="post" action="/sign-out"><button type="submit">Sign out</button></form>'
 
 
-def corner(desk: Desk) -> None:
-    """Show the corner on every page."""
+def show_menu(context: PageContext) -> None:
+    """Show the account menu."""
+    user = context.user
+    label = f"{user.name} · case {context.case}" if context.case else user.name
     st.html(_STYLE)
-    with st.container(key="account"), st.popover(_label(desk), icon=":material/account_circle:"):
-        st.caption(f"{plain(desk.user.name)} · {desk.user.role} · store {plain(desk.name)}")
+    with st.container(key="account"), st.popover(label, icon=":material/account_circle:"):
+        st.caption(f"{escape_md(user.name)} · {user.role} · store {escape_md(context.store_name)}")
         st.text_input("Case", key=CASE, placeholder="Case number", persist_state="session")
-        st.text_input("Authorisation", key=AUTHORITY, placeholder="Who allowed it", persist_state="session")
-        if desk.settings.privacy.blur == "optional":
+        st.text_input("Authorisation", key=AUTHORITY, placeholder="Reference of the approval", persist_state="session")
+        if context.settings.privacy.blur == "optional":
             st.toggle("Hide faces and heads", key=BLUR, persist_state="session")
-        elif desk.blurred:
+        elif context.blurred:
             st.caption("Faces and heads are hidden.")
         st.html(_SIGN_OUT)
 
 
-def case_is_missing(desk: Desk) -> bool:
-    """Say what has to be named before anything is shown; return whether something has."""
-    required = desk.settings.audit
-    missing = [
-        name
-        for name, wanted, given in (
-            ("a case number", required.require_case, desk.case),
-            ("an authorisation", required.require_authority, desk.authority),
-        )
-        if wanted and not given
-    ]
+def is_case_missing(context: PageContext) -> bool:
+    """Return whether a required case or authorisation is missing, and ask for it if so."""
+    required = context.settings.audit
+    missing = []
+    if required.require_case and not context.case:
+        missing.append("a case number")
+    if required.require_authority and not context.authority:
+        missing.append("an authorisation")
     if missing:
         st.info(
-            f"Enter {' and '.join(missing)} under your name, at the top right: nothing is shown without, and both are "
+            f"Enter {' and '.join(missing)} under your name, at the top right. Pages are shown after that; both are "
             "written to the audit log.",
             icon=":material/gavel:",
         )
     return bool(missing)
-
-
-def _label(desk: Desk) -> str:
-    return f"{desk.user.name} · case {desk.case}" if desk.case else desk.user.name

@@ -1,4 +1,4 @@
-"""Plots that look alike: colours that colour-blind readers can tell apart, readable on a light and a dark page."""
+"""Figures with one look: colours for colour-blind readers, readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 import streamlit as st
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
-"""Okabe and Ito's, without the yellow and the black that one of the two themes would swallow."""
+"""Colours of Okabe and Ito without yellow and black, which are invisible on one of the two themes."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 SCALE = "Cividis"
-"""For matrices: even steps of brightness, whatever one sees of colour."""
+"""Colour scale of matrices, with even steps of brightness."""
 
 
-def figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
-    """Return an empty figure with labelled axes."""
-    made = go.Figure()
-    made.update_layout(
+def new_figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
+    """Return an empty figure with the axis titles `x` and `y`, `height` pixels high."""
+    figure = go.Figure()
+    figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         colorway=list(COLOURS),
@@ -29,11 +29,34 @@ def figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) 
         xaxis={"title": x, "automargin": True, "zeroline": False},
         yaxis={"title": y, "automargin": True, "zeroline": False},
     )
-    return made
+    return figure
 
 
-def chart(made: go.Figure, *, key: str, alt: str, modes: Sequence[str] = (), **options: Any) -> Any:
-    """Show a figure; with `modes` of selection (points, box) return what is selected, and run again when it changes."""
+def error_bars(low: Sequence[float], value: Sequence[float], high: Sequence[float]) -> dict[str, Any]:
+    """Return Plotly's error bars of intervals."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [top - middle for top, middle in zip(high, value, strict=True)],
+        "arrayminus": [middle - bottom for middle, bottom in zip(value, low, strict=True)],
+    }
+
+
+def show_figure(figure: go.Figure, *, key: str, alt: str, modes: Sequence[str] = ()) -> Any:
+    """Show a figure; with selection `modes` (points, box), return the selection and rerun when it changes."""
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": tuple(modes)} if modes else {}
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"], "responsive": True}
-    return st.plotly_chart(made, key=key, alt=alt, config=config | options, **selection)
+    return st.plotly_chart(figure, key=key, alt=alt, config=config, **selection)
+
+
+def clicked_point(figure: go.Figure, *, key: str, alt: str) -> str | None:
+    """Show a figure and return the first custom value of a newly clicked point.
+
+    Plotly keeps a point selected after the click; None is returned until another point is clicked.
+    """
+    points = show_figure(figure, key=key, alt=alt, modes=["points"]).selection.points
+    clicked = points[0]["customdata"][0] if points else None
+    if clicked == st.session_state.get(f"{key}-clicked"):
+        return None
+    st.session_state[f"{key}-clicked"] = clicked
+    return clicked

@@ -1,4 +1,4 @@
-"""A choice that stands in the address."""
+"""Choice among options that the address holds."""
 
 from __future__ import annotations
 
@@ -8,33 +8,44 @@ from typing import Any
 
 import streamlit as st
 
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 
 
-def one_of(
+def choose_one(
     label: str,
     options: Sequence[str],
     name: str,
     *,
-    shown: Callable[[str], str] = str,
-    forget: Sequence[str] = (),
-    offer: Callable[..., Any] = st.selectbox,
+    format_func: Callable[[str], str] = str,
+    clear: Sequence[str] = ("page",),
+    widget: Callable[..., Any] = st.selectbox,
     default: str | None = None,
-    **more: Any,
+    key: str | None = None,
+    write: Callable[..., None] = url_state.put,
+    **widget_options: Any,
 ) -> str:
-    """Offer one of `options`; the address has it under `name`, or nothing for the default, by default the first.
+    """Show a choice among options and return the chosen one.
 
-    Another choice begins with the first page, and takes the parameters `forget` from the address. Further arguments are
-    those of the widget `offer`.
+    Args:
+        label: Label of the widget.
+        options: Values to choose from.
+        name: Parameter of the address that holds the value; the default is not written.
+        format_func: Text of an option.
+        clear: Parameters that a change of the choice removes from the address.
+        widget: Streamlit widget that shows the choice.
+        default: Value without a parameter, the first option if None.
+        key: Key of the widget, made from the options if None.
+        write: Writes parameters to the address.
+        **widget_options: Further arguments of the widget.
     """
     first = options[0] if default is None else default
-    # A browser goes on sending what it had chosen of other options under the same key.
-    key = f"choice-{name}-{zlib.crc32(repr(options).encode())}"
-    st.session_state[key] = links.one_of(name, options, first)
+    # A browser keeps sending the old value under an old key when the options change.
+    key = key or f"choice-{name}-{zlib.crc32(repr(options).encode())}"
+    st.session_state[key] = url_state.one_of(name, options, first)
 
     def changed() -> None:
         value = st.session_state[key]
-        links.put(**dict.fromkeys(("page", *forget)), **{name: None if value in (None, first) else value})
+        write(**dict.fromkeys(clear), **{name: None if value in (None, first) else value})
 
-    picked = offer(label, options, key=key, format_func=shown, on_change=changed, **more)
-    return first if picked is None else str(picked)
+    value = widget(label, options, key=key, format_func=format_func, on_change=changed, **widget_options)
+    return first if value is None else str(value)

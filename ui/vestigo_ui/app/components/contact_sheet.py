@@ -1,4 +1,4 @@
-"""The contact sheet: a page of people as one picture, each a button with its own words, marks and actions."""
+"""Contact sheet: crops as one image, each a button with text, mark and actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo_models.inference.images import encode_jpeg
-from vestigo_ui.app.text import GROUND, TILE, tile
+from vestigo_ui.app.text import GROUND, TILE, fit_tile
 
 Tone = Literal["", "plain", "right", "wrong", "unsure"]
 QUALITY = 88
@@ -28,8 +28,18 @@ _COMPONENT: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One crop of a sheet: `title` and `lines` stand below it, `mark` in its corner in the colour of `tone`, and `hint`
-    shows while the pointer rests on it."""
+    """One crop of a contact sheet.
+
+    Attributes:
+        crop: Id that events of the tile carry.
+        image: RGB crop of any size.
+        title: First line below the crop.
+        lines: Further lines below it; empty ones are left out.
+        mark: Text in the corner of the crop.
+        tone: Colour of the mark and the border.
+        hint: Text that is shown while the pointer is on the tile.
+        selected: Whether the tile is highlighted.
+    """
 
     crop: str
     image: NDArray[np.uint8]
@@ -43,7 +53,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something to do with a crop: a `sign` on a small button, and a `key` that does the same from the keyboard."""
+    """Small button of every tile: its `sign`, its `label`, and the `key` that does the same from the keyboard."""
 
     name: str
     label: str
@@ -52,8 +62,8 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What somebody did: `action` is the name of an `Action`, or `open` for a click on the picture."""
+class SheetEvent:
+    """User input on a tile: `action` is the name of an `Action`, or `open` for a click on the crop."""
 
     action: str
     crop: str
@@ -67,13 +77,20 @@ def contact_sheet(
     actions: Sequence[Action] = (),
     width: int = 116,
     across: int | None = None,
-    on_choose: Callable[[Chosen], None] | None = None,
-) -> Chosen | None:
-    """Show tiles, as many in a row as fit with `width` pixels, or `across` of at most that; return what was done.
+    on_event: Callable[[SheetEvent], None] | None = None,
+) -> SheetEvent | None:
+    """Show tiles and return the user's input on one of them.
 
-    `on_choose` hears of it before the run begins, as callbacks of Streamlit's widgets do.
+    Args:
+        tiles: Tiles in their order.
+        key: Key of the component.
+        label: Name of the sheet for screen readers.
+        actions: Buttons of each tile.
+        width: Width of a tile in pixels: the least one, or the largest if `across` is given.
+        across: Tiles in a row; as many as fit if None.
+        on_event: Called with the input before the page runs again, as Streamlit's callbacks are.
     """
-    image, columns, rows = montage([one.image for one in tiles])
+    image, columns, rows = montage([tile.image for tile in tiles])
     data = {
         "image": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, quality=QUALITY)).decode(),
         "columns": columns,
@@ -84,37 +101,37 @@ def contact_sheet(
         "label": label,
         "actions": [vars(action) for action in actions],
         "tiles": [
-            {name: value for name, value in vars(one).items() if name != "image"} | {"lines": list(one.lines)}
-            for one in tiles
+            {name: value for name, value in vars(tile).items() if name != "image"}
+            | {"lines": [line for line in tile.lines if line]}
+            for tile in tiles
         ],
     }
     mount = st.components.v2.component("vestigo.contact_sheet", **_COMPONENT)
-    shown = {one.crop for one in tiles}
+    crops = {tile.crop for tile in tiles}
 
     def changed() -> None:
-        # A click may come when the page has turned and the sheet is no longer on it.
-        held = st.session_state.get(key)
-        chosen = None if held is None else _chosen(held.event, shown)
-        if chosen is not None and on_choose is not None:
-            on_choose(chosen)
+        state = st.session_state.get(key)
+        event = None if state is None else _parse_event(state.event, crops)
+        if event is not None and on_event is not None:
+            on_event(event)
 
-    return _chosen(mount(key=key, data=data, on_event_change=changed).event, shown)
+    return _parse_event(mount(key=key, data=data, on_event_change=changed).event, crops)
 
 
-def _chosen(event: Mapping[str, str] | None, shown: Collection[str]) -> Chosen | None:
-    """Read what the browser says; it may say anything."""
-    if not event or event["crop"] not in shown:
+def _parse_event(event: Mapping[str, str] | None, crops: Collection[str]) -> SheetEvent | None:
+    """Read an event of the browser; one of another sheet's crops, from before the page changed, is ignored."""
+    if not event or event["crop"] not in crops:
         return None
-    return Chosen(str(event["action"]), str(event["crop"]))
+    return SheetEvent(str(event["action"]), str(event["crop"]))
 
 
 def montage(images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:
-    """Lay RGB crops of any size out as tiles of one picture, row after row; return it, its columns and its rows."""
+    """Return RGB crops of any size as tiles of one image, row after row, with its columns and rows."""
     columns = max(1, math.ceil(math.sqrt(len(images) * TILE[0] / TILE[1])))
     columns = min(columns, max(1, len(images)))
     rows = max(1, math.ceil(len(images) / columns))
     canvas = np.full((rows * TILE[0], columns * TILE[1], 3), GROUND, dtype=np.uint8)
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
-        canvas[row * TILE[0] : (row + 1) * TILE[0], column * TILE[1] : (column + 1) * TILE[1]] = tile(image)
+        canvas[row * TILE[0] : (row + 1) * TILE[0], column * TILE[1] : (column + 1) * TILE[1]] = fit_tile(image)
     return canvas, columns, rows

@@ -1,24 +1,27 @@
-"""Turning pages: numbers to click, keys to press, the page in the address."""
+"""Page numbers of a list: buttons, keys, and the page in the address."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 
 
-def pages(items: int, size: int, *, name: str = "page", what: str = "page") -> int:
-    """Offer the pages of `items`, `size` each, and return the current one's number from 0.
+def choose_page(items: int, size: int, *, name: str = "page", what: str = "page") -> int:
+    """Show the page numbers of a list and return the current page, counted from 0.
 
-    The address has it under `name`, counted from 1; whatever stands there is put within bounds. `what` tells the pages
-    of several lists apart.
+    Args:
+        items: Items of the list.
+        size: Items of a page.
+        name: Parameter of the address, counted from 1.
+        what: Word on the buttons that names the list, if a page has several.
     """
     last = max(1, -(-items // size))
-    page = links.number(name, 1, 1, last)
+    page = url_state.number(name, 1, 1, last)
     if last == 1:
         return 0
     key = f"pages-{name}"
-    # A key a page: the buttons beside it and the address set the page, too, which a widget's own state would outlive.
+    # One key for each page: the buttons and the address change the page too, and a widget would keep its own state.
     numbers = f"{key}-{page}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
@@ -27,10 +30,10 @@ def pages(items: int, size: int, *, name: str = "page", what: str = "page") -> i
             icon=":material/chevron_left:",
             shortcut="Alt+Left",
             disabled=page == 1,
-            on_click=turn_to,
+            on_click=_go_to,
             args=(name, page - 1),
         )
-        st.pagination(last, default=page, key=numbers, on_change=lambda: turn_to(name, st.session_state[numbers]))
+        st.pagination(last, default=page, key=numbers, on_change=lambda: _go_to(name, st.session_state[numbers]))
         st.button(
             f"Next {what}",
             key=f"{key}-after",
@@ -38,12 +41,11 @@ def pages(items: int, size: int, *, name: str = "page", what: str = "page") -> i
             icon_position="right",
             shortcut="Alt+Right",
             disabled=page == last,
-            on_click=turn_to,
+            on_click=_go_to,
             args=(name, page + 1),
         )
     return page - 1
 
 
-def turn_to(name: str, page: int) -> None:
-    """Write the number of a page, counted from 1, to the address."""
-    links.put(**{name: page if page > 1 else None})
+def _go_to(name: str, page: int) -> None:
+    url_state.put(**{name: page if page > 1 else None})

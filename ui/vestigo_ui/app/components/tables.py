@@ -1,4 +1,4 @@
-"""Tables with their downloads: CSV, Parquet and an HTML page of what is shown."""
+"""Tables with downloads as CSV, Parquet and HTML."""
 
 from __future__ import annotations
 
@@ -10,61 +10,90 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.reports.page import table_page
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
 
 
-def table(
-    desk: Desk,
+def show_table(
+    context: PageContext,
     frame: pd.DataFrame,
     *,
     name: str,
     title: str,
     columns: Mapping[str, Any] | None = None,
-    page: Callable[[], str] | None = None,
-    **shown: Any,
+    max_rows: int | None = None,
+    **options: Any,
 ) -> Any:
-    """Show a table and offer it as files; what is taken away is written to the audit log.
+    """Show a table with its downloads.
 
-    `name` is that of the files and of the widgets, `columns` Streamlit's column configuration, `page` makes the HTML
-    page in place of the plain one. Further arguments are those of `st.dataframe`, whose result is returned.
+    Args:
+        context: Context of the page.
+        frame: The table; columns whose names end with `(%)` are shown with one decimal.
+        name: Name of the files and the widgets.
+        title: Title of the HTML page.
+        columns: Streamlit's configuration of further columns.
+        max_rows: Rows that are visible without scrolling.
+        **options: Further arguments of `st.dataframe`.
+
+    Returns:
+        The result of `st.dataframe`.
     """
-    shown = {"placeholder": "–"} | shown
-    result = st.dataframe(frame, column_config=columns, hide_index=True, key=f"table-{name}", **shown)
-    downloads(desk, frame, name=name, title=title, page=page)
+    percent = st.column_config.NumberColumn(format="%.1f")
+    config = {column: percent for column in frame.columns if column.endswith("(%)")} | dict(columns or {})
+    if max_rows is not None:
+        options["height"] = min(len(frame) + 1, max_rows + 1) * 35 + 3
+    result = st.dataframe(frame, column_config=config, hide_index=True, key=f"table-{name}", placeholder="–", **options)
+    show_downloads(context, frame, name=name, title=title)
     return result
 
 
-def downloads(desk: Desk, frame: pd.DataFrame, *, name: str, title: str, page: Callable[[], str] | None = None) -> None:
-    """Offer a table as CSV, Parquet and HTML."""
-    kinds: dict[str, tuple[str, Callable[[], str | bytes]]] = {
-        "csv": ("text/csv", lambda: frame.to_csv(index=False)),
-        "parquet": ("application/vnd.apache.parquet", lambda: as_parquet(frame)),
-        "html": ("text/html", page or (lambda: as_page(desk, frame, title))),
+def choose_row(context: PageContext, frame: pd.DataFrame, **options: Any) -> int | None:
+    """Show a table as `show_table` does and return the number of the row that the user selects."""
+    event = show_table(context, frame, on_select="rerun", selection_mode="single-row", **options)
+    return next(iter(event.selection.rows), None)
+
+
+def show_downloads(
+    context: PageContext, frame: pd.DataFrame, *, name: str, title: str, page: Callable[[], str] | None = None
+) -> None:
+    """Offer a table as CSV, Parquet and HTML; each download is written to the audit log.
+
+    Args:
+        context: Context of the page.
+        frame: The table.
+        name: Name of the files without their suffix.
+        title: Title of the HTML page.
+        page: Makes the HTML page in place of the plain one.
+    """
+    kinds: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
+        "csv": ("CSV", "text/csv", lambda: frame.to_csv(index=False)),
+        "parquet": ("Parquet", "application/vnd.apache.parquet", lambda: parquet_bytes(frame)),
+        "html": ("HTML", "text/html", page or (lambda: html_page(context, frame, title))),
     }
     with st.container(horizontal=True, gap="small"):
-        for suffix, (mime, made) in kinds.items():
+        for suffix, (label, mime, make) in kinds.items():
             st.download_button(
-                suffix.upper() if suffix != "parquet" else "Parquet",
-                made,
+                label,
+                make,
                 f"{name}.{suffix}",
                 mime,
                 key=f"download-{name}-{suffix}",
                 icon=":material/download:",
                 type="tertiary",
                 disabled=frame.empty,
-                on_click=desk.audit,
+                on_click=context.audit,
                 args=("export",),
                 kwargs={"what": f"{name}.{suffix}", "rows": len(frame)},
             )
 
 
-def as_parquet(frame: pd.DataFrame) -> bytes:
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """Return a table as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
-def as_page(desk: Desk, frame: pd.DataFrame, title: str) -> str:
+def html_page(context: PageContext, frame: pd.DataFrame, title: str) -> str:
     """Return a table as an HTML page."""
-    return table_page(frame, title, {"Store": desk.name, "As of": desk.index.snapshot[:12], "Rows": f"{len(frame):,}"})
+    facts = {"Store": context.store_name, "As of": context.index.snapshot[:12], "Rows": f"{len(frame):,}"}
+    return table_page(frame, title, facts)

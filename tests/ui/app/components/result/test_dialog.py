@@ -1,4 +1,4 @@
-"""One result in depth, through Streamlit's own testing: what the dialog says, offers and writes down."""
+"""The dialog of one result, run by Streamlit's testing: texts, buttons and audit entries."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.schemas.regions import REGIONS
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app.components.result import explanation as result_why
-from vestigo_ui.app.components.result import place as result_place
-from vestigo_ui.app.components.result import regions as result_regions
-from vestigo_ui.app.components.result import verdict as result_decision
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.text import with_box
+from vestigo_ui.app import images as app_images
+from vestigo_ui.app.components.result import explanation, place, regions, verdict
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import hide_upload, load_crops, load_facts, load_frame
+from vestigo_ui.app.text import draw_boxes
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings
@@ -39,41 +37,41 @@ KEY = query_key(crops=["0" * 20])
 
 
 def page() -> None:
-    """What a page does that opens the dialog."""
+    """Open the dialog as a page does."""
     import streamlit as st
 
-    from vestigo_ui.app.components.result.dialog import open_dialog
+    from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 
     given = st.session_state["given"]
-    open_dialog(given["desk"], given["query"], given["crop"], on_close=lambda: None, **given["more"])
+    open_dialog(given["context"], AnsweredQuery(**given["answered"]), given["crop"], on_close=lambda: None)
 
 
 @pytest.fixture
-def desk(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A reviewer's."""
+def context(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageContext]:
+    """The context of a reviewer."""
     st.cache_data.clear()
     with Store.open(archive.store) as store, BrowseIndex.open(store) as index:
         index.refresh()
-        monkeypatch.setattr(pictures, "the_index", lambda: index)
-        monkeypatch.setattr("vestigo_ui.app.pages.find.search.the_store", lambda: store)
-        yield desk_of(store, index, "reviewer")
+        monkeypatch.setattr(app_images, "shared_index", lambda: index)
+        monkeypatch.setattr(app_images, "shared_store", lambda: store)
+        yield context_of(store, index, "reviewer")
 
 
-def desk_of(store: Store, index: BrowseIndex, role: str, *, blurred: bool = False) -> Desk:
+def context_of(store: Store, index: BrowseIndex, role: str, *, blurred: bool = False) -> PageContext:
     user = User(name=f"the-{role}", role=Role(role), session="a-session")
-    return Desk(
+    return PageContext(
         store=store, index=index, user=user, settings=Settings(), case="2026-17", authority=None, blurred=blurred
     )
 
 
-def crops_of(desk: Desk) -> list[str]:
-    return [crop for batch in desk.store.crops.scan(["crop_id"]) for crop in batch.column(0).to_pylist()]
+def crops_of(context: PageContext) -> list[str]:
+    return [crop for batch in context.store.scan_crops(["crop_id"]) for crop in batch.column(0).to_pylist()]
 
 
-def opened(desk: Desk, query: Query, crop: str, **more: Any) -> AppTest:
+def open_result(context: PageContext, query: Query, crop: str, **answered: Any) -> AppTest:
     app = AppTest.from_function(page, default_timeout=PATIENCE_S)
-    more = {"model": desk.store.models.list()[0].digest} | more
-    app.session_state["given"] = {"desk": desk, "query": query, "crop": crop, "more": more}
+    answered = {"query": query, "model": context.store.models()[0].digest} | answered
+    app.session_state["given"] = {"context": context, "crop": crop, "answered": answered}
     app.run()
     assert not app.exception
     return app
@@ -83,146 +81,145 @@ def frames(app: AppTest) -> list[Any]:
     return [one.value for one in app.dataframe]
 
 
-def test_a_result_is_explained(desk: Desk) -> None:
-    query = Query(crops=tuple(crops_of(desk)[:2]))
-    hits = search_query(desk.store, query, top=12).hits
-    found = {hit.crop: hit.distance for hit in hits}
-    app = opened(desk, query, hits[4].crop, found=found, key=KEY)
+def test_result_is_explained(context: PageContext) -> None:
+    query = Query(crops=tuple(crops_of(context)[:2]))
+    hits = search(context.store, query, top=12).hits
+    distances = {hit.crop: hit.distance for hit in hits}
+    app = open_result(context, query, hits[4].crop, distances=distances, key=KEY)
     assert not app.error
-    said = words(app)
-    assert "5 of 12" in said
-    assert f"Distance {hits[4].distance:.3f}, the mean over" in said
-    assert "The list has" not in said
+    text = words(app)
+    assert "5 of 12" in text
+    assert f"Distance {hits[4].distance:.3f}, the mean over" in text
+    assert "The list shows" not in text
     parts, attributes = frames(app)
     assert parts["Adds"].sum() == pytest.approx(hits[4].distance, abs=1e-6)
-    assert list(parts["Feature"][:2]) == ["Whole crop", "Person without background"]
-    why = explain(desk.store, query, hits[4].crop)
+    assert list(parts["Feature"][:2]) == ["Whole picture", "Person without background"]
+    why = explain(context.store, query, hits[4].crop)
     assert list(attributes["Attribute"]) == [match.title for match in why.attributes]
     assert f"{hits[4].camera} · " in app.text[0].value
     assert len(app.image) == 3
 
 
-def test_one_goes_from_result_to_result(desk: Desk) -> None:
-    query = Query(crops=(crops_of(desk)[0],))
-    hits = search_query(desk.store, query, top=3).hits
-    found = {hit.crop: hit.distance for hit in hits}
-    app = opened(desk, query, hits[0].crop, found=found)
+def test_buttons_open_next_and_previous_result(context: PageContext) -> None:
+    query = Query(crops=(crops_of(context)[0],))
+    hits = search(context.store, query, top=3).hits
+    distances = {hit.crop: hit.distance for hit in hits}
+    app = open_result(context, query, hits[0].crop, distances=distances)
     assert app.button(key="result-Previous").disabled
-    for place in (1, 2):
+    for number in (1, 2):
         app.button(key="result-Next").click().run()
-        assert app.query_params["look"] in (hits[place].crop, [hits[place].crop])
-        assert f"{place + 1} of 3" in words(app)
-        assert f"Distance {hits[place].distance:.3f}" in words(app)
+        assert app.query_params["look"] in (hits[number].crop, [hits[number].crop])
+        assert f"{number + 1} of 3" in words(app)
+        assert f"Distance {hits[number].distance:.3f}" in words(app)
     assert app.button(key="result-Next").disabled
     app.button(key="result-Previous").click().run()
-    seen = [entry.details["crop"] for entry in desk.store.audit.entries(action="view")]
+    seen = [entry.details["crop"] for entry in context.store.audit_entries(action="view")]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
-    assert len(desk.store.audit.entries(action="view")) == 4
+    assert len(context.store.audit_entries(action="view")) == 4
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
-def test_only_reviewers_are_led_to_a_correction(desk: Desk, role: str) -> None:
-    crop, other = crops_of(desk)[:2]
-    app = opened(desk_of(desk.store, desk.index, role), Query(crops=(crop,)), other)
-    links = [one.proto.url for one in app.get("link_button")]
-    assert links == [f"/find?crop={other}", *([f"/review?sighting={other}"] if role == "reviewer" else [])]
+def test_only_reviewers_get_link_to_correction(context: PageContext, role: str) -> None:
+    crop, other = crops_of(context)[:2]
+    app = open_result(context_of(context.store, context.index, role), Query(crops=(crop,)), other)
+    urls = [button.proto.url for button in app.get("link_button")]
+    assert urls == [f"/find?crop={other}", *([f"/review?sighting={other}"] if role == "reviewer" else [])]
 
 
-def test_a_crop_that_is_no_result_is_shown_as_well(desk: Desk) -> None:
-    ids = crops_of(desk)
-    app = opened(desk, Query(crops=(ids[0],)), ids[3], found={ids[5]: 0.5})
+def test_crop_that_is_no_result_is_shown(context: PageContext) -> None:
+    ids = crops_of(context)
+    app = open_result(context, Query(crops=(ids[0],)), ids[3], distances={ids[5]: 0.5})
     assert "Not among the results" in words(app)
     assert app.button(key="result-Previous").disabled
     assert app.button(key="result-Next").disabled
 
 
-def test_a_distance_that_a_filter_changed_is_told_apart(desk: Desk) -> None:
-    ids = crops_of(desk)
-    app = opened(desk, Query(crops=(ids[0],)), ids[5], found={ids[5]: 1.75})
-    assert "The list has 1.750" in words(app)
+def test_distance_that_filter_changed_is_reported(context: PageContext) -> None:
+    ids = crops_of(context)
+    app = open_result(context, Query(crops=(ids[0],)), ids[5], distances={ids[5]: 1.75})
+    assert "The list shows 1.750" in words(app)
 
 
-def test_views_of_pictures_are_explained(desk: Desk) -> None:
-    ids = crops_of(desk)
-    model = resolve_search_model(desk.store)
-    views = stored_features(desk.store, ids[:1], model)
-    images = pictures.crops(desk, ids[:1], model=model.digest)
-    app = opened(desk, Query(views=views, model=model.digest), ids[0], uploads=list(images.values()))
+def test_uploaded_views_are_explained(context: PageContext) -> None:
+    ids = crops_of(context)
+    model, looks = stored_appearance(context.store, ids[:1])
+    images = load_crops(context, ids[:1], model=model.digest)
+    app = open_result(context, Query(views=looks, model=model.digest), ids[0], uploads=tuple(images.values()))
     assert "Distance 0.000" in words(app)
     assert len(frames(app)) == 2
 
 
-def test_conditions_are_explained(desk: Desk) -> None:
-    hits = search_conditions(desk.store, "gender=female,hat=no", top=5).hits
-    app = opened(desk, Query(), hits[0].crop, where="gender=female,hat=no")
-    assert f"Distance {hits[0].distance:.3f}: how unlikely" in words(app)
+def test_conditions_are_explained(context: PageContext) -> None:
+    hits = search_where(context.store, "gender=female,hat=no", top=5).hits
+    app = open_result(context, Query(), hits[0].crop, where="gender=female,hat=no")
+    assert f"Distance {hits[0].distance:.3f}: 1 minus the probability" in words(app)
     (attributes,) = frames(app)
     assert sorted(attributes["Attribute"]) == ["Gender", "Hat"]
 
 
 @pytest.mark.parametrize("crop", ["f" * 20, "../etc", "%00", "a" * 5000])
-def test_a_crop_that_is_gone_is_said_to_be(desk: Desk, crop: str) -> None:
-    app = opened(desk, Query(crops=(crops_of(desk)[0],)), crop)
+def test_missing_crop_is_reported(context: PageContext, crop: str) -> None:
+    app = open_result(context, Query(crops=(crops_of(context)[0],)), crop)
     (error,) = app.error
     assert "is not in the store" in error.value
-    assert desk.store.audit.entries(action="view") == []
+    assert context.store.audit_entries(action="view") == []
 
 
-def test_reviewers_decide_and_take_back(desk: Desk) -> None:
-    ids = crops_of(desk)
-    app = opened(desk, Query(crops=(ids[0],)), ids[5], key=KEY)
-    assert "Nobody has decided" in words(app)
+def test_reviewer_records_and_withdraws_verdict(context: PageContext) -> None:
+    ids = crops_of(context)
+    app = open_result(context, Query(crops=(ids[0],)), ids[5], key=KEY)
+    assert "no verdict yet" in words(app)
     assert app.button(key="result-Withdraw").disabled
     app.text_input(key=f"result-note-{ids[5]}").set_value("the same [bag](http://example.org)")
     app.button(key="result-Confirm").click().run()
     assert "Confirmed by the-reviewer" in app.text[0].value
     assert "the same [bag](http://example.org)" in app.text[0].value
-    held = desk.store.verdicts.current(KEY, "2026-17")[ids[5]]
+    held = context.store.verdicts(KEY, "2026-17")[ids[5]]
     assert (held.verdict, held.note) == ("confirmed", "the same [bag](http://example.org)")
     app.run()
-    assert len(desk.store.verdicts.history(KEY)) == 1
+    assert len(context.store.verdict_history(KEY)) == 1
     app.button(key="result-Not sure").click().run()
-    assert desk.store.verdicts.current(KEY, "2026-17")[ids[5]].verdict == "not sure"
+    assert context.store.verdicts(KEY, "2026-17")[ids[5]].verdict == "not sure"
     app.button(key="result-Withdraw").click().run()
-    assert desk.store.verdicts.current(KEY, "2026-17") == {}
-    assert "Nobody has decided" in words(app)
-    assert [one.verdict for one in desk.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
+    assert context.store.verdicts(KEY, "2026-17") == {}
+    assert "no verdict yet" in words(app)
+    assert [one.verdict for one in context.store.verdict_history(KEY)] == ["confirmed", "not sure", None]
 
 
-def test_viewers_see_what_was_decided_and_decide_nothing(desk: Desk) -> None:
-    ids = crops_of(desk)
-    desk.store.verdicts.record(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
-    viewer = desk_of(desk.store, desk.index, "viewer")
-    app = opened(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
+def test_viewer_sees_verdict_and_cannot_change_it(context: PageContext) -> None:
+    ids = crops_of(context)
+    context.store.record_verdict(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
+    viewer = context_of(context.store, context.index, "viewer")
+    app = open_result(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
     assert "Rejected by anna" in app.text[0].value
     assert not {"result-Confirm", "result-Reject", "result-Withdraw"} & {button.key for button in app.button}
     with pytest.raises(UsageError, match="reviewer"):
-        result_decision.decide(viewer, KEY, ids[5], "confirmed", "")
-    assert len(desk.store.verdicts.history(KEY)) == 1
+        verdict.record_verdict(viewer, KEY, ids[5], "confirmed", "")
+    assert len(context.store.verdict_history(KEY)) == 1
 
 
-def test_without_a_key_there_is_nothing_to_decide(desk: Desk) -> None:
-    ids = crops_of(desk)
-    app = opened(desk, Query(crops=(ids[0],)), ids[5])
-    assert "decided" not in words(app)
+def test_query_without_key_has_no_verdict(context: PageContext) -> None:
+    ids = crops_of(context)
+    app = open_result(context, Query(crops=(ids[0],)), ids[5])
+    assert "verdict" not in words(app)
     assert "result-Confirm" not in {button.key for button in app.button}
 
 
 @pytest.mark.parametrize("reason", ["moved", "changed"])
-def test_a_frame_that_is_gone_leaves_the_crop(desk: Desk, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(row: object) -> None:
+def test_missing_frame_leaves_crop(context: PageContext, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(row: object) -> None:
         raise BadInput(reason, "gate-0.png is no longer what it was")
 
-    monkeypatch.setattr(pictures, "frame_of", gone)
-    ids = crops_of(desk)
-    app = opened(desk, Query(crops=(ids[0],)), ids[5])
+    monkeypatch.setattr(app_images, "frame_of", missing)
+    ids = crops_of(context)
+    app = open_result(context, Query(crops=(ids[0],)), ids[5])
     assert "gate-0.png is no longer what it was. The crop itself is in the store" in words(app)
     assert len(app.image) == 2
 
 
-def test_a_crop_that_is_its_whole_picture_has_no_frame(desk: Desk) -> None:
-    row = pictures.facts(desk, crops_of(desk)[:1], model=desk.model().digest)[0]
+def test_crop_that_is_whole_image_has_no_frame(context: PageContext) -> None:
+    row = load_facts(context, crops_of(context)[:1], model=context.model().digest)[0]
     whole = row | {"x": 0.0, "y": 0.0, "w": row["frame_width"], "h": row["frame_height"]}
 
     def shown() -> None:
@@ -230,60 +227,60 @@ def test_a_crop_that_is_its_whole_picture_has_no_frame(desk: Desk) -> None:
 
         from vestigo_ui.app.components.result.place import show_place
 
-        show_place(st.session_state["desk"], st.session_state["row"], model="")
+        show_place(st.session_state["context"], st.session_state["row"], model="")
 
     app = AppTest.from_function(shown, default_timeout=PATIENCE_S)
-    app.session_state["desk"], app.session_state["row"] = desk, whole
+    app.session_state["context"], app.session_state["row"] = context, whole
     app.run()
     assert "there is no frame around it" in words(app)
     assert not app.image
 
 
-def test_hidden_heads_are_hidden_everywhere(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden = desk_of(desk.store, desk.index, "viewer", blurred=True)
-    ids, model = crops_of(desk)[:4], desk.model().digest
-    for crop, image in pictures.crops(desk, ids, model=model).items():
-        other = pictures.crops(hidden, ids, model=model)[crop]
+def test_heads_are_hidden_in_all_images(context: PageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = context_of(context.store, context.index, "viewer", blurred=True)
+    ids, model = crops_of(context)[:4], context.model().digest
+    for crop, image in load_crops(context, ids, model=model).items():
+        other = load_crops(hidden, ids, model=model)[crop]
         top = slice(round(image.shape[0] / 6))
         assert (image[top] != other[top]).mean() > 0.5
         assert (image == other).mean() > 0.1
-    row = pictures.facts(desk, ids, model=model)[0]
-    shown, plain = (pictures.frame(one, row, [[row[side] for side in "xywh"]]) for one in (hidden, desk))
+    row = load_facts(context, ids, model=model)[0]
+    shown, plain = (load_frame(one, row, [[row[side] for side in "xywh"]]) for one in (hidden, context))
     assert (shown == plain).all(axis=2).mean() < 0.3
-    assert np.abs(pictures.upload(hidden, plain).astype(int) - plain).mean() > 1
+    assert np.abs(hide_upload(hidden, plain).astype(int) - plain).mean() > 1
     calls = []
-    monkeypatch.setattr(pictures, "frame_of", lambda row: calls.append(row) or plain)
-    app = opened(hidden, Query(crops=(ids[0],)), ids[1])
+    monkeypatch.setattr(app_images, "frame_of", lambda row: calls.append(row) or plain)
+    app = open_result(hidden, Query(crops=(ids[0],)), ids[1])
     assert len(calls) == 1
     assert len(app.image) == 3
 
 
-def test_regions_come_from_the_store_where_it_has_them(desk: Desk) -> None:
-    ids, model = crops_of(desk), desk.model().digest
-    assert result_regions.sources(desk, model) == (result_regions.PARSED, result_regions.NETWORK)
-    app = opened(desk, Query(crops=(ids[0],)), ids[5])
-    app.segmented_control(key="result-regions").set_value(result_regions.PARSED).run()
+def test_regions_come_from_store_if_it_has_them(context: PageContext) -> None:
+    ids, model = crops_of(context), context.model().digest
+    assert regions.region_sources(context, model) == (regions.PARSED, regions.NETWORK)
+    app = open_result(context, Query(crops=(ids[0],)), ids[5])
+    app.segmented_control(key="result-regions").set_value(regions.PARSED).run()
     assert not app.error
     assert not app.exception
-    parsed = result_regions.regions_of_crop(desk, ids[5], result_regions.PARSED, model)
+    parsed = regions.regions_of_crop(context, ids[5], regions.PARSED, model)
     assert parsed.origin == "The parser"
     assert {1, 2, 3} <= set(np.unique(parsed.labels))
-    seen = result_regions.regions_of_crop(desk, ids[5], result_regions.NETWORK, model)
+    seen = regions.regions_of_crop(context, ids[5], regions.NETWORK, model)
     assert (seen.origin, seen.schema) == ("The model", REGIONS)
     for request in ({}, {"model": "default"}):
         label_run(
-            desk.store,
-            RegionsRequest(run=desk.store.runs.list()[0].id, executor="inline", device="cpu", **request),
+            context.store,
+            RegionsRequest(run=context.store.runs()[0].id, executor="inline", device="cpu", **request),
             lambda name: lambda done, total: None,
         )
         st.cache_data.clear()
-        stored = result_regions.regions_of_crop(desk, ids[5], result_regions.PARSED, model)
+        stored = regions.regions_of_crop(context, ids[5], regions.PARSED, model)
         assert stored.origin == "Label map of the store"
         assert stored.schema is REGIONS
         assert (stored.labels == parsed.labels).mean() > 0.8
 
 
-def test_words_for_distances() -> None:
+def test_summary_of_distance() -> None:
     def block(name: str, distance: float | None, share: float) -> BlockMatch:
         return BlockMatch(name=name, in_query=True, in_crop=distance is not None, distance=distance, share=share)
 
@@ -293,22 +290,22 @@ def test_words_for_distances() -> None:
         blocks=(block("head", 0.4, 0.2), block("shoes", 0.2, 0.1), block("x", None, 0)),
         attributes=(),
     )
-    assert result_why.in_words(why, 0.3001) == (
-        "Distance 0.300, the mean over 2 of 3 features; 1 is not to be seen on both sides."
+    assert explanation.summarize(why, 0.3001) == (
+        "Distance 0.300, the mean over 2 of 3 features; 1 is not visible on both sides."
     )
-    table = result_why.parts_table(why)
-    assert list(table["Seen in"]) == ["both", "both", "query only"]
+    table = explanation.feature_table(why)
+    assert list(table["Visible in"]) == ["both", "both", "query only"]
     assert np.isnan(table["Distance"][2])
 
 
-def test_crops_of_a_long_tracklet_are_spread_over_it() -> None:
+def test_crops_of_long_tracklet_are_spread_evenly() -> None:
     rows = [{"number": number} for number in range(100)]
-    some = [row["number"] for row in result_place.spread(rows, 10)]
+    some = [row["number"] for row in place.spread(rows, 10)]
     assert some == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
-    assert result_place.spread(rows[:3], 10) == rows[:3]
+    assert place.spread(rows[:3], 10) == rows[:3]
 
 
-def test_other_people_of_a_frame_are_boxed_thin() -> None:
+def test_other_people_of_frame_have_thin_boxes() -> None:
     frame = np.full((480, 640, 3), 90, np.uint8)
-    alone, both = with_box(frame, [100, 100, 50, 100]), with_box(frame, [100, 100, 50, 100], [[300, 100, 50, 100]])
+    alone, both = draw_boxes(frame, [100, 100, 50, 100]), draw_boxes(frame, [100, 100, 50, 100], [[300, 100, 50, 100]])
     assert (alone != both).any(axis=2).sum() == 2 * (50 + 98)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import POISON, begin, drive, images, index, video, work_off
 from tests.ui.conftest import Archive
 from vestigo.sightings.presence import SCHEMA
@@ -114,8 +114,8 @@ def test_rates_are_those_of_the_last_minute() -> None:
 
 def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(archive.store) as store:
-        store.cameras.set_clock_offset("hall", 3600)
-    app = desk_app(monkeypatch, archive.store, page="archive", role="viewer")
+        store.set_clock_offset("hall", 3600)
+    app = run_app(monkeypatch, archive.store, page="archive", role="viewer")
     assert not app.exception
     said = words(app)
     assert f"2 cameras · {len(archive.crops):,} crops" in said
@@ -132,7 +132,7 @@ def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_camera(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = desk_app(monkeypatch, archive.store, page="archive", camera="hall")
+    app = run_app(monkeypatch, archive.store, page="archive", camera="hall")
     assert not app.exception
     assert app.subheader[0].value == "hall"
     assert "Choose a picture" in words(app)
@@ -145,17 +145,17 @@ def test_one_camera(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nonsense_in_the_address(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     nonsense = {"show": "x", "camera": "nowhere", "frame": "zz", "cameras": "-7", "find": "x", "reason": "\0"}
-    app = desk_app(monkeypatch, archive.store, page="archive", **nonsense)
+    app = run_app(monkeypatch, archive.store, page="archive", **nonsense)
     assert not app.exception
     assert "2 cameras" in words(app)
-    app = desk_app(monkeypatch, archive.store, page="archive", run="nonsense", failures="1e9")
+    app = run_app(monkeypatch, archive.store, page="archive", run="nonsense", failures="1e9")
     assert not app.exception
     assert "no run of that name" in words(app)
 
 
 def test_an_empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.open(tmp_path / "s").close()
-    app = desk_app(monkeypatch, tmp_path / "s", page="archive")
+    app = run_app(monkeypatch, tmp_path / "s", page="archive")
     assert not app.exception
     assert "vestigo index SOURCE" in words(app)
 
@@ -164,7 +164,7 @@ def test_many_cameras_are_searched(monkeypatch: pytest.MonkeyPatch, archive: Arc
     everything = [camera(f"camera {number:04}") for number in range(1000)]
     monkeypatch.setattr(archive_cameras, "_summaries", lambda *key: everything)
     monkeypatch.setattr(archive_cameras, "_samples", lambda *a, **k: None)
-    app = desk_app(monkeypatch, archive.store, page="archive", cameras="3")
+    app = run_app(monkeypatch, archive.store, page="archive", cameras="3")
     assert not app.exception
     assert app.dataframe[0].value["Camera"].tolist() == [f"camera {number:04}" for number in range(24, 36)]
     app = app.text_input(key="find").set_value("099").run()
@@ -181,7 +181,7 @@ def test_many_cameras_are_searched(monkeypatch: pytest.MonkeyPatch, archive: Arc
 
 def test_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index(tmp_path / "s")
-    app = desk_app(monkeypatch, tmp_path / "s", page="archive", show="runs")
+    app = run_app(monkeypatch, tmp_path / "s", page="archive", show="runs")
     assert not app.exception
     (row,) = app.dataframe[0].value.to_dict("records")
     assert (row["Status"], row["Inputs"], row["Done"], row["Quarantined"]) == ("succeeded with 4 failures", 7, 4, 2)
@@ -189,12 +189,12 @@ def test_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failures_are_paged_and_filtered(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     ref, run = failed
-    app = desk_app(monkeypatch, ref, page="archive", run=run, role="viewer")
+    app = run_app(monkeypatch, ref, page="archive", run=run, role="viewer")
     assert not app.exception
     reasons, shown = (table.value for table in app.dataframe)
     assert reasons.values.tolist() == [["not-an-image", 60, 0], ["undecodable", 0, 2], ["worker-died", 1, 0]]
     assert shown["Input"].tolist() == [f"{number:03}.jpg" for number in range(50)]
-    app = desk_app(monkeypatch, ref, page="archive", run=run, failures="2")
+    app = run_app(monkeypatch, ref, page="archive", run=run, failures="2")
     rest = app.dataframe[1].value["Input"].tolist()
     assert rest == [*(f"{number:03}.jpg" for number in range(50, 60)), POISON, "walk.avi[0]", "walk.avi[1]"]
     app = app.selectbox(key="archive-reason").select("undecodable").run()
@@ -206,12 +206,12 @@ def test_only_admins_try_again(failed: tuple[Path, str], monkeypatch: pytest.Mon
     ref, run = failed
     begun: list[list[str]] = []
     monkeypatch.setattr(
-        archive_retry.Children, "start", lambda self, run, arguments, log: begun.append(list(arguments))
+        archive_retry.RetryProcesses, "start", lambda self, run, arguments, log: begun.append(list(arguments))
     )
     for role in ("viewer", "reviewer"):
-        app = desk_app(monkeypatch, ref, page="archive", run=run, role=role)
+        app = run_app(monkeypatch, ref, page="archive", run=run, role=role)
         assert not [button for button in app.button if button.key == "archive-retry"]
-    app = desk_app(monkeypatch, ref, page="archive", run=run, role="admin", reason="worker-died")
+    app = run_app(monkeypatch, ref, page="archive", run=run, role="admin", reason="worker-died")
     (button,) = [button for button in app.button if button.key == "archive-retry"]
     assert button.label == "Try 1 input again"
     button.click().run()
@@ -233,7 +233,7 @@ def test_the_action_checks_again(failed: tuple[Path, str]) -> None:
 def test_a_driven_run_is_not_tried_again(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     ref, run = failed
     monkeypatch.setattr(Store, "is_driven", lambda self, run: True)
-    app = desk_app(monkeypatch, ref, page="archive", run=run, role="admin")
+    app = run_app(monkeypatch, ref, page="archive", run=run, role="admin")
     (button,) = [button for button in app.button if button.key == "archive-retry"]
     assert button.disabled
     assert "Somebody is driving this run" in words(app)
@@ -243,17 +243,17 @@ def test_a_run_in_progress_and_one_that_was_interrupted(tmp_path: Path, monkeypa
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.shards.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
-        store.runs.take_lease(run.id)
-        work_off(store, store.shards.pending(run.id, 1)[0])
-        store.runs.heartbeat(run.id)
-        app = desk_app(monkeypatch, ref, page="archive", show="runs")
+        store.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
+        store.take_lease(run.id)
+        work_off(store, store.pending(run.id, 1)[0])
+        store.heartbeat(run.id)
+        app = run_app(monkeypatch, ref, page="archive", show="runs")
         assert not app.exception
         (bar,) = app.get("progress")
         assert f"Run {run.id} · 2 of 3 inputs · 2 crops" in bar.proto.text
         assert "left" in bar.proto.text
-        store.runs.release_lease(run.id)
-    app = desk_app(monkeypatch, ref, page="archive", show="runs")
+        store.release(run.id)
+    app = run_app(monkeypatch, ref, page="archive", show="runs")
     assert f"vestigo runs resume {run.id}" in words(app)
 
 
@@ -261,27 +261,27 @@ def test_a_run_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.shards.plan(run.id, [images("one.jpg")])
-        store.runs.take_lease(run.id)
-        store.runs.finish(run.id, "failed", error="cannot write to /somewhere: no space left on device")
-    app = desk_app(monkeypatch, ref, page="archive", run=run.id, role="admin")
+        store.plan(run.id, [images("one.jpg")])
+        store.take_lease(run.id)
+        store.finish_run(run.id, "failed", error="cannot write to /somewhere: no space left on device")
+    app = run_app(monkeypatch, ref, page="archive", run=run.id, role="admin")
     said = words(app)
     assert "no space left on device" in said
     assert f"vestigo runs resume {run.id}" in said
-    app = desk_app(monkeypatch, ref, page="archive", run=run.id, role="viewer")
+    app = run_app(monkeypatch, ref, page="archive", run=run.id, role="viewer")
     assert "It failed. What it did is kept" in words(app)
     assert "/somewhere" not in words(app)
-    app = desk_app(monkeypatch, ref, page="archive", show="cameras")
+    app = run_app(monkeypatch, ref, page="archive", show="cameras")
     assert "No crop is stored yet" in words(app)
 
 
 def test_a_retry_that_ends_early_says_why(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The run was made by no version of Vestigo that can be asked again: the command itself says so."""
     ref, run = failed
-    app = desk_app(monkeypatch, ref, page="archive", run=run, role="admin")
+    app = run_app(monkeypatch, ref, page="archive", run=run, role="admin")
     (button,) = [button for button in app.button if button.key == "archive-retry"]
     app = button.click().run()
-    children = archive_retry.the_children()
+    children = archive_retry.retry_processes()
     assert children._begun[run].wait(300) == 2
     app.run()
     assert "was made by another version of Vestigo" in words(app)

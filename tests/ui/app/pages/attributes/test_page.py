@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import desk_app, widget, words
+from tests.support.app_pages import run_app, widget, words
 from tests.support.fake_pipeline import MODEL, crop
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
@@ -60,7 +60,7 @@ def shown(store: Path) -> list[dict[str, object]]:
 def test_accuracies_are_those_of_the_command(
     monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample
 ) -> None:
-    app = desk_app(monkeypatch, reviewed, page="attributes", sure="0.7", attribute="colour", value="red")
+    app = run_app(monkeypatch, reviewed, page="attributes", sure="0.7", attribute="colour", value="red")
     found = estimate_precision(sample.reviewed, confidence=0.7)
     table = frame(app, ALL).set_index("Attribute")
     for attribute in SCHEMA.attributes:
@@ -85,7 +85,7 @@ def test_accuracies_are_those_of_the_command(
 
 
 def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
-    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", value="yes")
+    app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", value="yes")
     with Store.open(reviewed) as store:
         rows = [row["attributes"] for batch in store.crops.scan(["attributes"]) for row in batch.to_pylist()]
     hats = [np.float32(row[1]) for row in rows if row[1] > row[0]]
@@ -101,7 +101,7 @@ def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed
 
 def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample) -> None:
     wrong = sample.crops[cell_rows(sample.reviewed, "hat", 0, 1)]
-    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", crop=str(wrong[0]))
+    app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", crop=str(wrong[0]))
     said = words(app)
     assert "Predicted no, answered yes" in said
     assert f"{len(wrong)} crops of" in said
@@ -113,16 +113,16 @@ def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path,
     sure = dict(zip(sample.crops.tolist(), sample.reviewed.confidence[:, 0].tolist(), strict=True))
     assert [sure[crop] for crop in crops] == sorted((sure[crop] for crop in crops), reverse=True)
     task = sample.tasks[int(sample.reviewed.task[sample.crops.tolist().index(wrong[0])])]
-    links = [one.proto.url for one in app.get("link_button")]
-    assert f"/find?crop={wrong[0]}" in links
-    assert f"http://studio.example/projects/7/data?task={task.remote_id}" in links
+    url_state = [one.proto.url for one in app.get("link_button")]
+    assert f"/find?crop={wrong[0]}" in url_state
+    assert f"http://studio.example/projects/7/data?task={task.remote_id}" in url_state
     next(button for button in app.button if button.label == "Show the archive instead").click().run()
     assert "cell" not in app.query_params
     assert "In the archive" in words(app)
 
 
 def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
-    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", value="yes")
+    app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", value="yes")
     widget(app, "selectbox", "Attribute").select("colour").run()
     assert app.query_params == {"attribute": "colour"}
     widget(app, "selectbox", "Camera").select("c2").run()
@@ -133,7 +133,7 @@ def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, rev
 
 
 def test_the_archive_comes_with_the_least_sure_first(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
-    app = desk_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
+    app = run_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
     with Store.open(reviewed) as store, BrowseIndex.open(store) as index:
         every = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
     blue = [one for one in every if one.attributes["colour"] == "blue"]
@@ -158,7 +158,7 @@ def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch,
         "by": "year",
         "first": "middle",
     }
-    app = desk_app(monkeypatch, reviewed, page="attributes", **nonsense)  # type: ignore[arg-type]
+    app = run_app(monkeypatch, reviewed, page="attributes", **nonsense)  # type: ignore[arg-type]
     assert not app.exception
     assert not app.error
     assert widget(app, "selectbox", "Attribute").value == "hat"
@@ -167,7 +167,7 @@ def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch,
 
 def test_without_reviews_the_archive_is_shown_and_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
-    app = desk_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
+    app = run_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
     said = words(app)
     assert "No sampled task is annotated yet: `vestigo label push`" in said
     assert f"{PEOPLE} sightings" in said
@@ -177,7 +177,7 @@ def test_without_reviews_the_archive_is_shown_and_what_to_run(monkeypatch: pytes
 
 def test_an_attribute_that_nobody_was_asked_about_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", hats_only=True)
-    app = desk_app(monkeypatch, store, page="attributes", attribute="colour")
+    app = run_app(monkeypatch, store, page="attributes", attribute="colour")
     said = words(app)
     assert (
         "Nothing was reviewed here of Colour: `vestigo label push --store STORE --project PROJECT --about colour`"
@@ -188,7 +188,7 @@ def test_an_attribute_that_nobody_was_asked_about_says_so(monkeypatch: pytest.Mo
 
 def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s")
-    app = desk_app(monkeypatch, store, page="attributes")
+    app = run_app(monkeypatch, store, page="attributes")
     assert f"{DRAWN} tasks" in words(app)
     with Store.open(store) as opened:
         first = next(opened.review.tasks("p"))[0]
@@ -200,8 +200,8 @@ def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
     monkeypatch.setattr(freshness, "AT_ONCE", -1)
-    monkeypatch.setattr(freshness.Refresher, "begin", lambda refresher: None)
-    app = desk_app(monkeypatch, store, page="attributes")
+    monkeypatch.setattr(freshness.IndexRefresher, "begin", lambda refresher: None)
+    app = run_app(monkeypatch, store, page="attributes")
     another = crop("another", attributes=[0.9, 0.1, 0.8, 0.1, 0.1], image=encode_jpeg(np.zeros((128, 64, 3), np.uint8)))
     with Store.open(store) as opened:
         add(opened, [[another]], fingerprint="e" * 64)
@@ -216,11 +216,11 @@ def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyP
 def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The archive is empty" in words(desk_app(monkeypatch, tmp_path / "empty", page="attributes"))
+    assert "The archive is empty" in words(run_app(monkeypatch, tmp_path / "empty", page="attributes"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
     with Store.open(plain) as store:
-        store.models.register(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
-    assert "predicts no attributes" in words(desk_app(monkeypatch, plain, page="attributes"))
+        store.register_model(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+    assert "predicts no attributes" in words(run_app(monkeypatch, plain, page="attributes"))
 
 
 def test_figures_have_what_tables_have(reviewed: Path, sample: ReviewSample) -> None:

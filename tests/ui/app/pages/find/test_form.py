@@ -18,13 +18,13 @@ from vestigo.store.audit.records import Verdict, VerdictValue, query_key
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 from vestigo_ui.app.pages.find import downloads as find_files
-from vestigo_ui.app.pages.find import form as find_asked
+from vestigo_ui.app.pages.find import form as search_form
 from vestigo_ui.app.pages.find import results as find_results
 from vestigo_ui.app.pages.find import results as find_words
 from vestigo_ui.app.pages.find import search as find_search
 from vestigo_ui.app.pages.find import timeline as find_timeline
 from vestigo_ui.app.pages.find import upload as find_upload
-from vestigo_ui.app.pages.find.form import Asked, Upload
+from vestigo_ui.app.pages.find.form import SearchForm, Upload
 
 NOON = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 MODEL = "a" * 64
@@ -104,10 +104,10 @@ def test_verdicts_choose_without_changing_the_order() -> None:
 
 
 def test_conditions_of_an_address_are_read_as_far_as_they_can_be() -> None:
-    assert find_asked.conditions("gender=female,shoe=left,hat=no,hat", MARKET) == {"gender": "female", "hat": "no"}
-    assert find_asked.conditions("gender=female", None) == {}
-    assert find_asked.conditions("", MARKET) == {}
-    assert find_asked.as_text({"hat": "no", "gender": "female", "bag": None}) == "gender=female,hat=no"
+    assert search_form.conditions("gender=female,shoe=left,hat=no,hat", MARKET) == {"gender": "female", "hat": "no"}
+    assert search_form.conditions("gender=female", None) == {}
+    assert search_form.conditions("", MARKET) == {}
+    assert search_form.as_text({"hat": "no", "gender": "female", "bag": None}) == "gender=female,hat=no"
 
 
 def test_the_key_of_verdicts_is_that_of_the_views_or_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,25 +115,25 @@ def test_the_key_of_verdicts_is_that_of_the_views_or_the_root(monkeypatch: pytes
     uploads = {picture.digest: picture}
     address: dict[str, str] = {}
     monkeypatch.setattr(st, "query_params", address)
-    asked = Asked(model=MODEL, crops=("b" * 20, "a" * 20), uploads=(picture.digest,))
-    key = find_asked.verdict_key(asked, uploads)
+    asked = SearchForm(model=MODEL, crops=("b" * 20, "a" * 20), uploads=(picture.digest,))
+    key = search_form.verdict_key(asked, uploads)
     assert key == query_key(crops=["a" * 20, "b" * 20], pictures=[b"picture"])
     narrowed = replace(asked, scope=Scope(cameras=("gate",), where="hat=no"), rerank=True, top=24)
-    assert find_asked.verdict_key(narrowed, uploads) == key
-    words = Asked(model=MODEL, scope=Scope(where="hat=no"))
-    assert find_asked.verdict_key(words, {}) == query_key(where="hat=no")
+    assert search_form.verdict_key(narrowed, uploads) == key
+    words = SearchForm(model=MODEL, scope=Scope(where="hat=no"))
+    assert search_form.verdict_key(words, {}) == query_key(where="hat=no")
     address["root"] = key
-    assert find_asked.verdict_key(words, {}) == key
+    assert search_form.verdict_key(words, {}) == key
     address["root"] = "nonsense"
-    assert find_asked.verdict_key(words, {}) == query_key(where="hat=no")
+    assert search_form.verdict_key(words, {}) == query_key(where="hat=no")
 
 
 def test_options_that_compare_with_a_view_need_one() -> None:
-    asked = Asked(model=MODEL, scope=Scope(where="hat=no"), rerank=True)
+    asked = SearchForm(model=MODEL, scope=Scope(where="hat=no"), rerank=True)
     assert not asked.without_views().rerank
     assert replace(asked, crops=("a" * 20,)).without_views().rerank
     assert asked
-    assert not Asked(model=MODEL)
+    assert not SearchForm(model=MODEL)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_every_result_has_its_mark_on_the_timeline() -> None:
 
 
 def test_answers_are_kept_as_long_as_there_is_room() -> None:
-    answers = find_search.Answers(2)
+    answers = find_search.ResultCache(2)
     made = [
         find_search.Answer(
-            asked=Asked(model=MODEL, top=top), snapshot="s", result=SearchResult(hits=(), compared=0, model=MODEL)
+            asked=SearchForm(model=MODEL, top=top), snapshot="s", result=SearchResult(hits=(), compared=0, model=MODEL)
         )
         for top in (24, 48, 96)
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.find_page import Open, crops_of, entries, param
 from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
@@ -18,7 +18,7 @@ from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import Chosen
+from vestigo_ui.app.components.contact_sheet import SheetEvent
 from vestigo_ui.app.pages.find import results as find_results
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_sightings_to_choose_from_are_one_picture_a_tracklet(page: Open, archive
 def test_a_click_on_a_sighting_searches_with_it(page: Open, sheets: Any) -> None:
     app = page()
     crop = crops_of(sheets["find-picker"])[0]
-    sheets["do"]["find-picker"] = Chosen("open", crop)
+    sheets["do"]["find-picker"] = SheetEvent("open", crop)
     app.run()
     assert param(app, "crop") == [crop]
     assert "The nearest" in words(app)
@@ -49,7 +49,7 @@ def test_several_sightings_are_chosen_one_after_the_other(page: Open, sheets: An
     app = page()
     crops = crops_of(sheets["find-picker"])[:2]
     for crop in crops:
-        sheets["do"]["find-picker"] = Chosen("add", crop)
+        sheets["do"]["find-picker"] = SheetEvent("add", crop)
         app.run()
     assert param(app, "crop") == crops
     assert [tile.crop for tile in sheets["find-picker"]["tiles"] if tile.selected] == crops
@@ -215,10 +215,10 @@ def test_the_timeline_says_what_it_lacks(page: Open, archive: Archive) -> None:
 
 def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty") as store:
-        app = desk_app(monkeypatch, store.ref, page="find")
+        app = run_app(monkeypatch, store.ref, page="find")
         assert "`vestigo index SOURCE --store STORE`" in words(app)
-        store.models.register("a" * 64, name="new", location="default", facts=ModelFacts())
-        app = desk_app(monkeypatch, store.ref, page="find", crop="0" * 20)
+        store.register_model("a" * 64, name="new", location="default", facts=ModelFacts())
+        app = run_app(monkeypatch, store.ref, page="find", crop="0" * 20)
         assert "no crops yet" in words(app)
         assert not app.exception
 

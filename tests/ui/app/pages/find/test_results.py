@@ -14,7 +14,7 @@ from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import Chosen
+from vestigo_ui.app.components.contact_sheet import SheetEvent
 from vestigo_ui.app.components.result import dialog as result
 from vestigo_ui.app.pages.find import upload as find_upload
 
@@ -28,7 +28,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     first, second = crops_of(sheets["find-results"])[:2]
     order = crops_of(sheets["find-results"])
     for action, chosen in (("confirm", first), ("reject", second)):
-        sheets["do"]["find-results"] = Chosen(action, chosen)
+        sheets["do"]["find-results"] = SheetEvent(action, chosen)
         app.run()
     key = query_key(crops=[crop])
     assert {one: verdict.verdict for one, verdict in store.verdicts.current(key).items()} == {
@@ -38,7 +38,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     tiles = sheets["find-results"]["tiles"]
     assert [tile.crop for tile in tiles] == order
     assert [(tile.mark, tile.tone) for tile in tiles[:3]] == [("Confirmed", "right"), ("Rejected", "wrong"), ("", "")]
-    sheets["do"]["find-results"] = Chosen("reject", second)
+    sheets["do"]["find-results"] = SheetEvent("reject", second)
     app.run()
     assert second not in store.verdicts.current(key)
     assert entries(store, "verdict")[0].user == "the-reviewer"
@@ -47,7 +47,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     app.button(key="find-join").click().run()
     assert param(app, "crop") == [crop, first]
     assert param(app, "root") == [key]
-    sheets["do"]["find-results"] = Chosen("not-sure", second)
+    sheets["do"]["find-results"] = SheetEvent("not-sure", second)
     app.run()
     assert store.verdicts.current(key)[second].verdict == "not sure"
     shown = page(crop=[crop, first], root=key, show="confirmed")
@@ -62,7 +62,7 @@ def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sh
     crop = archive.crops[7]["crop_id"]
     app = page(crop=crop, role="viewer")
     assert {action.name for action in sheets["find-results"]["actions"]} == {"search", "add"}
-    sheets["do"]["find-results"] = Chosen("confirm", crops_of(sheets["find-results"])[0])
+    sheets["do"]["find-results"] = SheetEvent("confirm", crops_of(sheets["find-results"])[0])
     app.run()
     assert store.verdicts.current(query_key(crops=[crop])) == {}
 
@@ -70,9 +70,9 @@ def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sh
 def test_decisions_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[9]["crop_id"]
     app = page(crop=crop)
-    sheets["do"]["find-results"] = Chosen("confirm", crops_of(sheets["find-results"])[0])
+    sheets["do"]["find-results"] = SheetEvent("confirm", crops_of(sheets["find-results"])[0])
     app.run()
-    app.text_input(key="desk-case").set_value("26-0815").run()
+    app.text_input(key="account-case").set_value("26-0815").run()
     assert not any(tile.mark for tile in sheets["find-results"]["tiles"])
 
 
@@ -80,10 +80,10 @@ def test_a_result_is_searched_with_or_added(page: Open, archive: Archive, sheets
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
     first, second = crops_of(sheets["find-results"])[:2]
-    sheets["do"]["find-results"] = Chosen("add", first)
+    sheets["do"]["find-results"] = SheetEvent("add", first)
     app.run()
     assert param(app, "crop") == [crop, first]
-    sheets["do"]["find-results"] = Chosen("search", second)
+    sheets["do"]["find-results"] = SheetEvent("search", second)
     app.run()
     assert param(app, "crop") == [second]
     assert "root" not in app.query_params
@@ -96,12 +96,12 @@ def test_a_result_is_opened_by_a_click_and_by_a_link(page: Open, archive: Archiv
     app = page(crop=crop)
     assert not opened
     chosen = crops_of(sheets["find-results"])[2]
-    sheets["do"]["find-results"] = Chosen("open", chosen)
+    sheets["do"]["find-results"] = SheetEvent("open", chosen)
     app.run()
     assert param(app, result.LOOK) == [chosen]
     assert opened[-1][0] == chosen
-    assert list(opened[-1][1]["found"])[2] == chosen
-    assert opened[-1][1]["key"] == query_key(crops=[crop])
+    assert list(opened[-1][1].distances)[2] == chosen
+    assert opened[-1][1].key == query_key(crops=[crop])
     page(crop=crop, look=chosen)
     assert opened[-1][0] == chosen
 
@@ -110,7 +110,7 @@ def test_an_upload_is_searched_with_and_forgotten_with_the_session(
     page: Open, archive: Archive, store: Store, sheets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        find_upload, "contact_sheet", lambda tiles, **more: Chosen("open", tiles[0].crop) if tiles else None
+        find_upload, "contact_sheet", lambda tiles, **more: SheetEvent("open", tiles[0].crop) if tiles else None
     )
     row = max(archive.crops, key=lambda row: row["quality"])
     app = page(pane="upload")

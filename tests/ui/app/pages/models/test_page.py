@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import MODEL
 from tests.support.models_store import TEST, models_store
 from tests.support.review_archive import PER_TRACKLET
@@ -58,12 +58,12 @@ def labels(app: AppTest) -> list[str]:
 
 
 def desk_of(store: Store, role: str) -> object:
-    """What actions ask of a desk."""
-    from vestigo_ui.app.context import Desk
+    """What actions ask of a context."""
+    from vestigo_ui.app.context import PageContext
     from vestigo_ui.web.settings import Settings
 
     user = User(name=f"the-{role}", role=Role(role), session="test")
-    return Desk(
+    return PageContext(
         store=store,
         index=None,  # type: ignore[arg-type]
         user=user,
@@ -75,7 +75,7 @@ def desk_of(store: Store, role: str) -> object:
 
 
 def test_the_registry_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
-    app = desk_app(monkeypatch, store, page="models", role="viewer")
+    app = run_app(monkeypatch, store, page="models", role="viewer")
     rows = table(app).set_index("Model")
     assert rows.index.tolist() == ["worse", "better", "fake"]
     assert rows.loc["fake", ["State", "Crops", "mAP (%)"]].tolist() == ["Serves, Files missing", CROPS, 50.0]
@@ -94,7 +94,7 @@ def test_the_registry_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, store: P
 def test_a_model_is_opened_beside_what_it_was_judged_against(
     monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
 ) -> None:
-    app = desk_app(monkeypatch, store, page="models", role="reviewer", model=digests["better"])
+    app = run_app(monkeypatch, store, page="models", role="reviewer", model=digests["better"])
     facts = table(app).set_index("Fact")["Value"]
     assert (facts["Label set"], facts["Reviewed tasks"], facts["Digest"]) == ("1", "40", digests["better"])
     rows = table(app, 1).set_index("Measure")
@@ -119,7 +119,7 @@ def test_a_model_is_opened_beside_what_it_was_judged_against(
 def test_an_admin_promotes_and_takes_it_back(
     monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
 ) -> None:
-    app = desk_app(monkeypatch, store, page="models", role="admin", model=digests["better"])
+    app = run_app(monkeypatch, store, page="models", role="admin", model=digests["better"])
     press(app, "Promote")
     assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
     press(app, "Promote better")
@@ -172,13 +172,13 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
 def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> None:
     with Store.open(store) as opened:
-        desk, model = desk_of(opened, role), find_registered(opened, digests["better"])
+        context, model = desk_of(opened, role), registered(opened, digests["better"])
         with pytest.raises(UsageError, match="may not decide what serves"):
-            promote(desk, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
+            promote(context, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):
-            take_back(desk, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
-        assert len(opened.models.promotions()) == 1
-        assert len(opened.audit.entries(action="promote")) == 1
+            take_back(context, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
+        assert len(opened.promotions()) == 1
+        assert len(opened.audit_entries(action="promote")) == 1
 
 
 def test_stores_without_models_and_addresses_of_none(
@@ -186,11 +186,11 @@ def test_stores_without_models_and_addresses_of_none(
 ) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The store knows no model yet" in words(desk_app(monkeypatch, tmp_path / "empty", page="models"))
-    app = desk_app(monkeypatch, store, page="models", model="none")
+    assert "The store knows no model yet" in words(run_app(monkeypatch, tmp_path / "empty", page="models"))
+    app = run_app(monkeypatch, store, page="models", model="none")
     assert "There is no such model" in words(app)
     assert len(table(app)) == 3
-    app = desk_app(monkeypatch, store, page="models", model=MODEL)
+    app = run_app(monkeypatch, store, page="models", model=MODEL)
     assert "Its files are not where they were" in words(app)
     assert table(app, 2)["Reasons"].tolist() == ["the first"]
 

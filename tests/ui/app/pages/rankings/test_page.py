@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import MODEL
 from tests.support.ranked_store import ranked_store
 from vestigo.evaluation.metrics.truncated import BARRED, RIGHT, UNJUDGED, WRONG
@@ -17,7 +17,7 @@ from vestigo.evaluation.saved_rankings import judge
 from vestigo.store.open import Store
 from vestigo_ui.app.pages.rankings.curves import pair_table
 from vestigo_ui.app.pages.rankings.rows import mark_of
-from vestigo_ui.app.pages.rankings.scores import Memory, Opened, ordered, paired, scored
+from vestigo_ui.app.pages.rankings.scores import LruCache, ScoredRanking, ordered, paired, scored
 from vestigo_ui.app.pages.rankings.table import query_table
 from vestigo_ui.app.pages.rankings.wording import compared, scores
 
@@ -35,14 +35,14 @@ def store(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(store: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def show(**query: Any) -> AppTest:
-        app = desk_app(monkeypatch, query.pop("store", store), page="rankings", **query)
+        app = run_app(monkeypatch, query.pop("store", store), page="rankings", **query)
         assert not app.exception, app.exception
         return app
 
     return show
 
 
-def look(store: Path, name: str, protocol: Any = "cross-camera") -> Opened:
+def look(store: Path, name: str, protocol: Any = "cross-camera") -> ScoredRanking:
     with Store.open(store) as opened:
         ranking = opened.rankings.get(name)
         return scored(ranking, judge(opened.rankings, ranking, protocol))
@@ -220,7 +220,7 @@ def test_marks_in_words() -> None:
 
 
 def test_memory_forgets_what_was_longest_unused() -> None:
-    memory, made = Memory(2), []
+    memory, made = LruCache(2), []
     for key in ("a", "b", "a", "c", "a", "b"):
         memory.get(key, lambda key=key: made.append(key) or key)
     assert made == ["a", "b", "c", "b"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
@@ -25,7 +25,7 @@ from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelAnswer
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.review.corrections import save
 from vestigo_ui.app.pages.review.progress import agreed, over_time
 from vestigo_ui.app.pages.review.server import fetch, send, send_waiting
@@ -54,8 +54,8 @@ def sighting(ref: Path, place: int = 0) -> Any:
         return index.page(MODEL, ALL_SIGHTINGS, offset=place, limit=1)[0]
 
 
-def desk_of(store: Store, role: str) -> Desk:
-    return Desk(
+def desk_of(store: Store, role: str) -> PageContext:
+    return PageContext(
         store=store,
         index=None,  # type: ignore[arg-type]
         user=User(name=f"the-{role}", role=Role(role), session="test"),
@@ -71,8 +71,8 @@ def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, stor
         task = next(opened.review.tasks("p"))[1]
         held = opened.annotations.get("p", [task.key])[task.key]
         other = {**held[0].answers, "hat": "no" if held[0].answers["hat"] == "yes" else "yes"}
-        opened.annotations.replace("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
-    app = desk_app(monkeypatch, store, page="review", role="viewer")
+        opened.record_answers("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
+    app = run_app(monkeypatch, store, page="review", role="viewer")
     said = words(app)
     assert f"{DRAWN} tasks asked · {DRAWN} answered" in said
     assert "Two reviewers agree in 50.0 % of 2 answers given twice; 1 differ." in said
@@ -90,9 +90,9 @@ def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, stor
 
 
 def test_without_a_server_the_command_is_told(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    app = desk_app(monkeypatch, store, page="review")
+    app = run_app(monkeypatch, store, page="review")
     assert "`vestigo label pull --store STORE --project p`" in words(app)
-    app = desk_app(monkeypatch, store, page="review", pane="propose", budget="5")
+    app = run_app(monkeypatch, store, page="review", pane="propose", budget="5")
     press(app, "Propose")
     assert "`vestigo label push --store STORE --project p --strategy entropy --budget 5 --unit tracklet`" in words(app)
     assert "[label_studio]" in app.code[0].value
@@ -102,7 +102,7 @@ def test_a_server_that_does_not_answer_is_one_line(
     monkeypatch: pytest.MonkeyPatch, store: Path, tmp_path: Path
 ) -> None:
     configured = {"label_studio": {"url": "http://127.0.0.1:9", "token_file": str(tmp_path / "none")}}
-    app = desk_app(monkeypatch, store, page="review", configured=configured)
+    app = run_app(monkeypatch, store, page="review", configured=configured)
     press(app, "Pull now")
     (error,) = app.error
     assert "the token of Label Studio cannot be read" in error.value
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_is_one_line(
 
 
 def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    app = desk_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
+    app = run_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
     assert find_strategy("least-confident").help in words(app)
     press(app, "Propose")
     said = words(app)
@@ -128,7 +128,7 @@ def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.Mon
 
 def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     one = sighting(store)
-    app = desk_app(monkeypatch, store, page="review", sighting=one.crop)
+    app = run_app(monkeypatch, store, page="review", sighting=one.crop)
     assert f"{PER_TRACKLET} crops" in words(app)
     hat = app.selectbox(key=f"review-answer-{one.crop}-hat")
     assert hat.value == one.attributes["hat"]
@@ -145,26 +145,26 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
         (found,) = annotated_tasks(opened, PROJECT)
         assert found.annotations["the-reviewer"]["hat"] == "cannot tell"
         assert len(opened.audit.entries(action="correct")) == 2
-        save_label_set(opened)
-    app = desk_app(monkeypatch, store, page="review", project=PROJECT)
+        freeze(opened)
+    app = run_app(monkeypatch, store, page="review", project=IN_PLACE)
     assert "corrected in place" in words(app)
-    app = desk_app(monkeypatch, store, page="review", pane="sets")
-    assert frame(app)["Projects"].tolist() == [f"{PROJECT}, p"]
+    app = run_app(monkeypatch, store, page="review", pane="sets")
+    assert frame(app)["Projects"].tolist() == [f"{IN_PLACE}, p"]
 
 
 def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     one = sighting(store)
-    app = desk_app(monkeypatch, store, page="review", role="viewer", sighting=one.crop)
+    app = run_app(monkeypatch, store, page="review", role="viewer", sighting=one.crop)
     assert frame(app)["Predicted"].tolist() == list(one.attributes.values())
     assert not app.selectbox
     assert "Save" not in [button.label for button in app.button]
     with Store.open(store) as opened:
-        desk, model = desk_of(opened, "viewer"), find_registered(opened, MODEL)
+        context, model = desk_of(opened, "viewer"), registered(opened, MODEL)
         for action in (
-            lambda: save(desk, model, [], {"hat": "yes"}),
-            lambda: fetch(desk, "p", lambda done, total: None),
-            lambda: send_waiting(desk, "p", lambda done, total: None),
-            lambda: send(desk, "p", model, SamplingRequest(budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
+            lambda: save(context, model, [], {"hat": "yes"}),
+            lambda: fetch(context, "p", lambda done, total: None),
+            lambda: send_waiting(context, "p", lambda done, total: None),
+            lambda: send(context, "p", model, SamplingRequest(budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
         ):
             with pytest.raises(UsageError, match="ask an administrator for the role reviewer"):
                 action()
@@ -172,7 +172,7 @@ def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, sto
 
 
 def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    app = desk_app(monkeypatch, store, page="review", pane="correct", attribute="colour")
+    app = run_app(monkeypatch, store, page="review", pane="correct", attribute="colour")
     assert not app.exception
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
         first = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first="least", offset=0, limit=48)
@@ -183,16 +183,16 @@ def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.Monke
 def test_stores_without_reviews_and_nonsense_in_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The archive is empty" in words(desk_app(monkeypatch, tmp_path / "empty", page="review"))
+    assert "The archive is empty" in words(run_app(monkeypatch, tmp_path / "empty", page="review"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
-    assert "Nothing is under review yet" in words(desk_app(monkeypatch, plain, page="review", project="x", pane="y"))
-    app = desk_app(monkeypatch, plain, page="review", sighting="none")
+    assert "Nothing is under review yet" in words(run_app(monkeypatch, plain, page="review", project="x", pane="y"))
+    app = run_app(monkeypatch, plain, page="review", sighting="none")
     assert "There is no such sighting" in words(app)
-    app = desk_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
+    app = run_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
     assert not app.exception
     press(app, "Propose")
     assert "would be asked" in words(app)
-    app = desk_app(monkeypatch, plain, page="review", pane="sets")
+    app = run_app(monkeypatch, plain, page="review", pane="sets")
     assert "No version of the labels is kept yet" in words(app)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import desk_app, words
+from tests.support.app_pages import run_app, words
 from tests.support.label_studio import answer, on_server, remote_ids
 from tests.ui.conftest import Archive
 from tools.label_studio import Server
@@ -40,7 +40,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     studio: Studio,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    app = desk_app(monkeypatch, archive.store, page="review", pane="propose", budget=str(BUDGET), configured=configured)
+    app = run_app(monkeypatch, archive.store, page="review", pane="propose", budget=str(BUDGET), configured=configured)
     app.text_input(key="review-name-").set_value(PROJECT).run()
     press(app, "Propose")
     assert f"**{BUDGET} tasks** of" in words(app)
@@ -59,7 +59,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     said = {name: predicted_value(MARKET_1501, name, tasks[0].prediction)[0] for name in MARKET_1501.names}
     other = {"no": "yes", "yes": "no"}[said["hat"]]
     answer(studio, ids[tasks[0].key], said | {"hat": other})
-    app = desk_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
+    app = run_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
     press(app, "Pull now")
     assert not app.exception
     assert f"New, changed or gone: 1 answer. Reviewed: 1 of {BUDGET} tasks. Corrected: 1 value." in words(app)
@@ -71,7 +71,7 @@ def test_a_token_that_the_server_does_not_know_is_one_line(
 ) -> None:
     token = Path(configured["label_studio"]["token_file"])
     token.write_text("0123456789" * 4)
-    app = desk_app(monkeypatch, archive.store, page="review", pane="propose", budget="6", configured=configured)
+    app = run_app(monkeypatch, archive.store, page="review", pane="propose", budget="6", configured=configured)
     press(app, "Propose")
     press(app, "Push 6 tasks to Label Studio")
     assert not app.exception

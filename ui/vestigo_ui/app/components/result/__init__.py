@@ -1,1 +1,1 @@
-"""One search result in depth."""
+"""Dialog of one search result."""

@@ -1,4 +1,4 @@
-"""Why a result matched: its distance part by part, and the attributes on which both agree or differ."""
+"""Explanation of a result: its distance by feature, and the attributes that agree or differ."""
 
 from __future__ import annotations
 
@@ -9,95 +9,118 @@ from vestigo.retrieval.explain import Explanation, explain, explain_where
 from vestigo.retrieval.query import Query
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo_models.attribute_filter.rule import STRICT
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 
-SAYS = {"disagree": "differ", "agree": "agree", "unsure": "unsure"}
-NOTEWORTHY = 5e-4
-"""A difference between two distances that shows in their three digits."""
+AGREEMENTS = {"disagree": "differ", "agree": "agree", "unsure": "unsure"}
+VISIBLE_DIFFERENCE = 5e-4
+"""Difference between two distances that shows in three decimals."""
+_CONFIDENCE = st.column_config.NumberColumn(format="%.1f%%", help="Calibrated probability")
+_ATTRIBUTE_COLUMNS = {
+    "Query confidence": _CONFIDENCE,
+    "Result confidence": _CONFIDENCE,
+    "Agreement": st.column_config.TextColumn(help=f"Unsure: one side has a confidence below {STRICT:.0%}"),
+}
 
 
-def show_why(desk: Desk, query: Query, crop: str, *, model: str, where: str, listed: float | None) -> None:
-    """Explain the distance of a crop; `listed` is the one that the list of results has."""
-    archive = IndexedArchive.of(desk.store, desk.index)
+def show_explanation(
+    context: PageContext, query: Query, crop: str, *, model: str, where: str, listed: float | None
+) -> None:
+    """Explain the distance of a crop.
+
+    Args:
+        context: Context of the page.
+        query: Query whose result the crop is.
+        crop: The crop.
+        model: Digest of the model.
+        where: Conditions on attributes, for a query without crops.
+        listed: Distance of the crop in the list of results.
+    """
+    archive = IndexedArchive(context.store, context.index)
     if query.crops or query.views is not None:
-        why = explain(archive, query, crop)
+        explanation = explain(archive, query, crop)
     elif where:
-        why = explain_where(archive, where, crop, model=model)
+        explanation = explain_where(archive, where, crop, model=model)
     else:
         return
-    st.markdown("**Why it matched**")
-    st.caption(in_words(why, listed))
-    if why.blocks:
-        frame = parts_table(why)
-        table(
-            desk,
-            frame,
+    st.markdown("**Why it matches**")
+    st.caption(summarize(explanation, listed))
+    if explanation.blocks:
+        show_table(
+            context,
+            feature_table(explanation),
             name=f"parts-{crop}",
-            title="Distance part by part",
-            columns=_part_columns(why),
+            title="Distance by feature",
+            columns=_feature_columns(explanation),
             height="content",
         )
-    if why.attributes:
-        frame = attributes_table(why)
-        table(desk, frame, name=f"attributes-{crop}", title="Attributes", columns=_ATTRIBUTE_COLUMNS, height="content")
+    if explanation.attributes:
+        show_table(
+            context,
+            attribute_table(explanation),
+            name=f"attributes-{crop}",
+            title="Attributes",
+            columns=_ATTRIBUTE_COLUMNS,
+            height="content",
+        )
 
 
-def in_words(why: Explanation, listed: float | None) -> str:
-    """Say how far the crop is from the query, and what the distance takes in."""
-    if not why.blocks:
-        said = f"Distance {why.distance:.3f}: how unlikely it is that the crop meets all conditions."
+def summarize(explanation: Explanation, listed: float | None) -> str:
+    """Return the distance in a sentence, with the features that it is the mean of."""
+    if not explanation.blocks:
+        text = f"Distance {explanation.distance:.3f}: 1 minus the probability that the crop meets all conditions."
     else:
-        counted = sum(block.distance is not None for block in why.blocks)
-        left = len(why.blocks) - counted
-        said = f"Distance {why.distance:.3f}, the mean over {counted} of {len(why.blocks)} features"
-        said += f"; {left} {'is' if left == 1 else 'are'} not to be seen on both sides." if left else "."
-    if listed is not None and abs(listed - why.distance) > NOTEWORTHY:
-        said += f" The list has {listed:.3f}: attributes that differ, or re-ranking, changed it there."
-    return said
+        used = sum(block.counts for block in explanation.blocks)
+        unused = len(explanation.blocks) - used
+        text = f"Distance {explanation.distance:.3f}, the mean over {used} of {len(explanation.blocks)} features"
+        text += f"; {unused} {'is' if unused == 1 else 'are'} not visible on both sides." if unused else "."
+    if listed is not None and abs(listed - explanation.distance) > VISIBLE_DIFFERENCE:
+        text += f" The list shows {listed:.3f}: differing attributes or re-ranking changed it."
+    return text
 
 
-def parts_table(why: Explanation) -> pd.DataFrame:
-    """Return one row a feature, as the table shows it."""
-    shown = {(True, True): "both", (True, False): "query only", (False, True): "result only", (False, False): "neither"}
+def feature_table(explanation: Explanation) -> pd.DataFrame:
+    """Return one row for each feature."""
+    visible = {
+        (True, True): "both",
+        (True, False): "query only",
+        (False, True): "result only",
+        (False, False): "neither",
+    }
     return pd.DataFrame(
         {
-            "Feature": [block.name.capitalize() for block in why.blocks],
-            "Distance": [block.distance for block in why.blocks],
-            "Adds": [block.share for block in why.blocks],
-            "Seen in": [shown[block.in_query, block.in_crop] for block in why.blocks],
+            "Feature": [block.name.capitalize() for block in explanation.blocks],
+            "Distance": [block.distance for block in explanation.blocks],
+            "Adds": [block.share for block in explanation.blocks],
+            "Visible in": [visible[block.in_query, block.in_crop] for block in explanation.blocks],
         }
     ).astype({"Distance": float})
 
 
-def attributes_table(why: Explanation) -> pd.DataFrame:
-    """Return one row an attribute, as the table shows it; confidences in percent."""
+def attribute_table(explanation: Explanation) -> pd.DataFrame:
+    """Return one row for each attribute, with confidences in percent."""
+    matches = explanation.attributes
     return pd.DataFrame(
         {
-            "Attribute": [match.title for match in why.attributes],
-            "Query": [match.query for match in why.attributes],
-            "Query sure": [100 * match.query_confidence for match in why.attributes],
-            "Result": [match.crop for match in why.attributes],
-            "Result sure": [100 * match.crop_confidence for match in why.attributes],
-            "Agreement": [SAYS[match.agreement] for match in why.attributes],
+            "Attribute": [match.title for match in matches],
+            "Query": [match.query for match in matches],
+            "Query confidence": [100 * match.query_confidence for match in matches],
+            "Result": [match.crop for match in matches],
+            "Result confidence": [100 * match.crop_confidence for match in matches],
+            "Agreement": [AGREEMENTS[match.agreement] for match in matches],
         }
     )
 
 
-def _part_columns(why: Explanation) -> dict[str, object]:
-    most = max(block.share for block in why.blocks)
+def _feature_columns(explanation: Explanation) -> dict[str, object]:
+    largest = max(block.share for block in explanation.blocks)
     return {
         "Distance": st.column_config.NumberColumn(format="%.3f", help="1 - cosine, from 0 to 2"),
         "Adds": st.column_config.ProgressColumn(
-            format="%.3f", min_value=0.0, max_value=max(most, 1e-3), help="What it adds to the distance of the result"
+            format="%.3f",
+            min_value=0.0,
+            max_value=max(largest, 1e-3),
+            help="What the feature adds to the distance of the result",
         ),
-        "Seen in": st.column_config.TextColumn(help="Only what both sides show is compared"),
+        "Visible in": st.column_config.TextColumn(help="Only features that are visible on both sides are compared"),
     }
-
-
-_SURE = st.column_config.NumberColumn(format="%.1f%%", help="Calibrated probability")
-_ATTRIBUTE_COLUMNS = {
-    "Query sure": _SURE,
-    "Result sure": _SURE,
-    "Agreement": st.column_config.TextColumn(help=f"Unsure: one side is less than {STRICT:.0%} sure"),
-}

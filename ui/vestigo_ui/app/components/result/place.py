@@ -1,4 +1,4 @@
-"""Where and when a result was seen: its facts, others of the same frame and tracklet, and the frame itself."""
+"""Where and when a result was recorded: its facts, its frame, and other crops of its frame and tracklet."""
 
 from __future__ import annotations
 
@@ -10,94 +10,92 @@ import streamlit as st
 from vestigo.ingest.crops import STILL
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import encode_jpeg
-from vestigo_ui.app import images as pictures
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.text import clock, fills, moment, with_box
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import load_crops, load_facts, load_frame
+from vestigo_ui.app.text import covers_frame, draw_boxes, format_duration, format_moment
 
-MOST_RELATIVES = 24
+MAX_RELATED = 24
 """Crops of a tracklet that are shown, spread over its time."""
 Row = dict[str, Any]
 
 
-def show_relatives(desk: Desk, row: Row, *, model: str, on_choose: Callable[[str], None]) -> None:
-    """Show the other crops of a result's tracklet and of its frame; `on_choose` hears which one somebody wants."""
-    same_frame, same_tracklet = relatives(desk, row, model=model)
-    for label, some in (("Same tracklet", same_tracklet), ("Same frame", same_frame)):
-        if not some:
+def show_related(context: PageContext, row: Row, *, model: str, on_open: Callable[[str], None]) -> None:
+    """Show the other crops of a result's tracklet and of its frame; `on_open` gets the id of a clicked one."""
+    same_frame, same_tracklet = related_crops(context, row, model=model)
+    for label, rows in (("Same tracklet", same_tracklet), ("Same frame", same_frame)):
+        if not rows:
             continue
-        shown = spread(some, MOST_RELATIVES)
-        more = f" ({len(shown)} of {len(some):,} shown)" if len(shown) < len(some) else ""
+        shown = spread(rows, MAX_RELATED)
+        more = f" ({len(shown)} of {len(rows):,} shown)" if len(shown) < len(rows) else ""
         st.markdown(f"**{label}**{more}")
-        images = pictures.crops(desk, [one["crop_id"] for one in shown], model=model)
+        images = load_crops(context, [other["crop_id"] for other in shown], model=model)
         tiles = [
             Tile(
-                crop=one["crop_id"],
-                image=images[one["crop_id"]],
-                lines=(_briefly(one) if some is same_tracklet else "",),
+                crop=other["crop_id"],
+                image=images[other["crop_id"]],
+                lines=(_time_of_day(other),) if rows is same_tracklet else (),
             )
-            for one in shown
+            for other in shown
         ]
-        contact_sheet(
-            tiles, key=f"result-{label}", label=label, width=96, on_choose=lambda chosen: on_choose(chosen.crop)
-        )
+        contact_sheet(tiles, key=f"result-{label}", label=label, width=96, on_event=lambda event: on_open(event.crop))
 
 
-def show_place(desk: Desk, row: Row, *, model: str) -> None:
-    """Show what is known of a crop's place, and its frame with everybody known in it."""
+def show_place(context: PageContext, row: Row, *, model: str) -> None:
+    """Show the facts of a crop, and its frame with the boxes of all people that are known in it."""
     st.markdown("**Where and when**")
     st.text(" · ".join(place_facts(row)))
-    box = [row[side] for side in "xywh"]
-    if fills(box, (row["frame_height"], row["frame_width"])):
-        st.caption("The crop is the whole of its picture: there is no frame around it.")
+    if covers_frame(_box(row), (row["frame_height"], row["frame_width"])):
+        st.caption("The crop is the whole image: there is no frame around it.")
         return
     try:
-        shown = _frame(row["crop_id"], model, desk.blurred, desk.index.snapshot, desk, row)
+        jpeg = _frame_jpeg(row["crop_id"], model, context.blurred, context.index.snapshot, context, row)
     except BadInput as error:
         st.info(f"The frame cannot be shown: {error.detail}. The crop itself is in the store.", icon=":material/image:")
         return
-    st.image(shown, width="stretch", alt="The frame that the result was cut from, with its box drawn")
+    st.image(jpeg, width="stretch", alt="The frame that the result was cut from, with its box drawn")
 
 
-def relatives(desk: Desk, row: Row, *, model: str) -> tuple[list[Row], list[Row]]:
+def related_crops(context: PageContext, row: Row, *, model: str) -> tuple[list[Row], list[Row]]:
     """Return the other crops of a crop's frame, and those of its tracklet in order of time."""
-    found = pictures.facts(desk, desk.index.neighbours(row["crop_id"], model), model=model)
-    here = _frame_of(row)
-    tracklet = [one for one in found if row["tracklet"] and one["tracklet"] == row["tracklet"]]
-    return [one for one in found if _frame_of(one) == here], tracklet
+    rows = load_facts(context, context.index.neighbours(row["crop_id"], model), model=model)
+    same_tracklet = [other for other in rows if row["tracklet"] and other["tracklet"] == row["tracklet"]]
+    return [other for other in rows if _frame_key(other) == _frame_key(row)], same_tracklet
 
 
 def place_facts(row: Row) -> list[str]:
-    """Say where and when a crop was seen, and how well."""
-    said = [row["camera"], moment(row["time"], row["offset_s"]), row["input"]]
+    """Return camera, time, input, frame, size, quality and identity of a crop as texts."""
+    facts = [row["camera"], format_moment(row["time"], row["offset_s"]), row["input"]]
     if row["frame"] != STILL:
-        said.append(f"frame {row['frame']:,}")
-    said.append(f"{row['w']:.0f} × {row['h']:.0f} px")
-    said.append("quality –" if row["quality"] is None else f"quality {row['quality']:.2f}")
-    return said if row["pid"] is None else [*said, f"person {row['pid']}"]
+        facts.append(f"frame {row['frame']:,}")
+    facts.append(f"{row['w']:.0f} × {row['h']:.0f} px")
+    facts.append("quality –" if row["quality"] is None else f"quality {row['quality']:.2f}")
+    return facts if row["pid"] is None else [*facts, f"person {row['pid']}"]
 
 
 def spread(rows: Sequence[Row], most: int) -> list[Row]:
-    """Return at most so many of rows, evenly spread, the first and the last among them."""
+    """Return at most `most` rows at even distances, including the first and the last."""
     if len(rows) <= most:
         return list(rows)
     return [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]
 
 
-def _briefly(row: Row) -> str:
-    """When, without the day, which a tracklet has but one of."""
+def _time_of_day(row: Row) -> str:
     if row["time"] is not None:
         return f"{row['time']:%H:%M:%S}"
-    return "" if row["offset_s"] is None else clock(row["offset_s"])
+    return "" if row["offset_s"] is None else format_duration(row["offset_s"])
 
 
-def _frame_of(row: Row) -> tuple[str, str, int]:
+def _frame_key(row: Row) -> tuple[str, str, int]:
     return row["source"], row["input"], row["frame"]
 
 
+def _box(row: Row) -> list[float]:
+    return [row[side] for side in "xywh"]
+
+
 @st.cache_data(max_entries=32, show_spinner="Reading the frame")
-def _frame(crop: str, model: str, blurred: bool, snapshot: str, _desk: Desk, _row: Row) -> bytes:
-    """The frame of a crop as JPEG, at most 1600 pixels wide."""
-    others = [[one[side] for side in "xywh"] for one in relatives(_desk, _row, model=model)[0]]
-    box = [_row[side] for side in "xywh"]
-    return encode_jpeg(with_box(pictures.frame(_desk, _row, [box, *others]), box, others), quality=88)
+def _frame_jpeg(crop: str, model: str, blurred: bool, snapshot: str, _context: PageContext, _row: Row) -> bytes:
+    others = [_box(other) for other in related_crops(_context, _row, model=model)[0]]
+    frame = load_frame(_context, _row, [_box(_row), *others])
+    return encode_jpeg(draw_boxes(frame, _box(_row), others), quality=88)

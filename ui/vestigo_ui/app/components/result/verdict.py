@@ -1,4 +1,4 @@
-"""What people decided about a result, and deciding it: kept beside the distances, never among them."""
+"""Verdicts about a result: shown and recorded next to the distances, which they never change."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Literal
 import streamlit as st
 
 from vestigo.store.audit.records import Verdict
-from vestigo_models.errors import UsageError
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.text import utc
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.text import format_utc
 from vestigo_ui.web.auth.users import Role
 
-Decision = Literal["confirmed", "rejected", "not sure"]
+VerdictValue = Literal["confirmed", "rejected", "not sure"]
 
 NOTE_LENGTH = 2000
-CHOICES: tuple[tuple[str, Decision | None, str, str], ...] = (
+BUTTONS: tuple[tuple[str, VerdictValue | None, str, str], ...] = (
     ("Confirm", "confirmed", ":material/check:", "Y"),
     ("Reject", "rejected", ":material/close:", "X"),
     ("Not sure", "not sure", ":material/question_mark:", "N"),
@@ -23,43 +22,52 @@ CHOICES: tuple[tuple[str, Decision | None, str, str], ...] = (
 )
 
 
-def show_decision(desk: Desk, key: str, crop: str) -> None:
-    """Say what was decided about a crop as an answer to the query `key`, and let reviewers decide."""
-    held = desk.store.verdicts.current(key, desk.case).get(crop)
-    if desk.may(Role.REVIEWER):
+def show_verdict(context: PageContext, key: str, crop: str) -> None:
+    """Show the verdict about a crop as a result of the query `key`, with buttons for reviewers."""
+    verdict = context.store.verdicts(key, context.case).get(crop)
+    if context.may(Role.REVIEWER):
         note = st.text_input(
             "Note", key=f"result-note-{crop}", max_chars=NOTE_LENGTH, placeholder="Note", label_visibility="collapsed"
         )
         with st.container(horizontal=True, gap="small"):
-            for label, value, icon, shortcut in CHOICES:
-                current = held is not None and held.verdict == value
-                pressed = st.button(
+            for label, value, icon, shortcut in BUTTONS:
+                is_current = verdict is not None and verdict.verdict == value
+                if st.button(
                     label,
                     key=f"result-{label}",
                     icon=icon,
                     shortcut=shortcut,
-                    type="primary" if current else "secondary",
-                    disabled=value is None and held is None,
-                )
-                if pressed:
-                    held = decide(desk, key, crop, value, note)
-    if held is None or held.verdict is None:
-        st.caption("Nobody has decided about this result.")
+                    type="primary" if is_current else "secondary",
+                    disabled=value is None and verdict is None,
+                ):
+                    verdict = record_verdict(context, key, crop, value, note)
+    if verdict is None or verdict.verdict is None:
+        st.caption("This result has no verdict yet.")
     else:
-        # As text: what people write is no markdown.
-        st.text(in_words(held))
+        # Notes are shown as text, not as Markdown.
+        st.text(format_verdict(verdict))
 
 
-def in_words(verdict: Verdict) -> str:
-    """Say who decided what and when."""
-    said = f"{(verdict.verdict or 'withdrawn').capitalize()} by {verdict.user}, {utc(verdict.at)} UTC"
-    return f"{said}: {verdict.note}" if verdict.note else said
+def format_verdict(verdict: Verdict) -> str:
+    """Return a verdict with its author, time and note."""
+    line = f"{(verdict.verdict or 'withdrawn').capitalize()} by {verdict.user}, {format_utc(verdict.at)} UTC"
+    return f"{line}: {verdict.note}" if verdict.note else line
 
 
-def decide(desk: Desk, key: str, crop: str, value: Decision | None, note: str) -> Verdict:
-    """Write a decision down. Raises UsageError for somebody who may not, StoreError as `VerdictRepository.record`."""
-    if not desk.may(Role.REVIEWER):
-        raise UsageError(f"{desk.user.name} may look and not decide: ask an administrator for the role reviewer")
-    return desk.store.verdicts.record(
-        key, crop, value, user=desk.user.name, case=desk.case, note=note, authority=desk.authority
+def record_verdict(context: PageContext, key: str, crop: str, value: VerdictValue | None, note: str = "") -> Verdict:
+    """Record a verdict of the user about a result.
+
+    Args:
+        context: Context of the page.
+        key: Key of the query.
+        crop: The result.
+        value: The verdict, None to withdraw the last one.
+        note: Free text.
+
+    Raises:
+        UsageError: The user is not a reviewer.
+    """
+    context.require(Role.REVIEWER, "A verdict")
+    return context.store.record_verdict(
+        key, crop, value, user=context.user.name, case=context.case, note=note, authority=context.authority
     )

@@ -11,16 +11,16 @@ import pyarrow as pa
 import streamlit as st
 
 from vestigo.sightings.records import CameraSummary
-from vestigo.store.models.records import Model
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
+from vestigo.store.runs.records import Model
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts, tables
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import pages
+from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.place import show_place
-from vestigo_ui.app.context import Desk, the_index
+from vestigo_ui.app.context import PageContext, shared_index
+from vestigo_ui.app.images import load_crops, load_facts
 from vestigo_ui.app.pages.archive.timeline import DRAWN, MEASURED, gap_frame, gaps, lanes, length, span, step
-from vestigo_ui.app.text import counted, moment, plain, utc
+from vestigo_ui.app.text import count_text, escape_md, format_moment, format_utc
 
 PAGE = 12
 """Cameras a page, each with `SAMPLES` pictures."""
@@ -32,36 +32,36 @@ Key = tuple[str, int]
 """What readers see now, and how much of it is not indexed yet: with both the same, answers are the same."""
 
 
-def show(desk: Desk, model: Model) -> None:
+def show(context: PageContext, model: Model) -> None:
     """Show all cameras, those that somebody searches for (`?find=`), or one (`?camera=`)."""
-    key = (desk.index.snapshot, desk.index.pending())
+    key = (context.index.snapshot, context.index.pending())
     everything = _summaries(model.digest, key)
     if not everything:
         st.info("The crops are being made ready to browse; the cameras appear here in a moment.")
         return
-    offsets = {camera.name: camera.clock_offset_s for camera in desk.store.cameras.list()}
-    chosen = next((camera for camera in everything if camera.name == links.text("camera")), None)
+    offsets = {camera.name: camera.clock_offset_s for camera in context.store.cameras()}
+    chosen = next((camera for camera in everything if camera.name == url_state.text("camera")), None)
     if chosen is not None:
-        _one(desk, model, chosen, offsets.get(chosen.name, 0.0), key)
+        _one(context, model, chosen, offsets.get(chosen.name, 0.0), key)
         return
-    st.caption(plain(summary(everything, model.name)))
+    st.caption(escape_md(summary(everything, model.name)))
     some = _searched(everything)
     if not some:
         st.info("No camera has that in its name.")
         return
-    page = pages(len(some), PAGE, name="cameras", what="cameras")
+    page = choose_page(len(some), PAGE, name="cameras", what="cameras")
     shown = some[page * PAGE : (page + 1) * PAGE]
-    _samples(desk, model, shown, SAMPLES, key="archive-cameras")
-    _table(desk, shown, offsets)
-    _timeline(desk, model, shown, GAPS, key)
+    _samples(context, model, shown, SAMPLES, key="archive-cameras")
+    _table(context, shown, offsets)
+    _timeline(context, model, shown, GAPS, key)
 
 
 def summary(cameras: Sequence[CameraSummary], model: str) -> str:
     """Say how much there is of what."""
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
     known = span(cameras)
-    when = f" · {utc(known[0])} to {utc(known[1])} UTC" if known else ""
-    counts = counted(len(cameras), "camera"), counted(crops, "crop"), counted(sightings, "sighting")
+    when = f" · {format_utc(known[0])} to {format_utc(known[1])} UTC" if known else ""
+    counts = count_text(len(cameras), "camera"), count_text(crops, "crop"), count_text(sightings, "sighting")
     return f"{' · '.join(counts)}{when} · model {model}"
 
 
@@ -83,7 +83,7 @@ def camera_frame(cameras: Sequence[CameraSummary], offsets: Mapping[str, float])
 
 
 def _written(time: datetime | None) -> str:
-    return utc(time) if time is not None else "–"
+    return format_utc(time) if time is not None else "–"
 
 
 def _searched(cameras: list[CameraSummary]) -> list[CameraSummary]:
@@ -95,42 +95,42 @@ def _searched(cameras: list[CameraSummary]) -> list[CameraSummary]:
         bind="query-params",
         placeholder="Part of a name",
         icon=":material/search:",
-        on_change=lambda: links.put(cameras=None),
+        on_change=lambda: url_state.put(cameras=None),
         width=320,
     )
     return [camera for camera in cameras if (wanted or "").casefold().strip() in camera.name.casefold()]
 
 
-def _samples(desk: Desk, model: Model, cameras: Sequence[CameraSummary], each: int, *, key: str) -> None:
+def _samples(context: PageContext, model: Model, cameras: Sequence[CameraSummary], each: int, *, key: str) -> None:
     """Show pictures of what cameras saw; a click opens the camera, or the picture's frame where there is one only."""
     camera_of = {crop: camera.name for camera in cameras for crop in _spread(camera.samples, each)}
-    desk.audit_once("view", what="cameras", shown=list(camera_of))
-    images = pictures.crops(desk, list(camera_of), model=model.digest)
-    facts = pictures.facts(desk, list(camera_of), model=model.digest)
+    context.audit_once("view", what="cameras", shown=list(camera_of))
+    images = load_crops(context, list(camera_of), model=model.digest)
+    facts = load_facts(context, list(camera_of), model=model.digest)
     tiles = [
         Tile(
             crop=row["crop_id"],
             image=images[row["crop_id"]],
             title=camera_of[row["crop_id"]] if len(cameras) > 1 else "",
-            lines=(moment(row["time"], row["offset_s"]).removesuffix(" UTC"),),
-            selected=row["crop_id"] == links.text("frame"),
+            lines=(format_moment(row["time"], row["offset_s"]).removesuffix(" UTC"),),
+            selected=row["crop_id"] == url_state.text("frame"),
         )
         for row in facts
     ]
     chosen = contact_sheet(tiles, key=key, label="Pictures of the cameras", width=WIDTH)
     if chosen is not None:
-        links.put(camera=camera_of[chosen.crop], frame=chosen.crop if len(cameras) == 1 else None)
+        url_state.put(camera=camera_of[chosen.crop], frame=chosen.crop if len(cameras) == 1 else None)
         st.rerun()
 
 
-def _table(desk: Desk, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:
+def _table(context: PageContext, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:
     def chosen() -> None:
         rows = st.session_state["table-cameras"]["selection"]["rows"]
         if rows:
-            links.put(camera=cameras[rows[0]].name)
+            url_state.put(camera=cameras[rows[0]].name)
 
-    tables.table(
-        desk,
+    tables.show_table(
+        context,
         camera_frame(cameras, offsets),
         name="cameras",
         title="Cameras",
@@ -146,7 +146,7 @@ def _table(desk: Desk, cameras: Sequence[CameraSummary], offsets: Mapping[str, f
     )
 
 
-def _timeline(desk: Desk, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
+def _timeline(context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
     known = span(cameras)
     if known is None:
         st.caption("No time is known of what these cameras saw: their files name none, and `--start` was not given.")
@@ -159,26 +159,26 @@ def _timeline(desk: Desk, model: Model, cameras: Sequence[CameraSummary], most: 
         return
     st.subheader("When somebody was seen", anchor=False)
     alt = f"Timeline of {len(names)} cameras; what is empty are the gaps that are listed below"
-    charts.chart(lanes(presence, names, coarse), key="archive-timeline", alt=alt)
+    charts.show_figure(lanes(presence, names, coarse), key="archive-timeline", alt=alt)
     found = gaps(presence, fine, most)
     st.subheader("Longest gaps", anchor=False)
     if not found:
         st.caption(f"Nowhere did a camera see nobody for {length(fine)} or longer.")
         return
     st.caption(f"Exact to {length(fine)}. A gap may be an empty street as well as a lost recording.")
-    tables.table(desk, gap_frame(found), name="gaps", title="Longest gaps")
+    tables.show_table(context, gap_frame(found), name="gaps", title="Longest gaps")
 
 
-def _one(desk: Desk, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
+def _one(context: PageContext, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
     """Show one camera: facts, pictures, the frame of one of them, its gaps."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "All cameras",
             icon=":material/arrow_back:",
             shortcut="Alt+Up",
-            on_click=lambda: links.put(camera=None, frame=None),
+            on_click=lambda: url_state.put(camera=None, frame=None),
         )
-        st.subheader(plain(camera.name), anchor=False)
+        st.subheader(escape_md(camera.name), anchor=False)
         address = f"/find?{urlencode({'pane': 'archive', 'camera': camera.name})}"
         st.link_button("Find people on this camera", address, icon=":material/person_search:")
     row = camera_frame([camera], {camera.name: offset}).iloc[0]
@@ -190,19 +190,19 @@ def _one(desk: Desk, model: Model, camera: CameraSummary, offset: float, key: Ke
         st.metric("Clock offset", f"{offset:+.1f} s" if offset else "0 s")
     left, right = st.columns([3, 2])
     with left:
-        _samples(desk, model, [camera], len(camera.samples), key="archive-camera")
+        _samples(context, model, [camera], len(camera.samples), key="archive-camera")
     with right:
-        _frame(desk, model, camera)
-    _timeline(desk, model, [camera], GAPS_OF_ONE, key)
+        _frame(context, model, camera)
+    _timeline(context, model, [camera], GAPS_OF_ONE, key)
 
 
-def _frame(desk: Desk, model: Model, camera: CameraSummary) -> None:
+def _frame(context: PageContext, model: Model, camera: CameraSummary) -> None:
     """Show the frame of a picture that somebody chose: a video is read through for its first one."""
-    if links.text("frame") not in camera.samples:
+    if url_state.text("frame") not in camera.samples:
         st.caption("Choose a picture to see the frame that it was cut from.")
         return
-    (row,) = pictures.facts(desk, [links.text("frame")], model=model.digest)
-    show_place(desk, row, model=model.digest)
+    (row,) = load_facts(context, [url_state.text("frame")], model=model.digest)
+    show_place(context, row, model=model.digest)
 
 
 def _spread(samples: Sequence[str], most: int) -> list[str]:
@@ -212,9 +212,9 @@ def _spread(samples: Sequence[str], most: int) -> list[str]:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _summaries(model: str, key: Key) -> list[CameraSummary]:
-    return the_index().cameras(model)
+    return shared_index().cameras(model)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _presence(model: str, seconds: int, cameras: tuple[str, ...], key: Key) -> pa.Table:
-    return the_index().presence(model, seconds, cameras)
+    return shared_index().presence(model, seconds, cameras)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo_models.errors import StoreError
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.errors import told
+from vestigo_ui.app import url_state
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.archive import cameras as archive_cameras
 from vestigo_ui.app.pages.archive import run as archive_run
 from vestigo_ui.app.pages.archive import runs as archive_runs
@@ -19,12 +19,12 @@ from vestigo_ui.app.pages.archive import runs as archive_runs
 PANES = {"cameras": "Cameras", "runs": "Runs"}
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show what goes on, and below cameras or runs."""
     st.title("Archive", anchor=False)
-    runs, crops = desk.store.runs.count(), sum(desk.store.models.crop_counts().values())
+    runs, crops = context.store.count_runs(), sum(context.store.crop_counts().values())
     if runs:
-        archive_runs.progress(desk)
+        archive_runs.progress(context)
     if not runs and not crops:
         st.info(
             "The store has no crops yet. Index a video, a folder, a .tar or a .zip with `vestigo index SOURCE --store "
@@ -33,17 +33,17 @@ def show(desk: Desk) -> None:
         )
         return
     if _pane(bool(crops)) == "runs":
-        _runs(desk)
+        _runs(context)
     elif crops:
-        archive_cameras.show(desk, desk.model())
+        archive_cameras.show(context, context.model())
     else:
         st.info("No crop is stored yet: see under Runs what goes on, or what was left out.", icon=":material/inbox:")
 
 
 def _pane(crops: bool) -> str:
     """Offer what the page can show."""
-    first = "runs" if links.text("run") or not crops else "cameras"
-    st.session_state["archive-pane"] = links.one_of("show", PANES, first)
+    first = "runs" if url_state.text("run") or not crops else "cameras"
+    st.session_state["archive-pane"] = url_state.one_of("show", PANES, first)
     st.segmented_control(
         "Show",
         list(PANES),
@@ -51,20 +51,20 @@ def _pane(crops: bool) -> str:
         key="archive-pane",
         required=True,
         label_visibility="collapsed",
-        on_change=lambda: links.only(show=st.session_state["archive-pane"]),
+        on_change=lambda: url_state.replace(show=st.session_state["archive-pane"]),
     )
     return str(st.session_state["archive-pane"])
 
 
-def _runs(desk: Desk) -> None:
-    wanted = links.text("run")
+def _runs(context: PageContext) -> None:
+    wanted = url_state.text("run")
     if wanted:
         try:
-            run = desk.store.runs.get(wanted)
+            run = context.store.find_run(wanted)
         except StoreError:
             st.warning("The store has no run of that name.", icon=":material/help:")
         else:
-            with told():
-                archive_run.show(desk, run)
+            with report_errors():
+                archive_run.show(context, run)
             return
-    archive_runs.show(desk)
+    archive_runs.show(context)

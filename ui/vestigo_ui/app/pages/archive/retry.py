@@ -14,7 +14,7 @@ import streamlit as st
 from vestigo.sightings.database import index_path
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.web.auth.users import Role
 
 LINE = 300
@@ -22,24 +22,24 @@ LINE = 300
 TAIL = 4096
 
 
-def start(desk: Desk, run: str, inputs: Sequence[str] = (), reason: str | None = None) -> None:
+def start(context: PageContext, run: str, inputs: Sequence[str] = (), reason: str | None = None) -> None:
     """Begin to try inputs of a run again, all by default; the command writes who asked to the audit log.
 
     Raises:
         UsageError: the person may not, the run is driven by somebody, or it is being tried again already.
     """
-    if not desk.may(Role.ADMIN):
+    if not context.may(Role.ADMIN):
         raise UsageError("only an admin may try inputs again")
-    if desk.store.runs.is_driven(run):
+    if context.store.is_driven(run):
         raise UsageError(f"run {run} is being driven: wait until it ends, or stop it with `vestigo runs cancel {run}`")
-    if the_children().is_running(run):
+    if retry_processes().is_running(run):
         raise UsageError(f"run {run} is being tried again already")
-    the_children().start(run, command(desk, run, inputs, reason), log_path(desk.store, run))
+    retry_processes().start(run, command(context, run, inputs, reason), log_path(context.store, run))
 
 
-def command(desk: Desk, run: str, inputs: Sequence[str], reason: str | None) -> list[str]:
+def command(context: PageContext, run: str, inputs: Sequence[str], reason: str | None) -> list[str]:
     """Return the command that does it; what a person wrote stands behind `--` or `=`, so that it is never an option."""
-    given = {"store": desk.store.ref, "by": desk.user.name, "case": desk.case, "authority": desk.authority}
+    given = {"store": context.store.ref, "by": context.user.name, "case": context.case, "authority": context.authority}
     given["reason"] = reason
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     return [sys.executable, "-m", "vestigo_ui.cli.main", "runs", "retry", *options, "--", run, *inputs]
@@ -62,7 +62,7 @@ def last_line(store: Store, run: str) -> str:
     return lines[-1].strip()[:LINE] if lines else ""
 
 
-class Children:
+class RetryProcesses:
     """The commands that this server began, by run."""
 
     def __init__(self) -> None:
@@ -91,9 +91,9 @@ class Children:
 
 
 @st.cache_resource(show_spinner=False)
-def the_children() -> Children:
+def retry_processes() -> RetryProcesses:
     """Return those of this server."""
-    return Children()
+    return RetryProcesses()
 
 
 def _private(path: str, flags: int) -> int:

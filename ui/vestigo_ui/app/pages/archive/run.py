@@ -10,15 +10,15 @@ import streamlit as st
 
 from vestigo.store.runs.records import Failure, FailureCount, Run, RunTotals, status_text
 from vestigo_models.errors import UsageError
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import tables
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.errors import watched
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.archive import retry as archive_retry
 from vestigo_ui.app.pages.archive.runs import KINDS, totals
 from vestigo_ui.app.pages.archive.timeline import length
-from vestigo_ui.app.text import counted, plain, utc
+from vestigo_ui.app.text import count_text, escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 50
@@ -26,7 +26,7 @@ LOOK_S = 2
 ANY = "any reason"
 
 
-def show(desk: Desk, run: Run) -> None:
+def show(context: PageContext, run: Run) -> None:
     """Show a run."""
     outcome = totals(run)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -34,18 +34,18 @@ def show(desk: Desk, run: Run) -> None:
             "All runs",
             icon=":material/arrow_back:",
             shortcut="Alt+Up",
-            on_click=lambda: links.put(run=None, reason=None, failures=None),
+            on_click=lambda: url_state.put(run=None, reason=None, failures=None),
         )
         st.subheader(f"Run {run.id}", anchor=False)
     st.caption(" · ".join(facts(run, outcome)))
     _ledger(outcome)
-    _ended_badly(desk, run)
-    retrying(desk, run.id)
-    counts = desk.store.runs.failure_counts(run.id)
+    _ended_badly(context, run)
+    retrying(context, run.id)
+    counts = context.store.failure_counts(run.id)
     if not counts:
         st.caption("It left nothing out." if not outcome.pending else "It left nothing out so far.")
         return
-    _failures(desk, run, counts)
+    _failures(context, run, counts)
 
 
 def facts(run: Run, outcome: RunTotals) -> list[str]:
@@ -53,10 +53,10 @@ def facts(run: Run, outcome: RunTotals) -> list[str]:
     said = [
         KINDS.get(run.kind, run.kind),
         status_text(run.status, outcome),
-        f"began {utc(run.created)} UTC",
+        f"began {format_utc(run.created)} UTC",
     ]
     if run.finished is not None:
-        said.append(f"ended {utc(run.finished)} UTC")
+        said.append(f"ended {format_utc(run.finished)} UTC")
     said.append(f"{length(round(run.seconds, 1))} of work")
     if run.seconds > 0:
         said.append(f"{(outcome.inputs - outcome.pending) / run.seconds:.1f} inputs/s")
@@ -93,55 +93,55 @@ def _ledger(outcome: RunTotals) -> None:
             st.metric(words.get(name, name.capitalize()), f"{getattr(outcome, name):,}")
 
 
-def _ended_badly(desk: Desk, run: Run) -> None:
+def _ended_badly(context: PageContext, run: Run) -> None:
     """Say what a run failed of, and how it goes on. The line may name folders of the server: it is for its keepers."""
     if run.status not in ("failed", "cancelled"):
         return
-    line = run.error if desk.may(Role.ADMIN) and run.error else ""
+    line = run.error if context.may(Role.ADMIN) and run.error else ""
     why = f"It failed: {line}" if line else ("It failed." if run.status == "failed" else "It was cancelled.")
     resume = f"`vestigo runs resume {run.id} --store STORE`"
     st.warning(
-        f"{plain(why.removesuffix('.'))}. What it did is kept; go on with {resume}.",
+        f"{escape_md(why.removesuffix('.'))}. What it did is kept; go on with {resume}.",
         icon=":material/error:",
     )
 
 
 @st.fragment(run_every=LOOK_S)
-def retrying(desk: Desk, run: str) -> None:
+def retrying(context: PageContext, run: str) -> None:
     """Say how trying again goes, from the moment it was asked for; the page is shown anew when it ends."""
-    with watched():
-        _retrying(desk, run)
+    with report_errors(ignore_outages=True):
+        _retrying(context, run)
 
 
-def _retrying(desk: Desk, run: str) -> None:
-    children = archive_retry.the_children()
+def _retrying(context: PageContext, run: str) -> None:
+    children = archive_retry.retry_processes()
     known = st.session_state.get("archive-retrying")
     if children.is_running(run):
         st.session_state["archive-retrying"] = run
-        if not desk.store.runs.is_driven(run):
+        if not context.store.is_driven(run):
             st.info("The inputs are being tried again.", icon=":material/hourglass_top:")
         return
     if known == run:
         st.session_state["archive-retrying"] = None
         st.rerun()
-    if children.status(run) and desk.may(Role.ADMIN):
-        line = archive_retry.last_line(desk.store, run).removeprefix("vestigo: ")
-        st.error(f"Trying again ended early: {plain(line) or 'it said nothing'}", icon=":material/error:")
+    if children.status(run) and context.may(Role.ADMIN):
+        line = archive_retry.last_line(context.store, run).removeprefix("vestigo: ")
+        st.error(f"Trying again ended early: {escape_md(line) or 'it said nothing'}", icon=":material/error:")
 
 
-def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
+def _failures(context: PageContext, run: Run, counts: Sequence[FailureCount]) -> None:
     reasons = [count.reason for count in counts]
     st.subheader("Left out", anchor=False)
     left, right = st.columns([2, 5])
     with left:
-        tables.table(desk, count_frame(counts), name="reasons", title=f"Reasons of run {run.id}")
+        tables.show_table(context, count_frame(counts), name="reasons", title=f"Reasons of run {run.id}")
     with right:
-        st.session_state["archive-reason"] = links.one_of("reason", reasons, ANY)
+        st.session_state["archive-reason"] = url_state.one_of("reason", reasons, ANY)
         st.selectbox(
             "Reason",
             [ANY, *reasons],
             key="archive-reason",
-            on_change=lambda: links.put(
+            on_change=lambda: url_state.put(
                 failures=None,
                 reason=None if st.session_state["archive-reason"] == ANY else st.session_state["archive-reason"],
             ),
@@ -149,12 +149,12 @@ def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
         )
         reason = None if st.session_state["archive-reason"] == ANY else str(st.session_state["archive-reason"])
         chosen = [count for count in counts if reason in (None, count.reason)]
-        page = pages(sum(count.inputs + count.frames for count in chosen), PAGE, name="failures", what="failures")
-        some = list(desk.store.runs.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
-        may = desk.may(Role.ADMIN)
+        page = choose_page(sum(count.inputs + count.frames for count in chosen), PAGE, name="failures", what="failures")
+        some = list(context.store.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
+        may = context.may(Role.ADMIN)
         picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if may else {}
-        shown = tables.table(
-            desk,
+        shown = tables.show_table(
+            context,
             failure_frame(some),
             name="failures",
             title=f"Left out by run {run.id}",
@@ -163,15 +163,15 @@ def _failures(desk: Desk, run: Run, counts: Sequence[FailureCount]) -> None:
         )
         if may:
             picked = [some[row] for row in shown.selection.rows if row < len(some)]
-            _retry(desk, run, sum(count.inputs for count in chosen), reason, picked)
+            _retry(context, run, sum(count.inputs for count in chosen), reason, picked)
 
 
-def _retry(desk: Desk, run: Run, inputs: int, reason: str | None, picked: Sequence[Failure]) -> None:
+def _retry(context: PageContext, run: Run, inputs: int, reason: str | None, picked: Sequence[Failure]) -> None:
     """Offer to try inputs again: those picked in the table, else all of the reason. Frames go with their input."""
     names = list(dict.fromkeys(failure.input for failure in picked if failure.frame is None))
-    busy = desk.store.runs.is_driven(run.id) or archive_retry.the_children().is_running(run.id)
+    busy = context.store.is_driven(run.id) or archive_retry.retry_processes().is_running(run.id)
     count = len(names) or inputs
-    what = counted(count, "chosen input" if names else "input")
+    what = count_text(count, "chosen input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             f"Try {what} again",
@@ -187,7 +187,7 @@ def _retry(desk: Desk, run: Run, inputs: int, reason: str | None, picked: Sequen
             st.caption("A file whose content changed is another input: `vestigo index` its source again.")
     if pressed:
         try:
-            archive_retry.start(desk, run.id, names, None if names else reason)
+            archive_retry.start(context, run.id, names, None if names else reason)
         except UsageError as error:
             st.error(str(error), icon=":material/error:")
             return

@@ -12,13 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.store.runs.records import Run, RunTotals, status_text
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import tables
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.context import Desk, the_store
-from vestigo_ui.app.errors import watched
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.context import PageContext, shared_store
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.archive.timeline import length
-from vestigo_ui.app.text import utc
+from vestigo_ui.app.text import format_utc
 
 PAGE = 20
 LOOK_S = 3
@@ -31,7 +31,7 @@ KINDS = {"index": "Index", "regions": "Regions"}
 
 
 @dataclass(frozen=True)
-class Going:
+class ActiveRun:
     """A run that has not ended; `driven` says whether somebody is at it."""
 
     run: Run
@@ -39,21 +39,21 @@ class Going:
     driven: bool
 
 
-def going(desk: Desk) -> list[Going]:
+def going(context: PageContext) -> list[ActiveRun]:
     """Return the runs that have not ended, newest first."""
-    some = [run for run in desk.store.runs.list(newest_first=True, limit=RECENT) if run.status == "running"]
-    return [Going(run, desk.store.runs.totals(run.id), desk.store.runs.is_driven(run.id)) for run in some]
+    some = [run for run in context.store.runs(newest_first=True, limit=RECENT) if run.status == "running"]
+    return [ActiveRun(run, context.store.totals(run.id), context.store.is_driven(run.id)) for run in some]
 
 
 @st.fragment(run_every=LOOK_S)
-def progress(desk: Desk) -> None:
+def progress(context: PageContext) -> None:
     """Show runs while they go on, and show the page anew when one begins or ends."""
-    with watched():
-        _progress(desk)
+    with report_errors(ignore_outages=True):
+        _progress(context)
 
 
-def _progress(desk: Desk) -> None:
-    found = going(desk)
+def _progress(context: PageContext) -> None:
+    found = going(context)
     known = st.session_state.get("archive-going")
     now = sorted((one.run.id, one.driven) for one in found)
     st.session_state["archive-going"] = now
@@ -63,7 +63,7 @@ def _progress(desk: Desk) -> None:
         st.rerun()
 
 
-def _going(one: Going) -> None:
+def _going(one: ActiveRun) -> None:
     run, totals = one.run, one.totals
     settled = totals.inputs - totals.pending
     if not one.driven:
@@ -104,22 +104,22 @@ def rate(pace: Pace, settled: int, seconds: float) -> float:
     return settled / seconds if seconds > 0 else 0.0
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show the runs, a page at a time; a click opens one (`?run=`)."""
-    count = desk.store.runs.count()
+    count = context.store.count_runs()
     if not count:
         st.info("Nothing has run yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return
-    page = pages(count, PAGE, name="runs", what="runs")
-    runs = desk.store.runs.list(newest_first=True, offset=page * PAGE, limit=PAGE)
+    page = choose_page(count, PAGE, name="runs", what="runs")
+    runs = context.store.runs(newest_first=True, offset=page * PAGE, limit=PAGE)
 
     def chosen() -> None:
         rows = st.session_state["table-runs"]["selection"]["rows"]
         if rows:
-            links.put(run=runs[rows[0]].id, reason=None, failures=None)
+            url_state.put(run=runs[rows[0]].id, reason=None, failures=None)
 
-    tables.table(
-        desk,
+    tables.show_table(
+        context,
         run_frame([(run, totals(run)) for run in runs]),
         name="runs",
         title="Runs",
@@ -142,7 +142,7 @@ def run_frame(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
         rows.append(
             {
                 "Run": run.id,
-                "Began (UTC)": utc(run.created),
+                "Began (UTC)": format_utc(run.created),
                 "Kind": KINDS.get(run.kind, run.kind),
                 "Status": status_text(run.status, counted),
                 "Inputs": counted.inputs,
@@ -163,10 +163,10 @@ def run_frame(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
 def totals(run: Run) -> RunTotals:
     """Count what became of a run; a run that ended is counted once."""
     if run.status == "running":
-        return the_store().runs.totals(run.id)
+        return shared_store().totals(run.id)
     return _ended(run.id, run.status, str(run.finished))
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def _ended(run: str, status: str, finished: str) -> RunTotals:
-    return the_store().runs.totals(run)
+    return shared_store().totals(run)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vestigo.sightings.records import CameraSummary
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.text import utc
+from vestigo_ui.app.text import format_utc
 
 STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 """Seconds of a stretch of time; each is a whole number of those before it."""
@@ -70,8 +70,8 @@ def gap_frame(found: Sequence[Gap]) -> pd.DataFrame:
     """Return gaps as a table, a camera after the other, its longest first."""
     columns = {
         "Camera": [gap.camera for gap in found],
-        "From (UTC)": [utc(gap.since) for gap in found],
-        "To (UTC)": [utc(gap.until) for gap in found],
+        "From (UTC)": [format_utc(gap.since) for gap in found],
+        "To (UTC)": [format_utc(gap.until) for gap in found],
         "Length": [length(gap.seconds) for gap in found],
         "Seconds": [int(gap.seconds) for gap in found],
     }
@@ -89,7 +89,7 @@ def lanes(presence: pa.Table, cameras: Sequence[str], seconds: int) -> go.Figure
     for row, camera in enumerate(cameras):
         if camera in by_camera:
             np.add.at(grid[row], by_camera[camera] // seconds - first, counts[camera])
-    made = charts.figure(x="Time (UTC)", y="Camera", height=MARGIN + LANE * max(2, len(cameras)), legend=False)
+    made = charts.new_figure(x="Time (UTC)", y="Camera", height=MARGIN + LANE * max(2, len(cameras)), legend=False)
     made.add_heatmap(
         x=[_moment((first + place) * seconds + seconds / 2) for place in range(size)],
         y=list(cameras),

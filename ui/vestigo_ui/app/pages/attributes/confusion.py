@@ -11,11 +11,11 @@ import streamlit as st
 from vestigo.review.estimates.confusion import Confusion, ConfusionCell
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.reviews import Reviews, confused
 from vestigo_ui.app.pages.attributes.selection import BETWEEN, View, start_again
-from vestigo_ui.app.text import counted
+from vestigo_ui.app.text import count_text
 
 CLICKED = "attributes-cell-clicked"
 ROW, MARGIN = 44, 120
@@ -24,7 +24,7 @@ ROOMY = 6
 """With fewer values there is room for a decimal."""
 
 
-def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
+def show_confusion(context: PageContext, view: View, known: Reviews, cell: str) -> None:
     """Show the cells of the attribute; a click on one shows its crops (`?cell=yes~no`)."""
     if known.sample is None:
         return
@@ -33,7 +33,7 @@ def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
         st.caption("Nothing that was reviewed here is as sure. Choose a lower threshold, or review more.")
         return
     st.caption("Of what is predicted, the share (%) that is truly so, and how many tasks were answered so.")
-    shown = charts.chart(
+    shown = charts.show_figure(
         heat_map(found, cell),
         key="attributes-confusion",
         alt=f"Answered values of {view.attribute.title} by predicted value",
@@ -50,13 +50,12 @@ def show_confusion(desk: Desk, view: View, known: Reviews, cell: str) -> None:
     with st.expander("As a table"):
         frame = confusion_table(found)
         number = st.column_config.NumberColumn
-        table(
-            desk,
+        show_table(
+            context,
             frame,
             name=f"confusion-{view.attribute.name}",
             title=f"Confusions of {view.attribute.title}",
             columns={name: number(format="%.1f") for name in frame.columns if name.endswith("(%)")},
-            placeholder="–",
             height=280,
         )
 
@@ -66,7 +65,7 @@ def heat_map(found: Confusion, chosen: str) -> go.Figure:
     answers = [*found.values, CANNOT_TELL]
     rows = [(*row, untold) for row, untold in zip(found.cells, found.cannot_tell, strict=True)]
     shares = [[None if cell.share is None else 100 * cell.share.value for cell in row] for row in rows]
-    made = charts.figure(x="Answered", y="Predicted", height=MARGIN + ROW * len(found.values), legend=False)
+    made = charts.new_figure(x="Answered", y="Predicted", height=MARGIN + ROW * len(found.values), legend=False)
     made.add_heatmap(
         z=shares,
         x=answers,
@@ -141,8 +140,8 @@ def _ink(cell: ConfusionCell) -> str:
     return "#000000" if cell.share.value > 0.5 else "#ffffff"
 
 
-def _told(said: str, told: str, cell: ConfusionCell) -> str:
-    counts = f"{counted(cell.tasks, 'task')}, {counted(cell.crops, 'crop')}"
+def _told(said: str, told: str, cell: Cell) -> str:
+    counts = f"{count_text(cell.tasks, 'task')}, {count_text(cell.crops, 'crop')}"
     if cell.share is None:
         return f"predicted {said}, answered {told}: {counts}"
     share = cell.share

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vestigo.review.estimates.threshold_curve import CurvePoint
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.reviews import Reviews, curve
 from vestigo_ui.app.pages.attributes.selection import View, indexed, start_again
 
@@ -35,9 +35,9 @@ class Coverage:
         return int(self.sure[level]) / self.crops if self.crops else 0.0
 
 
-def coverage(desk: Desk, view: View) -> Coverage:
+def coverage(context: PageContext, view: View) -> Coverage:
     """How sure the model is of all crops of the archive, or of those that it takes for the value."""
-    table = _sureness(view.model.digest, indexed(desk), view.cameras, desk)[view.attribute.name]
+    table = _sureness(view.model.digest, indexed(context), view.cameras, context)[view.attribute.name]
     counts = table[view.attribute.values.index(view.value)] if view.value else table.sum(axis=0)
     return Coverage(sure=counts[::-1].cumsum()[::-1], crops=int(counts.sum()))
 
@@ -60,7 +60,7 @@ def slider(covered: Coverage, view: View) -> None:
         st.caption(f"All {covered.crops:,} {which} are covered.")
 
 
-def show_curve(desk: Desk, view: View, known: Reviews, covered: Coverage) -> None:
+def show_curve(context: PageContext, view: View, known: Reviews, covered: Coverage) -> None:
     """Show the curve of the attribute or its value, the slider's point on it, and the same as a table."""
     if known.sample is None:
         return
@@ -75,17 +75,16 @@ def show_curve(desk: Desk, view: View, known: Reviews, covered: Coverage) -> Non
         )
     if any(point.precision is not None for point in points):
         made = precision_curve(points, covered, round(100 * view.sure), what)
-        charts.chart(made, key="attributes-curve", alt=f"{what} against the share of crops that are sure enough")
+        charts.show_figure(made, key="attributes-curve", alt=f"{what} against the share of crops that are sure enough")
         with st.expander("As a table"):
             number = st.column_config.NumberColumn
             frame = curve_table(points, covered)
-            table(
-                desk,
+            show_table(
+                context,
                 frame,
                 name=f"precision-{view.attribute.name}",
                 title=f"{what} of {view.attribute.title} by threshold",
                 columns={name: number(format="%.1f") for name in frame.columns if name.endswith("(%)")},
-                placeholder="–",
                 height=280,
             )
 
@@ -99,7 +98,7 @@ def precision_curve(points: Sequence[CurvePoint], covered: Coverage, level: int,
     ]
     x = [100 * covered.share(place) for place, _ in known]
     text = [f"at least {place} % sure" for place, _ in known]
-    made = charts.figure(x="Share of crops that are sure enough (%)", y=f"{what} (%)", height=340)
+    made = charts.new_figure(x="Share of crops that are sure enough (%)", y=f"{what} (%)", height=340)
     edge: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     made.add_scatter(x=x, y=[100 * one.low for _, one in known], **edge)
     made.add_scatter(
@@ -154,6 +153,6 @@ def curve_table(points: Sequence[CurvePoint], covered: Coverage) -> pd.DataFrame
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _sureness(
-    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
+    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _context: PageContext
 ) -> dict[str, NDArray[np.int64]]:
-    return _desk.index.confidence_histograms(model, cameras)
+    return _context.index.sureness(model, cameras)

@@ -14,8 +14,8 @@ from vestigo.review.estimates.precision import AttributePrecision
 from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.reviews import Reviews, precisions
 from vestigo_ui.app.pages.attributes.selection import View
 
@@ -25,7 +25,7 @@ REVIEWED, OFFICIAL, LABELLED = "Reviewed, 95 %", "official", "labelled only"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class DatasetAccuracy:
     """Accuracies on a dataset that the registry keeps, percent by attribute; {} and None where it does not."""
 
     dataset: str
@@ -33,12 +33,12 @@ class Kept:
     labelled_only: Mapping[str, float | None]
 
 
-def kept_of(model: Model) -> list[Kept]:
+def kept_of(model: Model) -> list[DatasetAccuracy]:
     """What the registry keeps of a model's attributes, one for each dataset."""
     judged = {name: one for name, one in model.scores.items() if isinstance(one, dict) and one.get("attributes")}
     folders = [name.rpartition(" ")[0] or name for name in judged]
     return [
-        Kept(
+        DatasetAccuracy(
             # The digest behind a folder's name only tells two of one name apart.
             dataset=folder if folders.count(folder) == 1 else name,
             official=one["attributes"],
@@ -48,14 +48,14 @@ def kept_of(model: Model) -> list[Kept]:
     ]
 
 
-def show_overview(desk: Desk, view: View, known: Reviews) -> None:
+def show_overview(context: PageContext, view: View, known: Reviews) -> None:
     """Show a table and a plot of all attributes, and say what was never reviewed, and what is not kept."""
     kept = kept_of(view.model)
     found = {} if known.sample is None else precisions(known.key, view.sure, known.sample.reviewed)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         if found or kept:
-            _table(desk, overview(view.schema, found, kept))
+            _table(context, overview(view.schema, found, kept))
         if found:
             _never_reviewed(view.schema, found)
         if not kept:
@@ -68,23 +68,24 @@ def show_overview(desk: Desk, view: View, known: Reviews) -> None:
     made = forest(view.schema, found, kept)
     if made.data:
         with right:
-            charts.chart(made, key="attributes-forest", alt="Accuracy of every attribute with its interval")
+            charts.show_figure(made, key="attributes-forest", alt="Accuracy of every attribute with its interval")
 
 
-def _table(desk: Desk, frame: pd.DataFrame) -> None:
+def _table(context: PageContext, frame: pd.DataFrame) -> None:
     number = st.column_config.NumberColumn
-    table(
-        desk,
+    show_table(
+        context,
         frame,
         name="attributes",
         title="How right the model is about attributes",
         columns={name: number(format="%.1f") for name in frame.columns if name.endswith("(%)")},
-        placeholder="–",
         height=min(len(frame) + 1, 16) * 35 + 3,
     )
 
 
-def overview(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[Kept]) -> pd.DataFrame:
+def overview(
+    schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[DatasetAccuracy]
+) -> pd.DataFrame:
     """A row for each attribute; shares in percent, None where nothing is known."""
     rows = []
     for attribute in schema.attributes:
@@ -108,9 +109,9 @@ def overview(schema: AttributeSchema, found: Mapping[str, AttributePrecision], k
     return frame.astype(dict.fromkeys(shares, "float64") | {"More for ±3 %": "Int64"})
 
 
-def forest(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[Kept]) -> go.Figure:
+def forest(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[DatasetAccuracy]) -> go.Figure:
     """A line for each attribute: its accuracy with its interval, and what is kept beside it."""
-    made = charts.figure(x="Accuracy (%)", height=MARGIN)
+    made = charts.new_figure(x="Accuracy (%)", height=MARGIN)
     titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
     sure = {name: one.accuracy for name, one in found.items() if one.accuracy is not None}
     if sure:
@@ -153,7 +154,7 @@ def forest(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kep
     return made
 
 
-def _kinds(kept: Kept) -> tuple[tuple[str, Mapping[str, float | None]], ...]:
+def _kinds(kept: DatasetAccuracy) -> tuple[tuple[str, Mapping[str, float | None]], ...]:
     return (OFFICIAL, kept.official), (LABELLED, kept.labelled_only)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.store.models.records import Model
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.context import Desk
+from vestigo.store.runs.records import Model
+from vestigo_ui.app import url_state
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.confusion import show_confusion
 from vestigo_ui.app.pages.attributes.curve import coverage, show_curve, slider
 from vestigo_ui.app.pages.attributes.overview import show_overview
@@ -16,38 +16,38 @@ from vestigo_ui.app.pages.attributes.sheet import show_archive, show_cell, show_
 from vestigo_ui.app.pages.attributes.split import show_split
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Attributes", anchor=False)
-    models = _models(desk)
+    models = _models(context)
     if not models:
         return
-    view = chosen(desk, models)
+    view = chosen(context, models)
     # What the index tells is there at once; reviews of a large archive take a moment when they are read first.
     above, detail, below = st.container(), st.container(), st.container()
-    cell = links.one_of("cell", cells(view.attribute), "")
+    cell = url_state.one_of("cell", cells(view.attribute), "")
     if not cell:
         with below:
-            show_archive(desk, view)
+            show_archive(context, view)
     with above:
-        known = reviews(desk, view)
+        known = reviews(context, view)
         _told(known, view)
-        show_overview(desk, view, known)
+        show_overview(context, view, known)
     with detail:
-        _detail(desk, view, known, cell)
+        _detail(context, view, known, cell)
     if cell:
         with below:
             if known.sample is None:
-                show_archive(desk, view)
+                show_archive(context, view)
             else:
-                show_cell(desk, view, known.sample, cell)
+                show_cell(context, view, known.sample, cell)
 
 
-def _models(desk: Desk) -> list[Model]:
-    if not desk.store.models.crop_counts():
+def _models(context: PageContext) -> list[Model]:
+    if not context.store.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return []
-    models = [model for model in desk.store.models.with_crops() if model.facts.attributes is not None]
+    models = [model for model in context.store.models_with_crops() if model.facts.attributes is not None]
     if not models:
         st.info(
             "The model that the archive was indexed with predicts no attributes. Index it with one that does: "
@@ -80,22 +80,22 @@ def _told(known: Reviews, view: View) -> None:
     st.caption(" · ".join(said) + ".")
 
 
-def _detail(desk: Desk, view: View, known: Reviews, cell: str) -> None:
+def _detail(context: PageContext, view: View, known: Reviews, cell: str) -> None:
     title = view.attribute.title.capitalize()
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(f"**{title}: precision and coverage**")
-        covered = coverage(desk, view)
+        covered = coverage(context, view)
         slider(covered, view)
-        show_curve(desk, view, known, covered)
+        show_curve(context, view, known, covered)
     if known.sample is not None:
         with right:
             st.markdown(f"**{title}: predicted and answered**")
-            show_confusion(desk, view, known, cell)
+            show_confusion(context, view, known, cell)
         left, right = st.columns(2, gap="medium")
         with left:
             st.markdown(f"**{title}: by camera or over time**")
-            show_split(desk, view, known)
+            show_split(context, view, known)
     with right:
         st.markdown(f"**{title}: what the archive shows**")
-        show_distribution(desk, view)
+        show_distribution(context, view)

@@ -22,7 +22,7 @@ from vestigo.review.estimates.precision import (
 from vestigo.review.estimates.review_sample import ReviewSample, read_review_sample
 from vestigo.review.estimates.threshold_curve import CurvePoint, threshold_curve
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.context import Desk, the_store
+from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.pages.attributes.selection import View
 
 SAMPLES, FIGURES = 4, 64
@@ -49,9 +49,9 @@ class Reviews:
         return Reviews(key=(*self.key, camera), sample=part)
 
 
-def reviews(desk: Desk, view: View) -> Reviews:
+def reviews(context: PageContext, view: View) -> Reviews:
     """What was reviewed of the model, on the camera that is chosen."""
-    key = view.model.digest, desk.index.snapshot, desk.store.annotations.version()
+    key = view.model.digest, context.index.snapshot, context.store.answers_version()
     sample, why = _sample(*key)
     return Reviews(key=key, sample=sample, why=why).on(view.camera)
 
@@ -59,14 +59,12 @@ def reviews(desk: Desk, view: View) -> Reviews:
 @st.cache_resource(max_entries=SAMPLES, show_spinner="Reading what was reviewed")
 def _sample(model: str, snapshot: str, answers: str) -> tuple[ReviewSample | None, str]:
     try:
-        return read_review_sample(
-            the_store(), find_registered(the_store(), model), read_crops=_picked(model, snapshot)
-        ), ""
+        return review_sample(shared_store(), registered(shared_store(), model), pick=_picked(model, snapshot)), ""
     except UsageError as problem:
         return None, str(problem)
 
 
-class Picked:
+class PredictionReader:
     """What a model predicted of reviewed crops, each read once: a new answer then costs a moment, not a second."""
 
     def __init__(self, model: str) -> None:
@@ -80,7 +78,7 @@ class Picked:
         with self._lock:
             missing = set(ids) - self._known
             if missing:
-                self._rows += the_store().crops.select(missing, columns, model=self._model)
+                self._rows += shared_store().pick_crops(missing, columns, model=self._model)
                 self._known |= missing
             rows = list(self._rows)
         wanted = pa.array(sorted(ids), pa.string())
@@ -88,8 +86,8 @@ class Picked:
 
 
 @st.cache_resource(max_entries=SAMPLES, show_spinner=False)
-def _picked(model: str, snapshot: str) -> Picked:
-    return Picked(model)
+def _picked(model: str, snapshot: str) -> PredictionReader:
+    return PredictionReader(model)
 
 
 @st.cache_data(max_entries=FIGURES, show_spinner=False)

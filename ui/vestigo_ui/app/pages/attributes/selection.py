@@ -11,9 +11,9 @@ from vestigo.review.estimates.precision import UNDECIDABLE
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.context import PageContext
 
 EVERYWHERE, ANY = "", ""
 """In place of a camera and of a value."""
@@ -39,39 +39,47 @@ class View:
         return (self.camera,) if self.camera else None
 
 
-def chosen(desk: Desk, models: Sequence[Model]) -> View:
+def chosen(context: PageContext, models: Sequence[Model]) -> View:
     """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
     names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        digest = one_of("Model", list(names), "model", shown=names.__getitem__, forget=("crop", "cell"), width=200)
+        digest = choose_one(
+            "Model", list(names), "model", format_func=names.__getitem__, clear=("page", "crop", "cell"), width=200
+        )
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
-        cameras = [camera.name for camera in desk.index.cameras(digest)]
-        camera = one_of(
+        cameras = [camera.name for camera in context.index.cameras(digest)]
+        camera = choose_one(
             "Camera",
             [EVERYWHERE, *cameras],
             "camera",
-            shown=lambda one: one or "All cameras",
-            forget=("crop",),
+            format_func=lambda one: one or "All cameras",
+            clear=(
+                "page",
+                "crop",
+            ),
             width=160,
         )
         titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
-        name = one_of(
+        name = choose_one(
             "Attribute",
             list(titles),
             "attribute",
-            shown=titles.__getitem__,
-            forget=("crop", "value", "cell"),
+            format_func=titles.__getitem__,
+            clear=("page", "crop", "value", "cell"),
             width=190,
         )
         attribute = schema[name]
-        value = one_of(
+        value = choose_one(
             "Value",
             [ANY, *attribute.values],
             "value",
-            shown=lambda one: one.capitalize() or "Any value",
-            forget=("crop",),
+            format_func=lambda one: one.capitalize() or "Any value",
+            clear=(
+                "page",
+                "crop",
+            ),
             width=140,
         )
     return View(
@@ -80,18 +88,18 @@ def chosen(desk: Desk, models: Sequence[Model]) -> View:
         camera=camera,
         attribute=attribute,
         value=value,
-        sure=round(links.fraction("sure", 0.0), 2),
+        sure=round(url_state.fraction("sure", 0.0), 2),
     )
 
 
 def start_again(**values: str | int | float | None) -> None:
     """Write parameters to the address, where the sheet then begins with its first page and nothing is open."""
-    links.put(**(dict.fromkeys(("page", "crop")) | values))
+    url_state.put(**(dict.fromkeys(("page", "crop")) | values))
 
 
-def indexed(desk: Desk) -> tuple[str, int]:
+def indexed(context: PageContext) -> tuple[str, int]:
     """What names the archive as the index has it: another one while it lacks crops, and once it has them."""
-    return desk.index.snapshot, desk.index.pending()
+    return context.index.snapshot, context.index.pending()
 
 
 def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:

@@ -14,25 +14,24 @@ from vestigo.review.estimates.confusion import cell_rows
 from vestigo.review.estimates.precision import UNDECIDABLE
 from vestigo.review.estimates.review_sample import ReviewSample
 from vestigo.review.label_studio.projects import task_link
-from vestigo.review.labels.agreement import CANNOT_TELL
-from vestigo.sightings.records import SightingFilter
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
+from vestigo.sightings.records import Choice
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.choice import one_of
+from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.components.contact_sheet import Tile, Tone, contact_sheet
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import load_crops, load_facts
 from vestigo_ui.app.pages.attributes.selection import View, cells, indexed, start_again
-from vestigo_ui.app.text import counted, moment, plain
+from vestigo_ui.app.text import count_text, escape_md, format_moment
 
 PAGE = 48
 WIDTH = 116
 ORDERS = {"least": "Least sure first", "most": "Most sure first"}
 
 
-def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
+def show_cell(context: PageContext, view: View, sample: ReviewSample, cell: str) -> None:
     """Show the reviewed crops of a predicted and an answered value, those that the model was surest of first."""
     said, told = cells(view.attribute)[cell]
     answer = CANNOT_TELL if told == UNDECIDABLE else view.attribute.values[told]
@@ -40,8 +39,8 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     st.subheader(f"Predicted {view.attribute.values[said]}, answered {answer}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         tasks = len(np.unique(sample.reviewed.task[rows]))
-        of = counted(tasks, "reviewed task")
-        st.caption(f"{counted(len(rows), 'crop')} of {of}, the surest predictions first", width="content")
+        of = count_text(tasks, "reviewed task")
+        st.caption(f"{count_text(len(rows), 'crop')} of {of}, the surest predictions first", width="content")
         st.button(
             "Show the archive instead",
             icon=":material/close:",
@@ -52,39 +51,46 @@ def show_cell(desk: Desk, view: View, sample: ReviewSample, cell: str) -> None:
     if not len(rows):
         st.info("No reviewed crop is here. Choose another cell, a lower threshold or all cameras.")
         return
-    page = pages(len(rows), PAGE)
+    page = choose_page(len(rows), PAGE)
     shown = rows[page * PAGE : (page + 1) * PAGE]
     ids = [str(crop) for crop in sample.crops[shown]]
-    desk.audit_once("view", what="reviewed crops", attribute=view.attribute.name, cell=cell, page=page + 1, shown=ids)
+    context.audit_once(
+        "view", what="reviewed crops", attribute=view.attribute.name, cell=cell, page=page + 1, format_func=ids
+    )
     sure = sample.reviewed.confidence[shown, sample.reviewed.schema.index(view.attribute.name)]
-    tone: Tone = "unsure" if told == UNDECIDABLE else "right" if told == said else "wrong"
-    when = {row["crop_id"]: row for row in pictures.facts(desk, ids, model=view.model.digest)}
+    tone: Tone = "unsure" if told == CANNOT_TELL else "right" if told == said else "wrong"
+    when = {row["crop_id"]: row for row in load_facts(context, ids, model=view.model.digest)}
     lines = {crop: (f"{share:.0%} sure", _when(when[crop])) for crop, share in zip(ids, sure, strict=True)}
     titles = dict(zip(ids, sample.reviewed.camera[shown].tolist(), strict=True))
-    _opened(desk, view, sample)
-    _sheet(desk, view, titles, lines, mark=answer, tone=tone)
+    _opened(context, view, sample)
+    _sheet(context, view, titles, lines, mark=answer, tone=tone)
 
 
-def show_archive(desk: Desk, view: View) -> None:
+def show_archive(context: PageContext, view: View) -> None:
     """Show the sightings of the archive that the model takes for a value, the least or the most sure first."""
-    counts = _counts(desk, view)
+    counts = _counts(context, view)
     count = counts[view.value] if view.value else sum(counts.values())
     st.subheader("In the archive", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        first = one_of(
+        first = choose_one(
             "Order",
             list(ORDERS),
             "first",
-            shown=ORDERS.__getitem__,
-            forget=("crop",),
-            offer=st.segmented_control,
+            format_func=ORDERS.__getitem__,
+            clear=(
+                "page",
+                "crop",
+            ),
+            widget=st.segmented_control,
             label_visibility="collapsed",
         )
-        st.caption(f"{counted(count, 'sighting')}{' taken for ' + view.value if view.value else ''}", width="content")
-    page = pages(count, PAGE)
+        st.caption(
+            f"{count_text(count, 'sighting')}{' taken for ' + view.value if view.value else ''}", width="content"
+        )
+    page = choose_page(count, PAGE)
     name = view.attribute.name
-    choice = SightingFilter(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
-    found = desk.index.by_confidence(
+    choice = Choice(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
+    found = context.index.by_sureness(
         view.model.digest,
         choice,
         name,
@@ -96,28 +102,30 @@ def show_archive(desk: Desk, view: View) -> None:
         st.info("The model takes nobody there for this. Choose another value or camera.")
         return
     ids = [one.crop for one in found]
-    desk.audit_once("view", what="sightings", attribute=name, value=view.value, first=first, page=page + 1, shown=ids)
+    context.audit_once(
+        "view", what="sightings", attribute=name, value=view.value, first=first, page=page + 1, format_func=ids
+    )
     lines = {
         one.crop: (
-            f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
-            moment(one.time, one.offset_s).removesuffix(" UTC"),
+            f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+            format_moment(one.time, one.offset_s).removesuffix(" UTC"),
         )
         for one in found
     }
-    _opened(desk, view, None)
-    _sheet(desk, view, {one.crop: one.camera for one in found}, lines)
+    _opened(context, view, None)
+    _sheet(context, view, {one.crop: one.camera for one in found}, lines)
 
 
-def show_distribution(desk: Desk, view: View) -> None:
+def show_distribution(context: PageContext, view: View) -> None:
     """Show how many sightings of the archive the model takes for each value."""
-    counts = _counts(desk, view)
+    counts = _counts(context, view)
     made = distribution(counts)
-    charts.chart(made, key="attributes-distribution", alt=f"Sightings by predicted {view.attribute.title}")
+    charts.show_figure(made, key="attributes-distribution", alt=f"Sightings by predicted {view.attribute.title}")
     with st.expander("As a table"):
         frame = pd.DataFrame({"Value": list(counts), "Sightings": list(counts.values())})
         frame["Share (%)"] = 100 * frame["Sightings"] / max(1, sum(counts.values()))
-        table(
-            desk,
+        show_table(
+            context,
             frame,
             name=f"sightings-{view.attribute.name}",
             title=f"Sightings by predicted {view.attribute.title}",
@@ -135,7 +143,7 @@ def ordered(sample: ReviewSample, view: View, said: int, told: int) -> Any:
 
 def distribution(counts: Mapping[str, int]) -> go.Figure:
     """The figure: how many sightings show each value."""
-    made = charts.figure(x="Sightings", height=110 + 26 * len(counts), legend=False)
+    made = charts.new_figure(x="Sightings", height=110 + 26 * len(counts), legend=False)
     made.add_bar(
         x=list(counts.values()),
         y=list(counts),
@@ -147,19 +155,19 @@ def distribution(counts: Mapping[str, int]) -> go.Figure:
     return made
 
 
-def _counts(desk: Desk, view: View) -> dict[str, int]:
-    return _all_counts(view.model.digest, indexed(desk), view.cameras, desk)[view.attribute.name]
+def _counts(context: PageContext, view: View) -> dict[str, int]:
+    return _all_counts(view.model.digest, indexed(context), view.cameras, context)[view.attribute.name]
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _all_counts(
-    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _desk: Desk
+    model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _context: PageContext
 ) -> dict[str, dict[str, int]]:
-    return _desk.index.attribute_counts(model, SightingFilter(cameras=cameras))
+    return _context.index.attribute_counts(model, Choice(cameras=cameras))
 
 
 def _sheet(
-    desk: Desk,
+    context: PageContext,
     view: View,
     titles: Mapping[str, str],
     lines: Mapping[str, tuple[str, ...]],
@@ -167,8 +175,8 @@ def _sheet(
     mark: str = "",
     tone: Tone = "",
 ) -> None:
-    images = pictures.crops(desk, list(titles), model=view.model.digest)
-    opened = links.text("crop")
+    images = load_crops(context, list(titles), model=view.model.digest)
+    opened = url_state.text("crop")
     tiles = [
         Tile(
             crop=crop,
@@ -183,38 +191,40 @@ def _sheet(
     ]
     event = contact_sheet(tiles, key="attributes-sheet", label="Crops", width=WIDTH)
     if event is not None:
-        links.put(crop=event.crop)
+        url_state.put(crop=event.crop)
         st.rerun()
 
 
-def _opened(desk: Desk, view: View, sample: ReviewSample | None) -> None:
+def _opened(context: PageContext, view: View, sample: ReviewSample | None) -> None:
     """What is known of the crop that was clicked, and where it is found elsewhere."""
-    crop = links.text("crop")
-    sighting = desk.index.find(crop, view.model.digest) if crop else None
+    crop = url_state.text("crop")
+    sighting = context.index.find(crop, view.model.digest) if crop else None
     if sighting is None:
         return
-    desk.audit_once("view", crop=crop)
+    context.audit_once("view", crop=crop)
     place = [] if sample is None else np.flatnonzero(sample.crops == crop).tolist()
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        image = pictures.crops(desk, [crop], model=view.model.digest)[crop]
+        image = load_crops(context, [crop], model=view.model.digest)[crop]
         st.image(image, width=96)
         with st.container(width="stretch"):
-            st.markdown(f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)}")
-            st.caption(_told(view, sighting.attributes, sighting.confidences))
+            st.markdown(f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)}")
+            st.caption(_told(view, sighting.attributes, sighting.sure))
             with st.container(horizontal=True, gap="small"):
                 st.link_button("Find this person", f"/find?crop={crop}", icon=":material/person_search:")
                 if sample is not None and place:
-                    _task_button(desk, sample, place[0])
-                st.button("Close", icon=":material/close:", type="tertiary", on_click=links.put, kwargs={"crop": None})
+                    _task_button(context, sample, place[0])
+                st.button(
+                    "Close", icon=":material/close:", type="tertiary", on_click=url_state.put, kwargs={"crop": None}
+                )
 
 
-def _task_button(desk: Desk, sample: ReviewSample, row: int) -> None:
+def _task_button(context: PageContext, sample: ReviewSample, row: int) -> None:
     task = sample.tasks[int(sample.reviewed.task[row])]
-    there = task_link(desk.store.review.get_project(task.project), task)
+    there = task_link(context.store.require_label_project(task.project), task)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     else:
-        st.caption(f"Task {task.key[:12]} of project {plain(task.project)} is on no server.", width="content")
+        st.caption(f"Task {task.key[:12]} of project {escape_md(task.project)} is on no server.", width="content")
 
 
 def _told(view: View, attributes: Mapping[str, str], sure: Mapping[str, float]) -> str:
@@ -227,4 +237,4 @@ def _told(view: View, attributes: Mapping[str, str], sure: Mapping[str, float]) 
 
 
 def _when(row: Mapping[str, Any]) -> str:
-    return moment(row["time"], row["offset_s"]).removesuffix(" UTC")
+    return format_moment(row["time"], row["offset_s"]).removesuffix(" UTC")

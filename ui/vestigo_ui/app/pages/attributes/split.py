@@ -10,9 +10,9 @@ import streamlit as st
 
 from vestigo.review.estimates.precision import Period
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.reviews import Reviews, Split, by_camera, by_period
 from vestigo_ui.app.pages.attributes.selection import View
 
@@ -21,18 +21,21 @@ ENOUGH = 5
 """Fewer reviewed tasks say too little to be drawn; the table has them."""
 
 
-def show_split(desk: Desk, view: View, known: Reviews) -> None:
+def show_split(context: PageContext, view: View, known: Reviews) -> None:
     """Show the accuracy by camera, day, week or month, as the address says (`?by=week`)."""
     if known.sample is None:
         return
     offered = (CAMERA, *get_args(Period))
-    by = one_of(
+    by = choose_one(
         "By",
         offered,
         "by",
-        forget=("crop",),
-        offer=st.segmented_control,
-        shown=str.capitalize,
+        clear=(
+            "page",
+            "crop",
+        ),
+        widget=st.segmented_control,
+        format_func=str.capitalize,
         label_visibility="collapsed",
     )
     key, reviewed = (known.key, view.attribute.name, view.value, view.sure), known.sample.reviewed
@@ -47,18 +50,17 @@ def show_split(desk: Desk, view: View, known: Reviews) -> None:
     what = f"Precision of {view.value}" if view.value else "Accuracy"
     few = int((frame["Tasks"] < ENOUGH).sum())
     if few < len(frame):
-        charts.chart(dots(frame, by.capitalize(), what), key=f"attributes-by-{by}", alt=f"{what} by {by}")
+        charts.show_figure(dots(frame, by.capitalize(), what), key=f"attributes-by-{by}", alt=f"{what} by {by}")
     if few:
         st.caption(f"{few} of {len(frame)} are not drawn: fewer than {ENOUGH} tasks of them were reviewed.")
     with st.expander("As a table", expanded=few == len(frame)):
         number = st.column_config.NumberColumn
-        table(
-            desk,
+        show_table(
+            context,
             frame,
             name=f"precision-{view.attribute.name}-by-{by}",
             title=f"{what} of {view.attribute.title} by {by}",
             columns={column: number(format="%.1f") for column in frame.columns if column.endswith("(%)")},
-            placeholder="–",
             height=min(len(frame) + 1, 9) * 35 + 3,
         )
 
@@ -81,7 +83,7 @@ def split_table(parts: Split, name: str) -> pd.DataFrame:
 def dots(frame: pd.DataFrame, name: str, what: str) -> go.Figure:
     """A point with its interval for each part that rests on enough tasks."""
     known = frame[frame["Tasks"] >= ENOUGH]
-    made = charts.figure(x=name, y=f"{what} (%)", height=280, legend=False)
+    made = charts.new_figure(x=name, y=f"{what} (%)", height=280, legend=False)
     made.add_scatter(
         x=known[name],
         y=known["Precision (%)"],

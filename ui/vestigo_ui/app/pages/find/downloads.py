@@ -10,23 +10,23 @@ import pandas as pd
 from vestigo.reports.search import search_page
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
-from vestigo_ui.app import images as pictures
+from vestigo_ui.app.images import Image, hide_upload, load_crops
 from vestigo_ui.app.components import tables
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.find import form as find_asked
-from vestigo_ui.app.pages.find.form import Asked
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.pages.find import form as search_form
+from vestigo_ui.app.pages.find.form import SearchForm
 from vestigo_ui.app.pages.find.results import PAGE, verdict_of
 
 
-def files(desk: Desk, asked: Asked, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> None:
+def files(context: PageContext, asked: SearchForm, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> None:
     """Offer hits as a table (CSV, Parquet) and as a page with their pictures."""
-    uploads = [find_asked.uploads()[digest].image for digest in asked.uploads]
+    uploads = [search_form.uploads()[digest].image for digest in asked.uploads]
     tables.downloads(
-        desk,
+        context,
         as_frame(hits, verdicts),
         name="results",
         title="Results",
-        page=lambda: as_page(desk, asked, result, hits, uploads),
+        page=lambda: as_page(context, asked, result, hits, uploads),
     )
 
 
@@ -53,16 +53,16 @@ def as_frame(hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> pd.DataFra
 
 
 def as_page(
-    desk: Desk, asked: Asked, result: SearchResult, hits: Sequence[Hit], uploads: Sequence[pictures.Image]
+    context: PageContext, asked: SearchForm, result: SearchResult, hits: Sequence[Hit], uploads: Sequence[Image]
 ) -> str:
     """Return the page of `vestigo search --html`, with what is hidden on the screen hidden in it, too."""
-    shown: dict[str, pictures.Image] = {}
+    shown: dict[str, Image] = {}
     for start in range(0, len(hits), PAGE):
-        shown |= pictures.crops(desk, [hit.crop for hit in hits[start : start + PAGE]], model=result.model)
-    stored = pictures.crops(desk, asked.crops, model=result.model)
-    facts = {"Store": desk.name, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
+        shown |= load_crops(context, [hit.crop for hit in hits[start : start + PAGE]], model=result.model)
+    stored = load_crops(context, asked.crops, model=result.model)
+    facts = {"Store": context.store_name, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     facts |= {"Conditions": asked.scope.where} if asked.scope.where else {}
     if result.filter is not None:
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
-    queries = [*(pictures.upload(desk, image) for image in uploads), *stored.values()]
+    queries = [*(hide_upload(context, image) for image in uploads), *stored.values()]
     return search_page(replace(result, hits=tuple(hits)), queries, [shown[hit.crop] for hit in hits], facts)

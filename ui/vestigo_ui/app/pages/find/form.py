@@ -18,7 +18,7 @@ from vestigo.store.audit.records import query_key
 from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 
 CROP = re.compile(r"[0-9a-f]{20}")
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -41,7 +41,7 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SearchForm:
     """A search: `crops` of the store and `uploads` (digests) are views of one person; without any, `scope.where` says
     who is looked for."""
 
@@ -61,7 +61,7 @@ class Asked:
     def __bool__(self) -> bool:
         return bool(self.views or self.scope.where)
 
-    def without_views(self) -> Asked:
+    def without_views(self) -> SearchForm:
         """The same without the options that compare with a view, where there is none."""
         return self if self.views else replace(self, filter=NO_FILTER, rerank=False)
 
@@ -80,7 +80,7 @@ class Asked:
         }
 
 
-def verdict_key(asked: Asked, uploads: Mapping[str, Upload]) -> str:
+def verdict_key(asked: SearchForm, uploads: Mapping[str, Upload]) -> str:
     """Return the name under which verdicts about the results are kept: that of the query's root.
 
     A query has its own `vestigo.store.query_key`, of its views alone; conditions count where there are none. A result
@@ -88,7 +88,7 @@ def verdict_key(asked: Asked, uploads: Mapping[str, Upload]) -> str:
     under `root` what the key was before the first one joined, and that key is used from then on, until somebody
     searches for somebody else.
     """
-    root = links.text("root")
+    root = url_state.text("root")
     if KEY.fullmatch(root):
         return root
     where = "" if asked.views else asked.scope.where
@@ -113,7 +113,7 @@ def as_text(chosen: Mapping[str, str | None]) -> str:
 
 def crops_asked() -> tuple[str, ...]:
     """Return the crops that the address names; what can be none is left out."""
-    return tuple(crop for crop in links.many("crop") if CROP.fullmatch(crop))[:MOST_VIEWS]
+    return tuple(crop for crop in url_state.many("crop") if CROP.fullmatch(crop))[:MOST_VIEWS]
 
 
 def uploads() -> dict[str, Upload]:
@@ -127,31 +127,31 @@ def add_upload(upload: Upload) -> None:
     held = uploads()
     if len(held) < MOST_VIEWS:
         held[upload.digest] = upload
-    links.put(page=None, pane=None, look=None)
+    url_state.put(page=None, pane=None, look=None)
 
 
 def find(crop: str) -> None:
     """Search with a crop of the store alone: for somebody else, for all the page knows."""
     uploads().clear()
-    links.put(crop=crop, root=None, page=None, pane=None, look=None, show=None)
+    url_state.put(crop=crop, root=None, page=None, pane=None, look=None, show=None)
 
 
 def join(crops: Iterable[str], *, key: str | None = None) -> None:
     """Let crops of the store join the query; with `key`, verdicts stay under it (see `verdict_key`)."""
     joined = tuple(dict.fromkeys((*crops_asked(), *crops)))[:MOST_VIEWS]
-    links.put(crop=joined, root=key or links.text("root"), page=None, look=None)
+    url_state.put(crop=joined, root=key or url_state.text("root"), page=None, look=None)
 
 
 def leave(view: str) -> None:
     """Take a crop or an upload out of the query."""
     uploads().pop(view, None)
     left = [crop for crop in crops_asked() if crop != view]
-    links.put(crop=left, page=None, look=None)
+    url_state.put(crop=left, page=None, look=None)
     if not left and not uploads():
-        links.put(root=None)
+        url_state.put(root=None)
 
 
 def start_again() -> None:
     """Forget who was looked for; where and how stays."""
     uploads().clear()
-    links.put(crop=None, root=None, page=None, pane=None, look=None, show=None, where=None)
+    url_state.put(crop=None, root=None, page=None, pane=None, look=None, show=None, where=None)

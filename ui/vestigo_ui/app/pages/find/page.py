@@ -2,7 +2,7 @@
 
 The address holds all of it but uploads: `crop` (several are views of one person), `where`, `within`, `since`, `until`,
 `filter` with `lost` or `sure`, `rerank`, `top`; of the results `group`, `show`, `page` and `look`, the crop that is
-open; `root` as `find_asked.verdict_key` has it; `pane`, and of the sightings to choose from `camera`, `from`, `to`,
+open; `root` as `search_form.verdict_key` has it; `pane`, and of the sightings to choose from `camera`, `from`, `to`,
 `wearing` and `sheet`.
 """
 
@@ -18,21 +18,21 @@ from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict, shown_crops
 from vestigo_models.errors import StoreError
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.result.dialog import LOOK, open_dialog
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.find import form as find_asked
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import hide_upload
+from vestigo_ui.app.pages.find import form as search_form
 from vestigo_ui.app.pages.find import search as find_search
 from vestigo_ui.app.pages.find.downloads import files
-from vestigo_ui.app.pages.find.form import Asked
+from vestigo_ui.app.pages.find.form import SearchForm
 from vestigo_ui.app.pages.find.picker import picker
 from vestigo_ui.app.pages.find.query import show_query, views
 from vestigo_ui.app.pages.find.results import GROUPS, SHOWN, Grouping, decided, show_results, verdict_of
 from vestigo_ui.app.pages.find.settings import settings
 from vestigo_ui.app.pages.find.timeline import timeline
 from vestigo_ui.app.pages.find.upload import upload
-from vestigo_ui.app.text import counted
+from vestigo_ui.app.text import count_text
 from vestigo_ui.web.auth.users import Role
 
 LEFT = 190
@@ -41,43 +41,43 @@ UNUSED = "The filter waits for a picture: attributes alone are searched without 
 PANES = {"results": "Results", "archive": "From the archive", "upload": "From a picture"}
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show the query, how it is searched for, and below either the results or whom one may choose."""
     st.title("Find", anchor=False)
-    if not desk.store.models.crop_counts():
+    if not context.store.crop_counts():
         st.info(
             "The store has no crops yet. Index an archive with `vestigo index SOURCE --store STORE`; what a run has "
             "committed can be searched while it goes on.",
             icon=":material/inbox:",
         )
         return
-    model = desk.model()
-    found = views(desk, model)
-    asked = Asked(model=model.digest, crops=found.crops, uploads=tuple(find_asked.uploads()))
+    model = context.model()
+    found = views(context, model)
+    asked = SearchForm(model=model.digest, crops=found.crops, uploads=tuple(search_form.uploads()))
     beside = st.container(horizontal=True, gap="medium")
     with beside.container(width=LEFT):
-        show_query(desk, model, found)
+        show_query(context, model, found)
     with beside.container():
-        asked, cost = settings(desk, model, asked)
+        asked, cost = settings(context, model, asked)
         if cost:
             st.caption(cost if asked.views or not asked.scope.where else f"{UNUSED} {cost}")
         pane = _pane(asked)
         head = st.container()
     if pane == "archive":
-        picker(desk, model, asked)
+        picker(context, model, asked)
     elif pane == "upload":
-        upload(desk)
+        upload(context)
     else:
-        _results(desk, asked, head)
+        _results(context, asked, head)
 
 
-def _pane(asked: Asked) -> str:
+def _pane(asked: SearchForm) -> str:
     """Offer what the page can show below; without anybody to look for, there are no results."""
     offered = [name for name in PANES if asked or name != "results"]
-    st.session_state["find-pane"] = links.one_of("pane", offered, offered[0])
+    st.session_state["find-pane"] = url_state.one_of("pane", offered, offered[0])
 
     def changed() -> None:
-        links.put(pane=st.session_state["find-pane"], look=None)
+        url_state.put(pane=st.session_state["find-pane"], look=None)
 
     st.segmented_control(
         "Show",
@@ -91,21 +91,21 @@ def _pane(asked: Asked) -> str:
     return str(st.session_state["find-pane"])
 
 
-def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
+def _results(context: PageContext, asked: SearchForm, head: DeltaGenerator) -> None:
     """Show the answer; what is said about it, and how it is arranged, goes to `head`, beside the query."""
-    uploads = find_asked.uploads()
+    uploads = search_form.uploads()
     query = find_search.as_query(asked, uploads)
     with head:
-        answer, outgrown = find_search.answer(desk, asked, query)
+        answer, outgrown = find_search.answer(context, asked, query)
     result = answer.result
-    key = find_asked.verdict_key(asked, uploads)
-    desk.audit_once(
+    key = search_form.verdict_key(asked, uploads)
+    context.audit_once(
         "search",
         query=key,
         **answer.asked.details(),
         **shown_crops([hit.crop for hit in result.hits]),
     )
-    verdicts = desk.store.verdicts.current(key, desk.case)
+    verdicts = context.store.verdicts(key, context.case)
     with head:
         _found(result, outgrown)
     if not result.hits:
@@ -113,13 +113,13 @@ def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
         return
     with head:
         by, show = _arranged()
-        _join_confirmed(desk, asked, verdicts, key)
+        _join_confirmed(context, asked, verdicts, key)
     hits = decided(result.hits, verdicts, show)
     if not hits:
         st.info(f"None of the {len(result.hits):,} results is {SHOWN[show].lower()}.")
         return
     try:
-        show_results(desk, result, hits, verdicts, key=key, by=by)
+        show_results(context, result, hits, verdicts, key=key, by=by)
     except StoreError:
         if not outgrown:
             raise
@@ -128,12 +128,12 @@ def _results(desk: Desk, asked: Asked, head: DeltaGenerator) -> None:
         st.rerun()
     st.subheader("Timeline", anchor=False)
     timeline(hits, verdicts)
-    files(desk, asked, result, hits, verdicts)
-    _look(desk, asked, query, hits, key)
+    files(context, asked, result, hits, verdicts)
+    _look(context, asked, query, hits, key)
 
 
 def _found(result: SearchResult, outgrown: bool) -> None:
-    words = f"The nearest {len(result.hits):,} of {counted(result.compared, 'crop')}. Times are in UTC."
+    words = f"The nearest {len(result.hits):,} of {count_text(result.compared, 'crop')}. Times are in UTC."
     if result.filter is not None:
         words += f" The filter left {result.kept_fraction:.1%} of the crops in scope."
     st.caption(words)
@@ -149,7 +149,7 @@ def _arranged() -> tuple[Grouping, str]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for name, label, options in (("group", "Order by", GROUPS), ("show", "Verdicts", SHOWN)):
             key = f"find-{name}"
-            st.session_state[key] = links.one_of(name, options, next(iter(options)))
+            st.session_state[key] = url_state.one_of(name, options, next(iter(options)))
             st.segmented_control(
                 label,
                 list(options),
@@ -165,35 +165,33 @@ def _arranged() -> tuple[Grouping, str]:
 
 
 def _arrange(name: str, key: str) -> None:
-    links.put(**{name: st.session_state[key]}, page=None)
+    url_state.put(**{name: st.session_state[key]}, page=None)
 
 
-def _join_confirmed(desk: Desk, asked: Asked, verdicts: dict[str, Verdict], key: str) -> None:
+def _join_confirmed(context: PageContext, asked: SearchForm, verdicts: dict[str, Verdict], key: str) -> None:
     """Offer to reviewers that what was confirmed joins the query."""
     more = [crop for crop in verdicts if verdict_of(crop, verdicts) == "confirmed" and crop not in asked.crops]
-    if more and desk.may(Role.REVIEWER):
+    if more and context.may(Role.REVIEWER):
         st.button(
             f"Search with {len(more):,} confirmed as well",
             key="find-join",
             icon=":material/group_add:",
-            on_click=find_asked.join,
+            on_click=search_form.join,
             args=(more,),
             kwargs={"key": key},
         )
 
 
-def _look(desk: Desk, asked: Asked, query: Query, hits: Sequence[Hit], key: str) -> None:
-    crop = links.text(LOOK)
-    if not find_asked.CROP.fullmatch(crop):
+def _look(context: PageContext, asked: SearchForm, query: Query, hits: Sequence[Hit], key: str) -> None:
+    crop = url_state.text(LOOK)
+    if not search_form.CROP.fullmatch(crop):
         return
-    open_dialog(
-        desk,
-        query,
-        crop,
+    answered = AnsweredQuery(
+        query=query,
         model=asked.model,
-        on_close=lambda: links.put(**{LOOK: None}),
         where="" if asked.views else asked.scope.where,
-        uploads=[pictures.upload(desk, find_asked.uploads()[digest].image) for digest in asked.uploads],
-        found={hit.crop: hit.distance for hit in hits},
+        uploads=tuple(hide_upload(context, search_form.uploads()[digest].image) for digest in asked.uploads),
+        distances={hit.crop: hit.distance for hit in hits},
         key=key,
     )
+    open_dialog(context, answered, crop, on_close=lambda: url_state.put(**{LOOK: None}))

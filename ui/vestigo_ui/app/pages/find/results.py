@@ -13,13 +13,13 @@ from vestigo.reports.search import described
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.contact_sheet import Action, Chosen, Tile, Tone, contact_sheet
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.find import form as find_asked
-from vestigo_ui.app.text import counted, moment, plain
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.contact_sheet import Action, SheetEvent, Tile, Tone, contact_sheet
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import Image, load_crops
+from vestigo_ui.app.pages.find import form as search_form
+from vestigo_ui.app.text import count_text, escape_md, format_moment
 from vestigo_ui.web.auth.users import Role
 
 BRIEF = 4
@@ -108,17 +108,23 @@ def verdict_of(crop: str, verdicts: Mapping[str, Verdict]) -> str | None:
 
 
 def show_results(
-    desk: Desk, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict], *, key: str, by: Grouping
+    context: PageContext,
+    result: SearchResult,
+    hits: Sequence[Hit],
+    verdicts: Mapping[str, Verdict],
+    *,
+    key: str,
+    by: Grouping,
 ) -> None:
     """Show a page of hits, and do what was clicked."""
     groups = grouped(hits, by)
     ordered = [(group, hit) for group in groups for hit in group.hits]
-    page = pages(len(ordered), PAGE)
+    page = choose_page(len(ordered), PAGE)
     shown = ordered[page * PAGE : (page + 1) * PAGE]
-    images = pictures.crops(desk, [hit.crop for _, hit in shown], model=result.model)
-    actions = (*LOOKING, *(DECIDING if desk.may(Role.REVIEWER) else ()))
+    images = load_crops(context, [hit.crop for _, hit in shown], model=result.model)
+    actions = (*LOOKING, *(DECIDING if context.may(Role.REVIEWER) else ()))
     parts = [list(some) for _, some in groupby(shown, key=lambda pair: id(pair[0]))]
-    looked = links.text("look")
+    looked = url_state.text("look")
 
     def tiles(part: Sequence[tuple[Group, Hit]], *, named: bool) -> list[Tile]:
         return [
@@ -129,7 +135,7 @@ def show_results(
     if by != "none" and len(parts) <= SHEETS:
         for part in parts:
             group = part[0][0]
-            st.markdown(f"**{plain(group.name)}** · {counted(len(group.hits), 'crop')}")
+            st.markdown(f"**{escape_md(group.name)}** · {count_text(len(group.hits), 'crop')}")
             sheet = tiles(part, named=False)
             done = contact_sheet(sheet, key=f"find-{by}-{group.name}", label=group.name, actions=actions, width=WIDTH)
             chosen = chosen or done
@@ -137,34 +143,34 @@ def show_results(
         sheet = tiles(shown, named=by != "none")
         chosen = contact_sheet(sheet, key="find-results", label="Results", actions=actions, width=WIDTH)
     if chosen is not None:
-        act(desk, chosen, verdicts, key=key)
+        act(context, chosen, verdicts, key=key)
         st.rerun()
 
 
-def act(desk: Desk, chosen: Chosen, verdicts: Mapping[str, Verdict], *, key: str) -> None:
+def act(context: PageContext, chosen: SheetEvent, verdicts: Mapping[str, Verdict], *, key: str) -> None:
     """Do what somebody chose to do with a result."""
     if chosen.action == "open":
-        links.put(look=chosen.crop)
+        url_state.put(look=chosen.crop)
     elif chosen.action == "search":
-        find_asked.find(chosen.crop)
+        search_form.find(chosen.crop)
     elif chosen.action == "add":
-        find_asked.join([chosen.crop], key=key)
-    elif chosen.action in DECISIONS and desk.may(Role.REVIEWER):
+        search_form.join([chosen.crop], key=key)
+    elif chosen.action in DECISIONS and context.may(Role.REVIEWER):
         value = DECISIONS[chosen.action]
         again = verdict_of(chosen.crop, verdicts) == value
-        desk.store.verdicts.record(
+        context.store.record_verdict(
             key,
             chosen.crop,
             None if again else value,
-            user=desk.user.name,
-            case=desk.case,
-            authority=desk.authority,
+            user=context.user.name,
+            case=context.case,
+            authority=context.authority,
         )
 
 
 def _tile(
     hit: Hit,
-    image: pictures.Image,
+    image: Image,
     result: SearchResult,
     verdicts: Mapping[str, Verdict],
     group: str,
@@ -173,7 +179,7 @@ def _tile(
     differs = [spoken(name) for name in differing(hit, result.attributes, result.confidences)]
     said = brief(hit.attributes, hit.confidences)
     mark, tone = MARKS.get(verdict_of(hit.crop, verdicts) or "", ("", ""))
-    when = moment(hit.time, hit.offset_s).removesuffix(" UTC")
+    when = format_moment(hit.time, hit.offset_s).removesuffix(" UTC")
     lines = (group, hit.camera, when, said, f"Differs: {', '.join(differs)}" if differs else "")
     return Tile(
         crop=hit.crop,
@@ -197,7 +203,7 @@ def _group_of(hit: Hit, by: Grouping) -> str:
 
 def _heading(name: str, hits: Sequence[Hit], by: Grouping) -> str:
     if by == "tracklet":
-        return f"Tracklet of {counted(len(hits), 'crop')}" if hits[0].track else "Still"
+        return f"Tracklet of {count_text(len(hits), 'crop')}" if hits[0].track else "Still"
     if by == "hour":
         return f"{name} UTC" if name else "Time unknown"
     return name

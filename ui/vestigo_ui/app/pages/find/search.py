@@ -15,10 +15,8 @@ from vestigo.retrieval.search import SearchResult, search_conditions, search_que
 from vestigo.sightings.gallery import IndexedArchive
 from vestigo.sightings.index import BrowseIndex
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.features import CropFeatures
-from vestigo_models.progress import OpenProgress, ProgressCallback
-from vestigo_ui.app.context import Desk, the_index, the_store
-from vestigo_ui.app.pages.find.form import Asked, Upload
+from vestigo_ui.app.context import PageContext, shared_index, shared_store
+from vestigo_ui.app.pages.find.form import SearchForm, Upload
 
 LAST = "find-last"
 KEPT_ANSWERS = 32
@@ -28,23 +26,23 @@ STAGES = {"attributes": "Filtering by attributes", "crops": "Comparing crops"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answer:
+class SnapshotResult:
     """What a search found in the archive of `snapshot`."""
 
-    asked: Asked
+    asked: SearchForm
     snapshot: str
     result: SearchResult
 
 
-class Answers:
+class ResultCache:
     """The latest answers, which everybody shares; safe for threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: OrderedDict[tuple[Asked, str], Answer] = OrderedDict()
+        self._held: OrderedDict[tuple[SearchForm, str], SnapshotResult] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, asked: Asked, snapshot: str) -> Answer | None:
+    def get(self, asked: SearchForm, snapshot: str) -> SnapshotResult | None:
         """Return the answer to a question, None where it was not asked of that archive, or long ago."""
         with self._lock:
             found = self._held.get((asked, snapshot))
@@ -52,7 +50,7 @@ class Answers:
                 self._held.move_to_end((asked, snapshot))
             return found
 
-    def put(self, answer: Answer) -> None:
+    def put(self, answer: SnapshotResult) -> None:
         """Keep an answer in place of the one that was longest not asked for."""
         with self._lock:
             self._held[answer.asked, answer.snapshot] = answer
@@ -61,18 +59,18 @@ class Answers:
 
 
 @st.cache_resource(show_spinner=False)
-def the_answers() -> Answers:
+def shared_results() -> ResultCache:
     """Return the answers that this process keeps."""
-    return Answers(KEPT_ANSWERS)
+    return ResultCache(KEPT_ANSWERS)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model")
-def the_encoder(model: str) -> Extractor:
+def shared_encoder(model: str) -> Extractor:
     """Return the network that made the crops of `model`."""
-    return open_encoder(the_store(), model)
+    return open_encoder(shared_store(), model)
 
 
-def as_query(asked: Asked, uploads: dict[str, Upload]) -> Query:
+def as_query(asked: SearchForm, uploads: dict[str, Upload]) -> Query:
     """Return the query of the views. Raises ModelError where uploads need a model that is gone."""
     if not asked.uploads:
         return Query(crops=asked.crops, model=asked.model)
@@ -80,19 +78,19 @@ def as_query(asked: Asked, uploads: dict[str, Upload]) -> Query:
     return Query(crops=asked.crops, views=CropFeatures.joined(parts), model=asked.model)
 
 
-def answer(desk: Desk, asked: Asked, query: Query) -> tuple[Answer, bool]:
+def answer(context: PageContext, asked: SearchForm, query: Query) -> tuple[SnapshotResult, bool]:
     """Return the answer, and whether the archive has changed since; only somebody who asks again gets another one."""
     asked = asked.without_views()
-    snapshot = desk.store.crops.snapshot()
-    last: Answer | None = st.session_state.get(LAST)
+    snapshot = context.store.snapshot()
+    last: SnapshotResult | None = st.session_state.get(LAST)
     if last is None or last.asked != asked:
-        last = the_answers().get(asked, snapshot)
+        last = shared_results().get(asked, snapshot)
     if last is None:
         bar = st.progress(0.0, text="Searching")
-        result = searched(desk, asked, query, _teller(bar.progress, crops_in(desk, asked, snapshot)))
+        result = searched(context, asked, query, _teller(bar.progress, crops_in(context, asked, snapshot)))
         bar.empty()
-        last = Answer(asked=asked, snapshot=snapshot, result=result)
-        the_answers().put(last)
+        last = SnapshotResult(asked=asked, snapshot=snapshot, result=result)
+        shared_results().put(last)
     st.session_state[LAST] = last
     return last, last.snapshot != snapshot
 
@@ -102,9 +100,11 @@ def ask_again() -> None:
     st.session_state.pop(LAST, None)
 
 
-def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> SearchResult:
-    """Search. Raises VestigoError as `vestigo.retrieval.search` and `search_conditions`."""
-    archive = IndexedArchive.of(desk.store, desk.index)
+def searched(
+    context: PageContext, asked: SearchForm, query: Query, advance: Callable[[str, int], None]
+) -> SearchResult:
+    """Search. Raises VestigoError as `vestigo.search.run` and `search_where`."""
+    archive = IndexedArchive(context.store, context.index)
     if asked.views:
         return search_query(
             archive,
@@ -121,13 +121,13 @@ def searched(desk: Desk, asked: Asked, query: Query, progress: OpenProgress) -> 
     )
 
 
-def crops_in(desk: Desk, asked: Asked, snapshot: str) -> int:
+def crops_in(context: PageContext, asked: SearchForm, snapshot: str) -> int:
     """Return about how many crops a search reads."""
     scope = asked.scope
     if scope.since is not None or scope.until is not None:
-        counts = desk.index.presence(asked.model, 10**9, scope.cameras, scope.since, scope.until)
+        counts = context.index.presence(asked.model, 10**9, scope.cameras, scope.since, scope.until)
         return int(sum(counts.column("crops").to_pylist()))
-    counted = _camera_crops(the_index(), asked.model, snapshot)
+    counted = _camera_crops(shared_index(), asked.model, snapshot)
     return sum(crops for camera, crops in counted.items() if scope.cameras is None or camera in scope.cameras)
 
 
@@ -137,8 +137,8 @@ def _camera_crops(_index: BrowseIndex, model: str, snapshot: str) -> dict[str, i
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking at the picture")
-def _encoded(digest: str, model: str, _upload: Upload) -> CropFeatures:
-    return the_encoder(model).extract([_upload.image])
+def _encoded(digest: str, model: str, _upload: Upload) -> Appearance:
+    return Appearance.of(shared_encoder(model).extract([_upload.image]))
 
 
 def _teller(show: Callable[..., object], total: int) -> OpenProgress:

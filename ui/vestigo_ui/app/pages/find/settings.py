@@ -14,9 +14,9 @@ from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.find.form import Asked, as_text, conditions
+from vestigo_ui.app import url_state
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.pages.find.form import SearchForm, as_text, conditions
 
 FILTERS = {
     "off": "Off",
@@ -30,13 +30,13 @@ TOPS = (24, 48, 96, 192, 480)
 ANY = "Any"
 
 
-def settings(desk: Desk, model: Model, asked: Asked) -> tuple[Asked, str]:
+def settings(context: PageContext, model: Model, asked: SearchForm) -> tuple[SearchForm, str]:
     """Show the settings of the address; return what is asked with them, and what the filter is expected to cost."""
     schema = model.facts.attributes
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         cameras = st.multiselect(
             "Cameras",
-            [camera.name for camera in desk.store.cameras.list()],
+            [camera.name for camera in context.store.cameras()],
             key="within",
             bind="query-params",
             placeholder="All cameras",
@@ -62,7 +62,7 @@ def settings(desk: Desk, model: Model, asked: Asked) -> tuple[Asked, str]:
 
 def span(first: str, last: str) -> tuple[datetime | None, datetime | None]:
     """Offer a stretch of time in UTC; the address has it under two names."""
-    since, until = links.moment(first), links.moment(last)
+    since, until = url_state.moment(first), url_state.moment(last)
     with st.popover("Time", key=f"time-{first}", icon=":material/schedule:"):
         for label, name, moment in (("From (UTC)", first, since), ("Before (UTC)", last, until)):
             key = f"find-{name}"
@@ -76,12 +76,12 @@ def span(first: str, last: str) -> tuple[datetime | None, datetime | None]:
 
 def attributes(schema: AttributeSchema, name: str, label: str) -> str:
     """Offer a value of each attribute; the address has them under `name` as `gender=female,backpack=yes`."""
-    chosen = conditions(links.text(name), schema)
+    chosen = conditions(url_state.text(name), schema)
     keys = {attribute.name: f"{name}-{attribute.name}" for attribute in schema.attributes}
 
     def changed() -> None:
         picked = {one: st.session_state[key] for one, key in keys.items()}
-        links.put(**{name: as_text({one: value for one, value in picked.items() if value != ANY})})
+        url_state.put(**{name: as_text({one: value for one, value in picked.items() if value != ANY})})
         first_page()
 
     with st.popover(f"{label} ({len(chosen)})" if chosen else label, key=f"attributes-{name}"):
@@ -100,22 +100,22 @@ def attributes(schema: AttributeSchema, name: str, label: str) -> str:
 
 def first_page() -> None:
     """Begin again with the first page, for other results, and show them."""
-    links.put(page=None, sheet=None, look=None)
+    url_state.put(page=None, sheet=None, look=None)
 
 
 def _put_moment(name: str, key: str) -> None:
     time: datetime | None = st.session_state[key]
-    links.put(**{name: None if time is None else time.isoformat()})
+    url_state.put(**{name: None if time is None else time.isoformat()})
     first_page()
 
 
 def _filter(model: Model) -> FilterConfig:
     key = "find-filter"
     # Streamlit's own binding would put the words of an option into the address.
-    st.session_state[key] = links.one_of("filter", FILTERS, "off")
+    st.session_state[key] = url_state.one_of("filter", FILTERS, "off")
 
     def changed() -> None:
-        links.put(filter=st.session_state[key] if st.session_state[key] != "off" else None)
+        url_state.put(filter=st.session_state[key] if st.session_state[key] != "off" else None)
         first_page()
 
     mode = st.selectbox(

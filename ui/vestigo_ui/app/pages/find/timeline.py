@@ -10,10 +10,10 @@ import streamlit as st
 
 from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.pages.find.results import MARKS, verdict_of
-from vestigo_ui.app.text import moment
+from vestigo_ui.app.text import format_moment
 
 UNDECIDED = "Undecided"
 LOOKS = {"confirmed": ("square", "#009e73"), "rejected": ("x", "#d55e00"), "not sure": ("diamond", "#cc79a7")}
@@ -38,7 +38,7 @@ def timeline(hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> None:
 def lanes(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], axis: str) -> go.Figure:
     """Return the figure: cameras upwards, the one of the nearest hit on top; time along."""
     cameras = list(dict.fromkeys(hit.camera for hit in hits))
-    made = charts.figure(x=axis, y="Camera", height=MARGIN + LANE * max(2, len(cameras)))
+    made = charts.new_figure(x=axis, y="Camera", height=MARGIN + LANE * max(2, len(cameras)))
     for verdict in (None, *LOOKS):
         some = [hit for hit in hits if verdict_of(hit.crop, verdicts) == verdict]
         if some:
@@ -52,13 +52,13 @@ def lanes(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], axis: str) -> go
 def _lanes(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], *, key: str, axis: str) -> None:
     cameras = len({hit.camera for hit in hits})
     alt = f"Timeline of {len(hits)} results on {cameras} cameras"
-    points = charts.chart(lanes(hits, verdicts, axis), key=key, alt=alt, modes=["points"]).selection.points
+    points = charts.show_figure(lanes(hits, verdicts, axis), key=key, alt=alt, modes=["points"]).selection.points
     clicked = points[0]["customdata"][0] if points else None
     # The selection stays until another point is clicked, while what it opened may be closed again.
     if clicked != st.session_state.get(f"{CLICKED}-{key}"):
         st.session_state[f"{CLICKED}-{key}"] = clicked
         if clicked is not None:
-            links.put(look=clicked)
+            url_state.put(look=clicked)
             st.rerun()
 
 
@@ -82,6 +82,6 @@ def _trace(hits: Sequence[Hit], verdict: str | None) -> dict[str, Any]:
         "name": UNDECIDED if verdict is None else MARKS[verdict][0],
         "marker": marker,
         "customdata": [[hit.crop] for hit in hits],
-        "text": [f"{hit.rank} · {hit.distance:.3f}<br>{moment(hit.time, hit.offset_s)}" for hit in hits],
+        "text": [f"{hit.rank} · {hit.distance:.3f}<br>{format_moment(hit.time, hit.offset_s)}" for hit in hits],
         "hovertemplate": "%{text}<extra>%{y}</extra>",
     }

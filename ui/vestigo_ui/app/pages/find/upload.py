@@ -16,13 +16,12 @@ from vestigo_models.detection.base import Detector
 from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.images import decode_image, encode_jpeg
-from vestigo_ui.app import images as pictures
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.images import Image
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
 from vestigo_ui.app.pages.find.form import Upload, add_upload
-from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, fills
+from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, covers_frame
 
 KINDS = ("jpg", "jpeg", "png", "webp", "bmp")
 MAX_PIXELS = 40_000_000
@@ -46,7 +45,7 @@ class Frame:
         return is_crop_size(*self.image.shape[:2])
 
 
-def upload(desk: Desk) -> None:
+def upload(context: PageContext) -> None:
     """Take a picture and offer whom it shows; what is chosen joins the query."""
     file = st.file_uploader("A person, or a frame with people in it", type=list(KINDS), key="find-file")
     st.caption(
@@ -62,10 +61,10 @@ def upload(desk: Desk) -> None:
         return
     left, right = st.columns([3, 2])
     with left:
-        box = _drawn(desk, frame, key=f"find-box-{file.file_id}")
+        box = _drawn(context, frame, key=f"find-box-{file.file_id}")
     with right:
-        _cut(desk, frame, box)
-        _people(desk, frame, data)
+        _cut(context, frame, box)
+        _people(context, frame, data)
 
 
 def cut(image: Image, box: Box) -> Upload:
@@ -94,24 +93,24 @@ def looked_at(data: bytes) -> Frame:
     alone = Frame(image=image, people=())
     if alone.is_crop:
         return alone
-    found = the_detector().detect(image).boxes.round().astype(int).tolist()
+    found = shared_detector().detect(image).boxes.round().astype(int).tolist()
     return Frame(image=image, people=tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in found[:MAX_FOUND]))
 
 
 @st.cache_resource(show_spinner=False)
-def the_detector() -> Detector:
+def shared_detector() -> Detector:
     """Return the detector that finds people in uploads."""
     return make_detector(AUTO)
 
 
-def _people(desk: Desk, frame: Frame, data: bytes) -> None:
+def _people(context: PageContext, frame: Frame, data: bytes) -> None:
     views = [Upload(data=data, image=frame.image)] if frame.is_crop else [cut(frame.image, box) for box in frame.people]
     if not views:
         st.info("Nobody was found in the picture: draw a box around the person.", icon=":material/crop_free:")
         return
     st.caption("A click adds a person to the query.")
     tiles = [
-        Tile(crop=view.digest, image=pictures.upload(desk, view.image), title=f"Person {place}")
+        Tile(crop=view.digest, image=hide_upload(context, view.image), title=f"Person {place}")
         for place, view in enumerate(views, start=1)
     ]
     chosen = contact_sheet(tiles, key="find-found", label="People in the picture", width=96)
@@ -120,15 +119,15 @@ def _people(desk: Desk, frame: Frame, data: bytes) -> None:
         st.rerun()
 
 
-def _drawn(desk: Desk, frame: Frame, *, key: str) -> Box | None:
+def _drawn(context: PageContext, frame: Frame, *, key: str) -> Box | None:
     st.caption("Draw a box around a person.")
-    shown = pictures.upload_frame(desk, frame.image, [(box.x, box.y, box.w, box.h) for box in frame.people])
-    event = charts.chart(canvas(shown, frame.people), key=key, alt="The uploaded picture", modes=["box"])
+    shown = hide_upload_frame(context, frame.image, [(box.x, box.y, box.w, box.h) for box in frame.people])
+    event = charts.show_figure(canvas(shown, frame.people), key=key, alt="The uploaded picture", modes=["box"])
     height, width = frame.image.shape[:2]
     return selected(event.selection.box, (height, width))
 
 
-def _cut(desk: Desk, frame: Frame, box: Box | None) -> None:
+def _cut(context: PageContext, frame: Frame, box: Box | None) -> None:
     if box is None:
         return
     try:
@@ -136,7 +135,7 @@ def _cut(desk: Desk, frame: Frame, box: Box | None) -> None:
     except UsageError:
         return
     st.caption(f"Your box: {box.w}x{box.h} pixels")
-    st.image(pictures.upload(desk, view.image), width=110, alt="What is inside the box")
+    st.image(hide_upload(context, view.image), width=110, alt="What is inside the box")
     st.button(
         "Add to the query",
         key="find-add-box",
@@ -153,7 +152,7 @@ def canvas(image: Image, people: Sequence[Box]) -> go.Figure:
     height, width = image.shape[:2]
     scale = min(1.0, MAX_FRAME_WIDTH / width)
     small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    made = charts.figure(height=HEIGHT, legend=False)
+    made = charts.new_figure(height=HEIGHT, legend=False)
     source = "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(np.asarray(small, np.uint8))).decode()
     place = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y"}
     made.add_layout_image(source=source, sizing="stretch", layer="below", **place)
@@ -163,7 +162,7 @@ def canvas(image: Image, people: Sequence[Box]) -> go.Figure:
     )
     colour = f"rgb{BOX_COLOUR}"
     for box in people:
-        if not fills((box.x, box.y, box.w, box.h), (height, width)):
+        if not covers_frame((box.x, box.y, box.w, box.h), (height, width)):
             made.add_shape(
                 type="rect",
                 x0=box.x,

@@ -8,20 +8,20 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
-from vestigo.store.models.records import Model, Promotion
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo.store.runs.records import Model, Promotion
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.models.registry import Registry, gate_words, is_there
 from vestigo_ui.app.pages.models.scores import show_scores, titles_of
 from vestigo_ui.app.pages.models.serving import gone, show_promote
-from vestigo_ui.app.text import plain, utc
+from vestigo_ui.app.text import escape_md, format_utc
 
 
-def show_opened(desk: Desk, found: Registry, model: Model) -> None:
+def show_opened(context: PageContext, found: Registry, model: Model) -> None:
     """Show a model."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.subheader(plain(model.name), anchor=False, width="content")
+        st.subheader(escape_md(model.name), anchor=False, width="content")
         if model.digest == found.serving:
             st.badge("Serves", icon=":material/check:", color="green")
         st.button(
@@ -29,18 +29,18 @@ def show_opened(desk: Desk, found: Registry, model: Model) -> None:
             icon=":material/arrow_back:",
             type="tertiary",
             shortcut="Alt+Up",
-            on_click=links.only,
+            on_click=url_state.replace,
         )
     if not is_there(model):
         st.warning(f"{gone(model).capitalize()}.", icon=":material/folder_off:")
     left, right = st.columns([5, 7], gap="medium")
     with left:
         frame = facts(found, model)
-        table(desk, frame, name="model", title=f"Model {model.name}", height=(len(frame) + 1) * 35 + 3)
+        show_table(context, frame, name="model", title=f"Model {model.name}", height=(len(frame) + 1) * 35 + 3)
     with right:
         _gate(found, model)
-        show_promote(desk, found, model)
-    show_scores(desk, found, model)
+        show_promote(context, found, model)
+    show_scores(context, found, model)
 
 
 def facts(found: Registry, model: Model) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def facts(found: Registry, model: Model) -> pd.DataFrame:
     origin, schema = model.origin, model.facts.attributes
     given = {
         "Digest": model.digest,
-        "Registered (UTC)": utc(model.registered),
+        "Registered (UTC)": format_utc(model.registered),
         "Trained from": "–" if model.parent is None else found.name(model.parent),
         "Crops": f"{found.crops.get(model.digest, 0):,}",
         "Attributes": "None" if schema is None else f"{len(schema.names)} ({schema.name})",
@@ -74,7 +74,7 @@ def history(found: Registry, promotions: Sequence[Promotion]) -> pd.DataFrame:
     columns = ["When (UTC)", "What", "Serves from then on", "Before", "By", "Reasons"]
     rows = [
         [
-            utc(one.at),
+            format_utc(one.at),
             one.kind.capitalize(),
             "–" if one.model is None else found.name(one.model),
             "–" if one.before is None else found.name(one.before),
@@ -86,7 +86,7 @@ def history(found: Registry, promotions: Sequence[Promotion]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def show_history(desk: Desk, found: Registry, model: Model | None = None) -> None:
+def show_history(context: PageContext, found: Registry, model: Model | None = None) -> None:
     """Show when what served, for all models or those where `model` came or went."""
     st.subheader("History", anchor=False)
     some = [one for one in found.promotions if model is None or model.digest in (one.model, one.before)]
@@ -94,7 +94,9 @@ def show_history(desk: Desk, found: Registry, model: Model | None = None) -> Non
         st.caption("Nobody has promoted a model yet." if model is None else "It has never served.")
         return
     wide = st.column_config.TextColumn(width="large")
-    table(desk, history(found, some), name="history", title="Promotions and rollbacks", columns={"Reasons": wide})
+    show_table(
+        context, history(found, some), name="history", title="Promotions and rollbacks", columns={"Reasons": wide}
+    )
 
 
 def _gate(found: Registry, model: Model) -> None:
@@ -104,7 +106,7 @@ def _gate(found: Registry, model: Model) -> None:
         st.caption("Not judged: `vestigo retrain --store STORE` judges what it makes, before that may serve.")
         return
     said = gate_words(model.scores)
-    st.caption(f"{said} against {plain(found.name(gate.get('against')))}")
+    st.caption(f"{said} against {escape_md(found.name(gate.get('against')))}")
     titles = titles_of(model)
     named = {"Better": gate.get("improved", ()), "Worse": gate.get("worsened", ())}
     for what, names in named.items():

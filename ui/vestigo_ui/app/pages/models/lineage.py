@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.pages.models.registry import Registry
 
@@ -49,7 +49,7 @@ def tree(found: Registry, opened: str = "") -> go.Figure:
     parents = {digest: model.parent for digest, model in found.models.items()}
     there = places(parents)
     leaves = len(set(there) - {parent for parent in parents.values() if parent})
-    made = charts.figure(x="Generation", height=MARGIN + ROW * leaves)
+    made = charts.new_figure(x="Generation", height=MARGIN + ROW * leaves)
     lines = [(there[parent], there[one]) for one, parent in parents.items() if parent in there and one in there]
     made.add_scatter(
         x=[value for (a, _), (b, _) in lines for value in (a, b, None)],
@@ -88,10 +88,10 @@ def tree(found: Registry, opened: str = "") -> go.Figure:
 
 def show_lineage(found: Registry, opened: str = "") -> None:
     """Show the tree; a mark opens its model."""
-    event = charts.chart(
+    event = charts.show_figure(
         tree(found, opened), key=f"models-lineage-{opened[:12]}", alt="Models by their parents", modes=("points",)
     )
     picked = [str(point["customdata"][0]) for point in event.selection.points if point.get("customdata")]
     if picked and picked[0] in found.models and picked[0] != opened:
-        links.only(model=picked[0])
+        url_state.replace(model=picked[0])
         st.rerun()

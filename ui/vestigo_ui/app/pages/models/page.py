@@ -7,36 +7,36 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app import url_state
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.models.details import show_history, show_opened
 from vestigo_ui.app.pages.models.lineage import show_lineage
 from vestigo_ui.app.pages.models.registry import registry_of, show_registry
 from vestigo_ui.app.pages.models.serving import show_serving
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Models", anchor=False)
-    found = registry_of(desk.store)
+    found = registry_of(context.store)
     if not found.models:
         st.info(
             "The store knows no model yet: `vestigo index SOURCE --store STORE` registers the one it indexes with.",
             icon=":material/model_training:",
         )
         return
-    asked = links.text("model")
+    asked = url_state.text("model")
     model = found.models.get(asked)
     if asked and model is None:
         st.warning("There is no such model in this store: the address is wrong.", icon=":material/link_off:")
-    show_serving(desk, found)
+    show_serving(context, found)
     if model is None:
-        show_registry(desk, found)
+        show_registry(context, found)
     else:
-        show_opened(desk, found, model)
+        show_opened(context, found, model)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Lineage", anchor=False)
         show_lineage(found, "" if model is None else model.digest)
     with right:
-        show_history(desk, found, model)
+        show_history(context, found, model)

@@ -14,10 +14,11 @@ from vestigo.promotion.judge import tests_of
 from vestigo.resolve import is_package
 from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.text import utc
+from vestigo.store.runs.records import Model, Promotion
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.text import format_utc
 
 SHORT = 8
 """Digits of a digest that are shown to people."""
@@ -69,22 +70,21 @@ def gate_words(scores: Mapping[str, Any]) -> str | None:
     return None if gate is None else "Passed" if gate["promoted"] else "Refused"
 
 
-def show_registry(desk: Desk, found: Registry) -> None:
+def show_registry(context: PageContext, found: Registry) -> None:
     """Show the table; a selected model opens."""
     frame = listed(found)
     number = st.column_config.NumberColumn
-    event = table(
-        desk,
+    event = show_table(
+        context,
         frame,
         name="models",
         title="Models",
         columns={name: number(format="%.1f") for name in SCORES} | {"Crops": number(format="localized")},
-        placeholder="–",
         on_select="rerun",
         selection_mode="single-row",
     )
     if rows := event.selection.rows:
-        links.only(model=list(found.models)[rows[0]])
+        url_state.replace(model=list(found.models)[rows[0]])
         st.rerun()
 
 
@@ -99,7 +99,7 @@ def _row(found: Registry, model: Model) -> dict[str, Any]:
         "Crops": found.crops.get(model.digest, 0),
         "Trained from": None if model.parent is None else found.name(model.parent),
         "Label set": model.origin.get("label_set"),
-        "Registered (UTC)": utc(model.registered),
+        "Registered (UTC)": format_utc(model.registered),
         SCORES[0]: newest.get("mAP"),
         SCORES[1]: newest.get("attributes_mean"),
         SCORES[2]: newest.get("attributes_balanced"),

@@ -12,10 +12,10 @@ from vestigo.promotion.gate import GATE, Differences
 from vestigo.promotion.judge import are_of, kept_differences, stored_measures, tests_of
 from vestigo.store.models.records import Model
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.models.registry import Registry
-from vestigo_ui.app.text import plain
+from vestigo_ui.app.text import escape_md
 
 BEFORE, AFTER, DIFFERENCE = "Before (%)", "After (%)", "Difference"
 INTERVAL = ("95 % from", "95 % to")
@@ -80,7 +80,7 @@ def gate_rows(model: Model) -> pd.DataFrame:
 def intervals(frame: pd.DataFrame) -> go.Figure:
     """The figure: by how many points each measure became better, with its interval."""
     known = frame[frame[INTERVAL[0]].notna()]
-    made = charts.figure(
+    made = charts.new_figure(
         x="Better by (percentage points), 95 % interval", height=MARGIN + ROW * len(known), legend=False
     )
     made.add_vline(x=0, line={"width": 1, "dash": "dot", "color": charts.COLOURS[-1]})
@@ -102,7 +102,7 @@ def intervals(frame: pd.DataFrame) -> go.Figure:
     return made
 
 
-def show_scores(desk: Desk, found: Registry, model: Model) -> None:
+def show_scores(context: PageContext, found: Registry, model: Model) -> None:
     """Show every test of a model, beside what it was to follow."""
     partner = partner_of(found, model)
     tests = tests_of(model.scores)
@@ -117,29 +117,28 @@ def show_scores(desk: Desk, found: Registry, model: Model) -> None:
     for place, test in enumerate(tests):
         frame = compared(model, partner, test)
         shared = partner is not None and test in partner.scores
-        beside = f"; before is {plain(found.name(partner.digest))}" if partner is not None and shared else ""
-        st.caption(f"Judged on {plain(test)}{beside}")
-        _table(desk, frame, f"scores-{place}")
+        beside = f"; before is {escape_md(found.name(partner.digest))}" if partner is not None and shared else ""
+        st.caption(f"Judged on {escape_md(test)}{beside}")
+        _table(context, frame, f"scores-{place}")
         if frame[INTERVAL[0]].notna().any():
             drawn = frame
     if drawn.empty and kept_differences(model.scores):
         drawn = gate_rows(model)
         st.caption("What the gate decided on; the scores themselves are not kept")
-        _table(desk, drawn, "scores-gate")
+        _table(context, drawn, "scores-gate")
     if not drawn.empty and drawn[INTERVAL[0]].notna().any():
-        charts.chart(intervals(drawn), key="models-intervals", alt="Differences of all measures with intervals")
+        charts.show_figure(intervals(drawn), key="models-intervals", alt="Differences of all measures with intervals")
 
 
-def _table(desk: Desk, frame: pd.DataFrame, name: str) -> None:
+def _table(context: PageContext, frame: pd.DataFrame, name: str) -> None:
     number = st.column_config.NumberColumn
     signed = dict.fromkeys((DIFFERENCE, *INTERVAL), number(format="%+.1f"))
-    table(
-        desk,
+    show_table(
+        context,
         frame,
         name=name,
         title="Scores before and after",
         columns=dict.fromkeys((BEFORE, AFTER), number(format="%.1f")) | signed,
-        placeholder="–",
         height=min(len(frame) + 1, 18) * 35 + 3,
     )
 

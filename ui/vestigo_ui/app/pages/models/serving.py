@@ -8,10 +8,10 @@ from vestigo.promotion.promote import objection, promote_by_hand, stale_crops
 from vestigo.resolve import open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.errors import told
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.models.registry import NOBODY, Registry, is_there
-from vestigo_ui.app.text import plain, utc
+from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
 DONE, ASKED, TIMES = "models-done", "models-asked", "models-times"
@@ -20,7 +20,7 @@ opened: each begins with an empty form, as what confirmed one change must not co
 REASON_LENGTH = 2000
 
 
-def promote(desk: Desk, model: Model, *, serving: str | None, sure: bool, reason: str) -> Promotion:
+def promote(context: PageContext, model: Model, *, serving: str | None, sure: bool, reason: str) -> Promotion:
     """Let a model serve in the place of `serving`, which the person saw.
 
     Raises:
@@ -28,7 +28,7 @@ def promote(desk: Desk, model: Model, *, serving: str | None, sure: bool, reason
         ModelError: the model's files are gone, or are another model's by now.
         StoreError: as `promote_by_hand`.
     """
-    _confirmed(desk, sure)
+    _confirmed(context, sure)
     reason = reason.strip()
     if objection(model, serving) is not None and not reason:
         raise UsageError("Say why: without the gate's word a model serves for a reason, which is kept")
@@ -37,27 +37,27 @@ def promote(desk: Desk, model: Model, *, serving: str | None, sure: bool, reason
     except ModelError:
         raise ModelError(f"{model.name} cannot serve: {gone(model)}") from None
     return promote_by_hand(
-        desk.store,
+        context.store,
         model,
-        by=desk.user.name,
+        by=context.user.name,
         serving=serving,
         reason=reason or None,
         force=True,
-        case=desk.case,
-        authority=desk.authority,
+        case=context.case,
+        authority=context.authority,
     )
 
 
-def take_back(desk: Desk, *, serving: str | None, sure: bool, reason: str) -> Promotion:
+def take_back(context: PageContext, *, serving: str | None, sure: bool, reason: str) -> Promotion:
     """Roll the promotion of `serving` back, which the person saw. Raises UsageError, StoreError as `promote`."""
-    _confirmed(desk, sure)
+    _confirmed(context, sure)
     reason = reason.strip()
-    return desk.store.models.rollback(
-        by=desk.user.name,
+    return context.store.rollback(
+        by=context.user.name,
         reasons=[reason] if reason else [],
         expected=serving,
-        case=desk.case,
-        authority=desk.authority,
+        case=context.case,
+        authority=context.authority,
     )
 
 
@@ -67,7 +67,7 @@ def gone(model: Model) -> str:
     return f"{what} since it was registered; put them back, or index with another model"
 
 
-def show_serving(desk: Desk, found: Registry) -> None:
+def show_serving(context: PageContext, found: Registry) -> None:
     """Say what serves, what was done last and what is left to do; offer admins to take the last promotion back."""
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
@@ -77,21 +77,21 @@ def show_serving(desk: Desk, found: Registry) -> None:
     else:
         last = found.promotions[-1]
         st.markdown(
-            f"**{plain(found.name(found.serving))}** serves since {utc(last.at)} UTC, decided by {plain(last.by)}."
+            f"**{escape_md(found.name(found.serving))}** serves since {format_utc(last.at)} UTC, decided by {escape_md(last.by)}."
         )
         if stale:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
-    if desk.may(Role.ADMIN) and promotions_in_force(found.promotions):
+    if context.may(Role.ADMIN) and in_force(found.promotions):
         st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_ask, args=("rollback",))
-    if st.session_state.get(ASKED) == "rollback" and promotions_in_force(found.promotions):
-        st.dialog("Roll back", icon=":material/undo:", on_dismiss=_asked)(_rollback_dialog)(desk, found)
+    if st.session_state.get(ASKED) == "rollback" and in_force(found.promotions):
+        st.dialog("Roll back", icon=":material/undo:", on_dismiss=_asked)(_rollback_dialog)(context, found)
 
 
-def show_promote(desk: Desk, found: Registry, model: Model) -> None:
+def show_promote(context: PageContext, found: Registry, model: Model) -> None:
     """Offer admins to let an opened model serve."""
-    if not desk.may(Role.ADMIN):
+    if not context.may(Role.ADMIN):
         if model.digest != found.serving:
             st.caption("An admin can let this model serve.")
         return
@@ -107,21 +107,21 @@ def show_promote(desk: Desk, found: Registry, model: Model) -> None:
         args=(model.digest,),
     )
     if st.session_state.get(ASKED) == model.digest and is_there(model):
-        st.dialog("Promote", icon=":material/publish:", on_dismiss=_asked)(_promote_dialog)(desk, found, model)
+        st.dialog("Promote", icon=":material/publish:", on_dismiss=_asked)(_promote_dialog)(context, found, model)
 
 
-def _promote_dialog(desk: Desk, found: Registry, model: Model) -> None:
-    with told():
+def _promote_dialog(context: PageContext, found: Registry, model: Model) -> None:
+    with report_errors():
         why = objection(model, found.serving)
         st.markdown(
-            f"**{plain(found.name(model.digest))}** will serve in the place of **{plain(found.name(found.serving))}**."
+            f"**{escape_md(found.name(model.digest))}** will serve in the place of **{escape_md(found.name(found.serving))}**."
         )
         stale = stale_crops(found.crops, model.digest)
         st.caption(
             f"Index and search take it from now on; {stale:,} crops are of other models then and must be indexed again."
         )
         if why is not None:
-            st.warning(f"It {plain(why)}.", icon=":material/gavel:")
+            st.warning(f"It {escape_md(why)}.", icon=":material/gavel:")
         with st.form("models-promote-form", border=False):
             reason = st.text_area(
                 "Reason" if why is None else "Reason (needed)",
@@ -129,19 +129,19 @@ def _promote_dialog(desk: Desk, found: Registry, model: Model) -> None:
                 key=f"models-reason-{st.session_state[TIMES]}",
             )
             sure = st.checkbox(
-                f"Let {plain(model.name)} serve" + ("" if why is None else " all the same"),
+                f"Let {escape_md(model.name)} serve" + ("" if why is None else " all the same"),
                 key=f"models-sure-{st.session_state[TIMES]}",
             )
-            pressed = st.form_submit_button(f"Promote {plain(model.name)}", type="primary")
+            pressed = st.form_submit_button(f"Promote {escape_md(model.name)}", type="primary")
         if pressed:
-            made = promote(desk, model, serving=found.serving, sure=sure, reason=reason)
-            _finish(desk, found, made, "serves now, in the place of")
+            made = promote(context, model, serving=found.serving, sure=sure, reason=reason)
+            _finish(context, found, made, "serves now, in the place of")
 
 
-def _rollback_dialog(desk: Desk, found: Registry) -> None:
-    with told():
-        last = promotions_in_force(found.promotions)[-1]
-        now, then = plain(found.name(last.model)), plain(found.name(last.before))
+def _rollback_dialog(context: PageContext, found: Registry) -> None:
+    with report_errors():
+        last = in_force(found.promotions)[-1]
+        now, then = escape_md(found.name(last.model)), escape_md(found.name(last.before))
         st.markdown(f"**{then}** will serve again in the place of **{now}**.")
         if last.before is None:
             st.caption("Without a promoted model the newest one with crops is searched.")
@@ -150,15 +150,15 @@ def _rollback_dialog(desk: Desk, found: Registry) -> None:
             sure = st.checkbox(f"Take the promotion of {now} back", key=f"models-sure-{st.session_state[TIMES]}")
             pressed = st.form_submit_button("Roll back", type="primary")
         if pressed:
-            made = take_back(desk, serving=found.serving, sure=sure, reason=reason)
-            _finish(desk, found, made, "serves again, in the place of" if made.model else "serves, in the place of")
+            made = take_back(context, serving=found.serving, sure=sure, reason=reason)
+            _finish(context, found, made, "serves again, in the place of" if made.model else "serves, in the place of")
 
 
-def _finish(desk: Desk, found: Registry, made: Promotion, verb: str) -> None:
+def _finish(context: PageContext, found: Registry, made: Promotion, verb: str) -> None:
     """Say at the next run of the page what was done, and close the dialog."""
     name = NOBODY.capitalize() if made.model is None else found.name(made.model)
-    said = f"{plain(name)} {verb} {plain(found.name(made.before))}."
-    stale = stale_crops(desk.store.models.crop_counts(), made.model)
+    said = f"{escape_md(name)} {verb} {escape_md(found.name(made.before))}."
+    stale = stale_crops(context.store.crop_counts(), made.model)
     if made.model is not None and stale:
         said += (
             f" {stale:,} crops are of other models and are not searched with it: "
@@ -169,9 +169,9 @@ def _finish(desk: Desk, found: Registry, made: Promotion, verb: str) -> None:
     st.rerun()
 
 
-def _confirmed(desk: Desk, sure: bool) -> None:
-    if not desk.may(Role.ADMIN):
-        raise UsageError(f"{desk.user.name} may not decide what serves: ask an administrator for the role admin")
+def _confirmed(context: PageContext, sure: bool) -> None:
+    if not context.may(Role.ADMIN):
+        raise UsageError(f"{context.user.name} may not decide what serves: ask an administrator for the role admin")
     if not sure:
         raise UsageError("Tick the box to confirm")
 

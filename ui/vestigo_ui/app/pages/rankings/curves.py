@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import PairScores
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.rankings.scores import Opened
-from vestigo_ui.app.text import plain
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.pages.rankings.scores import ScoredRanking
+from vestigo_ui.app.text import escape_md
 
 MEASURES = {"first": "Rank-1", "ap": "Mean AP"}
 LABELLED = 14
@@ -24,12 +24,12 @@ LABELLED = 14
 RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
-def show_curve(desk: Desk, shown: Sequence[Opened]) -> None:
+def show_curve(context: PageContext, shown: Sequence[ScoredRanking]) -> None:
     """Show the CMC curves, and their numbers."""
     left, right = st.columns([3, 2], gap="large")
     with left:
         made = cmc_figure(shown)
-        charts.chart(made, key="rankings-cmc", alt="Share of queries with a true match up to each rank")
+        charts.show_figure(made, key="rankings-cmc", alt="Share of queries with a true match up to each rank")
     with right:
         depth = max(one.depth for one in shown)
         ranks = [rank for rank in RANKS if rank <= depth]
@@ -38,12 +38,12 @@ def show_curve(desk: Desk, shown: Sequence[Opened]) -> None:
             cmc = one.cmc(depth)
             frame[f"{one.ranking.name} (%)"] = [cmc[rank - 1] for rank in ranks]
         columns = {name: st.column_config.NumberColumn(format="%.1f") for name in frame.columns[1:]}
-        table(desk, frame, name="cmc", title="CMC", columns=columns)
+        show_table(context, frame, name="cmc", title="CMC", columns=columns)
 
 
-def cmc_figure(shown: Sequence[Opened]) -> go.Figure:
+def cmc_figure(shown: Sequence[ScoredRanking]) -> go.Figure:
     """The figure: share of scored queries whose first match stands at a rank or before."""
-    made = charts.figure(x="Rank", y="Queries with a match up to there (%)", height=380, legend=len(shown) > 1)
+    made = charts.new_figure(x="Rank", y="Queries with a match up to there (%)", height=380, legend=len(shown) > 1)
     for place, one in enumerate(shown):
         cmc = one.cmc(max(1, one.depth))
         made.add_scatter(
@@ -61,12 +61,17 @@ def cmc_figure(shown: Sequence[Opened]) -> go.Figure:
 
 def measure_of() -> str:
     """Offer the measures of a pair of cameras."""
-    return one_of(
-        "Measure", list(MEASURES), "measure", shown=MEASURES.__getitem__, offer=st.segmented_control, width="content"
+    return choose_one(
+        "Measure",
+        list(MEASURES),
+        "measure",
+        format_func=MEASURES.__getitem__,
+        widget=st.segmented_control,
+        width="content",
     )
 
 
-def show_cameras(desk: Desk, shown: Sequence[Opened], *, measure: str) -> None:
+def show_cameras(context: PageContext, shown: Sequence[ScoredRanking], *, measure: str) -> None:
     """Show the matrices of camera pairs, and their numbers."""
     frame = pair_table(shown)
     if frame.empty:
@@ -75,14 +80,14 @@ def show_cameras(desk: Desk, shown: Sequence[Opened], *, measure: str) -> None:
     for one, column in zip(shown, st.columns(len(shown), gap="large"), strict=True):
         with column:
             if len(shown) > 1:
-                st.markdown(f"**{plain(one.ranking.name)}**")
+                st.markdown(f"**{escape_md(one.ranking.name)}**")
             made = pair_figure(one.judged.pairs, one.judged.cameras, measure)
             said = f"{MEASURES[measure]} by camera of the query and camera of the gallery, {one.ranking.name}"
-            charts.chart(made, key=f"rankings-pairs-{one.ranking.name}", alt=said)
+            charts.show_figure(made, key=f"rankings-pairs-{one.ranking.name}", alt=said)
     st.caption("Each pair of cameras is ranked by itself: only the images of that gallery camera compete.")
     number = st.column_config.NumberColumn(format="%.1f")
-    table(
-        desk,
+    show_table(
+        context,
         frame,
         name="camera-pairs",
         title="Camera pairs",
@@ -101,7 +106,7 @@ def pair_figure(pairs: PairScores, cameras: Sequence[str], measure: str) -> go.F
         ["" if not count else f"{share:.0f} %<br>{count:,}" for share, count in zip(*row, strict=True)]
         for row in zip(value, queries, strict=True)
     ]
-    made = charts.figure(
+    made = charts.new_figure(
         x="Gallery camera", y="Query camera", height=min(900, 150 + 56 * max(2, len(names))), legend=False
     )
     made.add_heatmap(
@@ -133,7 +138,7 @@ def mean(pairs: PairScores, measure: str) -> NDArray[np.float64]:
         return np.asarray(100 * total / np.where(pairs.queries, pairs.queries, np.nan))
 
 
-def pair_table(shown: Sequence[Opened]) -> pd.DataFrame:
+def pair_table(shown: Sequence[ScoredRanking]) -> pd.DataFrame:
     """Return pairs of cameras as a table: queries with a true match there, Rank-1 and mean AP of each ranking."""
     columns: dict[tuple[str, str], dict[str, float]] = {}
     for one in shown:

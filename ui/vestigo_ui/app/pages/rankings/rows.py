@@ -14,11 +14,11 @@ from vestigo.resolve import resolve_review_model
 from vestigo.store.rankings.repository import Ranking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image
-from vestigo_ui.app import images as pictures
 from vestigo_ui.app.components.contact_sheet import Tone
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import Image, hide_upload, load_crops
 from vestigo_ui.app.pages.find.form import CROP
-from vestigo_ui.app.pages.rankings.scores import Opened
+from vestigo_ui.app.pages.rankings.scores import ScoredRanking
 from vestigo_ui.app.text import GROUND
 
 NO_PICTURE = np.full((128, 64, 3), GROUND, np.uint8)
@@ -54,7 +54,7 @@ class Strip:
 
 
 def strips(
-    desk: Desk, one: Opened, queries: Sequence[int], protocol: Protocol, *, first: int = 0, most: int
+    context: PageContext, one: ScoredRanking, queries: Sequence[int], protocol: Protocol, *, first: int = 0, most: int
 ) -> list[Strip]:
     """Return queries of a ranking by number, each with `most` of its rows after the first `first`."""
     ranking, judged = one.ranking, one.judged
@@ -62,9 +62,9 @@ def strips(
     numbers = [list(range(start, min(end, start + most))) for start, end in spans]
     columns = (*ROW_COLUMNS, *(TRUTH_COLUMNS if ranking.queries_path else ()))
     wanted = sorted({number for some in numbers for number in some})
-    found = dict(zip(wanted, desk.store.rankings.rows(ranking, wanted, columns), strict=True))
+    found = dict(zip(wanted, context.store.ranking_rows(ranking, wanted, columns), strict=True))
     asked = sorted(set(queries))
-    shown = dict(zip(asked, desk.store.rankings.queries(ranking, asked, ["crop", "image"]), strict=False))
+    shown = dict(zip(asked, context.store.ranking_queries(ranking, asked, ["crop", "image"]), strict=False))
     made = []
     for query, some in zip(queries, numbers, strict=True):
         name = judged.names[query].as_py()
@@ -129,35 +129,35 @@ def mark_of(relation: int, pid: int, protocol: Protocol) -> tuple[str, Tone]:
     return ("Unknown", "unsure") if pid > 0 else ("", "")
 
 
-def images(desk: Desk, ranking: Ranking, made: Sequence[Strip]) -> dict[str, pictures.Image]:
+def images(context: PageContext, ranking: Ranking, made: Sequence[Strip]) -> dict[str, Image]:
     """Return the pictures of all crops in strips that the archive still has, by id."""
     ids = dict.fromkeys(row.crop for strip in made for row in strip.rows)
     ids |= dict.fromkeys(strip.crop for strip in made if strip.crop)
-    counts = desk.store.models.crop_counts()
+    counts = context.store.crop_counts()
     if not counts:
         return {}
-    model = ranking.model if ranking.model in counts else resolve_review_model(desk.store).digest
-    return _there(desk, list(ids), model)
+    model = ranking.model if ranking.model in counts else context.store.models_with_crops()[0].digest
+    return _there(context, list(ids), model)
 
 
-def picture(desk: Desk, strip: Strip, found: Mapping[str, pictures.Image]) -> pictures.Image:
+def picture(context: PageContext, strip: Strip, found: Mapping[str, Image]) -> Image:
     """Return the picture of a query, grey where there is none any more."""
     if strip.crop:
         return found.get(strip.crop, NO_PICTURE)
     if strip.image is None:
         return NO_PICTURE
     try:
-        return pictures.upload(desk, decode_image(strip.image))
+        return hide_upload(context, decode_image(strip.image))
     except BadInput:
         return NO_PICTURE
 
 
-def _there(desk: Desk, ids: list[str], model: str) -> dict[str, pictures.Image]:
+def _there(context: PageContext, ids: list[str], model: str) -> dict[str, Image]:
     """The pictures of those crops that the store still shows."""
     if not ids:
         return {}
     try:
-        return pictures.crops(desk, ids, model=model)
+        return load_crops(context, ids, model=model)
     except StoreError:
         half = len(ids) // 2
-        return {} if not half else _there(desk, ids[:half], model) | _there(desk, ids[half:], model)
+        return {} if not half else _there(context, ids[:half], model) | _there(context, ids[half:], model)

@@ -20,7 +20,7 @@ from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
 from vestigo.evaluation.saved_rankings import JudgedRanking, judge
 from vestigo.store.rankings.repository import Ranking
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
 
 REMEMBERED = 6
 """Judged rankings, about 100 bytes a query each."""
@@ -29,7 +29,7 @@ AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Opened:
+class ScoredRanking:
     """A ranking and its scores; `mean` is the mAP with its interval, None where fewer than two people are scored."""
 
     ranking: Ranking
@@ -55,7 +55,7 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Paired:
+class RankingPair:
     """The n queries that two rankings share: where each stands in the `first` and in the `second` (n,) int64, by how
     much the second's average precision is above the first's (`gain`, fractions, NaN where one is not scored), and that
     of the mean, None where it cannot be told."""
@@ -66,7 +66,7 @@ class Paired:
     difference: Difference | None
 
 
-class Memory:
+class LruCache:
     """Remembers the last few answers; one at a time is worked out."""
 
     def __init__(self, most: int) -> None:
@@ -86,41 +86,43 @@ class Memory:
 
 
 @st.cache_resource(show_spinner=False)
-def the_memory() -> Memory:
+def shared_rankings() -> LruCache:
     """Return what this process remembers of rankings."""
-    return Memory(REMEMBERED)
+    return LruCache(REMEMBERED)
 
 
-def opened(desk: Desk, ranking: Ranking, protocol: Protocol) -> Opened:
+def opened(context: PageContext, ranking: Ranking, protocol: Protocol) -> ScoredRanking:
     """Return a ranking with its scores; a bar shows how far they are while there are none yet.
 
     Raises StoreError where its files are gone.
     """
 
-    def make() -> Opened:
+    def make() -> ScoredRanking:
         if ranking.queries <= AT_ONCE:
-            return scored(ranking, judge(desk.store.rankings, ranking, protocol))
+            return scored(ranking, judge(context.store, ranking, protocol))
         bar = st.progress(0.0, "Judging the ranking")
 
         def advance(done: int) -> None:
             bar.progress(done / ranking.queries, f"Judging the ranking: {done:,} queries")
 
-        judged = judge(desk.store.rankings, ranking, protocol, advance)
+        judged = judge(context.store, ranking, protocol, advance)
         bar.empty()
         return scored(ranking, judged)
 
     # A file of the store never changes, and no other one ever has its name.
-    found: Opened = the_memory().get((desk.store.ref, ranking.path, protocol), make)
+    found: ScoredRanking = shared_rankings().get((context.store.ref, ranking.path, protocol), make)
     return found
 
 
-def scored(ranking: Ranking, judged: JudgedRanking) -> Opened:
+def scored(ranking: Ranking, judged: JudgedRanking) -> ScoredRanking:
     """Return a judged ranking with the interval of its mAP."""
     rows = judged.scores.scored
-    return Opened(ranking=ranking, judged=judged, mean=_told(mean_interval, judged.scores.ap[rows], judged.pids[rows]))
+    return ScoredRanking(
+        ranking=ranking, judged=judged, mean=_told(mean_interval, judged.scores.ap[rows], judged.pids[rows])
+    )
 
 
-def paired(first: Opened, second: Opened) -> Paired:
+def paired(first: ScoredRanking, second: ScoredRanking) -> RankingPair:
     """Return the queries, by name, that two rankings share, in the order of the first."""
     place = pc.index_in(first.judged.names, second.judged.names)
     shared = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
@@ -129,10 +131,10 @@ def paired(first: Opened, second: Opened) -> Paired:
     rows = ~np.isnan(gain)
     aps = first.judged.scores.ap[shared][rows], second.judged.scores.ap[other][rows]
     difference = _told(gain_interval, *aps, first.judged.pids[shared][rows])
-    return Paired(first=shared, second=other, gain=gain, difference=difference)
+    return RankingPair(first=shared, second=other, gain=gain, difference=difference)
 
 
-def ordered(one: Opened, both: Paired | None, order: str, find: str = "") -> NDArray[np.int64]:
+def ordered(one: ScoredRanking, both: RankingPair | None, order: str, find: str = "") -> NDArray[np.int64]:
     """Return the queries (numbers in `one`; with `both` only those) as `order` has it, whose names contain `find`.
 
     `worst` and `best` go by average precision, `changed`, `gained` and `lost` by what the second ranking gained;

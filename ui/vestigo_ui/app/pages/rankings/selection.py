@@ -9,10 +9,10 @@ from typing import cast
 import streamlit as st
 
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
-from vestigo.store.rankings.repository import Ranking
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.text import plain
+from vestigo.store.rankings.records import Ranking
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.text import escape_md
 
 PROTOCOL_WORDS = {
     "cross-camera": "Other cameras only",
@@ -39,39 +39,56 @@ def chosen(rankings: Sequence[Ranking]) -> View | None:
     """Offer the rankings and what to do with them; None where none is chosen."""
     known = {ranking.name: ranking for ranking in rankings}
     for name in ("ranking", "with"):
-        if (asked := links.text(name)) and asked not in known:
-            st.warning(f"There is no ranking {plain(asked)} in this store: it was replaced, or the address is wrong.")
+        if (asked := url_state.text(name)) and asked not in known:
+            st.warning(
+                f"There is no ranking {escape_md(asked)} in this store: it was replaced, or the address is wrong."
+            )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = one_of(
+        name = choose_one(
             "Ranking",
             ["", *known],
             "ranking",
-            shown=_named("All rankings"),
-            forget=("with", "query", "find"),
+            format_func=_named("All rankings"),
+            clear=("page", "with", "query", "find"),
             width=WIDTH,
         )
         if not name:
             return None
         others = ["", *(other for other in known if other != name)]
-        other = one_of("Beside it", others, "with", shown=_named("None"), forget=("query",), width=WIDTH)
-        protocol = one_of("True matches", PROTOCOLS, "protocol", shown=PROTOCOL_WORDS.__getitem__, width=WIDTH)
+        other = choose_one(
+            "Beside it",
+            others,
+            "with",
+            format_func=_named("None"),
+            clear=(
+                "page",
+                "query",
+            ),
+            width=WIDTH,
+        )
+        protocol = choose_one(
+            "True matches", PROTOCOLS, "protocol", format_func=PROTOCOL_WORDS.__getitem__, width=WIDTH
+        )
     return View(
         ranking=known[name],
         other=known.get(other) if other else None,
         protocol=cast(Protocol, protocol),
-        query=links.text("query"),
+        query=url_state.text("query"),
     )
 
 
 def pane_of() -> str:
     """Offer the ways to look at a ranking (`PANES`)."""
-    return one_of(
+    return choose_one(
         "Show",
         list(PANES),
         "pane",
-        shown=PANES.__getitem__,
-        forget=("query",),
-        offer=st.segmented_control,
+        format_func=PANES.__getitem__,
+        clear=(
+            "page",
+            "query",
+        ),
+        widget=st.segmented_control,
         width="content",
     )
 
@@ -79,21 +96,31 @@ def pane_of() -> str:
 def order_of(*, known: bool, two: bool) -> str:
     """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
     orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
-    return one_of("Order", list(orders), "order", shown=orders.__getitem__, forget=("query",), width=190)
+    return choose_one(
+        "Order",
+        list(orders),
+        "order",
+        format_func=orders.__getitem__,
+        clear=(
+            "page",
+            "query",
+        ),
+        width=190,
+    )
 
 
 def find() -> str:
     """Offer to look for queries by their names; returns the part of a name that is looked for, "" for none."""
     key = "rankings-find"
-    st.session_state[key] = links.text("find")
+    st.session_state[key] = url_state.text("find")
     st.text_input(
         "Name contains",
         key=key,
         placeholder="Part of a query's name",
         width=190,
-        on_change=lambda: links.put(find=st.session_state[key], page=None),
+        on_change=lambda: url_state.put(find=st.session_state[key], page=None),
     )
-    return links.text("find")
+    return url_state.text("find")
 
 
 def _named(nothing: str) -> Callable[[str], str]:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import streamlit as st
 
 from vestigo.store.audit.records import shown_crops
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import Image
 from vestigo_ui.app.pages.rankings.detail import look_at
 from vestigo_ui.app.pages.rankings.rows import NO_PICTURE, Row, Strip, images, picture, strips
-from vestigo_ui.app.pages.rankings.scores import Opened, Paired, ordered
+from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking, ordered
 from vestigo_ui.app.pages.rankings.selection import View
 from vestigo_ui.app.pages.rankings.wording import SHORT, percent, points
-from vestigo_ui.app.text import plain
+from vestigo_ui.app.text import escape_md
 
 ACROSS = 12
 """Tiles of a strip, the query first."""
@@ -36,27 +36,36 @@ LONG = 20
 class Shown:
     """A strip of one of the rankings; `beside` it is the other one's, `gain` what the second won (NaN: not known)."""
 
-    one: Opened
+    one: ScoredRanking
     strip: Strip
     second: bool = False
     gain: float = float("nan")
 
 
 def show_queries(
-    desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None, *, order: str, find: str
+    context: PageContext,
+    view: View,
+    one: ScoredRanking,
+    other: ScoredRanking | None,
+    both: RankingPair | None,
+    *,
+    order: str,
+    find: str,
 ) -> None:
     """Show a page of the queries whose names contain `find`, of two rankings one below the other."""
     queries = ordered(one, both, order, find)
     if not len(queries):
-        st.info(f"No query has “{plain(find)}” in its name." if find else "The two rankings have no query in common.")
+        st.info(
+            f"No query has “{escape_md(find)}” in its name." if find else "The two rankings have no query in common."
+        )
         return
     size = STRIPS if both is None else STRIPS // 2
-    page = pages(len(queries), size)
-    shown = _shown(desk, view, one, other, both, queries[page * size : (page + 1) * size].tolist(), ACROSS - 1)
-    _audit(desk, view, shown)
-    found = images(desk, view.ranking, [part.strip for part in shown])
+    page = choose_page(len(queries), size)
+    shown = _shown(context, view, one, other, both, queries[page * size : (page + 1) * size].tolist(), ACROSS - 1)
+    _audit(context, view, shown)
+    found = images(context, view.ranking, [part.strip for part in shown])
     tiles = [
-        tile for place, part in enumerate(shown) for tile in _tiles(desk, part, place, found, two=other is not None)
+        tile for place, part in enumerate(shown) for tile in _tiles(context, part, place, found, two=other is not None)
     ]
     event = contact_sheet(tiles, key="rankings-strips", label="Queries and who is nearest", across=ACROSS, width=WIDE)
     if event is not None:
@@ -65,37 +74,39 @@ def show_queries(
         if rank:
             look_at(part.strip.rows[rank - 1].crop, part.strip.name, second=part.second)
         else:
-            links.put(query=part.strip.name, page=None)
+            url_state.put(query=part.strip.name, page=None)
         st.rerun()
 
 
-def show_query(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None) -> None:
+def show_query(
+    context: PageContext, view: View, one: ScoredRanking, other: ScoredRanking | None, both: RankingPair | None
+) -> None:
     """Show all that is kept of one query."""
     st.button(
         "All queries",
         icon=":material/arrow_back:",
         type="tertiary",
-        on_click=links.put,
+        on_click=url_state.put,
         kwargs={"query": None, "page": None},
     )
     number = one.judged.names.index(view.query).as_py()
     if number < 0:
-        st.info(f"The ranking has no query {plain(view.query)}; go back to all of them.")
+        st.info(f"The ranking has no query {escape_md(view.query)}; go back to all of them.")
         return
     rows = int(one.judged.starts[number + 1] - one.judged.starts[number])
-    page = pages(rows, ROWS)
-    shown = _shown(desk, view, one, other, both, [number], ROWS, first=page * ROWS)
-    _audit(desk, view, shown)
-    found = images(desk, view.ranking, [part.strip for part in shown])
+    page = choose_page(rows, ROWS)
+    shown = _shown(context, view, one, other, both, [number], ROWS, first=page * ROWS)
+    _audit(context, view, shown)
+    found = images(context, view.ranking, [part.strip for part in shown])
     for part in shown:
-        query, *results = _tiles(desk, part, 0, found, two=other is not None)
+        query, *results = _tiles(context, part, 0, found, two=other is not None)
         left, right = st.columns([1, 9], gap="medium")
         with left:
             st.image(query.image, width="stretch")
-            st.markdown(f"**{plain(query.title)}**")
-            st.caption("  \n".join(map(plain, query.lines)))
+            st.markdown(f"**{escape_md(query.title)}**")
+            st.caption("  \n".join(map(escape_md, query.lines)))
         with right:
-            st.caption(plain(query.hint))
+            st.caption(escape_md(query.hint))
             if not results:
                 st.info("Nothing of the gallery is kept for it.")
                 continue
@@ -107,22 +118,22 @@ def show_query(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
 
 
 def _shown(
-    desk: Desk,
+    context: PageContext,
     view: View,
-    one: Opened,
-    other: Opened | None,
-    both: Paired | None,
+    one: ScoredRanking,
+    other: ScoredRanking | None,
+    both: RankingPair | None,
     queries: Sequence[int],
     most: int,
     first: int = 0,
 ) -> list[Shown]:
-    made = strips(desk, one, queries, view.protocol, first=first, most=most)
+    made = strips(context, one, queries, view.protocol, first=first, most=most)
     if other is None or both is None:
         return [Shown(one=one, strip=strip) for strip in made]
     places = {query: place for place, query in enumerate(both.first.tolist()) if query in set(queries)}
     shared = [query for query in queries if query in places]
     there = [int(both.second[places[query]]) for query in shared]
-    beside = dict(zip(shared, strips(desk, other, there, view.protocol, first=first, most=most), strict=True))
+    beside = dict(zip(shared, strips(context, other, there, view.protocol, first=first, most=most), strict=True))
     shown = []
     for query, strip in zip(queries, made, strict=True):
         shown.append(Shown(one=one, strip=strip))
@@ -132,7 +143,7 @@ def _shown(
     return shown
 
 
-def _tiles(desk: Desk, part: Shown, place: int, found: Mapping[str, pictures.Image], *, two: bool) -> list[Tile]:
+def _tiles(context: PageContext, part: Shown, place: int, found: Mapping[str, Image], *, two: bool) -> list[Tile]:
     """The tile of the query, then those of its rows; always as many as there are in a strip."""
     strip, one = part.strip, part.one
     who = f"pid {strip.pid}" if strip.pid is not None else ""
@@ -143,7 +154,7 @@ def _tiles(desk: Desk, part: Shown, place: int, found: Mapping[str, pictures.Ima
     lines = (one.ranking.name if two else "", changed, strip.camera or "", who or short)
     query = Tile(
         crop=f"{place}-0",
-        image=picture(desk, strip, found),
+        image=picture(context, strip, found),
         title=told[0],
         lines=tuple(line for line in lines if line),
         mark="Query" if not part.second else "Beside it",
@@ -153,7 +164,7 @@ def _tiles(desk: Desk, part: Shown, place: int, found: Mapping[str, pictures.Ima
     return [query, *(_tile(row, place, position, found) for position, row in enumerate(strip.rows, start=1))]
 
 
-def _tile(row: Row, place: int, position: int, found: Mapping[str, pictures.Image]) -> Tile:
+def _tile(row: Row, place: int, position: int, found: Mapping[str, Image]) -> Tile:
     gone = row.crop not in found
     who = "" if row.pid is None else f"pid {row.pid}"
     lines = (row.camera or "", who, "no longer in the archive" if gone else "")
@@ -168,7 +179,7 @@ def _tile(row: Row, place: int, position: int, found: Mapping[str, pictures.Imag
     )
 
 
-def _told(one: Opened, number: int) -> tuple[str, str]:
+def _told(one: ScoredRanking, number: int) -> tuple[str, str]:
     """A query's score, and what it rests on."""
     found = one.judged.scores
     if not found.scored[number]:
@@ -179,8 +190,10 @@ def _told(one: Opened, number: int) -> tuple[str, str]:
     return f"AP {percent(found.ap[number])}", f"{first}, {of}"
 
 
-def _audit(desk: Desk, view: View, shown: Sequence[Shown]) -> None:
+def _audit(context: PageContext, view: View, shown: Sequence[Shown]) -> None:
     crops = [row.crop for part in shown for row in part.strip.rows]
     beside = {} if view.other is None else {"beside": view.other.name}
     queries = list(dict.fromkeys(part.strip.name for part in shown))
-    desk.audit_once("view", what="ranking", ranking=view.ranking.name, **beside, queries=queries, **shown_crops(crops))
+    context.audit_once(
+        "view", what="ranking", ranking=view.ranking.name, **beside, queries=queries, **shown_crops(crops)
+    )

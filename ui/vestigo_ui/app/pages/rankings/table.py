@@ -11,11 +11,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import SCORED
-from vestigo.evaluation.metrics.truncated import KEPT_REASONS, UNKNOWN_CAMERA, UNKNOWN_PID
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.rankings.scores import Opened, Paired, ordered
+from vestigo.evaluation.metrics.truncated import KEPT_REASONS, NOBODY_KNOWS
+from vestigo.evaluation.saved_rankings import NOWHERE
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking, ordered
 from vestigo_ui.app.pages.rankings.selection import View
 
 AP, GAINED = "AP (%)", "AP gained (%)"
@@ -23,7 +24,15 @@ MOST = 5000
 """Rows that are sent to a browser."""
 
 
-def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: Paired | None, *, order: str) -> None:
+def show_score_table(
+    context: PageContext,
+    view: View,
+    one: ScoredRanking,
+    other: ScoredRanking | None,
+    both: RankingPair | None,
+    *,
+    order: str,
+) -> None:
     """Show the queries in numbers; a selected one opens."""
     queries = ordered(one, both, order)
     if not len(queries):
@@ -33,10 +42,10 @@ def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
         st.caption(f"The first {MOST:,} of {len(queries):,} queries in this order.")
     frame = query_table(one, other, both, queries[:MOST])
     names = frame["Query"].tolist()
-    desk.audit_once("view", what="ranking in numbers", ranking=view.ranking.name, queries=len(names), order=order)
+    context.audit_once("view", what="ranking in numbers", ranking=view.ranking.name, queries=len(names), order=order)
     number = st.column_config.NumberColumn(format="%.1f")
-    event = table(
-        desk,
+    event = show_table(
+        context,
         frame,
         name=f"queries-{view.ranking.name}",
         title=f"Queries of {view.ranking.name}",
@@ -46,11 +55,13 @@ def show_table(desk: Desk, view: View, one: Opened, other: Opened | None, both: 
         height=640,
     )
     if rows := event.selection.rows:
-        links.put(query=names[rows[0]], page=None)
+        url_state.put(query=names[rows[0]], page=None)
         st.rerun()
 
 
-def query_table(one: Opened, other: Opened | None, both: Paired | None, numbers: NDArray[np.int64]) -> pd.DataFrame:
+def query_table(
+    one: ScoredRanking, other: ScoredRanking | None, both: RankingPair | None, numbers: NDArray[np.int64]
+) -> pd.DataFrame:
     """Return some queries (numbers in `one`, with `both` of those that two rankings share) with their scores."""
     judged = one.judged
     pids, camids = judged.pids[numbers], judged.camids[numbers]
@@ -76,7 +87,7 @@ def query_table(one: Opened, other: Opened | None, both: Paired | None, numbers:
     return frame
 
 
-def _scores(one: Opened, numbers: NDArray[np.int64], prefix: str) -> dict[str, Any]:
+def _scores(one: ScoredRanking, numbers: NDArray[np.int64], prefix: str) -> dict[str, Any]:
     found = one.judged.scores
     status = found.status[numbers]
     scored = status == SCORED

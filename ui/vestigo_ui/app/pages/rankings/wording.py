@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo.store.rankings.repository import Ranking
-from vestigo_ui.app.pages.rankings.scores import Opened, Paired
-from vestigo_ui.app.text import utc
+from vestigo.store.rankings.records import Ranking
+from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking
+from vestigo_ui.app.text import format_utc
 
 UNKNOWN = "–"
 SHORT = 8
@@ -22,7 +22,7 @@ def listed(rankings: Sequence[Ranking], models: Mapping[str, str]) -> pd.DataFra
         [
             {
                 "Ranking": one.name,
-                "Made (UTC)": utc(one.created),
+                "Made (UTC)": format_utc(one.created),
                 "Model": model_name(one, models),
                 "Queries": one.queries,
                 "Of": asked(one),
@@ -68,7 +68,7 @@ def heading(ranking: Ranking, models: Mapping[str, str], snapshot: str) -> str:
     """Say in a line what made a ranking, and whether the store still shows what it did (`snapshot` names that)."""
     made = ranking.settings
     parts = [
-        f"{utc(ranking.created)} UTC",
+        f"{format_utc(ranking.created)} UTC",
         f"model {model_name(ranking, models)}",
         f"{ranking.queries:,} queries ({asked(ranking).lower() if made else 'not known of what'})",
     ]
@@ -78,7 +78,7 @@ def heading(ranking: Ranking, models: Mapping[str, str], snapshot: str) -> str:
     return " · ".join([*parts, *settings(ranking), *changed])
 
 
-def scores(shown: Sequence[Opened]) -> pd.DataFrame:
+def scores(shown: Sequence[ScoredRanking]) -> pd.DataFrame:
     """Return the scores of rankings as a table, in percent."""
     rows = []
     for one in shown:
@@ -100,7 +100,7 @@ def scores(shown: Sequence[Opened]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def caveats(one: Opened) -> list[str]:
+def caveats(one: ScoredRanking) -> list[str]:
     """Say what a ranking's scores do not tell."""
     found, said = one.judged.scores, []
     if found.missed:
@@ -115,7 +115,7 @@ def caveats(one: Opened) -> list[str]:
     return said
 
 
-def compared(both: Paired, first: str, second: str) -> str:
+def compared(both: RankingPair, first: str, second: str) -> str:
     """Say in a sentence by how much the second ranking is better than the first."""
     shared = int((both.gain == both.gain).sum())
     if not len(both.first):

@@ -15,14 +15,14 @@ from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelAnswer, LabelTask
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.choice import one_of
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.text import counted, moment, plain, utc
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import load_crops
+from vestigo_ui.app.text import count_text, escape_md, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
 STRIP = 24
@@ -31,16 +31,16 @@ SAVED = "review-saved"
 Rows = list[dict[str, Any]]
 
 
-def show_correct(desk: Desk, model: Model, crop: str) -> None:
+def show_correct(context: PageContext, model: Model, crop: str) -> None:
     """Show the sighting of a crop."""
-    sighting = desk.index.find(crop, model.digest)
+    sighting = context.index.find(crop, model.digest)
     st.button(
         "Back",
         key="review-back",
         icon=":material/arrow_back:",
         type="tertiary",
         shortcut="Alt+Up",
-        on_click=links.put,
+        on_click=url_state.put,
         kwargs={"sighting": None},
     )
     schema = model.facts.attributes
@@ -53,30 +53,32 @@ def show_correct(desk: Desk, model: Model, crop: str) -> None:
     if schema is None:
         st.info("The model of the archive predicts no attributes, so that there is nothing to correct.")
         return
-    ids = desk.index.crops(sighting.id)
-    desk.audit_once("view", what="sighting", crop=crop, crops=len(ids))
-    rows = desk.index.rows(ids, CORRECTION_COLUMNS, model=model.digest)
+    ids = context.index.crops(sighting.id)
+    context.audit_once("view", what="sighting", crop=crop, crops=len(ids))
+    rows = context.index.rows(ids, NEEDED, model=model.digest)
     st.markdown(
-        f"**{plain(sighting.camera)}**, {moment(sighting.time, sighting.offset_s)} · {counted(len(ids), 'crop')}"
+        f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)} · {count_text(len(ids), 'crop')}"
     )
-    _strip(desk, model, ids)
-    held = find_corrections(desk.store, model, rows)
+    _strip(context, model, ids)
+    held = corrections_of(context.store, model, rows)
     if said := st.session_state.pop(SAVED, None):
         st.success(said, icon=":material/check_circle:")
-    if desk.may(Role.REVIEWER):
-        _form(desk, model, schema, rows, held, crop)
+    if context.may(Role.REVIEWER):
+        _form(context, model, schema, rows, held, crop)
     else:
         st.caption("A reviewer can correct what the model says.")
-        table(desk, predicted(schema, correction_task(rows).prediction), name="predicted", title="Predicted attributes")
-    _said(desk, schema, held)
+        show_table(
+            context, predicted(schema, correction_task(rows).prediction), name="predicted", title="Predicted attributes"
+        )
+    _said(context, schema, held)
 
 
-def save(desk: Desk, model: Model, rows: Rows, answers: Mapping[str, str]) -> LabelTask:
+def save(context: PageContext, model: Model, rows: Rows, answers: Mapping[str, str]) -> LabelTask:
     """Record what the person says of a sighting. Raises UsageError for somebody who may not, and as `correct`."""
-    if not desk.may(Role.REVIEWER):
-        raise UsageError(f"{desk.user.name} may look and not correct: ask an administrator for the role reviewer")
-    return correct_sighting(
-        desk.store, model, rows, answers, user=desk.user.name, case=desk.case, authority=desk.authority
+    if not context.may(Role.REVIEWER):
+        raise UsageError(f"{context.user.name} may look and not correct: ask an administrator for the role reviewer")
+    return correct(
+        context.store, model, rows, answers, user=context.user.name, case=context.case, authority=context.authority
     )
 
 
@@ -89,10 +91,10 @@ def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _strip(desk: Desk, model: Model, ids: list[str]) -> None:
+def _strip(context: PageContext, model: Model, ids: list[str]) -> None:
     step = max(1, -(-len(ids) // STRIP))
     shown = ids[::step]
-    images = pictures.crops(desk, shown, model=model.digest)
+    images = load_crops(context, shown, model=model.digest)
     tiles = [Tile(crop=one, image=images[one]) for one in shown]
     contact_sheet(tiles, key="review-strip", label="Crops of this sighting", width=96)
     if step > 1:
@@ -100,9 +102,9 @@ def _strip(desk: Desk, model: Model, ids: list[str]) -> None:
 
 
 def _form(
-    desk: Desk, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[LabelAnswer, ...], crop: str
+    context: PageContext, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[LabelAnswer, ...], crop: str
 ) -> None:
-    own = next((one.answers for one in held if one.reviewer == desk.user.name), {})
+    own = next((one.answers for one in held if one.reviewer == context.user.name), {})
     prediction = correction_task(rows).prediction
     answers: dict[str, str] = {}
     with st.form(f"review-form-{crop}"):
@@ -117,35 +119,35 @@ def _form(
                     options.index(own.get(attribute.name, value)),
                     key=f"review-answer-{crop}-{attribute.name}",
                 )
-        st.caption(f"Saving says that every choice here is right, also those that {plain(model.name)} made.")
+        st.caption(f"Saving says that every choice here is right, also those that {escape_md(model.name)} made.")
         pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
     if pressed:
-        save(desk, model, rows, answers)
+        save(context, model, rows, answers)
         changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in answers.items())
         st.session_state[SAVED] = f"Saved: {changed:,} of {len(answers):,} attributes differ from what the model says."
         st.rerun()
 
 
-def _said(desk: Desk, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) -> None:
+def _said(context: PageContext, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) -> None:
     if not held:
         st.caption("Nobody has corrected this sighting yet.")
         return
     rows: list[dict[str, str | None]] = [
         {
             "Reviewer": one.reviewer,
-            "When (UTC)": utc(one.answered),
+            "When (UTC)": format_utc(one.answered),
             **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
         }
         for one in held
     ]
     frame = pd.DataFrame(rows)
-    table(desk, frame, name="corrections", title="Corrections of a sighting", placeholder="–")
+    show_table(context, frame, name="corrections", title="Corrections of a sighting")
 
 
 PAGE = 48
 
 
-def show_pick(desk: Desk, model: Model) -> None:
+def show_pick(context: PageContext, model: Model) -> None:
     """Show the sightings; a click opens one."""
     schema = model.facts.attributes
     if schema is None:
@@ -153,27 +155,27 @@ def show_pick(desk: Desk, model: Model) -> None:
         return
     titles = {one.name: one.title.capitalize() for one in schema.attributes}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = one_of("Attribute", list(titles), "attribute", shown=titles.__getitem__, width=200)
+        name = choose_one("Attribute", list(titles), "attribute", format_func=titles.__getitem__, width=200)
         st.caption("Least sure first; a click opens a sighting to correct it.", width="content")
-    total = desk.index.count(model.digest)
-    page = pages(total, PAGE)
-    found = desk.index.by_confidence(model.digest, ALL_SIGHTINGS, name, first="least", offset=page * PAGE, limit=PAGE)
+    total = context.index.count(model.digest)
+    page = choose_page(total, PAGE)
+    found = context.index.by_sureness(model.digest, EVERYBODY, name, first="least", offset=page * PAGE, limit=PAGE)
     ids = [one.crop for one in found]
-    desk.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, shown=ids)
-    images = pictures.crops(desk, ids, model=model.digest)
+    context.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, format_func=ids)
+    images = load_crops(context, ids, model=model.digest)
     tiles = [
         Tile(
             crop=one.crop,
             image=images[one.crop],
             title=one.camera,
             lines=(
-                f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
-                moment(one.time, one.offset_s).removesuffix(" UTC"),
+                f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+                format_moment(one.time, one.offset_s).removesuffix(" UTC"),
             ),
         )
         for one in found
     ]
     event = contact_sheet(tiles, key="review-pick", label="Sightings", width=116)
     if event is not None:
-        links.put(sighting=event.crop)
+        url_state.put(sighting=event.crop)
         st.rerun()

@@ -11,14 +11,14 @@ import streamlit as st
 from vestigo.resolve import resolve_review_model
 from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.store.review.records import LabelProject
-from vestigo_ui.app import url_state as links
-from vestigo_ui.app.components.choice import one_of
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.review.corrections import show_correct, show_pick
 from vestigo_ui.app.pages.review.progress import show_progress
 from vestigo_ui.app.pages.review.proposal import DONE, show_propose
-from vestigo_ui.app.text import utc
+from vestigo_ui.app.text import format_utc
 
 PROGRESS, PROPOSE, CORRECT, SETS = "progress", "propose", "correct", "sets"
 PANES = {PROGRESS: "Progress", PROPOSE: "Propose", CORRECT: "Correct", SETS: "Label sets"}
@@ -26,37 +26,39 @@ PANES = {PROGRESS: "Progress", PROPOSE: "Propose", CORRECT: "Correct", SETS: "La
 
 def pane_of() -> str:
     """Offer the panes."""
-    return one_of("Show", list(PANES), "pane", shown=PANES.__getitem__, offer=st.segmented_control, width="content")
+    return choose_one(
+        "Show", list(PANES), "pane", format_func=PANES.__getitem__, widget=st.segmented_control, width="content"
+    )
 
 
-def show(desk: Desk) -> None:
+def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Review", anchor=False)
-    if not desk.store.models.crop_counts():
+    if not context.store.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return
-    model = resolve_review_model(desk.store)
+    model = context.store.models_with_crops()[0]
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
-    if crop := links.text("sighting"):
-        show_correct(desk, model, crop)
+    if crop := url_state.text("sighting"):
+        show_correct(context, model, crop)
         return
     # What was corrected in place comes last: nobody asked for it.
-    known = sorted(desk.store.review.projects(), key=lambda one: is_corrections_project(one.name))
+    known = sorted(context.store.label_projects(), key=lambda one: is_in_place(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pane = pane_of()
         if projects and pane == PROGRESS:
-            project = projects[one_of("Project", list(projects), "project", width=220)]
+            project = projects[choose_one("Project", list(projects), "project", width=220)]
         elif projects:
-            project = projects[links.one_of("project", projects, next(iter(projects)))]
+            project = projects[url_state.one_of("project", projects, next(iter(projects)))]
     if pane == PROPOSE:
-        show_propose(desk, project)
+        show_propose(context, project)
     elif pane == CORRECT:
-        show_pick(desk, model)
+        show_pick(context, model)
     elif pane == SETS:
-        _sets(desk)
+        _sets(context)
     elif project is None:
         st.info(
             "Nothing is under review yet. “Propose” shows what is worth a reviewer's time and why; “Correct” puts "
@@ -64,11 +66,11 @@ def show(desk: Desk) -> None:
             icon=":material/rate_review:",
         )
     else:
-        show_progress(desk, project)
+        show_progress(context, project)
 
 
-def _sets(desk: Desk) -> None:
-    sets = desk.store.label_sets.list()
+def _sets(context: PageContext) -> None:
+    sets = context.store.label_sets()
     if not sets:
         st.info(
             "No version of the labels is kept yet: `vestigo retrain --store STORE` keeps what is agreed on and learns "
@@ -76,11 +78,11 @@ def _sets(desk: Desk) -> None:
             icon=":material/label:",
         )
         return
-    learnt = {model.origin.get("label_set"): model.name for model in reversed(desk.store.models.list())}
+    learnt = {model.origin.get("label_set"): model.name for model in reversed(context.store.models())}
     rows = [
         {
             "Version": one.version,
-            "Kept (UTC)": utc(one.created),
+            "Kept (UTC)": format_utc(one.created),
             "Labels": one.labels,
             "Tasks": one.tasks,
             "Projects": ", ".join(one.projects),
@@ -89,4 +91,4 @@ def _sets(desk: Desk) -> None:
         }
         for one in reversed(sets)
     ]
-    table(desk, pd.DataFrame(rows), name="label-sets", title="Label sets", placeholder="–")
+    show_table(context, pd.DataFrame(rows), name="label-sets", title="Label sets")

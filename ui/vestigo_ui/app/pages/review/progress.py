@@ -15,50 +15,50 @@ from vestigo.review.label_studio.projects import project_link, task_link
 from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import table
-from vestigo_ui.app.context import Desk, the_store
+from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.pages.review.server import bar, fetch, how_to_set_up, send_waiting
-from vestigo_ui.app.text import counted, plain, utc
+from vestigo_ui.app.text import count_text, escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
 HELD = 16
 """Projects whose progress is remembered."""
 
 
-def show_progress(desk: Desk, project: LabelProject) -> None:
+def show_progress(context: PageContext, project: LabelProject) -> None:
     """Show a project."""
-    counts = desk.store.review.task_counts(project.name)
+    counts = context.store.label_counts(project.name)
     asked = sum(counts.get(state, 0) for state in ("drawn", "pushed", "imported"))
-    told = [f"{counted(asked, 'task')} asked", f"{counts['answered']:,} answered"]
+    told = [f"{count_text(asked, 'task')} asked", f"{counts['answered']:,} answered"]
     if waiting := counts.get("drawn", 0):
         told.append(f"{waiting:,} not on the server yet")
     if deleted := counts.get("deleted", 0):
         told.append(f"{deleted:,} deleted on the server")
     st.caption(" · ".join(told))
     st.progress(counts["answered"] / asked if asked else 0.0)
-    _server(desk, project, waiting)
+    _server(context, project, waiting)
     if not asked:
         st.info("Nothing was asked yet in this project: “Propose” draws tasks.", icon=":material/rate_review:")
         return
-    found = _progress(desk.store.ref, desk.store.annotations.version(), project.name, asked)
+    found = _progress(context.store.ref, context.store.answers_version(), project.name, asked)
     left, right = st.columns(2, gap="medium")
     percent = st.column_config.NumberColumn(format="%.1f")
     with left:
         st.markdown("**By attribute**")
         frame = by_attribute(found)
         columns = {name: percent for name in frame.columns if name.endswith("(%)")}
-        table(desk, frame, name="review-attributes", title="Review by attribute", columns=columns, placeholder="–")
+        show_table(context, frame, name="review-attributes", title="Review by attribute", columns=columns)
         st.markdown("**By batch**")
-        table(desk, by_batch(desk, project), name="review-batches", title="Review by batch", placeholder="–")
+        show_table(context, by_batch(context, project), name="review-batches", title="Review by batch")
     with right:
         if found.days:
-            charts.chart(over_time(found.days, asked), key="review-days", alt="Answered tasks over time")
-        _agreement(desk, project, found)
+            charts.show_figure(over_time(found.days, asked), key="review-days", alt="Answered tasks over time")
+        _agreement(context, project, found)
 
 
 @st.cache_data(max_entries=HELD, show_spinner="Reading the answers")
-def _progress(ref: str, version: str, project: str, asked: int) -> ReviewProgress:
-    return review_progress(the_store(), project)
+def _progress(ref: str, version: str, project: str, asked: int) -> Progress:
+    return review_progress(shared_store(), project)
 
 
 def by_attribute(found: ReviewProgress) -> pd.DataFrame:
@@ -82,20 +82,20 @@ def agreed(pairs: int, differ: int) -> float | None:
     return 100 * (1 - differ / pairs) if pairs else None
 
 
-def by_batch(desk: Desk, project: LabelProject) -> pd.DataFrame:
+def by_batch(context: PageContext, project: LabelProject) -> pd.DataFrame:
     """A row for each draw and import, the newest first."""
-    names = {model.digest: model.name for model in desk.store.models.list()}
+    names = {model.digest: model.name for model in context.store.models()}
     rows = [
         {
             "Batch": batch.id,
-            "Made (UTC)": utc(batch.created),
+            "Made (UTC)": format_utc(batch.created),
             "Drawn by": batch.draw.strategy,
             "Tasks": batch.tasks,
-            "Answered": desk.store.review.task_counts(project.name, batch.id)["answered"],
+            "Answered": context.store.label_counts(project.name, batch.id)["answered"],
             "Of": batch.draw.population or None,
             "Model": f"{names.get(batch.draw.model, 'unknown')} ({batch.draw.model[:8]})",
         }
-        for batch in reversed(desk.store.review.batches(project.name))
+        for batch in reversed(context.store.label_batches(project.name))
     ]
     columns = ["Batch", "Made (UTC)", "Drawn by", "Tasks", "Answered", "Of", "Model"]
     return pd.DataFrame(rows, columns=columns).astype({"Of": "Int64"})
@@ -103,7 +103,7 @@ def by_batch(desk: Desk, project: LabelProject) -> pd.DataFrame:
 
 def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
     """The figure: tasks answered until each day, below those that were asked."""
-    made = charts.figure(x="Day (UTC)", y="Tasks answered", height=260)
+    made = charts.new_figure(x="Day (UTC)", y="Tasks answered", height=260)
     made.add_scatter(
         x=list(days),
         y=list(accumulate(days.values())),
@@ -122,7 +122,7 @@ def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
     return made
 
 
-def _agreement(desk: Desk, project: LabelProject, found: ReviewProgress) -> None:
+def _agreement(context: PageContext, project: LabelProject, found: Progress) -> None:
     pairs = sum(one.pairs for one in found.pairs.values())
     differ = sum(one.differ for one in found.pairs.values())
     st.markdown("**Agreement between reviewers**")
@@ -132,7 +132,7 @@ def _agreement(desk: Desk, project: LabelProject, found: ReviewProgress) -> None
     else:
         st.caption(f"Two reviewers agree in {share:.1f} % of {pairs:,} answers given twice; {differ:,} differ.")
     st.caption(
-        ", ".join(f"{plain(who)} {count:,}" for who, count in found.annotators.items()) or "Nobody answered yet."
+        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.reviewers.items()) or "Nobody answered yet."
     )
     if not found.conflicts:
         return
@@ -146,9 +146,9 @@ def _agreement(desk: Desk, project: LabelProject, found: ReviewProgress) -> None
         }
         for task, conflict in found.conflicts
     ]
-    st.caption(f"{len(rows):,} of {found.conflict_count:,} questions on which a task's reviewers do not agree")
-    table(
-        desk,
+    st.caption(f"{len(rows):,} of {found.conflicting:,} questions on which a task's reviewers do not agree")
+    show_table(
+        context,
         pd.DataFrame(rows),
         name="review-conflicts",
         title="Conflicts of reviewers",
@@ -156,11 +156,10 @@ def _agreement(desk: Desk, project: LabelProject, found: ReviewProgress) -> None
             "Label Studio": st.column_config.LinkColumn(display_text="Open"),
             "Sighting": st.column_config.LinkColumn(display_text="Look"),
         },
-        placeholder="–",
     )
 
 
-def _server(desk: Desk, project: LabelProject, waiting: int) -> None:
+def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
     """Where the project is, and what a reviewer may do about it."""
     if is_corrections_project(project.name):
         st.caption("These tracklets were corrected in place. They are learnt from, and take no part in precision.")
@@ -171,9 +170,9 @@ def _server(desk: Desk, project: LabelProject, waiting: int) -> None:
     elif not waiting:
         st.caption("This project is on no server: its labels were imported.")
         return
-    if not desk.may(Role.REVIEWER):
+    if not context.may(Role.REVIEWER):
         return
-    if desk.settings.label_studio is None:
+    if context.settings.label_studio is None:
         verb = "push" if there is None else "pull"
         how_to_set_up(f"vestigo label {verb} --store STORE --project {project.name}")
         return
@@ -182,13 +181,13 @@ def _server(desk: Desk, project: LabelProject, waiting: int) -> None:
             "Pull now", key="review-pull", icon=":material/download:", shortcut="Alt+P"
         )
         pushed = waiting and st.button(
-            f"Send {counted(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
+            f"Send {count_text(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
         )
     if pulled:
-        found = fetch(desk, project.name, bar("Tasks listed"))
+        found = fetch(context, project.name, bar("Tasks listed"))
         st.success(
-            f"New, changed or gone: {counted(found.pulled, 'answer')}. Reviewed: {found.reviewed:,} of "
-            f"{counted(found.tasks, 'task')}. Corrected: {counted(found.corrections, 'value')}."
+            f"New, changed or gone: {count_text(found.pulled, 'answer')}. Reviewed: {found.reviewed:,} of "
+            f"{count_text(found.tasks, 'task')}. Corrected: {count_text(found.corrections, 'value')}."
         )
     if pushed:
-        st.success(f"Sent: {counted(send_waiting(desk, project.name, bar('Tasks sent')), 'task')}.")
+        st.success(f"Sent: {count_text(send_waiting(context, project.name, bar('Tasks sent')), 'task')}.")

@@ -19,15 +19,16 @@ from vestigo.review.sampling.sample import (
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
-from vestigo_ui.app import images as pictures
-from vestigo_ui.app import url_state as links
+from vestigo.store.runs.records import Model
+from vestigo_ui.app.images import load_crops
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import pages
-from vestigo_ui.app.components.tables import downloads
-from vestigo_ui.app.context import Desk
-from vestigo_ui.app.pages.rankings.scores import Memory
+from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.tables import show_downloads
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.pages.rankings.scores import LruCache
 from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
-from vestigo_ui.app.text import counted, moment, utc
+from vestigo_ui.app.text import count_text, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 48
@@ -47,13 +48,13 @@ class Proposed:
     reasons: list[SamplingReason]
 
 
-def show_propose(desk: Desk, project: LabelProject | None) -> None:
+def show_propose(context: PageContext, project: LabelProject | None) -> None:
     """Offer a draw; show what it would ask, and offer to push that."""
-    model = resolve_review_model(desk.store)
+    model = context.store.models_with_crops()[0]
     if model.facts.attributes is None:
         st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
         return
-    name, wish = _wish(desk, project, model)
+    name, wish = _wish(context, project, model)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Propose",
@@ -68,11 +69,11 @@ def show_propose(desk: Desk, project: LabelProject | None) -> None:
     asked = st.session_state.get(PROPOSED)
     if asked != (name, wish):
         return
-    found = _proposed(desk, name, model, wish)
-    _show(desk, name, model, wish, found)
+    found = _proposed(context, name, model, wish)
+    _show(context, name, model, wish, found)
 
 
-def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
+def _wish(context: PageContext, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
     schema = require_attributes(model)
     held = "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -106,92 +107,92 @@ def _wish(desk: Desk, project: LabelProject | None, model: Model) -> tuple[str, 
 
 def _ask(name: str, wish: SamplingRequest) -> None:
     st.session_state[PROPOSED] = (name, wish)
-    links.put(page=None)
+    url_state.put(page=None)
 
 
-def _proposed(desk: Desk, name: str, model: Model, wish: SamplingRequest) -> Proposed:
-    total = desk.store.models.crop_counts()[model.digest]
-    batches = 0 if desk.store.review.find_project(name) is None else len(desk.store.review.batches(name))
-    key = (desk.store.ref, desk.index.snapshot, desk.store.annotations.version(), batches, model.digest, name, wish)
+def _proposed(context: PageContext, name: str, model: Model, wish: SamplingRequest) -> Proposed:
+    total = context.store.crop_counts()[model.digest]
+    batches = 0 if context.store.label_project(name) is None else len(context.store.label_batches(name))
+    key = (context.store.ref, context.index.snapshot, context.store.answers_version(), batches, model.digest, name, wish)
 
     def make() -> Proposed:
         read = bar("Crops read")
-        found = sample_tasks(desk.store, name, model, wish, lambda done: read(done, total))
+        found = sample_tasks(context.store, name, model, wish, lambda done: read(done, total))
         why = explain_sample(found, wish)
         read(total, total)
         features = replace(found.candidates.features, embeddings=found.candidates.features.embeddings[:, :0])
         return Proposed(proposal=replace(found, candidates=replace(found.candidates, features=features)), reasons=why)
 
-    made: Proposed = the_proposals().get(key, make)
+    made: Proposed = shared_proposals().get(key, make)
     return made
 
 
 @st.cache_resource(show_spinner=False)
-def the_proposals() -> Memory:
+def shared_proposals() -> LruCache:
     """Return what this process remembers of proposals."""
-    return Memory(HELD)
+    return LruCache(HELD)
 
 
-def _show(desk: Desk, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
+def _show(context: PageContext, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
     drawn = found.proposal.draw
     if not found.reasons:
         st.info("Everything was asked already: no task is left to draw in this project.")
         return
     thinned = f", a share of {drawn.thinned:.1%} of the archive's," if drawn.thinned < 1 else ""
     st.markdown(
-        f"**{counted(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. Half of a draw is "
+        f"**{count_text(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. Half of a draw is "
         "chance, so that precision can be told of the whole archive; the reason names what raised a task's score most."
     )
-    _push(desk, name, model, wish, found)
-    page = pages(len(found.reasons), PAGE)
+    _push(context, name, model, wish, found)
+    page = choose_page(len(found.reasons), PAGE)
     some = found.reasons[page * PAGE : (page + 1) * PAGE]
     ids = [one.task.crops[0] for one in some]
-    desk.audit_once("view", what="proposal", project=name, strategy=wish.description, page=page + 1, shown=ids)
-    images = pictures.crops(desk, ids, model=model.digest)
+    context.audit_once("view", what="proposal", project=name, strategy=wish.description, page=page + 1, shown=ids)
+    images = load_crops(context, ids, model=model.digest)
     tiles = [
         Tile(
             crop=crop,
             image=images[crop],
             title=one.task.camera,
             lines=(one.text, f"probability {one.probability:.1%}"),
-            hint=moment(one.task.time, None),
+            hint=format_moment(one.task.time, None),
         )
         for crop, one in zip(ids, some, strict=True)
     ]
     event = contact_sheet(tiles, key="review-proposal", label="Proposed tasks", width=132)
-    _downloads(desk, found)
+    _downloads(context, found)
     if event is not None:
-        links.put(sighting=event.crop)
+        url_state.put(sighting=event.crop)
         st.rerun()
 
 
-def _push(desk: Desk, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
+def _push(context: PageContext, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
     about = f" --about {','.join(wish.about)}" if wish.about else ""
     command = (
         f"vestigo label push --store STORE --project {name} --strategy {wish.strategy} --budget {wish.budget} "
         f"--unit {wish.unit}{about}"
     )
-    if not desk.may(Role.REVIEWER):
+    if not context.may(Role.REVIEWER):
         st.caption("A reviewer can send these tasks to Label Studio.")
         return
-    if desk.settings.label_studio is None:
+    if context.settings.label_studio is None:
         how_to_set_up(command)
         return
-    label = f"Push {counted(len(found.reasons), 'task')} to Label Studio"
+    label = f"Push {count_text(len(found.reasons), 'task')} to Label Studio"
     if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
-        made = send(desk, name, model, wish, found.proposal, bar("Tasks sent"))
+        made = send(context, name, model, wish, found.proposal, bar("Tasks sent"))
         st.session_state.pop(PROPOSED, None)
-        st.session_state[DONE] = f"Sent: {counted(made.created, 'task')}. The server has {made.on_server:,}."
-        links.only(project=name)
+        st.session_state[DONE] = f"Sent: {count_text(made.created, 'task')}. The server has {made.on_server:,}."
+        url_state.replace(project=name)
         st.rerun()
 
 
-def _downloads(desk: Desk, found: Proposed) -> None:
+def _downloads(context: PageContext, found: Proposed) -> None:
     rows = [
         {
             "Task": one.task.key,
             "Camera": one.task.camera,
-            "Time (UTC)": None if one.task.time is None else utc(one.task.time),
+            "Time (UTC)": None if one.task.time is None else format_utc(one.task.time),
             "Crop": one.task.crops[0],
             "Crops": len(one.task.crops),
             "Probability": one.probability,
@@ -200,4 +201,4 @@ def _downloads(desk: Desk, found: Proposed) -> None:
         }
         for one in found.reasons
     ]
-    downloads(desk, pd.DataFrame(rows), name="proposal", title="Proposed tasks")
+    show_downloads(context, pd.DataFrame(rows), name="proposal", title="Proposed tasks")

@@ -14,7 +14,7 @@ from vestigo.review.label_studio.push import Outgoing, push, push_batch
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample
 from vestigo.store.models.records import Model
 from vestigo_models.errors import ConfigError, UsageError
-from vestigo_ui.app.context import Desk
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.web.auth.users import Role
 
 PATIENCE_S = 10.0
@@ -22,49 +22,49 @@ Progress = Callable[[int, int], None]
 
 
 def send(
-    desk: Desk, project: str, model: Model, wish: SamplingRequest, proposal: TaskSample, sent: Progress
+    context: PageContext, project: str, model: Model, wish: SamplingRequest, proposal: TaskSample, sent: Progress
 ) -> Outgoing:
     """Record a proposal and bring its tasks to the server.
 
     Raises:
         UsageError: the person may not. ConfigError, StoreError, WorkError: as `push_batch`.
     """
-    _may(desk)
-    with connected(desk) as studio:
+    _may(context)
+    with connected(context) as studio:
         return push_batch(
-            desk.store,
+            context.store,
             studio,
             project,
             model,
             wish,
             open_images("inline"),
-            account=desk.user.name,
-            case=desk.case,
-            authority=desk.authority,
+            account=context.user.name,
+            case=context.case,
+            authority=context.authority,
             proposal=proposal,
             sent=sent,
         )
 
 
-def send_waiting(desk: Desk, project: str, sent: Progress) -> int:
+def send_waiting(context: PageContext, project: str, sent: Progress) -> int:
     """Bring those drawn tasks to the server that it does not have yet; return how many. Raises as `send`."""
-    _may(desk)
-    desk.audit("push", project=project, tasks=desk.store.review.task_counts(project).get("drawn", 0))
-    with connected(desk) as studio:
-        pictures = partial(task_pictures, desk.store)
-        return push(desk.store, studio, project, pictures, open_images("inline"), sent).created
+    _may(context)
+    context.audit("push", project=project, tasks=context.store.label_counts(project).get("drawn", 0))
+    with connected(context) as studio:
+        pictures = partial(task_pictures, context.store)
+        return push(context.store, studio, project, pictures, open_images("inline"), sent).created
 
 
-def fetch(desk: Desk, project: str, listed: Progress) -> Pulled:
+def fetch(context: PageContext, project: str, listed: Progress) -> Pulled:
     """Make the store's answers those of the server. Raises as `send`."""
-    _may(desk)
-    with connected(desk) as studio:
-        return pull(desk.store, studio, project, listed)
+    _may(context)
+    with connected(context) as studio:
+        return pull(context.store, studio, project, listed)
 
 
-def connected(desk: Desk) -> Studio:
+def connected(context: PageContext) -> Studio:
     """Reach the server that the settings name. Raises ConfigError, WorkError as `Studio.connect`."""
-    server = desk.settings.label_studio
+    server = context.settings.label_studio
     if server is None:
         raise ConfigError("no Label Studio server is set up for this screen")
     try:
@@ -100,6 +100,6 @@ def how_to_set_up(command: str) -> None:
         st.code('[label_studio]\nurl = "http://127.0.0.1:8080"\ntoken_file = "label-studio.token"', language="toml")
 
 
-def _may(desk: Desk) -> None:
-    if not desk.may(Role.REVIEWER):
-        raise UsageError(f"{desk.user.name} may look and not review: ask an administrator for the role reviewer")
+def _may(context: PageContext) -> None:
+    if not context.may(Role.REVIEWER):
+        raise UsageError(f"{context.user.name} may look and not review: ask an administrator for the role reviewer")
