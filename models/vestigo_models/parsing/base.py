@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.errors import BadInput
-from vestigo_models.parsing.label_maps import LabelSet
+from vestigo_models.parsing.label_maps import ParserLabels
 
 MAX_CLASSES = 256
 """Label maps are uint8."""
@@ -25,8 +23,8 @@ class Parsed:
         regions: (K, rows, columns) float32, region probabilities on the grid.
     """
 
-    labels: NDArray[np.uint8]
-    regions: NDArray[np.float32]
+    labels: UInt8Array
+    regions: Float32Array
 
 
 class Parser(ABC):
@@ -37,11 +35,11 @@ class Parser(ABC):
         digest: SHA-256 (hex) of the weights and of every setting that changes the result.
     """
 
-    label_set: LabelSet
+    label_set: ParserLabels
     digest: str
 
     @abstractmethod
-    def parse(self, image: NDArray[np.uint8], name: str, /) -> Parsed:
+    def parse(self, image: UInt8Array, name: str, /) -> Parsed:
         """Parse one image.
 
         Args:
@@ -52,11 +50,11 @@ class Parser(ABC):
             BadInput: If the image cannot be parsed.
         """
 
-    def parse_many(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str], /) -> Sequence[Parsed | BadInput]:
+    def parse_many(self, images: Sequence[UInt8Array], names: Sequence[str], /) -> Sequence[Parsed | BadInput]:
         """Parse several images, in the order given; an image that cannot be parsed gives its error."""
         return [self._parse_or_error(image, name) for image, name in zip(images, names, strict=True)]
 
-    def _parse_or_error(self, image: NDArray[np.uint8], name: str) -> Parsed | BadInput:
+    def _parse_or_error(self, image: UInt8Array, name: str) -> Parsed | BadInput:
         try:
             return self.parse(image, name)
         except BadInput as error:

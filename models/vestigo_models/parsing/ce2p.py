@@ -1,8 +1,8 @@
-"""The network of Self-Correction Human Parsing: A-CE2P on ResNet-101 (Li et al., TPAMI 2020; specification, section 4).
+"""The network of Self-Correction Human Parsing: A-CE2P on ResNet-101 (Li et al., TPAMI 2020).
 
-Its modules bear the names of the public checkpoints, so that those load as they are. The checkpoints were trained with
-in-place activated batch normalisation, which uses the absolute value of its weight and, except in the backbone, ends in
-a leaky ReLU; `load_public` and `ActivatedNorm` do the same with ordinary layers.
+Modules have the names of the public checkpoints, so that these load without conversion. The checkpoints were trained
+with in-place activated batch normalisation: it uses the absolute value of its weight and, except in the backbone, ends
+in a leaky ReLU. `load_public` and `ActivatedNorm` are equivalent to it (docs/method.md, "Parsing and region merge").
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PREFIX = "module."
 
 
 class ActivatedNorm(nn.BatchNorm2d):
-    """BatchNorm2d and the leaky ReLU that an in-place activated one holds."""
+    """BatchNorm2d followed by a leaky ReLU, as in in-place activated normalisation."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         return functional.leaky_relu(super().forward(x), SLOPE)
 
 
-class Bottleneck(nn.Module):
-    """ResNet's block with dilation, its normalisation without activation."""
+class DilatedBottleneck(nn.Module):
+    """A ResNet bottleneck with dilation."""
 
     def __init__(self, channels: int, middle: int, *, stride: int, dilation: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """PSP's context: means over grids of 1, 2, 3 and 6 cells a side, beside the features themselves."""
+    """Pyramid pooling of PSPNet: features and their means over grids of 1, 2, 3 and 6 cells a side."""
 
     def __init__(self, channels: int, out: int, grids: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()
@@ -73,12 +73,12 @@ class PyramidPooling(nn.Module):
 
 
 class EdgeBranch(nn.Module):
-    """Features of the borders between regions, from C2 to C4."""
+    """Features of the edges between regions, from C2 to C4."""
 
     def __init__(self, channels: Sequence[int], middle: int) -> None:
         super().__init__()
         self.conv1, self.conv2, self.conv3 = (_projection(width, middle) for width in channels)
-        # What draws the edges themselves is not needed to parse, but is in the checkpoints.
+        # The edge classifier is unused, but is in the checkpoints.
         self.conv4 = nn.Conv2d(middle, 2, 3, padding=1)
         self.conv5 = nn.Conv2d(6, 2, 1)
 
@@ -89,7 +89,7 @@ class EdgeBranch(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context and fine detail together, and the classes as they would be without the edges."""
+    """Combines context and fine detail; `conv4`, the classifier without edges, is unused."""
 
     def __init__(self, context: int, fine: int, middle: int, detail: int, classes: int) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class CE2P(nn.Module):
         self.context_encoding = PyramidPooling(32 * width, 8 * width)
         self.edge = EdgeBranch((4 * width, 8 * width, 16 * width), middle)
         self.decoder = Decoder(8 * width, 4 * width, middle, 3 * width // 4, classes)
-        # The checkpoints spell it so.
+        # Spelt like this in the checkpoints.
         self.fushion = nn.Sequential(
             nn.Conv2d(4 * middle, middle, 1, bias=False),
             ActivatedNorm(middle),
@@ -149,29 +149,29 @@ class CE2P(nn.Module):
         """Load the `state_dict` of a public checkpoint.
 
         Raises:
-            ModelError: names or shapes are not those of this network.
+            ModelError: If names or shapes differ from this network.
         """
-        ours = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
+        loaded = {name.removeprefix(PREFIX): tensor for name, tensor in state.items()}
         for name, module in self.named_modules():
             key = f"{name}.weight"
-            if isinstance(module, nn.BatchNorm2d) and key in ours:
-                ours[key] = ours[key].abs() + module.eps
+            if isinstance(module, nn.BatchNorm2d) and key in loaded:
+                loaded[key] = loaded[key].abs() + module.eps
         own = self.state_dict()
         counters = {name for name in own if name.endswith("num_batches_tracked")}
-        missing = sorted(own.keys() - ours.keys() - counters)
-        unknown = sorted(ours.keys() - own.keys())
-        shapes = [name for name in own.keys() & ours.keys() - counters if own[name].shape != ours[name].shape]
+        missing = sorted(own.keys() - loaded.keys() - counters)
+        unknown = sorted(loaded.keys() - own.keys())
+        shapes = [name for name in own.keys() & loaded.keys() - counters if own[name].shape != loaded[name].shape]
         if missing or unknown or shapes:
             first = (missing or unknown or sorted(shapes))[0]
             raise ModelError(
                 f"not a checkpoint of Self-Correction Human Parsing: {len(missing)} weights are missing, "
                 f"{len(unknown)} unknown, {len(shapes)} of another shape (the first is {first})"
             )
-        self.load_state_dict({**own, **ours})
+        self.load_state_dict({**own, **loaded})
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:
-    """`x` at the height and width of `like`, corner to corner."""
+    """Return `x` resized to the height and width of `like`, with aligned corners."""
     return functional.interpolate(x, like.shape[2:], mode="bilinear", align_corners=True)
 
 
@@ -180,7 +180,7 @@ def _projection(channels: int, out: int) -> nn.Sequential:
 
 
 def _layer(channels: int, middle: int, blocks: int, *, stride: int, dilation: int) -> nn.Sequential:
-    first = Bottleneck(channels, middle, stride=stride, dilation=dilation)
+    first = DilatedBottleneck(channels, middle, stride=stride, dilation=dilation)
     return nn.Sequential(
-        first, *(Bottleneck(4 * middle, middle, stride=1, dilation=dilation) for _ in range(blocks - 1))
+        first, *(DilatedBottleneck(4 * middle, middle, stride=1, dilation=dilation) for _ in range(blocks - 1))
     )

@@ -1,4 +1,4 @@
-"""Label maps that somebody else's program made: a folder with one PNG an image."""
+"""Label maps of other programs as a parser: a folder with a PNG for each image."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, ConfigError
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import LIP, LabelSet
+from vestigo_models.parsing.label_maps import LIP, ParserLabels
 from vestigo_models.parsing.region_merge import merge_hard
 from vestigo_models.schemas.regions import REGIONS
 
 DESCRIPTION = "labels.json"
-"""The file in a folder of label maps that says what they are: `name`, and `classes` in the order of their ids."""
+"""File in a folder of label maps with `name`, and `classes` in the order of their ids."""
 
 
 class FolderParser(Parser):
-    """For `NAME.jpg` the folder holds `NAME.png`, one channel of class ids at the image's size.
+    """Reads `NAME.png` for the image `NAME.jpg`: one channel of class ids at the image's size.
 
-    What `vestigo regions` wrote says itself what its classes are; other maps hold LIP's, or what a label map names.
+    The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the label map,
+    or LIP's.
     """
 
     def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"label maps: {folder} is no folder")
+            raise ConfigError(f"label maps: {folder} is not a folder")
         self._folder = folder
-        self.label_set = described(folder, label_map)
+        self.label_set = read_label_set(folder, label_map)
         self.digest = self._digest()
 
     def _digest(self) -> str:
-        """SHA-256 over the maps themselves: a map that changed is another parser."""
+        """Return the SHA-256 of all maps."""
         facts = [self.label_set.classes, self.label_set.regions, self.label_set.split]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for path in sorted(self._folder.glob("*.png")):
@@ -44,11 +45,11 @@ class FolderParser(Parser):
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
         return digest.hexdigest()
 
-    def parse(self, image: NDArray[np.uint8], name: str) -> Parsed:
-        """See `Parser.parse`.
+    def parse(self, image: UInt8Array, name: str) -> Parsed:
+        """Read the label map of one image, see `Parser.parse`.
 
         Raises:
-            BadInput: `no-labels`, `bad-labels`.
+            BadInput: `no-labels` if there is none, `bad-labels` if it does not fit the image.
         """
         labels = read_labels(self._folder / f"{PurePosixPath(name).stem}.png")
         if labels.shape != image.shape[:2]:
@@ -63,31 +64,31 @@ class FolderParser(Parser):
         return Parsed(labels=labels, regions=merge_hard(labels, self.label_set))
 
 
-def described(folder: Path, label_map: Mapping[str, str] | None) -> LabelSet:
-    """The label set of a folder of label maps.
+def read_label_set(folder: Path, label_map: Mapping[str, str] | None) -> ParserLabels:
+    """Return the label set of a folder of label maps.
 
     Raises:
-        ConfigError: its description, or the label map, is wrong.
+        ConfigError: If `labels.json` or the label map is wrong.
     """
     path = folder / DESCRIPTION
     if path.is_file():
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            name, classes = str(held["name"]), [str(text) for text in held["classes"]]
+            description = json.loads(path.read_text(encoding="utf-8"))
+            name, classes = str(description["name"]), [str(text) for text in description["classes"]]
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: give 'name' and 'classes', the names of the classes by id") from None
-        return LabelSet.named(name, classes, label_map)
+        return ParserLabels.named(name, classes, label_map)
     if label_map is not None and all(key.isdecimal() and int(key) < MAX_CLASSES for key in label_map):
         classes = [str(index) for index in range(1 + max(map(int, label_map)))]
-        return LabelSet.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
-    return LabelSet.named(LIP.name, LIP.classes, label_map)
+        return ParserLabels.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
+    return ParserLabels.named(LIP.name, LIP.classes, label_map)
 
 
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Read a single-channel 8-bit image of class ids: h x w uint8; a palette's indices are the ids.
+def read_labels(path: Path) -> UInt8Array:
+    """Read an image of class ids, (h, w); the ids of a palette image are its indices.
 
     Raises:
-        BadInput: `no-labels`, `bad-labels`.
+        BadInput: `no-labels` if there is no such file, `bad-labels` if it is not a single-channel 8-bit image.
     """
     try:
         with Image.open(path) as image:

@@ -1,6 +1,6 @@
-"""Label sets of human parsers, and how their classes merge into regions (specification, section 4).
+"""Classes of human parsers and their regions (docs/method.md, "Parsing and region merge").
 
-Parsers name the same things alike, so one table of names serves them all; what it does not know, a label map tells.
+One table assigns regions to the usual names of classes; a label map assigns them to others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.regions import REGIONS
 
 WHOLE_BODY = "upper and lower"
-"""Where a class covers both: upper above the middle of the person, lower below."""
+"""For a class of the whole body: upper above the middle of the person, lower below it."""
 CHOICES = (*REGIONS.names, WHOLE_BODY)
 
 _NAMES = {
@@ -31,8 +31,15 @@ _REGION_OF |= {name: name for name in REGIONS.names}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelSet:
-    """The classes of a parser by id, and the id of the region of each; of those in `split`, above the middle."""
+class ParserLabels:
+    """The classes of a parser.
+
+    Attributes:
+        name: Name of the label set.
+        classes: Names of the classes by id.
+        regions: Region id of each class.
+        split: Ids of classes that are upper body (as in `regions`) above the person's middle and lower body below it.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -43,20 +50,25 @@ class LabelSet:
         return len(self.classes)
 
     @classmethod
-    def named(cls, name: str, classes: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelSet:
-        """Find the region of every class by its name; `label_map` (class to one of `CHOICES`) goes first.
+    def named(cls, name: str, classes: Sequence[str], label_map: Mapping[str, str] | None = None) -> ParserLabels:
+        """Return the label set with the region of every class by its name.
+
+        Args:
+            name: Name of the label set.
+            classes: Names of the classes by id.
+            label_map: One of `CHOICES` for each class whose region differs from that of its name.
 
         Raises:
-            ConfigError: a class without a region, or a label map that names no class or no region.
+            ConfigError: If a class has no region, or the label map names an unknown class or region.
         """
-        told = {_plain(key): value for key, value in (label_map or {}).items()}
-        plain = [_plain(text) for text in classes]
-        if strange := sorted(told.keys() - set(plain)):
-            raise ConfigError(f"label map: {name} has no class {', '.join(strange)}; it has {', '.join(classes)}")
-        if wrong := [f"{key}: {value}" for key, value in told.items() if value not in CHOICES]:
+        chosen = {_normalise(key): value for key, value in (label_map or {}).items()}
+        normalised = [_normalise(text) for text in classes]
+        if unknown := sorted(chosen.keys() - set(normalised)):
+            raise ConfigError(f"label map: {name} has no class {', '.join(unknown)}; it has {', '.join(classes)}")
+        if wrong := [f"{key}: {value}" for key, value in chosen.items() if value not in CHOICES]:
             raise ConfigError(f"label map: {', '.join(wrong)}: a region is one of {', '.join(CHOICES)}")
-        found = [told.get(text, _REGION_OF.get(text)) for text in plain]
-        if unknown := [text for text, region in zip(classes, found, strict=True) if region is None]:
+        regions = [chosen.get(text, _REGION_OF.get(text)) for text in normalised]
+        if unknown := [text for text, region in zip(classes, regions, strict=True) if region is None]:
             raise ConfigError(
                 f"{name}: no region is known for the classes {', '.join(unknown)};"
                 f" name it in a YAML file with --label-map, as in '{unknown[0]}: {REGIONS.names[2]}'"
@@ -64,16 +76,16 @@ class LabelSet:
         return cls(
             name=name,
             classes=tuple(classes),
-            regions=tuple(REGIONS.names.index("upper" if r == WHOLE_BODY else str(r)) for r in found),
-            split=tuple(index for index, region in enumerate(found) if region == WHOLE_BODY),
+            regions=tuple(REGIONS.names.index("upper" if r == WHOLE_BODY else str(r)) for r in regions),
+            split=tuple(index for index, region in enumerate(regions) if region == WHOLE_BODY),
         )
 
 
 def read_label_map(path: Path) -> dict[str, str]:
-    """Read a label map: YAML with a region for each class that needs one, `class: region`.
+    """Read a label map, a YAML file with lines `class: region`.
 
     Raises:
-        ConfigError: the file cannot be read, or holds something else.
+        ConfigError: If the file cannot be read or has another form.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -82,11 +94,11 @@ def read_label_map(path: Path) -> dict[str, str]:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"label map {path}: not YAML: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
-        raise ConfigError(f"label map {path}: give one line a class, as in 'backpack: belongings'")
+        raise ConfigError(f"label map {path}: give one line for each class, as in 'backpack: belongings'")
     return {str(key): value for key, value in data.items()}
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
@@ -97,6 +109,6 @@ _PUBLIC = {
     "right-leg left-arm right-arm bag scarf",
     "pascal": "background head torso upper-arms lower-arms upper-legs lower-legs",
 }
-LABEL_SETS = {name: LabelSet.named(name, classes.split()) for name, classes in _PUBLIC.items()}
-"""The label sets of the public checkpoints by name."""
+LABEL_SETS = {name: ParserLabels.named(name, classes.split()) for name, classes in _PUBLIC.items()}
+"""Label sets of the public checkpoints by name."""
 LIP, ATR, PASCAL = LABEL_SETS.values()

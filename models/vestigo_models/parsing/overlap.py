@@ -1,23 +1,24 @@
-"""How far two label maps agree: counts that add up over images, and the IoU of every class."""
+"""Overlap of label maps: confusion counts, which add up over images, and the IoU of every class."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import Float64Array, Int64Array, UInt8Array
 
 
-def confusion(truth: NDArray[np.uint8], found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels by true class (row) and found class (column): classes x classes; sums over images are those of the set.
+def confusion(truth: UInt8Array, predicted: UInt8Array, classes: int) -> Int64Array:
+    """Count pixels by true class (row) and predicted class (column), (classes, classes).
 
-    Both maps hold ids below `classes` and have one shape.
+    Both maps have the same shape and ids below `classes`.
     """
-    pairs = truth.astype(np.int64).ravel() * classes + found.ravel()
+    pairs = truth.astype(np.int64).ravel() * classes + predicted.ravel()
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
-def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of every class, a fraction; NaN for a class that neither map holds."""
-    both = np.diagonal(counts).astype(np.float64)
-    either = counts.sum(axis=0) + counts.sum(axis=1) - both
-    shares: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+def iou(counts: Int64Array) -> Float64Array:
+    """Return the intersection over union of every class, 0..1; NaN for a class in neither map."""
+    intersection = np.diagonal(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - intersection
+    shares: Float64Array = np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
     return shares

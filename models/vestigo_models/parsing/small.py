@@ -1,4 +1,4 @@
-"""The parser that ships with Vestigo, and packages of others trained like it (specification, section 4).
+"""The small parser that ships with Vestigo, and packages of `vestigo train-parser`.
 
 A package is a folder with `model.safetensors` and `config.json`.
 """
@@ -14,23 +14,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, stack
 from vestigo_models.networks.backbones.tiny import HalfInstanceNorm
 from vestigo_models.networks.weights import read_weights, weights_digest
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.label_maps import LabelSet
+from vestigo_models.parsing.label_maps import ParserLabels
 from vestigo_models.parsing.region_merge import merge
 from vestigo_models.schemas.regions import REGIONS
 
 STRIDE = 16
-"""Of the deepest map: the sides of an input are multiples of it."""
+"""Stride of the deepest map; input sides are multiples of it."""
 WIDTHS = (24, 48, 80, 128)
 """Channels at strides 2, 4, 8 and 16."""
 
@@ -71,25 +71,25 @@ class ParserNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Return logits, see the class."""
         fine = self.stem(x)
         one = self.stage1(fine)
         two = self.stage2(one)
         deep = self.stage3(two)
         deep = deep + self.context(deep.mean(dim=(2, 3), keepdim=True))
-        two = self.join2(two + doubled(self.lateral3(deep)))
-        one = self.join1(one + doubled(self.lateral2(two)))
-        logits: Tensor = self.head(self.join0(fine + doubled(self.lateral1(one))))
+        two = self.join2(two + upsample(self.lateral3(deep)))
+        one = self.join1(one + upsample(self.lateral2(two)))
+        logits: Tensor = self.head(self.join0(fine + upsample(self.lateral1(one))))
         return logits
 
 
-def doubled(x: Tensor) -> Tensor:
-    """B x C x H x W to B x C x 2H x 2W."""
+def upsample(x: Tensor) -> Tensor:
+    """Return B x C x H x W as B x C x 2H x 2W."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def convolution(channels: int, out: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (or divides it by `stride`), batch normalisation and ReLU."""
+    """Return a convolution that divides the size by `stride`, batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out),
@@ -100,26 +100,26 @@ def convolution(channels: int, out: int, kernel: int, *, stride: int = 1) -> nn.
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 DEFAULT_PACKAGE = "parser"
 CLASSES = REGIONS.names[:-1]
-"""What the project's own parsers tell apart: all regions but belongings, as LIP (specification, section 4)."""
+"""Classes of the shipped parser: all regions but belongings, as in LIP."""
+OUTPUT_SETTINGS = {"format_version", "input_size", "classes"}
+"""Keys of the configuration that results depend on."""
 CPU_BATCH, GPU_BATCH = 1, 32
-"""On one core a batch of 8 saves a fifth of the time a crop, and costs whoever parses one crop four times as much."""
-
-Image = NDArray[np.uint8]
+"""On one core a batch of 8 takes a fifth less time per crop, and four times as much for a single crop."""
 
 
 class ParserConfig(BaseModel):
-    """`config.json`: everything about an embedded parser but its weights."""
+    """`config.json` of a parser package."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format_version: Literal[1] = Field(default=1, description="of this file; a reader refuses versions it cannot know")
-    name: str = Field(default="parser", description="what people call the parser")
+    format_version: Literal[1] = Field(default=1, description="version of this file")
+    name: str = Field(default="parser", description="name of the parser")
     input_size: tuple[int, int] = Field(
         default=(128, 64), description="height and width of the input in pixels, multiples of 16"
     )
     classes: tuple[str, ...] = Field(default=CLASSES, description="names of the classes by id")
     trained_on: dict[str, Any] = Field(default={}, description="data and command")
-    judged: dict[str, Any] = Field(default={}, description="figures, and on what they were measured")
+    judged: dict[str, Any] = Field(default={}, description="measurements and their data")
 
     @field_validator("input_size")
     @classmethod
@@ -130,29 +130,33 @@ class ParserConfig(BaseModel):
 
 
 class EmbeddedParser(Parser):
-    """The small network at work, always in batches of one size: what it says of a crop depends on no other crop.
+    """The small network as a parser. Batches are padded to one size, so that results do not depend on other crops.
 
-    `network` stays as it is; the parser works on a copy whose weights are rounded as a package stores them. Without a
-    `batch_size` it is that of the kind of device.
+    Args:
+        config: Configuration.
+        network: Network, which is copied; the copy's weights are rounded to float16 as in a package.
+        device: Torch device.
+        batch_size: Crops per forward pass; by default 1 on a CPU, 32 on a GPU.
     """
 
     def __init__(
         self, config: ParserConfig, network: ParserNetwork, *, device: str = "cpu", batch_size: int | None = None
     ) -> None:
         self.config = config
-        self.label_set = LabelSet.named(config.name, config.classes)
+        self.label_set = ParserLabels.named(config.name, config.classes)
         rounded = copy.deepcopy(network).cpu().half().float().eval().requires_grad_(False)
-        self.digest = weights_digest({"algorithm": "embedded-parser-1", **_of_the_output(config)}, rounded.state_dict())
+        facts = {"algorithm": "embedded-parser-1", **config.model_dump(mode="json", include=OUTPUT_SETTINGS)}
+        self.digest = weights_digest(facts, rounded.state_dict())
         self._network = rounded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._batch_size = batch_size or (CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH)
 
     @classmethod
     def from_pretrained(cls, ref: str | Path, *, device: str = "cpu", batch_size: int | None = None) -> EmbeddedParser:
-        """Load `default`, which ships with Vestigo, or a folder that `save_pretrained` or `vestigo train-parser` wrote.
+        """Load `default`, which ships with Vestigo, or a folder of `save_pretrained` or `vestigo train-parser`.
 
         Raises:
-            ModelError: there is no such package, or its files do not fit each other.
+            ModelError: If there is no such package, or weights and configuration do not match.
         """
         folder = Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
         if str(ref) != "default":
@@ -171,12 +175,12 @@ class EmbeddedParser(Parser):
             raise ModelError(f"{folder / CONFIG}: {error}") from None
 
     def trainable(self) -> ParserNetwork:
-        """A copy of the network to go on training with."""
+        """Return a trainable copy of the network."""
         network: ParserNetwork = copy.deepcopy(self._network)
         return network.requires_grad_(True)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the package; weights are stored as float16."""
+        """Write the package with weights in float16."""
         folder.mkdir(parents=True, exist_ok=True)
         state = self._network.state_dict()
         save_file(
@@ -186,22 +190,22 @@ class EmbeddedParser(Parser):
         )
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def parse(self, image: Image, _name: str) -> Parsed:
-        """See `Parser.parse`."""
+    def parse(self, image: UInt8Array, _name: str) -> Parsed:
+        """Parse one image, see `Parser.parse`."""
         return self.parse_many([image])[0]
 
-    def parse_many(self, images: Sequence[Image], _names: Sequence[str] = ()) -> list[Parsed]:
+    def parse_many(self, images: Sequence[UInt8Array], _names: Sequence[str] = ()) -> list[Parsed]:
         """Parse RGB uint8 crops of any size (h, w, 3) in batches; each result equals that of `parse` bit for bit."""
-        found: list[Parsed] = []
+        results: list[Parsed] = []
         for start in range(0, len(images), self._batch_size):
-            part = images[start : start + self._batch_size]
-            logits = self._logits(part)
-            found.extend(self._parsed(logits[place], image) for place, image in enumerate(part))
-        return found
+            batch = images[start : start + self._batch_size]
+            logits = self._logits(batch)
+            results.extend(self._parsed(logits[place], image) for place, image in enumerate(batch))
+        return results
 
     @torch.inference_mode()
-    def _logits(self, images: Sequence[Image]) -> Tensor:
-        """B x classes x H/2 x W/2 float32 on the CPU; the libraries' kernels differ with B, so the batch is padded."""
+    def _logits(self, images: Sequence[UInt8Array]) -> Tensor:
+        """Return logits on the CPU, B x classes x H/2 x W/2; the batch is padded, since kernels depend on B."""
         height, width = self.config.input_size
         pixels = np.zeros((self._batch_size, height, width, 3), dtype=np.uint8)
         pixels[: len(images)] = stack(images, (height, width))
@@ -209,26 +213,21 @@ class EmbeddedParser(Parser):
         return logits.float().cpu().contiguous()
 
     @torch.inference_mode()
-    def _parsed(self, logits: Tensor, image: Image) -> Parsed:
+    def _parsed(self, logits: Tensor, image: UInt8Array) -> Parsed:
         full = functional.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
         probabilities = logits.softmax(dim=0).permute(1, 2, 0).contiguous().numpy()
         return Parsed(labels=full.argmax(dim=0).numpy().astype(np.uint8), regions=merge(probabilities, self.label_set))
-
-
-def _of_the_output(config: ParserConfig) -> dict[str, Any]:
-    """The keys that change what is parsed; name and provenance do not."""
-    return config.model_dump(mode="json", include={"format_version", "input_size", "classes"})
 
 
 def _read_config(folder: Path) -> ParserConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise ModelError(
-            f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give one that `vestigo train-parser` wrote"
+            f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give a folder of `vestigo train-parser`"
         )
     try:
         return ParserConfig.model_validate(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
-        what = error.errors()[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, what['loc']))}: {what['msg']}" if what else first_line(error)
-        raise ModelError(f"{path} is not the configuration of a parser ({why})") from None
+        mistake = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" if mistake else first_line(error)
+        raise ModelError(f"{path} is not the configuration of a parser ({reason})") from None

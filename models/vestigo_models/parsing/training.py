@@ -1,10 +1,10 @@
-"""Training the embedded parser on crops whose pixels are labelled: a plain loop, every batch fixed by its place."""
+"""Training of the small parser on crops with label maps; batches depend on seed and epoch only."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,39 +13,42 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig, ParserNetwork
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig
 
 TERMS = ("total", "cross_entropy", "dice")
 DICE_FLOOR = 1.0
-"""Pixels added above and below the fraction of soft Dice, so that a class absent from a batch costs nothing."""
+"""Pixels added to numerator and denominator of soft Dice, so that a class absent from a batch has no loss."""
 
 
 class ParserTrainConfig(BaseModel):
-    """One training of the embedded parser."""
+    """Configuration of one training of the small parser."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(default=0, ge=0, description="every random choice follows from it")
+    seed: int = Field(default=0, ge=0, description="seed of everything random")
     epochs: int = Field(default=8, ge=1, description="passes over the images")
     batch_size: int = Field(default=32, ge=1, description="images in a batch")
-    learning_rate: float = Field(default=3e-3, gt=0, description="AdamW's first rate; a cosine takes it to 0")
-    weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's")
-    dice_weight: float = Field(default=1.0, ge=0, description="of the soft Dice loss beside the cross-entropy")
-    hidden_weight: float = Field(
-        default=1.0, gt=0, description="in the cross-entropy, of pixels that are background for want of a class"
+    learning_rate: float = Field(default=3e-3, gt=0, description="first rate of AdamW, which falls to 0 along a cosine")
+    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of AdamW")
+    dice_weight: float = Field(
+        default=1.0, ge=0, description="weight of the soft Dice loss; that of the cross-entropy is 1"
     )
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the network's own layers")
+    hidden_weight: float = Field(
+        default=1.0, gt=0, description="weight in the cross-entropy of background pixels that show belongings"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the network's layers")
     augmentation: AugmentationConfig = Field(
         default=AugmentationConfig(
             pad=0,
@@ -63,13 +66,13 @@ class ParserTrainConfig(BaseModel):
             noise_probability=0.3,
             jpeg_probability=0.4,
         ),
-        description="see its own keys",
+        description="random changes of images",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
-    """N image files, and the label map of each: a PNG of the image's size; ids beyond the parser's are background."""
+    """N image files and their label maps, PNGs of the same size; ids beyond the parser's classes are background."""
 
     images: tuple[Path, ...]
     maps: tuple[Path, ...]
@@ -83,7 +86,7 @@ class LabelledImages:
 
 @dataclass(frozen=True, kw_only=True)
 class ParserTraining:
-    """The package that was written, and the loss terms averaged over the last epoch."""
+    """The written package, and the loss terms averaged over the last epoch."""
 
     model: Path
     epochs: int
@@ -99,18 +102,24 @@ def train_parser(
     package: ParserConfig | None = None,
     base: str | Path | None = None,
     device: str = "cpu",
-    progress: Callable[[int, int], object] | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> ParserTraining:
-    """Train from random weights, or on from the package `base`, and write a parser package into the folder `out`.
+    """Train a parser and write its package.
 
-    `package` says the input's size and the classes, and may say what else enters `config.json`; `progress` is called
-    with the steps done and their total.
+    Args:
+        config: Configuration of the training.
+        data: Images and label maps.
+        out: Folder of the package.
+        package: Input size, classes and other content of `config.json`.
+        base: Package to start from; random weights without.
+        device: Torch device.
+        progress: Called with finished and total steps.
 
     Raises:
-        ConfigError: `base` has other classes.
-        DatasetError: an image or a label map cannot be read, or the two differ in size.
-        ModelError: `out` already holds a package.
-        WorkError: the loss is no longer a number.
+        ConfigError: If `base` has other classes.
+        DatasetError: If an image or a label map cannot be read, or the two differ in size.
+        ModelError: If `out` already holds a package.
+        WorkError: If the loss is not finite.
     """
     started = time.monotonic()
     if (out / CONFIG).exists():
@@ -118,7 +127,7 @@ def train_parser(
     package = package or ParserConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = ParserNetwork(len(package.classes)) if base is None else _continued(base, package)
+        network = ParserNetwork(len(package.classes)) if base is None else _load_base(base, package)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     reader = PairReader(data, package)
@@ -133,48 +142,47 @@ def train_parser(
             terms.append(_update(network, optimiser, images, labels, config, device))
             if not np.isfinite(terms[-1]).all():
                 raise WorkError(f"the loss is {terms[-1][0]} in step {step + 1}; lower learning_rate")
-            if progress:
-                progress(step + 1, total)
+            progress(step + 1, total)
     EmbeddedParser(package, network).save_pretrained(out)
     losses = dict(zip(TERMS, np.mean(terms, axis=0).tolist(), strict=True))
     return ParserTraining(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
 
 
-def _continued(base: str | Path, package: ParserConfig) -> ParserNetwork:
-    started = EmbeddedParser.from_pretrained(base)
-    if started.config.classes != package.classes:
+def _load_base(base: str | Path, package: ParserConfig) -> ParserNetwork:
+    parser = EmbeddedParser.from_pretrained(base)
+    if parser.config.classes != package.classes:
         raise ConfigError(
-            f"base={str(base)!r} tells {', '.join(started.config.classes)} apart, the training"
+            f"base={str(base)!r} has the classes {', '.join(parser.config.classes)}, the training"
             f" {', '.join(package.classes)}; start from a parser of the same classes"
         )
-    return started.trainable()
+    return parser.trainable()
 
 
 class PairReader:
-    """Images and label maps at the input size, kept in memory after the first reading (32 KiB a pair of 128 x 64)."""
+    """Images and label maps at the input size, cached in memory (32 KiB for a pair of 128 x 64)."""
 
     def __init__(self, data: LabelledImages, package: ParserConfig) -> None:
         self._data = data
         self._size, self._classes = package.input_size, len(package.classes)
         self._images = np.empty((len(data.images), *self._size, 3), dtype=np.uint8)
         self._labels = np.empty((len(data.images), *self._size), dtype=np.uint8)
-        self._is_kept = np.zeros(len(data.images), dtype=bool)
+        self._is_cached = np.zeros(len(data.images), dtype=bool)
 
     def __len__(self) -> int:
         return len(self._data.images)
 
-    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """RGB uint8 H x W x 3 and class ids uint8 H x W, one more than the last for what the parser has no class for.
+    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        """Return an RGB image (H, W, 3) and class ids (H, W); the id after the last class stands for all others.
 
         Raises:
-            DatasetError: a file cannot be read, or the two differ in size.
+            DatasetError: If a file cannot be read, or the two differ in size.
         """
-        if not self._is_kept[index]:
+        if not self._is_cached[index]:
             self._images[index], self._labels[index] = self._load(index)
-            self._is_kept[index] = True
+            self._is_cached[index] = True
         return self._images[index], self._labels[index]
 
-    def _load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _load(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         path = self._data.images[index]
         try:
             image, labels = read_image(path), read_labels(self._data.maps[index])
@@ -183,24 +191,19 @@ class PairReader:
         if labels.shape != image.shape[:2]:
             raise DatasetError(
                 f"{self._data.maps[index]} is {labels.shape[1]}x{labels.shape[0]}, its image"
-                f" {image.shape[1]}x{image.shape[0]}; a label map has the size of its image"
+                f" {image.shape[1]}x{image.shape[0]}; a label map must have the size of its image"
             )
         height, width = self._size
         labels = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
         return resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
 
 
-def batches(
-    reader: PairReader, config: ParserTrainConfig, epoch: int
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Yield the changed images (B x H x W x 3 uint8) and label maps (B x H x W uint8) of an epoch, prepared ahead.
-
-    What is left of the images after the last whole batch waits for another epoch's order.
-    """
+def batches(reader: PairReader, config: ParserTrainConfig, epoch: int) -> Iterator[tuple[UInt8Array, UInt8Array]]:
+    """Yield the augmented images (B, H, W, 3) and label maps (B, H, W) of an epoch, without incomplete batches."""
     order = np.random.default_rng((config.seed, epoch)).permutation(len(reader))
     steps = max(1, len(order) // config.batch_size)
 
-    def prepare(step: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def prepare(step: int) -> tuple[UInt8Array, UInt8Array]:
         images, maps = [], []
         for index in order[step * config.batch_size : (step + 1) * config.batch_size]:
             rng = np.random.default_rng((config.seed, epoch, 1, index))
@@ -209,7 +212,7 @@ def batches(
             maps.append(labels)
         return np.stack(images), np.stack(maps)  # type: ignore[arg-type]
 
-    # One batch ahead is enough, and one thread: the network's own takes most of the time.
+    # One batch ahead on one thread is enough: the network takes most of the time.
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, 0)
         for step in range(1, steps + 1):
@@ -222,21 +225,24 @@ def batches(
 def _update(
     network: ParserNetwork,
     optimiser: torch.optim.Optimizer,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    images: UInt8Array,
+    labels: UInt8Array,
     config: ParserTrainConfig,
     device: str,
 ) -> list[float]:
-    """One step; returns the loss terms in the order of `TERMS`."""
+    """Take one step and return the loss terms in the order of `TERMS`."""
     network.train()
     x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, device)
     known = torch.from_numpy(labels.astype(np.int64)).to(device)
     kind = torch.device(device).type
     with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16"):
         logits = network(x)
-    # Judged at the pixels of the input, as `EmbeddedParser` enlarges to those of the image.
+    # At the resolution of the input, since `EmbeddedParser` enlarges logits to that of the image.
     logits = functional.interpolate(logits.float(), known.shape[1:], mode="bilinear", align_corners=False)
-    entropy, dice = cross_entropy(logits, known, config.hidden_weight), dice_loss(logits, as_background(known, logits))
+    entropy, dice = (
+        cross_entropy(logits, known, config.hidden_weight),
+        dice_loss(logits, mark_background(known, logits)),
+    )
     total = entropy + config.dice_weight * dice
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
@@ -244,25 +250,27 @@ def _update(
     return [float(term.detach()) for term in (total, entropy, dice)]
 
 
-def as_background(labels: Tensor, logits: Tensor) -> Tensor:
-    """Labels B x H x W int64 in which the id after the last class of `logits` (B x classes x H x W) is background."""
+def mark_background(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return labels (B x H x W) with the id after the last class of `logits` (B x classes x H x W) as background."""
     return labels.masked_fill(labels == logits.shape[1], 0)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, hidden_weight: float) -> Tensor:
-    """The mean over pixels, in which those of the id after the last class are background and count `hidden_weight`."""
+    """Return the mean over pixels; the id after the last class is background with the weight `hidden_weight`."""
     weights = torch.where(labels == logits.shape[1], hidden_weight, 1.0)
-    losses = functional.cross_entropy(logits, as_background(labels, logits), reduction="none")
+    losses = functional.cross_entropy(logits, mark_background(labels, logits), reduction="none")
     return (losses * weights).sum() / weights.sum()
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - soft Dice (Milletari et al., 3DV 2016), averaged over classes; the batch counts as one image.
+    """Return 1 - soft Dice (Milletari et al., 3DV 2016), averaged over classes; the batch counts as one image.
 
-    Logits B x classes x H x W, labels B x H x W int64.
+    Args:
+        logits: B x classes x H x W.
+        labels: Class ids, B x H x W.
     """
-    found = logits.softmax(dim=1)
-    truth = functional.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(found.dtype)
-    both = (found * truth).sum(dim=(0, 2, 3))
-    each = found.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
-    return (1 - (2 * both + DICE_FLOOR) / (each + DICE_FLOOR)).mean()
+    predicted = logits.softmax(dim=1)
+    truth = functional.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(predicted.dtype)
+    intersection = (predicted * truth).sum(dim=(0, 2, 3))
+    total = predicted.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    return (1 - (2 * intersection + DICE_FLOOR) / (total + DICE_FLOOR)).mean()

@@ -1,4 +1,4 @@
-"""Any semantic-segmentation model of the transformers library as a parser: SegFormer, Mask2Former, ..."""
+"""Semantic segmentation models of the transformers library as parsers: SegFormer, Mask2Former, ..."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation, PretrainedConfig
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.networks.weights import load_pretrained, weights_digest
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import LabelSet
+from vestigo_models.parsing.label_maps import ParserLabels
 from vestigo_models.parsing.region_merge import merge
 
 QUERY_MODELS = ("maskformer", "mask2former")
-"""Models that answer with queries, each a class and a mask, instead of a class for each pixel."""
+"""Models that output queries, each with a class and a mask, instead of a class for each pixel."""
 
 
 class TransformersParser(Parser):
-    """`ref` is a folder that `save_pretrained` wrote, or a hub id; `parse` is `Parser.parse`."""
+    """A parser from a folder of `save_pretrained` or a hub id."""
 
     def __init__(self, ref: str, label_map: Mapping[str, str] | None = None, *, device: str = "cpu") -> None:
         by_queries = _model_type(ref) in QUERY_MODELS
@@ -33,7 +33,9 @@ class TransformersParser(Parser):
         if len(labels) > MAX_CLASSES:
             raise ModelError(f"parser {ref!r} has {len(labels)} classes; label maps hold {MAX_CLASSES} at most")
         try:
-            self.label_set = LabelSet.named("transformers", [labels[index] for index in range(len(labels))], label_map)
+            self.label_set = ParserLabels.named(
+                "transformers", [labels[index] for index in range(len(labels))], label_map
+            )
         except ConfigError as error:
             raise ConfigError(f"parser {ref!r}: {error}") from None
         self._device = device
@@ -47,8 +49,8 @@ class TransformersParser(Parser):
         self.digest = weights_digest(facts, self._model.state_dict())
 
     @torch.inference_mode()
-    def parse(self, image: NDArray[np.uint8], _name: str) -> Parsed:
-        """See `Parser.parse`."""
+    def parse(self, image: UInt8Array, _name: str) -> Parsed:
+        """Parse one image, see `Parser.parse`."""
         inputs = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
         scores = class_scores(self._model(**inputs))
         full = functional.interpolate(scores, image.shape[:2], mode="bilinear", align_corners=False)[0]
@@ -66,13 +68,13 @@ def _model_type(ref: str) -> str:
 
 
 def class_scores(outputs: Any) -> Tensor:
-    """Score of every class at every place, 1 x classes x h x w, above 0.
+    """Return positive scores of every class at every place, 1 x classes x h x w.
 
-    Models that answer with queries say for each what it is and where; a class scores the sum over the queries
-    (Cheng et al., "Per-Pixel Classification is Not All You Need", NeurIPS 2021, semantic inference).
+    For models with queries, the score of a class is the sum over the queries (semantic inference in Cheng et al.,
+    "Per-Pixel Classification is Not All You Need", NeurIPS 2021).
     """
     if "logits" in outputs:
         return functional.softmax(outputs.logits.float(), dim=1)
-    what = functional.softmax(outputs.class_queries_logits.float(), dim=-1)[..., :-1]
-    where = outputs.masks_queries_logits.float().sigmoid()
-    return torch.einsum("bqc,bqhw->bchw", what, where).clamp(min=torch.finfo(torch.float32).tiny)
+    classes = functional.softmax(outputs.class_queries_logits.float(), dim=-1)[..., :-1]
+    masks = outputs.masks_queries_logits.float().sigmoid()
+    return torch.einsum("bqc,bqhw->bchw", classes, masks).clamp(min=torch.finfo(torch.float32).tiny)

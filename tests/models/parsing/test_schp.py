@@ -1,4 +1,4 @@
-"""Human parsing beside the original network's definition, spelt out on the public names (specification, section 4)."""
+"""SCHP equals the original network's definition on public names (docs/method.md, "Parsing and region merge")."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.preprocessing import normalise
 from vestigo_models.parsing.ce2p import CE2P
-from vestigo_models.parsing.label_maps import ATR, LABEL_SETS, LIP, PASCAL, LabelSet
+from vestigo_models.parsing.label_maps import ATR, LABEL_SETS, LIP, PASCAL, ParserLabels
 from vestigo_models.parsing.region_merge import merge, merge_hard, middle_row
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.parsing.schp import INPUT_SIDE, MEAN, STD, SchpParser, fit, undo
@@ -24,7 +24,7 @@ State = dict[str, Tensor]
 
 
 def public_shapes(classes: int, width: int = 64, depths: tuple[int, ...] = (3, 4, 23, 3)) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a public checkpoint without the prefix, layer by layer."""
+    """Return names and shapes of a public checkpoint without the prefix."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def norm(name: str, channels: int) -> None:
@@ -71,7 +71,7 @@ def public_shapes(classes: int, width: int = 64, depths: tuple[int, ...] = (3, 4
 
 
 def random_checkpoint(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> State:
-    """Weights with the public prefix; every second weight of a normalisation is negative, as trained ones are."""
+    """Return weights with the public prefix; every second weight of a normalisation is negative, as in trained ones."""
     rng = torch.Generator().manual_seed(seed)
     state: State = {}
     for name, shape in shapes.items():
@@ -88,7 +88,7 @@ def random_checkpoint(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Stat
 
 
 def original(state: State, x: Tensor, depths: tuple[int, ...]) -> Tensor:
-    """The forward pass of A-CE2P with in-place activated normalisation, on tensors by their public names."""
+    """Compute the forward pass of A-CE2P with in-place activated normalisation from tensors by public names."""
     held = {name.removeprefix("module."): value for name, value in state.items()}
 
     def norm(name: str, x: Tensor, *, leaky: bool) -> Tensor:
@@ -140,14 +140,14 @@ def original(state: State, x: Tensor, depths: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)
-def test_a_public_checkpoint_has_our_names_and_shapes(labels: LabelSet) -> None:
+def test_names_and_shapes_equal_public_checkpoints(labels: ParserLabels) -> None:
     with torch.device("meta"):
         network = CE2P(len(labels))
     ours = {name: tuple(value.shape) for name, value in network.state_dict().items() if "num_batches" not in name}
     assert ours == public_shapes(len(labels))
 
 
-def test_the_forward_pass_is_the_original_with_negative_weights_of_normalisation() -> None:
+def test_forward_pass_equals_original_with_negative_normalisation_weights() -> None:
     depths = (2, 1, 2, 1)
     state = random_checkpoint(public_shapes(7, 8, depths))
     network = CE2P(7, width=8, depths=depths).eval()
@@ -159,7 +159,7 @@ def test_the_forward_pass_is_the_original_with_negative_weights_of_normalisation
     torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
 
 
-def test_another_checkpoint_is_refused_by_name() -> None:
+def test_other_checkpoint_is_refused() -> None:
     depths = (1, 1, 1, 1)
     network = CE2P(7, width=8, depths=depths)
     state = random_checkpoint(public_shapes(7, 8, depths))
@@ -172,19 +172,19 @@ def test_another_checkpoint_is_refused_by_name() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as the authors publish it, of the Pascal label set, with random weights."""
+    """A file in the published form, with the Pascal label set and random weights."""
     path = tmp_path_factory.mktemp("schp") / "exp-schp.pth"
     torch.save({"epoch": 150, "state_dict": random_checkpoint(public_shapes(7))}, path)
     return path
 
 
-def test_the_public_file_needs_no_conversion(checkpoint: Path) -> None:
+def test_public_file_needs_no_conversion(checkpoint: Path) -> None:
     parser = make_parser(f"schp:{checkpoint}")
     assert parser.label_set is PASCAL
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, size, dtype=np.uint8) for size in ((128, 64, 3), (61, 90, 3))]
     for image in images:
-        parsed = parser.parse(image, "somebody.jpg")
+        parsed = parser.parse(image, "person.jpg")
         assert parsed.labels.shape == image.shape[:2]
         assert parsed.labels.max() < 7
         np.testing.assert_allclose(parsed.regions.sum(axis=0), 1, atol=1e-5)
@@ -193,7 +193,7 @@ def test_the_public_file_needs_no_conversion(checkpoint: Path) -> None:
         make_parser(f"schp:{checkpoint}:lip")
 
 
-def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+def test_other_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "parser.pth"
     path.write_bytes(b"not weights")
     with pytest.raises(ModelError, match=r"parser\.pth"):
@@ -206,7 +206,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 64), (40, 90), (33, 33)])
-def test_an_image_is_centred_in_the_square_and_comes_back(size: tuple[int, int]) -> None:
+def test_fit_centres_image_and_undo_inverts_it(size: tuple[int, int]) -> None:
     side = 473
     matrix = fit(size, side)
     height, width = size
@@ -223,14 +223,14 @@ def test_an_image_is_centred_in_the_square_and_comes_back(size: tuple[int, int])
     assert back[-1, -1] == pytest.approx(corners[1, ::-1], abs=0.05)
 
 
-def test_pixels_are_normalised_as_blue_green_red() -> None:
+def test_pixels_are_normalised_in_bgr_order() -> None:
     bgr = np.zeros((2, 2, 3), dtype=np.uint8)
     bgr[..., 2] = 255
     values = normalise(bgr[None], MEAN, STD)[0, :, 0, 0]
     assert values.tolist() == pytest.approx([-0.406 / 0.225, -0.456 / 0.224, (1 - 0.485) / 0.229])
 
 
-def test_label_sets_are_those_of_the_specification() -> None:
+def test_label_sets_match_documented_region_merge() -> None:
     assert [len(labels) for labels in (LIP, ATR, PASCAL)] == [20, 18, 7]
     assert INPUT_SIDE == {"lip": 473, "atr": 512, "pascal": 512}
     assert (LIP.split, ATR.split, PASCAL.split) == ((6, 10), (7,), ())
@@ -244,8 +244,8 @@ def test_label_sets_are_those_of_the_specification() -> None:
             assert tuple(np.flatnonzero(np.array(labels.regions) == region)) == classes
 
 
-def naive_merge(classes: NDArray[np.float32], labels: LabelSet, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Pixel by pixel, for sizes that the grid divides."""
+def naive_merge(classes: NDArray[np.float32], labels: ParserLabels, grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Merge pixel by pixel, for sizes that the grid divides."""
     height, width, _ = classes.shape
     found = classes.argmax(axis=-1)
     rows = [row for row in range(height) if any(found[row, column] for column in range(width))]
@@ -263,7 +263,7 @@ def naive_merge(classes: NDArray[np.float32], labels: LabelSet, grid: tuple[int,
 
 
 @pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)
-def test_merging_beside_a_loop_over_pixels(labels: LabelSet) -> None:
+def test_merge_equals_naive_loop(labels: ParserLabels) -> None:
     rng = np.random.default_rng(3)
     classes = rng.dirichlet(np.full(len(labels), 0.2), size=(24, 12)).astype(np.float32)
     classes[:5] = np.eye(len(labels), dtype=np.float32)[0]
@@ -273,7 +273,7 @@ def test_merging_beside_a_loop_over_pixels(labels: LabelSet) -> None:
     np.testing.assert_allclose(merge_hard(hard, labels, (8, 4)), naive_merge(one_hot, labels, (8, 4)), atol=1e-5)
 
 
-def test_a_dress_is_upper_above_the_middle_and_lower_below() -> None:
+def test_dress_is_upper_above_the_middle_and_lower_below() -> None:
     found = np.zeros((64, 32), dtype=np.uint8)
     found[4:10, 12:20] = 2
     found[10:50, 10:22] = 6
@@ -284,7 +284,7 @@ def test_a_dress_is_upper_above_the_middle_and_lower_below() -> None:
     assert set(np.unique(regions[32:50, 10:22])) == {3}
 
 
-def test_nobody_in_the_image() -> None:
+def test_empty_image_is_background() -> None:
     regions = merge_hard(np.zeros((100, 50), dtype=np.uint8), LIP)
     assert regions.shape == (6, 64, 32)
     np.testing.assert_allclose(regions[0], 1, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The embedded parser: what it answers, what it depends on, how it learns, and the one that ships."""
+"""The small parser: results, packages, training, and the shipped one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from vestigo_models.parsing.training import (
     LabelledImages,
     PairReader,
     ParserTrainConfig,
-    as_background,
     batches,
     cross_entropy,
     dice_loss,
+    mark_background,
 )
 from vestigo_models.parsing.training import train_parser as train
 from vestigo_models.synthetic.crops import render_crop
@@ -41,7 +41,7 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
 
 
 def seeded(classes: int = len(CLASSES), seed: int = 0) -> ParserNetwork:
-    """Random weights, with normalisation that has seen something."""
+    """Return a network with random weights and updated normalisation statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ParserNetwork(classes)
@@ -54,7 +54,7 @@ def shipped() -> EmbeddedParser:
     return EmbeddedParser.from_pretrained("default")
 
 
-def test_shapes_types_and_regions() -> None:
+def test_parsed_shapes_and_dtypes() -> None:
     parser = EmbeddedParser(ParserConfig(), seeded())
     parsed = parser.parse(noise(150, 61), "a.jpg")
     assert parsed.labels.shape == (150, 61)
@@ -67,8 +67,8 @@ def test_shapes_types_and_regions() -> None:
     assert parser.label_set.regions == (0, 1, 2, 3, 4)
 
 
-def test_labels_and_regions_are_those_of_the_logits() -> None:
-    """Beside the pipeline step by step, on an image of the input's size: one value of the grid at a time."""
+def test_labels_and_regions_follow_from_logits() -> None:
+    """Equals a naive computation on an image of the input's size."""
     network = seeded()
     image = noise(128, 64)
     parsed = EmbeddedParser(ParserConfig(), network).parse(image, "a.jpg")
@@ -80,7 +80,7 @@ def test_labels_and_regions_are_those_of_the_logits() -> None:
     expected = np.exp(logits) / np.exp(logits).sum(axis=0)
     np.testing.assert_allclose(parsed.regions[:5], expected, atol=1e-4)
     for row, column in ((0, 0), (1, 1), (2, 5), (63, 30), (126, 63), (77, 12)):
-        # Centres of cells lie at 0.5, 2.5, ...: the nearest two are mixed 3 to 1, outside the outermost there is one.
+        # Centres of cells are at 0.5, 2.5, ...: the nearest two are mixed 3 to 1, with one at the border.
         def mixed(at: int, cells: int) -> list[tuple[int, float]]:
             place = (at + 0.5) / 2 - 0.5
             low = int(np.floor(place))
@@ -93,8 +93,7 @@ def test_labels_and_regions_are_those_of_the_logits() -> None:
         assert parsed.labels[row, column] == np.argmax(value)
 
 
-def test_neighbours_change_nothing() -> None:
-    """Every place in a batch, batches that are full and that are not, and other sizes beside it."""
+def test_result_is_independent_of_the_batch() -> None:
     parser = EmbeddedParser(ParserConfig(), seeded(), batch_size=3)
     images = [noise(128, 64, 1), noise(90, 50, 2), noise(200, 70, 3), noise(33, 17, 4)]
     alone = [parser.parse(image, "a.jpg") for image in images]
@@ -106,7 +105,7 @@ def test_neighbours_change_nothing() -> None:
     assert parser.parse_many([]) == []
 
 
-def test_a_package_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_package_round_trip(tmp_path: Path) -> None:
     parser = EmbeddedParser(SMALL, seeded())
     parser.save_pretrained(tmp_path / "p")
     again = make_parser(f"package:{tmp_path / 'p'}")
@@ -116,7 +115,7 @@ def test_a_package_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "p" / "model.safetensors").stat().st_size < 3 * 2**20
 
 
-def test_the_digest_is_that_of_weights_and_settings() -> None:
+def test_digest_depends_on_weights_and_settings() -> None:
     network = seeded()
     one = EmbeddedParser(ParserConfig(), network).digest
     assert EmbeddedParser(ParserConfig(name="other", judged={"a": 1}), network).digest == one
@@ -124,7 +123,7 @@ def test_the_digest_is_that_of_weights_and_settings() -> None:
     assert EmbeddedParser(ParserConfig(), seeded(seed=1)).digest != one
 
 
-def test_broken_packages_get_one_clear_line(tmp_path: Path) -> None:
+def test_broken_packages_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no folder with config\.json and model\.safetensors"):
         make_parser(f"package:{tmp_path}")
     EmbeddedParser(SMALL, seeded()).save_pretrained(tmp_path)
@@ -152,12 +151,12 @@ def test_broken_packages_get_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["default", "package:somewhere"])
-def test_its_classes_need_no_map(ref: str) -> None:
+def test_label_map_is_refused_for_packages(ref: str) -> None:
     with pytest.raises(ConfigError, match="its classes are known"):
         make_parser(ref, {"head": "upper"})
 
 
-def test_overlap_beside_counting() -> None:
+def test_overlap_equals_counting() -> None:
     rng = np.random.default_rng(3)
     truth, found = rng.integers(0, 3, (2, 9, 7)).astype(np.uint8)
     counts = confusion(truth, found, 4)
@@ -172,7 +171,7 @@ def test_overlap_beside_counting() -> None:
     assert np.isnan(shares[3])
 
 
-def test_dice_beside_counting() -> None:
+def test_dice_equals_counting() -> None:
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(2))
     p = functional.softmax(logits, dim=1).numpy()
@@ -187,7 +186,7 @@ def test_dice_beside_counting() -> None:
     assert float(dice_loss(logits, labels)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_hidden_pixels_are_background_that_counts_more() -> None:
+def test_hidden_pixels_are_weighted_background() -> None:
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.randint(0, 4, (2, 4, 5), generator=torch.Generator().manual_seed(2))
     p = functional.softmax(logits, dim=1).numpy()
@@ -197,12 +196,12 @@ def test_hidden_pixels_are_background_that_counts_more() -> None:
         total -= (2.5 if hidden else 1) * float(np.log(p[b, 0 if hidden else labels[b, y, x], y, x]))
         weight += 2.5 if hidden else 1
     assert float(cross_entropy(logits, labels, 2.5)) == pytest.approx(total / weight, abs=1e-9)
-    assert set(np.unique(as_background(labels, logits))) == {0, 1, 2}
+    assert set(np.unique(mark_background(labels, logits))) == {0, 1, 2}
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> LabelledImages:
-    """Eight images of 32 x 16 pixels: three stripes whose colours tell their labels; one label is belongings."""
+    """Eight images of 32 x 16 pixels: stripes with a colour for each label, one of them belongings."""
     folder = tmp_path_factory.mktemp("people")
     rng = np.random.default_rng(0)
     images, maps = [], []
@@ -221,7 +220,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> LabelledImages:
 CONFIG = ParserTrainConfig(epochs=2, batch_size=4, augmentation=AugmentationConfig(pad=0, erase_probability=0))
 
 
-def test_it_learns_and_repeats(people: LabelledImages, tmp_path: Path) -> None:
+def test_training_converges_and_is_reproducible(people: LabelledImages, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"epochs": 25, "learning_rate": 5e-3})
     steps: list[tuple[int, int]] = []
     result = train(
@@ -244,7 +243,7 @@ def test_it_learns_and_repeats(people: LabelledImages, tmp_path: Path) -> None:
     assert min(iou(np.asarray(counts))[[0, 2, 3]]) > 0.6
 
 
-def test_training_goes_on_from_a_package(people: LabelledImages, tmp_path: Path) -> None:
+def test_training_starts_from_a_package(people: LabelledImages, tmp_path: Path) -> None:
     train(CONFIG, people, tmp_path / "first", package=SMALL)
     still = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
     train(still, people, tmp_path / "second", package=SMALL, base=tmp_path / "first")
@@ -256,21 +255,21 @@ def test_training_goes_on_from_a_package(people: LabelledImages, tmp_path: Path)
         train(CONFIG, people, tmp_path / "third", package=ParserConfig(classes=("background", "head")), base="default")
 
 
-def test_batches_follow_from_seed_and_epoch(people: LabelledImages) -> None:
+def test_batches_depend_on_seed_and_epoch(people: LabelledImages) -> None:
     reader = PairReader(people, SMALL)
     config = CONFIG.model_copy(update={"batch_size": 3})
 
-    def drawn(epoch: int, seed: int = 0) -> list[bytes]:
+    def digests(epoch: int, seed: int = 0) -> list[bytes]:
         settings = config.model_copy(update={"seed": seed})
         return [images.tobytes() + labels.tobytes() for images, labels in batches(reader, settings, epoch)]
 
-    assert len(drawn(0)) == 2
-    assert drawn(0) == drawn(0)
-    assert drawn(0) != drawn(1)
-    assert drawn(0) != drawn(0, seed=1)
+    assert len(digests(0)) == 2
+    assert digests(0) == digests(0)
+    assert digests(0) != digests(1)
+    assert digests(0) != digests(0, seed=1)
 
 
-def test_belongings_have_the_id_after_the_last_class_and_maps_follow_the_input_size(people: LabelledImages) -> None:
+def test_reader_marks_belongings_and_resizes_maps(people: LabelledImages) -> None:
     for index, path in enumerate(people.maps):
         truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         image, labels = PairReader(people, SMALL).read(index)
@@ -281,7 +280,7 @@ def test_belongings_have_the_id_after_the_last_class_and_maps_follow_the_input_s
         assert large[0].shape == (64, 32, 3)
 
 
-def test_what_cannot_be_trained_on_is_named(people: LabelledImages, tmp_path: Path) -> None:
+def test_unusable_training_data_is_refused(people: LabelledImages, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no image"):
         LabelledImages(images=(), maps=())
     wrong = tmp_path / "wrong.png"
@@ -298,8 +297,8 @@ def test_what_cannot_be_trained_on_is_named(people: LabelledImages, tmp_path: Pa
         train(CONFIG.model_copy(update={"learning_rate": 1e30}), people, tmp_path / "b", package=SMALL)
 
 
-def test_the_shipped_parser_knows_rendered_people(shipped: EmbeddedParser) -> None:
-    """On people of a world it never saw; its own figures, on many more, are in the package's TRAINING.md."""
+def test_shipped_parser_parses_rendered_people(shipped: EmbeddedParser) -> None:
+    """On people of an unseen world; the package's TRAINING.md has figures on many more."""
     world = World(PRESETS["default"], seed=77, identities=12, cameras=2)
     crops = [render_crop(world, person, person % 2, 0) for person in range(12)]
     found = shipped.parse_many([crop.image for crop in crops])

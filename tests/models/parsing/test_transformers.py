@@ -23,7 +23,7 @@ from transformers.models.mask2former.image_processing_pil_mask2former import Mas
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from vestigo_models.errors import BadInput, ConfigError, ModelError
-from vestigo_models.parsing.label_maps import ATR, LIP, LabelSet, read_label_map
+from vestigo_models.parsing.label_maps import ATR, LIP, ParserLabels, read_label_map
 from vestigo_models.parsing.registry import make_parser
 
 CLASSES = ("Background", "Hat", "Upper-clothes", "Dress", "Left_shoe", "Bag")
@@ -82,41 +82,41 @@ def save(made: tuple[PreTrainedModel, Any], folder: Path) -> Path:
     return folder
 
 
-def somebody(height: int = 90, width: int = 41) -> NDArray[np.uint8]:
+def random_image(height: int = 90, width: int = 41) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("make", [segformer, mask2former])
-def test_a_saved_segmenter_parses(make: Any, tmp_path: Path) -> None:
+def test_saved_segmenter_parses(make: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     parser = make_parser(f"hf:{save(make(), tmp_path)}")
     assert parser.label_set.classes == CLASSES
     assert parser.label_set.regions == (0, 1, 2, 2, 4, 5)
     assert parser.label_set.split == (3,)
-    parsed = parser.parse(somebody(), "somebody.jpg")
+    parsed = parser.parse(random_image(), "person.jpg")
     assert parsed.labels.shape == (90, 41)
     assert parsed.labels.dtype == np.uint8
     assert parsed.labels.max() < len(CLASSES)
     assert parsed.regions.shape == (6, 64, 32)
     assert (parsed.regions >= -1e-6).all()
     np.testing.assert_allclose(parsed.regions.sum(axis=0), 1, atol=1e-5)
-    np.testing.assert_array_equal(parsed.regions, parser.parse(somebody(), "again.jpg").regions)
+    np.testing.assert_array_equal(parsed.regions, parser.parse(random_image(), "again.jpg").regions)
 
 
 @pytest.mark.parametrize("make", [segformer, mask2former])
-def test_labels_are_what_the_library_itself_finds(make: Any, tmp_path: Path) -> None:
+def test_labels_equal_those_of_the_library(make: Any, tmp_path: Path) -> None:
     torch.manual_seed(1)
     model, processor = make()
     parser = make_parser(f"hf:{save((model, processor), tmp_path)}")
-    image = somebody(64, 64)
+    image = random_image(64, 64)
     with torch.inference_mode():
         outputs = model.eval()(**processor(images=image, return_tensors="pt"))
     (theirs,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[(64, 64)])
-    same = parser.parse(image, "somebody.jpg").labels == theirs.numpy()
+    same = parser.parse(image, "person.jpg").labels == theirs.numpy()
     assert same.mean() > 0.99
 
 
-def test_classes_of_other_names_need_a_label_map(tmp_path: Path) -> None:
+def test_unknown_classes_need_a_label_map(tmp_path: Path) -> None:
     folder = save(segformer(("background", "rucksack", "robe")), tmp_path / "model")
     with pytest.raises(ConfigError, match=r"no region is known for the classes rucksack, robe; .*--label-map"):
         make_parser(f"hf:{folder}")
@@ -126,11 +126,11 @@ def test_classes_of_other_names_need_a_label_map(tmp_path: Path) -> None:
     assert (labels.regions, labels.split) == ((0, 5, 2), (2,))
 
 
-def test_a_label_map_is_checked_whole(tmp_path: Path) -> None:
+def test_label_map_is_validated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="atr has no class rucksack; it has background, hat"):
-        LabelSet.named("atr", ATR.classes, {"rucksack": "belongings"})
+        ParserLabels.named("atr", ATR.classes, {"rucksack": "belongings"})
     with pytest.raises(ConfigError, match="bag: luggage: a region is one of background, head"):
-        LabelSet.named("atr", ATR.classes, {"bag": "luggage"})
+        ParserLabels.named("atr", ATR.classes, {"bag": "luggage"})
     path = tmp_path / "map.yaml"
     for text in ("- bag", "bag: 5", "bag: [", ""):
         path.write_text(text)
@@ -140,18 +140,18 @@ def test_a_label_map_is_checked_whole(tmp_path: Path) -> None:
         read_label_map(tmp_path / "absent.yaml")
 
 
-def test_a_folder_that_is_no_segmenter(tmp_path: Path) -> None:
+def test_folder_without_segmenter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded as a transformers semantic segmenter"):
         make_parser(f"hf:{tmp_path}")
 
 
 @pytest.mark.parametrize("ref", ["parsenet", "schp:", "hf", "labels:"])
-def test_an_unknown_parser(ref: str) -> None:
+def test_unknown_parser_is_refused(ref: str) -> None:
     with pytest.raises(ConfigError, match="unknown parser"):
         make_parser(ref)
 
 
-def test_classes_of_a_public_checkpoint_need_no_map() -> None:
+def test_label_map_is_refused_for_public_checkpoint() -> None:
     with pytest.raises(ConfigError, match="its classes are known"):
         make_parser("schp:any.pth", {"bag": "head"})
 
@@ -160,17 +160,17 @@ def write(path: Path, labels: NDArray[np.uint8]) -> None:
     Image.fromarray(labels).save(path)
 
 
-def test_label_maps_on_disk_are_of_lip(tmp_path: Path) -> None:
+def test_label_folder_has_classes_of_lip_by_default(tmp_path: Path) -> None:
     labels = np.zeros((64, 32), dtype=np.uint8)
     labels[10:20] = LIP.classes.index("hair")
     labels[20:60] = LIP.classes.index("pants")
     write(tmp_path / "0002_c1s1_000451_03.png", labels)
-    parsed = make_parser(f"labels:{tmp_path}").parse(somebody(64, 32), "query/0002_c1s1_000451_03.jpg")
+    parsed = make_parser(f"labels:{tmp_path}").parse(random_image(64, 32), "query/0002_c1s1_000451_03.jpg")
     np.testing.assert_array_equal(parsed.labels, labels)
     np.testing.assert_array_equal(parsed.regions.argmax(axis=0), np.select([labels == 2, labels == 9], [1, 3]))
 
 
-def test_a_folder_may_say_what_its_classes_are(tmp_path: Path) -> None:
+def test_label_folder_reads_its_classes(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps({"name": "mine", "classes": ["background", "bag"]}))
     assert make_parser(f"labels:{tmp_path}").label_set.regions == (0, 5)
     (tmp_path / "labels.json").write_text("[]")
@@ -178,12 +178,12 @@ def test_a_folder_may_say_what_its_classes_are(tmp_path: Path) -> None:
         make_parser(f"labels:{tmp_path}")
 
 
-def test_a_label_map_may_name_ids(tmp_path: Path) -> None:
+def test_label_map_of_class_ids(tmp_path: Path) -> None:
     parser = make_parser(f"labels:{tmp_path}", {"3": "belongings", "1": "head"})
     assert parser.label_set.regions == (0, 1, 0, 5)
 
 
-def test_the_digest_is_that_of_the_maps(tmp_path: Path) -> None:
+def test_digest_depends_on_maps(tmp_path: Path) -> None:
     empty = make_parser(f"labels:{tmp_path}").digest
     write(tmp_path / "a.png", np.zeros((4, 4), dtype=np.uint8))
     first = make_parser(f"labels:{tmp_path}").digest
@@ -191,9 +191,9 @@ def test_the_digest_is_that_of_the_maps(tmp_path: Path) -> None:
     assert len({empty, first, make_parser(f"labels:{tmp_path}").digest}) == 3
 
 
-def test_each_bad_map_is_named(tmp_path: Path) -> None:
+def test_bad_maps_are_reported(tmp_path: Path) -> None:
     parser = make_parser(f"labels:{tmp_path}")
-    image = somebody(8, 4)
+    image = random_image(8, 4)
 
     def refused(reason: str, text: str) -> None:
         with pytest.raises(BadInput, match=text) as caught:
@@ -203,17 +203,17 @@ def test_each_bad_map_is_named(tmp_path: Path) -> None:
     refused("no-labels", r"there is no label map a\.png")
     (tmp_path / "a.png").write_bytes(b"text")
     refused("bad-labels", r"a\.png")
-    write(tmp_path / "a.png", somebody(8, 4))
+    write(tmp_path / "a.png", random_image(8, 4))
     refused("bad-labels", "is RGB; a label map has one 8-bit channel")
     write(tmp_path / "a.png", np.zeros((4, 8), dtype=np.uint8))
     refused("bad-labels", "is 8x4, the image 4x8")
     write(tmp_path / "a.png", np.full((8, 4), 20, dtype=np.uint8))
     refused("bad-labels", "holds class 20; lip ends at 19")
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         make_parser(f"labels:{tmp_path / 'absent'}")
 
 
-def test_a_model_that_finds_objects_is_no_segmenter(tmp_path: Path) -> None:
+def test_detection_model_is_refused(tmp_path: Path) -> None:
     folder = save(segformer(), tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "detr"}))
