@@ -34,7 +34,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
+from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 
@@ -62,10 +62,10 @@ class Known:
             name: np.concatenate([getattr(split, name)[some] for split, some in zip(splits, rows, strict=True)])
             for name in ("labels", "yes", "pids", "camids")
         }
-        return cls(paths=paths, pooled=read_pooled(package, map(read_image, paths)), **columns)
+        return cls(paths=paths, pooled=extract_pooled(package, map(read_image, paths)), **columns)
 
     def judge(self, package: ModelPackage) -> AttributeMetrics:
-        said = predicted(package, self.pooled)
+        said = predict_attributes(package, self.pooled)
         likeliest = np.stack([said[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1)
         return count_attributes(likeliest.astype(np.int64), self.labels, self.yes, SCHEMA).summary()
 
@@ -90,7 +90,7 @@ def broken(base: ModelPackage) -> ModelPackage:
     return ModelPackage(base.config, network)
 
 
-def review(people: Known, tracklets: int, seed: int) -> tuple[NDArray[np.int64], Targets]:
+def review(people: Known, tracklets: int, seed: int) -> tuple[NDArray[np.int64], AttributeTargets]:
     """Crops of some tracklets, and what reviewers answer; the crops of a tracklet share one observation."""
     rng = np.random.default_rng(seed)
     keys, whose = np.unique(np.stack([people.pids, people.camids], axis=1), axis=0, return_inverse=True)
@@ -104,7 +104,7 @@ def review(people: Known, tracklets: int, seed: int) -> tuple[NDArray[np.int64],
         shift = rng.integers(1, len(attribute.values), len(answers))
         answers[slips, column] = (answers[slips, column] + shift[slips]) % len(attribute.values)
     weight = np.repeat(1 / counts, counts).astype(np.float32)
-    return rows, Targets.of_labels(np.repeat(answers, counts, axis=0), SCHEMA, noise=NOISE, weight=weight)
+    return rows, AttributeTargets.from_labels(np.repeat(answers, counts, axis=0), SCHEMA, noise=NOISE, weight=weight)
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
     tell("base", base, held, before)
     tell("broken", broken(base), held, before)
     for start, name in ((base, "sound"), (broken(base), "broken")):
-        thought = Targets.of_predictions(predicted(start, replayed.pooled[some]))
+        thought = AttributeTargets.from_predictions(predict_attributes(start, replayed.pooled[some]))
         for pull in arguments.pulls:
             for tracklets in (20, 50, 200, 800):
                 for seed in range(arguments.seeds):
@@ -143,7 +143,7 @@ def train_on(tracklets: int, people: Known, replayed: Known, datasets: tuple[Rei
     base = ModelPackage.from_pretrained("default")
     rows, named = review(people, tracklets, 0)
     some = np.flatnonzero(np.isin(replayed.pids, np.unique(replayed.pids)[:100]))
-    thought = Targets.of_predictions(predicted(base, replayed.pooled[some]))
+    thought = AttributeTargets.from_predictions(predict_attributes(base, replayed.pooled[some]))
     everybody = np.concatenate([people.pids[rows], replayed.pids[some] + people.pids.max() + 1])
     data = RetrainingData(
         paths=tuple([people.paths[row] for row in rows] + [replayed.paths[row] for row in some]),

@@ -28,7 +28,7 @@ from vestigo.review.sampling.probabilities import combine_rounds, inclusion_prob
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import predicted
+from vestigo_models.training.head_refit.data import predict_attributes
 
 ENOUGH = 30
 """Effective reviews, the median of all draws, from which on the interval of a value is held to its promise."""
@@ -42,7 +42,7 @@ class Review:
         self.archive = archive
         self.strategy = strategy
         self.refit = refit
-        probabilities = predicted(package, archive.pooled)
+        probabilities = predict_attributes(package, archive.pooled)
         self.scores = find_strategy(strategy).score(candidates(archive, probabilities))
         self.first = np.unique(archive.task, return_index=True)[1]
         self.predicted, self.confidence = predictions(probabilities)

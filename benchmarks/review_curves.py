@@ -35,7 +35,7 @@ from vestigo.review.sampling.strategies import find_strategy, sampling_strategie
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import Targets, predicted
+from vestigo_models.training.head_refit.data import AttributeTargets, predict_attributes
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
 
 ROUND, ROUNDS = 50, 16
@@ -56,7 +56,7 @@ class Scene:
     held: People
 
     def judge(self, package: ModelPackage) -> AttributeMetrics:
-        probabilities = predicted(package, self.held.pooled)
+        probabilities = predict_attributes(package, self.held.pooled)
         labels = self.held.labels
         yes = np.zeros_like(probabilities, dtype=np.bool_)
         rows, columns = np.nonzero(labels >= 0)
@@ -76,7 +76,7 @@ def weak(package: ModelPackage, taught: People) -> ModelPackage:
                 torch.nn.init.zeros_(module.bias)
     empty = ModelPackage(package.config.model_copy(update={"calibration": None}), network)
     weight = 1 / np.bincount(taught.task)[taught.task]
-    targets = Targets.of_labels(taught.labels, SCHEMA, weight=weight.astype(np.float32))
+    targets = AttributeTargets.from_labels(taught.labels, SCHEMA, weight=weight.astype(np.float32))
     return fit_heads(empty, taught.pooled, targets, HeadConfig(pull=30.0))
 
 
@@ -99,13 +99,13 @@ class Learning:
         self._replayed = np.isin(
             archive.task, rng.permutation(len(first))[: REPLAYED * len(first) // len(archive.task)]
         )
-        self._opinion = predicted(start, archive.pooled)
+        self._opinion = predict_attributes(start, archive.pooled)
 
     def scores(self, package: ModelPackage, strategy: str, drawn: NDArray[np.bool_]) -> NDArray[np.float64]:
         """What a strategy makes of the tasks, T, once the drawn ones (T) are reviewed."""
         believed = np.where(drawn[:, None], self.said, -1)
         return find_strategy(strategy).score(
-            candidates(self.archive, predicted(package, self.archive.pooled), believed)
+            candidates(self.archive, predict_attributes(package, self.archive.pooled), believed)
         )
 
     def refitted(self, drawn: NDArray[np.bool_]) -> ModelPackage:
@@ -113,8 +113,8 @@ class Learning:
         archive, share = self.archive, self._share
         known = drawn[archive.task]
         again = self._replayed & ~known
-        targets = Targets.of_labels(self.said[archive.task[known]], SCHEMA, noise=WRONG, weight=share[known])
-        targets = targets.with_replay(Targets.of_predictions(self._opinion[again], weight=share[again]))
+        targets = AttributeTargets.from_labels(self.said[archive.task[known]], SCHEMA, noise=WRONG, weight=share[known])
+        targets = targets.with_replay(AttributeTargets.from_predictions(self._opinion[again], weight=share[again]))
         return fit_heads(self.start, np.concatenate([archive.pooled[known], archive.pooled[again]]), targets)
 
 

@@ -22,7 +22,7 @@ from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.synthetic.crops import render_crop
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
-from vestigo_models.training.head_refit.data import read_pooled
+from vestigo_models.training.head_refit.data import extract_pooled
 
 PRESET = replace(
     PRESETS["default"], name="review", degradation=1.6, sloppiness=1.4, person_pixels=(36.0, 130.0), scenes=3
@@ -106,7 +106,7 @@ def _render(package: ModelPackage, identities: int) -> People:
     for lot in _lots(rows, 512):
         images = [render_crop(world, *row).image for row in lot]
         vectors.append(extractor.extract(images).descriptors.vectors)
-        pooled.append(read_pooled(package, images))
+        pooled.append(extract_pooled(package, images))
     return People(
         pids=pids,
         cameras=cameras,

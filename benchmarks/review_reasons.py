@@ -28,7 +28,7 @@ from vestigo.review.sampling.probabilities import inclusion_probabilities, syste
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, decay_by_rank, normalised_entropy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import predicted
+from vestigo_models.training.head_refit.data import predict_attributes
 
 TENTH = 10
 
@@ -40,7 +40,7 @@ def own_run(scene: Scene, attribute: int, seed: int) -> list[Any]:
     drawn = np.zeros(len(learning.said), dtype=np.bool_)
     package, found = scene.start, [scene.judge(scene.start)]
     for _ in range(ROUNDS):
-        seen = candidates(scene.archive, predicted(package, scene.archive.pooled))
+        seen = candidates(scene.archive, predict_attributes(package, scene.archive.pooled))
         probabilities = inclusion_probabilities(
             decay_by_rank(normalised_entropy(seen)[attribute]), ROUND, sampled=drawn
         )
@@ -53,8 +53,8 @@ def own_run(scene: Scene, attribute: int, seed: int) -> list[Any]:
 def still_wrong(scene: Scene, taught: ModelPackage) -> NDArray[np.float64]:
     """Shares of tasks that a model is wrong about, 2 x n: of the tenth that the start doubts most, and of all."""
     archive = scene.archive
-    before = candidates(archive, predicted(scene.start, archive.pooled))
-    after = candidates(archive, predicted(taught, archive.pooled))
+    before = candidates(archive, predict_attributes(scene.start, archive.pooled))
+    after = candidates(archive, predict_attributes(taught, archive.pooled))
     truth = archive.labels[np.unique(archive.task, return_index=True)[1]]
     wrong, known = predictions(after.probabilities)[0] != truth, truth >= 0
     doubts = normalised_entropy(before)

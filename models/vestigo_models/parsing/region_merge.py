@@ -61,7 +61,7 @@ def middle_row(person: BoolArray) -> int:
     return int(rows[0] + rows[-1] + 1) // 2 if len(rows) else len(person)
 
 
-def resample_regions(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+def resample_regions(regions: Float32Array, grid: tuple[int, int]) -> Float32Array:
     """Average region probabilities over the cells of another grid, K x rows x columns to K x grid."""
     if regions.shape[1:] == grid:
         return regions
@@ -69,7 +69,7 @@ def resample_regions(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDA
     return np.stack(planes).astype(np.float32)
 
 
-def label_cells(regions: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.uint8]:
+def label_cells(regions: Float32Array, grid: tuple[int, int]) -> UInt8Array:
     """Return the most probable region of each cell of a grid, from K x rows x columns on any grid."""
-    labels: NDArray[np.uint8] = resample_regions(regions, grid).argmax(axis=0).astype(np.uint8)
+    labels: UInt8Array = resample_regions(regions, grid).argmax(axis=0).astype(np.uint8)
     return labels

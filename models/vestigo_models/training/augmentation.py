@@ -1,9 +1,7 @@
-"""Random changes to one training image and its label map; every choice comes from the generator that is handed in.
+"""Random augmentation of training images and their label maps (docs/method.md, "Training").
 
-BoT's own are the flip, the padded crop and random erasing (specification, section 10). The others randomise the
-camera (box, light, colour, distance, focus, sensor), for models that must work on footage they never saw.
-
-A label map takes every step that moves or hides pixels, with the same numbers: what is padded or erased is background.
+Flip, padded crop and random erasing are those of BoT. The others randomise the camera: box, light, colour, distance,
+focus and sensor. A label map is moved with its image; padded and erased cells are background.
 """
 
 from __future__ import annotations
@@ -12,32 +10,30 @@ import math
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import FloatArray, UInt8Array
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN
 from vestigo_models.training.config import AugmentationConfig
 
-Image = NDArray[np.uint8]
-Labels = NDArray[np.uint8]
 ERASE_ATTEMPTS = 100
 
 
-def augment(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
-    """Return a changed copy of an RGB uint8 image (H x W x 3) of the same size."""
+def augment(image: UInt8Array, config: AugmentationConfig, rng: np.random.Generator) -> UInt8Array:
+    """Return an augmented copy of an RGB image (H, W, 3)."""
     return augment_pair(image, None, config, rng)[0]
 
 
 def augment_pair(
-    image: Image, labels: Labels | None, config: AugmentationConfig, rng: np.random.Generator
-) -> tuple[Image, Labels | None]:
-    """Change an image and its label map (h x w uint8, H and W multiples of h and w) alike.
+    image: UInt8Array, labels: UInt8Array | None, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[UInt8Array, UInt8Array | None]:
+    """Return an augmented image (H, W, 3) and its label map (h, w), where H and W are multiples of h and w.
 
-    The map is enlarged to the image, changed with it, and every cell is read at its middle (specification, section 10).
-    A map changes nothing of what happens to the image.
+    The map is enlarged to the image and moved with it, and each cell takes the label at its middle. The image does not
+    depend on the map.
     """
     height, width = image.shape[:2]
-    full = None if labels is None else enlarged(labels, (height, width))
+    full = None if labels is None else enlarge_labels(labels, (height, width))
     image, full = zoom(image, full, config.zoom, rng)
     if rng.random() < config.flip_probability:
         image = np.ascontiguousarray(image[:, ::-1])
@@ -57,13 +53,14 @@ def augment_pair(
         image, full = erase(image, full, config, rng)
     if labels is None or full is None:
         return np.ascontiguousarray(image), None
-    return np.ascontiguousarray(image), cells(full, labels.shape)
+    return np.ascontiguousarray(image), sample_cells(full, labels.shape)
 
 
-def enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
-    """An h x w label map at (H, W) pixels, each cell a block of equal labels.
+def enlarge_labels(labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    """Return a label map (h, w) enlarged to (H, W) pixels.
 
-    Raises ValueError where H and W are no multiples of h and w: cells would have no common size.
+    Raises:
+        ValueError: If H and W are not multiples of h and w.
     """
     (rows, columns), (height, width) = labels.shape, size
     if height % rows or width % columns:
@@ -71,13 +68,15 @@ def enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
     return np.repeat(np.repeat(labels, height // rows, axis=0), width // columns, axis=1)
 
 
-def cells(full: Labels, shape: tuple[int, ...]) -> Labels:
-    """The inverse of `enlarged`: each cell takes the label of the pixel at its middle."""
+def sample_cells(full: UInt8Array, shape: tuple[int, ...]) -> UInt8Array:
+    """Return the labels at the middles of cells, the inverse of `enlarge_labels`."""
     y, x = full.shape[0] // shape[0], full.shape[1] // shape[1]
     return np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
 
 
-def zoom(image: Image, labels: Labels | None, amount: float, rng: np.random.Generator) -> tuple[Image, Labels | None]:
+def zoom(
+    image: UInt8Array, labels: UInt8Array | None, amount: float, rng: np.random.Generator
+) -> tuple[UInt8Array, UInt8Array | None]:
     """Move each side of the box in or out by up to the fraction `amount` of the side's length."""
     if not amount:
         return image, labels
@@ -86,32 +85,32 @@ def zoom(image: Image, labels: Labels | None, amount: float, rng: np.random.Gene
     x0, x1, y0, y1 = left * width, (1 + right) * width, top * height, (1 + bottom) * height
     matrix = np.array([[(x1 - x0) / width, 0, x0], [0, (y1 - y0) / height, y0]], dtype=np.float32)
 
-    def warped(pixels: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    def warp(pixels: UInt8Array, interpolation: int) -> UInt8Array:
         flags = interpolation | cv2.WARP_INVERSE_MAP
         return np.asarray(
             cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
         )
 
-    return warped(image, cv2.INTER_LINEAR), None if labels is None else warped(labels, cv2.INTER_NEAREST)
+    return warp(image, cv2.INTER_LINEAR), None if labels is None else warp(labels, cv2.INTER_NEAREST)
 
 
 def pad_and_crop(
-    image: Image, labels: Labels | None, pad: int, rng: np.random.Generator
-) -> tuple[Image, Labels | None]:
-    """Pad every side by `pad` black pixels and cut the original size out at a random place."""
+    image: UInt8Array, labels: UInt8Array | None, pad: int, rng: np.random.Generator
+) -> tuple[UInt8Array, UInt8Array | None]:
+    """Pad every side by `pad` black pixels and crop the original size at a random place."""
     if not pad:
         return image, labels
     height, width = image.shape[:2]
     top, left = rng.integers(0, 2 * pad + 1, 2)
 
-    def moved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop(pixels: UInt8Array) -> UInt8Array:
         padded = cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
         return np.asarray(padded[top : top + height, left : left + width], dtype=np.uint8)
 
-    return moved(image), None if labels is None else moved(labels)
+    return crop(image), None if labels is None else crop(labels)
 
 
-def recolour(image: Image, config: AugmentationConfig, rng: np.random.Generator) -> Image:
+def recolour(image: UInt8Array, config: AugmentationConfig, rng: np.random.Generator) -> UInt8Array:
     """Change light (gamma, brightness, contrast), white balance and saturation."""
     gains = 1 + config.brightness * rng.uniform(-1, 1) + config.channel_gain * rng.uniform(-1, 1, 3)
     exponent = math.exp(config.gamma * rng.uniform(-1, 1))
@@ -130,23 +129,23 @@ def recolour(image: Image, config: AugmentationConfig, rng: np.random.Generator)
     return image
 
 
-def shrink(image: Image, factor: float) -> Image:
-    """Scale down by `factor` and up again, as a distant person looks."""
+def shrink(image: UInt8Array, factor: float) -> UInt8Array:
+    """Scale down by `factor` and up again, like a distant person."""
     height, width = image.shape[:2]
     small = (max(8, round(width * factor)), max(8, round(height * factor)))
     reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def compress(image: Image, quality: int) -> Image:
-    """Encode as JPEG of `quality` (1 to 95, colours at half the resolution) and decode again."""
+def compress(image: UInt8Array, quality: int) -> UInt8Array:
+    """Return an image after JPEG compression with `quality` 1 to 95 and chroma at half the resolution."""
     return decode_image(encode_jpeg(image, quality=quality))
 
 
 def erase(
-    image: Image, labels: Labels | None, config: AugmentationConfig, rng: np.random.Generator
-) -> tuple[Image, Labels | None]:
-    """Fill one random rectangle with the ImageNet mean (Zhong et al., AAAI 2020); the image as it is if none fits."""
+    image: UInt8Array, labels: UInt8Array | None, config: AugmentationConfig, rng: np.random.Generator
+) -> tuple[UInt8Array, UInt8Array | None]:
+    """Fill one random rectangle, if any fits, with the ImageNet mean (Zhong et al., AAAI 2020)."""
     height, width = image.shape[:2]
     for _ in range(ERASE_ATTEMPTS):
         area = rng.uniform(*config.erase_area) * height * width
@@ -163,6 +162,6 @@ def erase(
     return image, labels
 
 
-def _to_uint8(values: NDArray[np.floating]) -> Image:
-    pixels: Image = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def _to_uint8(values: FloatArray) -> UInt8Array:
+    pixels: UInt8Array = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole or not at all, read without unpickling objects."""
+"""Checkpoints of a training, written atomically and read without unpickling objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint of `folder`; a crash at any moment leaves the old or the new one."""
+    """Replace the checkpoint in `folder` atomically: a crash leaves the old or the new one."""
     partial = folder / f"{CHECKPOINT}.partial"
     with partial.open("wb") as file:
         torch.save(state, file)
@@ -26,10 +26,10 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
-    """Read the checkpoint of `folder`; None where a training was stopped before its first.
+    """Return the checkpoint in `folder`, on the CPU; None if there is none.
 
     Raises:
-        ModelError: it cannot be read, or it belongs to another configuration.
+        ModelError: If it cannot be read, or has another configuration.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -37,13 +37,13 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, OSError, EOFError):
-        raise ModelError(f"{path} cannot be read; delete it to train from the beginning") from None
-    ours, theirs = config.model_dump(mode="json"), state["config"]
-    differing = [
-        f"{key} ({theirs.get(key)!r} there, {value!r} now)" for key, value in ours.items() if theirs.get(key) != value
+        raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
+    saved = state["config"]
+    changes = [
+        f"{key} ({saved.get(key)!r} there, {value!r} now)"
+        for key, value in config.model_dump(mode="json").items()
+        if saved.get(key) != value
     ]
-    if differing:
-        raise ModelError(
-            f"{path} was written under another configuration: {', '.join(differing)}; resume with that one"
-        )
+    if changes:
+        raise ModelError(f"{path} has another configuration: {', '.join(changes)}; resume with that configuration")
     return state

@@ -1,4 +1,4 @@
-"""The training configuration: every key documented, unknown keys and wrong values reported together."""
+"""The training configuration. All unknown keys and wrong values of a file are reported together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class AugmentationConfig(BaseModel):
-    """What happens to a training image. The first group is BoT's; the rest randomises the camera and is off there.
-
-    A probability decides whether a step happens to an image; a strength says how far it may go.
-    """
+    """Augmentation of training images. The first group is that of BoT; the rest randomises the camera."""
 
     model_config = _STRICT
 
@@ -30,115 +27,107 @@ class AugmentationConfig(BaseModel):
     pad: int = Field(default=10, ge=0, description="pixels of black border before a random crop of the input size")
     erase_probability: float = Field(default=0.5, ge=0, le=1, description="random erasing with the ImageNet mean")
     erase_area: tuple[float, float] = Field(default=(0.02, 0.4), description="erased fraction of the image, from-to")
-    erase_aspect: float = Field(default=0.3, gt=0, le=1, description="height over width is drawn from [a, 1/a]")
+    erase_aspect: float = Field(default=0.3, gt=0, le=1, description="height over width is sampled from [a, 1/a]")
 
-    zoom: float = Field(default=0.0, ge=0, lt=1, description="boxes that are sloppy by up to this fraction per side")
-    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor drawn from 1 ± this")
-    contrast: float = Field(default=0.0, ge=0, lt=1, description="factor drawn from 1 ± this, around the mean")
-    saturation: float = Field(default=0.0, ge=0, le=1, description="factor drawn from 1 ± this")
+    zoom: float = Field(default=0.0, ge=0, lt=1, description="largest shift of a side of the box, as a fraction")
+    brightness: float = Field(default=0.0, ge=0, lt=1, description="factor sampled from 1 ± this")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="factor sampled from 1 ± this, around the mean")
+    saturation: float = Field(default=0.0, ge=0, le=1, description="factor sampled from 1 ± this")
     channel_gain: float = Field(default=0.0, ge=0, lt=1, description="white balance: a factor per channel, 1 ± this")
-    gamma: float = Field(default=0.0, ge=0, le=2, description="exponent drawn from exp(± this)")
-    grey_probability: float = Field(default=0.0, ge=0, le=1, description="drop all colour")
+    gamma: float = Field(default=0.0, ge=0, le=2, description="exponent sampled from exp(± this)")
+    grey_probability: float = Field(default=0.0, ge=0, le=1, description="remove all colour")
     shrink_probability: float = Field(default=0.0, ge=0, le=1, description="scale down and up again: a distant person")
     shrink_factor: float = Field(default=0.3, gt=0, le=1, description="the smallest scale of a shrunken image")
     blur_probability: float = Field(default=0.0, ge=0, le=1, description="Gaussian blur")
     blur_sigma: float = Field(default=1.5, gt=0, description="the largest sigma, in pixels of the input size")
     noise_probability: float = Field(default=0.0, ge=0, le=1, description="Gaussian noise")
     noise_sigma: float = Field(default=8.0, gt=0, description="the largest sigma, in grey levels of 255")
-    jpeg_probability: float = Field(default=0.0, ge=0, le=1, description="compression, which blocks shapes and colours")
+    jpeg_probability: float = Field(default=0.0, ge=0, le=1, description="JPEG compression")
     jpeg_quality: int = Field(default=25, ge=1, le=95, description="the lowest JPEG quality; the highest is 95")
 
 
 class TrainConfig(BaseModel):
-    """One training; the defaults are the paper's recipe (specification, sections 5, 9 and 10)."""
+    """Configuration of one training; the defaults are those of docs/method.md, "FLS", "Losses" and "Training"."""
 
     model_config = _STRICT
 
-    network: NetworkConfig = Field(default=NetworkConfig(backbone="resnet50"), description="what is trained")
+    network: NetworkConfig = Field(default=NetworkConfig(backbone="resnet50"), description="the network")
     weights: str | None = Field(
         default=None,
-        description="of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, a package of"
-        " another network on the same backbone",
+        description="weights of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, a"
+        " package with the same backbone",
     )
     base: str | None = Field(
         default=None,
         description="model package to start from: default, a folder or hub:ID; the network must be the same",
     )
     input_size: tuple[int, int] | None = Field(
-        default=None, description="height and width in pixels; null takes the size the backbone was designed for"
+        default=None, description="height and width in pixels; null: native size of the backbone"
     )
-    seed: int = Field(default=0, ge=0, description="every random choice follows from it")
+    seed: int = Field(default=0, ge=0, description="seed of everything random")
 
     epochs: int = Field(default=120, ge=1, description="passes over the identities")
     batch_identities: int = Field(default=16, ge=2, description="identities in a batch (P)")
     images_per_identity: int = Field(default=4, ge=2, description="images of each (K)")
     learning_rate: float = Field(default=3.5e-4, gt=0, description="Adam's rate after the warm-up")
-    schedule_epochs: int = Field(default=120, ge=1, description="the length that warm-up and milestones are stated for")
+    schedule_epochs: int = Field(default=120, ge=1, description="number of epochs that warm-up and milestones refer to")
     warmup_epochs: int = Field(default=10, ge=0, description="linear warm-up from about a hundredth of the rate")
-    milestones: tuple[int, ...] = Field(default=(40, 70), description="epochs from which the rate is decayed once more")
+    milestones: tuple[int, ...] = Field(default=(40, 70), description="epochs at which the rate is multiplied by decay")
     decay: float = Field(default=0.1, gt=0, le=1, description="factor at each milestone")
     weight_decay: float = Field(default=5e-4, ge=0, description="Adam's weight decay, on all parameters")
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="of the identity loss")
     triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
-    centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
-    centre_learning_rate: float = Field(default=0.5, gt=0, description="of the centres' own SGD")
+    centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15 in docs/method.md")
+    centre_learning_rate: float = Field(default=0.5, gt=0, description="learning rate of the centres (SGD)")
     globalattr_weight: float = Field(
-        default=1.0, gt=0, description="of L_globalattr in equation 20; it asks the global feature a second time"
+        default=1.0, gt=0, description="weight of L_globalattr in equation 20 in docs/method.md"
     )
-    alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
+    alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20 in docs/method.md")
     parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
-    belongings_weight: float = Field(
-        default=1.0, gt=0, description="of cells of belongings in the parsing loss; they are rarer than all others"
-    )
+    belongings_weight: float = Field(default=1.0, gt=0, description="weight of cells of belongings in the parsing loss")
     lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
     attr_balance: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="how far rare values weigh more: 0 as in eq 18, 1 as common ones",
+        description="weight of rare values: 0 as in equation 18 in docs/method.md, 1 all values alike",
     )
-    attr_noise: float = Field(
-        default=0.0, ge=0, lt=0.5, description="share of the attribute labels that are wrong, as of corrected ones"
-    )
-    attr_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of what an attribute head reads that is hidden from it"
-    )
+    attr_noise: float = Field(default=0.0, ge=0, lt=0.5, description="share of the attribute labels that are wrong")
+    attr_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the input of attribute heads")
     awm_dropout: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="AWM learns apart from the heads, with this share of what they read hidden; null: as one (paper)",
+        description="AWM learns separately, from heads with this dropout; null: with the heads, as in the paper",
     )
-    awm_rate: float = Field(
-        default=1.0, gt=0, description="factor on the learning rate of V and b of AWM, for trainings of few steps"
-    )
+    awm_rate: float = Field(default=1.0, gt=0, description="factor on the learning rate of V and b of AWM")
     awm_weight_decay: float | None = Field(
-        default=None, ge=0, description="of V and b of AWM, so that only what many people share stays; null: as all"
+        default=None, ge=0, description="weight decay of V and b of AWM; null: that of all parameters"
     )
     awm_aux_loss: float = Field(
-        default=0.0, ge=0, description="weight of the attribute loss before re-weighting, where there is AWM"
+        default=0.0, ge=0, description="weight of the attribute loss before re-weighting, with AWM"
     )
 
-    fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions; see its own keys")
-    parser: str = Field(default="default", description="the external parser: default, schp:, hf:, package: or labels:")
+    fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions")
+    parser: str = Field(default="default", description="parser of the training images, see `vestigo train --help`")
     relabel_every: int = Field(default=2, ge=1, description="epochs between two refreshes of the label maps")
-    relabel_until: int = Field(default=101, ge=1, description="the last epoch that may begin with a refresh")
-    fls_start_epoch: int = Field(default=11, ge=1, description="belongings enter the label maps from this epoch on")
+    relabel_until: int = Field(default=101, ge=1, description="last epoch that may begin with a refresh")
+    fls_start_epoch: int = Field(default=11, ge=1, description="first epoch whose label maps contain belongings")
 
-    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="see its own keys")
+    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="random changes of images")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="of the forward pass; auto is float16 on CUDA and float32 on a CPU"
     )
-    checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps, besides every epoch")
-    cache_gib: float = Field(default=4.0, ge=0, description="decoded images are kept in memory when they fit in this")
+    checkpoint_steps: int = Field(default=0, ge=0, description="steps between checkpoints within an epoch; 0: none")
+    cache_gib: float = Field(default=4.0, ge=0, description="decoded images are cached if they fit into this memory")
 
     @model_validator(mode="after")
     def _regions_of_the_labels(self) -> TrainConfig:
-        wanted = len(self.region_schema) if self.network.regions else 0
-        if self.network.regions != wanted:
+        expected = len(self.region_schema) if self.network.regions else 0
+        if self.network.regions != expected:
             raise ValueError(
-                f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {wanted}"
+                f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {expected}"
             )
         return self
 
@@ -146,20 +135,20 @@ class TrainConfig(BaseModel):
     def _heads_learn(self) -> TrainConfig:
         if self.network.awm and self.awm_dropout is not None and self.lambda_attr and not self.awm_aux_loss:
             raise ValueError(
-                f"awm_dropout={self.awm_dropout}: attribute heads hear nothing of AWM; let them learn by awm_aux_loss"
+                f"awm_dropout={self.awm_dropout}: attribute heads get no gradient from AWM; set awm_aux_loss"
             )
         return self
 
     @property
     def region_schema(self) -> RegionSchema:
-        """The regions of the label maps that the network learns from."""
+        """Regions of the label maps that the network learns from."""
         if self.fls.labels == "cluster":
             return cluster_regions(self.fls.clusters)
         return REGIONS if self.fls.labels == "fls" else BODY_REGIONS
 
     @property
     def needs_parser(self) -> bool:
-        """Whether label maps are made with an external parser."""
+        """Whether label maps need a parser."""
         return self.network.regions > 0 and self.fls.labels != "cluster"
 
     @property
@@ -171,23 +160,26 @@ class TrainConfig(BaseModel):
     def load(
         cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None
     ) -> TrainConfig:
-        """Read a shipped configuration by name, or a YAML file; `overrides` replace keys (`network.channels` style).
+        """Read a configuration.
 
-        `backbone` puts another backbone into it, with what that one is best trained with; `overrides` go last.
+        Args:
+            ref: Name of a shipped configuration, or a YAML file.
+            overrides: Values of keys such as `network.channels`, applied last.
+            backbone: Backbone to use instead, with the values of `configs/backbones`.
 
         Raises:
-            ConfigError: no such configuration, or the list of everything that is wrong in it, in one line.
+            ConfigError: If there is no such configuration; or all unknown keys and wrong values in one line.
         """
         name, backbone = ("full", backbone or "tiny") if str(ref) == "tiny" else (ref, backbone)
         values = _read(name)
         if backbone is not None:
-            values = _merged(values, _fitting(backbone, values))
+            values = _merge(values, _backbone_values(backbone, values))
         for dotted, value in (overrides or {}).items():
             *parents, key = dotted.split(".")
-            at = values
+            section = values
             for parent in parents:
-                at = at.setdefault(parent, {})
-            at[key] = value
+                section = section.setdefault(parent, {})
+            section[key] = value
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -195,7 +187,7 @@ class TrainConfig(BaseModel):
 
 
 def shipped_configs() -> list[str]:
-    """Names of the configurations that come with the package."""
+    """Return the names of the shipped configurations."""
     entries = (resources.files("vestigo_models") / "configs").iterdir()
     return sorted(["tiny", *(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))])
 
@@ -210,23 +202,23 @@ def _read(ref: str | Path) -> dict[str, Any]:
     raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {known}")
 
 
-def _fitting(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration changes with its backbone: the shipped table of that backbone, if there is one."""
+def _backbone_values(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a configuration changes with its backbone, from `configs/backbones`."""
     chosen = {"network": {"backbone": backbone}}
     table = resources.files("vestigo_models") / "configs" / "backbones" / f"{backbone}.yaml"
     if not table.is_file():
         return chosen
-    told = _mapping(table.read_text("utf-8"), table.name)
+    changes = _mapping(table.read_text("utf-8"), table.name)
     has_neck = values.get("network", {}).get("neck", "none") != "none"
-    return _merged(_merged(told["always"], told["with_neck"] if has_neck else {}), chosen)
+    return _merge(_merge(changes["always"], changes["with_neck"] if has_neck else {}), chosen)
 
 
-def _merged(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with those of `others` in their place, key by key."""
+def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the keys of `others` replaced recursively."""
     result = dict(values)
     for key, value in others.items():
         old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        result[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return result
 
 

@@ -1,4 +1,4 @@
-"""Training images: read once, augmented ahead of the network, every batch a function of (seed, epoch, step)."""
+"""Training images and batches, which depend on (seed, epoch, step) only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, ConfigError, DatasetError
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import resize
@@ -25,19 +25,20 @@ class TrainingSet:
     """N training images.
 
     Attributes:
-        paths: their files.
-        pids: (N,) int64, identities relabelled to 0..identities-1.
-        camids: (N,) int64, cameras.
-        schema, attributes: labels (N, n) int64 of a schema, -1 where missing; both None where there are none.
-        parsed: (N, rows, columns) uint8, region ids of an external parser on the network's grid; None without one.
+        paths: Files.
+        pids: Identities, (N,), numbered 0..identities-1.
+        camids: Cameras, (N,).
+        schema: Schema of the attributes; None without attributes.
+        attributes: Labels (N, n), -1 if missing; None without attributes.
+        parsed: Region ids of a parser on the network's grid, (N, rows, columns); None without a parser.
     """
 
     paths: tuple[Path, ...]
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
+    pids: Int64Array
+    camids: Int64Array
     schema: AttributeSchema | None = None
-    attributes: NDArray[np.int64] | None = None
-    parsed: NDArray[np.uint8] | None = None
+    attributes: Int64Array | None = None
+    parsed: UInt8Array | None = None
 
     def __post_init__(self) -> None:
         if len(self.paths) == 0:
@@ -47,94 +48,110 @@ class TrainingSet:
 
     @property
     def identities(self) -> int:
-        """How many people there are."""
+        """Number of identities."""
         return int(self.pids.max()) + 1
 
 
 class ImageReader:
-    """Images at the input size; kept in memory after the first reading when all of them fit in `cache_gib`."""
+    """Reads images at the input size and caches them in memory if all fit into `cache_gib`."""
 
     def __init__(self, paths: tuple[Path, ...], size: tuple[int, int], cache_gib: float) -> None:
         self.paths = paths
         self.size = size
         fits = len(paths) * size[0] * size[1] * 3 <= cache_gib * 2**30
-        self._kept = np.empty((len(paths) if fits else 0, *size, 3), dtype=np.uint8)
-        self._is_kept = np.zeros(len(self._kept), dtype=bool)
+        self._cache = np.empty((len(paths) if fits else 0, *size, 3), dtype=np.uint8)
+        self._is_cached = np.zeros(len(self._cache), dtype=bool)
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Image `index` as RGB uint8 of the input size.
+    def read(self, index: int) -> UInt8Array:
+        """Return image `index` as RGB uint8 of the input size.
 
         Raises:
-            DatasetError: the file cannot be read as an image.
+            DatasetError: If the file cannot be read as an image.
         """
-        if len(self._kept) and self._is_kept[index]:
-            kept: NDArray[np.uint8] = self._kept[index]
-            return kept
+        if len(self._cache) and self._is_cached[index]:
+            cached: UInt8Array = self._cache[index]
+            return cached
         try:
             image = resize(read_image(self.paths[index]), self.size)
         except BadInput as error:
             raise DatasetError(f"training image {error.detail}; remove the file or restore it") from None
-        if len(self._kept):
-            self._kept[index] = image
-            self._is_kept[index] = True
+        if len(self._cache):
+            self._cache[index] = image
+            self._is_cached[index] = True
         return image
 
 
 def batches(
     reader: ImageReader,
-    plan: NDArray[np.int64],
+    plan: Int64Array,
     config: AugmentationConfig,
     *,
     seed: int,
     epoch: int,
     first: int,
     share: slice,
-    maps: NDArray[np.uint8] | None = None,
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]:
-    """Yield the augmented images of steps `first`, `first` + 1, ... of an epoch, B x H x W x 3 uint8, and their maps.
+    maps: UInt8Array | None = None,
+) -> Iterator[tuple[UInt8Array, UInt8Array | None]]:
+    """Yield the augmented images (B, H, W, 3) of each step of an epoch with their label maps.
 
-    `plan` holds the indices of every step (steps x whole batch), `share` the columns that this worker takes, `maps` the
-    label maps of all images (N x h x w). The generator of an image is keyed by its place in the plan, so neither
-    resuming nor the number of workers changes it.
+    The random generator of an image depends on its place in the plan, and so on neither resuming nor workers.
+
+    Args:
+        reader: Reader of the images.
+        plan: Indices of the images of each step, (steps, whole batch).
+        config: Augmentation.
+        seed: Seed of the training.
+        epoch: 1-based epoch.
+        first: First step.
+        share: Columns of the plan that this worker takes.
+        maps: Label maps of all images, (N, h, w); None without regions.
     """
     places = np.arange(plan.size).reshape(plan.shape)
 
-    def prepare(index: int, place: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    def prepare(index: int, place: int) -> tuple[UInt8Array, UInt8Array | None]:
         rng = np.random.default_rng((seed, epoch, 1, place))
         return augment_pair(reader.read(index), None if maps is None else maps[index], config, rng)
 
     with ThreadPoolExecutor(LOADER_THREADS) as pool:
         ahead = None
         for step in range(first, len(plan)):
-            coming = pool.map(prepare, plan[step, share], places[step, share])
+            upcoming = pool.map(prepare, plan[step, share], places[step, share])
             if ahead is not None:
-                yield _stacked(ahead)
-            ahead = coming
+                yield _stack(ahead)
+            ahead = upcoming
         if ahead is not None:
-            yield _stacked(ahead)
+            yield _stack(ahead)
 
 
-def _stacked(
-    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _stack(
+    pairs: Iterable[tuple[UInt8Array, UInt8Array | None]],
+) -> tuple[UInt8Array, UInt8Array | None]:
     images, maps = zip(*pairs, strict=True)
     return np.stack(images), None if maps[0] is None else np.stack(maps)
 
 
-def identity_batches(
-    pids: NDArray[np.int64], *, identities: int, images: int, seed: int, epoch: int
-) -> NDArray[np.int64]:
-    """All batches of one epoch: steps x (identities * images) indices into `pids`, images of an identity adjacent.
+def identity_batches(pids: Int64Array, *, identities: int, images: int, seed: int, epoch: int) -> Int64Array:
+    """Return the batches of one epoch (Hermans et al., 2017).
 
-    The images of every identity are shuffled and cut into groups of `images` (drawn with replacement where it has
-    fewer; the incomplete last group is left out). Each batch takes one group of `identities` random identities, until
-    fewer have groups left. The result depends on the arguments alone, so an epoch can be entered at any step.
+    The images of each identity are shuffled and divided into groups of `images`, sampled with replacement if it has
+    fewer; incomplete groups are dropped. Each batch takes one group of `identities` random identities, until fewer have
+    groups left.
+
+    Args:
+        pids: Identities of all images, (N,).
+        identities: Identities in a batch.
+        images: Images of each identity in a batch.
+        seed: Seed of the training.
+        epoch: 1-based epoch.
+
+    Returns:
+        Indices of images, (steps, identities * images), with those of an identity adjacent.
 
     Raises:
-        ConfigError: the set holds fewer identities than one batch needs.
+        ConfigError: If there are fewer identities than a batch needs.
     """
     rng = np.random.default_rng((seed, epoch, 0))
-    groups: dict[int, list[NDArray[np.int64]]] = {}
+    groups: dict[int, list[Int64Array]] = {}
     for pid in np.unique(pids):
         members = np.flatnonzero(pids == pid)
         if len(members) < images:
@@ -146,10 +163,10 @@ def identity_batches(
         raise ConfigError(
             f"batch_identities={identities}: the training set has only {len(groups)} identities; set at most that many"
         )
-    left = np.array(sorted(groups))
+    available = np.array(sorted(groups))
     batches = []
-    while len(left) >= identities:
-        chosen = rng.choice(left, identities, replace=False)
+    while len(available) >= identities:
+        chosen = rng.choice(available, identities, replace=False)
         batches.append(np.concatenate([groups[int(pid)].pop() for pid in chosen]))
-        left = np.array([pid for pid in left if groups[int(pid)]], dtype=np.int64)
+        available = np.array([pid for pid in available if groups[int(pid)]], dtype=np.int64)
     return np.stack(batches).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The seam between a training loop and the workers that may share it."""
+"""The interface between a training loop and the workers that train together."""
 
 from __future__ import annotations
 
@@ -9,53 +9,52 @@ from torch import Tensor, nn
 
 
 class Ranks(Protocol):
-    """What a training loop needs to know of the workers that train together; `rank` is 0 on the one that writes."""
+    """Collective operations of the workers that train together.
+
+    Attributes:
+        rank: Number of this worker; worker 0 writes files.
+        size: Number of workers.
+    """
 
     rank: int
     size: int
 
-    def gather(self, x: Tensor) -> Tensor:
-        """Concatenate the `x` of all workers along dimension 0, in order of rank; gradients flow back to each."""
+    def gather(self, x: Tensor, /) -> Tensor:
+        """Concatenate the `x` of all workers along dimension 0 in order of rank; gradients flow back to each."""
 
-    def mean(self, x: Tensor) -> Tensor:
-        """Average `x` over the workers, without gradients."""
+    def mean(self, x: Tensor, /) -> Tensor:
+        """Return the mean of `x` over the workers, without gradients."""
 
-    def total(self, x: Tensor) -> Tensor:
-        """Add up the `x` of all workers, without gradients."""
+    def sum(self, x: Tensor, /) -> Tensor:
+        """Return the sum of `x` over the workers, without gradients."""
 
-    def agree(self, module: nn.Module) -> None:
-        """Give the buffers of `module` (statistics of its normalisations) the values that they have on worker 0."""
+    def broadcast_buffers(self, module: nn.Module, /) -> None:
+        """Copy the buffers of `module`, such as running means, from worker 0 to all workers."""
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its average over the workers."""
+    def average_gradients(self, parameters: Iterable[nn.Parameter], /) -> None:
+        """Replace every gradient by its mean over the workers."""
 
     def barrier(self) -> None:
         """Wait for all workers."""
 
 
-class Alone:
-    """One worker."""
+class SingleProcess:
+    """The collective operations of one worker."""
 
     rank = 0
     size = 1
 
-    def gather(self, x: Tensor) -> Tensor:
-        """See `Ranks.gather`."""
+    def gather(self, x: Tensor, /) -> Tensor:
+        """Return `x`."""
         return x
 
-    def mean(self, x: Tensor) -> Tensor:
-        """See `Ranks.mean`."""
-        return x
+    mean = sum = gather
 
-    def total(self, x: Tensor) -> Tensor:
-        """See `Ranks.total`."""
-        return x
+    def broadcast_buffers(self, _module: nn.Module, /) -> None:
+        """Do nothing."""
 
-    def agree(self, module: nn.Module) -> None:
-        """See `Ranks.agree`."""
-
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """See `Ranks.average_gradients`."""
+    def average_gradients(self, _parameters: Iterable[nn.Parameter], /) -> None:
+        """Do nothing."""
 
     def barrier(self) -> None:
-        """See `Ranks.barrier`."""
+        """Do nothing."""

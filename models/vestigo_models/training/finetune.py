@@ -1,12 +1,12 @@
-"""How a whole network is trained on: from the weights of a package, gently, with the regions that it sees already."""
+"""Fine-tuning of a whole network from the weights of a package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
@@ -17,37 +17,38 @@ from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader
 
 EPOCHS = 3
-GENTLY = 0.1
-"""The learning rate beside that of a training from the start."""
-SURE = 0.9
-"""From this probability on, what a model thinks of an attribute counts as its label."""
+LEARNING_RATE_FACTOR = 0.1
+"""Learning rate as a fraction of that of a training from the start."""
+MIN_LABEL_PROBABILITY = 0.9
+"""Least probability of a prediction that counts as a label."""
 
 
-def retraining_recipe(
+def finetuning_config(
     package: ModelPackage, folder: Path, identities: int, *, epochs: int = EPOCHS, noise: float = 0.0, seed: int = 0
 ) -> TrainConfig:
-    """The recipe that trains all weights of a package on.
+    """Return the configuration that trains all weights of a package further.
 
-    The network, its input and losses are those of the package, augmentation that of its backbone, the rate a tenth of
-    the usual and constant. Label maps are not made anew, see `own_maps`; a network of clusters makes its own.
+    Network and input are those of the package, losses and augmentation those of `full` with its backbone. The learning
+    rate is constant. Label maps are not refreshed, see `predict_label_maps`, except those of clusters.
 
     Args:
-        package: the base, saved in `folder`.
-        identities: how many people there are to train on; a batch holds 16 of them, or all where there are fewer.
-        noise: share of the attribute labels that are wrong (fraction).
+        package: The base.
+        folder: Folder of the base.
+        identities: Number of training identities; a batch holds 16, or all if there are fewer.
+        epochs: Number of epochs.
+        noise: Error rate of the attribute labels.
+        seed: Seed of everything random.
 
     Raises:
-        ConfigError: fewer than two identities, or a package whose input is not normalised as trainings do it.
+        ConfigError: If there are fewer than two identities, or the package has another normalisation of its input.
     """
     if identities < 2:
-        raise ConfigError(f"{identities} identities: a network learns from at least 2; correct more, or replay some")
+        raise ConfigError(f"{identities} identities: training needs at least 2; annotate more, or replay some")
     config = package.config
     if (config.mean, config.std) != (IMAGENET_MEAN, IMAGENET_STD):
-        raise ConfigError(
-            f"model {package.name!r}: its input is normalised otherwise (mean, std); refit its heads only"
-        )
+        raise ConfigError(f"model {package.name!r}: its input has another mean and std; refit its heads only")
     backbone = config.network.backbone
-    usual = TrainConfig.load("full", backbone=backbone)
+    default = TrainConfig.load("full", backbone=backbone)
     fls = config.fls or FlsConfig(labels="parser" if config.network.regions == len(BODY_REGIONS) else "fls")
     changes = {
         "network": config.network.model_dump(),
@@ -57,8 +58,8 @@ def retraining_recipe(
         "epochs": epochs,
         "warmup_epochs": 0,
         "milestones": (),
-        "learning_rate": GENTLY * usual.learning_rate,
-        "batch_identities": min(usual.batch_identities, identities),
+        "learning_rate": LEARNING_RATE_FACTOR * default.learning_rate,
+        "batch_identities": min(default.batch_identities, identities),
         "attr_noise": noise,
         "fls": fls.model_dump(),
         "fls_start_epoch": epochs + 1,
@@ -66,16 +67,16 @@ def retraining_recipe(
     return TrainConfig.load("full", changes, backbone=backbone)
 
 
-def own_maps(
+def predict_label_maps(
     package: ModelPackage, paths: tuple[Path, ...], device: str = "cpu", batch_size: int = 32
-) -> NDArray[np.uint8]:
-    """The likeliest region of each cell as the package sees it, N x rows x columns uint8.
+) -> UInt8Array:
+    """Return the most probable region of each cell by the package's pixel classifier, (N, rows, columns).
 
-    As label maps they hold the pixel classifier where it is while the network learns something else.
+    As label maps they keep the pixel classifier constant while the network learns attributes.
 
     Raises:
-        DatasetError: an image cannot be read.
-        ValueError: the model has no regions.
+        DatasetError: If an image cannot be read.
+        ValueError: If the model has no regions.
     """
     extractor, reader = Extractor(package, device, batch_size), ImageReader(paths, package.input_size, 0.0)
     maps = np.empty((len(paths), *package.grid), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What a training starts from: ImageNet weights or another package's for the backbone, a whole package, or nothing."""
+"""Initial weights: ImageNet weights or those of a package for the backbone, or a whole package."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.config import TrainConfig
 
 PACKAGE_PREFIX = "package:"
-"""Before weights that are the backbone of a model package."""
+"""Prefix of weights that are the backbone of a model package."""
 
 
 def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:
-    """Put the weights that a configuration names (`weights`, then `base`) into a network.
+    """Load the weights of a configuration, first `weights`, then `base`, into a network.
 
     Raises:
-        ConfigError: they are for another network, or for attributes other than those of `schema`.
-        ModelError: there are no such weights.
+        ConfigError: If they are for another network or for other attributes than those of `schema`.
+        ModelError: If there are no such weights.
     """
     if config.weights is not None:
         _load_backbone(network, config.weights, config.network.backbone)
     if config.base is not None:
         base = ModelPackage.from_pretrained(config.base)
         if base.config.network != config.network:
-            raise ConfigError(f"base={config.base!r}: that package holds another network, {base.config.network!r}")
+            raise ConfigError(f"base={config.base!r}: that package has another network, {base.config.network!r}")
         if base.schema is not None and schema is not None and base.schema.digest != schema.digest:
             raise ConfigError(
                 f"base={config.base!r}: that package predicts the attributes of {base.schema.name}, the data has those "
@@ -40,12 +40,12 @@ def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
     if ref.startswith(PACKAGE_PREFIX):
         package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
         if package.config.network.backbone != name:
-            raise ConfigError(f"weights={ref!r}: the backbone there is {package.config.network.backbone}, not {name}")
+            raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
         backbone.load_state_dict(package.network.backbone.state_dict())
     elif isinstance(backbone, ResNet50 | ConvNext):
         backbone.load_imagenet(ref)
     else:
         raise ConfigError(
-            f"weights={ref!r}: there are no ImageNet weights for {name}; name a model package whose backbone is taken:"
+            f"weights={ref!r}: there are no ImageNet weights for {name}; give a model package with that backbone:"
             f" {PACKAGE_PREFIX}FOLDER"
         )

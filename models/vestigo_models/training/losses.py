@@ -1,28 +1,31 @@
-"""Losses: identity, triplet and centre (specification, section 9, equation 15), and of labels that may be wrong."""
+"""Losses of identities and attributes (docs/method.md, "Losses" and "Forward correction")."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.schemas.attributes import AttributeSchema
 
 
 def identity_loss(logits: Tensor, pids: Tensor, *, smoothing: float) -> Tensor:
-    """Cross-entropy with label smoothing, averaged over the batch.
+    """Compute the cross-entropy with label smoothing, averaged over the batch.
 
-    `logits` B x identities, `pids` B int64; the true class keeps 1 - smoothing + smoothing / identities.
+    Args:
+        logits: B x identities.
+        pids: Identities, B int64.
+        smoothing: Weight of the uniform distribution; the true class has 1 - smoothing + smoothing / identities.
     """
     return functional.cross_entropy(logits.float(), pids, label_smoothing=smoothing)
 
 
 def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
-    """A x B Euclidean distances in float32 of A x D and B x D features.
+    """Compute Euclidean distances, A x B, of features A x D and B x D in float32.
 
-    The square root is taken of at least 1e-12, so that two equal features have a finite gradient.
+    Squared distances are at least 1e-12, so that equal features have a finite gradient.
     """
     a, b = a.float(), b.float()
     squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
@@ -32,13 +35,18 @@ def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
 def triplet_loss(
     anchors: Tensor, anchor_pids: Tensor, others: Tensor, other_pids: Tensor, *, margin: float
 ) -> tuple[Tensor, Tensor]:
-    """Batch-hard triplet loss on features before the BNNeck, in float32.
+    """Compute the batch-hard triplet loss (Hermans et al., 2017) of features before the BNNeck, in float32.
 
-    Per anchor the farthest feature of its own identity and the nearest of another are taken from `others`, which
-    contains the anchors. Every anchor needs both in the batch, as an identity-balanced sampler provides them.
+    Args:
+        anchors: Features, B x D.
+        anchor_pids: Their identities, B.
+        others: Features of the whole batch, which contain the anchors; each anchor needs another image of its identity
+            and one of another identity among them.
+        other_pids: Their identities.
+        margin: Margin between the farthest positive and the nearest negative.
 
     Returns:
-        The loss, averaged over the anchors, and the fraction of anchors whose hardest pair is in the right order.
+        The mean loss, and the fraction of anchors whose hardest negative is farther than their hardest positive.
     """
     with torch.autocast(anchors.device.type, enabled=False):
         distances = euclidean_distances(anchors, others)
@@ -112,7 +120,7 @@ def attribute_loss(
     return total
 
 
-def class_weights(labels: NDArray[np.int64], schema: AttributeSchema, balance: float) -> NDArray[np.float32]:
+def class_weights(labels: Int64Array, schema: AttributeSchema, balance: float) -> Float32Array:
     """Compute factors on the images of each class: its share of the images to the power of -`balance`.
 
     Args:
@@ -134,9 +142,9 @@ def class_weights(labels: NDArray[np.int64], schema: AttributeSchema, balance: f
 
 
 class CentreLoss(nn.Module):
-    """Mean over the batch of the squared distance to the centre of the own identity, without a factor of one half.
+    """Mean squared distance to the centre of the own identity, without a factor of one half.
 
-    The centres (identities x D) start at N(0, 1) and follow their own optimiser: see `rescale_gradients`.
+    The centres, identities x D, start at N(0, 1) and have their own optimiser, see `rescale_gradients`.
     """
 
     def __init__(self, identities: int, dim: int, *, generator: torch.Generator | None = None) -> None:
@@ -144,10 +152,10 @@ class CentreLoss(nn.Module):
         self.centres = nn.Parameter(torch.randn(identities, dim, generator=generator))
 
     def forward(self, pre: Tensor, pids: Tensor) -> Tensor:
-        """B x D features before the BNNeck and B int64 identities to a scalar."""
+        """Compute the loss of features before the BNNeck, B x D, with identities B."""
         return (pre.float() - self.centres[pids]).square().sum(1).mean()
 
     def rescale_gradients(self, weight: float) -> None:
-        """Undo, for the centres alone, the `weight` that the centre loss carries in the sum of losses."""
+        """Divide the gradients of the centres by the `weight` of the centre loss in the total."""
         if self.centres.grad is not None:
             self.centres.grad /= weight

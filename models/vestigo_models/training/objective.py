@@ -1,4 +1,4 @@
-"""The sum of losses that a training minimises (specification, section 9, equations 15 to 20)."""
+"""The objective of a training (docs/method.md, "Losses", equations 15 to 20)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vestigo_models.arrays import Float32Array
 from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import BELONGINGS
@@ -19,16 +19,16 @@ from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.losses import CentreLoss, attribute_loss, identity_loss, triplet_loss
 
 UNLABELLED = 255
-"""In a label map: nobody knows yet."""
+"""Id of cells without a label in a label map."""
 
 
-class Truth(NamedTuple):
-    """What is known of B training images.
+class BatchTargets(NamedTuple):
+    """Targets of B training images.
 
     Attributes:
-        pids: B int64, 0..identities-1.
-        maps: B x h x w int64 region labels, `UNLABELLED` where there is none; None without regions.
-        attributes: B x n int64, -1 where missing; None without attributes.
+        pids: Identities, B int64, 0..identities-1.
+        maps: Label maps, B x h x w int64, with `UNLABELLED` cells; None without regions.
+        attributes: Classes, B x n int64, -1 if missing; None without attributes.
     """
 
     pids: Tensor
@@ -37,8 +37,8 @@ class Truth(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Factors and settings of the losses; names as in `TrainConfig`."""
+class LossWeights:
+    """Weights and settings of the losses, see `TrainConfig`."""
 
     label_smoothing: float
     triplet_margin: float
@@ -52,8 +52,8 @@ class Weights:
     attr_noise: float
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Weights:
-        """The weights that a configuration asks for."""
+    def from_config(cls, config: TrainConfig) -> LossWeights:
+        """Return the weights of a configuration."""
         return cls(
             label_smoothing=config.label_smoothing,
             triplet_margin=config.triplet_margin,
@@ -61,7 +61,7 @@ class Weights:
             globalattr_weight=config.globalattr_weight,
             alpha=config.alpha,
             parsing_sum=config.parsing_reduction == "sum",
-            # Of five or six clusters none is belongings.
+            # No cluster is belongings.
             belongings_weight=config.belongings_weight if config.fls.labels == "fls" else 1.0,
             lambda_attr=config.lambda_attr,
             awm_aux_loss=config.awm_aux_loss,
@@ -70,17 +70,25 @@ class Weights:
 
 
 class Objective(nn.Module):
-    """Equation 15 of every kind of features, parsing, attributes; holds the centres, one table for each kind."""
+    """Losses of every kind of feature (equation 15 of docs/method.md), of parsing and of attributes.
+
+    Args:
+        network: Network, which determines the kinds of features.
+        weights: Weights of the losses.
+        identities: Number of training identities; each has one centre for each kind.
+        schema: Attributes; None without.
+        class_weights: Factors on the attribute loss of each class, (M,).
+    """
 
     class_weights: Tensor
 
     def __init__(
         self,
         network: ReidNetwork,
-        weights: Weights,
+        weights: LossWeights,
         identities: int,
         schema: AttributeSchema | None,
-        class_weights: NDArray[np.float32] | None = None,
+        class_weights: Float32Array | None = None,
     ) -> None:
         super().__init__()
         self.weights = weights
@@ -89,43 +97,43 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", torch.from_numpy(even if class_weights is None else class_weights))
         self.centres = nn.ModuleDict({kind: CentreLoss(identities, dim) for kind, dim in network.dims.items()})
 
-    def forward(self, output: NetworkOutput, truth: Truth, ranks: Ranks) -> dict[str, Tensor]:
-        """The terms by name, `total` the one to minimise.
+    def forward(self, output: NetworkOutput, targets: BatchTargets, ranks: Ranks) -> dict[str, Tensor]:
+        """Return the terms by name, of which `total` is minimised.
 
-        Weighted sums over the kinds of features: `identity`, `triplet`, `centre`. Shares that are logged only:
-        `ordered`, anchors whose hardest triplet is in order, `pixels`, cells whose region is right, `right`, attributes
-        that are.
+        `identity`, `triplet` and `centre` are weighted sums over the kinds of features; `parsing` and `attributes` are
+        the other losses. Fractions for the log are `ordered` (anchors with a correctly ordered hardest triplet),
+        `pixels` (cells with the correct region) and `right` (correct attributes).
         """
         weights = self.weights
-        everyone = ranks.gather(truth.pids)
+        all_pids = ranks.gather(targets.pids)
         identity, triplet, centre, ordered = [], [], [], []
         for kind, (pre, _, logits) in output.features.items():
             assert logits is not None
             weight = self._weight(kind)
-            identity.append(weight * identity_loss(logits, truth.pids, smoothing=weights.label_smoothing))
-            hard, order = triplet_loss(pre, truth.pids, ranks.gather(pre), everyone, margin=weights.triplet_margin)
+            identity.append(weight * identity_loss(logits, targets.pids, smoothing=weights.label_smoothing))
+            hard, order = triplet_loss(pre, targets.pids, ranks.gather(pre), all_pids, margin=weights.triplet_margin)
             triplet.append(weight * hard)
             ordered.append(order)
-            centre.append(weight * self.centres[kind](pre, truth.pids))
+            centre.append(weight * self.centres[kind](pre, targets.pids))
         terms = {name: torch.stack(each).sum() for name, each in (("identity", identity), ("triplet", triplet))}
         terms["centre"] = torch.stack(centre).sum()
         terms["ordered"] = torch.stack(ordered).mean()
         total = terms["identity"] + terms["triplet"] + weights.centre_weight * terms["centre"]
-        if output.region_logits is not None and truth.maps is not None:
+        if output.region_logits is not None and targets.maps is not None:
             terms |= parsing_terms(
                 output.region_logits,
-                truth.maps,
+                targets.maps,
                 summed=weights.parsing_sum,
                 belongings_weight=weights.belongings_weight,
             )
             total = total + weights.alpha * terms["parsing"]
-        if output.attributes is not None and output.raw_attributes is not None and truth.attributes is not None:
+        if output.attributes is not None and output.raw_attributes is not None and targets.attributes is not None:
             assert self.schema is not None
-            terms["attributes"] = self._attributes(output.attributes, truth.attributes)
-            terms["right"] = share_right(output.attributes, truth.attributes, self.schema)
+            terms["attributes"] = self._attributes(output.attributes, targets.attributes)
+            terms["right"] = accuracy(output.attributes, targets.attributes, self.schema)
             total = total + weights.lambda_attr * terms["attributes"]
             if weights.awm_aux_loss and output.raw_attributes is not output.attributes:
-                total = total + weights.awm_aux_loss * self._attributes(output.raw_attributes, truth.attributes)
+                total = total + weights.awm_aux_loss * self._attributes(output.raw_attributes, targets.attributes)
         return {"total": total, **terms}
 
     def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -136,29 +144,35 @@ class Objective(nn.Module):
         return self.weights.globalattr_weight if kind == GLOBAL_ATTRIBUTES else 1.0
 
     def rescale_gradients(self) -> None:
-        """Undo, for the centres alone, the weight that their loss carries in the total."""
+        """Divide the gradients of the centres by the weight of their loss in the total."""
         for kind, centres in self.centres.items():
             centres.rescale_gradients(self.weights.centre_weight * self._weight(kind))  # type: ignore[operator]
 
 
 def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weight: float = 1.0) -> dict[str, Tensor]:
-    """Equations 16 and 17 over the labelled cells, and the share of them whose region is right.
+    """Compute the parsing loss over labelled cells (equations 16 and 17) and the fraction of correct ones.
 
-    pixels: B x K x h x w logits; maps: B x h x w int64. A cell of belongings counts `belongings_weight` times (1 in
-    the paper), also in the mean. Without any labelled cell the loss is 0.
+    Args:
+        pixels: Logits, B x K x h x w.
+        maps: Label maps, B x h x w int64.
+        summed: Whether losses are summed over cells and averaged over images, instead of averaged over cells.
+        belongings_weight: Weight of a cell of belongings, also in the mean; 1 in the paper.
+
+    Returns:
+        `parsing`, 0 without labelled cells, and `pixels`.
     """
     known = maps != UNLABELLED
     factors = pixels.new_ones(pixels.shape[1], dtype=torch.float32)
     if pixels.shape[1] > BELONGINGS:
         factors[BELONGINGS] = belongings_weight
     losses = functional.cross_entropy(pixels.float(), maps, factors, ignore_index=UNLABELLED, reduction="sum")
-    right = ((pixels.argmax(dim=1) == maps) & known).sum() / known.sum().clamp(min=1)
+    correct = ((pixels.argmax(dim=1) == maps) & known).sum() / known.sum().clamp(min=1)
     count = factors[maps[known]].sum().clamp(min=1)
-    return {"parsing": losses / (len(maps) if summed else count), "pixels": right}
+    return {"parsing": losses / (len(maps) if summed else count), "pixels": correct}
 
 
-def share_right(log_probabilities: Tensor, labels: Tensor, schema: AttributeSchema) -> Tensor:
-    """Share of the labelled attributes of B images whose most probable class is the label."""
+def accuracy(log_probabilities: Tensor, labels: Tensor, schema: AttributeSchema) -> Tensor:
+    """Return the fraction of the labelled attributes of B images whose most probable class is the label."""
     predicted = torch.stack([log_probabilities[:, schema.slice(name)].argmax(dim=1) for name in schema.names], dim=1)
     known = labels >= 0
     return ((predicted == labels) & known).sum() / known.sum().clamp(min=1)

@@ -1,15 +1,15 @@
-"""Label maps of the training images, made anew from the network's own features (specification, section 5.1)."""
+"""Label maps of training images and their refresh (docs/method.md, "Refresh schedule")."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.fls.fusion import cluster_labels, fls_labels
 from vestigo_models.inference.images import read_image
@@ -17,23 +17,23 @@ from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, 
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.objective import UNLABELLED
 
-Labels = NDArray[np.uint8]
-FORWARD_AT_ONCE = 32
+BATCH_SIZE = 32
 
 
-def parsed_labels(
-    paths: Sequence[Path], parser: Parser, grid: tuple[int, int], advance: Callable[[int], None] = lambda done: None
-) -> Labels:
-    """What a parser says of training images: N x rows x columns uint8 region ids on the network's grid.
+def parse_labels(
+    paths: Sequence[Path], parser: Parser, grid: tuple[int, int], progress: ProgressCallback = ignore_progress
+) -> UInt8Array:
+    """Return the label maps of training images by a parser, region ids (N, rows, columns) on the network's grid.
 
     Raises:
-        DatasetError: an image cannot be read or parsed.
+        DatasetError: If an image cannot be read or parsed.
     """
     labels = np.empty((len(paths), *grid), dtype=np.uint8)
     for index, path in enumerate(paths):
@@ -41,11 +41,11 @@ def parsed_labels(
             labels[index] = label_cells(parser.parse(read_image(path), path.name).regions, grid)
         except BadInput as error:
             raise DatasetError(f"training image {path}: {error.detail}; remove the file or restore it") from None
-        advance(index + 1)
+        progress(index + 1, len(paths))
     return labels
 
 
-def first_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> Labels:
+def initial_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> UInt8Array:
     """Return the label maps before any clustering: the parser's, or `UNLABELLED` without a parser.
 
     A network of 5 regions has no belongings: cells that a parser with a class for bags calls belongings are background.
@@ -66,65 +66,76 @@ def first_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> Labe
     return labels
 
 
-def due(epoch: int, config: TrainConfig) -> bool:
-    """Whether the 1-based `epoch` begins with a refresh: with clusters from the first on, else once FLS starts."""
+def is_refresh_due(epoch: int, config: TrainConfig) -> bool:
+    """Return whether the 1-based `epoch` begins with a refresh of the label maps."""
     if not config.network.regions or config.fls.labels == "parser":
         return False
     start = 1 if config.fls.labels == "cluster" else config.fls_start_epoch
     return start <= epoch <= config.relabel_until and (epoch - start) % config.relabel_every == 0
 
 
-def relabel(
+def refresh_labels(
     network: SemanticNetwork,
     reader: ImageReader,
     data: TrainingSet,
-    previous: Labels,
+    previous: UInt8Array,
     config: TrainConfig,
     ranks: Ranks,
     device: torch.device,
-) -> Labels:
-    """Cluster the features of every identity and return the label maps of all images, N x h x w uint8.
+) -> UInt8Array:
+    """Compute label maps from the features of each identity, one identity at a time.
 
-    With several workers each takes its share of the identities, on the network of the first one; the result is the
-    same. The network is left in evaluation mode. Memory is the features of one identity.
+    The network is set to evaluation mode. Several workers share the identities, all with the buffers of worker 0.
+
+    Args:
+        network: The network in training.
+        reader: Reader of the images.
+        data: The N training images.
+        previous: Their current label maps, (N, h, w).
+        config: Configuration.
+        ranks: The workers that train together.
+        device: Torch device.
+
+    Returns:
+        The new label maps, (N, h, w).
     """
-    ranks.agree(network)
+    ranks.broadcast_buffers(network)
     network.eval()
     labels = np.zeros_like(previous)
     for pid in range(ranks.rank, data.identities, ranks.size):
         members = np.flatnonzero(data.pids == pid)
-        found = identity_maps(network, [reader.read(index) for index in members], device)
+        maps = _identity_maps(network, [reader.read(index) for index in members], device)
         parsed = None if data.parsed is None else data.parsed[members]
-        labels[members] = identity_labels(found, parsed, previous[members], config, device)
-    return ranks.total(torch.from_numpy(labels).to(device)).cpu().numpy()
+        labels[members] = _identity_labels(maps, parsed, previous[members], config, device)
+    return ranks.sum(torch.from_numpy(labels).to(device)).cpu().numpy()
 
 
-class IdentityMaps(NamedTuple):
-    """What the network sees in the N images of one identity: F, N x h x w x C, and P, N x h x w x K, both float32."""
+class _IdentityMaps(NamedTuple):
+    """F, (N, h, w, C), and P, (N, h, w, K), of the N images of one identity."""
 
-    features: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
+    features: Float32Array
+    probabilities: Float32Array
 
 
 @torch.inference_mode()
-def identity_maps(network: SemanticNetwork, images: Sequence[NDArray[np.uint8]], device: torch.device) -> IdentityMaps:
-    """F and P of the images of one identity, always computed in batches of one size."""
+def _identity_maps(network: SemanticNetwork, images: Sequence[UInt8Array], device: torch.device) -> _IdentityMaps:
+    """Return F and P of the images of one identity, computed in padded batches of one size."""
     features, probabilities = [], []
-    for start in range(0, len(images), FORWARD_AT_ONCE):
-        some = images[start : start + FORWARD_AT_ONCE]
-        pixels = np.zeros((FORWARD_AT_ONCE, *images[0].shape), dtype=np.uint8)
-        pixels[: len(some)] = some
-        found, logits = network.segment(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
-        features.append(found.to_tensor()[: len(some)].float().permute(0, 2, 3, 1).cpu().numpy())
-        probabilities.append(logits[: len(some)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
-    return IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = images[start : start + BATCH_SIZE]
+        pixels = np.zeros((BATCH_SIZE, *images[0].shape), dtype=np.uint8)
+        pixels[: len(batch)] = batch
+        feature_map, logits = network.segment(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
+        features.append(feature_map.to_tensor()[: len(batch)].float().permute(0, 2, 3, 1).cpu().numpy())
+        probabilities.append(logits[: len(batch)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
+    return _IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
 
 
-def identity_labels(
-    found: IdentityMaps, parsed: Labels | None, previous: Labels, config: TrainConfig, device: torch.device
-) -> Labels:
-    """New label maps of one identity; those it had where too little of it is foreground."""
+def _identity_labels(
+    maps: _IdentityMaps, parsed: UInt8Array | None, previous: UInt8Array, config: TrainConfig, device: torch.device
+) -> UInt8Array:
+    """Return the label maps of one identity; the previous ones if too little is foreground."""
     if parsed is not None:
-        return fls_labels(found.features, parsed, config.fls, found.probabilities, device=device)
-    clusters = cluster_labels(found.features, config.fls, device)
+        return fls_labels(maps.features, parsed, config.fls, maps.probabilities, device=device)
+    clusters = cluster_labels(maps.features, config.fls, device)
     return previous if clusters is None else clusters

@@ -1,4 +1,4 @@
-"""The state of a training: what a checkpoint holds, and one step forward."""
+"""The state of a training, its steps, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.build import BACKBONES, build_network
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.progress import ProgressCallback
 from vestigo_models.training.checkpoint import write_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.initial_weights import load_weights
 from vestigo_models.training.losses import class_weights
-from vestigo_models.training.objective import Objective, Truth, Weights
-from vestigo_models.training.relabel import due, first_labels, relabel
+from vestigo_models.training.objective import BatchTargets, LossWeights, Objective
+from vestigo_models.training.relabel import initial_labels, is_refresh_due, refresh_labels
 
 
 def learning_rate(epoch: int, config: TrainConfig) -> float:
-    """Learning rate of the 1-based `epoch`: linear warm-up from about a hundredth, then a step at each milestone.
+    """Return the learning rate of the 1-based `epoch`: linear warm-up, then a factor at each milestone.
 
-    Warm-up and milestones are stated for a training of `schedule_epochs`; a shorter or longer one stretches them.
+    Warm-up and milestones are stated for `schedule_epochs` epochs and scaled to those of the training.
     """
     t = epoch * config.schedule_epochs / config.epochs
     if t < config.warmup_epochs:
@@ -42,19 +42,15 @@ def learning_rate(epoch: int, config: TrainConfig) -> float:
     return config.learning_rate * config.decay**passed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a training stands: step `step` of `steps` in the 1-based `epoch` is done, with these loss terms."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    losses: dict[str, float]
-
-
 class TrainingRun:
-    """A training at a step of an epoch, on one of the workers that share it."""
+    """A training at a step of an epoch, on one of its workers.
+
+    Args:
+        config: Configuration.
+        data: Training images.
+        device: Torch device.
+        ranks: The workers that train together.
+    """
 
     def __init__(self, config: TrainConfig, data: TrainingSet, device: str, ranks: Ranks) -> None:
         self.config, self.data, self.ranks = config, data, ranks
@@ -74,12 +70,12 @@ class TrainingRun:
             factors = None
             if self.schema is not None and data.attributes is not None:
                 factors = class_weights(data.attributes, self.schema, config.attr_balance)
-            objective = Objective(network, Weights.of(config), data.identities, self.schema, factors)
+            objective = Objective(network, LossWeights.from_config(config), data.identities, self.schema, factors)
         load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
         self.adam = torch.optim.Adam(
-            _groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
+            _parameter_groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
         dtype = _compute_dtype(config, self.device)
@@ -87,10 +83,21 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
         self.reader = ImageReader(data.paths, self.size, config.cache_gib)
-        self.maps = first_labels(data, grid_of(config), config.network.regions) if config.network.regions else None
+        self.maps = (
+            initial_labels(data, feature_grid(config), config.network.regions) if config.network.regions else None
+        )
 
-    def go(self, out: Path, log: TextIO) -> Iterator[Progress]:
-        """Train to the end, leaving a checkpoint after every epoch (and every `checkpoint_steps`)."""
+    def train(self, out: Path, log: TextIO, progress: ProgressCallback) -> None:
+        """Train to the end with a checkpoint after every epoch and every `checkpoint_steps` steps.
+
+        Args:
+            out: Folder of the checkpoint.
+            log: File of the loss terms of each step.
+            progress: Called after each step with finished and total steps.
+
+        Raises:
+            WorkError: If the loss is not finite.
+        """
         config = self.config
         width = config.batch_size // self.ranks.size
         share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
@@ -105,9 +112,9 @@ class TrainingRun:
                 seed=config.seed,
                 epoch=epoch,
             )
-            if self.step == 0 and due(epoch, config):
-                self.refresh()
-            coming = batches(
+            if self.step == 0 and is_refresh_due(epoch, config):
+                self.refresh_maps()
+            upcoming = batches(
                 self.reader,
                 plan,
                 config.augmentation,
@@ -117,7 +124,7 @@ class TrainingRun:
                 share=share,
                 maps=self.maps,
             )
-            for step, (images, maps) in enumerate(coming, start=self.step):
+            for step, (images, maps) in enumerate(upcoming, start=self.step):
                 terms = self.update(images, maps, plan[step, share])
                 record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
                 log.write(json.dumps(record) + "\n")
@@ -125,32 +132,41 @@ class TrainingRun:
                 self.epoch, self.step = (epoch + 1, 0) if last else (epoch, step + 1)
                 if last or (config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0):
                     self.save(out, log)
-                yield Progress(epoch=epoch, epochs=config.epochs, step=step + 1, steps=len(plan), losses=terms)
+                progress((epoch - 1) * len(plan) + step + 1, config.epochs * len(plan))
 
-    def refresh(self) -> None:
-        """Make the label maps of the training images anew."""
+    def refresh_maps(self) -> None:
+        """Compute the label maps of the training images from the current network."""
         assert self.maps is not None
         assert isinstance(self.network, SemanticNetwork)
-        self.maps = relabel(self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device)
+        self.maps = refresh_labels(
+            self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device
+        )
 
-    def update(
-        self, images: NDArray[np.uint8], maps: NDArray[np.uint8] | None, rows: NDArray[np.int64]
-    ) -> dict[str, float]:
-        """One step of both optimisers on this worker's images (B x H x W x 3, their label maps, and which they are).
+    def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, float]:
+        """Take one step of both optimisers on this worker's share of a batch.
 
-        Returns the terms of the objective, averaged over the workers.
+        Args:
+            images: RGB uint8, (B, H, W, 3).
+            maps: Label maps, (B, h, w); None without regions.
+            rows: Indices of the images in the training set, (B,).
+
+        Returns:
+            The terms of the objective, averaged over the workers.
+
+        Raises:
+            WorkError: If the loss is not finite.
         """
         ranks = self.ranks
         self.network.train()
         x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
-        truth = Truth(
+        targets = BatchTargets(
             pids=self._tensor(self.data.pids[rows]),
             maps=None if maps is None else self._tensor(maps.astype(np.int64)),
             attributes=None if self.data.attributes is None else self._tensor(self.data.attributes[rows]),
         )
-        with self._own_randomness(), self.autocast:
+        with self._seeded(), self.autocast:
             output = self.network(x)
-        terms = self.objective(output, truth, ranks)
+        terms = self.objective(output, targets, ranks)
 
         self.adam.zero_grad()
         self.sgd.zero_grad()
@@ -169,18 +185,18 @@ class TrainingRun:
         return dict(zip(terms, values, strict=True))
 
     @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Dropout follows from seed, epoch, step and worker alone, as everything random in a training."""
+    def _seeded(self) -> Iterator[None]:
+        """Seed dropout by seed, epoch, step and worker."""
         key = (self.config.seed, self.epoch, self.step, self.ranks.rank)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
             yield
 
-    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
+    def _tensor(self, values: Int64Array) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
     def save(self, out: Path, log: TextIO) -> None:
-        """Write a checkpoint; the log is made durable first, up to the length that the checkpoint names."""
+        """Write a checkpoint on worker 0, after syncing the log up to the length that the checkpoint records."""
         if self.ranks.rank == 0:
             log.flush()
             os.fsync(log.fileno())
@@ -196,14 +212,14 @@ class TrainingRun:
         self.ranks.barrier()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint.
+        """Restore the state of a checkpoint.
 
         Raises:
-            ModelError: it was written for other training data.
+            ModelError: If the number of identities differs.
         """
-        theirs = state["objective"]["centres.global.centres"].shape[0]
-        if theirs != self.data.identities:
-            raise ModelError(f"the checkpoint knows {theirs} identities, the data has {self.data.identities}")
+        identities = state["objective"]["centres.global.centres"].shape[0]
+        if identities != self.data.identities:
+            raise ModelError(f"the checkpoint has {identities} identities, the data {self.data.identities}")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.maps = None if state["maps"] is None else state["maps"].numpy()
@@ -219,8 +235,8 @@ class TrainingRun:
         }
 
 
-def _groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameters for Adam, each group with a factor on the learning rate, V and b of AWM with a decay of their own."""
+def _parameter_groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return the parameter groups of Adam with factors on the learning rate; AWM has its own weight decay."""
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
     awm = [p for name, p in trainable.items() if name.startswith("reweight.")]
     others = [p for name, p in trainable.items() if not name.startswith("reweight.")]
@@ -237,11 +253,11 @@ def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def grid_of(config: TrainConfig) -> tuple[int, int]:
-    """Rows and columns of the network's feature map, which label maps have too.
+def feature_grid(config: TrainConfig) -> tuple[int, int]:
+    """Return rows and columns of the network's feature map and of label maps.
 
     Raises:
-        ConfigError: its cells do not divide the input.
+        ConfigError: If the input size is not a multiple of the cells.
     """
     backbone = BACKBONES[config.network.backbone]
     height, width = config.input_size or backbone.native_size

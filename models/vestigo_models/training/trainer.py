@@ -1,7 +1,7 @@
-"""Training (specification, sections 5, 9 and 10): a plain loop that can be killed at any step.
+"""Training of a network (docs/method.md, "Training"), which can be interrupted at any step and resumed.
 
-Everything random is keyed by (seed, epoch, step) instead of being drawn from a global stream, so a training that was
-killed and resumed from its last checkpoint ends, on a CPU, with the weights of an undisturbed one, bit for bit.
+Everything random depends on (seed, epoch, step) only. So a resumed training gives, on a CPU, the weights of an
+uninterrupted one, bit for bit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,20 +18,21 @@ import yaml
 
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import PackageConfig, package_network
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
-from vestigo_models.training.distributed import Alone, Ranks
-from vestigo_models.training.state import Progress, TrainingRun, grid_of
+from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.state import TrainingRun, feature_grid
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
-ABOUT = ("epoch", "step", "steps", "learning_rate")
-"""What a line of the log says besides the terms of `Objective`."""
+STEP_FIELDS = ("epoch", "step", "steps", "learning_rate")
+"""Fields of the log besides the terms of `Objective`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """The package that was written, and the loss terms averaged over the last epoch."""
+    """The folder of the written package, and the loss terms averaged over the last epoch."""
 
     model: Path
     epochs: int
@@ -48,37 +48,42 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     ranks: Ranks | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
     trained_on: dict[str, Any] | None = None,
 ) -> TrainingResult:
-    """Train and write a model package, its `recipe.yaml`, `losses.jsonl` and `checkpoint.pt` into the folder `out`.
+    """Train a network and write its model package, `recipe.yaml`, `losses.jsonl` and `checkpoint.pt`.
 
-    With several `ranks`, each takes its share of every batch and `out` is a folder that all of them see. `progress` is
-    called after every step; `trained_on` goes into the package.
+    Args:
+        config: Configuration.
+        data: Training images.
+        out: Folder of the results, which all workers share.
+        resume: Whether to continue from the checkpoint in `out`, if there is one.
+        device: Torch device.
+        ranks: The workers that train together, each on its share of every batch; by default only this process.
+        progress: Called after each step with finished and total steps.
+        trained_on: Facts for the package.
 
     Raises:
-        ConfigError: the configuration asks for what the data or the workers cannot give.
-        DatasetError: a training image cannot be read.
-        ModelError: the weights do not fit; `out` holds a training and `resume` is not set, or another one's checkpoint.
-        WorkError: the loss is no longer a number.
+        ConfigError: If the configuration does not fit the data or the number of workers.
+        DatasetError: If a training image cannot be read.
+        ModelError: If weights do not fit, or `out` holds a training and `resume` is not set or its checkpoint differs.
+        WorkError: If the loss is not finite.
     """
     started = time.monotonic()
-    ranks = ranks or Alone()
+    ranks = ranks or SingleProcess()
     _check(config, data, ranks)
     if (out / CHECKPOINT).exists() and not resume:
-        raise ModelError(f"{out} already holds a training; pass --resume to go on with it, or give another folder")
+        raise ModelError(f"{out} already holds a training; pass --resume to continue it, or give another folder")
     out.mkdir(parents=True, exist_ok=True)
     run = TrainingRun(config, data, device, ranks)
     if state := read_checkpoint(out, config):
         run.load(state)
     with _open_log(out, run.log_bytes, ranks) as log:
-        for done in run.go(out, log):
-            if progress:
-                progress(done)
+        run.train(out, log, progress)
     if ranks.rank == 0:
         _write_package(config, run, out, trained_on or {})
     ranks.barrier()
-    losses = _last_epoch(out, config.epochs)
+    losses = _mean_losses(out, config.epochs)
     return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
 
 
@@ -87,12 +92,12 @@ def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
         raise ConfigError(f"batch_identities={config.batch_identities}: not a multiple of the {ranks.size} workers")
     if config.network.attributes != "none" and data.attributes is None:
         raise ConfigError(f"network.attributes={config.network.attributes}: the training data has no attribute labels")
-    if config.needs_parser and (data.parsed is None or data.parsed.shape[1:] != grid_of(config)):
+    if config.needs_parser and (data.parsed is None or data.parsed.shape[1:] != feature_grid(config)):
         raise ConfigError(f"fls.labels={config.fls.labels}: label maps of a parser are needed, on the network's grid")
 
 
 def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
-    """Open the log for appending, without the steps after the checkpoint, which will be done again."""
+    """Open the log for appending, truncated to the steps before the checkpoint."""
     path = out / LOG if ranks.rank == 0 else Path(os.devnull)
     log = path.open("a", encoding="utf-8")
     if ranks.rank == 0:
@@ -101,10 +106,10 @@ def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
     return log
 
 
-def _last_epoch(out: Path, epoch: int) -> dict[str, float]:
+def _mean_losses(out: Path, epoch: int) -> dict[str, float]:
     records = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()]
     last = [record for record in records if record["epoch"] == epoch]
-    return {name: float(np.mean([record[name] for record in last])) for name in last[0] if name not in ABOUT}
+    return {name: float(np.mean([record[name] for record in last])) for name in last[0] if name not in STEP_FIELDS}
 
 
 def _write_package(config: TrainConfig, run: TrainingRun, out: Path, trained_on: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from vestigo_models.training.augmentation import (
     augment,
     augment_pair,
     compress,
-    enlarged,
+    enlarge_labels,
     erase,
     pad_and_crop,
     recolour,
@@ -143,8 +143,8 @@ SHADES = np.array([0, 60, 120, 180, 240, 30], dtype=np.uint8)
 @pytest.mark.parametrize("zoom_amount", [0.0, 0.15])
 def test_labels_follow_the_image(zoom_amount: float) -> None:
     """The image is a picture of its own label map, so every cell can be read back from the changed image."""
-    labels = enlarged(rng(3).integers(0, 6, (4, 2), dtype=np.uint8), (16, 8))
-    picture = np.repeat(SHADES[enlarged(labels, (64, 32))][..., None], 3, axis=2)
+    labels = enlarge_labels(rng(3).integers(0, 6, (4, 2), dtype=np.uint8), (16, 8))
+    picture = np.repeat(SHADES[enlarge_labels(labels, (64, 32))][..., None], 3, axis=2)
     config = AugmentationConfig(flip_probability=0.5, pad=6, erase_probability=0.7, zoom=zoom_amount)
     agreeing = []
     for seed in range(60):
@@ -171,4 +171,4 @@ def test_a_label_map_changes_nothing_of_the_image(image: np.ndarray) -> None:
 
 def test_a_map_must_divide_the_image() -> None:
     with pytest.raises(ValueError, match="15x8 cells does not divide an image of 64x32"):
-        enlarged(np.zeros((15, 8), dtype=np.uint8), (64, 32))
+        enlarge_labels(np.zeros((15, 8), dtype=np.uint8), (64, 32))

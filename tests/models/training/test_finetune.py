@@ -15,8 +15,8 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.inference.preprocessing import IMAGENET_STD
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
-from vestigo_models.training.finetune import own_maps, retraining_recipe
-from vestigo_models.training.relabel import due
+from vestigo_models.training.finetune import finetuning_config, predict_label_maps
+from vestigo_models.training.relabel import is_refresh_due
 
 
 def package(regions: RegionSchema = REGIONS, **facts: object) -> ModelPackage:
@@ -36,16 +36,16 @@ def package(regions: RegionSchema = REGIONS, **facts: object) -> ModelPackage:
 )
 def test_a_package_is_trained_on_as_it_is(regions: RegionSchema, fls: FlsConfig | None, tmp_path: Path) -> None:
     base = package(regions, fls=fls)
-    recipe = retraining_recipe(base, tmp_path, 5, epochs=20, noise=0.04, seed=3)
+    recipe = finetuning_config(base, tmp_path, 5, epochs=20, noise=0.04, seed=3)
     assert recipe.network == base.config.network
     assert recipe.region_schema == base.regions
     assert (recipe.base, recipe.input_size) == (str(tmp_path), base.input_size)
     assert (recipe.batch_identities, recipe.attr_noise, recipe.seed) == (5, 0.04, 3)
     assert recipe.fls == (fls or recipe.fls)
-    made_anew = any(due(epoch, recipe) for epoch in range(1, 21))
+    made_anew = any(is_refresh_due(epoch, recipe) for epoch in range(1, 21))
     assert made_anew == (recipe.fls.labels == "cluster")
     assert recipe.needs_parser != made_anew
-    assert retraining_recipe(base, tmp_path, 500).batch_identities == 16
+    assert finetuning_config(base, tmp_path, 500).batch_identities == 16
 
 
 def test_label_maps_are_what_the_package_sees(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_label_maps_are_what_the_package_sees(tmp_path: Path) -> None:
     paths = tuple(tmp_path / f"{index}.png" for index in range(5))
     for path, image in zip(paths, images, strict=True):
         cv2.imwrite(str(path), image[:, :, ::-1])
-    maps = own_maps(base, paths, batch_size=2)
+    maps = predict_label_maps(base, paths, batch_size=2)
     assert maps.shape == (5, *base.grid)
     seen = Extractor(base, batch_size=2).regions(images)
     for index, y, x in np.ndindex(maps.shape):
@@ -63,7 +63,7 @@ def test_label_maps_are_what_the_package_sees(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_trained_on_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="1 identities: a network learns from at least 2"):
-        retraining_recipe(package(), tmp_path, 1)
-    with pytest.raises(ConfigError, match="normalised otherwise"):
-        retraining_recipe(package(mean=(0.5, 0.5, 0.5), std=IMAGENET_STD), tmp_path, 4)
+    with pytest.raises(ConfigError, match="1 identities: training needs at least 2"):
+        finetuning_config(package(), tmp_path, 1)
+    with pytest.raises(ConfigError, match="another mean and std"):
+        finetuning_config(package(mean=(0.5, 0.5, 0.5), std=IMAGENET_STD), tmp_path, 4)

@@ -11,13 +11,18 @@ import torch
 
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.networks.build import build_network
-from vestigo_models.parsing.base import Parsed
+from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
-from vestigo_models.training.distributed import Alone
-from vestigo_models.training.relabel import due, first_labels, parsed_labels, relabel
+from vestigo_models.training.distributed import SingleProcess
+from vestigo_models.training.relabel import (
+    initial_labels,
+    is_refresh_due,
+    parse_labels,
+    refresh_labels,
+)
 
 SIZE, GRID = (64, 32), (32, 16)
 
@@ -48,14 +53,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 def test_maps_are_made_anew_on_schedule() -> None:
     paper = TrainConfig.load("fls")
-    assert [epoch for epoch in range(1, 121) if due(epoch, paper)] == list(range(11, 102, 2))
+    assert [epoch for epoch in range(1, 121) if is_refresh_due(epoch, paper)] == list(range(11, 102, 2))
     clusters = TrainConfig.load("clustering")
-    assert [epoch for epoch in range(1, 121) if due(epoch, clusters)] == list(range(1, 102, 2))
+    assert [epoch for epoch in range(1, 121) if is_refresh_due(epoch, clusters)] == list(range(1, 102, 2))
     for name in ("baseline", "control", "parser"):
-        assert not any(due(epoch, TrainConfig.load(name)) for epoch in range(1, 121))
+        assert not any(is_refresh_due(epoch, TrainConfig.load(name)) for epoch in range(1, 121))
 
 
-class Share(Alone):
+class Share(SingleProcess):
     """One of several workers, whose results the test adds up itself."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -70,17 +75,17 @@ def test_workers_together_make_what_one_makes(data: TrainingSet, labels: str, fo
         data = TrainingSet(paths=data.paths, pids=data.pids, camids=data.camids)
     network = build_network(settings.network, regions=REGIONS)
     reader = ImageReader(data.paths, SIZE, 1.0)
-    previous = first_labels(data, GRID, 6)
+    previous = initial_labels(data, GRID, 6)
     one, again, *shares = (
-        relabel(network, reader, data, previous, settings, ranks, torch.device("cpu"))
-        for ranks in (Alone(), Alone(), Share(0, 3), Share(1, 3), Share(2, 3))
+        refresh_labels(network, reader, data, previous, settings, ranks, torch.device("cpu"))
+        for ranks in (SingleProcess(), SingleProcess(), Share(0, 3), Share(1, 3), Share(2, 3))
     )
     np.testing.assert_array_equal(one, again)
     np.testing.assert_array_equal(one, np.sum(shares, axis=0))
     assert one.max() <= 5
 
 
-class Halves:
+class HalvesParser(Parser):
     """A parser that sees a head above and legs below."""
 
     def parse(self, image: np.ndarray, name: str) -> Parsed:
@@ -93,7 +98,7 @@ class Halves:
 
 def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
     seen: list[int] = []
-    labels = parsed_labels(data.paths[:3], Halves(), GRID, seen.append)
+    labels = parse_labels(data.paths[:3], HalvesParser(), GRID, lambda done, total: seen.append(done))
     assert labels.shape == (3, *GRID)
     assert (labels[:, :16] == 1).all()
     assert (labels[:, 16:] == 3).all()
@@ -103,9 +108,9 @@ def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
 
 def test_an_image_that_cannot_be_parsed_is_named(data: TrainingSet) -> None:
     with pytest.raises(DatasetError, match=r"3\.png: nothing to see"):
-        parsed_labels(data.paths, Halves(), GRID)
+        parse_labels(data.paths, HalvesParser(), GRID)
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"gone\.png"):
-        parsed_labels([tmp_path / "gone.png"], Halves(), GRID)
+        parse_labels([tmp_path / "gone.png"], HalvesParser(), GRID)

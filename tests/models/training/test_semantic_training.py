@@ -20,8 +20,7 @@ from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import BELONGINGS, BODY_REGIONS, REGIONS
 from vestigo_models.training.config import TrainConfig, shipped_configs
 from vestigo_models.training.data import TrainingSet
-from vestigo_models.training.relabel import first_labels
-from vestigo_models.training.state import Progress
+from vestigo_models.training.relabel import initial_labels
 from vestigo_models.training.trainer import train
 
 GRID = (32, 16)
@@ -103,14 +102,14 @@ def test_network_without_belongings_learns_bags_as_background(data: TrainingSet,
     parsed = data.parsed.copy()
     parsed[1::2, 14:22, 11:15] = BELONGINGS
     bags = dataclasses.replace(data, parsed=parsed)
-    np.testing.assert_array_equal(first_labels(bags, GRID, 6), parsed)
-    np.testing.assert_array_equal(first_labels(bags, GRID, 5), data.parsed)
+    np.testing.assert_array_equal(initial_labels(bags, GRID, 6), parsed)
+    np.testing.assert_array_equal(initial_labels(bags, GRID, 5), data.parsed)
     config = short("parser", epochs=1)
     assert train(config, bags, tmp_path / "bags").losses == train(config, data, tmp_path / "plain").losses
 
 
 def interrupt_after(steps: int):
-    def progress(_: Progress) -> None:
+    def progress(_done: int, _total: int | None) -> None:
         nonlocal steps
         steps -= 1
         if steps == 0:
@@ -143,7 +142,7 @@ def test_a_backbone_moves_into_another_network(data: TrainingSet, tmp_path: Path
             torch.testing.assert_close(model[key], base[key], atol=1e-8, rtol=0)
     resnet = TrainConfig.load("fls", {**SHORT, "network.channels": 8, "weights": f"package:{tmp_path / 'base'}"})
     coarse = dataclasses.replace(data, parsed=np.zeros((24, 16, 8), dtype=np.uint8))
-    with pytest.raises(ConfigError, match="the backbone there is tiny, not resnet50"):
+    with pytest.raises(ConfigError, match="its backbone is tiny, not resnet50"):
         train(resnet, coarse, tmp_path / "resnet")
 
 
@@ -201,7 +200,7 @@ def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
 
 
 def test_heads_that_would_learn_nothing_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"awm_dropout=0.5: attribute heads hear nothing of AWM.*awm_aux_loss"):
+    with pytest.raises(ConfigError, match=r"awm_dropout=0.5: attribute heads get no gradient from AWM.*awm_aux_loss"):
         TrainConfig.load("full", {"awm_dropout": 0.5})
 
 

@@ -21,8 +21,8 @@ from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.relabel import parsed_labels
-from vestigo_models.training.state import grid_of
+from vestigo_models.training.relabel import parse_labels
+from vestigo_models.training.state import feature_grid
 from vestigo_workers.ablation import cell as ablation_cell
 from vestigo_workers.ablation.cell import RESULT, AblationCell, run_cell
 from vestigo_workers.ablation.processes import CellEvent
@@ -64,7 +64,7 @@ def dataset(people: Path) -> ReidDataset:
 @pytest.fixture(scope="module")
 def parsed(dataset: ReidDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("parsed") / "parsed.npz"
-    labels = parsed_labels(dataset.train.paths, make_parser("default"), grid_of(RECIPE.config("full", 1)))
+    labels = parse_labels(dataset.train.paths, make_parser("default"), feature_grid(RECIPE.config("full", 1)))
     np.savez(path, labels=labels)
     return path
 

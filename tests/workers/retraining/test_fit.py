@@ -20,7 +20,7 @@ from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
+from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
 from vestigo_models.training.head_refit.fit import fit_heads
 from vestigo_models.training.trainer import LOG, RECIPE
 from vestigo_workers.retraining.fit import RetrainingData, retrain
@@ -48,10 +48,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RetrainingData:
             paths.append(folder / f"{person}_{index}.png")
             cv2.imwrite(str(paths[-1]), image)
             labels.append([person % len(attribute.values) for attribute in MARKET_1501.attributes])
-    named = Targets.of_labels(np.array(labels), MARKET_1501, noise=0.05)
+    named = AttributeTargets.from_labels(np.array(labels), MARKET_1501, noise=0.05)
     soft = np.concatenate([rng.dirichlet(np.ones(len(a.values)), COUNT) for a in MARKET_1501.attributes], axis=1)
     replayed = np.arange(COUNT) % IMAGES == IMAGES - 1
-    targets = Targets(
+    targets = AttributeTargets(
         probabilities=np.where(replayed[:, None], soft, named.probabilities).astype(np.float32),
         noise=np.where(replayed, 0, named.noise).astype(np.float32),
         weight=np.where(replayed, 0.3, 1).astype(np.float32),
@@ -72,7 +72,7 @@ def test_heads_are_the_plain_function(base: Path, data: RetrainingData, tmp_path
         progress=lambda done, total: seen.append((done, total)),
     )
     package = ModelPackage.from_pretrained(base)
-    pooled = read_pooled(package, (read_image(path) for path in data.paths))
+    pooled = extract_pooled(package, (read_image(path) for path in data.paths))
     assert made.digest == fit_heads(package, pooled, data.targets).digest
     assert made.config.trained_on == {"corrections": 8}
     assert made.name == package.name
@@ -88,15 +88,15 @@ def test_two_workers_fit_what_one_fits(base: Path, data: RetrainingData, tmp_pat
     weights, others = one.network.state_dict(), two.network.state_dict()
     moved = max(float((a - b).abs().max()) for a, b in zip(weights.values(), others.values(), strict=True))
     assert moved < 1e-5
-    pooled = read_pooled(one, (read_image(path) for path in data.paths))
-    np.testing.assert_allclose(predicted(one, pooled), predicted(two, pooled), atol=1e-5)
+    pooled = extract_pooled(one, (read_image(path) for path in data.paths))
+    np.testing.assert_allclose(predict_attributes(one, pooled), predict_attributes(two, pooled), atol=1e-5)
     assert two.digest != ModelPackage.from_pretrained(base).digest
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 def test_errors_of_workers_arrive_and_nothing_is_left(base: Path, data: RetrainingData, tmp_path: Path) -> None:
-    nothing = Targets.of_labels(np.full((COUNT, 12), -1), MARKET_1501)
+    nothing = AttributeTargets.from_labels(np.full((COUNT, 12), -1), MARKET_1501)
     empty = RetrainingData(paths=data.paths, identities=data.identities, camids=data.camids, targets=nothing)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
         retrain(base, empty, tmp_path / "out", mode="heads", workers=2)
@@ -195,6 +195,6 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(base: Path, data: Ret
     alone = RetrainingData(
         paths=data.paths, identities=np.zeros(COUNT, dtype=np.int64), camids=data.camids, targets=data.targets
     )
-    with pytest.raises(ConfigError, match="1 identities: a network learns from at least 2"):
+    with pytest.raises(ConfigError, match="1 identities: training needs at least 2"):
         retrain(base, alone, tmp_path / "out", mode="all")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "occupied"]

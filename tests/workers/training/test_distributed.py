@@ -16,7 +16,6 @@ from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet, identity_batches
-from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import train
 from vestigo_workers.training.distributed import train_distributed
 
@@ -45,15 +44,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 
 def test_one_worker_is_the_plain_loop(data: TrainingSet, tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    result = train_distributed(SMALL, data, tmp_path / "ray", workers=1, progress=seen.append)
+    steps: list[tuple[int, int | None]] = []
+    result = train_distributed(SMALL, data, tmp_path / "ray", workers=1, progress=lambda *step: steps.append(step))
     plain = train(SMALL, data, tmp_path / "plain")
     # Gathering adds up the same gradients in another order, so the last bits differ.
     assert result.losses == pytest.approx(plain.losses, rel=1e-5)
     weights, others = load_file(tmp_path / "ray/model.safetensors"), load_file(tmp_path / "plain/model.safetensors")
     for name in weights:
         torch.testing.assert_close(weights[name], others[name], rtol=1e-3, atol=1e-4)
-    assert all(progress.epochs == 2 for progress in seen)
+    assert all(0 < done <= total for done, total in steps)
 
 
 def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:

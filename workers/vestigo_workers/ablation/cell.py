@@ -30,7 +30,6 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import train
 from vestigo_workers.training.data import training_set
 
@@ -84,10 +83,11 @@ def _train_and_evaluate(cell: AblationCell, report: Callable[[int], None]) -> No
         with np.load(cell.parsed) as arrays:
             parsed = arrays["labels"]
 
-    def follow(state: Progress) -> None:
-        if state.step == state.steps:
+    def follow(done: int, total: int | None) -> None:
+        epoch, rest = divmod(done * cell.recipe.epochs, total or done)
+        if not rest:
             clock.save()
-            report(state.epoch)
+            report(epoch)
 
     trained = train(
         cell.recipe,

@@ -20,8 +20,9 @@ from vestigo.reports.ablation import ablation_page
 from vestigo.reports.ablation_tables import Results, tables
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
-from vestigo_models.training.relabel import parsed_labels
-from vestigo_models.training.state import grid_of
+from vestigo_models.progress import ProgressCallback, ignore_progress
+from vestigo_models.training.relabel import parse_labels
+from vestigo_models.training.state import feature_grid
 from vestigo_workers.ablation.cell import RESULT, AblationCell, device_name, locked_folder, write_json
 from vestigo_workers.ablation.processes import CellEvent, CellFailure, run_cells
 from vestigo_workers.ablation.recipe import AblationRecipe
@@ -51,7 +52,7 @@ def ablate(
     jobs: int,
     command: str,
     on_event: Callable[[CellEvent, int, int], None] = lambda event, done, total: None,
-    parsing: Callable[[int], None] = lambda done: None,
+    parsing: ProgressCallback = ignore_progress,
 ) -> AblationResult:
     """Train and evaluate the cells without a result in the folder `out`, and write the tables.
 
@@ -67,7 +68,7 @@ def ablate(
         jobs: Cells that run in parallel.
         command: Command line for the report.
         on_event: Receives each event, the number of cells with a result, and the number of cells.
-        parsing: Receives the number of parsed training images.
+        parsing: Receives the number of parsed training images and their total.
 
     Raises:
         ConfigError: The recipe is wrong, `out` belongs to another dataset or recipe, or another process uses it.
@@ -183,7 +184,7 @@ def _differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 
 def _parse(
-    dataset: ReidDataset, path: Path, pending: Sequence[AblationCell], device: str, parsing: Callable[[int], None]
+    dataset: ReidDataset, path: Path, pending: Sequence[AblationCell], device: str, parsing: ProgressCallback
 ) -> None:
     """Parse the training images once for all cells; an existing file of the same parser is used.
 
@@ -197,7 +198,7 @@ def _parse(
             if str(arrays["parser"]) != parser.digest:
                 raise ConfigError(f"{path} was made by another parser than {recipe.parser}; give another folder")
             return
-    labels = parsed_labels(dataset.train.paths, parser, grid_of(recipe), parsing)
+    labels = parse_labels(dataset.train.paths, parser, feature_grid(recipe), parsing)
     partial = path.with_name(f"partial-{path.name}")
     np.savez_compressed(partial, labels=labels, parser=np.array(parser.digest))
     partial.replace(path)

@@ -21,7 +21,7 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.progress import ProgressCallback
-from vestigo_models.training.head_refit.data import Targets
+from vestigo_models.training.head_refit.data import AttributeTargets
 from vestigo_workers.retraining.fit import RetrainingData
 
 MAX_TEST_CROPS = 5000
@@ -121,13 +121,15 @@ def collect_data(
     """
     assert base.schema is not None
     images: list[_Image] = []
-    parts: list[Targets] = []
+    parts: list[AttributeTargets] = []
     crops = list(dict.fromkeys(crop for example in examples for crop in example.crops))
     files = {path.stem: path for path in write_crops(store, crops, folder)}
     for example in examples:
         images += [_Image(path=files[crop], identity=example.identity, camera=example.camera) for crop in example.crops]
         labels = np.repeat(example.labels[None], len(example.crops), axis=0)
-        parts.append(Targets.of_labels(labels, base.schema, noise=example.noise, weight=1 / len(example.crops)))
+        parts.append(
+            AttributeTargets.from_labels(labels, base.schema, noise=example.noise, weight=1 / len(example.crops))
+        )
     if dataset is not None:
         replayed, targets = _replay_dataset(dataset, base, replay)
     else:
@@ -139,12 +141,14 @@ def collect_data(
         paths=tuple(image.path for image in images),
         identities=identities.reshape(-1).astype(np.int64),
         camids=cameras.reshape(-1).astype(np.int64),
-        targets=Targets.joined(parts).with_replay(targets) if replayed else Targets.joined(parts),
+        targets=AttributeTargets.concatenate(parts).with_replay(targets)
+        if replayed
+        else AttributeTargets.concatenate(parts),
         replayed=len(replayed),
     )
 
 
-def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tuple[list[_Image], Targets]:
+def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tuple[list[_Image], AttributeTargets]:
     """Return `count` random labelled training images of a dataset with their labels."""
     assert base.schema is not None
     split = dataset.train
@@ -155,7 +159,7 @@ def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tup
         _Image(path=split.paths[row], identity=f"base {pid}", camera=f"base {split.camids[row]}")
         for row, pid in zip(rows.tolist(), pids, strict=True)
     ]
-    return images, Targets.of_labels(split.labels[rows], base.schema, weight=_shared_weights(pids))
+    return images, AttributeTargets.from_labels(split.labels[rows], base.schema, weight=_shared_weights(pids))
 
 
 def _replay_store(
@@ -165,7 +169,7 @@ def _replay_store(
     count: int,
     folder: Path,
     progress: ProgressCallback,
-) -> tuple[list[_Image], Targets]:
+) -> tuple[list[_Image], AttributeTargets]:
     """Return crops of the store that were not reviewed, with the predictions of the base."""
     replayed = select_replay(store, resolve_replay_model(store, base.digest).digest, examples, count)
     identities = [identity for _, identity in replayed]
@@ -178,7 +182,7 @@ def _replay_store(
         batch = paths[start : start + LOOKED_UP]
         probabilities.append(extractor.extract([read_image(path) for path in batch]).probabilities)
         progress(start + len(batch), len(paths))
-    return images, Targets.of_predictions(np.concatenate(probabilities), weight=_shared_weights(identities))
+    return images, AttributeTargets.from_predictions(np.concatenate(probabilities), weight=_shared_weights(identities))
 
 
 def _shared_weights(identities: Sequence[object]) -> Float32Array:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import ModelPackage, resolve_model
-from vestigo_models.progress import ProgressCallback
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.data import ImageReader, TrainingSet
-from vestigo_models.training.distributed import Alone, Ranks
-from vestigo_models.training.finetune import EPOCHS, SURE, own_maps, retraining_recipe
-from vestigo_models.training.head_refit.data import Targets, read_pooled
-from vestigo_models.training.head_refit.fit import fit_heads, with_heads
-from vestigo_models.training.state import Progress
+from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.finetune import EPOCHS, MIN_LABEL_PROBABILITY, finetuning_config, predict_label_maps
+from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled
+from vestigo_models.training.head_refit.fit import fit_heads, replace_heads
 from vestigo_models.training.trainer import LOG, RECIPE, train
 from vestigo_workers.training.distributed import ProcessGroup, run_on_workers, train_distributed
 
@@ -43,7 +42,7 @@ class RetrainingData:
     paths: tuple[Path, ...]
     identities: NDArray[np.int64]
     camids: NDArray[np.int64]
-    targets: Targets
+    targets: AttributeTargets
     replayed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,13 +63,13 @@ def retrain(
     device: str = "cpu",
     seed: int = 0,
     epochs: int | None = None,
-    progress: ProgressCallback | None = None,
+    progress: ProgressCallback = ignore_progress,
     trained_on: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
     """Train a candidate model from the package `base` and write it atomically to the new folder `out`.
 
     `heads` refits the attribute heads on the features of the frozen network, see `fit_heads`. `all` does so and then
-    trains the whole network (linear probing, then fine-tuning: Kumar et al., ICLR 2022), see `retraining_recipe`.
+    trains the whole network (linear probing, then fine-tuning: Kumar et al., ICLR 2022), see `finetuning_config`.
     There, weights of targets have no effect, and a distribution counts if one class is confident. Its heads forget
     rare values in this training, so that they are replaced by refitted heads, refitted once more on its features.
     Several `workers` share the crops; all of them must see the files, `base` and `out`.
@@ -103,12 +102,12 @@ def retrain(
     facts = dict(trained_on or {})
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent.resolve()) as temporary:
         candidate = Path(temporary) / "heads"
-        _refit(folder, data, candidate, workers, device, facts, progress if mode == "heads" else None)
+        _refit(folder, data, candidate, workers, device, facts, progress if mode == "heads" else ignore_progress)
         if mode == "all":
             heads, trained, candidate = candidate, Path(temporary) / "trained", Path(temporary) / "all"
             epochs = EPOCHS if epochs is None else epochs
             _train_network(heads, data, trained, workers, device, seed, epochs, progress)
-            _refit(trained, data, candidate, workers, device, {}, None)
+            _refit(trained, data, candidate, workers, device, {}, ignore_progress)
             (trained / LOG).rename(candidate / LOG)
             # The recipe names the base of the user instead of the refitted one, which is temporary.
             recipe = yaml.safe_load((trained / RECIPE).read_text("utf-8")) | {"base": str(base)}
@@ -125,11 +124,11 @@ def _refit(
     workers: int,
     device: str,
     facts: dict[str, Any],
-    progress: ProgressCallback | None,
+    progress: ProgressCallback,
 ) -> None:
     settings: dict[str, Any] = {"base": base, "data": data, "out": out, "trained_on": facts}
     if workers == 1:
-        _refit_share(**settings, device=device, ranks=Alone(), progress=progress)
+        _refit_share(**settings, device=device, ranks=SingleProcess(), progress=progress)
         return
     # Heads are fitted on CPUs, so gradients are summed there.
     run_on_workers(
@@ -143,7 +142,7 @@ def _refit(
 
 
 def _refit_on_worker(settings: dict[Any, Any]) -> None:
-    _refit_share(**settings, device=str(ray.train.torch.get_device()), ranks=ProcessGroup(), progress=None)
+    _refit_share(**settings, device=str(ray.train.torch.get_device()), ranks=ProcessGroup(), progress=ignore_progress)
 
 
 def _refit_share(
@@ -153,15 +152,15 @@ def _refit_share(
     trained_on: dict[str, Any],
     device: str,
     ranks: Ranks,
-    progress: ProgressCallback | None,
+    progress: ProgressCallback,
 ) -> None:
     """Refit heads together with the other workers; the first one writes the package."""
     package = ModelPackage.from_pretrained(base)
     rows = np.arange(ranks.rank, len(data), ranks.size)
     reader = ImageReader(data.paths, package.input_size, 0.0)
-    advance = None if progress is None else lambda done: progress(done, len(rows))
-    pooled = read_pooled(package, (reader.read(int(row)) for row in rows), device, progress=advance)
-    fitted = fit_heads(package, pooled, data.targets.at(rows), ranks=ranks, trained_on=trained_on)
+    images = (reader.read(int(row)) for row in rows)
+    pooled = extract_pooled(package, images, device, progress=lambda done, _: progress(done, len(rows)))
+    fitted = fit_heads(package, pooled, data.targets.select(rows), ranks=ranks, trained_on=trained_on)
     if ranks.rank == 0:
         fitted.save_pretrained(out)
     ranks.barrier()
@@ -175,13 +174,13 @@ def _train_network(
     device: str,
     seed: int,
     epochs: int,
-    progress: ProgressCallback | None,
+    progress: ProgressCallback,
 ) -> None:
     package = ModelPackage.from_pretrained(base)
     assert package.schema is not None
-    labels = data.targets.labels(package.schema, SURE)
+    labels = data.targets.labels(package.schema, MIN_LABEL_PROBABILITY)
     labelled = (labels >= 0).sum(axis=1)
-    recipe = retraining_recipe(
+    recipe = finetuning_config(
         package,
         base,
         len(np.unique(data.identities)),
@@ -195,19 +194,15 @@ def _train_network(
         camids=data.camids,
         schema=package.schema,
         attributes=labels,
-        parsed=own_maps(package, data.paths, device) if recipe.needs_parser else None,
+        parsed=predict_label_maps(package, data.paths, device) if recipe.needs_parser else None,
     )
-
-    def show(state: Progress) -> None:
-        if progress:
-            progress((state.epoch - 1) * state.steps + state.step, state.epochs * state.steps)
 
     trained_on = package.config.trained_on
     if workers > 1:
-        train_distributed(recipe, images, out, workers=workers, device=device, progress=show, trained_on=trained_on)
+        train_distributed(recipe, images, out, workers=workers, device=device, progress=progress, trained_on=trained_on)
     else:
-        train(recipe, images, out, device=device, progress=show, trained_on=trained_on)
-    with_heads(ModelPackage.from_pretrained(out), package).save_pretrained(out)
+        train(recipe, images, out, device=device, progress=progress, trained_on=trained_on)
+    replace_heads(ModelPackage.from_pretrained(out), package).save_pretrained(out)
 
 
 def _require_free(out: Path) -> None:

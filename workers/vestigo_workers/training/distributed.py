@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from vestigo_models.errors import VestigoError, WorkError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
-from vestigo_models.training.state import Progress
 from vestigo_models.training.trainer import LOG, TrainingResult, train
 from vestigo_workers.executors.ray import connect
 
@@ -100,14 +100,14 @@ class ProcessGroup:
         """See `Ranks.mean`."""
         return self._average(x.clone())
 
-    def total(self, x: Tensor) -> Tensor:
-        """See `Ranks.total`."""
+    def sum(self, x: Tensor) -> Tensor:
+        """See `Ranks.sum`."""
         x = x.clone()
         dist.all_reduce(x)
         return x
 
-    def agree(self, module: nn.Module) -> None:
-        """See `Ranks.agree`."""
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """See `Ranks.broadcast_buffers`."""
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
 
@@ -135,7 +135,7 @@ def train_distributed(
     workers: int,
     resume: bool = False,
     device: str = "cpu",
-    progress: Callable[[Progress], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
     trained_on: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Train as `vestigo_models.training.trainer.train` does, on Ray workers with a GPU each, or on CPUs.
@@ -166,16 +166,17 @@ def _train_on_worker(settings: dict[Any, Any]) -> Any:
 
 
 @contextmanager
-def _report_from_log(log: Path, epochs: int, progress: Callable[[Progress], None] | None) -> Iterator[None]:
+def _report_from_log(log: Path, epochs: int, progress: ProgressCallback) -> Iterator[None]:
     """Report progress from the log that the first worker writes in its own process."""
     ended = threading.Event()
 
     def follow() -> None:
-        while progress and not ended.wait(1.0):
+        while not ended.wait(1.0):
             lines = log.read_text("utf-8").splitlines() if log.exists() else []
             if lines and lines[-1].endswith("}"):
                 record = json.loads(lines[-1])
-                progress(Progress(epochs=epochs, losses={}, **{k: record[k] for k in ("epoch", "step", "steps")}))
+                steps = record["steps"]
+                progress((record["epoch"] - 1) * steps + record["step"], epochs * steps)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -1,15 +1,15 @@
-"""What attribute heads are to learn: classes that people named, or distributions that a model gave."""
+"""Targets of attribute heads, and the pooled features that heads classify."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.package import ModelPackage
@@ -18,37 +18,37 @@ from vestigo_models.networks.alm import AttributeHeads, PooledFeatures
 from vestigo_models.networks.awm import attribute_log_softmax
 from vestigo_models.networks.folding import fold_batch_norms
 from vestigo_models.networks.semantic import SemanticNetwork
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Floats = NDArray[np.float32]
 REPLAY_SHARE = 0.3
-"""What replayed crops weigh beside corrected ones; chosen on rendered people."""
+"""Weight of replayed crops as a fraction of that of annotated crops; chosen on rendered people."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Targets:
-    """What is to be learnt of N crops.
+class AttributeTargets:
+    """Attribute targets of N crops.
 
     Attributes:
-        probabilities: (N, M) float32, the distribution of each attribute's classes: one-hot for a class that somebody
-            named, anything else for what a model thinks; all zeros for an attribute that nobody answered.
-        noise: (N,) float32, how often a named class is wrong (fraction below 0.5): 0 for truth and for distributions.
-        weight: (N,) float32, how many independent observations a crop counts for: crops of one person who was labelled
-            once share 1.
+        probabilities: Distribution over the classes of each attribute, (N, M): one-hot for a label, any other for a
+            prediction of a model, zeros without target.
+        noise: Error rate of the labels of each crop, (N,), in [0, 0.5); 0 for ground truth and predictions.
+        weight: Number of independent observations that a crop counts as, (N,). The crops of one tracklet, which was
+            annotated once, share 1.
 
     Raises:
-        ValueError: lengths differ, a noise outside [0, 0.5), a negative weight or probability.
+        ValueError: If lengths differ, noise is outside [0, 0.5), or a weight or probability is negative.
     """
 
-    probabilities: Floats
-    noise: Floats
-    weight: Floats
+    probabilities: Float32Array
+    noise: Float32Array
+    weight: Float32Array
 
     def __post_init__(self) -> None:
         if not len(self.probabilities) == len(self.noise) == len(self.weight):
             raise ValueError("probabilities, noise and weight must be equally long")
         if ((self.noise < 0) | (self.noise >= 0.5)).any():
-            raise ValueError("noise must lie in [0, 0.5): a label that is wrong as often as right tells nothing")
+            raise ValueError("noise must be in [0, 0.5)")
         if (self.weight < 0).any() or (self.probabilities < 0).any():
             raise ValueError("weights and probabilities must not be negative")
 
@@ -56,61 +56,55 @@ class Targets:
         return len(self.probabilities)
 
     @classmethod
-    def of_labels(
-        cls,
-        labels: NDArray[np.int64],
-        schema: AttributeSchema,
-        *,
-        noise: float = 0.0,
-        weight: Floats | float = 1.0,
-    ) -> Targets:
-        """Targets of classes that were named: labels (N, n) int64, -1 where missing; `weight` (N,), or one for all."""
+    def from_labels(
+        cls, labels: Int64Array, schema: AttributeSchema, *, noise: float = 0.0, weight: Float32Array | float = 1.0
+    ) -> AttributeTargets:
+        """Return the targets of labels (N, n), -1 if missing; `weight` is (N,) or one number for all."""
         probabilities = np.zeros((len(labels), schema.classes), dtype=np.float32)
         for position, name in enumerate(schema.names):
             known = np.flatnonzero(labels[:, position] >= 0)
             probabilities[known, schema.slice(name).start + labels[known, position]] = 1
-        return cls._even(probabilities, noise, weight)
+        return cls._broadcast(probabilities, noise, weight)
 
     @classmethod
-    def of_predictions(cls, probabilities: Floats, *, weight: Floats | float = 1.0) -> Targets:
-        """Targets of what a model thinks, (N, M), which has no noise: learning without forgetting (Li & Hoiem)."""
-        return cls._even(probabilities, 0.0, weight)
+    def from_predictions(cls, probabilities: Float32Array, *, weight: Float32Array | float = 1.0) -> AttributeTargets:
+        """Return the targets of a model's predictions (N, M), for learning without forgetting (Li and Hoiem, 2016)."""
+        return cls._broadcast(probabilities, 0.0, weight)
 
     @classmethod
-    def joined(cls, parts: Sequence[Targets]) -> Targets:
-        """Targets of several lots of crops, one after the other; at least one."""
+    def concatenate(cls, parts: Sequence[AttributeTargets]) -> AttributeTargets:
+        """Return the targets of all parts, at least one, in order."""
         return cls(
             probabilities=np.concatenate([part.probabilities for part in parts]),
             noise=np.concatenate([part.noise for part in parts]),
             weight=np.concatenate([part.weight for part in parts]),
         )
 
-    def with_replay(self, replay: Targets, share: float = REPLAY_SHARE) -> Targets:
-        """These targets, then those of crops that are replayed against forgetting.
-
-        The replay's weights are scaled to `share` of what these weigh together.
-        """
+    def with_replay(self, replay: AttributeTargets, share: float = REPLAY_SHARE) -> AttributeTargets:
+        """Return these targets followed by those of replayed crops, scaled to `share` of the total weight of these."""
         total = replay.weight.sum(dtype=np.float64)
         factor = share * self.weight.sum(dtype=np.float64) / total if total else 0.0
         weight = (replay.weight * factor).astype(np.float32)
-        scaled = Targets(probabilities=replay.probabilities, noise=replay.noise, weight=weight)
-        return Targets.joined([self, scaled])
+        scaled = AttributeTargets(probabilities=replay.probabilities, noise=replay.noise, weight=weight)
+        return AttributeTargets.concatenate([self, scaled])
 
-    def at(self, rows: slice | NDArray[np.int64]) -> Targets:
-        """The targets of some of the crops."""
-        return Targets(probabilities=self.probabilities[rows], noise=self.noise[rows], weight=self.weight[rows])
+    def select(self, rows: slice | Int64Array) -> AttributeTargets:
+        """Return the targets of some crops."""
+        return AttributeTargets(
+            probabilities=self.probabilities[rows], noise=self.noise[rows], weight=self.weight[rows]
+        )
 
-    def answered(self, schema: AttributeSchema) -> NDArray[np.bool_]:
-        """Which attributes of which crops have a target: (N, n) bool."""
+    def has_target(self, schema: AttributeSchema) -> BoolArray:
+        """Return which attributes of which crops have a target, (N, n)."""
         return np.stack([self.probabilities[:, schema.slice(name)].any(axis=1) for name in schema.names], axis=1)
 
-    def labels(self, schema: AttributeSchema, sure: float = 1.0) -> NDArray[np.int64]:
-        """The likeliest class of each attribute where it is at least `sure`, -1 elsewhere: (N, n) int64."""
+    def labels(self, schema: AttributeSchema, min_probability: float = 1.0) -> Int64Array:
+        """Return the most probable class of each attribute, (N, n); -1 below `min_probability`."""
         groups = [self.probabilities[:, schema.slice(name)] for name in schema.names]
-        return np.stack([np.where(g.max(axis=1) >= sure, g.argmax(axis=1), -1) for g in groups], axis=1)
+        return np.stack([np.where(g.max(axis=1) >= min_probability, g.argmax(axis=1), -1) for g in groups], axis=1)
 
     @classmethod
-    def _even(cls, probabilities: Floats, noise: float, weight: Floats | float) -> Targets:
+    def _broadcast(cls, probabilities: Float32Array, noise: float, weight: Float32Array | float) -> AttributeTargets:
         count = len(probabilities)
         return cls(
             probabilities=probabilities.astype(np.float32),
@@ -119,54 +113,59 @@ class Targets:
         )
 
 
-def heads_of(package: ModelPackage) -> tuple[SemanticNetwork, AttributeHeads]:
-    """The network of a package and its attribute heads.
+def attribute_heads(package: ModelPackage) -> tuple[SemanticNetwork, AttributeHeads, AttributeSchema]:
+    """Return the network of a package, its attribute heads and their schema.
 
     Raises:
-        ConfigError: the model predicts no attributes.
+        ConfigError: If the model predicts no attributes.
     """
     network = package.network
-    if not isinstance(network, SemanticNetwork) or network.heads is None:
+    if not isinstance(network, SemanticNetwork) or network.heads is None or package.schema is None:
         raise ConfigError(
-            f"model {package.name!r} predicts no attributes (network.attributes=none), so that no corrected label can"
-            " teach it; give a model with attributes"
+            f"model {package.name!r} predicts no attributes (network.attributes=none), so it cannot learn from labels;"
+            " give a model with attributes"
         )
-    return network, network.heads
+    return network, network.heads, package.schema
 
 
-def read_pooled(
+def extract_pooled(
     package: ModelPackage,
-    images: Iterable[NDArray[np.uint8]],
+    images: Iterable[UInt8Array],
     device: str = "cpu",
     batch_size: int = 64,
-    progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float32]:
-    """What the heads read of RGB uint8 crops of any size (H x W x 3): N x (K+1) x C float32.
+    progress: ProgressCallback = ignore_progress,
+) -> Float32Array:
+    """Compute the pooled features that attribute heads classify, in padded batches of one size.
 
-    Along the second axis whole, foreground and the K-1 parts; K = 1 without regions. The network works as `Extractor`
-    has it, always on batches of one size. A model that looks at a crop and its mirror image gives the mean of both.
-    Images are taken from `images` a batch at a time; `progress` is told how many are done.
+    Args:
+        package: The model; with `flip_average`, features are the mean over a crop and its mirror image.
+        images: RGB uint8 crops of any size, (H, W, 3), consumed in batches.
+        device: Torch device.
+        batch_size: Crops per forward pass.
+        progress: Called with the number of finished crops and None.
+
+    Returns:
+        Features (N, K+1, C) of the whole image, the foreground and the K-1 parts; K = 1 without regions.
 
     Raises:
-        ConfigError: the model predicts no attributes.
+        ConfigError: If the model predicts no attributes.
     """
-    heads_of(package)
+    attribute_heads(package)
     network = fold_batch_norms(package.network).to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    read: list[NDArray[np.float32]] = []
+    pooled: list[Float32Array] = []
     done = 0
-    coming = iter(images)
-    while lot := tuple(islice(coming, batch_size)):
-        read.append(_read(package, network, lot, device, batch_size))
-        done += len(lot)
-        if progress:
-            progress(done)
-    return np.concatenate(read or [_read(package, network, (), device, batch_size)])
+    remaining = iter(images)
+    while batch := tuple(islice(remaining, batch_size)):
+        pooled.append(_pool_batch(package, network, batch, device, batch_size))
+        done += len(batch)
+        progress(done, None)
+    return np.concatenate(pooled or [_pool_batch(package, network, (), device, batch_size)])
 
 
 @torch.inference_mode()
-def _read(
-    package: ModelPackage, network: SemanticNetwork, crops: tuple[NDArray[np.uint8], ...], device: str, batch_size: int
-) -> NDArray[np.float32]:
+def _pool_batch(
+    package: ModelPackage, network: SemanticNetwork, crops: tuple[UInt8Array, ...], device: str, batch_size: int
+) -> Float32Array:
     config = package.config
     pixels = np.zeros((batch_size, *config.input_size, 3), dtype=np.uint8)
     if crops:
@@ -178,17 +177,16 @@ def _read(
 
 
 @torch.inference_mode()
-def predicted(package: ModelPackage, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Calibrated probabilities that a model gives crops of which `read_pooled` read this: N x M float32.
+def predict_attributes(package: ModelPackage, pooled: Float32Array) -> Float32Array:
+    """Return calibrated probabilities (N, M) of crops from their pooled features, see `extract_pooled`.
 
     Raises:
-        ConfigError: the model predicts no attributes.
+        ConfigError: If the model predicts no attributes.
     """
-    network, heads = heads_of(package)
-    assert package.schema is not None
+    network, heads, schema = attribute_heads(package)
     logits = heads(PooledFeatures.unstack(torch.from_numpy(pooled)))
-    plain = attribute_log_softmax(logits, package.schema)
-    found = (plain if network.reweight is None else network.reweight(logits)).exp().numpy()
+    plain = attribute_log_softmax(logits, schema)
+    probabilities = (plain if network.reweight is None else network.reweight(logits)).exp().numpy()
     if package.calibration is None:
-        return np.asarray(found)
-    return apply_temperatures(found, package.calibration.temperatures, package.schema)
+        return np.asarray(probabilities)
+    return apply_temperatures(probabilities, package.calibration.temperatures, schema)

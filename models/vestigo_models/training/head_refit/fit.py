@@ -1,7 +1,4 @@
-"""Attribute heads refitted on what a frozen network reads: corrected labels become a new model in seconds.
-
-Nothing else of an embedding changes than the attribute scores in it.
-"""
+"""Refitting of attribute heads on the features of a frozen network; nothing else in a network changes."""
 
 from __future__ import annotations
 
@@ -10,98 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vestigo_models.arrays import Float32Array
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.alm import PooledFeatures
 from vestigo_models.networks.awm import attribute_log_softmax
-from vestigo_models.training.distributed import Alone, Ranks
-from vestigo_models.training.head_refit.data import Targets, heads_of
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.head_refit.data import AttributeTargets, attribute_heads
 from vestigo_models.training.losses import noisy_label_loss, noisy_log_probabilities
 
-
-class HeadLearner(nn.Module):
-    """The heads of a package and its AWM in float64. Symbols: N crops, n attributes, M classes.
-
-    Args:
-        package: where they come from; its temperatures stay as they are.
-        learns: n bool; the heads of the other attributes are fixed.
-    """
-
-    def __init__(self, package: ModelPackage, learns: Tensor) -> None:
-        super().__init__()
-        network, heads = heads_of(package)
-        assert package.schema is not None
-        self.groups = [package.schema.slice(name) for name in package.schema.names]
-        self.schema = package.schema
-        self.temperatures = _temperatures(package)
-        self.heads = copy.deepcopy(heads).double().eval()
-        self.reweight = None if network.reweight is None else copy.deepcopy(network.reweight).double()
-        self.requires_grad_(True)
-        for head, told in zip(self.heads.heads, learns.tolist(), strict=True):
-            norm, linear = head.children()
-            norm.requires_grad_(False)
-            linear.requires_grad_(told)
-
-    def read(self, pooled: NDArray[np.float32]) -> list[Tensor]:
-        """What each head reads in N x (K+1) x C pooled features: N x its channels."""
-        with torch.no_grad():
-            return self.heads.normalise(PooledFeatures.unstack(torch.from_numpy(pooled).double()))
-
-    def forward(self, read: list[Tensor]) -> Tensor:
-        """Calibrated log-probabilities, N x M."""
-        logits = self.heads.classify(read, 0.0)
-        found = logits if self.reweight is None else self.reweight(logits)
-        return attribute_log_softmax(found / self.temperatures, self.schema)
-
-    def losses(self, read: list[Tensor], targets: Tensor, noise: Tensor) -> Tensor:
-        """`noisy_label_loss` of each attribute, N x n; targets N x M, noise N."""
-        found = self(read)
-        return torch.stack([noisy_label_loss(found[:, g], targets[:, g], noise) for g in self.groups], dim=1)
-
-    @torch.no_grad()
-    def surprises(self, read: list[Tensor], targets: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """How surprised the heads are by what is named, N x n, and how surprised they expect to be, if they are right
-        about how sure they are: the entropy of `noisy_log_probabilities`. Both are 0 where nobody named a class."""
-        found = self(read)
-        by_name = named(targets, self.groups)
-        expected = [noisy_log_probabilities(found[:, g], noise) for g in self.groups]
-        entropies = torch.stack([-(each.exp() * each).sum(dim=1) for each in expected], dim=1)
-        return by_name * self.losses(read, targets, noise), by_name * entropies
-
-    def moved(self, start: HeadLearner) -> Tensor:
-        """Squared distance from `start` of the weights of each attribute, in its head and in AWM: n."""
-        found = []
-        for group, head, old in zip(self.groups, self.heads.heads, start.heads.heads, strict=True):
-            pairs: list[tuple[Tensor, Tensor]] = list(zip(head.parameters(), old.parameters(), strict=True))
-            if self.reweight is not None and start.reweight is not None:
-                both = zip(self.reweight.parameters(), start.reweight.parameters(), strict=True)
-                pairs += [(new[group], base[group]) for new, base in both]
-            found.append(torch.stack([(new - base.detach()).square().sum() for new, base in pairs]).sum())
-        return torch.stack(found)
-
-
-def named(targets: Tensor, groups: list[slice]) -> Tensor:
-    """Where a target names one class for certain: N x M targets to N x n bool."""
-    return torch.stack([targets[:, group].amax(dim=1) == 1 for group in groups], dim=1)
-
-
-def _temperatures(package: ModelPackage) -> Tensor:
-    """The temperature of each class, M float64."""
-    assert package.schema is not None
-    found = {} if package.calibration is None else package.calibration.temperatures
-    counts = [len(attribute.values) for attribute in package.schema.attributes]
-    each = [found.get(name, 1.0) for name in package.schema.names]
-    return torch.tensor(each, dtype=torch.float64).repeat_interleave(torch.tensor(counts))
-
-
-LEAST_TRUST = 0.01
 REFITTED = "; heads were refitted since, inside these temperatures"
+"""Note in `Calibration.measured_on`."""
+MIN_RELIABILITY = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,136 +31,207 @@ class HeadConfig:
     """How heads are refitted; the defaults were chosen on rendered people.
 
     Attributes:
-        pull: strength of the pull towards the weights that the heads had: half of it times their squared distance
-            stands beside the sum of the losses of all observations, like a Gaussian prior of that precision.
-        steps: at most so many steps of L-BFGS.
+        pull: Strength of the quadratic pull towards the previous weights: half of it times their squared distance is
+            added to the sum of losses, like a Gaussian prior of this precision.
+        steps: Largest number of steps of L-BFGS.
     """
 
     pull: float = 200.0
     steps: int = 100
 
 
+class TrainableHeads(nn.Module):
+    """Attribute heads and AWM of a package in float64, for N crops, n attributes and M classes.
+
+    Args:
+        package: The model; its temperatures are constant.
+        is_trained: Which attributes have trainable heads, n bool.
+    """
+
+    def __init__(self, package: ModelPackage, is_trained: Tensor) -> None:
+        super().__init__()
+        network, heads, self.schema = attribute_heads(package)
+        self.groups = [self.schema.slice(name) for name in self.schema.names]
+        self.temperatures = _temperatures(package, self.schema)
+        self.heads = copy.deepcopy(heads).double().eval()
+        self.reweight = None if network.reweight is None else copy.deepcopy(network.reweight).double()
+        self.requires_grad_(True)
+        for head, trainable in zip(self.heads.heads, is_trained.tolist(), strict=True):
+            norm, linear = head.children()
+            norm.requires_grad_(False)
+            linear.requires_grad_(trainable)
+
+    @torch.no_grad()
+    def normalise(self, pooled: Float32Array) -> list[Tensor]:
+        """Return the normalised input of each head, N x its channels, from pooled features (N, K+1, C)."""
+        return self.heads.normalise(PooledFeatures.unstack(torch.from_numpy(pooled).double()))
+
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        """Return calibrated log-probabilities, N x M, from normalised inputs."""
+        logits = self.heads.classify(inputs, 0.0)
+        log_probabilities = logits if self.reweight is None else self.reweight(logits)
+        return attribute_log_softmax(log_probabilities / self.temperatures, self.schema)
+
+    def losses(self, inputs: list[Tensor], targets: Tensor, noise: Tensor) -> Tensor:
+        """Return `noisy_label_loss` of each attribute, N x n, for targets N x M and noise N."""
+        predicted = self(inputs)
+        return torch.stack([noisy_label_loss(predicted[:, g], targets[:, g], noise) for g in self.groups], dim=1)
+
+    @torch.no_grad()
+    def label_losses(self, inputs: list[Tensor], targets: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses of labels, N x n, and those that a calibrated model expects; both 0 without a label.
+
+        The expected loss is the entropy of `noisy_log_probabilities`.
+        """
+        predicted = self(inputs)
+        has_label = is_one_hot(targets, self.groups)
+        noisy = [noisy_log_probabilities(predicted[:, g], noise) for g in self.groups]
+        entropies = torch.stack([-(each.exp() * each).sum(dim=1) for each in noisy], dim=1)
+        return has_label * self.losses(inputs, targets, noise), has_label * entropies
+
+    def squared_distances(self, start: TrainableHeads) -> Tensor:
+        """Return the squared distance from `start` of the weights of each attribute in its head and in AWM, n."""
+        distances = []
+        for group, head, old in zip(self.groups, self.heads.heads, start.heads.heads, strict=True):
+            pairs: list[tuple[Tensor, Tensor]] = list(zip(head.parameters(), old.parameters(), strict=True))
+            if self.reweight is not None and start.reweight is not None:
+                both = zip(self.reweight.parameters(), start.reweight.parameters(), strict=True)
+                pairs += [(new[group], base[group]) for new, base in both]
+            distances.append(torch.stack([(new - base.detach()).square().sum() for new, base in pairs]).sum())
+        return torch.stack(distances)
+
+
+def is_one_hot(targets: Tensor, groups: list[slice]) -> Tensor:
+    """Return which targets (N x M) are labels, N x n bool, and not predictions."""
+    return torch.stack([targets[:, group].amax(dim=1) == 1 for group in groups], dim=1)
+
+
+def _temperatures(package: ModelPackage, schema: AttributeSchema) -> Tensor:
+    """Return the temperature of each class, M float64."""
+    temperatures = {} if package.calibration is None else package.calibration.temperatures
+    counts = torch.tensor([len(attribute.values) for attribute in schema.attributes])
+    values = [temperatures.get(name, 1.0) for name in schema.names]
+    return torch.tensor(values, dtype=torch.float64).repeat_interleave(counts)
+
+
 def fit_heads(
     package: ModelPackage,
-    pooled: NDArray[np.float32],
-    targets: Targets,
+    pooled: Float32Array,
+    targets: AttributeTargets,
     config: HeadConfig | None = None,
     ranks: Ranks | None = None,
     *,
     trained_on: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
-    """Refit the heads, and AWM where the network has it, so that calibrated probabilities fit the targets.
+    """Refit the attribute heads, and AWM if there is one, so that calibrated probabilities fit the targets.
 
-    `noisy_label_loss` of every attribute of every crop is summed, and L-BFGS goes from the weights that the package
-    has, in float64 and without chance. An attribute whose named classes surprise the base more than a calibrated model
-    expects is trusted less: its weights are pulled back less, and distributions, which are the base's own opinion,
-    weigh less there. So a few corrections cannot spoil a sound head, and many can replace a broken one.
+    L-BFGS minimises the sum of `noisy_label_loss` over attributes and crops plus the quadratic pull, in float64 and
+    without randomness (docs/method.md, "Forward correction"). Pull and predictions weigh less for an attribute whose
+    labels have a larger loss than a calibrated base expects. So few labels hardly change a good head, and many replace
+    a bad one.
 
-    Temperatures stay, inside the fit: what is fitted is what the package will say, so no labels need to be held out
-    for them. Heads of attributes without any target keep their weights. What was measured with the old heads (the
-    filter, `judged`) is dropped.
+    Temperatures are constant in the fit. Heads of attributes without targets keep their weights. Measurements of the
+    previous heads (the filter, `judged`) are removed.
 
     Args:
-        package: the base; it is left as it is.
-        pooled: (N, K+1, C) float32, from `read_pooled`.
-        targets: of the same N crops.
-        ranks: the workers that share the crops; each gives its own share of `pooled` and `targets`, all get the result.
-        trained_on: facts for the package, beside those that it has.
+        package: The base, which is not changed.
+        pooled: Pooled features of N crops, (N, K+1, C), see `extract_pooled`.
+        targets: Targets of the same crops.
+        config: How heads are refitted.
+        ranks: The workers that share the crops; each gives its own crops, and all get the result.
+        trained_on: Facts added to those of the package.
+
+    Returns:
+        The package with refitted heads.
 
     Raises:
-        ConfigError: the model predicts no attributes.
-        DatasetError: no attribute of any crop has a target that weighs anything.
-        ValueError: targets of other crops or other attributes.
+        ConfigError: If the model predicts no attributes.
+        DatasetError: If no crop has a target of positive weight.
+        ValueError: If the targets have another shape.
     """
-    config, ranks = config or HeadConfig(), ranks or Alone()
-    network, _ = heads_of(package)
-    schema = package.schema
-    assert schema is not None
+    config, ranks = config or HeadConfig(), ranks or SingleProcess()
+    network, _, schema = attribute_heads(package)
     if targets.probabilities.shape != (len(pooled), schema.classes):
         raise ValueError(f"targets are {targets.probabilities.shape}, not {(len(pooled), schema.classes)}")
-    told = torch.from_numpy(targets.answered(schema) & (targets.weight > 0)[:, None])
-    told = ranks.total(told.sum(dim=0)) > 0
-    if not told.any():
-        raise DatasetError("no crop has an attribute label to learn from; correct or label some attributes first")
-    learner = HeadLearner(package, told)
-    _minimise(learner, pooled, targets, config, ranks)
-    challenger = copy.deepcopy(network)
-    for old, new in ((challenger.heads, learner.heads), (challenger.reweight, learner.reweight)):
+    has_target = torch.from_numpy(targets.has_target(schema) & (targets.weight > 0)[:, None])
+    is_trained = ranks.sum(has_target.sum(dim=0)) > 0
+    if not is_trained.any():
+        raise DatasetError("no crop has an attribute label to learn from; annotate some attributes first")
+    heads = TrainableHeads(package, is_trained)
+    _minimise(heads, pooled, targets, config, ranks)
+    candidate = copy.deepcopy(network)
+    for old, new in ((candidate.heads, heads.heads), (candidate.reweight, heads.reweight)):
         if old is not None and new is not None:
             old.load_state_dict(new.float().state_dict())
-    facts = {
+    changes = {
         "trained_on": {**package.config.trained_on, **(trained_on or {})},
         "judged": {},
-        "calibration": _kept(package.calibration),
+        "calibration": _without_measurements(package.calibration),
     }
-    return ModelPackage(package.config.model_copy(update=facts), challenger)
+    return ModelPackage(package.config.model_copy(update=changes), candidate)
 
 
-def with_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
-    """The network of `package` with the heads, AWM, temperatures and name of `other`, which is of the same make.
+def replace_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
+    """Return `package` with heads, AWM, temperatures and name of `other`.
 
     Raises:
-        ConfigError: one of them predicts no attributes.
-        ValueError: their networks differ.
+        ConfigError: If one of them predicts no attributes.
+        ValueError: If their networks have different configurations.
     """
     if package.config.network != other.config.network:
-        raise ValueError("heads go from one network to another of the same configuration only")
-    (network, _), (theirs, _) = heads_of(package), heads_of(other)
-    network = copy.deepcopy(network)
-    for old, new in ((network.heads, theirs.heads), (network.reweight, theirs.reweight)):
+        raise ValueError("heads can only replace those of a network of the same configuration")
+    network, source = copy.deepcopy(attribute_heads(package)[0]), attribute_heads(other)[0]
+    for old, new in ((network.heads, source.heads), (network.reweight, source.reweight)):
         if old is not None and new is not None:
             old.load_state_dict(new.state_dict())
-    kept = {key: getattr(other.config, key) for key in ("name", "flip_average", "calibration")}
-    return ModelPackage(package.config.model_copy(update=kept), network)
+    changes = {key: getattr(other.config, key) for key in ("name", "flip_average", "calibration")}
+    return ModelPackage(package.config.model_copy(update=changes), network)
 
 
 def _minimise(
-    learner: HeadLearner, pooled: NDArray[np.float32], targets: Targets, config: HeadConfig, ranks: Ranks
+    heads: TrainableHeads, pooled: Float32Array, targets: AttributeTargets, config: HeadConfig, ranks: Ranks
 ) -> None:
-    read = learner.read(pooled)
-    wanted, noise, weight = (
+    inputs = heads.normalise(pooled)
+    probabilities, noise, weight = (
         torch.from_numpy(each).double() for each in (targets.probabilities, targets.noise, targets.weight)
     )
-    observations = float(ranks.total(weight.sum()))
-    trusted = _trust(learner, read, wanted, noise, weight, ranks)
-    weights = weight[:, None] * torch.where(named(wanted, learner.groups), 1.0, trusted)
-    pull = config.pull * trusted
-    start = copy.deepcopy(learner)
-    parameters = [p for p in learner.parameters() if p.requires_grad]
+    observations = float(ranks.sum(weight.sum()))
+    reliability = _base_reliability(heads, inputs, probabilities, noise, weight, ranks)
+    weights = weight[:, None] * torch.where(is_one_hot(probabilities, heads.groups), 1.0, reliability)
+    pull = config.pull * reliability
+    start = copy.deepcopy(heads)
+    parameters = [p for p in heads.parameters() if p.requires_grad]
     lbfgs = torch.optim.LBFGS(parameters, max_iter=config.steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         lbfgs.zero_grad()
-        loss = (weights * learner.losses(read, wanted, noise)).sum()
+        loss = (weights * heads.losses(inputs, probabilities, noise)).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        # One message: the sum over all workers' crops, of the loss and of its gradients.
-        flat = ranks.total(torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)]))
+        # One message with the sums of loss and gradients over all workers.
+        flat = ranks.sum(torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)]))
         total, *parts = torch.split(flat, [1, *(p.numel() for p in parameters)])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-        pulled = (pull / 2 * learner.moved(start)).sum()
-        pulled.backward()  # type: ignore[no-untyped-call]
+        penalty = (pull / 2 * heads.squared_distances(start)).sum()
+        penalty.backward()  # type: ignore[no-untyped-call]
         for gradient in gradients:
             gradient /= observations
-        return (total[0] + pulled.detach()) / observations
+        return (total[0] + penalty.detach()) / observations
 
     lbfgs.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _trust(
-    learner: HeadLearner, read: list[Tensor], targets: Tensor, noise: Tensor, weight: Tensor, ranks: Ranks
+def _base_reliability(
+    heads: TrainableHeads, inputs: list[Tensor], targets: Tensor, noise: Tensor, weight: Tensor, ranks: Ranks
 ) -> Tensor:
-    """How far the base is trusted on each attribute, n, from `LEAST_TRUST` to 1.
-
-    The square of expected over actual surprise by the classes that people named; 1 where nothing is named.
-    """
-    sums = [(weight[:, None] * each).sum(dim=0) for each in learner.surprises(read, targets, noise)]
-    actual, expected = ranks.total(torch.stack(sums))
-    return torch.where(actual > expected, expected / actual, 1.0).square().clamp(min=LEAST_TRUST)
+    """Return the squared ratio of expected to actual label loss of each attribute, `MIN_RELIABILITY` to 1, n."""
+    sums = [(weight[:, None] * each).sum(dim=0) for each in heads.label_losses(inputs, targets, noise)]
+    actual, expected = ranks.sum(torch.stack(sums))
+    return torch.where(actual > expected, expected / actual, 1.0).square().clamp(min=MIN_RELIABILITY)
 
 
-def _kept(calibration: Calibration | None) -> dict[str, Any] | None:
+def _without_measurements(calibration: Calibration | None) -> dict[str, Any] | None:
     if calibration is None or not calibration.temperatures:
         return None
     measured_on = calibration.measured_on.removesuffix(REFITTED) + REFITTED

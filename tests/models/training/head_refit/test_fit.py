@@ -18,8 +18,8 @@ from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.training.head_refit.data import Targets, predicted, read_pooled
-from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, with_heads
+from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
+from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, replace_heads
 from vestigo_models.training.losses import noisy_label_loss
 
 SCHEMA = MARKET_1501
@@ -91,30 +91,32 @@ def test_without_noise_it_is_cross_entropy_and_certainty_has_a_gradient() -> Non
 def test_readings_give_what_the_extractor_says(attributes: str) -> None:
     base = package(attributes=attributes)
     done: list[int] = []
-    read = read_pooled(base, iter(crops(5)), batch_size=4, progress=done.append)
+    read = extract_pooled(base, iter(crops(5)), batch_size=4, progress=lambda count, _: done.append(count))
     assert read.shape == (5, 7 if attributes == "regions" else 2, 16)
     assert done == [4, 5]
-    np.testing.assert_allclose(predicted(base, read), Extractor(base).extract(crops(5)).probabilities, atol=1e-5)
+    np.testing.assert_allclose(
+        predict_attributes(base, read), Extractor(base).extract(crops(5)).probabilities, atol=1e-5
+    )
 
 
 def test_a_mirror_image_is_read_where_the_model_looks_at_it() -> None:
     plain, mirrored = package(), package(flip=True)
-    both = [read_pooled(plain, images) for images in (crops(3), [image[:, ::-1] for image in crops(3)])]
+    both = [extract_pooled(plain, images) for images in (crops(3), [image[:, ::-1] for image in crops(3)])]
     # A crop that is enlarged and then mirrored differs by rounding from one that is mirrored and then enlarged.
-    np.testing.assert_allclose(read_pooled(mirrored, crops(3)), np.mean(both, axis=0), atol=2e-2)
+    np.testing.assert_allclose(extract_pooled(mirrored, crops(3)), np.mean(both, axis=0), atol=2e-2)
 
 
 def test_no_crops_have_no_readings() -> None:
-    assert read_pooled(package(), []).shape == (0, 7, 16)
-    assert predicted(package(), readings(0)).shape == (0, SCHEMA.classes)
+    assert extract_pooled(package(), []).shape == (0, 7, 16)
+    assert predict_attributes(package(), readings(0)).shape == (0, SCHEMA.classes)
 
 
-def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: Targets) -> list[float]:
+def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: AttributeTargets) -> list[float]:
     """How far the base is trusted on each attribute, crop by crop and class by class."""
     trusted = []
     for name in SCHEMA.names:
         place, actual, expected = SCHEMA.slice(name), 0.0, 0.0
-        for row, p in enumerate(predicted(base, pooled)[:, place].astype(np.float64)):
+        for row, p in enumerate(predict_attributes(base, pooled)[:, place].astype(np.float64)):
             truth, e = targets.probabilities[row, place], float(targets.noise[row])
             if truth.max() == 1:
                 named = [(1 - e) * p[j] + e / (len(p) - 1) * (1 - p[j]) for j in range(len(p))]
@@ -125,11 +127,11 @@ def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: Targets) -> lis
 
 
 def naive_objective(
-    base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: Targets, pull: float
+    base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: AttributeTargets, pull: float
 ) -> float:
     """What is minimised, written out."""
     trusted = naive_trust(base, pooled, targets)
-    probabilities = predicted(found, pooled).astype(np.float64)
+    probabilities = predict_attributes(found, pooled).astype(np.float64)
     old, new = base.network.state_dict(), found.network.state_dict()
     total = 0.0
     for position, name in enumerate(SCHEMA.names):
@@ -146,11 +148,11 @@ def naive_objective(
     return total
 
 
-def mixed_targets(count: int) -> Targets:
+def mixed_targets(count: int) -> AttributeTargets:
     rng = np.random.default_rng(2)
-    named = Targets.of_labels(labels(count), SCHEMA, noise=0.1, weight=rng.uniform(0, 2, count))
-    thought = Targets.of_predictions(predicted(package(), readings(count, 3)), weight=0.5)
-    return Targets.joined([named, thought])
+    named = AttributeTargets.from_labels(labels(count), SCHEMA, noise=0.1, weight=rng.uniform(0, 2, count))
+    thought = AttributeTargets.from_predictions(predict_attributes(package(), readings(count, 3)), weight=0.5)
+    return AttributeTargets.concatenate([named, thought])
 
 
 def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPackage:
@@ -186,19 +188,21 @@ def test_a_broken_head_is_replaced_and_sound_ones_are_hardly_touched() -> None:
     for name in SCHEMA.names:
         # So sure that labels say much.
         linear(base, name).weight.mul_(6)
-    truth = np.stack([predicted(base, pooled)[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1)
+    truth = np.stack(
+        [predict_attributes(base, pooled)[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1
+    )
     broken = between(base, base, 1.0)
     linear(broken, "hat").weight.neg_()
-    named = Targets.of_labels(truth[:200], SCHEMA, noise=0.05)
-    thought = Targets.of_predictions(predicted(broken, pooled[:200]))
+    named = AttributeTargets.from_labels(truth[:200], SCHEMA, noise=0.05)
+    thought = AttributeTargets.from_predictions(predict_attributes(broken, pooled[:200]))
     both = np.concatenate([pooled[:200], pooled[:200]])
     found = fit_heads(broken, both, named.with_replay(thought), HeadConfig(pull=20.0))
-    said, hat = predicted(found, pooled[200:]), SCHEMA.index("hat")
+    said, hat = predict_attributes(found, pooled[200:]), SCHEMA.index("hat")
     right = [
         (said[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
         for position, name in enumerate(SCHEMA.names)
     ]
-    before = predicted(broken, pooled[200:])[:, SCHEMA.slice("hat")].argmax(axis=1) == truth[200:, hat]
+    before = predict_attributes(broken, pooled[200:])[:, SCHEMA.slice("hat")].argmax(axis=1) == truth[200:, hat]
     assert before.mean() < 0.5
     assert right[hat] > 0.8
     assert min(right) > 0.8
@@ -213,31 +217,34 @@ def linear(model: ModelPackage, name: str) -> torch.nn.Linear:
 
 
 def test_replay_weighs_a_share_of_what_was_corrected() -> None:
-    corrected = Targets.of_labels(labels(4), SCHEMA, noise=0.1, weight=0.5)
-    replayed = Targets.of_labels(labels(10, 1), SCHEMA, weight=np.arange(10, dtype=np.float32))
+    corrected = AttributeTargets.from_labels(labels(4), SCHEMA, noise=0.1, weight=0.5)
+    replayed = AttributeTargets.from_labels(labels(10, 1), SCHEMA, weight=np.arange(10, dtype=np.float32))
     both = corrected.with_replay(replayed, 0.3)
     assert len(both) == 14
     np.testing.assert_allclose(both.weight, [0.5] * 4 + [0.6 * each / 45 for each in range(10)], rtol=1e-6)
-    np.testing.assert_array_equal(both.at(np.arange(4, 14)).probabilities, replayed.probabilities)
-    assert len(corrected.with_replay(replayed.at(slice(0, 0)))) == 4
+    np.testing.assert_array_equal(both.select(np.arange(4, 14)).probabilities, replayed.probabilities)
+    assert len(corrected.with_replay(replayed.select(slice(0, 0)))) == 4
 
 
 def test_labels_are_learnt_and_the_base_stays_as_it_was() -> None:
     base, pooled, truth = package(), readings(30), np.abs(labels(30))
     digest, before = base.digest, base.network.state_dict()["heads.heads.0.1.weight"].clone()
-    found = fit_heads(base, pooled, Targets.of_labels(truth, SCHEMA), HeadConfig(pull=1e-3))
-    said = predicted(found, pooled)
+    found = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), HeadConfig(pull=1e-3))
+    said = predict_attributes(found, pooled)
     for position, name in enumerate(SCHEMA.names):
         np.testing.assert_array_equal(said[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
     assert found.digest != digest
     torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
-    assert fit_heads(base, pooled, Targets.of_labels(truth, SCHEMA), HeadConfig(pull=1e-3)).digest == found.digest
+    assert (
+        fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), HeadConfig(pull=1e-3)).digest
+        == found.digest
+    )
 
 
 def test_attributes_without_targets_keep_their_weights_bit_for_bit() -> None:
     base, some = package(), np.full((30, len(SCHEMA)), -1)
     some[:, SCHEMA.index("hat")] = np.arange(30) % 2
-    found = fit_heads(base, readings(30), Targets.of_labels(some, SCHEMA))
+    found = fit_heads(base, readings(30), AttributeTargets.from_labels(some, SCHEMA))
     old, new = base.network.state_dict(), found.network.state_dict()
     hat = SCHEMA.slice("hat")
     changed = {key for key in old if not torch.equal(old[key], new[key])}
@@ -251,21 +258,21 @@ def test_attributes_without_targets_keep_their_weights_bit_for_bit() -> None:
 
 def test_a_strong_pull_keeps_the_base() -> None:
     base, pooled = package(), readings(30)
-    found = fit_heads(base, pooled, Targets.of_labels(labels(30), SCHEMA), HeadConfig(pull=1e9))
-    np.testing.assert_allclose(predicted(found, pooled), predicted(base, pooled), atol=1e-5)
+    found = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), HeadConfig(pull=1e9))
+    np.testing.assert_allclose(predict_attributes(found, pooled), predict_attributes(base, pooled), atol=1e-5)
 
 
 def test_what_was_measured_with_the_old_heads_is_dropped() -> None:
     base = package()
     config = base.config.model_copy(update={"trained_on": {"dataset": "a"}, "judged": {"mAP": 80}})
     base = ModelPackage(config, base.network)
-    found = fit_heads(base, readings(9), Targets.of_labels(labels(9), SCHEMA), trained_on={"corrections": 9})
+    found = fit_heads(base, readings(9), AttributeTargets.from_labels(labels(9), SCHEMA), trained_on={"corrections": 9})
     assert found.config.trained_on == {"dataset": "a", "corrections": 9}
     assert found.config.judged == {}
     assert found.calibration is not None
     assert found.calibration.temperatures == TEMPERATURES
     assert found.calibration.filter is found.calibration.soft is None
-    again = fit_heads(found, readings(9), Targets.of_labels(labels(9), SCHEMA))
+    again = fit_heads(found, readings(9), AttributeTargets.from_labels(labels(9), SCHEMA))
     assert again.config.calibration == found.config.calibration
 
 
@@ -274,37 +281,37 @@ def test_heads_go_from_one_network_to_another() -> None:
     two = ModelPackage(
         one.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
     )
-    heads = fit_heads(one, pooled, Targets.of_labels(labels(20), SCHEMA))
-    both = with_heads(two, heads)
-    np.testing.assert_array_equal(predicted(both, pooled), predicted(heads, pooled))
+    heads = fit_heads(one, pooled, AttributeTargets.from_labels(labels(20), SCHEMA))
+    both = replace_heads(two, heads)
+    np.testing.assert_array_equal(predict_attributes(both, pooled), predict_attributes(heads, pooled))
     assert both.name == one.name
     kept = {
         key for key, tensor in two.network.state_dict().items() if torch.equal(both.network.state_dict()[key], tensor)
     }
     assert {key for key in two.network.state_dict() if not key.startswith(("heads.", "reweight."))} <= kept
     with pytest.raises(ValueError, match="same configuration"):
-        with_heads(package(attributes="global"), heads)
+        replace_heads(package(attributes="global"), heads)
 
 
 def test_models_without_attributes_are_refused() -> None:
     bare = random_package(schema=None, regions=None)
     with pytest.raises(ConfigError, match="predicts no attributes"):
-        read_pooled(bare, crops(1))
+        extract_pooled(bare, crops(1))
     with pytest.raises(ConfigError, match="predicts no attributes"):
-        fit_heads(bare, readings(1), Targets.of_labels(labels(1), SCHEMA))
+        fit_heads(bare, readings(1), AttributeTargets.from_labels(labels(1), SCHEMA))
 
 
 def test_targets_that_say_nothing_are_refused() -> None:
-    nothing = Targets.of_labels(np.full((3, len(SCHEMA)), -1), SCHEMA)
+    nothing = AttributeTargets.from_labels(np.full((3, len(SCHEMA)), -1), SCHEMA)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
         fit_heads(package(), readings(3), nothing)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
-        fit_heads(package(), readings(3), Targets.of_labels(labels(3), SCHEMA, weight=0.0))
+        fit_heads(package(), readings(3), AttributeTargets.from_labels(labels(3), SCHEMA, weight=0.0))
     with pytest.raises(ValueError, match="not \\(4, 39\\)"):
         fit_heads(package(), readings(4), nothing)
 
 
 @pytest.mark.parametrize("noise", [-0.1, 0.5])
 def test_impossible_noise_is_refused(noise: float) -> None:
-    with pytest.raises(ValueError, match="noise must lie"):
-        Targets.of_labels(labels(3), SCHEMA, noise=noise)
+    with pytest.raises(ValueError, match="noise must be in"):
+        AttributeTargets.from_labels(labels(3), SCHEMA, noise=noise)

@@ -115,7 +115,7 @@ def ablate_command(
                 jobs=jobs or (1 if cuda else os.cpu_count() or 1),
                 command=command,
                 on_event=on_event,
-                parsing=lambda done: parsed(done, len(loaded.train)),
+                parsing=parsed,
             )
         except KeyboardInterrupt:
             note(f"what is trained is kept in {folder}; the same command goes on with it")

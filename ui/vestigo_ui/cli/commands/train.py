@@ -78,7 +78,6 @@ def train_command(
     from vestigo.datasets.recognise import load_dataset
     from vestigo_models.devices import resolve_device
     from vestigo_models.training.config import TrainConfig
-    from vestigo_models.training.state import Progress
     from vestigo_models.training.trainer import train
     from vestigo_workers.training.distributed import train_distributed
 
@@ -103,16 +102,12 @@ def train_command(
     origin = {"dataset": dataset.name, "command": command}
 
     with progress("training") as update:
-
-        def show(at: Progress) -> None:
-            update((at.epoch - 1) * at.steps + at.step, at.epochs * at.steps)
-
         if workers > 1:
             result = train_distributed(
-                recipe, images, model, workers=workers, resume=resume, device=device, progress=show, trained_on=origin
+                recipe, images, model, workers=workers, resume=resume, device=device, progress=update, trained_on=origin
             )
         else:
-            result = train(recipe, images, model, resume=resume, device=device, progress=show, trained_on=origin)
+            result = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
     metrics = _judge(dataset, model, device)
     emit(
         {
@@ -131,8 +126,8 @@ def _training_set(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | N
     """The training split with all that the recipe learns from: attribute labels, and what the parser says."""
     from vestigo_models.parsing.label_maps import read_label_map
     from vestigo_models.parsing.registry import make_parser
-    from vestigo_models.training.relabel import parsed_labels
-    from vestigo_models.training.state import grid_of
+    from vestigo_models.training.relabel import parse_labels
+    from vestigo_models.training.state import feature_grid
     from vestigo_workers.training.data import training_set
 
     if recipe.network.attributes != "none":
@@ -141,7 +136,7 @@ def _training_set(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | N
     if recipe.needs_parser:
         parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
         with progress("parsing", len(dataset.train)) as update:
-            parsed = parsed_labels(dataset.train.paths, parser, grid_of(recipe), lambda done: update(done, None))
+            parsed = parse_labels(dataset.train.paths, parser, feature_grid(recipe), update)
     return training_set(dataset, recipe, parsed)
 
 
