@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.platform.search.test_run_filtered import ALWAYS, BLOCK, PARTS, equation_14, facts, people, said
+from tests.platform.retrieval.test_search_filtered import ALWAYS, BLOCK, PARTS, equation_14, facts, people, said
 from tests.support import fake_gallery as fake_archive
 from tests.support.fake_gallery import NEWER, FakeArchive
 from vestigo.retrieval.explain import block_names, explain, explain_where
