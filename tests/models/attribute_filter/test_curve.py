@@ -1,4 +1,4 @@
-"""The filter's curve beside the rule it counts, and conformal risk control beside its promise."""
+"""The filter's curve agrees with the rule, and conformal risk control holds its bound."""
 
 from __future__ import annotations
 

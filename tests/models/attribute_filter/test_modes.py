@@ -55,7 +55,7 @@ def test_unknown_mode_raises_one_line(text: str) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "soft"])
 def test_missing_calibration_error_names_remedy(mode: str) -> None:
-    for calibration in (None, Calibration(measured_on="nobody")):
+    for calibration in (None, Calibration(measured_on="nothing")):
         with pytest.raises(
             ConfigError, match=f"filter {mode}: the model package has no calibration.*vestigo calibrate"
         ):

@@ -1,4 +1,4 @@
-"""k-means on any device beside scikit-learn's and beside a loop over points."""
+"""k-means on any device agrees with scikit-learn and a naive loop."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def crops() -> list[np.ndarray]:
     return [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sizes]
 
 
-def test_unit_rows_in_order(package: ModelPackage, crops: list[np.ndarray]) -> None:
+def test_descriptors_are_unit_rows_in_order(package: ModelPackage, crops: list[np.ndarray]) -> None:
     rows = Extractor(package, batch_size=4).extract(crops).descriptors.vectors
     assert rows.shape == (11, 256)
     assert rows.dtype == np.float32
@@ -40,7 +40,7 @@ def test_unit_rows_in_order(package: ModelPackage, crops: list[np.ndarray]) -> N
     assert Extractor(package).extract([]).descriptors.vectors.shape == (0, 256)
 
 
-def test_neighbours_change_no_bit(package: ModelPackage, crops: list[np.ndarray]) -> None:
+def test_crops_do_not_depend_on_each_other(package: ModelPackage, crops: list[np.ndarray]) -> None:
     extractor = Extractor(package, batch_size=4)
     together = extractor.extract(crops).descriptors.vectors
     for index, crop in enumerate(crops):
@@ -49,7 +49,7 @@ def test_neighbours_change_no_bit(package: ModelPackage, crops: list[np.ndarray]
     np.testing.assert_array_equal(extractor.extract([crops[i] for i in order]).descriptors.vectors, together[order])
 
 
-def test_it_is_the_network_on_normalised_pixels(package: ModelPackage, crops: list[np.ndarray]) -> None:
+def test_descriptors_are_those_of_the_network(package: ModelPackage, crops: list[np.ndarray]) -> None:
     crop = crops[0]
     pixels = cv2.resize(crop, (64, 128), interpolation=cv2.INTER_AREA if crop.size > 128 * 64 * 3 else cv2.INTER_LINEAR)
     x = torch.from_numpy((pixels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)).float()
@@ -58,7 +58,7 @@ def test_it_is_the_network_on_normalised_pixels(package: ModelPackage, crops: li
     np.testing.assert_allclose(Extractor(package).extract([crop]).descriptors.vectors[0], expected, atol=2e-5)
 
 
-def test_flip_average_sees_no_left_and_right() -> None:
+def test_flip_average_ignores_mirroring() -> None:
     crops = list(np.random.default_rng(0).integers(0, 256, (3, 128, 64, 3), dtype=np.uint8))
     mirrored = [np.ascontiguousarray(crop[:, ::-1]) for crop in crops]
     plain, averaged = Extractor(make_package(), batch_size=4), Extractor(make_package(flip_average=True), batch_size=4)
@@ -68,7 +68,7 @@ def test_flip_average_sees_no_left_and_right() -> None:
     )
 
 
-def test_resizing_and_normalising() -> None:
+def test_resize_and_normalise() -> None:
     crop = np.zeros((10, 8, 3), dtype=np.uint8)
     assert resize(crop, (128, 64)).shape == (128, 64, 3)
     assert resize(crop, (10, 8)) is crop

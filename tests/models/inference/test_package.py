@@ -26,7 +26,7 @@ def package() -> ModelPackage:
     return package_network(config, build_network(config.network, identities=9))
 
 
-def test_saved_and_loaded_it_is_the_same(package: ModelPackage, tmp_path: Path) -> None:
+def test_save_and_load_round_trip(package: ModelPackage, tmp_path: Path) -> None:
     package.save_pretrained(tmp_path)
     loaded = ModelPackage.from_pretrained(tmp_path)
     assert loaded.digest == package.digest
@@ -39,7 +39,7 @@ def test_saved_and_loaded_it_is_the_same(package: ModelPackage, tmp_path: Path) 
     assert not any(p.requires_grad for p in loaded.network.parameters())
 
 
-def test_half_the_size_still_computes_in_float32(package: ModelPackage, tmp_path: Path) -> None:
+def test_half_precision_weights_load_as_float32(package: ModelPackage, tmp_path: Path) -> None:
     package.save_pretrained(tmp_path / "full")
     package.save_pretrained(tmp_path / "half", half=True)
     assert (tmp_path / "half" / WEIGHTS).stat().st_size < 0.6 * (tmp_path / "full" / WEIGHTS).stat().st_size
@@ -51,7 +51,7 @@ def test_half_the_size_still_computes_in_float32(package: ModelPackage, tmp_path
     assert ModelPackage.from_pretrained(tmp_path / "again").digest == loaded.digest
 
 
-def test_digest_follows_what_changes_the_output(package: ModelPackage) -> None:
+def test_digest_covers_output_settings_only(package: ModelPackage) -> None:
     def digest(**changes: object) -> str:
         return ModelPackage(package.config.model_copy(update=changes), package.network).digest
 
@@ -61,7 +61,7 @@ def test_digest_follows_what_changes_the_output(package: ModelPackage) -> None:
     assert digest(input_size=(64, 32)) != package.digest
 
 
-def test_the_shipped_package() -> None:
+def test_shipped_package_is_small() -> None:
     folder = resolve_model("default")
     assert (folder / WEIGHTS).stat().st_size <= 8 * 2**20
     assert ModelPackage.from_pretrained("default").input_size == (128, 64)
@@ -74,11 +74,11 @@ class TestWrongPackages:
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    def test_nothing_there(self, tmp_path: Path) -> None:
+    def test_missing_folder(self, tmp_path: Path) -> None:
         assert "give `default`, such a folder or `hub:ID`" in self.refuse(tmp_path)
         assert "nowhere" in self.refuse("nowhere")
 
-    def test_no_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unreachable_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         assert "hub cannot be reached" in self.refuse("hub:some/body")
 

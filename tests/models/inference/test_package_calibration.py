@@ -1,4 +1,4 @@
-"""A package's temperatures reach what an extractor says, and nothing else of it."""
+"""Temperatures of a package change attribute probabilities only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def naive(row: np.ndarray) -> list[float]:
     return found
 
 
-def test_probabilities_are_tempered_and_nothing_else_changes(
+def test_temperatures_change_probabilities_only(
     plain: ModelPackage, calibrated: ModelPackage, crops: list[np.ndarray]
 ) -> None:
     before, after = (Extractor(package, batch_size=4).extract(crops) for package in (plain, calibrated))
@@ -54,7 +54,7 @@ def test_probabilities_are_tempered_and_nothing_else_changes(
     assert after.probabilities.dtype == np.float32
 
 
-def test_neighbours_change_no_bit(calibrated: ModelPackage, crops: list[np.ndarray]) -> None:
+def test_crops_do_not_depend_on_each_other(calibrated: ModelPackage, crops: list[np.ndarray]) -> None:
     extractor = Extractor(calibrated, batch_size=4)
     together = extractor.extract(crops).probabilities
     for index, crop in enumerate(crops):
@@ -62,7 +62,7 @@ def test_neighbours_change_no_bit(calibrated: ModelPackage, crops: list[np.ndarr
     assert extractor.extract([]).probabilities.shape == (0, MARKET_1501.classes)
 
 
-def test_a_calibration_is_part_of_the_digest_and_of_the_file(
+def test_temperatures_are_part_of_digest_and_file(
     plain: ModelPackage, calibrated: ModelPackage, tmp_path: Path
 ) -> None:
     assert calibrated.digest != plain.digest
@@ -79,7 +79,7 @@ def test_a_calibration_is_part_of_the_digest_and_of_the_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
 
 
-def test_temperatures_of_other_attributes_are_refused(plain: ModelPackage) -> None:
+def test_temperatures_of_other_attributes_raise(plain: ModelPackage) -> None:
     with pytest.raises(ConfigError, match="the model predicts no shoe_colour; calibrate the model again"):
         plain.with_calibration(Calibration(temperatures={"shoe_colour": 2.0}, measured_on="x"))
     with pytest.raises(ConfigError, match="predicts no hat"):

@@ -1,4 +1,4 @@
-"""Label maps of identities: the same whatever is worked off together, at the image's size, true to parser and grid."""
+"""Label maps of identities do not depend on batches, and have the image's size."""
 
 from __future__ import annotations
 
@@ -39,92 +39,90 @@ def fusing(parser: Parser, *, clusters: bool = False) -> RegionFinder:
 
 
 def maps(found: Sequence[RegionMap | BadInput]) -> list[RegionMap]:
-    assert all(isinstance(one, RegionMap) for one in found)
-    return [one for one in found if isinstance(one, RegionMap)]
+    assert all(isinstance(region_map, RegionMap) for region_map in found)
+    return [region_map for region_map in found if isinstance(region_map, RegionMap)]
 
 
-def test_a_bag_is_found_and_the_body_stays_the_parsers(parser: Parser) -> None:
+def test_bag_is_added_to_body_of_parser(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0", "p1", "p2")])
-    for name, one in zip(("p0", "p1", "p2"), maps(found), strict=True):
+    for name, region_map in zip(("p0", "p1", "p2"), maps(found), strict=True):
         truth = TRUTHS[name]
-        assert one.labels.shape == truth.shape
-        np.testing.assert_array_equal(np.where(one.labels == BAG, 0, one.labels), parsed_of(truth))
-        np.testing.assert_array_equal(one.body, parsed_of(truth))
-        both = ((one.labels == BAG) & (truth == BAG)).sum()
-        assert both / ((one.labels == BAG) | (truth == BAG)).sum() > 0.75
-        assert one.has_belongings
-        assert one.grid.shape == GRID
-        assert one.areas.sum() == pytest.approx(1)
-        assert one.areas[BAG] == pytest.approx((one.grid == BAG).mean())
+        assert region_map.labels.shape == truth.shape
+        np.testing.assert_array_equal(np.where(region_map.labels == BAG, 0, region_map.labels), parsed_of(truth))
+        np.testing.assert_array_equal(region_map.body, parsed_of(truth))
+        both = ((region_map.labels == BAG) & (truth == BAG)).sum()
+        assert both / ((region_map.labels == BAG) | (truth == BAG)).sum() > 0.75
+        assert region_map.has_belongings
+        assert region_map.grid.shape == GRID
+        assert region_map.areas.sum() == pytest.approx(1)
+        assert region_map.areas[BAG] == pytest.approx((region_map.grid == BAG).mean())
 
 
-def test_nobody_without_a_bag_gets_one(parser: Parser) -> None:
+def test_person_without_bag_has_no_belongings(parser: Parser) -> None:
     [found] = fusing(parser).find([named("bare")])
-    [one] = maps(found)
-    assert not one.has_belongings
-    np.testing.assert_array_equal(one.labels, TRUTHS["bare"])
+    [region_map] = maps(found)
+    assert not region_map.has_belongings
+    np.testing.assert_array_equal(region_map.labels, TRUTHS["bare"])
 
 
-def test_a_classifier_that_sees_nobody_leaves_the_parsers_body(parser: Parser) -> None:
+def test_classifier_without_foreground_keeps_body_of_parser(parser: Parser) -> None:
     blind = BrightFeatures(sees=1.0)
     for foreground, carrying in (("classifier", False), ("activation", True)):
         config = FlsConfig.model_validate({"foreground": foreground})
         [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [one.has_belongings for one in maps(found)] == [carrying, carrying]
+        assert [region_map.has_belongings for region_map in maps(found)] == [carrying, carrying]
 
 
-def test_a_sixth_cluster_is_no_belonging(parser: Parser) -> None:
+def test_sixth_cluster_is_not_belongings(parser: Parser) -> None:
     config = FlsConfig(foreground="classifier", belongings_mode="classifier", sure=0.5)
     for regions, carrying in ((REGIONS, True), (cluster_regions(6), False)):
         everything = BrightFeatures(sees=1.0, regions=regions)
         [found] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [one.has_belongings for one in maps(found)] == [carrying, carrying]
+        assert [region_map.has_belongings for region_map in maps(found)] == [carrying, carrying]
 
 
-def test_one_image_is_an_identity(parser: Parser) -> None:
+def test_single_image_is_an_identity(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0")])
     assert maps(found)[0].has_belongings
 
 
-def test_a_bag_in_one_of_two_images_is_no_bag(parser: Parser) -> None:
+def test_bag_in_one_of_two_images_is_dropped(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0", "bare")])
-    assert not any(one.has_belongings for one in maps(found))
+    assert not any(region_map.has_belongings for region_map in maps(found))
 
 
-@pytest.mark.parametrize("together", [1, 3, 64])
-def test_maps_do_not_depend_on_what_is_worked_off_together(
-    parser: Parser, monkeypatch: pytest.MonkeyPatch, together: int
-) -> None:
+@pytest.mark.parametrize("images_at_once", [1, 3, 64])
+def test_maps_do_not_depend_on_batch_size(parser: Parser, monkeypatch: pytest.MonkeyPatch, images_at_once: int) -> None:
     identities = [named("p0", "p1"), named("bare"), [], named("p2", "p3", "p4")]
     alone = [maps(found) for identity in identities for found in fusing(parser).find([identity])]
-    monkeypatch.setattr(region_finding, "IMAGES_AT_ONCE", together)
+    monkeypatch.setattr(region_finding, "IMAGES_AT_ONCE", images_at_once)
     for expected, found in zip(alone, fusing(parser).find(identities), strict=True):
-        for one, other in zip(expected, maps(found), strict=True):
-            np.testing.assert_array_equal(one.labels, other.labels)
-            np.testing.assert_array_equal(one.grid, other.grid)
+        for region_map, other in zip(expected, maps(found), strict=True):
+            np.testing.assert_array_equal(region_map.labels, other.labels)
+            np.testing.assert_array_equal(region_map.grid, other.grid)
 
 
-def test_an_image_that_cannot_be_parsed_leaves_the_others_as_they_are(parser: Parser) -> None:
+def test_unparsable_image_does_not_change_others(parser: Parser) -> None:
     [found] = fusing(parser).find([named("p0", "stranger", "p1")])
     assert isinstance(found[1], BadInput)
     assert found[1].reason == "no-labels"
-    [without] = fusing(parser).find([named("p0", "p1")])
-    for one, other in zip(maps([found[0], found[2]]), maps(without), strict=True):
-        np.testing.assert_array_equal(one.labels, other.labels)
+    [others] = fusing(parser).find([named("p0", "p1")])
+    for region_map, other in zip(maps([found[0], found[2]]), maps(others), strict=True):
+        np.testing.assert_array_equal(region_map.labels, other.labels)
     [none] = fusing(parser).find([named("stranger")])
     assert isinstance(none[0], BadInput)
 
 
-def test_a_parser_that_sees_nobody_leaves_background(tmp_path: Path) -> None:
-    nobody = np.zeros_like(drawn())
-    parser = make_parser(f"labels:{write_maps(tmp_path / 'maps', {'p0': nobody})}")
+def test_parser_without_person_gives_background(tmp_path: Path) -> None:
+    empty = np.zeros_like(drawn())
+    parser = make_parser(f"labels:{write_maps(tmp_path / 'maps', {'p0': empty})}")
     [found] = fusing(parser, clusters=True).find([named("p0")])
-    [one] = maps(found)
-    assert not one.labels.any()
-    assert one.areas[0] == 1
+    [region_map] = maps(found)
+    assert not region_map.labels.any()
+    assert region_map.areas[0] == 1
 
 
-def test_without_a_model_the_labels_are_the_parsers_own(tmp_path: Path) -> None:
+def test_labels_without_model_are_those_of_parser(tmp_path: Path) -> None:
     lip = np.zeros((128, 64), dtype=np.uint8)
     lip[10:20, 20:40], lip[20:60, 20:40], lip[60:110, 20:40] = 13, 5, 9
     folder = write_maps(tmp_path / "maps", {})
@@ -134,25 +132,25 @@ def test_without_a_model_the_labels_are_the_parsers_own(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "p0.png"), lip)
     finder = RegionFinder(make_parser(f"labels:{folder}"), None, FlsConfig())
     [found] = finder.find([named("p0")])
-    [one] = maps(found)
-    np.testing.assert_array_equal(one.labels, lip)
-    np.testing.assert_array_equal(np.unique(one.body), [0, 1, 2, 3])
+    [region_map] = maps(found)
+    np.testing.assert_array_equal(region_map.labels, lip)
+    np.testing.assert_array_equal(np.unique(region_map.body), [0, 1, 2, 3])
     assert finder.description["name"] == "lip"
-    assert one.clusters is None
+    assert region_map.clusters is None
     assert fusing(finder.parser).description["name"] == "person-regions"
 
 
-def test_clusters_are_kept_where_they_are_asked_for(parser: Parser) -> None:
+def test_clusters_are_kept_on_request(parser: Parser) -> None:
     [found] = fusing(parser, clusters=True).find([named("p0", "p1")])
-    for one in maps(found):
-        assert one.clusters is not None
-        assert set(np.unique(one.clusters)) <= set(range(6))
+    for region_map in maps(found):
+        assert region_map.clusters is not None
+        assert set(np.unique(region_map.clusters)) <= set(range(6))
     [found] = fusing(parser).find([named("p0", "p1")])
-    assert all(one.clusters is None for one in maps(found))
+    assert all(region_map.clusters is None for region_map in maps(found))
 
 
 def naive_enlarged(mask: NDArray[np.bool_], row: int, column: int, size: tuple[int, int]) -> float:
-    """Linear interpolation of cells between their centres, held at the border, one pixel at a time."""
+    """Linear interpolation of cells between their centres, held at the border, region_map pixel at a time."""
     total = 0.0
     place = [(at + 0.5) * cells / pixels - 0.5 for at, cells, pixels in zip((row, column), mask.shape, size)]  # noqa: B905
     for y in range(mask.shape[0]):
@@ -164,7 +162,7 @@ def naive_enlarged(mask: NDArray[np.bool_], row: int, column: int, size: tuple[i
 
 @pytest.mark.parametrize("mode", ["complement", "cluster_vote"])
 @pytest.mark.parametrize("size", [(16, 8), (13, 7), (6, 4)])
-def test_belongings_of_pixels_beside_a_naive_reference(mode: str, size: tuple[int, int]) -> None:
+def test_add_belongings_agrees_with_naive_loop(mode: str, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(size[0])
     fused = rng.choice(np.array([0, 2, 3, 5], dtype=np.uint8), (6, 4))
     body = rng.choice(np.array([0, 2, 3], dtype=np.uint8), size)
@@ -181,7 +179,7 @@ def test_belongings_of_pixels_beside_a_naive_reference(mode: str, size: tuple[in
             assert labels[row, column] == (5 if taken else own)
 
 
-def test_regions_of_pixels_beside_a_naive_reference() -> None:
+def test_merge_labels_agrees_with_naive_loop() -> None:
     lip = LABEL_SETS["lip"]
     found = np.random.default_rng(0).integers(0, len(lip), (20, 9)).astype(np.uint8)
     found[:4] = found[17:] = 0
@@ -195,7 +193,7 @@ def test_regions_of_pixels_beside_a_naive_reference() -> None:
             assert merged[row, column] == region
 
 
-def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_model_without_feature_map_raises_one_line(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "bot", neck="none")
     with pytest.raises(ModelError, match="no feature map") as caught:
         load_feature_model(str(folder))
@@ -206,7 +204,7 @@ def test_a_model_without_features_is_refused_in_one_line(tmp_path: Path) -> None
 @pytest.mark.parametrize("regions", [False, True])
 def test_feature_maps_include_regions(tmp_path: Path, regions: bool) -> None:
     extractor = Extractor(load_feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
-    crops = [one.pixels for one in named("p0", "p1", "bare")]
+    crops = [image.pixels for image in named("p0", "p1", "bare")]
     for some in (crops, []):
         features, seen = extractor.feature_maps(some)
         assert features.shape == (len(some), *GRID, 16)

@@ -31,7 +31,7 @@ def pretrained() -> ResNetForImageClassification:
 
 
 def torchvision_names(model: ResNetForImageClassification) -> dict[str, torch.Tensor]:
-    """The checkpoint as torchvision would have named it, spelt out block by block."""
+    """Return the checkpoint with the names of torchvision."""
     ours = model.resnet
     named: dict[str, torch.Tensor] = {}
 
@@ -66,11 +66,11 @@ def same_maps(backbone: ResNet50, pretrained: ResNetForImageClassification) -> N
 def test_shapes_of_resnet50(size: tuple[int, int]) -> None:
     backbone = ResNet50(small_config())
     maps = backbone(torch.zeros(1, 3, *size))
-    for found, channels, stride in zip(maps, backbone.channels, backbone.strides, strict=True):
-        assert found.shape == (1, channels, size[0] // stride, size[1] // stride)
+    for feature_map, channels, stride in zip(maps, backbone.channels, backbone.strides, strict=True):
+        assert feature_map.shape == (1, channels, size[0] // stride, size[1] // stride)
 
 
-def test_resnet50_is_the_real_one() -> None:
+def test_resnet50_has_published_size() -> None:
     network = build_network(NetworkConfig(backbone="resnet50"), identities=7)
     assert network.dims == {"global": 2048}
     assert network.backbone.channels == (256, 512, 1024, 2048)
@@ -82,8 +82,8 @@ def test_shapes_of_tiny() -> None:
     backbone = Tiny()
     maps = backbone(torch.zeros(2, 3, *backbone.native_size))
     assert tuple(maps[0].shape[2:]) == (64, 32)
-    for found, channels, stride in zip(maps, backbone.channels, backbone.strides, strict=True):
-        assert found.shape == (2, channels, 128 // stride, 64 // stride)
+    for feature_map, channels, stride in zip(maps, backbone.channels, backbone.strides, strict=True):
+        assert feature_map.shape == (2, channels, 128 // stride, 64 // stride)
 
 
 @pytest.mark.parametrize("backbone", ["tiny"])
@@ -153,7 +153,7 @@ class TestWrongWeights:
         torch.save({**state, "conv1.weight": torch.zeros(1)}, tmp_path / "c.pth")
         assert "has other shapes for embedder" in self.load(tmp_path / "c.pth")
 
-    def test_files_that_are_no_weights(self, tmp_path: Path) -> None:
+    def test_files_without_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.safetensors").write_text("no")
         assert "cannot be read" in self.load(tmp_path / "a.safetensors")
         (tmp_path / "a.pth").write_text("no")
@@ -165,6 +165,6 @@ class TestWrongWeights:
         (tmp_path / "empty").mkdir()
         assert "neither model.safetensors nor" in self.load(tmp_path / "empty")
 
-    def test_no_such_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_checkpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         assert "no such file, folder or reachable hub id" in self.load(Path("nowhere/at-all"))

@@ -33,7 +33,7 @@ def test_published_sizes() -> None:
     assert {schema.name for schema in SCHEMAS.values()} == {"market-1501", "dukemtmc-reid"}
 
 
-def test_market_follows_the_printing_order() -> None:
+def test_market_attributes_are_in_reporting_order() -> None:
     assert MARKET_1501.names == (
         "gender", "age", "hair", "sleeve", "lower_length", "lower_type",
         "backpack", "handbag", "bag", "hat", "upper_colour", "lower_colour",
@@ -55,7 +55,7 @@ def test_dict_round_trip(schema: AttributeSchema) -> None:
     assert again.digest == schema.digest
 
 
-def test_digest_follows_meaning_not_titles() -> None:
+def test_digest_ignores_titles() -> None:
     data = MARKET_1501.to_dict()
     data["attributes"][0]["title"] = "Sex"
     assert AttributeSchema.from_dict(data).digest == MARKET_1501.digest
@@ -125,7 +125,7 @@ def test_resolve_schema_by_name_or_file(tmp_path: Path) -> None:
         resolve_schema("market")
 
 
-def test_all_mistakes_of_a_file_are_reported_in_one_line(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(
         """
@@ -160,7 +160,7 @@ attributes:
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n- 2", "name: [", "name: 3\nattributes: red"])
-def test_not_a_schema(tmp_path: Path, text: str) -> None:
+def test_file_without_schema_raises(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
@@ -175,7 +175,7 @@ def test_unreadable_schema_file(tmp_path: Path) -> None:
         AttributeSchema.from_yaml(tmp_path / "binary.yaml")
 
 
-def test_a_yaml_dump_is_read_back(tmp_path: Path) -> None:
+def test_yaml_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "market.yaml"
     path.write_text(yaml.safe_dump(MARKET_1501.to_dict()))
     assert AttributeSchema.from_yaml(path) == MARKET_1501

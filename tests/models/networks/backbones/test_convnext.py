@@ -30,7 +30,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConvNext
     return folder, model
 
 
-def test_its_maps_are_the_four_stages() -> None:
+def test_maps_are_those_of_four_stages() -> None:
     backbone = ConvNext(ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1]))
     maps = backbone(torch.zeros(2, 3, *backbone.native_size))
     assert [tuple(found.shape) for found in maps] == [(2, 8, 64, 32), (2, 12, 32, 16), (2, 16, 16, 8), (2, 20, 8, 4)]
@@ -39,7 +39,7 @@ def test_its_maps_are_the_four_stages() -> None:
         assert found.shape[2] == backbone.native_size[0] // stride
 
 
-def test_weights_of_a_classifier_are_those_of_the_backbone(
+def test_weights_of_classifier_load_into_backbone(
     classifier: tuple[Path, ConvNextForImageClassification],
 ) -> None:
     folder, model = classifier
@@ -53,14 +53,14 @@ def test_weights_of_a_classifier_are_those_of_the_backbone(
             torch.testing.assert_close(found, norm(plain))
 
 
-def test_weights_of_another_size_are_refused(classifier: tuple[Path, ConvNextForImageClassification]) -> None:
+def test_weights_of_another_size_raise(classifier: tuple[Path, ConvNextForImageClassification]) -> None:
     backbone = ConvNext(ConvNextConfig(hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 2, 1]))
     with pytest.raises(ModelError, match="give ImageNet weights of a ConvNeXt-Tiny in Hugging Face naming"):
         backbone.load_imagenet(str(classifier[0]))
 
 
 @pytest.mark.parametrize("neck", ["concat", "fpn"])
-def test_the_full_configuration_stands_on_it(neck: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_configuration_builds_on_convnext(neck: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         BACKBONES, "convnext", lambda: ConvNext(ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1]))
     )
