@@ -15,7 +15,7 @@ from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import crop_schema
-from vestigo.store.runs.records import FrameFailure, InputOutcome, InputPlan, Run, ShardPlan, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, InputPlan, Run, ShardPlan, ShardTask
 
 DIM = 4
 MODEL = "a" * 64
@@ -112,7 +112,7 @@ def work_off(store: Store, task: ShardTask, bad: Collection[str] = BAD) -> None:
         store.shards.commit(task.id, files=files, outcomes=outcomes)
     elif task.kind == "slice":
         rows = [crop(f"{task.inputs[0]}-{i}", input=str(task.after), frame=i, offset_s=i / 5) for i in range(3)]
-        failures = [FrameFailure(task.inputs[0], 7, "undecodable", "frame 7 cannot be decoded")]
+        failures = [InputFailure(task.inputs[0], 7, "undecodable", "frame 7 cannot be decoded")]
         written = root.write("candidates", task.run_id, task.id, crop_table(rows))
         store.shards.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", rows=3)], failures=failures)
     else:
@@ -189,7 +189,7 @@ def retry(ref: str | Path) -> None:
     with Store.open(ref) as store:
         (run,) = store.runs.list()
         if store.runs.totals(run.id).quarantined:
-            store.runs.retry(run.id, pick=pick, is_there=lambda spec: True)
+            store.runs.retry(run.id, select=pick, has_video=lambda spec: True)
         if store.runs.get(run.id).status != "succeeded":
             drive(store, run.id, bad=())
 

@@ -19,7 +19,7 @@ from vestigo.review.label_studio.client import Studio
 from vestigo.review.label_studio.form import PICTURE
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW
-from vestigo.store.review.records import Draw, LabelTask, NewTask
+from vestigo.store.review.records import LabelTask, NewTask, SamplingDesign
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 
@@ -93,8 +93,8 @@ def drawn(
         for number in range(start, start + count)
     ]
     rows = pa.RecordBatch.from_pydict({"task": [t.key for t in tasks], "probability": [1.0] * count}, schema=DRAW)
-    draw = Draw(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
-    store.review.save_batch(project, draw, tasks, [rows])
+    draw = SamplingDesign(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
+    store.review.save_sample(project, draw, tasks, [rows])
 
 
 def key(number: int) -> str:
@@ -145,7 +145,7 @@ def state(store: Store, project: str) -> dict[str, tuple[str, list[tuple[str, di
     for page in store.review.tasks(project):
         answers = store.annotations.get(project, [task.key for task in page])
         for task in page:
-            told = sorted(((one.reviewer, dict(one.answers)) for one in answers.get(task.key, ())), key=repr)
+            told = sorted(((one.annotator, dict(one.answers)) for one in answers.get(task.key, ())), key=repr)
             found[task.key] = (task.state, told)
     return found
 

@@ -13,7 +13,7 @@ from tests.support.fake_pipeline import MODEL, START, crop, crop_table
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.files import DataRoot
-from vestigo.store.review.records import LabelAnswer
+from vestigo.store.review.records import Annotation
 from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
@@ -85,7 +85,7 @@ def answer(store: Store, project: str, truth: Mapping[str, Mapping[str, str]], *
     count = 0
     for page in store.review.tasks(project):
         told = {
-            task.key: [LabelAnswer(task.id, reviewer, START + timedelta(days=1), dict(truth[task.tracklet]))]
+            task.key: [Annotation(task.id, reviewer, START + timedelta(days=1), dict(truth[task.tracklet]))]
             for task in page
         }
         store.annotations.replace(project, told)

@@ -14,7 +14,7 @@ from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.sightings.index import BrowseIndex
 from vestigo.store.open import Store
-from vestigo.store.review.records import LabelAnswer, LabelTask
+from vestigo.store.review.records import Annotation, LabelTask
 
 PEOPLE, DRAWN = 60, 40
 SERVER = "http://studio.example"
@@ -76,5 +76,5 @@ def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: in
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=budget)))
     for page in store.review.tasks("p"):
         store.review.mark_pushed("p", {task.key: 100 + task.id for task in page})
-        told = {task.key: [LabelAnswer(task.id, "ana", START, says(task))] for task in page}
+        told = {task.key: [Annotation(task.id, "ana", START, says(task))] for task in page}
         store.annotations.replace("p", told)

@@ -24,7 +24,7 @@ from vestigo.evaluation.metrics.truncated import (
 )
 from vestigo.retrieval.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
-from vestigo.store.rankings.repository import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 
 QUERIES_AT_ONCE = 4096
 QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
@@ -33,11 +33,11 @@ QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
 class KeptRankings(Shape):
     """The part of `vestigo.store.rankings.repository.RankingRepository` that evaluation reads."""
 
-    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def scan(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, batch by batch."""
         ...
 
-    def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def scan_queries(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The queries, batch by batch."""
         ...
 
@@ -64,7 +64,10 @@ class JudgedRanking:
 
 
 def judge(
-    rankings: KeptRankings, ranking: Ranking, protocol: Protocol, advance: Callable[[int], None] = lambda queries: None
+    rankings: KeptRankings,
+    ranking: SavedRanking,
+    protocol: Protocol,
+    advance: Callable[[int], None] = lambda queries: None,
 ) -> JudgedRanking:
     """Judge a ranking by the truth that it was kept with; `advance` hears how many queries are done.
 
@@ -145,7 +148,7 @@ def _kept_rows(batch: pa.RecordBatch, rows: _Rows, cameras: dict[str, int]) -> K
     )
 
 
-def _found_in_rows(rankings: KeptRankings, ranking: Ranking) -> tuple[pa.StringArray, NDArray[np.int64]]:
+def _found_in_rows(rankings: KeptRankings, ranking: SavedRanking) -> tuple[pa.StringArray, NDArray[np.int64]]:
     """The names of the queries of a ranking that does not list them, and how many rows each has."""
     names: list[str] = []
     counts: list[int] = []

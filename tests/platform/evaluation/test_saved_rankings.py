@@ -20,7 +20,7 @@ from vestigo.retrieval.bulk import BulkQueries, crop_queries, rank_gallery, trac
 from vestigo.retrieval.gallery import Scope
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
-from vestigo.store.rankings.repository import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 
 
 class Kept:
@@ -28,13 +28,13 @@ class Kept:
 
     def __init__(self, archive: FakeArchive, name: str) -> None:
         self.rows, self.queries = archive.kept[name][2], archive.asked[name]
-        self.ranking = Ranking(name, None, "m", len(self.queries), len(self.rows), {}, "", "rows", "queries")
+        self.ranking = SavedRanking(name, None, "m", len(self.queries), len(self.rows), {}, "", "rows", "queries")
 
-    def scan(self, ranking: Ranking, columns: Any = None) -> Iterator[pa.RecordBatch]:
+    def scan(self, ranking: SavedRanking, columns: Any = None) -> Iterator[pa.RecordBatch]:
         table = pa.Table.from_pylist(self.rows, RANKING)
         yield from (table if columns is None else table.select(list(columns))).to_batches(max_chunksize=7)
 
-    def scan_queries(self, ranking: Ranking, columns: Any = None) -> Iterator[pa.RecordBatch]:
+    def scan_queries(self, ranking: SavedRanking, columns: Any = None) -> Iterator[pa.RecordBatch]:
         table = pa.Table.from_pylist(self.queries, QUERIES)
         yield from (table if columns is None else table.select(list(columns))).to_batches(max_chunksize=3)
 

@@ -18,7 +18,7 @@ from tests.support.random_models import random_model
 from vestigo.ingest.inputs import Locator
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Retried
+from vestigo.store.runs.records import RetryResult
 from vestigo_models.detection import registry as detectors
 from vestigo_models.errors import BadInput, FingerprintMismatch, StoreError
 from vestigo_ui.cli.commands import runs
@@ -53,7 +53,7 @@ def indexed(store: Store, sources: Collection[Path], model: Path) -> RunResult:
     return index(store, IndexRequest(sources=tuple(map(str, sources)), model=str(model), **settings), silent)
 
 
-def again(store: Store, run: str, **chosen: Any) -> tuple[Retried, RunResult]:
+def again(store: Store, run: str, **chosen: Any) -> tuple[RetryResult, RunResult]:
     return retry(store, run, silent, before=lambda: None, **chosen)
 
 
@@ -92,7 +92,7 @@ def test_a_disk_that_answers_again(tmp_path: Path, sources: tuple[Path, Path], m
         retried, result = again(store, run, names=["003.jpg"])
         assert (retried.inputs, result.totals.quarantined) == (1, 3)
         retried, result = again(store, run, reason="unreadable")
-        assert (retried.left, result.run.status) == ((), "succeeded")
+        assert (retried.missing, result.run.status) == ((), "succeeded")
         assert result.totals == undisturbed
         found = store.check()
         assert (found.problems, found.digest, found.crops) == ((), expected.digest, expected.crops)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo.store.parquet.files import WrittenFile
-from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
 
 
 class ExecutorSettings(BaseModel):
@@ -42,7 +42,7 @@ class ShardResult:
 
     files: tuple[WrittenFile, ...] = ()
     outcomes: tuple[InputOutcome, ...] = ()
-    failures: tuple[FrameFailure, ...] = ()
+    failures: tuple[InputFailure, ...] = ()
 
 
 class Worker(Protocol):

@@ -24,7 +24,7 @@ from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import extract_part
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
-from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, WorkError
@@ -143,7 +143,7 @@ class ExtractionWorker:
         files = self._write_rows("candidates", task, map(to_row, part.candidates))
         files += self._files.write("detections", task, part.detections)
         failures = [
-            FrameFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
+            InputFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
             for failure in reader.failures
         ]
         failures.extend(_missing_end(shard))
@@ -261,9 +261,9 @@ def _quarantined(position: int, error: BadInput) -> InputOutcome:
     return InputOutcome(position=position, state="quarantined", reason=error.reason, detail=error.detail)
 
 
-def _missing_end(shard: SliceShard) -> tuple[FrameFailure, ...]:
+def _missing_end(shard: SliceShard) -> tuple[InputFailure, ...]:
     """Return one failure for all frames behind the end of a truncated video; none for a complete one."""
     info = shard.video.info
     if info.truncated is None or shard.part < shard.parts - 1:
         return ()
-    return (FrameFailure(input=shard.video.name, frame=info.frames, reason="truncated", detail=info.truncated),)
+    return (InputFailure(input=shard.video.name, frame=info.frames, reason="truncated", detail=info.truncated),)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vestigo.store.crops.reader import rows_with_ids
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import REGIONS
-from vestigo.store.runs.records import FrameFailure, InputOutcome, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput
 from vestigo_models.fls.config import FlsConfig
@@ -88,7 +88,7 @@ class RegionsWorker:
         groups = [CropGroup.from_json(data) for data in task.spec["shard"]["inputs"]]
         rows: list[dict[str, Any]] = []
         outcomes: list[InputOutcome] = []
-        failures: list[FrameFailure] = []
+        failures: list[InputFailure] = []
         labelled = label_groups(self._files.root, groups, self._finder)
         for position, (group, crops) in enumerate(zip(groups, labelled, strict=True)):
             maps = [_row(crop.id, region_map) for crop, region_map in crops if isinstance(region_map, RegionMap)]
@@ -159,6 +159,6 @@ def _row(crop_id: str, region_map: RegionMap) -> dict[str, Any]:
     }
 
 
-def _failure(group: CropGroup, crop: LoadedCrop, error: BadInput) -> FrameFailure:
+def _failure(group: CropGroup, crop: LoadedCrop, error: BadInput) -> InputFailure:
     detail = f"crop {crop.id}: {error.detail}"
-    return FrameFailure(input=group.name, frame=crop.frame, reason=error.reason, detail=detail)
+    return InputFailure(input=group.name, frame=crop.frame, reason=error.reason, detail=detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Retried
+from vestigo.store.runs.records import RetryResult
 from vestigo_models.progress import OpenProgress
 from vestigo_workers.indexing import run as indexing
 from vestigo_workers.indexing.plan import has_video, pick_spec
@@ -32,7 +32,7 @@ def retry(
     names: Collection[str] | None = None,
     reason: str | None = None,
     before: Callable[[], None],
-) -> tuple[Retried, RunResult]:
+) -> tuple[RetryResult, RunResult]:
     """Process the quarantined inputs of a run again, and what is pending.
 
     Args:
@@ -46,7 +46,7 @@ def retry(
     """
     continue_run = _prepare_resume(store, run_id)
     before()
-    retried = store.runs.retry(run_id, names, reason=reason, pick=pick_spec, is_there=has_video)
+    retried = store.runs.retry(run_id, names, reason=reason, select=pick_spec, has_video=has_video)
     return retried, continue_run(open_progress)
 
 

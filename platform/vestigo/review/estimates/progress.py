@@ -122,12 +122,12 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
             {
                 "batch": batch.id,
                 "created": batch.created,
-                "strategy": batch.draw.strategy,
-                "unit": batch.draw.unit,
+                "strategy": batch.design.strategy,
+                "unit": batch.design.unit,
                 "tasks": batch.tasks,
-                "population": batch.draw.population,
-                "model": batch.draw.model,
+                "population": batch.design.population,
+                "model": batch.design.model,
             }
-            for batch in store.review.batches(name)
+            for batch in store.review.samples(name)
         ],
     }

@@ -71,9 +71,9 @@ def read_review_sample(
         names = [project.name for project in store.review.projects() if project.schema == schema]
     tasks: dict[str, list[AnnotatedTask]] = {}
     for name in names:
-        batches = {batch.id for batch in store.review.batches(name) if not batch.imported}
+        batches = {batch.id for batch in store.review.samples(name) if not batch.imported}
         for task in annotated_tasks(store, name):
-            if task.task.batch in batches:
+            if task.task.sample in batches:
                 tasks.setdefault(task.task.key, []).append(task)
     if not tasks:
         raise UsageError("no sampled task is annotated yet: `vestigo label push`, then `vestigo label pull`")
@@ -130,15 +130,15 @@ def task_identity(task: LabelTask) -> str:
 
 def _annotation_probabilities(store: Store, project: str, keys: Collection[str]) -> NDArray[np.float64]:
     """Return (T,) probabilities that each task was sampled and annotated in a project."""
-    batches = [batch for batch in store.review.batches(project) if not batch.imported]
+    batches = [batch for batch in store.review.samples(project) if not batch.imported]
     if not batches:
         return np.zeros(len(keys))
     probabilities, shares, thinned = [], [], np.zeros(len(keys))
     for batch in batches:
-        known = store.review.sampling_probabilities(batch.id, keys)
+        known = store.review.inclusion_probabilities(batch.id, keys)
         row = np.array([known.get(key, 0.0) for key in keys])
         probabilities.append(row)
-        thinned = np.maximum(thinned, np.where(row > 0, batch.draw.thinned, 0.0))
+        thinned = np.maximum(thinned, np.where(row > 0, batch.design.thinned, 0.0))
         shares.append(store.review.task_counts(project, batch.id)["answered"] / max(1, batch.tasks))
     return thinned * combine_rounds(np.array(probabilities), np.array(shares))
 

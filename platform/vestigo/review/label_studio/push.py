@@ -79,9 +79,9 @@ def push(
         if progress is not None:
             progress(created, todo)
     # Also where an earlier command sent the tasks and ended before it came to this.
-    newest = next((batch for batch in reversed(store.review.batches(project)) if not batch.imported), None)
+    newest = next((batch for batch in reversed(store.review.samples(project)) if not batch.imported), None)
     if newest is not None:
-        preselect(studio, remote, versions[newest.draw.model])
+        preselect(studio, remote, versions[newest.design.model])
     if created:
         _reconcile(store, studio, remote, label)
     return Pushed(tasks=store.review.task_counts(project).get("pushed", 0), created=created)
@@ -188,9 +188,9 @@ def push_batch(
     if held is None:
         proposal = proposal or sample_tasks(store, project, model, wish, read)
         batch = save_sample(store, project, proposal) if proposal.tasks else None
-        draw, tasks = proposal.draw, len(proposal.tasks)
+        draw, tasks = proposal.design, len(proposal.tasks)
     else:
-        batch, draw, tasks = held.id, held.draw, held.tasks
+        batch, draw, tasks = held.id, held.design, held.tasks
     details = {"project": project, "strategy": draw.strategy, "tasks": tasks, "batch": batch, "model": model.digest}
     store.audit.record(account, "push", details=details, case=case, authority=authority)
     done = push(store, studio, project, partial(task_pictures, store), images, sent, chunk)

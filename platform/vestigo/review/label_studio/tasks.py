@@ -14,7 +14,7 @@ from typing import Any
 
 from vestigo.review.label_studio.client import Studio, Unanswered
 from vestigo.review.label_studio.form import answers
-from vestigo.store.review.records import LabelAnswer
+from vestigo.store.review.records import Annotation
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -37,7 +37,7 @@ class TaskUpload:
 
 
 @dataclass(frozen=True)
-class Annotation:
+class RemoteAnnotation:
     """What somebody answered to a task; `reviewer` is an email address, `updated` when it was last changed, UTC."""
 
     id: int
@@ -56,7 +56,7 @@ class RemoteTask:
     id: int
     key: str | None
     work: int
-    annotations: tuple[Annotation, ...] = ()
+    annotations: tuple[RemoteAnnotation, ...] = ()
 
 
 def list_tasks(studio: Studio, project: int, *, after: int = 0, annotations: bool = False) -> Iterator[RemoteTask]:
@@ -163,11 +163,11 @@ def _task(task: Any) -> RemoteTask:
     return RemoteTask(task.id, key if isinstance(key, str) else None, work, answers)
 
 
-def _annotation(told: Mapping[str, Any]) -> Annotation:
+def _annotation(told: Mapping[str, Any]) -> RemoteAnnotation:
     named = _USER.search(told.get("created_username") or "")
     reviewer = named.group(1) if named else f"user {told.get('completed_by') or 'unknown'}"
     updated = datetime.fromisoformat(told["updated_at"]).astimezone(UTC)
-    return Annotation(told["id"], reviewer, updated, list(told["result"] or ()))
+    return RemoteAnnotation(told["id"], reviewer, updated, list(told["result"] or ()))
 
 
 def _filter(name: str, operator: str, kind: str, value: float | bool) -> dict[str, Any]:
@@ -246,16 +246,16 @@ class Listing:
         """Return the ids of tasks by key, those that there are; of copies the one that stays."""
         return {key: copies[0] for key, copies in self._copies(keys).items()}
 
-    def answers(self, keys: Collection[str]) -> dict[str, list[LabelAnswer]]:
+    def answers(self, keys: Collection[str]) -> dict[str, list[Annotation]]:
         """Return the answers to tasks by key in order of their ids; an empty list for a task without any."""
-        found: dict[str, list[LabelAnswer]] = {}
+        found: dict[str, list[Annotation]] = {}
         for key, copies in self._copies(keys).items():
             rows = self._spool.execute(
                 f"SELECT id, reviewer, answered, answers FROM answer WHERE task IN ({_marks(copies)}) ORDER BY id",
                 copies,
             )
             found[key] = [
-                LabelAnswer(id_, reviewer, datetime.fromisoformat(answered), json.loads(told))
+                Annotation(id_, reviewer, datetime.fromisoformat(answered), json.loads(told))
                 for id_, reviewer, answered, told in rows
             ]
         return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vestigo.store.open import Store
-from vestigo.store.review.records import LabelAnswer, LabelTask
+from vestigo.store.review.records import Annotation, LabelTask
 from vestigo_models.schemas.attributes import CANNOT_TELL as CANNOT_TELL
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -116,10 +116,10 @@ def known_labels(store: Store, schema: AttributeSchema) -> dict[str, dict[str, s
     return labels
 
 
-def _annotated_task(task: LabelTask, annotations: tuple[LabelAnswer, ...]) -> AnnotatedTask:
-    newest: dict[str, LabelAnswer] = {}
+def _annotated_task(task: LabelTask, annotations: tuple[Annotation, ...]) -> AnnotatedTask:
+    newest: dict[str, Annotation] = {}
     for annotation in sorted(annotations, key=lambda annotation: (annotation.answered, annotation.remote_id)):
-        newest[annotation.reviewer] = annotation
+        newest[annotation.annotator] = annotation
     values = {annotator: dict(annotation.answers) for annotator, annotation in newest.items()}
     updated = max(annotation.answered for annotation in newest.values())
     return AnnotatedTask(task=task, annotations=values, consensus=find_consensus(values), updated=updated)

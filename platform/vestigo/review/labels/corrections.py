@@ -19,7 +19,7 @@ from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.review.sampling.candidates import task_key
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask, Unit
+from vestigo.store.review.records import Annotation, LabelTask, NewTask, SamplingDesign, Unit
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -118,14 +118,14 @@ def correct_sighting(
     project = corrections_project(store, schema)
     store.review.ensure_project(project, schema)
     unit: Unit = "tracklet" if task.tracklet else "crop"
-    draw = Draw(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
+    draw = SamplingDesign(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
     now = datetime.now(UTC)
     return store.annotations.correct(
         project, draw, task, user=user, answered=now, answers=values, case=case, authority=authority
     )
 
 
-def find_corrections(store: Store, model: Model, rows: Sequence[Mapping[str, Any]]) -> tuple[LabelAnswer, ...]:
+def find_corrections(store: Store, model: Model, rows: Sequence[Mapping[str, Any]]) -> tuple[Annotation, ...]:
     """Return the corrections of a sighting, one for each annotator."""
     key = correction_task(rows).key
     return store.annotations.get(corrections_project(store, require_attributes(model)), [key]).get(key, ())

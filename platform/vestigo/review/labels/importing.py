@@ -18,7 +18,7 @@ from vestigo.review.sampling.candidates import task_key
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
-from vestigo.store.review.records import Draw, LabelAnswer, NewTask
+from vestigo.store.review.records import Annotation, NewTask, SamplingDesign
 from vestigo_models.errors import UsageError
 
 
@@ -88,14 +88,14 @@ def import_labels(store: Store, project: str, model: Model, labels: Sequence[Cro
     crops = {crop for group in labels for crop in group.crops}
     rows = _read_crops(store, model, crops)
     tasks: dict[str, NewTask] = {}
-    annotations: dict[str, list[LabelAnswer]] = {}
+    annotations: dict[str, list[Annotation]] = {}
     for group in labels:
         present = [rows[crop] for crop in group.crops if crop in rows]
         if present:
             task = make_task(present, "tracklet" if len(present) > 1 else "crop")
             tasks[task.key] = task
             annotations[task.key] = [
-                LabelAnswer(number, annotator, group.updated, group.values)
+                Annotation(number, annotator, group.updated, group.values)
                 for number, annotator in enumerate(group.annotators, 1)
             ]
     if not tasks:
@@ -103,7 +103,9 @@ def import_labels(store: Store, project: str, model: Model, labels: Sequence[Cro
     store.review.ensure_project(project, schema)
     known = store.review.existing_keys(project, list(tasks))
     new = [task for key, task in tasks.items() if key not in known]
-    draw = Draw(model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0)
+    draw = SamplingDesign(
+        model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0
+    )
     if new:
         store.annotations.import_tasks(project, draw, new, {task.key: annotations[task.key] for task in new})
     store.annotations.replace(project, {key: annotations[key] for key in tasks if key in known})

@@ -18,7 +18,7 @@ from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, SamplingStrateg
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW
-from vestigo.store.review.records import Draw, LabelBatch, NewTask, Unit
+from vestigo.store.review.records import LabelSample, NewTask, SamplingDesign, Unit
 from vestigo_models.errors import UsageError
 
 BATCH_ROWS = 10_000
@@ -65,7 +65,7 @@ class TaskSample:
         picked: Positions of the sampled tasks in the order in which they are annotated.
     """
 
-    draw: Draw
+    design: SamplingDesign
     candidates: CandidateTasks
     probabilities: NDArray[np.float64]
     picked: tuple[int, ...]
@@ -114,7 +114,7 @@ def sample_tasks(
         raise UsageError(f"there is no crop of model {model.name} to be reviewed: index an archive, or widen the scope")
     known = store.review.existing_keys(project, [task.key for task in candidates.tasks])
     sampled = np.array([task.key in known for task in candidates.tasks], dtype=np.bool_)
-    seed = len(store.review.batches(project)) if request.seed is None else request.seed
+    seed = len(store.review.samples(project)) if request.seed is None else request.seed
     rng = np.random.default_rng((seed, int(model.digest[:8], 16)))
     probabilities = inclusion_probabilities(
         strategy.score(request.select_features(candidates.features)),
@@ -122,7 +122,7 @@ def sample_tasks(
         sampled=sampled,
     )
     picked = rng.permutation(systematic_sample(probabilities, rng, sampled=sampled))
-    draw = Draw(
+    draw = SamplingDesign(
         model=model.digest,
         strategy=request.description,
         unit=request.unit,
@@ -131,7 +131,7 @@ def sample_tasks(
         population=len(candidates.tasks),
         thinned=candidates.thinned,
     )
-    return TaskSample(draw=draw, candidates=candidates, probabilities=probabilities, picked=tuple(picked.tolist()))
+    return TaskSample(design=draw, candidates=candidates, probabilities=probabilities, picked=tuple(picked.tolist()))
 
 
 def save_sample(store: Store, project: str, sample: TaskSample) -> int:
@@ -140,16 +140,16 @@ def save_sample(store: Store, project: str, sample: TaskSample) -> int:
     Raises:
         StoreError: If another command has sampled one of the tasks in the meantime.
     """
-    return store.review.save_batch(project, sample.draw, sample.tasks, _probability_batches(sample))
+    return store.review.save_sample(project, sample.design, sample.tasks, _probability_batches(sample))
 
 
-def find_open_batch(store: Store, project: str, model: Model, request: SamplingRequest) -> LabelBatch | None:
+def find_open_batch(store: Store, project: str, model: Model, request: SamplingRequest) -> LabelSample | None:
     """Return the newest batch if it was sampled by this request and has tasks without annotations."""
-    batches = store.review.batches(project)
+    batches = store.review.samples(project)
     if not batches or batches[-1].imported:
         return None
     newest = batches[-1]
-    draw = newest.draw
+    draw = newest.design
     wanted = (model.digest, request.description, request.budget, request.unit)
     if (draw.model, draw.strategy, draw.budget, draw.unit) != wanted or request.seed not in (None, draw.seed):
         return None

@@ -28,7 +28,7 @@ FOLDER = "rankings"
 
 
 @dataclass(frozen=True)
-class Ranking:
+class SavedRanking:
     """A saved ranking: `rows` of `queries` under the model with digest `model`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Ranking:
 class RankingRepository:
     """The saved rankings of a store.
 
-    A `Ranking` names its own files: its rows stay readable when another ranking takes its name, until vacuum.
+    A `SavedRanking` names its own files: its rows stay readable when another ranking takes its name, until vacuum.
     """
 
     database: Database
@@ -120,7 +120,7 @@ class RankingRepository:
             row.data_file_id, row.queries_file_id = (file.id for file in file_rows)
         return files[0].rows
 
-    def list(self) -> Sequence[Ranking]:
+    def list(self) -> Sequence[SavedRanking]:
         """Return the rankings, newest first."""
         rows, queries = aliased(DataFileRow), aliased(DataFileRow)
         query = (
@@ -131,7 +131,7 @@ class RankingRepository:
         )
         with self.database.read() as session:
             return [
-                Ranking(
+                SavedRanking(
                     name=row.name,
                     created=row.created,
                     model=row.model_digest,
@@ -145,7 +145,7 @@ class RankingRepository:
                 for row, count, checksum, path, queries_path in session.execute(query)
             ]
 
-    def get(self, name: str) -> Ranking:
+    def get(self, name: str) -> SavedRanking:
         """Return a ranking.
 
         Raises:
@@ -157,7 +157,7 @@ class RankingRepository:
             raise StoreError(f"ranking {name} is not in the store; its rankings are: {known}")
         return rankings[name]
 
-    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def scan(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a ranking in order, with all columns by default; memory is one batch.
 
         Raises:
@@ -166,11 +166,11 @@ class RankingRepository:
         _require_columns(ranking, columns or ())
         return self.root.read(ranking.path, columns, SCAN_ROWS)
 
-    def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def scan_queries(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the queries of a ranking in order; nothing if it has no `queries_path`."""
         return iter(()) if ranking.queries_path is None else self.root.read(ranking.queries_path, columns)
 
-    def rows(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+    def rows(self, ranking: SavedRanking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
         """Return rows of a ranking by their numbers, counted from 0, in ascending order.
 
         Raises:
@@ -179,7 +179,9 @@ class RankingRepository:
         _require_columns(ranking, columns)
         return self._rows(ranking.path, numbers, columns)
 
-    def queries(self, ranking: Ranking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+    def queries(
+        self, ranking: SavedRanking, numbers: Sequence[int], columns: Sequence[str]
+    ) -> Sequence[dict[str, Any]]:
         """Return queries of a ranking by their numbers, as `rows`; [] if it has no `queries_path`."""
         return [] if ranking.queries_path is None else self._rows(ranking.queries_path, numbers, columns)
 
@@ -187,6 +189,6 @@ class RankingRepository:
         return [row for batch in rows_at(self.root, path, numbers, columns) for row in batch.to_pylist()]
 
 
-def _require_columns(ranking: Ranking, columns: Sequence[str]) -> None:
+def _require_columns(ranking: SavedRanking, columns: Sequence[str]) -> None:
     if ranking.queries_path is None and not set(TRUTH.names).isdisjoint(columns):
         raise StoreError(f"ranking {ranking.name} has no truth, it comes from an older Vestigo: rank again")

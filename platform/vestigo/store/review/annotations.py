@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.audit.log import append_entry, printable
 from vestigo.store.faults import fault_point
-from vestigo.store.review.records import Draw, LabelAnswer, LabelTask, NewTask
-from vestigo.store.review.repository import add_batch, existing_keys, project_row, task_columns, task_rows, to_task
+from vestigo.store.review.records import Annotation, LabelTask, NewTask, SamplingDesign
+from vestigo.store.review.repository import add_sample, existing_keys, project_row, task_columns, task_rows, to_task
 from vestigo.store.sql.database import Database, chunks
 from vestigo.store.sql.tables import LabelAnswerRow, LabelBatchRow, LabelTaskRow
 from vestigo_models.errors import StoreError
@@ -51,7 +51,7 @@ class AnnotationRepository:
             ]
         return pd.DataFrame(rows, columns=columns)
 
-    def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
+    def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:
         """Return the annotations of tasks by key, in order of the server's ids; tasks without any are left out."""
         with self.database.read() as session:
             return _annotations(session, project, keys)
@@ -62,7 +62,7 @@ class AnnotationRepository:
         with self.database.read() as session:
             return " ".join(str(value) for value in session.execute(select(*columns)).one())
 
-    def replace(self, project: str, annotations: Mapping[str, Sequence[LabelAnswer]]) -> int:
+    def replace(self, project: str, annotations: Mapping[str, Sequence[Annotation]]) -> int:
         """Replace the annotations of tasks, given by key; return how many are new, changed or deleted.
 
         Raises:
@@ -72,22 +72,26 @@ class AnnotationRepository:
             return _replace(session, project, annotations)
 
     def import_tasks(
-        self, project: str, draw: Draw, tasks: Sequence[NewTask], annotations: Mapping[str, Sequence[LabelAnswer]]
+        self,
+        project: str,
+        design: SamplingDesign,
+        tasks: Sequence[NewTask],
+        annotations: Mapping[str, Sequence[Annotation]],
     ) -> int:
-        """Record tasks that were not sampled together with their annotations; return the batch's id.
+        """Record tasks that were not sampled together with their annotations; return the sample's id.
 
         Raises:
             StoreError: If the project or model is unknown, or a task exists.
         """
         with self.database.write() as session:
-            batch = add_batch(session, project, draw, tasks, None)
+            sample = add_sample(session, project, design, tasks, None)
             _replace(session, project, annotations)
-        return batch
+        return sample
 
     def correct(
         self,
         project: str,
-        draw: Draw,
+        design: SamplingDesign,
         task: NewTask,
         *,
         user: str,
@@ -100,8 +104,8 @@ class AnnotationRepository:
 
         Args:
             project: Name of the project.
-            draw: Model, strategy and unit of the batch that takes the task.
-            task: The task; an existing one takes the prediction of `draw.model`.
+            design: Model, strategy and unit of the sample that takes the task.
+            task: The task; an existing one takes the prediction of `design.model`.
             user: The annotator; an earlier annotation of theirs is replaced.
             answered: Time of the annotation.
             answers: Value, or "cannot tell", by attribute.
@@ -113,12 +117,12 @@ class AnnotationRepository:
         """
         annotator = printable(user)
         with self.database.write() as session:
-            saved = _put_task(session, project, draw, task)
+            saved = _put_task(session, project, design, task)
             present = _annotations(session, project, [task.key]).get(task.key, ())
-            others = [annotation for annotation in present if annotation.reviewer != annotator]
-            own = [annotation.remote_id for annotation in present if annotation.reviewer == annotator]
+            others = [annotation for annotation in present if annotation.annotator != annotator]
+            own = [annotation.remote_id for annotation in present if annotation.annotator == annotator]
             number = own[0] if own else max((annotation.remote_id for annotation in present), default=0) + 1
-            _replace(session, project, {task.key: [*others, LabelAnswer(number, annotator, answered, answers)]})
+            _replace(session, project, {task.key: [*others, Annotation(number, annotator, answered, answers)]})
             append_entry(
                 session,
                 user=user,
@@ -130,15 +134,15 @@ class AnnotationRepository:
                     "task": task.key,
                     "crops": len(task.crops),
                     "crop": task.crops[0],
-                    "model": draw.model,
+                    "model": design.model,
                     "answers": dict(answers),
                 },
             )
         return saved
 
 
-def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[str, tuple[LabelAnswer, ...]]:
-    annotations: dict[str, list[LabelAnswer]] = {}
+def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:
+    annotations: dict[str, list[Annotation]] = {}
     for chunk in chunks(list(keys)):
         rows = (
             select(LabelTaskRow.key, LabelAnswerRow)
@@ -147,12 +151,12 @@ def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[
             .order_by(LabelAnswerRow.remote_id)
         )
         for key, row in session.execute(rows):
-            annotation = LabelAnswer(row.remote_id, row.reviewer, row.answered, row.answers)
+            annotation = Annotation(row.remote_id, row.reviewer, row.answered, row.answers)
             annotations.setdefault(key, []).append(annotation)
     return {key: tuple(of_task) for key, of_task in annotations.items()}
 
 
-def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[LabelAnswer]]) -> int:
+def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[Annotation]]) -> int:
     if unknown := annotations.keys() - existing_keys(session, project, list(annotations)):
         raise StoreError(f"task {min(unknown)} is not one of project {project}")
     present = _annotations(session, project, list(annotations))
@@ -167,31 +171,38 @@ def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[
             changed += sum(before.get(number) != after.get(number) for number in before.keys() | after.keys())
             session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id == ids[key]))
             for annotation in after.values():
-                columns = vars(annotation) | {"answers": dict(annotation.answers)}
-                session.add(LabelAnswerRow(task_id=ids[key], **columns))
+                session.add(
+                    LabelAnswerRow(
+                        task_id=ids[key],
+                        remote_id=annotation.remote_id,
+                        reviewer=annotation.annotator,
+                        answered=annotation.answered,
+                        answers=dict(annotation.answers),
+                    )
+                )
     session.flush()
     fault_point("answers.inside")
     return changed
 
 
-def _put_task(session: Session, project: str, draw: Draw, task: NewTask) -> LabelTask:
-    """Record a task in the newest imported batch of the same model, strategy and unit, or in a new one."""
+def _put_task(session: Session, project: str, design: SamplingDesign, task: NewTask) -> LabelTask:
+    """Record a task in the newest imported sample of the same model, strategy and unit, or in a new one."""
     project_row(session, project, lock=True)
     same = (
         select(LabelBatchRow)
         .where(LabelBatchRow.project == project, LabelBatchRow.data_file_id.is_(None))
-        .where(LabelBatchRow.model_digest == draw.model, LabelBatchRow.strategy == draw.strategy)
-        .where(LabelBatchRow.unit == draw.unit)
+        .where(LabelBatchRow.model_digest == design.model, LabelBatchRow.strategy == design.strategy)
+        .where(LabelBatchRow.unit == design.unit)
         .order_by(LabelBatchRow.id.desc())
         .limit(1)
     )
-    batch = session.scalar(same)
-    if batch is None:
-        batch = session.get_one(LabelBatchRow, add_batch(session, project, draw, [], None))
+    sample = session.scalar(same)
+    if sample is None:
+        sample = session.get_one(LabelBatchRow, add_sample(session, project, design, [], None))
     row = next(task_rows(session, project, [task.key]), None)
-    if row is None or row.batch_id != batch.id:
-        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.batch_id == batch.id))
-        columns = task_columns(task, batch, 0 if last is None else last + 1, "imported")
+    if row is None or row.batch_id != sample.id:
+        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.batch_id == sample.id))
+        columns = task_columns(task, sample, 0 if last is None else last + 1, "imported")
         if row is None:
             row = LabelTaskRow(**columns)
             session.add(row)
@@ -199,4 +210,4 @@ def _put_task(session: Session, project: str, draw: Draw, task: NewTask) -> Labe
             for column, value in columns.items():
                 setattr(row, column, value)
     session.flush()
-    return to_task(row, batch.model_digest)
+    return to_task(row, sample.model_digest)

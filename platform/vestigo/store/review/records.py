@@ -1,4 +1,4 @@
-"""What review hands out and takes in: frozen facts without a database behind them."""
+"""Review as the store returns and takes it: projects, samples, tasks, annotations, label sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Unit = Literal["tracklet", "crop"]
 
 @dataclass(frozen=True)
 class LabelProject:
-    """A project of review; `server` and `remote_id` where Label Studio has it."""
+    """A review project; `server` and `remote_id` are None unless Label Studio has it."""
 
     name: str
     created: datetime
@@ -25,17 +25,17 @@ class LabelProject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
-    """How tasks were chosen.
+class SamplingDesign:
+    """How tasks were sampled.
 
     Attributes:
-        model: digest of the model whose predictions are reviewed.
-        strategy: in words: of `vestigo.review.sampling.strategies` and what about, or where an import came from.
-        unit: what a task is.
-        budget: tasks asked for.
-        seed: of every random choice.
-        population: tasks that could be drawn.
-        thinned: the share of the archive's tasks that these are, 1 for all of them.
+        model: Digest of the model whose predictions are reviewed.
+        strategy: Description of the sampling strategy and its attributes, or of the origin of imported tasks.
+        unit: What a task consists of.
+        budget: Number of tasks requested.
+        seed: Seed of the random numbers.
+        population: Number of tasks that could be sampled.
+        thinned: Share of the archive's tasks that the population is.
     """
 
     model: str
@@ -48,22 +48,30 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class LabelBatch:
-    """A draw that was recorded, and how many tasks came of it."""
+class LabelSample:
+    """A sample of a project; `tasks` is the number of its tasks, `imported` that they were not sampled."""
 
     id: int
     project: str
     created: datetime
-    draw: Draw
+    design: SamplingDesign
     tasks: int
     imported: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewTask:
-    """A task to be recorded: crops of one person, and what the model says of them together, (M,) probabilities.
+    """A task that is not stored yet.
 
-    `key` names these crops for ever; `pid` is the dataset's label where there is one.
+    Attributes:
+        key: Identifies the crops, in every project and for ever.
+        source: Source of the crops.
+        tracklet: Tracklet of the crops, "" for a still crop.
+        camera: Camera of the crops.
+        time: Time of the first crop.
+        pid: Identity in the dataset, None if unknown.
+        crops: Ids of the crops.
+        prediction: M probabilities that the model predicts for the crops together.
     """
 
     key: str
@@ -78,11 +86,11 @@ class NewTask:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTask(NewTask):
-    """A task as the catalogue knows it; `model` is the digest of the model whose prediction it shows."""
+    """A stored task; `sample` is the id of its sample, `model` the digest of the model of its prediction."""
 
     id: int
     project: str
-    batch: int
+    sample: int
     position: int
     state: TaskState
     remote_id: int | None
@@ -90,18 +98,18 @@ class LabelTask(NewTask):
 
 
 @dataclass(frozen=True)
-class LabelAnswer:
-    """What one reviewer answered: attribute to value or "cannot tell"; `remote_id` names it on the server."""
+class Annotation:
+    """The values, or "cannot tell", that one annotator gave by attribute; `remote_id` is the server's id."""
 
     remote_id: int
-    reviewer: str
+    annotator: str
     answered: datetime
     answers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """A version of all agreed labels; `digest` is that of its rows."""
+    """A version of all labels; `digest` is that of its rows."""
 
     version: int
     created: datetime

@@ -1,4 +1,4 @@
-"""Review in the store: projects, batches of sampled tasks, and their state on the labelling server."""
+"""Review in the store: projects, samples of tasks, and their state on the labelling server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, WrittenFile
 from vestigo.store.parquet.schemas import DRAW
-from vestigo.store.review.records import Draw, LabelBatch, LabelProject, LabelTask, NewTask, Unit
+from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign, Unit
 from vestigo.store.runs.rows import file_row
 from vestigo.store.sql.database import Database, chunks
 from vestigo.store.sql.tables import (
@@ -95,16 +95,16 @@ class ReviewRepository:
             row = project_row(session, name)
             row.server, row.remote_id = server, remote_id
 
-    def save_batch(
-        self, project: str, draw: Draw, tasks: Sequence[NewTask], probabilities: Iterable[pa.RecordBatch]
+    def save_sample(
+        self, project: str, design: SamplingDesign, tasks: Sequence[NewTask], probabilities: Iterable[pa.RecordBatch]
     ) -> int:
-        """Record a sample of tasks and return the id of its batch.
+        """Save a sample of tasks and return its id.
 
         Args:
             project: Name of the project.
-            draw: How the tasks were sampled.
+            design: How the tasks were sampled.
             tasks: The tasks in the order of their review.
-            probabilities: Sampling probability of every task of the population, with the columns of `DRAW`.
+            probabilities: Inclusion probability of every task of the population, with the columns of `DRAW`.
 
         Raises:
             StoreError: If the project or model is unknown, or a task has been sampled before.
@@ -112,24 +112,26 @@ class ReviewRepository:
         file = self.root.write("draw", FOLDER, 0, probabilities, DRAW)
         fault_point("draw.before")
         with self.database.write() as session:
-            return add_batch(session, project, draw, tasks, file)
+            return add_sample(session, project, design, tasks, file)
 
-    def batches(self, project: str) -> list[LabelBatch]:
-        """Return the batches of a project, oldest first."""
+    def samples(self, project: str) -> list[LabelSample]:
+        """Return the samples of a project, oldest first."""
         counts = select(LabelTaskRow.batch_id, func.count()).where(LabelTaskRow.project == project)
         rows = select(LabelBatchRow).where(LabelBatchRow.project == project).order_by(LabelBatchRow.id)
         with self.database.read() as session:
             tasks = dict(session.execute(counts.group_by(LabelTaskRow.batch_id)).all())
             return [
-                LabelBatch(row.id, row.project, row.created, _to_draw(row), tasks.get(row.id, 0), not row.data_file_id)
+                LabelSample(
+                    row.id, row.project, row.created, _to_design(row), tasks.get(row.id, 0), not row.data_file_id
+                )
                 for row in session.scalars(rows)
             ]
 
-    def sampling_probabilities(self, batch: int, keys: Collection[str]) -> dict[str, float]:
-        """Return the sampling probability of tasks in a batch, by key; tasks outside its population are left out."""
+    def inclusion_probabilities(self, sample: int, keys: Collection[str]) -> dict[str, float]:
+        """Return the inclusion probability of tasks in a sample by key, without tasks outside its population."""
         file = select(DataFileRow.path).join(LabelBatchRow, LabelBatchRow.data_file_id == DataFileRow.id)
         with self.database.read() as session:
-            path = session.scalar(file.where(LabelBatchRow.id == batch))
+            path = session.scalar(file.where(LabelBatchRow.id == sample))
         if path is None:
             return {}
         probabilities: dict[str, float] = {}
@@ -148,15 +150,15 @@ class ReviewRepository:
         project: str,
         *,
         states: Collection[str] | None = None,
-        batch: int | None = None,
+        sample: int | None = None,
         rows: int = PAGE_ROWS,
     ) -> Iterator[list[LabelTask]]:
-        """Yield the tasks of a project in order of batch and position, at most `rows` at a time.
+        """Yield the tasks of a project in order of sample and position, at most `rows` at a time.
 
         Args:
             project: Name of the project.
             states: Only tasks in these states.
-            batch: Only tasks of this batch.
+            sample: Only tasks of this sample.
             rows: Largest number of tasks of a page.
         """
         query = (
@@ -168,28 +170,28 @@ class ReviewRepository:
         )
         if states is not None:
             query = query.where(LabelTaskRow.state.in_(states))
-        if batch is not None:
-            query = query.where(LabelTaskRow.batch_id == batch)
-        last_batch = last_position = -1
+        if sample is not None:
+            query = query.where(LabelTaskRow.batch_id == sample)
+        last_sample = last_position = -1
         while True:
-            after = (LabelTaskRow.batch_id > last_batch) | (
-                (LabelTaskRow.batch_id == last_batch) & (LabelTaskRow.position > last_position)
+            after = (LabelTaskRow.batch_id > last_sample) | (
+                (LabelTaskRow.batch_id == last_sample) & (LabelTaskRow.position > last_position)
             )
             with self.database.read() as session:
                 page = [to_task(row, model) for row, model in session.execute(query.where(after))]
             if not page:
                 return
             yield page
-            last_batch, last_position = page[-1].batch, page[-1].position
+            last_sample, last_position = page[-1].sample, page[-1].position
 
-    def task_counts(self, project: str, batch: int | None = None) -> dict[str, int]:
+    def task_counts(self, project: str, sample: int | None = None) -> dict[str, int]:
         """Return the number of tasks in each state, and as `answered` those with an annotation.
 
         Args:
             project: Name of the project.
-            batch: Only tasks of this batch.
+            sample: Only tasks of this sample.
         """
-        chosen = [LabelTaskRow.project == project, *([] if batch is None else [LabelTaskRow.batch_id == batch])]
+        chosen = [LabelTaskRow.project == project, *([] if sample is None else [LabelTaskRow.batch_id == sample])]
         states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
         answered = (
             select(func.count(LabelAnswerRow.task_id.distinct()))
@@ -234,15 +236,17 @@ def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProj
     return row
 
 
-def add_batch(session: Session, project: str, draw: Draw, tasks: Sequence[NewTask], file: WrittenFile | None) -> int:
-    """Add a batch and its tasks and return the batch's id; `file` is None for imported tasks.
+def add_sample(
+    session: Session, project: str, design: SamplingDesign, tasks: Sequence[NewTask], file: WrittenFile | None
+) -> int:
+    """Add a sample and its tasks and return its id; `file` is None for imported tasks.
 
     Raises:
         StoreError: If the project or model is unknown, or a task exists.
     """
     project_row(session, project)
-    if session.get(ModelRow, draw.model) is None:
-        raise StoreError(f"model {draw.model} is not registered in the store: index with it first")
+    if session.get(ModelRow, design.model) is None:
+        raise StoreError(f"model {design.model} is not registered in the store: index with it first")
     if known := existing_keys(session, project, [task.key for task in tasks]):
         raise StoreError(f"task {min(known)} of project {project} was drawn before, by another command: go again")
     data_file = None
@@ -253,13 +257,13 @@ def add_batch(session: Session, project: str, draw: Draw, tasks: Sequence[NewTas
     row = LabelBatchRow(
         project=project,
         created=datetime.now(UTC),
-        model_digest=draw.model,
-        strategy=draw.strategy,
-        unit=draw.unit,
-        budget=draw.budget,
-        seed=draw.seed,
-        population=draw.population,
-        thinned=draw.thinned,
+        model_digest=design.model,
+        strategy=design.strategy,
+        unit=design.unit,
+        budget=design.budget,
+        seed=design.seed,
+        population=design.population,
+        thinned=design.thinned,
         data_file_id=None if data_file is None else data_file.id,
     )
     session.add(row)
@@ -283,10 +287,10 @@ def task_rows(session: Session, project: str, keys: Iterable[str]) -> Iterator[L
     return iter(session.scalars(query))
 
 
-def task_columns(task: NewTask, batch: LabelBatchRow, position: int, state: str) -> dict[str, Any]:
+def task_columns(task: NewTask, sample: LabelBatchRow, position: int, state: str) -> dict[str, Any]:
     """Return the columns of a new task."""
     columns = vars(task) | {"crops": list(task.crops), "prediction": list(task.prediction)}
-    return columns | {"project": batch.project, "batch_id": batch.id, "position": position, "state": state}
+    return columns | {"project": sample.project, "batch_id": sample.id, "position": position, "state": state}
 
 
 def to_task(row: LabelTaskRow, model: str) -> LabelTask:
@@ -294,7 +298,7 @@ def to_task(row: LabelTaskRow, model: str) -> LabelTask:
     names = ("id", "project", "key", "position", "source", "tracklet", "camera", "time", "pid", "state", "remote_id")
     columns = {name: getattr(row, name) for name in names}
     return LabelTask(
-        **columns, batch=row.batch_id, crops=tuple(row.crops), prediction=tuple(row.prediction), model=model
+        **columns, sample=row.batch_id, crops=tuple(row.crops), prediction=tuple(row.prediction), model=model
     )
 
 
@@ -302,8 +306,8 @@ def _to_project(row: LabelProjectRow) -> LabelProject:
     return LabelProject(row.name, row.created, AttributeSchema.from_dict(row.schema), row.server, row.remote_id)
 
 
-def _to_draw(row: LabelBatchRow) -> Draw:
-    return Draw(
+def _to_design(row: LabelBatchRow) -> SamplingDesign:
+    return SamplingDesign(
         model=row.model_digest,
         strategy=row.strategy,
         unit=cast("Unit", row.unit),

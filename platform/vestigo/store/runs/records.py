@@ -1,4 +1,4 @@
-"""What the store hands out and takes in: frozen facts without a database behind them."""
+"""Runs and shards as the store returns and takes them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ ShardKind = Literal["images", "slice", "assembly", "regions"]
 InputState = Literal["done", "empty", "quarantined"]
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 Spec = dict[str, Any]
-PickSpec = Callable[[Spec, Sequence[int]], Spec]
-"""Returns the spec of a shard for only those of its inputs that are at some positions."""
+SelectInputs = Callable[[Spec, Sequence[int]], Spec]
+"""Returns the spec of a shard reduced to its inputs at some positions."""
+HasVideo = Callable[[Spec], bool]
+"""Returns whether the video of a slice can still be read; without it a retry would only lose crops."""
 
 
 @dataclass(frozen=True)
 class InputPlan:
-    """An input to be processed; `key` identifies its content, whatever the run."""
+    """An input to process; `key` identifies its content in every run."""
 
     name: str
     key: str
@@ -27,10 +29,14 @@ class InputPlan:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """A shard to be processed.
+    """A shard to process.
 
-    `after` is the group key of a video: its slices and its assembly carry the same one, and the assembly waits
-    until none of the slices is pending. `spec` is JSON for whoever does the work.
+    Attributes:
+        kind: Kind of shard.
+        source: Source of its inputs.
+        after: Group key that the slices and the assembly of a video share; the assembly waits while a slice is pending.
+        spec: JSON for the worker.
+        inputs: Its inputs in order.
     """
 
     kind: ShardKind
@@ -41,16 +47,8 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
-class PlanResult:
-    """How much was added to the catalogue."""
-
-    shards: int
-    inputs: int
-
-
-@dataclass(frozen=True)
 class ShardTask:
-    """A pending shard; `inputs` are the names in order of position, `attempts` the deaths so far."""
+    """A pending shard; `inputs` are names in order of position, `attempts` the deaths of workers so far."""
 
     id: int
     run_id: str
@@ -64,7 +62,7 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class InputOutcome:
-    """What became of the input at `position` of its shard."""
+    """The outcome of the input at `position` of its shard."""
 
     position: int
     state: InputState
@@ -74,18 +72,8 @@ class InputOutcome:
 
 
 @dataclass(frozen=True)
-class FrameFailure:
-    """A frame that could not be used, in an input that otherwise could."""
-
-    input: str
-    frame: int
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An input (`frame` is None) or a frame that a run left out, and why."""
+class InputFailure:
+    """A quarantined input (`frame` is None), or a frame that failed in an input that did not."""
 
     input: str
     frame: int | None
@@ -95,7 +83,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FailureCount:
-    """How many inputs and single frames a run left out for one reason."""
+    """Number of inputs and of single frames that failed for one reason."""
 
     reason: str
     inputs: int
@@ -103,30 +91,29 @@ class FailureCount:
 
 
 @dataclass(frozen=True)
-class Retried:
-    """How many inputs wait again, and which were `left` because their video is no longer where it was."""
+class RetryResult:
+    """Number of inputs set back to pending, and the names of those whose video is `missing`."""
 
     inputs: int
-    left: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that drives a run."""
+    """The process that holds the lease on a run."""
 
     host: str
     pid: int
 
     @classmethod
     def current(cls) -> Owner:
-        """This process."""
+        """Return this process."""
         return cls(socket.gethostname(), os.getpid())
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the catalogue knows it; `model` is a digest, `seconds` the time it was driven, `error` what it failed
-    of."""
+    """A run of the catalogue; `model` is a digest, `seconds` the driven time, `error` the reason of a failure."""
 
     id: str
     created: datetime
@@ -147,13 +134,13 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """What it did: `index`, or `regions`."""
+        """Kind of command: `index` or `regions`."""
         return str(self.config.get("kind", "index"))
 
 
 @dataclass(frozen=True)
 class RunTotals:
-    """The ledger of a run: inputs = done + empty + quarantined + pending; crops, tracklets, label maps that it made."""
+    """The ledger of a run: inputs = done + empty + quarantined + pending; crops, tracklets and label maps made."""
 
     inputs: int
     done: int
@@ -167,12 +154,12 @@ class RunTotals:
 
     @property
     def failures(self) -> int:
-        """Inputs and frames that were left out."""
+        """Number of failed inputs and frames."""
         return self.quarantined + self.frame_failures
 
 
 def status_text(status: str, totals: RunTotals) -> str:
-    """Return the status in words: `succeeded with N failures` where some were left out."""
+    """Return the status with the number of failures, as in `succeeded with 2 failures`."""
     if status != "succeeded" or not totals.failures:
         return status
     return f"succeeded with {totals.failures} failure{'s' if totals.failures > 1 else ''}"

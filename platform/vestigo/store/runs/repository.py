@@ -14,17 +14,18 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from vestigo.store.faults import fault_point
 from vestigo.store.runs import leases
 from vestigo.store.runs.records import (
-    Failure,
     FailureCount,
+    HasVideo,
+    InputFailure,
     Owner,
-    PickSpec,
-    Retried,
+    RetryResult,
     Run,
     RunStatus,
     RunTotals,
+    SelectInputs,
 )
 from vestigo.store.runs.replace import replace_stale
-from vestigo.store.runs.retry import IsThere, retry_inputs
+from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import run_row
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
@@ -144,7 +145,7 @@ class RunRepository:
 
     def failures(
         self, run_id: str, limit: int | None = None, *, offset: int = 0, reason: str | None = None
-    ) -> Iterator[Failure]:
+    ) -> Iterator[InputFailure]:
         """Yield the failures of a run, of one `reason` or of any: inputs in order of the plan, then single frames."""
         ours = (ShardRow.run_id == run_id, InputRow.state == "quarantined", _equals(InputRow.reason, reason))
         inputs = (
@@ -164,12 +165,12 @@ class RunRepository:
         with self.database.read() as session:
             for name, input_reason, detail in session.execute(inputs):
                 count += 1
-                yield Failure(name, None, input_reason or "", detail or "")
+                yield InputFailure(name, None, input_reason or "", detail or "")
             all_inputs = select(func.count()).select_from(InputRow).join(ShardRow).where(*ours)
             before = (session.scalar(all_inputs) or 0) if offset else 0
             page = frames.offset(max(0, offset - before)).limit(None if limit is None else limit - count)
             for row in session.scalars(page):
-                yield Failure(row.input, row.frame, row.reason, row.detail)
+                yield InputFailure(row.input, row.frame, row.reason, row.detail)
 
     def failure_counts(self, run_id: str) -> Sequence[FailureCount]:
         """Count the failures of a run by reason, the most frequent reason first."""
@@ -210,17 +211,17 @@ class RunRepository:
         names: Collection[str] | None = None,
         *,
         reason: str | None = None,
-        pick: PickSpec,
-        is_there: IsThere,
-    ) -> Retried:
+        select: SelectInputs,
+        has_video: HasVideo,
+    ) -> RetryResult:
         """Set quarantined inputs of a run back to pending and reopen the run.
 
         Args:
             run_id: The run.
             names: Inputs to retry; all quarantined inputs by default.
             reason: Retry only inputs that failed for this reason.
-            pick: Returns the spec of a shard reduced to some of its inputs.
-            is_there: Returns whether the video of a slice can still be read.
+            select: Reduces the spec of a shard to some of its inputs.
+            has_video: Returns whether the video of a slice can still be read.
 
         Raises:
             StoreError: If a live driver holds the run, a name is not quarantined, or no input can be retried.
@@ -229,7 +230,7 @@ class RunRepository:
         with self.database.write() as session:
             row = run_row(session, run_id, lock=True)
             leases.require_free(row, Owner.current())
-            retried = retry_inputs(session, run_id, names, reason, pick, is_there)
+            retried = retry_inputs(session, run_id, names, reason, select, has_video)
             leases.reopen(row)
             session.flush()
             fault_point("retry.inside")

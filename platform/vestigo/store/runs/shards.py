@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session, aliased
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, FileKind, WrittenFile
 from vestigo.store.runs.records import (
-    FrameFailure,
+    InputFailure,
     InputOutcome,
-    PickSpec,
-    PlanResult,
+    SelectInputs,
     ShardPlan,
     ShardTask,
 )
@@ -69,8 +68,8 @@ class ShardRepository:
                 others.update(session.scalars(held.distinct()))
         return others
 
-    def plan(self, run_id: str, shards: Iterable[ShardPlan]) -> PlanResult:
-        """Add shards to a run, and mark the run as planned at the end.
+    def plan(self, run_id: str, shards: Iterable[ShardPlan]) -> int:
+        """Add shards to a run, mark the run as planned at the end, and return the number of shards added.
 
         A shard of images is added in a transaction of its own. The shards of a video (consecutive, with the same
         `after`) share one transaction, so that a video is planned whole or not at all. Each transaction ends before
@@ -83,7 +82,7 @@ class ShardRepository:
         with self.database.read() as session:
             last = session.scalar(select(func.max(ShardRow.position)).where(ShardRow.run_id == run_id))
         position = 0 if last is None else last + 1
-        planned_shards = planned_inputs = 0
+        count = 0
         for group in _groups(shards):
             fault_point("plan.before-group")
             try:
@@ -100,12 +99,11 @@ class ShardRepository:
                     "meanwhile: run the command again"
                 ) from error
             position += len(group)
-            planned_shards += len(added)
-            planned_inputs += sum(len(shard.inputs) for shard in added)
+            count += len(added)
         fault_point("plan.before-planned")
         with self.database.write() as session:
             run_row(session, run_id, lock=True).planned = True
-        return PlanResult(planned_shards, planned_inputs)
+        return count
 
     def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
         """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
@@ -160,7 +158,7 @@ class ShardRepository:
         *,
         files: Sequence[WrittenFile],
         outcomes: Sequence[InputOutcome],
-        failures: Sequence[FrameFailure] = (),
+        failures: Sequence[InputFailure] = (),
     ) -> None:
         """Record the files and outcomes of a shard and mark it done, in one transaction.
 
@@ -200,7 +198,7 @@ class ShardRepository:
             fault_point("commit.inputs")
         fault_point("commit.after")
 
-    def record_death(self, shard_id: int, reason: str, pick: PickSpec) -> FailureAction:
+    def record_death(self, shard_id: int, reason: str, select_inputs: SelectInputs) -> FailureAction:
         """Count the death of a worker against its shard and return what follows.
 
         After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
@@ -209,7 +207,7 @@ class ShardRepository:
         Args:
             shard_id: The shard.
             reason: Why the worker died, for the quarantined inputs.
-            pick: Returns the spec of the shard reduced to some of its inputs.
+            select_inputs: Reduces the spec of the shard to some of its inputs.
 
         Raises:
             StoreError: If the shard is not pending.
@@ -222,7 +220,7 @@ class ShardRepository:
             ids = select(InputRow.id).where(InputRow.shard_id == shard_id).order_by(InputRow.position)
             inputs = session.scalars(ids).all()
             if len(inputs) > 1:
-                _split(session, shard, inputs, pick)
+                _split(session, shard, inputs, select_inputs)
                 return "split"
             _quarantine(session, shard, reason)
             return "quarantined"
@@ -336,11 +334,11 @@ def _record_outcomes(session: Session, shard_id: int, outcomes: Sequence[InputOu
         session.execute(update(InputRow), [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes])
 
 
-def _split(session: Session, shard: ShardRow, inputs: Sequence[int], pick: PickSpec) -> None:
+def _split(session: Session, shard: ShardRow, inputs: Sequence[int], select_inputs: SelectInputs) -> None:
     half = len(inputs) // 2
     shard.state = "split"
     for positions in (range(half), range(half, len(inputs))):
-        row = part_of(shard, pick(shard.spec, positions))
+        row = part_of(shard, select_inputs(shard.spec, positions))
         session.add(row)
         session.flush()
         move_inputs(session, row.id, [inputs[position] for position in positions])

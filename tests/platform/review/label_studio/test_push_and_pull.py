@@ -144,7 +144,7 @@ def test_pull_copies_the_annotations_of_the_server(
         assert (found.reviewed, found.pulled, found.corrections) == (2, 3, 1)
         assert found.conflicts == [f"task {ids[key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
         (kept,) = store.annotations.get(project, [key(0)])[key(0)]
-        assert (kept.remote_id, kept.reviewer) == (one, OWNER)
+        assert (kept.remote_id, kept.annotator) == (one, OWNER)
         assert kept.answers == {"hat": other, "gender": CANNOT_TELL}
         assert before <= kept.answered <= datetime.now(UTC)
         assert pull(store, studio, project).pulled == 0

@@ -72,10 +72,10 @@ def test_correction_replaces_only_the_users_own(store: Store, model: Model) -> N
     correct_sighting(store, model, rows, {"hat": "yes"}, user="ana")
     correct_sighting(store, model, rows, {"hat": "no"}, user="ben")
     correct_sighting(store, model, rows, {"hat": "no", "colour": "red"}, user="ana")
-    held = {one.reviewer: dict(one.answers) for one in find_corrections(store, model, rows)}
+    held = {one.annotator: dict(one.answers) for one in find_corrections(store, model, rows)}
     assert held == {"ana": {"hat": "no", "colour": "red"}, "ben": {"hat": "no"}}
     correct_sighting(store, model, crops(store, "t0004"), {"hat": "yes"}, user="ben")
-    assert len(store.review.batches(PROJECT)) == 1
+    assert len(store.review.samples(PROJECT)) == 1
     assert [len(page) for page in store.review.tasks(PROJECT)] == [2]
     assert len(store.audit.entries(action="correct")) == 4
 
@@ -109,7 +109,7 @@ def test_correction_does_not_change_other_projects(store: Store, model: Model) -
     # What a pull does to tasks of a project whose server has nothing.
     store.annotations.replace("p", {task.key: []})
     store.review.mark_deleted("p", [task.key])
-    assert [one.reviewer for one in find_corrections(store, model, rows)] == ["ana"]
+    assert [one.annotator for one in find_corrections(store, model, rows)] == ["ana"]
 
 
 def test_correction_belongs_to_the_newest_model(store: Store, model: Model, tmp_path: Path) -> None:

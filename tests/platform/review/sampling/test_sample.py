@@ -26,7 +26,7 @@ from vestigo.review.sampling.candidates import collect_tasks, task_key
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.review.records import LabelAnswer
+from vestigo.store.review.records import Annotation
 from vestigo_models.errors import ConfigError, DatasetError, UsageError
 from vestigo_models.inference.images import decode_image
 
@@ -118,7 +118,7 @@ def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
     batch = save_sample(store, "p", first)
     (page,) = store.review.tasks("p")
     assert [task.key for task in page] == [task.key for task in first.tasks]
-    found = store.review.sampling_probabilities(batch, [task.key for task in first.candidates.tasks])
+    found = store.review.inclusion_probabilities(batch, [task.key for task in first.candidates.tasks])
     assert list(found.values()) == pytest.approx(first.probabilities.tolist())
     open_ = find_open_batch(store, "p", model, wanted)
     assert open_ is not None
@@ -128,14 +128,14 @@ def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
     assert find_open_batch(store, "p", model, wanted) is None
     second = sample_tasks(store, "p", model, wanted)
     assert not {task.key for task in second.tasks} & {task.key for task in first.tasks}
-    assert second.draw.seed == 1
+    assert second.design.seed == 1
 
 
 def test_sample_by_one_attribute(store: Store) -> None:
     model = model_of(store)
     wanted = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
     found = sample_tasks(store, "p", model, wanted)
-    assert found.draw.strategy == "entropy of hat"
+    assert found.design.strategy == "entropy of hat"
     doubt = np.abs(found.candidates.features.probabilities[:, 0] - 0.5)
     order = np.argsort(doubt, kind="stable")
     assert (np.diff(found.probabilities[order]) <= 1e-12).all()
@@ -205,7 +205,7 @@ def test_probabilities_of_a_half_annotated_batch(store: Store) -> None:
     sample = sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=20))
     save_sample(store, "p", sample)
     (page,) = store.review.tasks("p")
-    told = {task.key: [LabelAnswer(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
+    told = {task.key: [Annotation(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
     store.annotations.replace("p", told)
     sample = read_review_sample(store, model)
     np.testing.assert_allclose(sample.reviewed.probability, 20 / COUNT / 2)
@@ -226,7 +226,7 @@ def test_label_set_changes_with_agreed_labels_only(store: Store) -> None:
     assert (first.version, first.tasks, first.labels) == (1, 10, 20)
     assert save_label_set(store) == first
     (page,) = store.review.tasks("p")
-    store.annotations.replace("p", {page[0].key: [LabelAnswer(1, "ana", page[0].time, {"hat": "yes"})]})
+    store.annotations.replace("p", {page[0].key: [Annotation(1, "ana", page[0].time, {"hat": "yes"})]})
     second = save_label_set(store)
     assert (second.version, second.labels) == (2, 19)
     assert store.label_sets.load(1)[0] == first

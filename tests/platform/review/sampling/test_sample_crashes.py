@@ -24,7 +24,7 @@ def review(ref: Path) -> None:
     with Store.open(ref) as store:
         store.review.ensure_project("p", SCHEMA)
         (model,) = store.models.list()
-        if not store.review.batches("p"):
+        if not store.review.samples("p"):
             save_sample(store, "p", sample_tasks(store, "p", model, REQUEST))
         answer(store, "p", people(COUNT)[1])
         save_label_set(store)
@@ -47,7 +47,7 @@ def test_killed_at_every_fault_point(tmp_path: Path) -> None:
         assert process.exitcode in (0, -signal.SIGKILL)
         review(ref)
         with Store.open(ref) as store:
-            (batch,) = store.review.batches("p")
+            (batch,) = store.review.samples("p")
             assert (batch.tasks, store.review.task_counts("p")) == (8, {"drawn": 8, "answered": 8})
             (kept,) = store.label_sets.list()
             assert (kept.tasks, kept.labels) == (8, 16)
@@ -56,7 +56,7 @@ def test_killed_at_every_fault_point(tmp_path: Path) -> None:
             assert find_open_batch(store, "p", store.models.list()[0], REQUEST) is None
             store.vacuum(now=True)
             assert store.check().unreferenced == 0
-            assert store.review.sampling_probabilities(
+            assert store.review.inclusion_probabilities(
                 batch.id, [task.key for page in store.review.tasks("p") for task in page]
             )
         if process.exitcode == 0:

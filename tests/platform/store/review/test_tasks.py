@@ -1,4 +1,4 @@
-"""What reviewers were asked and answered, in the catalogue of both databases."""
+"""What annotators were asked and answered, in the catalogue of both databases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW, LABELS
-from vestigo.store.review.records import Draw, LabelAnswer, NewTask
+from vestigo.store.review.records import Annotation, NewTask, SamplingDesign
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
@@ -26,7 +26,7 @@ SCHEMA = AttributeSchema(
         Attribute(name="bag", title="Bag", values=("no", "yes"), fields=("bag",)),
     ),
 )
-DRAWN = Draw(model=MODEL, strategy="random", unit="tracklet", budget=3, seed=1, population=10)
+DRAWN = SamplingDesign(model=MODEL, strategy="random", unit="tracklet", budget=3, seed=1, population=10)
 
 
 def new_task(number: int) -> NewTask:
@@ -50,8 +50,8 @@ def probabilities(*keys: str) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pydict({"task": list(keys), "probability": [0.3] * len(keys)}, DRAW)]
 
 
-def said(remote_id: int, hat: str, *, reviewer: str = "ana", minutes: int = 0) -> LabelAnswer:
-    return LabelAnswer(remote_id, reviewer, NOON + timedelta(minutes=minutes), {"hat": hat, "bag": "cannot tell"})
+def said(remote_id: int, hat: str, *, annotator: str = "ana", minutes: int = 0) -> Annotation:
+    return Annotation(remote_id, annotator, NOON + timedelta(minutes=minutes), {"hat": hat, "bag": "cannot tell"})
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def store(store_ref: Path) -> Iterator[Store]:
 @pytest.fixture
 def drawn(store: Store) -> Store:
     store.review.ensure_project("p", SCHEMA)
-    store.review.save_batch("p", DRAWN, TASKS, probabilities(*KEYS, "f" * 40))
+    store.review.save_sample("p", DRAWN, TASKS, probabilities(*KEYS, "f" * 40))
     return store
 
 
@@ -80,15 +80,18 @@ def test_a_draw_is_remembered_in_the_order_of_its_review(drawn: Store) -> None:
         TASKS[0].time,
         MODEL,
     )
-    (batch,) = drawn.review.batches("p")
-    assert (batch.draw, batch.tasks, batch.imported) == (DRAWN, 3, False)
-    assert drawn.review.sampling_probabilities(batch.id, [KEYS[0], "f" * 40, "0" * 40]) == {KEYS[0]: 0.3, "f" * 40: 0.3}
+    (batch,) = drawn.review.samples("p")
+    assert (batch.design, batch.tasks, batch.imported) == (DRAWN, 3, False)
+    assert drawn.review.inclusion_probabilities(batch.id, [KEYS[0], "f" * 40, "0" * 40]) == {
+        KEYS[0]: 0.3,
+        "f" * 40: 0.3,
+    }
     assert drawn.check().intact
 
 
 def test_pages_meet_without_a_gap(drawn: Store) -> None:
     more = [new_task(number) for number in range(20, 25)]
-    drawn.review.save_batch("p", DRAWN, more, probabilities(*(task.key for task in more)))
+    drawn.review.save_sample("p", DRAWN, more, probabilities(*(task.key for task in more)))
     pages = list(drawn.review.tasks("p", rows=3))
     assert [len(page) for page in pages] == [3, 3, 2]
     assert [task.key for page in pages for task in page] == KEYS + [task.key for task in more]
@@ -96,13 +99,13 @@ def test_pages_meet_without_a_gap(drawn: Store) -> None:
 
 def test_no_task_is_drawn_twice(drawn: Store) -> None:
     with pytest.raises(StoreError, match="was drawn before"):
-        drawn.review.save_batch("p", DRAWN, [new_task(9), TASKS[1]], probabilities())
+        drawn.review.save_sample("p", DRAWN, [new_task(9), TASKS[1]], probabilities())
     assert drawn.review.task_counts("p") == {"drawn": 3, "answered": 0}
 
 
 def test_answers_are_replaced_not_added(drawn: Store) -> None:
-    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 2
-    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", reviewer="ben")]}) == 0
+    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", annotator="ben")]}) == 2
+    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", annotator="ben")]}) == 0
     assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "no", minutes=5)], KEYS[1]: []}) == 2
     assert drawn.annotations.get("p", KEYS) == {KEYS[0]: (said(1, "no", minutes=5),)}
     assert drawn.review.task_counts("p")["answered"] == 1
@@ -124,7 +127,7 @@ def test_more_tasks_than_one_query_takes(store: Store) -> None:
     store.review.ensure_project("p", SCHEMA)
     many = [new_task(number) for number in range(1300)]
     keys = [task.key for task in many]
-    store.review.save_batch("p", DRAWN, many, probabilities(*keys))
+    store.review.save_sample("p", DRAWN, many, probabilities(*keys))
     store.review.mark_pushed("p", {key: place for place, key in enumerate(keys)})
     assert store.annotations.replace("p", {key: [said(place, "yes")] for place, key in enumerate(keys)}) == 1300
     assert store.review.task_counts("p") == {"pushed": 1300, "answered": 1300}
@@ -150,7 +153,7 @@ def test_what_is_not_there_is_named(drawn: Store) -> None:
     with pytest.raises(StoreError, match=r"project q is not in the store \(there are: p\)"):
         drawn.review.get_project("q")
     with pytest.raises(StoreError, match=r"model b.* is not registered"):
-        drawn.review.save_batch("p", replace(DRAWN, model="b" * 64), [], probabilities())
+        drawn.review.save_sample("p", replace(DRAWN, model="b" * 64), [], probabilities())
     with pytest.raises(StoreError, match=r"task 0+9 is not one of project p"):
         drawn.annotations.replace("p", {new_task(9).key: [said(1, "yes")]})
     with pytest.raises(StoreError, match=r"label set 3 is not in the store; its versions are: none yet"):
@@ -161,9 +164,9 @@ def test_imported_tasks_come_with_their_answers(store: Store) -> None:
     store.review.ensure_project("files", MARKET_1501)
     draw = replace(DRAWN, strategy="labels.csv", budget=3, population=0)
     batch = store.annotations.import_tasks("files", draw, TASKS, {KEYS[0]: [said(1, "yes")]})
-    (recorded,) = store.review.batches("files")
+    (recorded,) = store.review.samples("files")
     assert (recorded.id, recorded.imported) == (batch, True)
-    assert store.review.sampling_probabilities(batch, KEYS) == {}
+    assert store.review.inclusion_probabilities(batch, KEYS) == {}
     assert store.review.task_counts("files") == {"imported": 3, "answered": 1}
 
 

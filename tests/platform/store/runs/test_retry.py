@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_pipeline import POISON, archive, begin, drive, images, pick, video, work_off
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Owner, Retried
+from vestigo.store.runs.records import Owner, RetryResult
 from vestigo_models.errors import StoreError
 
 
@@ -21,8 +21,8 @@ def store(store_ref: Path) -> Iterator[Store]:
         yield opened
 
 
-def put_back(store: Store, run: str, *names: str, there: bool = True, **more: Any) -> Retried:
-    return store.runs.retry(run, names or None, pick=pick, is_there=lambda spec: there, **more)
+def put_back(store: Store, run: str, *names: str, there: bool = True, **more: Any) -> RetryResult:
+    return store.runs.retry(run, names or None, select=pick, has_video=lambda spec: there, **more)
 
 
 def visible(store: Store) -> list[str]:
@@ -41,7 +41,7 @@ def test_only_what_was_left_out_is_done_again(store: Store) -> None:
     store.shards.plan(run.id, archive())
     drive(store, run.id)
     before = visible(store)
-    assert put_back(store, run.id) == Retried(2, ())
+    assert put_back(store, run.id) == RetryResult(2, ())
     assert ledger(store, run.id) == (4, 1, 0, 2)
     assert visible(store) == before
     assert (store.runs.get(run.id).status, store.runs.get(run.id).finished) == ("running", None)
@@ -71,14 +71,14 @@ def test_inputs_are_chosen_by_name_and_by_reason(store: Store) -> None:
     store.shards.plan(run.id, [images(*names), images(POISON, "other.jpg")])
     bad = {*names[1:5], POISON}
     drive(store, run.id, bad)
-    assert put_back(store, run.id, reason="worker-died") == Retried(1, ())
+    assert put_back(store, run.id, reason="worker-died") == RetryResult(1, ())
     drive(store, run.id, bad)
-    assert put_back(store, run.id, names[3], names[1]) == Retried(2, ())
+    assert put_back(store, run.id, names[3], names[1]) == RetryResult(2, ())
     assert [task.inputs for task in store.shards.pending(run.id, limit=9)] == [(names[1], names[3])]
     drive(store, run.id, {*names[2:5], POISON})
     assert [failure.input for failure in store.runs.failures(run.id)] == [names[2], names[4], names[3], POISON]
     # All that is left in a shard's place goes back without another one.
-    assert put_back(store, run.id, names[3]) == Retried(1, ())
+    assert put_back(store, run.id, names[3]) == RetryResult(1, ())
     (task,) = store.shards.pending(run.id, limit=9)
     assert (task.inputs, task.spec) == ((names[3],), {"names": [names[3]]})
     drive(store, run.id, bad=())
@@ -110,7 +110,7 @@ def test_a_slice_waits_again_while_its_video_waits_for_it(store: Store) -> None:
     first, second, third = store.shards.pending(run.id, limit=9)
     work_off(store, first)
     work_off(store, second, ["walk.avi[1]"])
-    assert put_back(store, run.id) == Retried(1, ())
+    assert put_back(store, run.id) == RetryResult(1, ())
     assert [task.inputs for task in store.shards.pending(run.id, limit=9)] == [second.inputs, third.inputs]
     assert ledger(store, run.id) == (1, 0, 0, 2)
     drive(store, run.id)
@@ -126,7 +126,7 @@ def test_an_assembled_video_is_done_again_as_a_whole(store: Store, replaces: boo
     drive(store, run.id, ["walk.avi[1]"])
     assert ledger(store, run.id) == (3, 0, 1, 0)
     before = visible(store)
-    assert put_back(store, run.id) == Retried(3, ())
+    assert put_back(store, run.id) == RetryResult(3, ())
     assert ledger(store, run.id) == (1, 0, 0, 3)
     # What it showed stays until the moment of the new rows.
     while tasks := store.shards.pending(run.id, limit=1):
@@ -153,7 +153,7 @@ def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
     drive(store, run.id, ["walk.avi[1]", "broken.jpg"])
     with pytest.raises(StoreError, match=r"walk.avi\[1\] cannot be tried again: put its video back"):
         put_back(store, run.id, "walk.avi[1]", there=False)
-    assert put_back(store, run.id, there=False) == Retried(1, ("walk.avi[1]",))
+    assert put_back(store, run.id, there=False) == RetryResult(1, ("walk.avi[1]",))
     drive(store, run.id, bad=())
     assert ledger(store, run.id) == (3, 0, 1, 0)
 
@@ -171,7 +171,7 @@ def test_a_video_whose_assembly_died_is_done_again(store: Store) -> None:
         ]
         assert ledger(store, run.id) == (0, 0, 2, 0)
         assert visible(store) == []
-        assert put_back(store, run.id, "walk.avi[0]") == Retried(2, ())
+        assert put_back(store, run.id, "walk.avi[0]") == RetryResult(2, ())
         if not again:
             for task in store.shards.pending(run.id, limit=9):
                 work_off(store, task)
