@@ -14,7 +14,7 @@ from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_ui.web.auth.identity import User, user_of
 from vestigo_ui.web.auth.users import Role
@@ -69,7 +69,7 @@ class PageContext:
 
     def audit(self, action: AuditAction, **details: Any) -> None:
         """Commit an audit entry; call this before the result is shown."""
-        self.store.record_audit(self.user.name, action, details=details, case=self.case, authority=self.authority)
+        self.store.audit.record(self.user.name, action, details=details, case=self.case, authority=self.authority)
 
     def audit_once(self, action: AuditAction, **details: Any) -> None:
         """Commit an audit entry unless it equals the session's last one of this action.

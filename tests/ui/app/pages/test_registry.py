@@ -20,7 +20,7 @@ from vestigo_ui.web.auth.users import Role
 
 def show_crops(context: PageContext) -> None:
     st.title("Crops")
-    st.caption(f"{sum(context.store.crop_counts().values())} crops")
+    st.caption(f"{sum(context.store.models.crop_counts().values())} crops")
 
 
 CROPS = AppPage(path="crops", title="Crops", icon=":material/image:", load=lambda: show_crops)

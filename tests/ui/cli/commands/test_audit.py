@@ -19,7 +19,7 @@ from tests.ui.conftest import Archive
 from vestigo.resolve import resolve_review_model
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
-from vestigo.store.review.records import Draw, NewTask
+from vestigo.store.review.records import SamplingDesign, NewTask
 from vestigo_ui.cli import options as accountable
 from vestigo_ui.cli.main import run
 
@@ -113,14 +113,14 @@ def test_an_export_of_labels(vestigo: Command, ref: Path, tmp_path: Path) -> Non
     fill(ref, rows)
     with Store.open(ref) as store:
         store.review.ensure_project("spring", SCHEMA)
-        draw = Draw(
+        draw = SamplingDesign(
             model=store.models.list()[0].digest, strategy="random", unit="tracklet", budget=1, seed=0, population=1
         )
         task = NewTask(
             key="k", source="gate", tracklet="t0000", camera="c1", time=None, pid=None,
             crops=(rows[0]["crop_id"],), prediction=[],
         )  # fmt: skip
-        store.review.save_batch("spring", draw, [task], iter(()))
+        store.review.save_sample("spring", draw, [task], iter(()))
         answer(store, "spring", truth)
     kept = vestigo("label", "export", "--out", tmp_path / "labels.csv", *GROUNDS)
     assert only_entry(ref) == GIVEN | {

@@ -13,7 +13,7 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA, answer, fill, people
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.store.open import Store
-from vestigo.store.review.records import LabelAnswer
+from vestigo.store.review.records import Annotation
 from vestigo_ui.cli.main import run
 
 COUNT = 40
@@ -37,7 +37,7 @@ def reviewed(store: Path) -> Path:
         (page,) = opened.review.tasks("spring")
         told = opened.annotations.get("spring", [page[0].key])[page[0].key]
         other = {"no": "yes", "yes": "no"}[told[0].answers["hat"]]
-        second = LabelAnswer(10**6, "ben", told[0].answered, {**told[0].answers, "hat": other})
+        second = Annotation(10**6, "ben", told[0].answered, {**told[0].answers, "hat": other})
         opened.annotations.replace("spring", {page[0].key: [*told, second]})
     return store
 

@@ -95,7 +95,7 @@ def retry_command(
         retried, result = run_with_bars(
             lambda stage: retry(opened, run, stage, names=inputs or None, reason=reason, before=before), opened
         )
-        told = {"retried": retried.inputs, "left": list(retried.left)}
+        told = {"retried": retried.inputs, "left": list(retried.missing)}
         emit(summarize(opened, result) | told, as_json, _print_retried)
 
 

@@ -65,12 +65,12 @@ def context_of(store: Store, index: BrowseIndex, role: str, *, blurred: bool = F
 
 
 def crops_of(context: PageContext) -> list[str]:
-    return [crop for batch in context.store.scan_crops(["crop_id"]) for crop in batch.column(0).to_pylist()]
+    return [crop for batch in context.store.crops.scan(["crop_id"]) for crop in batch.column(0).to_pylist()]
 
 
 def open_result(context: PageContext, query: Query, crop: str, **answered: Any) -> AppTest:
     app = AppTest.from_function(page, default_timeout=PATIENCE_S)
-    answered = {"query": query, "model": context.store.models()[0].digest} | answered
+    answered = {"query": query, "model": context.store.models.list()[0].digest} | answered
     app.session_state["given"] = {"context": context, "crop": crop, "answered": answered}
     app.run()
     assert not app.exception
@@ -113,10 +113,10 @@ def test_buttons_open_next_and_previous_result(context: PageContext) -> None:
         assert f"Distance {hits[number].distance:.3f}" in words(app)
     assert app.button(key="result-Next").disabled
     app.button(key="result-Previous").click().run()
-    seen = [entry.details["crop"] for entry in context.store.audit_entries(action="view")]
+    seen = [entry.details["crop"] for entry in context.store.audit.entries(action="view")]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
-    assert len(context.store.audit_entries(action="view")) == 4
+    assert len(context.store.audit.entries(action="view")) == 4
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
@@ -163,7 +163,7 @@ def test_missing_crop_is_reported(context: PageContext, crop: str) -> None:
     app = open_result(context, Query(crops=(crops_of(context)[0],)), crop)
     (error,) = app.error
     assert "is not in the store" in error.value
-    assert context.store.audit_entries(action="view") == []
+    assert context.store.audit.entries(action="view") == []
 
 
 def test_reviewer_records_and_withdraws_verdict(context: PageContext) -> None:
@@ -175,28 +175,28 @@ def test_reviewer_records_and_withdraws_verdict(context: PageContext) -> None:
     app.button(key="result-Confirm").click().run()
     assert "Confirmed by the-reviewer" in app.text[0].value
     assert "the same [bag](http://example.org)" in app.text[0].value
-    held = context.store.verdicts(KEY, "2026-17")[ids[5]]
+    held = context.store.verdicts.current(KEY, "2026-17")[ids[5]]
     assert (held.verdict, held.note) == ("confirmed", "the same [bag](http://example.org)")
     app.run()
-    assert len(context.store.verdict_history(KEY)) == 1
+    assert len(context.store.verdicts.history(KEY)) == 1
     app.button(key="result-Not sure").click().run()
-    assert context.store.verdicts(KEY, "2026-17")[ids[5]].verdict == "not sure"
+    assert context.store.verdicts.current(KEY, "2026-17")[ids[5]].verdict == "not sure"
     app.button(key="result-Withdraw").click().run()
-    assert context.store.verdicts(KEY, "2026-17") == {}
+    assert context.store.verdicts.current(KEY, "2026-17") == {}
     assert "no verdict yet" in words(app)
-    assert [one.verdict for one in context.store.verdict_history(KEY)] == ["confirmed", "not sure", None]
+    assert [one.verdict for one in context.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
 
 
 def test_viewer_sees_verdict_and_cannot_change_it(context: PageContext) -> None:
     ids = crops_of(context)
-    context.store.record_verdict(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
+    context.store.verdicts.record(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
     viewer = context_of(context.store, context.index, "viewer")
     app = open_result(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
     assert "Rejected by anna" in app.text[0].value
     assert not {"result-Confirm", "result-Reject", "result-Withdraw"} & {button.key for button in app.button}
     with pytest.raises(UsageError, match="reviewer"):
         verdict.record_verdict(viewer, KEY, ids[5], "confirmed", "")
-    assert len(context.store.verdict_history(KEY)) == 1
+    assert len(context.store.verdicts.history(KEY)) == 1
 
 
 def test_query_without_key_has_no_verdict(context: PageContext) -> None:
@@ -270,7 +270,7 @@ def test_regions_come_from_store_if_it_has_them(context: PageContext) -> None:
     for request in ({}, {"model": "default"}):
         label_run(
             context.store,
-            RegionsRequest(run=context.store.runs()[0].id, executor="inline", device="cpu", **request),
+            RegionsRequest(run=context.store.runs.list()[0].id, executor="inline", device="cpu", **request),
             lambda name: lambda done, total: None,
         )
         st.cache_data.clear()

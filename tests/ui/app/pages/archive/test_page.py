@@ -114,7 +114,7 @@ def test_rates_are_those_of_the_last_minute() -> None:
 
 def test_cameras(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(archive.store) as store:
-        store.set_clock_offset("hall", 3600)
+        store.cameras.set_clock_offset("hall", 3600)
     app = run_app(monkeypatch, archive.store, page="archive", role="viewer")
     assert not app.exception
     said = words(app)
@@ -243,16 +243,16 @@ def test_a_run_in_progress_and_one_that_was_interrupted(tmp_path: Path, monkeypa
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
-        store.take_lease(run.id)
-        work_off(store, store.pending(run.id, 1)[0])
-        store.heartbeat(run.id)
+        store.shards.plan(run.id, [images("one.jpg", "two.jpg"), images("three.jpg")])
+        store.runs.take_lease(run.id)
+        work_off(store, store.shards.pending(run.id, 1)[0])
+        store.runs.heartbeat(run.id)
         app = run_app(monkeypatch, ref, page="archive", show="runs")
         assert not app.exception
         (bar,) = app.get("progress")
         assert f"Run {run.id} · 2 of 3 inputs · 2 crops" in bar.proto.text
         assert "left" in bar.proto.text
-        store.release(run.id)
+        store.runs.release_lease(run.id)
     app = run_app(monkeypatch, ref, page="archive", show="runs")
     assert f"vestigo runs resume {run.id}" in words(app)
 
@@ -261,9 +261,9 @@ def test_a_run_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ref = tmp_path / "s"
     with Store.open(ref) as store:
         run = begin(store)
-        store.plan(run.id, [images("one.jpg")])
-        store.take_lease(run.id)
-        store.finish_run(run.id, "failed", error="cannot write to /somewhere: no space left on device")
+        store.shards.plan(run.id, [images("one.jpg")])
+        store.runs.take_lease(run.id)
+        store.runs.finish(run.id, "failed", error="cannot write to /somewhere: no space left on device")
     app = run_app(monkeypatch, ref, page="archive", run=run.id, role="admin")
     said = words(app)
     assert "no space left on device" in said

@@ -219,7 +219,7 @@ def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "The archive is empty" in words(run_app(monkeypatch, tmp_path / "empty", page="attributes"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
     with Store.open(plain) as store:
-        store.register_model(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
+        store.models.register(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
     assert "predicts no attributes" in words(run_app(monkeypatch, plain, page="attributes"))
 
 

@@ -217,7 +217,7 @@ def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch,
     with Store.open(tmp_path / "empty") as store:
         app = run_app(monkeypatch, store.ref, page="find")
         assert "`vestigo index SOURCE --store STORE`" in words(app)
-        store.register_model("a" * 64, name="new", location="default", facts=ModelFacts())
+        store.models.register("a" * 64, name="new", location="default", facts=ModelFacts())
         app = run_app(monkeypatch, store.ref, page="find", crop="0" * 20)
         assert "no crops yet" in words(app)
         assert not app.exception

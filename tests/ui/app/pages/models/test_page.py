@@ -177,8 +177,8 @@ def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> Non
             promote(context, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):
             take_back(context, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
-        assert len(opened.promotions()) == 1
-        assert len(opened.audit_entries(action="promote")) == 1
+        assert len(opened.models.promotions()) == 1
+        assert len(opened.audit.entries(action="promote")) == 1
 
 
 def test_stores_without_models_and_addresses_of_none(

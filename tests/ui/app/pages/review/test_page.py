@@ -23,7 +23,7 @@ from vestigo.review.sampling.strategies import find_strategy
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.open import Store
-from vestigo.store.review.records import LabelAnswer
+from vestigo.store.review.records import Annotation
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.review.corrections import save
@@ -71,7 +71,7 @@ def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, stor
         task = next(opened.review.tasks("p"))[1]
         held = opened.annotations.get("p", [task.key])[task.key]
         other = {**held[0].answers, "hat": "no" if held[0].answers["hat"] == "yes" else "yes"}
-        opened.record_answers("p", {task.key: [*held, LabelAnswer(900, "ben", START, other)]})
+        opened.annotations.replace("p", {task.key: [*held, Annotation(900, "ben", START, other)]})
     app = run_app(monkeypatch, store, page="review", role="viewer")
     said = words(app)
     assert f"{DRAWN} tasks asked · {DRAWN} answered" in said
@@ -120,7 +120,7 @@ def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.Mon
         found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
         entry = opened.audit.entries(newest=True, action="view")[0]
         assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(found, wish)]
-        assert len(opened.review.batches("p")) == 1
+        assert len(opened.review.samples("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
     assert "would be asked" not in words(app)

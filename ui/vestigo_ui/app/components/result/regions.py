@@ -32,7 +32,7 @@ class RegionMap:
 
 def region_sources(context: PageContext, model: str) -> tuple[str, ...]:
     """Return the sources of regions: the parser, and the model if it predicts regions."""
-    registered = next((each for each in context.store.models() if each.digest == model), None)
+    registered = next((each for each in context.store.models.list() if each.digest == model), None)
     return (PARSED,) if registered is None or registered.facts.regions is None else (PARSED, NETWORK)
 
 
@@ -71,10 +71,10 @@ def _regions_of_crop(crop: str, source: str, model: str, snapshot: str, _context
 
 def _stored_regions(context: PageContext, crop: str) -> RegionMap | None:
     """Return the newest label map of a crop whose ids are body regions."""
-    runs = [run for run in context.store.runs(newest_first=True, limit=MAX_RUNS) if run.kind == "regions"]
+    runs = [run for run in context.store.runs.list(newest_first=True, limit=MAX_RUNS) if run.kind == "regions"]
     for run in {run.fingerprint: run for run in runs}.values():
         try:
-            row = context.store.regions_of([crop], run=run.id).get(crop)
+            row = context.store.regions.get([crop], run=run.id).get(crop)
         except StoreError:
             continue  # The run has no label map yet.
         if row is None:

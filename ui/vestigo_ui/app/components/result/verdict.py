@@ -24,7 +24,7 @@ BUTTONS: tuple[tuple[str, VerdictValue | None, str, str], ...] = (
 
 def show_verdict(context: PageContext, key: str, crop: str) -> None:
     """Show the verdict about a crop as a result of the query `key`, with buttons for reviewers."""
-    verdict = context.store.verdicts(key, context.case).get(crop)
+    verdict = context.store.verdicts.current(key, context.case).get(crop)
     if context.may(Role.REVIEWER):
         note = st.text_input(
             "Note", key=f"result-note-{crop}", max_chars=NOTE_LENGTH, placeholder="Note", label_visibility="collapsed"
@@ -68,6 +68,6 @@ def record_verdict(context: PageContext, key: str, crop: str, value: VerdictValu
         UsageError: The user is not a reviewer.
     """
     context.require(Role.REVIEWER, "A verdict")
-    return context.store.record_verdict(
+    return context.store.verdicts.record(
         key, crop, value, user=context.user.name, case=context.case, note=note, authority=context.authority
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import streamlit as st
 
 from vestigo.sightings.records import CameraSummary
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts, tables
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
@@ -39,7 +39,7 @@ def show(context: PageContext, model: Model) -> None:
     if not everything:
         st.info("The crops are being made ready to browse; the cameras appear here in a moment.")
         return
-    offsets = {camera.name: camera.clock_offset_s for camera in context.store.cameras()}
+    offsets = {camera.name: camera.clock_offset_s for camera in context.store.cameras.list()}
     chosen = next((camera for camera in everything if camera.name == url_state.text("camera")), None)
     if chosen is not None:
         _one(context, model, chosen, offsets.get(chosen.name, 0.0), key)

@@ -22,7 +22,7 @@ PANES = {"cameras": "Cameras", "runs": "Runs"}
 def show(context: PageContext) -> None:
     """Show what goes on, and below cameras or runs."""
     st.title("Archive", anchor=False)
-    runs, crops = context.store.count_runs(), sum(context.store.crop_counts().values())
+    runs, crops = context.store.runs.count(), sum(context.store.models.crop_counts().values())
     if runs:
         archive_runs.progress(context)
     if not runs and not crops:
@@ -60,7 +60,7 @@ def _runs(context: PageContext) -> None:
     wanted = url_state.text("run")
     if wanted:
         try:
-            run = context.store.find_run(wanted)
+            run = context.store.runs.get(wanted)
         except StoreError:
             st.warning("The store has no run of that name.", icon=":material/help:")
         else:

@@ -30,7 +30,7 @@ def start(context: PageContext, run: str, inputs: Sequence[str] = (), reason: st
     """
     if not context.may(Role.ADMIN):
         raise UsageError("only an admin may try inputs again")
-    if context.store.is_driven(run):
+    if context.store.runs.is_driven(run):
         raise UsageError(f"run {run} is being driven: wait until it ends, or stop it with `vestigo runs cancel {run}`")
     if retry_processes().is_running(run):
         raise UsageError(f"run {run} is being tried again already")

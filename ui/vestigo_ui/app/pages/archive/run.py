@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from vestigo.store.runs.records import Failure, FailureCount, Run, RunTotals, status_text
+from vestigo.store.runs.records import InputFailure, FailureCount, Run, RunTotals, status_text
 from vestigo_models.errors import UsageError
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import tables
@@ -41,7 +41,7 @@ def show(context: PageContext, run: Run) -> None:
     _ledger(outcome)
     _ended_badly(context, run)
     retrying(context, run.id)
-    counts = context.store.failure_counts(run.id)
+    counts = context.store.runs.failure_counts(run.id)
     if not counts:
         st.caption("It left nothing out." if not outcome.pending else "It left nothing out so far.")
         return
@@ -73,7 +73,7 @@ def count_frame(counts: Sequence[FailureCount]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def failure_frame(failures: Sequence[Failure]) -> pd.DataFrame:
+def failure_frame(failures: Sequence[InputFailure]) -> pd.DataFrame:
     """Return what was left out as a table; a whole input has no frame."""
     columns = {
         "Input": [failure.input for failure in failures],
@@ -118,7 +118,7 @@ def _retrying(context: PageContext, run: str) -> None:
     known = st.session_state.get("archive-retrying")
     if children.is_running(run):
         st.session_state["archive-retrying"] = run
-        if not context.store.is_driven(run):
+        if not context.store.runs.is_driven(run):
             st.info("The inputs are being tried again.", icon=":material/hourglass_top:")
         return
     if known == run:
@@ -150,7 +150,7 @@ def _failures(context: PageContext, run: Run, counts: Sequence[FailureCount]) ->
         reason = None if st.session_state["archive-reason"] == ANY else str(st.session_state["archive-reason"])
         chosen = [count for count in counts if reason in (None, count.reason)]
         page = choose_page(sum(count.inputs + count.frames for count in chosen), PAGE, name="failures", what="failures")
-        some = list(context.store.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
+        some = list(context.store.runs.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
         may = context.may(Role.ADMIN)
         picking: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if may else {}
         shown = tables.show_table(
@@ -166,10 +166,10 @@ def _failures(context: PageContext, run: Run, counts: Sequence[FailureCount]) ->
             _retry(context, run, sum(count.inputs for count in chosen), reason, picked)
 
 
-def _retry(context: PageContext, run: Run, inputs: int, reason: str | None, picked: Sequence[Failure]) -> None:
+def _retry(context: PageContext, run: Run, inputs: int, reason: str | None, picked: Sequence[InputFailure]) -> None:
     """Offer to try inputs again: those picked in the table, else all of the reason. Frames go with their input."""
     names = list(dict.fromkeys(failure.input for failure in picked if failure.frame is None))
-    busy = context.store.is_driven(run.id) or archive_retry.retry_processes().is_running(run.id)
+    busy = context.store.runs.is_driven(run.id) or archive_retry.retry_processes().is_running(run.id)
     count = len(names) or inputs
     what = count_text(count, "chosen input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -41,8 +41,8 @@ class ActiveRun:
 
 def going(context: PageContext) -> list[ActiveRun]:
     """Return the runs that have not ended, newest first."""
-    some = [run for run in context.store.runs(newest_first=True, limit=RECENT) if run.status == "running"]
-    return [ActiveRun(run, context.store.totals(run.id), context.store.is_driven(run.id)) for run in some]
+    some = [run for run in context.store.runs.list(newest_first=True, limit=RECENT) if run.status == "running"]
+    return [ActiveRun(run, context.store.runs.totals(run.id), context.store.runs.is_driven(run.id)) for run in some]
 
 
 @st.fragment(run_every=LOOK_S)
@@ -106,12 +106,12 @@ def rate(pace: Pace, settled: int, seconds: float) -> float:
 
 def show(context: PageContext) -> None:
     """Show the runs, a page at a time; a click opens one (`?run=`)."""
-    count = context.store.count_runs()
+    count = context.store.runs.count()
     if not count:
         st.info("Nothing has run yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return
     page = choose_page(count, PAGE, name="runs", what="runs")
-    runs = context.store.runs(newest_first=True, offset=page * PAGE, limit=PAGE)
+    runs = context.store.runs.list(newest_first=True, offset=page * PAGE, limit=PAGE)
 
     def chosen() -> None:
         rows = st.session_state["table-runs"]["selection"]["rows"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.confusion import show_confusion
@@ -44,10 +44,10 @@ def show(context: PageContext) -> None:
 
 
 def _models(context: PageContext) -> list[Model]:
-    if not context.store.crop_counts():
+    if not context.store.models.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return []
-    models = [model for model in context.store.models_with_crops() if model.facts.attributes is not None]
+    models = [model for model in context.store.models.with_crops() if model.facts.attributes is not None]
     if not models:
         st.info(
             "The model that the archive was indexed with predicts no attributes. Index it with one that does: "

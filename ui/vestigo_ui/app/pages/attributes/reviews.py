@@ -51,7 +51,7 @@ class Reviews:
 
 def reviews(context: PageContext, view: View) -> Reviews:
     """What was reviewed of the model, on the camera that is chosen."""
-    key = view.model.digest, context.index.snapshot, context.store.answers_version()
+    key = view.model.digest, context.index.snapshot, context.store.annotations.version()
     sample, why = _sample(*key)
     return Reviews(key=key, sample=sample, why=why).on(view.camera)
 
@@ -78,7 +78,7 @@ class PredictionReader:
         with self._lock:
             missing = set(ids) - self._known
             if missing:
-                self._rows += shared_store().pick_crops(missing, columns, model=self._model)
+                self._rows += shared_store().crops.select(missing, columns, model=self._model)
                 self._known |= missing
             rows = list(self._rows)
         wanted = pa.array(sorted(ids), pa.string())

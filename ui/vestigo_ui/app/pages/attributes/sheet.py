@@ -220,7 +220,7 @@ def _opened(context: PageContext, view: View, sample: ReviewSample | None) -> No
 
 def _task_button(context: PageContext, sample: ReviewSample, row: int) -> None:
     task = sample.tasks[int(sample.reviewed.task[row])]
-    there = task_link(context.store.require_label_project(task.project), task)
+    there = task_link(context.store.review.get_project(task.project), task)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     else:

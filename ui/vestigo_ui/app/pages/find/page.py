@@ -44,7 +44,7 @@ PANES = {"results": "Results", "archive": "From the archive", "upload": "From a 
 def show(context: PageContext) -> None:
     """Show the query, how it is searched for, and below either the results or whom one may choose."""
     st.title("Find", anchor=False)
-    if not context.store.crop_counts():
+    if not context.store.models.crop_counts():
         st.info(
             "The store has no crops yet. Index an archive with `vestigo index SOURCE --store STORE`; what a run has "
             "committed can be searched while it goes on.",
@@ -105,7 +105,7 @@ def _results(context: PageContext, asked: SearchForm, head: DeltaGenerator) -> N
         **answer.asked.details(),
         **shown_crops([hit.crop for hit in result.hits]),
     )
-    verdicts = context.store.verdicts(key, context.case)
+    verdicts = context.store.verdicts.current(key, context.case)
     with head:
         _found(result, outgrown)
     if not result.hits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo.sightings.records import Choice, Sighting
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
@@ -46,7 +46,7 @@ def picker(context: PageContext, model: Model, asked: SearchForm) -> None:
 
 def _choice(context: PageContext, model: Model) -> Choice:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        names = [camera.name for camera in context.store.cameras()]
+        names = [camera.name for camera in context.store.cameras.list()]
         cameras = st.multiselect(
             "Seen by",
             names,

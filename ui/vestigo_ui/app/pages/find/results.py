@@ -158,7 +158,7 @@ def act(context: PageContext, chosen: SheetEvent, verdicts: Mapping[str, Verdict
     elif chosen.action in DECISIONS and context.may(Role.REVIEWER):
         value = DECISIONS[chosen.action]
         again = verdict_of(chosen.crop, verdicts) == value
-        context.store.record_verdict(
+        context.store.verdicts.record(
             key,
             chosen.crop,
             None if again else value,

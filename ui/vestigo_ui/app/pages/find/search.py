@@ -81,7 +81,7 @@ def as_query(asked: SearchForm, uploads: dict[str, Upload]) -> Query:
 def answer(context: PageContext, asked: SearchForm, query: Query) -> tuple[SnapshotResult, bool]:
     """Return the answer, and whether the archive has changed since; only somebody who asks again gets another one."""
     asked = asked.without_views()
-    snapshot = context.store.snapshot()
+    snapshot = context.store.crops.snapshot()
     last: SnapshotResult | None = st.session_state.get(LAST)
     if last is None or last.asked != asked:
         last = shared_results().get(asked, snapshot)

@@ -36,7 +36,7 @@ def settings(context: PageContext, model: Model, asked: SearchForm) -> tuple[Sea
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         cameras = st.multiselect(
             "Cameras",
-            [camera.name for camera in context.store.cameras()],
+            [camera.name for camera in context.store.cameras.list()],
             key="within",
             bind="query-params",
             placeholder="All cameras",

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
-from vestigo.store.runs.records import Model, Promotion
+from vestigo.store.models.records import Model, Promotion
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext

@@ -14,7 +14,7 @@ from vestigo.promotion.judge import tests_of
 from vestigo.resolve import is_package
 from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Model, Promotion
+from vestigo.store.models.records import Model, Promotion
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext

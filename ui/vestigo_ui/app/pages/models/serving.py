@@ -52,7 +52,7 @@ def take_back(context: PageContext, *, serving: str | None, sure: bool, reason: 
     """Roll the promotion of `serving` back, which the person saw. Raises UsageError, StoreError as `promote`."""
     _confirmed(context, sure)
     reason = reason.strip()
-    return context.store.rollback(
+    return context.store.models.rollback(
         by=context.user.name,
         reasons=[reason] if reason else [],
         expected=serving,
@@ -158,7 +158,7 @@ def _finish(context: PageContext, found: Registry, made: Promotion, verb: str) -
     """Say at the next run of the page what was done, and close the dialog."""
     name = NOBODY.capitalize() if made.model is None else found.name(made.model)
     said = f"{escape_md(name)} {verb} {escape_md(found.name(made.before))}."
-    stale = stale_crops(context.store.crop_counts(), made.model)
+    stale = stale_crops(context.store.models.crop_counts(), made.model)
     if made.model is not None and stale:
         said += (
             f" {stale:,} crops are of other models and are not searched with it: "

@@ -24,7 +24,7 @@ from vestigo_ui.app.text import escape_md
 def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Rankings", anchor=False)
-    rankings = context.store.rankings()
+    rankings = context.store.rankings.list()
     if not rankings:
         st.info(
             "No ranking is kept here yet. `vestigo rank QUERIES --store STORE --name NAME` makes one, of a dataset, a "
@@ -32,7 +32,7 @@ def show(context: PageContext) -> None:
             icon=":material/format_list_numbered:",
         )
         return
-    names = {model.digest: model.name for model in context.store.models()}
+    names = {model.digest: model.name for model in context.store.models.list()}
     view = chosen(rankings)
     if view is None:
         frame = listed(rankings, names)

@@ -11,7 +11,7 @@ import numpy as np
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import BARRED, RIGHT, UNKNOWN_CAMERA, UNKNOWN_PID, WRONG, KeptRows, relations
 from vestigo.resolve import resolve_review_model
-from vestigo.store.rankings.repository import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image
 from vestigo_ui.app.components.contact_sheet import Tone
@@ -62,9 +62,9 @@ def strips(
     numbers = [list(range(start, min(end, start + most))) for start, end in spans]
     columns = (*ROW_COLUMNS, *(TRUTH_COLUMNS if ranking.queries_path else ()))
     wanted = sorted({number for some in numbers for number in some})
-    found = dict(zip(wanted, context.store.ranking_rows(ranking, wanted, columns), strict=True))
+    found = dict(zip(wanted, context.store.rankings.rows(ranking, wanted, columns), strict=True))
     asked = sorted(set(queries))
-    shown = dict(zip(asked, context.store.ranking_queries(ranking, asked, ["crop", "image"]), strict=False))
+    shown = dict(zip(asked, context.store.rankings.queries(ranking, asked, ["crop", "image"]), strict=False))
     made = []
     for query, some in zip(queries, numbers, strict=True):
         name = judged.names[query].as_py()
@@ -129,14 +129,14 @@ def mark_of(relation: int, pid: int, protocol: Protocol) -> tuple[str, Tone]:
     return ("Unknown", "unsure") if pid > 0 else ("", "")
 
 
-def images(context: PageContext, ranking: Ranking, made: Sequence[Strip]) -> dict[str, Image]:
+def images(context: PageContext, ranking: SavedRanking, made: Sequence[Strip]) -> dict[str, Image]:
     """Return the pictures of all crops in strips that the archive still has, by id."""
     ids = dict.fromkeys(row.crop for strip in made for row in strip.rows)
     ids |= dict.fromkeys(strip.crop for strip in made if strip.crop)
-    counts = context.store.crop_counts()
+    counts = context.store.models.crop_counts()
     if not counts:
         return {}
-    model = ranking.model if ranking.model in counts else context.store.models_with_crops()[0].digest
+    model = ranking.model if ranking.model in counts else context.store.models.with_crops()[0].digest
     return _there(context, list(ids), model)
 
 

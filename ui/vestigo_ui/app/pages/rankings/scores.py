@@ -18,7 +18,7 @@ from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
 from vestigo.evaluation.saved_rankings import JudgedRanking, judge
-from vestigo.store.rankings.repository import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import PageContext
 
@@ -32,7 +32,7 @@ AT_ONCE = 20_000
 class ScoredRanking:
     """A ranking and its scores; `mean` is the mAP with its interval, None where fewer than two people are scored."""
 
-    ranking: Ranking
+    ranking: SavedRanking
     judged: JudgedRanking
     mean: Difference | None
 
@@ -91,7 +91,7 @@ def shared_rankings() -> LruCache:
     return LruCache(REMEMBERED)
 
 
-def opened(context: PageContext, ranking: Ranking, protocol: Protocol) -> ScoredRanking:
+def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> ScoredRanking:
     """Return a ranking with its scores; a bar shows how far they are while there are none yet.
 
     Raises StoreError where its files are gone.
@@ -114,7 +114,7 @@ def opened(context: PageContext, ranking: Ranking, protocol: Protocol) -> Scored
     return found
 
 
-def scored(ranking: Ranking, judged: JudgedRanking) -> ScoredRanking:
+def scored(ranking: SavedRanking, judged: JudgedRanking) -> ScoredRanking:
     """Return a judged ranking with the interval of its mAP."""
     rows = judged.scores.scored
     return ScoredRanking(

@@ -9,7 +9,7 @@ from typing import cast
 import streamlit as st
 
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.text import escape_md
@@ -29,13 +29,13 @@ PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "
 class View:
     """One choice; `other` stands beside `ranking`; `query` is the name of the query that is open, "" for none."""
 
-    ranking: Ranking
-    other: Ranking | None
+    ranking: SavedRanking
+    other: SavedRanking | None
     protocol: Protocol
     query: str
 
 
-def chosen(rankings: Sequence[Ranking]) -> View | None:
+def chosen(rankings: Sequence[SavedRanking]) -> View | None:
     """Offer the rankings and what to do with them; None where none is chosen."""
     known = {ranking.name: ranking for ranking in rankings}
     for name in ("ranking", "with"):

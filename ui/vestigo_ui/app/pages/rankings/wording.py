@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo.store.rankings.records import Ranking
+from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking
 from vestigo_ui.app.text import format_utc
 
@@ -16,7 +16,7 @@ SHORT = 8
 KINDS = {"crops": "Crops", "tracklets": "Tracklets", "images": "Images"}
 
 
-def listed(rankings: Sequence[Ranking], models: Mapping[str, str]) -> pd.DataFrame:
+def listed(rankings: Sequence[SavedRanking], models: Mapping[str, str]) -> pd.DataFrame:
     """Return the rankings as a table; `models` are names by digest."""
     return pd.DataFrame(
         [
@@ -35,18 +35,18 @@ def listed(rankings: Sequence[Ranking], models: Mapping[str, str]) -> pd.DataFra
     )
 
 
-def model_name(ranking: Ranking, models: Mapping[str, str]) -> str:
+def model_name(ranking: SavedRanking, models: Mapping[str, str]) -> str:
     """Return the name of a ranking's model, with the beginning of its digest."""
     return f"{models.get(ranking.model, 'unknown')} ({ranking.model[:SHORT]})"
 
 
-def asked(ranking: Ranking) -> str:
+def asked(ranking: SavedRanking) -> str:
     """Say what the queries are."""
     kind = KINDS.get(ranking.settings.get("kind", ""), UNKNOWN)
     return f"{kind} of {ranking.settings['source']}" if ranking.settings.get("source") else kind
 
 
-def settings(ranking: Ranking) -> list[str]:
+def settings(ranking: SavedRanking) -> list[str]:
     """Say in what a ranking's settings differ from those of a plain one."""
     made = ranking.settings
     said = []
@@ -64,7 +64,7 @@ def settings(ranking: Ranking) -> list[str]:
     return said
 
 
-def heading(ranking: Ranking, models: Mapping[str, str], snapshot: str) -> str:
+def heading(ranking: SavedRanking, models: Mapping[str, str], snapshot: str) -> str:
     """Say in a line what made a ranking, and whether the store still shows what it did (`snapshot` names that)."""
     made = ranking.settings
     parts = [

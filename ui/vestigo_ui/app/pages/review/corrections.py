@@ -12,7 +12,7 @@ from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
 from vestigo.review.labels.corrections import CORRECTION_COLUMNS, correct_sighting, correction_task, find_corrections
 from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.records import Model
-from vestigo.store.review.records import LabelAnswer, LabelTask
+from vestigo.store.review.records import Annotation, LabelTask
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import url_state
@@ -102,9 +102,9 @@ def _strip(context: PageContext, model: Model, ids: list[str]) -> None:
 
 
 def _form(
-    context: PageContext, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[LabelAnswer, ...], crop: str
+    context: PageContext, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[Annotation, ...], crop: str
 ) -> None:
-    own = next((one.answers for one in held if one.reviewer == context.user.name), {})
+    own = next((one.answers for one in held if one.annotator == context.user.name), {})
     prediction = correction_task(rows).prediction
     answers: dict[str, str] = {}
     with st.form(f"review-form-{crop}"):
@@ -128,13 +128,13 @@ def _form(
         st.rerun()
 
 
-def _said(context: PageContext, schema: AttributeSchema, held: tuple[LabelAnswer, ...]) -> None:
+def _said(context: PageContext, schema: AttributeSchema, held: tuple[Annotation, ...]) -> None:
     if not held:
         st.caption("Nobody has corrected this sighting yet.")
         return
     rows: list[dict[str, str | None]] = [
         {
-            "Reviewer": one.reviewer,
+            "Reviewer": one.annotator,
             "When (UTC)": format_utc(one.answered),
             **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
         }

@@ -34,17 +34,17 @@ def pane_of() -> str:
 def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Review", anchor=False)
-    if not context.store.crop_counts():
+    if not context.store.models.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return
-    model = context.store.models_with_crops()[0]
+    model = context.store.models.with_crops()[0]
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
     if crop := url_state.text("sighting"):
         show_correct(context, model, crop)
         return
     # What was corrected in place comes last: nobody asked for it.
-    known = sorted(context.store.label_projects(), key=lambda one: is_in_place(one.name))
+    known = sorted(context.store.review.projects(), key=lambda one: is_in_place(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -70,7 +70,7 @@ def show(context: PageContext) -> None:
 
 
 def _sets(context: PageContext) -> None:
-    sets = context.store.label_sets()
+    sets = context.store.label_sets.list()
     if not sets:
         st.info(
             "No version of the labels is kept yet: `vestigo retrain --store STORE` keeps what is agreed on and learns "
@@ -78,7 +78,7 @@ def _sets(context: PageContext) -> None:
             icon=":material/label:",
         )
         return
-    learnt = {model.origin.get("label_set"): model.name for model in reversed(context.store.models())}
+    learnt = {model.origin.get("label_set"): model.name for model in reversed(context.store.models.list())}
     rows = [
         {
             "Version": one.version,

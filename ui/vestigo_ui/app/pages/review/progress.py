@@ -27,7 +27,7 @@ HELD = 16
 
 def show_progress(context: PageContext, project: LabelProject) -> None:
     """Show a project."""
-    counts = context.store.label_counts(project.name)
+    counts = context.store.review.task_counts(project.name)
     asked = sum(counts.get(state, 0) for state in ("drawn", "pushed", "imported"))
     told = [f"{count_text(asked, 'task')} asked", f"{counts['answered']:,} answered"]
     if waiting := counts.get("drawn", 0):
@@ -40,7 +40,7 @@ def show_progress(context: PageContext, project: LabelProject) -> None:
     if not asked:
         st.info("Nothing was asked yet in this project: “Propose” draws tasks.", icon=":material/rate_review:")
         return
-    found = _progress(context.store.ref, context.store.answers_version(), project.name, asked)
+    found = _progress(context.store.ref, context.store.annotations.version(), project.name, asked)
     left, right = st.columns(2, gap="medium")
     percent = st.column_config.NumberColumn(format="%.1f")
     with left:
@@ -84,18 +84,18 @@ def agreed(pairs: int, differ: int) -> float | None:
 
 def by_batch(context: PageContext, project: LabelProject) -> pd.DataFrame:
     """A row for each draw and import, the newest first."""
-    names = {model.digest: model.name for model in context.store.models()}
+    names = {model.digest: model.name for model in context.store.models.list()}
     rows = [
         {
             "Batch": batch.id,
             "Made (UTC)": format_utc(batch.created),
-            "Drawn by": batch.draw.strategy,
+            "Drawn by": batch.design.strategy,
             "Tasks": batch.tasks,
-            "Answered": context.store.label_counts(project.name, batch.id)["answered"],
-            "Of": batch.draw.population or None,
-            "Model": f"{names.get(batch.draw.model, 'unknown')} ({batch.draw.model[:8]})",
+            "Answered": context.store.review.task_counts(project.name, batch.id)["answered"],
+            "Of": batch.design.population or None,
+            "Model": f"{names.get(batch.design.model, 'unknown')} ({batch.design.model[:8]})",
         }
-        for batch in reversed(context.store.label_batches(project.name))
+        for batch in reversed(context.store.review.samples(project.name))
     ]
     columns = ["Batch", "Made (UTC)", "Drawn by", "Tasks", "Answered", "Of", "Model"]
     return pd.DataFrame(rows, columns=columns).astype({"Of": "Int64"})

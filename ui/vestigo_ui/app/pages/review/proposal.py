@@ -19,7 +19,7 @@ from vestigo.review.sampling.sample import (
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
-from vestigo.store.runs.records import Model
+from vestigo.store.models.records import Model
 from vestigo_ui.app.images import load_crops
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
@@ -50,7 +50,7 @@ class Proposed:
 
 def show_propose(context: PageContext, project: LabelProject | None) -> None:
     """Offer a draw; show what it would ask, and offer to push that."""
-    model = context.store.models_with_crops()[0]
+    model = context.store.models.with_crops()[0]
     if model.facts.attributes is None:
         st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
         return
@@ -111,9 +111,9 @@ def _ask(name: str, wish: SamplingRequest) -> None:
 
 
 def _proposed(context: PageContext, name: str, model: Model, wish: SamplingRequest) -> Proposed:
-    total = context.store.crop_counts()[model.digest]
-    batches = 0 if context.store.label_project(name) is None else len(context.store.label_batches(name))
-    key = (context.store.ref, context.index.snapshot, context.store.answers_version(), batches, model.digest, name, wish)
+    total = context.store.models.crop_counts()[model.digest]
+    batches = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
+    key = (context.store.ref, context.index.snapshot, context.store.annotations.version(), batches, model.digest, name, wish)
 
     def make() -> Proposed:
         read = bar("Crops read")
@@ -134,7 +134,7 @@ def shared_proposals() -> LruCache:
 
 
 def _show(context: PageContext, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
-    drawn = found.proposal.draw
+    drawn = found.proposal.design
     if not found.reasons:
         st.info("Everything was asked already: no task is left to draw in this project.")
         return

@@ -49,7 +49,7 @@ def send(
 def send_waiting(context: PageContext, project: str, sent: Progress) -> int:
     """Bring those drawn tasks to the server that it does not have yet; return how many. Raises as `send`."""
     _may(context)
-    context.audit("push", project=project, tasks=context.store.label_counts(project).get("drawn", 0))
+    context.audit("push", project=project, tasks=context.store.review.task_counts(project).get("drawn", 0))
     with connected(context) as studio:
         pictures = partial(task_pictures, context.store)
         return push(context.store, studio, project, pictures, open_images("inline"), sent).created
