@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from vestigo_models.errors import ConfigError
 
 
@@ -13,6 +11,8 @@ def resolve_device(name: str) -> str:
     Raises:
         ConfigError: If the device is unknown, or CUDA is not available.
     """
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

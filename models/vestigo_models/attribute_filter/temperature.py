@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from vestigo_models.arrays import Float32Array, Float64Array, FloatArray, Int64Array
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -36,6 +34,9 @@ def fit_temperatures(
     Returns:
         Temperatures by attribute; 1 without labels.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     temperatures: dict[str, float] = {}
     for name, group, truth, weights in _labelled(scores, labels, schema, identities):
 
@@ -64,6 +65,8 @@ def apply_temperatures(
     Raises:
         ConfigError: If the schema has no attribute of a name.
     """
+    from scipy.special import log_softmax
+
     calibrated = np.array(probabilities, dtype=np.float32)
     for name, temperature in temperatures.items():
         group = schema.slice(name)
