@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation.calibrate import Sample, choose_soft
+from vestigo.evaluation.calibrate import fit_soft_filter
+from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo_models.attribute_filter.curve import THRESHOLDS, IdentifiedCrops, measure_curve
@@ -36,6 +37,7 @@ from vestigo_models.attribute_filter.rule import (
 )
 from vestigo_models.attribute_filter.threshold import choose_threshold
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 
 PER_PERSON, CAMERAS = 20, 6
@@ -211,7 +213,7 @@ def losses(given: argparse.Namespace, rng: np.random.Generator, crops: int) -> N
     others = draw(rng, CALIBRATED * PER_PERSON, given.width)
     sides = [sample(side) for side in halves(others, rng, CALIBRATED * PER_PERSON * 3 // 4)]
     record = record_filter(measure_curve(others.people, others.people, SCHEMA))
-    softly = choose_soft(*sides, (sides[0].probabilities, sides[1].probabilities), SCHEMA)
+    softly = fit_soft_filter(*sides, (sides[0].probabilities, sides[1].probabilities), SCHEMA)
     query, gallery = halves(draw(rng, crops + QUERIES, given.width), rng, crops)
     pool = query[np.arange(32)]
     images = [sample(side).images for side in (query, gallery)]
@@ -254,12 +256,15 @@ def halves(everybody: Crops, rng: np.random.Generator, crops: int) -> tuple[Crop
     return everybody[chosen[crops:]], everybody[np.sort(chosen[:crops])]
 
 
-def sample(crops: Crops) -> Sample:
-    return Sample(
+def sample(crops: Crops) -> ImageFeatures:
+    return ImageFeatures(
         images=ImageSet(pids=crops.people.pids, camids=crops.people.camids),
         labels=np.full((len(crops.people.pids), len(SCHEMA)), -1),
-        probabilities=crops.people.probabilities,
-        descriptors=crops.descriptors,
+        features=CropFeatures(
+            descriptors=crops.descriptors,
+            probabilities=crops.people.probabilities,
+            areas=np.empty((len(crops.descriptors), 0), np.float32),
+        ),
     )
 
 

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, Split
-from vestigo.evaluation.evaluate import judge_model
+from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
@@ -157,7 +157,7 @@ def train_on(tracklets: int, people: Known, replayed: Known, datasets: tuple[Rei
         print(f"all: {len(data)} crops of {data.identities.max() + 1} people, {time.perf_counter() - started:.0f} s")
     for name, package in (("base", base), ("all", made)):
         for dataset in datasets:
-            found = judge_model(dataset, Extractor(package), Options())
+            found = evaluate_model(dataset, Extractor(package), EvaluationOptions())
             assert found.metrics is not None
             assert found.attributes is not None
             metrics = found.attributes.metrics

@@ -16,8 +16,8 @@ import pandas as pd
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.evaluation.evaluate import Benchmark, judge_model
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.resolve import resolve_digest, resolve_review_model
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query, open_encoder
@@ -217,7 +217,7 @@ def evaluate(
     max_miss_rate: float = 0.01,
     rerank: bool = False,
     device: str = "auto",
-) -> Benchmark:
+) -> Evaluation:
     """Evaluate a model on a dataset.
 
     Args:
@@ -240,7 +240,7 @@ def evaluate(
     loaded = dataset if isinstance(dataset, ReidDataset) else load_dataset(Path(dataset))
     judged = load_model(model, device=device) if isinstance(model, str) else model
     choice = choose_filter(FilterConfig(filter=filter, max_lost=max_miss_rate), judged.extractor.package.calibration)
-    return judge_model(loaded, judged.extractor, Options(protocol=protocol, rerank=rerank, filter=choice))
+    return evaluate_model(loaded, judged.extractor, EvaluationOptions(protocol=protocol, rerank=rerank, filter=choice))
 
 
 def precision(store: Store, model: str | None = None, *, project: str | None = None) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.random_models import random_model
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo.promotion.gate import Margins, decide, recorded
+from vestigo.promotion.gate import Margins, decide_promotion, gate_record
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.package import ModelPackage
@@ -55,7 +55,7 @@ def models_store(ref: Path, packages: Path) -> tuple[Path, dict[str, str]]:
                 facts=ModelFacts(blocks=(4,), attributes=SCHEMA),
             )
             store.models.record_training(package.digest, MODEL, {"label_set": seed + 1, "lessons": 40, "mode": "heads"})
-            gate = recorded(decide(differences, Margins()), MODEL, differences)
+            gate = gate_record(decide_promotion(differences, Margins()), MODEL, differences)
             judged = scores(50.5, 88.0, 72.25) if name == "better" else scores(50.0, 72.7, 70.0)
             store.models.record_scores(package.digest, {TEST: judged, **gate})
     return ref, digests

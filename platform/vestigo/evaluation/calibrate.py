@@ -1,155 +1,54 @@
-"""A model calibrated on a dataset: what it says of known people becomes temperatures, the filter's curve and the soft
-weight, and how much closer confidence and accuracy come by it."""
+"""Calibrate a model on a dataset: temperatures, the attribute filter's curve and the weight of the soft filter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vestigo.datasets.reid import ReidDataset, Split
-from vestigo.evaluation.attributes import why_not
-from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, score_queries
-from vestigo.evaluation.options import Advance
-from vestigo.ingest.embedding import embed_files
+from vestigo.datasets.reid import ReidDataset
+from vestigo.evaluation.attributes import attribute_mismatch
+from vestigo.evaluation.images import ImageFeatures, embed_split
+from vestigo.evaluation.metrics.ranking import QueryScores, score_queries
+from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.record import Calibration, SoftRecord, record_filter
 from vestigo_models.attribute_filter.rule import conflict_penalty
 from vestigo_models.attribute_filter.temperature import apply_temperatures, calibration_error, fit_temperatures
 from vestigo_models.errors import ConfigError
-from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.distance import part_visible_distance
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.schemas.attributes import AttributeSchema
 
 FITTED_SHARE = 1 / 3
-"""Of the identities, for the temperatures; a bound of 1 % needs some hundreds of the others."""
+"""Share of the identities that temperatures are fitted on; a miss rate of 1 % needs some hundreds of the others."""
 WEIGHTS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 THRESHOLDS = (0.5, 0.7, 0.9)
-"""What is tried for the soft filter; descriptors are 0 to 2 apart and a conflict weighs 1 to 2."""
+"""Grid of the soft filter; distances are 0 to 2, and the penalty of a conflict is 1 to 2."""
 SOFT_QUERIES = 500
-"""Queries that the soft filter is chosen on, drawn at random; each is ranked with every weight and threshold."""
-CELLS_AT_ONCE = 2_000_000
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
-    """N crops: `images` (who and where), `labels` (N, n) int64 with -1 = missing, and what the model says of them:
-    `probabilities` (N, M) as they come from the network, and `descriptors`."""
-
-    images: ImageSet
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    descriptors: Descriptors
-
-
-def calibrate(
-    query: Sample,
-    gallery: Sample,
-    schema: AttributeSchema,
-    measured_on: str,
-    *,
-    names: Sequence[str] = (),
-    max_conflicts: int = 0,
-    seed: int = 0,
-) -> Calibration:
-    """Measure everything that `auto` and `soft` need, on people that the model was not trained on.
-
-    Query and gallery may be the same crops. `names` and `max_conflicts` are the filter's; `measured_on` says in words
-    what the data are.
-
-    Raises:
-        ConfigError: no query has a true match on another camera, or nobody else is in the gallery.
-    """
-    fitted = fitted_people(query, gallery, seed=seed)
-    spent = [np.isin(side.images.pids, fitted) for side in (query, gallery)]
-    labels = np.concatenate([query.labels[spent[0]], gallery.labels[spent[1]]])
-    pids = np.concatenate([query.images.pids[spent[0]], gallery.images.pids[spent[1]]])
-    probabilities = np.concatenate([query.probabilities[spent[0]], gallery.probabilities[spent[1]]])
-    scores = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    temperatures = fit_temperatures(scores, labels, schema, identities=pids)
-    ours, theirs = (apply_temperatures(side.probabilities, temperatures, schema) for side in (query, gallery))
-    curve = measure_curve(
-        _others(query.images, ours, fitted),
-        _others(gallery.images, theirs, fitted),
-        schema,
-        names=names,
-        max_conflicts=max_conflicts,
-        seed=seed,
-    )
-    return Calibration(
-        temperatures=temperatures,
-        filter=record_filter(curve, names, max_conflicts),
-        soft=choose_soft(query, gallery, (ours, theirs), schema, names=names, seed=seed),
-        measured_on=measured_on,
-    )
-
-
-def fitted_people(query: Sample, gallery: Sample, *, seed: int = 0) -> NDArray[np.int64]:
-    """Identities, ascending, that `calibrate` fits the temperatures on: none where nothing is labelled, so that nobody
-    is spent on them."""
-    sides = (query, gallery)
-    labelled = np.concatenate([side.images.pids[(side.labels >= 0).any(axis=1)] for side in sides])
-    pids = np.unique(labelled[labelled > 0])
-    return np.sort(np.random.default_rng(seed).permutation(pids)[: int(FITTED_SHARE * len(pids))])
-
-
-def choose_soft(
-    query: Sample,
-    gallery: Sample,
-    calibrated: tuple[NDArray[np.float32], NDArray[np.float32]],
-    schema: AttributeSchema,
-    *,
-    names: Sequence[str] = (),
-    seed: int = 0,
-) -> SoftRecord | None:
-    """Choose the weight and threshold of the best mAP, 0 among the weights; `calibrated` are the probabilities of query
-    and gallery. None where no query can be scored."""
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(query.images))[:SOFT_QUERIES])
-    settings = [(0.0, 1.0), *((weight, threshold) for threshold in THRESHOLDS for weight in WEIGHTS)]
-    parts: list[list[QueryScores]] = [[] for _ in settings]
-    for some in np.array_split(rows, max(1, len(rows) * len(gallery.images) // CELLS_AT_ONCE)):
-        distances = part_visible_distance(query.descriptors[some], gallery.descriptors)
-        penalties = {
-            threshold: conflict_penalty(calibrated[0][some], calibrated[1], schema, threshold, names)
-            for threshold in (1.0, *THRESHOLDS)
-        }
-        for (weight, threshold), found in zip(settings, parts, strict=True):
-            changed = distances + np.float32(weight) * penalties[threshold]
-            found.append(score_queries(changed, query.images[some], gallery.images))
-    scores = [QueryScores.merge(found).summary().mAP for found in parts]
-    without = scores[0]
-    if without is None:
-        return None
-    reached = [score or 0.0 for score in scores]
-    best = int(np.argmax(reached))
-    weight, threshold = settings[best]
-    return SoftRecord(weight=weight, threshold=threshold, mAP=reached[best], mAP_without=without)
-
-
-def _others(images: ImageSet, probabilities: NDArray[np.float32], fitted: NDArray[np.int64]) -> IdentifiedCrops:
-    rows = ~np.isin(images.pids, fitted)
-    return IdentifiedCrops(pids=images.pids[rows], camids=images.camids[rows], probabilities=probabilities[rows])
-
+"""Random queries that the soft filter is selected on; each is ranked with every weight and threshold."""
+PAIRS_AT_ONCE = 2_000_000
 
 CalibrationSplit = Literal["test", "train"]
-"""`test` is the query against the gallery, `train` the training images against themselves."""
+"""`test` compares the query with the gallery, `train` the training images with themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCalibration:
-    """What was measured.
+    """A calibration and what it was measured on.
 
     Attributes:
-        identities: people with a query, the same as in the calibration's words.
-        fitted: how many of them the temperatures were fitted on; the filter and the errors were measured on others.
-        error_before, error_after: attribute -> expected calibration error (fraction) without and with its temperature,
-            every identity weighing the same; None where nothing is labelled.
-        notes: why something was not calibrated.
+        calibration: The calibration.
+        images: Embedded images.
+        identities: Identities with a query.
+        fitted: Identities that the temperatures were fitted on; filter and errors were measured on the others.
+        error_before, error_after: Attribute -> expected calibration error (fraction) without and with its temperature,
+            identities weighted equally; None if nothing is labelled.
+        notes: Why something was not calibrated.
     """
 
     calibration: Calibration
@@ -169,15 +68,21 @@ def calibrate_model(
     measured_on: str = "",
     device: str = "cpu",
     seed: int = 0,
-    advance: Advance = lambda *_: None,
+    progress: OpenProgress = ignore_stages,
 ) -> ModelCalibration:
-    """Calibrate a model on people that it was not trained on; a calibration that it has is not looked at.
+    """Calibrate a model on identities that it was not trained on; unreadable images are left out.
 
-    Images that cannot be read are left out. `measured_on` says in words what the data are; without, the names of the
-    split and of the dataset's folder do.
+    Args:
+        package: The model; a calibration that it has is ignored.
+        dataset: The dataset.
+        split: Images to calibrate on.
+        measured_on: Description of the data; by default the names of the split and of the dataset's folder.
+        device: Device of the network.
+        seed: Seed of the samples.
+        progress: Shows the embedding, stages `query` and `gallery`, or `images`.
 
     Raises:
-        ConfigError: the model predicts no attributes, or nobody is seen by two cameras.
+        ConfigError: If the model predicts no attributes, or no identity is seen by two cameras.
     """
     schema = package.schema
     if schema is None:
@@ -186,31 +91,21 @@ def calibrate_model(
             " with attributes"
         )
     extractor = Extractor(package.with_calibration(None), device=device)
-    note = why_not(dataset, schema)
-
-    def sample(stage: str, images: Split) -> Sample:
-        found = embed_files(images.paths, extractor, lambda done: advance(stage, done, len(images)))
-        labels = np.full((len(found.rows), len(schema)), -1) if note else images.labels[found.rows]
-        return Sample(
-            images=ImageSet(pids=images.pids[found.rows], camids=images.camids[found.rows], ids=found.ids),
-            labels=labels.astype(np.int64),
-            probabilities=found.outputs.probabilities,
-            descriptors=found.outputs.descriptors,
-        )
-
-    if split == "train":
-        query = gallery = sample("images", dataset.train)
-    else:
-        query, gallery = sample("query", dataset.query), sample("gallery", dataset.gallery)
-    words = measured_on or f"the {split} split of {dataset.root.resolve().name}"
-    calibration = calibrate(query, gallery, schema, words, seed=seed)
-    fitted = fitted_people(query, gallery, seed=seed)
-    before, after = _errors(query, gallery, schema, calibration, fitted)
-    people = np.unique(query.images.pids)
+    note = attribute_mismatch(dataset, schema)
+    splits = {"images": dataset.train} if split == "train" else {"query": dataset.query, "gallery": dataset.gallery}
+    sides = [embed_split(images, extractor, progress(stage))[0] for stage, images in splits.items()]
+    if note:
+        sides = [replace(side, labels=np.full((len(side), len(schema)), -1)) for side in sides]
+    query, gallery = sides[0], sides[-1]
+    calibration = calibrate(
+        query, gallery, schema, measured_on or f"the {split} split of {dataset.root.resolve().name}", seed=seed
+    )
+    fitted = fitted_identities(query, gallery, seed=seed)
+    before, after = _calibration_errors(sides, schema, calibration, fitted)
     return ModelCalibration(
         calibration=calibration,
-        images=len(query.images) if split == "train" else len(query.images) + len(gallery.images),
-        identities=int((people > 0).sum()),
+        images=sum(map(len, sides)),
+        identities=int((np.unique(query.images.pids) > 0).sum()),
         fitted=len(fitted),
         error_before=before,
         error_after=after,
@@ -218,15 +113,129 @@ def calibrate_model(
     )
 
 
-def _errors(
-    query: Sample, gallery: Sample, schema: AttributeSchema, calibration: Calibration, fitted: NDArray[np.int64]
+def calibrate(
+    query: ImageFeatures,
+    gallery: ImageFeatures,
+    schema: AttributeSchema,
+    measured_on: str,
+    *,
+    names: Sequence[str] = (),
+    max_conflicts: int = 0,
+    seed: int = 0,
+) -> Calibration:
+    """Measure what the filter modes `auto` and `soft` need, on identities that the model was not trained on.
+
+    Args:
+        query: Queries with uncalibrated probabilities.
+        gallery: Gallery; it may be the same images.
+        schema: The attributes.
+        measured_on: Description of the data.
+        names: Attributes that the filter compares; none named = all.
+        max_conflicts: Conflicts that a kept crop may have.
+        seed: Seed of the samples.
+
+    Raises:
+        ConfigError: If no query has a true match on another camera, or the gallery has no other identity.
+    """
+    fitted = fitted_identities(query, gallery, seed=seed)
+    parts = [side[np.flatnonzero(np.isin(side.images.pids, fitted))] for side in (query, gallery)]
+    probabilities = np.concatenate([part.features.probabilities for part in parts])
+    temperatures = fit_temperatures(
+        np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)),
+        np.concatenate([part.labels for part in parts]),
+        schema,
+        identities=np.concatenate([part.images.pids for part in parts]),
+    )
+    calibrated = (
+        apply_temperatures(query.features.probabilities, temperatures, schema),
+        apply_temperatures(gallery.features.probabilities, temperatures, schema),
+    )
+    curve = measure_curve(
+        _without_identities(query, calibrated[0], fitted),
+        _without_identities(gallery, calibrated[1], fitted),
+        schema,
+        names=names,
+        max_conflicts=max_conflicts,
+        seed=seed,
+    )
+    return Calibration(
+        temperatures=temperatures,
+        filter=record_filter(curve, names, max_conflicts),
+        soft=fit_soft_filter(query, gallery, calibrated, schema, names=names, seed=seed),
+        measured_on=measured_on,
+    )
+
+
+def fitted_identities(query: ImageFeatures, gallery: ImageFeatures, *, seed: int = 0) -> Int64Array:
+    """Return the labelled identities, ascending, that `calibrate` fits the temperatures on."""
+    labelled = [side.images.pids[(side.labels >= 0).any(axis=1)] for side in (query, gallery)]
+    pids = np.unique(np.concatenate(labelled))
+    pids = pids[pids > 0]
+    return np.sort(np.random.default_rng(seed).permutation(pids)[: int(FITTED_SHARE * len(pids))])
+
+
+def fit_soft_filter(
+    query: ImageFeatures,
+    gallery: ImageFeatures,
+    calibrated: tuple[Float32Array, Float32Array],
+    schema: AttributeSchema,
+    *,
+    names: Sequence[str] = (),
+    seed: int = 0,
+) -> SoftRecord | None:
+    """Select the weight and threshold of the best mAP; weight 0 is among them.
+
+    Args:
+        query: Queries.
+        gallery: Gallery.
+        calibrated: Calibrated probabilities of both.
+        schema: The attributes.
+        names: Attributes that are compared; none named = all.
+        seed: Seed of the sample of queries.
+
+    Returns:
+        The record, None if no query can be scored.
+    """
+    rng = np.random.default_rng(seed)
+    sampled = np.sort(rng.permutation(len(query))[:SOFT_QUERIES])
+    settings = [(0.0, 1.0), *((weight, threshold) for threshold in THRESHOLDS for weight in WEIGHTS)]
+    parts: list[list[QueryScores]] = [[] for _ in settings]
+    for rows in np.array_split(sampled, max(1, len(sampled) * len(gallery) // PAIRS_AT_ONCE)):
+        distances = part_visible_distance(query.features.descriptors[rows], gallery.features.descriptors)
+        penalties = {
+            threshold: conflict_penalty(calibrated[0][rows], calibrated[1], schema, threshold, names)
+            for threshold in (1.0, *THRESHOLDS)
+        }
+        for (weight, threshold), scores in zip(settings, parts, strict=True):
+            changed = distances + np.float32(weight) * penalties[threshold]
+            scores.append(score_queries(changed, query.images[rows], gallery.images))
+    by_setting = [QueryScores.merge(scores).summary().mAP for scores in parts]
+    without = by_setting[0]
+    if without is None:
+        return None
+    values = [value or 0.0 for value in by_setting]
+    best = int(np.argmax(values))
+    weight, threshold = settings[best]
+    return SoftRecord(weight=weight, threshold=threshold, mAP=values[best], mAP_without=without)
+
+
+def _without_identities(side: ImageFeatures, probabilities: Float32Array, pids: Int64Array) -> IdentifiedCrops:
+    rows = ~np.isin(side.images.pids, pids)
+    return IdentifiedCrops(
+        pids=side.images.pids[rows], camids=side.images.camids[rows], probabilities=probabilities[rows]
+    )
+
+
+def _calibration_errors(
+    sides: Sequence[ImageFeatures], schema: AttributeSchema, calibration: Calibration, fitted: Int64Array
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Calibration errors before and after, on the people that nothing was fitted on."""
-    sides = (query,) if gallery is query else (query, gallery)
+    """Return the calibration errors before and after, on identities that nothing was fitted on."""
     pids = np.concatenate([side.images.pids for side in sides])
-    others = ~np.isin(pids, fitted)
-    labels = np.concatenate([side.labels for side in sides])[others]
-    plain = np.concatenate([side.probabilities for side in sides])[others]
-    better = apply_temperatures(plain, calibration.temperatures, schema)
-    before, after = (calibration_error(found, labels, schema, identities=pids[others]) for found in (plain, better))
+    rows = ~np.isin(pids, fitted)
+    labels = np.concatenate([side.labels for side in sides])[rows]
+    plain = np.concatenate([side.features.probabilities for side in sides])[rows]
+    calibrated = apply_temperatures(plain, calibration.temperatures, schema)
+    before, after = (
+        calibration_error(probabilities, labels, schema, identities=pids[rows]) for probabilities in (plain, calibrated)
+    )
     return before, after

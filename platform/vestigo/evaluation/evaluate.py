@@ -1,4 +1,4 @@
-"""Images through a model, or features as they are, to everything that is known about the ranking they make."""
+"""Evaluate a model, or given features, on a dataset: ranking, attributes, regions and attribute filter."""
 
 from __future__ import annotations
 
@@ -6,64 +6,65 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vestigo.datasets.formats.features import FeatureSet
-from vestigo.datasets.reid import ReidDataset, Split
-from vestigo.evaluation.attributes import AttributeJudgement, judge_attributes, why_not
-from vestigo.evaluation.filter import FilterJudgement, FilterRun, Side
+from vestigo.datasets.reid import ReidDataset
+from vestigo.evaluation.attributes import AttributeEvaluation, attribute_mismatch, evaluate_attributes
+from vestigo.evaluation.filter import FilterEvaluation, FilterEvaluator
+from vestigo.evaluation.images import embed_split
 from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, RetrievalMetrics
 from vestigo.evaluation.metrics.regions import RegionMetrics
-from vestigo.evaluation.options import Advance, Options
-from vestigo.evaluation.ranking import distances, rank
-from vestigo.evaluation.regions import belongings_auc, region_judge
-from vestigo.ingest.embedding import Embedded, Watch, embed_files
+from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import evaluation_distances, rank_and_score
+from vestigo.evaluation.regions import belongings_auc, make_region_evaluator
+from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.schemas.attributes import AttributeSchema
 
-CURVE = tuple(range(1, 21))
+CMC_RANKS = tuple(range(1, 21))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Benchmark:
-    """What was found, for the ranking that was asked for.
+class Evaluation:
+    """The evaluation of one ranking, over the Q queries and G gallery images that could be read.
 
     Attributes:
-        scores: by query, for the Q queries that could be read.
-        nearest: (Q, `STRIP`) int64, gallery rows of the images that each query was compared with, nearest first,
-            -1 where there are fewer.
-        unreadable: reason -> number of queries left out because their image cannot be read.
-        gallery_unreadable: the same for gallery images.
-        schema: attributes that the model predicts, None where it predicts none.
-        probabilities: (Q, M) and (G, M) float32, what it says of them for query and gallery.
-        attributes: of the gallery, None where they cannot be judged.
-        regions: of the gallery, None where they cannot be judged.
-        belongings_auc: see `vestigo.evaluation.regions.belongings_auc`.
-        filter: what the filter did, None without one.
-        notes: why something that the dataset or the model has was not judged.
+        query, gallery: Identities and cameras.
+        scores: Scores of the queries.
+        nearest: (Q, `NEAREST_SHOWN`) int64, rows of the nearest compared gallery images, -1 if there are fewer.
+        unreadable, gallery_unreadable: Reason -> number of images that could not be read.
+        query_paths, gallery_paths: Files of the images.
+        schema: Attributes that the model predicts, None if it predicts none.
+        probabilities: (Q, M) and (G, M) float32 attribute probabilities.
+        attributes: Evaluation of the gallery's attributes, None if impossible.
+        regions: Evaluation of the gallery's regions, None if impossible.
+        belongings_auc: See `vestigo.evaluation.regions.belongings_auc`.
+        filter: Effect of the attribute filter, None without one.
+        notes: Why something that the dataset or the model has was not evaluated.
     """
 
     query: ImageSet
     gallery: ImageSet
     scores: QueryScores
-    nearest: NDArray[np.int64]
+    nearest: Int64Array
     unreadable: dict[str, int] = field(default_factory=dict)
     gallery_unreadable: dict[str, int] = field(default_factory=dict)
     query_paths: tuple[Path, ...] = ()
     gallery_paths: tuple[Path, ...] = ()
     schema: AttributeSchema | None = None
-    probabilities: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-    attributes: AttributeJudgement | None = None
+    probabilities: tuple[Float32Array, Float32Array] | None = None
+    attributes: AttributeEvaluation | None = None
     regions: RegionMetrics | None = None
     belongings_auc: float | None = None
-    filter: FilterJudgement | None = None
+    filter: FilterEvaluation | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> RetrievalMetrics:
-        """Summary over all queries, unreadable ones among the excluded."""
-        summary = self.scores.summary(CURVE)
+        """Metrics over all queries; unreadable ones count as excluded."""
+        summary = self.scores.summary(CMC_RANKS)
         unreadable = {f"query image unreadable ({reason})": count for reason, count in self.unreadable.items()}
         return RetrievalMetrics(
             mAP=summary.mAP,
@@ -74,72 +75,67 @@ class Benchmark:
         )
 
     def by_camera(self) -> dict[int, RetrievalMetrics]:
-        """Summary of the queries of each camera (counted from 0)."""
+        """Return the metrics of the queries of each camera, counted from 0."""
         return {
             int(camera): self.scores[self.query.camids == camera].summary() for camera in np.unique(self.query.camids)
         }
 
 
-def judge_model(
-    dataset: ReidDataset, extractor: Extractor, options: Options, advance: Advance = lambda *_: None
-) -> Benchmark:
-    """Put a dataset's query and gallery images through a model, rank and judge; unreadable ones are left out and
-    counted.
+def evaluate_model(
+    dataset: ReidDataset, extractor: Extractor, options: EvaluationOptions, progress: OpenProgress = ignore_stages
+) -> Evaluation:
+    """Evaluate a model on a dataset's query and gallery; unreadable images are left out and counted.
 
     Raises:
-        ConfigError: a filter is asked for, and the model predicts no attributes.
+        ConfigError: If a filter is given and the model predicts no attributes.
     """
     schema = extractor.package.schema
-    if options.filter.mode != "off" and schema is None:
+    filters = options.filter.mode != "off"
+    if filters and schema is None:
         raise ConfigError(
             f"filter {options.filter.mode}: model {extractor.package.name} predicts no attributes to filter by; leave"
             " the filter off or take a model that was trained with attributes"
         )
-
-    def embedded(stage: str, split: Split, watch: Watch | None = None) -> Embedded:
-        return embed_files(split.paths, extractor, lambda done: advance(stage, done, len(split)), watch)
-
-    def images(split: Split, found: Embedded) -> ImageSet:
-        return ImageSet(pids=split.pids[found.rows], camids=split.camids[found.rows], ids=found.ids)
-
-    regions, no_regions = region_judge(dataset, extractor)
-    query, gallery = embedded("query", dataset.query), embedded("gallery", dataset.gallery, regions)
-    query_images, gallery_images = images(dataset.query, query), images(dataset.gallery, gallery)
-    chunks = distances(query.outputs.descriptors, gallery.outputs.descriptors, options)
-    run = None
-    if schema is not None and options.filter.mode != "off" and len(gallery_images):
-        asked = Side(images=query_images, outputs=query.outputs)
-        held = Side(images=gallery_images, outputs=gallery.outputs)
-        run = FilterRun(options.filter, schema, asked, held, options)
-    ranked = rank(chunks, query_images, gallery_images, options, advance, run)
-    no_attributes = why_not(dataset, schema)
-    return Benchmark(
-        query=query_images,
-        gallery=gallery_images,
+    region_evaluator, region_note = make_region_evaluator(dataset, extractor)
+    query, query_files = embed_split(dataset.query, extractor, progress("query"))
+    gallery, gallery_files = embed_split(dataset.gallery, extractor, progress("gallery"), region_evaluator)
+    filter_evaluator = None
+    if schema is not None and filters and len(gallery):
+        filter_evaluator = FilterEvaluator(options.filter, schema, query, gallery, options)
+    distances = evaluation_distances(query.features.descriptors, gallery.features.descriptors, options)
+    ranked = rank_and_score(
+        distances, query.images, gallery.images, options, progress=progress("ranking"), filter=filter_evaluator
+    )
+    features = gallery.features
+    attribute_note = attribute_mismatch(dataset, schema)
+    attributes = None
+    if schema is not None and not attribute_note:
+        attributes = evaluate_attributes(features.probabilities, dataset.gallery, gallery_files.rows, schema)
+    return Evaluation(
+        query=query.images,
+        gallery=gallery.images,
         scores=ranked.scores,
         nearest=ranked.nearest,
-        unreadable=query.unreadable,
-        gallery_unreadable=gallery.unreadable,
-        query_paths=tuple(dataset.query.paths[row] for row in query.rows),
-        gallery_paths=tuple(dataset.gallery.paths[row] for row in gallery.rows),
+        unreadable=query_files.unreadable,
+        gallery_unreadable=gallery_files.unreadable,
+        query_paths=tuple(dataset.query.paths[row] for row in query_files.rows),
+        gallery_paths=tuple(dataset.gallery.paths[row] for row in gallery_files.rows),
         schema=schema,
-        probabilities=None if schema is None else (query.outputs.probabilities, gallery.outputs.probabilities),
-        attributes=None
-        if schema is None or no_attributes
-        else judge_attributes(gallery.outputs.probabilities, dataset.gallery, gallery.rows, schema),
-        regions=None if regions is None else regions.judgement(),
-        belongings_auc=belongings_auc(gallery.outputs.areas, extractor.package.regions, dataset, gallery.rows),
-        filter=None if run is None else run.judgement(),
-        notes=tuple(note for note in (no_attributes, no_regions) if note),
+        probabilities=None if schema is None else (query.features.probabilities, features.probabilities),
+        attributes=attributes,
+        regions=None if region_evaluator is None else region_evaluator.result(),
+        belongings_auc=belongings_auc(features.areas, extractor.package.regions, dataset, gallery_files.rows),
+        filter=None if filter_evaluator is None else filter_evaluator.result(),
+        notes=tuple(note for note in (attribute_note, region_note) if note),
     )
 
 
-def judge_features(
-    query: FeatureSet, gallery: FeatureSet, options: Options, advance: Advance = lambda *_: None
-) -> Benchmark:
-    """Score the ranking that given features make."""
+def evaluate_features(
+    query: FeatureSet, gallery: FeatureSet, options: EvaluationOptions, progress: OpenProgress = ignore_stages
+) -> Evaluation:
+    """Evaluate the ranking that given features make."""
     query_images = ImageSet(pids=query.pids, camids=query.camids, ids=query.ids)
     gallery_images = ImageSet(pids=gallery.pids, camids=gallery.camids, ids=gallery.ids)
-    chunks = distances(query.embeddings, gallery.embeddings, options)
-    ranked = rank(chunks, query_images, gallery_images, options, advance)
-    return Benchmark(query=query_images, gallery=gallery_images, scores=ranked.scores, nearest=ranked.nearest)
+    distances = evaluation_distances(query.embeddings, gallery.embeddings, options)
+    ranked = rank_and_score(distances, query_images, gallery_images, options, progress=progress("ranking"))
+    return Evaluation(query=query_images, gallery=gallery_images, scores=ranked.scores, nearest=ranked.nearest)

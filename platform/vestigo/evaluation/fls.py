@@ -1,6 +1,6 @@
-"""Label maps from fusion beside those of its parts and of an oracle (specification, section 5.3): what does FLS add?
+"""Evaluate label maps of FLS against those of its inputs and of an oracle, as in docs/method.md, "Fusion".
 
-All are compared on the network's grid with what covers most of each cell in truth. Counts add up over identities.
+All are compared on the network's grid with the region that covers most of each cell. Counts add up over identities.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions
-from vestigo.evaluation.regions import CARRIED, reduced, region_truth
+from vestigo.evaluation.regions import CARRIED, downsample_labels, read_truth
+from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.oracle import oracle_labels
@@ -23,30 +23,29 @@ from vestigo_models.inference.region_finder import RegionMap
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
-Labels = NDArray[np.uint8]
 METHODS = ("parser", "clustering", "fls", "oracle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodMetrics:
-    """One way to make label maps.
+    """Metrics of one method to make label maps.
 
     Attributes:
-        regions: overlap with the true regions.
-        belongings: carried attribute -> IoU of belongings in percent over the images of those who carry it; None where
-            neither truth nor maps show any.
+        regions: Overlap with the true regions.
+        belongings: Carried attribute -> IoU of belongings in percent, over the images of people who carry it; None if
+            neither the truth nor the maps show belongings.
     """
 
     regions: RegionMetrics
     belongings: dict[str, float | None]
 
 
-class FusionJudge:
-    """Watches label maps pass by, identity by identity, and counts where they agree with the dataset's.
+class FusionEvaluator:
+    """Counts where label maps agree with the dataset's, identity by identity.
 
     Raises:
-        ConfigError: there are more clusters than regions to name them by.
-        DatasetError: the dataset lacks a label map.
+        ConfigError: If there are more clusters than regions.
+        DatasetError: If the dataset lacks a label map.
     """
 
     def __init__(self, dataset: ReidDataset, config: FlsConfig) -> None:
@@ -66,19 +65,19 @@ class FusionJudge:
         self._names = names
 
     def __call__(self, paths: Sequence[Path], maps: Sequence[RegionMap]) -> None:
-        """Count for the images of one identity; those that the dataset does not know, as junk, are left out."""
-        known = [(path, found) for path, found in zip(paths, maps, strict=True) if path in self._truth]
+        """Count for the images of one identity; images that are not in the dataset, such as junk, are skipped."""
+        known = [(path, region_map) for path, region_map in zip(paths, maps, strict=True) if path in self._truth]
         if not known:
             return
         grid = known[0][1].grid.shape
-        truth = np.stack([region_truth(self._truth[path], grid) for path, _ in known])
-        found: dict[str, Labels] = {
-            "parser": np.stack([reduced(one.body, grid) for _, one in known]),
-            "clustering": np.stack([np.zeros(grid, np.uint8) if o.clusters is None else o.clusters for _, o in known]),
-            "fls": np.stack([one.grid for _, one in known]),
+        truth = np.stack([read_truth(self._truth[path], grid) for path, _ in known])
+        by_method: dict[str, UInt8Array] = {
+            "parser": np.stack([downsample_labels(made.body, grid) for _, made in known]),
+            "clustering": np.stack([np.zeros(grid, np.uint8) if m.clusters is None else m.clusters for _, m in known]),
+            "fls": np.stack([made.grid for _, made in known]),
             "oracle": oracle_labels(truth, self._config),
         }
-        for method, labels in found.items():
+        for method, labels in by_method.items():
             counts = count_regions(truth, labels, REGIONS)
             self._counts[method] = RegionCounts.merge(REGIONS, [self._counts[method], counts])
             for index, (path, _) in enumerate(known):
@@ -88,36 +87,38 @@ class FusionJudge:
                 for name in self._carried[path]:
                     self._belongings[method, name] += both
 
-    def judgement(self) -> dict[str, MethodMetrics]:
-        """The methods in the order of `METHODS`. Clusters have no names: they get those that suit them best, and as
-        they have none of belongings either, those are judged only as one of the regions."""
+    def result(self) -> dict[str, MethodMetrics]:
+        """Return the metrics in the order of `METHODS`.
+
+        Clusters are named by the regions that they overlap most, and have no belongings by attribute.
+        """
         return {
             method: MethodMetrics(
-                regions=(named(self._counts[method]) if method == "clustering" else self._counts[method]).summary(),
+                regions=(name_clusters(counts) if method == "clustering" else counts).summary(),
                 belongings={
                     name: None if method == "clustering" else _percent(self._belongings[method, name])
                     for name in self._names
                 },
             )
-            for method in METHODS
+            for method, counts in self._counts.items()
         }
 
 
-def named(counts: RegionCounts) -> RegionCounts:
-    """The same counts with the clusters 1..K-1 (columns) in the order in which they overlap most with the regions."""
+def name_clusters(counts: RegionCounts) -> RegionCounts:
+    """Return the counts with clusters 1 to K-1 (columns) in the order in which they overlap most with the regions."""
     cells = counts.cells
     either = cells.sum(axis=0)[None, :] + cells.sum(axis=1)[:, None] - cells
     overlap = np.divide(cells, either, out=np.zeros(cells.shape), where=either > 0)
-    _, chosen = linear_sum_assignment(overlap[1:, 1:], maximize=True)
-    return RegionCounts(schema=counts.schema, images=counts.images, cells=cells[:, [0, *(chosen + 1)]])
+    _, columns = linear_sum_assignment(overlap[1:, 1:], maximize=True)
+    return RegionCounts(schema=counts.schema, images=counts.images, cells=cells[:, [0, *(columns + 1)]])
 
 
-def shares_of_oracle(judged: Mapping[str, MethodMetrics]) -> dict[str, float | None]:
-    """Carried attribute -> IoU of belongings with FLS in percent of the oracle's; None where that has none."""
-    ours, best = judged["fls"].belongings, judged["oracle"].belongings
-    return {name: 100 * (ours[name] or 0.0) / value if (value := best[name]) else None for name in best}
+def shares_of_oracle(metrics: Mapping[str, MethodMetrics]) -> dict[str, float | None]:
+    """Return carried attribute -> IoU of belongings with FLS in percent of the oracle's, None if that is zero."""
+    fls, oracle = metrics["fls"].belongings, metrics["oracle"].belongings
+    return {name: 100 * (fls[name] or 0.0) / value if (value := oracle[name]) else None for name in oracle}
 
 
-def _percent(counts: NDArray[np.int64]) -> float | None:
+def _percent(counts: Int64Array) -> float | None:
     share = float(iou(counts)[1])
     return None if np.isnan(share) else 100.0 * share

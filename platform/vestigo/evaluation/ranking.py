@@ -1,4 +1,4 @@
-"""Distances to rankings to scores, a chunk of queries at a time."""
+"""Rank and score queries from chunks of distances."""
 
 from __future__ import annotations
 
@@ -6,67 +6,69 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vestigo.evaluation.filter import FilterRun
+from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, compared_images, score_queries
-from vestigo.evaluation.options import Advance, Distances, Options
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.ranking.distance import Features, distance_chunks
 from vestigo.ranking.rerank import reranked_chunks
+from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
-STRIP = 10
-"""Nearest images that are kept of each query, to look at."""
-CELLS_AT_ONCE = 2_000_000
+NEAREST_SHOWN = 10
+"""Nearest images that are kept of each query for reports."""
+PAIRS_AT_ONCE = 2_000_000
 """Query-gallery pairs that are ranked at a time; about 60 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ranked:
-    """Scores of all queries, and `nearest` as `Benchmark` has it."""
+class EvaluatedRanking:
+    """Scores of Q queries, and `nearest` as `vestigo.evaluation.evaluate.Evaluation` has it."""
 
     scores: QueryScores
-    nearest: NDArray[np.int64]
+    nearest: Int64Array
 
 
-def rank(
-    chunks: Iterable[Distances],
+def rank_and_score(
+    chunks: Iterable[Float64Array],
     query: ImageSet,
     gallery: ImageSet,
-    options: Options,
-    advance: Advance,
-    filter: FilterRun | None = None,
-) -> Ranked:
-    """Rank and score from chunks of distances, each (c, G), in the order of the queries."""
+    options: EvaluationOptions,
+    *,
+    progress: ProgressCallback = ignore_progress,
+    filter: FilterEvaluator | None = None,
+) -> EvaluatedRanking:
+    """Rank and score queries from chunks of distances, each (c, G), in the order of the queries."""
     parts: list[QueryScores] = []
-    nearest: list[NDArray[np.int64]] = [np.empty((0, STRIP), dtype=np.int64)]
+    nearest: list[Int64Array] = [np.empty((0, NEAREST_SHOWN), dtype=np.int64)]
     start = 0
-    for found in chunks:
-        rows = slice(start, start + len(found))
-        some, changed = query[rows], found
+    for distances in chunks:
+        rows = slice(start, start + len(distances))
+        images, ranked = query[rows], distances
         if filter is None:
-            parts.append(score_queries(found, some, gallery, protocol=options.protocol, ap=options.ap))
+            parts.append(score_queries(distances, images, gallery, protocol=options.protocol, ap=options.ap))
         else:
-            scores, changed = filter.apply(found, rows)
+            scores, ranked = filter.apply(distances, rows)
             parts.append(scores.with_filter)
-        nearest.append(_nearest(changed, compared_images(some, gallery, options.protocol)))
-        start += len(found)
-        advance("ranking", start, len(query))
-    return Ranked(scores=QueryScores.merge(parts), nearest=np.concatenate(nearest))
+        nearest.append(_nearest(ranked, compared_images(images, gallery, options.protocol)))
+        start += len(distances)
+        progress(start, len(query))
+    return EvaluatedRanking(scores=QueryScores.merge(parts), nearest=np.concatenate(nearest))
 
 
-def distances(query: Features, gallery: Features, options: Options) -> Iterator[Distances]:
-    """Chunks of distances between features, or of equation 14 between descriptors; re-ranked if that is asked for."""
+def evaluation_distances(query: Features, gallery: Features, options: EvaluationOptions) -> Iterator[Float64Array]:
+    """Yield chunks of distances between features or descriptors, re-ranked if the options say so."""
     if not len(gallery):
         return iter([np.empty((len(query), 0))])
-    chunk = max(1, CELLS_AT_ONCE // len(gallery))
+    chunk = max(1, PAIRS_AT_ONCE // len(gallery))
     if options.rerank:
         return reranked_chunks(query, gallery, metric=options.metric, chunk=chunk)
     return distance_chunks(query, gallery, metric=options.metric, chunk=chunk)
 
 
-def _nearest(distances: Distances, compared: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(c, `STRIP`) int64: the nearest compared images, -1 where there are fewer."""
+def _nearest(distances: Float64Array, compared: BoolArray) -> Int64Array:
+    """Return the (c, `NEAREST_SHOWN`) nearest compared images, -1 if there are fewer."""
     masked = np.where(compared, distances, np.inf)
-    order = np.argsort(masked, axis=1, kind="stable")[:, :STRIP]
+    order = np.argsort(masked, axis=1, kind="stable")[:, :NEAREST_SHOWN]
     nearest = np.where(np.take_along_axis(compared, order, axis=1), order, -1)
-    return np.pad(nearest, ((0, 0), (0, STRIP - nearest.shape[1])), constant_values=-1)
+    return np.pad(nearest, ((0, 0), (0, NEAREST_SHOWN - nearest.shape[1])), constant_values=-1)

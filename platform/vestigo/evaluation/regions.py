@@ -1,8 +1,7 @@
-"""Regions that a network sees beside the dataset's label maps, and what the area of belongings tells (specification,
-sections 2.6 and 5.3).
+"""Evaluate the regions of a network against a dataset's label maps, as in docs/method.md, "Region overlap".
 
-Both are compared on the network's own grid: P by its likeliest region, the label map by what covers most of a cell,
-as label maps for training are made. Counts add up image by image, so no map outlives its lot of images.
+Both are compared on the network's grid: P by its most probable region, the label map by the region that covers most of
+a cell, as label maps for training are made. Counts are added image by image, so memory is one batch of maps.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, area_auc, count_regions
+from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.parsing.label_folder import read_labels
@@ -24,11 +23,11 @@ from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 
 CARRIED = ("backpack", "bag", "handbag")
-"""Attributes of somebody who carries a belonging."""
+"""Attributes of a person who carries belongings."""
 BELONGINGS = "belongings"
 
 
-class RegionJudge:
+class RegionEvaluator:
     """Counts where predicted regions and label maps agree, as a `vestigo.ingest.embedding.Watch`."""
 
     def __init__(self, extractor: Extractor, maps: Sequence[Path]) -> None:
@@ -38,24 +37,26 @@ class RegionJudge:
         self._ids = np.array([REGIONS.names.index(name) for name in schema.names], dtype=np.uint8)
         self._counts = RegionCounts.merge(REGIONS, [])
 
-    def __call__(self, rows: Sequence[int], crops: Sequence[NDArray[np.uint8]]) -> None:
+    def __call__(self, rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
         """Count for the images `rows` of the split, RGB uint8 pixels `crops`."""
         if not rows:
             return
-        found = self._ids[self._extractor.regions(crops).argmax(axis=3)]
-        truth = np.stack([region_truth(self._maps[row], found.shape[1:]) for row in rows])
-        self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, found, REGIONS)])
+        predicted = self._ids[self._extractor.regions(crops).argmax(axis=3)]
+        truth = np.stack([read_truth(self._maps[row], predicted.shape[1:]) for row in rows])
+        self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, predicted, REGIONS)])
 
-    def judgement(self) -> RegionMetrics:
-        """What was found, once all images passed by."""
+    def result(self) -> RegionMetrics:
+        """Return the overlap over all counted images."""
         return self._counts.summary(self._names)
 
 
-def region_judge(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionJudge | None, str]:
-    """What judges a model's regions on the dataset's gallery, and "", or None and why not ("" where nobody expects it).
+def make_region_evaluator(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionEvaluator | None, str]:
+    """Return the evaluator of a model's regions on a dataset's gallery, and a note.
+
+    Without an evaluator, the note says why; it is "" if the model or the dataset has no regions.
 
     Raises:
-        DatasetError: the dataset has label maps, but not of all gallery images.
+        DatasetError: If the dataset has label maps, but not of all gallery images.
     """
     schema = extractor.package.regions
     if schema is None or not (dataset.root / FOLDER).is_dir():
@@ -64,18 +65,23 @@ def region_judge(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionJudg
         return None, (
             f"regions were not judged: the model's {schema.name} have no meaning, the dataset's are {REGIONS.name}"
         )
-    return RegionJudge(extractor, region_maps(dataset.root, dataset.gallery.paths)), ""
+    return RegionEvaluator(extractor, region_maps(dataset.root, dataset.gallery.paths)), ""
 
 
 def belongings_auc(
-    areas: NDArray[np.float32], regions: RegionSchema | None, dataset: ReidDataset, rows: NDArray[np.int64]
+    areas: Float32Array, regions: RegionSchema | None, dataset: ReidDataset, rows: Int64Array
 ) -> float | None:
-    """How well the area of belongings tells who carries something: area under the ROC curve (0 to 1) over images.
+    """Compute how well the area of belongings predicts that a person carries a backpack, bag or handbag.
 
     Args:
-        areas: (n, K) float32, of the gallery images `rows` (n,); the label is the identity's: backpack, bag or handbag.
+        areas: (n, K) region areas of gallery images.
+        regions: Regions of the model, None without.
+        dataset: The dataset; its labels are those of identities.
+        rows: (n,) rows of the images in the gallery.
 
-    Returns None for a model without belongings, a dataset without such labels, or where all or none carry something.
+    Returns:
+        Area under the ROC curve over images, 0 to 1; None if the model has no belongings, the dataset has no such
+        labels, or all or none of the people carry something.
     """
     labels = dataset.gallery.labels[rows]
     columns = [dataset.schema.index(name) for name in CARRIED if name in dataset.schema.names]
@@ -87,35 +93,37 @@ def belongings_auc(
     return area_auc(areas[:, regions.names.index(BELONGINGS)], np.where(known, carried, -1))
 
 
-def label_overlap(labels: NDArray[np.uint8], schema: RegionSchema, maps: Sequence[Path]) -> dict[str, float | None]:
-    """How far label maps that a network learnt from agree with the truth: IoU in percent, None where neither has any.
+def label_overlap(labels: UInt8Array, schema: RegionSchema, maps: Sequence[Path]) -> dict[str, float | None]:
+    """Compute the overlap of the label maps that a network learnt from with the true ones.
 
     Args:
-        labels: (N, rows, columns) uint8 region ids of `schema`; ids beyond it (nobody knows) count as background.
-        maps: the true label map of each of the N images.
+        labels: (N, rows, columns) region ids of `schema`; ids beyond it (unknown) count as background.
+        schema: Regions of the label maps.
+        maps: Files of the N true label maps.
 
-    Returns `foreground` first, then every region that the truth knows by name: clusters have no such regions.
+    Returns:
+        IoU in percent of `foreground`, then of each region that has a name; None if neither map shows the region.
     """
-    known = set(schema.names) <= set(REGIONS.names)
-    ids = np.array([REGIONS.names.index(name) if known else min(k, 1) for k, name in enumerate(schema.names)])
+    is_named = set(schema.names) <= set(REGIONS.names)
+    ids = np.array([REGIONS.names.index(name) if is_named else min(k, 1) for k, name in enumerate(schema.names)])
     to_region = np.zeros(256, dtype=np.uint8)
     to_region[: len(ids)] = ids
     foreground = np.zeros((2, 2), dtype=np.int64)
     parts = []
-    for found, path in zip(to_region[labels], maps, strict=True):
-        truth = region_truth(path, found.shape)
-        foreground += confusion((truth > 0).astype(np.uint8), (found > 0).astype(np.uint8), 2)
-        parts.append(count_regions(truth[None], found[None], REGIONS))
+    for learnt, path in zip(to_region[labels], maps, strict=True):
+        truth = read_truth(path, learnt.shape)
+        foreground += confusion((truth > 0).astype(np.uint8), (learnt > 0).astype(np.uint8), 2)
+        parts.append(count_regions(truth[None], learnt[None], REGIONS))
     share = float(iou(foreground)[1])
-    named = RegionCounts.merge(REGIONS, parts).summary(schema.names[1:]).iou if known else {}
-    return {"foreground": None if np.isnan(share) else 100.0 * share, **named}
+    by_region = RegionCounts.merge(REGIONS, parts).summary(schema.names[1:]).iou if is_named else {}
+    return {"foreground": None if np.isnan(share) else 100.0 * share, **by_region}
 
 
-def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The label map in a file, on a grid (see `reduced`): rows x columns uint8.
+def read_truth(path: Path, grid: tuple[int, ...]) -> UInt8Array:
+    """Read the label map in a file on a grid, (rows, columns); see `downsample_labels`.
 
     Raises:
-        DatasetError: the file is no label map.
+        DatasetError: If the file is not a label map.
     """
     try:
         labels = read_labels(path)
@@ -123,10 +131,10 @@ def region_truth(path: Path, grid: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DatasetError(f"label map {path}: {error.detail}; restore it") from None
     if labels.max(initial=0) >= len(REGIONS):
         raise DatasetError(f"label map {path} holds region {labels.max()}; ids go from 0 to {len(REGIONS) - 1}")
-    return reduced(labels, grid)
+    return downsample_labels(labels, grid)
 
 
-def reduced(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A label map of region ids on a grid: what covers most of each cell; of equal shares, the smaller id."""
+def downsample_labels(labels: UInt8Array, grid: tuple[int, ...]) -> UInt8Array:
+    """Return the region that covers most of each cell of a grid, the smaller id if several do."""
     planes = (labels == np.arange(len(REGIONS), dtype=np.uint8)[:, None, None]).astype(np.float32)
     return label_cells(planes, (grid[0], grid[1]))

@@ -1,122 +1,130 @@
-"""A kept ranking under its truth: read once in batches, and a few numbers a query remembered."""
+"""Score a saved ranking by the identities that were saved with it, in one pass with a few numbers kept per query."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol as Shape
+from typing import Protocol as StructuralType
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import (
     NO_PAIRS,
     UNKNOWN_CAMERA,
     UNKNOWN_PID,
-    KeptRows,
-    KeptScores,
-    PairScores,
-    score_kept,
-    score_pairs,
+    CameraPairScores,
+    TruncatedRows,
+    TruncatedScores,
+    score_camera_pairs,
+    score_truncated,
 )
 from vestigo.retrieval.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
-from vestigo.store.rankings.repository import SavedRanking
+from vestigo.store.rankings.repository import Ranking
+from vestigo_models.arrays import Int64Array
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 QUERIES_AT_ONCE = 4096
 QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
+_EMPTY = np.empty(0, np.int64)
 
 
-class KeptRankings(Shape):
+class SavedRankings(StructuralType):
     """The part of `vestigo.store.rankings.repository.RankingRepository` that evaluation reads."""
 
-    def scan(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows, batch by batch."""
+    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, batch by batch."""
         ...
 
-    def scan_queries(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The queries, batch by batch."""
+    def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the queries, batch by batch."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class JudgedRanking:
-    """What is remembered of Q queries: their `names`, the rows of each (`starts`, (Q + 1,)), who they are (`pids`) and
-    where (`camids`, positions in `cameras`), their scores, and those of pairs of cameras. int64."""
+class ScoredRanking:
+    """Scores of Q queries.
+
+    Attributes:
+        names: Names of the queries.
+        starts: (Q + 1,) int64, the rows of query i are starts[i] to starts[i + 1].
+        pids, camids: (Q,) int64, identities and cameras (positions in `cameras`).
+        cameras: Names of cameras.
+        scores: Scores of the queries.
+        pairs: Scores by pair of cameras.
+    """
 
     names: pa.StringArray
-    starts: NDArray[np.int64]
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
+    starts: Int64Array
+    pids: Int64Array
+    camids: Int64Array
     cameras: tuple[str, ...]
-    scores: KeptScores
-    pairs: PairScores
+    scores: TruncatedScores
+    pairs: CameraPairScores
 
     def __len__(self) -> int:
         return len(self.names)
 
     def rows_of(self, queries: Sequence[int]) -> list[int]:
-        """The numbers of all rows of some queries, one query after the other."""
+        """Return the numbers of all rows of some queries, query by query."""
         return [row for query in queries for row in range(int(self.starts[query]), int(self.starts[query + 1]))]
 
 
-def judge(
-    rankings: KeptRankings,
-    ranking: SavedRanking,
-    protocol: Protocol,
-    advance: Callable[[int], None] = lambda queries: None,
-) -> JudgedRanking:
-    """Judge a ranking by the truth that it was kept with; `advance` hears how many queries are done.
+def score_ranking(
+    rankings: SavedRankings, ranking: Ranking, protocol: Protocol, progress: ProgressCallback = ignore_progress
+) -> ScoredRanking:
+    """Score a ranking by the identities that were saved with it; memory is O(Q + cameras^2) and a batch.
 
-    Where nobody knows who the queries are, as in a ranking that is older than the truth is kept, none is scored. Memory
-    is O(Q + cameras^2) and a batch. Raises StoreError where its files are gone.
+    Queries with unknown identities are not scored, nor are rankings that older versions saved without identities.
+
+    Raises:
+        StoreError: If its files are missing.
     """
     if ranking.queries_path is None:
-        return _unjudged(*_found_in_rows(rankings, ranking), protocol)
+        return _unscored(*_queries_of_rows(rankings, ranking), protocol)
     cameras: dict[str, int] = {}
-    rows = _Rows(rankings.scan(ranking, ["pid", "camera"]), cameras)
+    rows = _RowReader(rankings.scan(ranking, ["pid", "camera"]), cameras)
     names: list[pa.Array] = []
-    pids: list[NDArray[np.int64]] = []
-    camids: list[NDArray[np.int64]] = []
-    lengths: list[NDArray[np.int64]] = []
-    scores: list[KeptScores] = []
+    scores: list[TruncatedScores] = []
     pairs, done = NO_PAIRS, 0
+    pids: list[Int64Array] = [_EMPTY]
+    camids: list[Int64Array] = [_EMPTY]
+    lengths: list[Int64Array] = [_EMPTY]
     for batch in rechunk(rankings.scan_queries(ranking, QUERY_COLUMNS), QUERIES_AT_ONCE):
-        part = _kept_rows(batch, rows, cameras)
+        part = _truncated_rows(batch, rows, cameras)
         names.append(batch.column("query"))
-        scores.append(score_kept(part, protocol))
-        pairs += score_pairs(part, protocol, len(cameras))
+        scores.append(score_truncated(part, protocol))
+        pairs += score_camera_pairs(part, protocol, len(cameras))
         pids.append(part.pids)
         camids.append(part.camids)
         lengths.append(np.diff(part.starts))
         done += batch.num_rows
-        advance(done)
-    none = np.empty(0, np.int64)
-    return JudgedRanking(
+        progress(done, None)
+    return ScoredRanking(
         names=pa.concat_arrays([pa.array([], pa.string()), *names]),
-        starts=np.concatenate([[0], np.cumsum(np.concatenate([none, *lengths]))]).astype(np.int64),
-        pids=np.concatenate([none, *pids]),
-        camids=np.concatenate([none, *camids]),
+        starts=_starts(np.concatenate(lengths)),
+        pids=np.concatenate(pids),
+        camids=np.concatenate(camids),
         cameras=tuple(cameras),
-        scores=KeptScores.merge(scores),
+        scores=TruncatedScores.merge(scores),
         pairs=pairs,
     )
 
 
-class _Rows:
-    """The rows of a ranking as codes, taken from the front."""
+class _RowReader:
+    """Reads the identities and cameras of a ranking's rows in order."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], cameras: dict[str, int]) -> None:
         self._batches = batches
         self._cameras = cameras
-        self._pids: NDArray[np.int64] = np.empty(0, np.int64)
-        self._camids: NDArray[np.int64] = np.empty(0, np.int64)
+        self._pids: Int64Array = _EMPTY
+        self._camids: Int64Array = _EMPTY
 
-    def take(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The identities and cameras of the next rows."""
+    def read(self, count: int) -> tuple[Int64Array, Int64Array]:
+        """Return the identities and cameras of the next rows."""
         pids, camids = [self._pids], [self._camids]
         held = len(self._pids)
         while held < count:
@@ -129,13 +137,13 @@ class _Rows:
         return all_pids[:count], all_camids[:count]
 
 
-def _kept_rows(batch: pa.RecordBatch, rows: _Rows, cameras: dict[str, int]) -> KeptRows:
-    starts = np.concatenate([[0], np.cumsum(batch.column("rows").to_numpy())]).astype(np.int64)
-    row_pids, row_camids = rows.take(int(starts[-1]))
+def _truncated_rows(batch: pa.RecordBatch, rows: _RowReader, cameras: dict[str, int]) -> TruncatedRows:
+    starts = _starts(batch.column("rows").to_numpy())
+    row_pids, row_camids = rows.read(int(starts[-1]))
     matches = batch.column("matches")
     lengths = pc.list_value_length(matches).fill_null(0).to_numpy(zero_copy_only=False)
     camera, crops = matches.flatten().flatten()
-    return KeptRows(
+    return TruncatedRows(
         pids=pid_codes(batch.column("pid")),
         camids=camera_codes(batch.column("camera"), cameras),
         own=batch.column("own").to_numpy().astype(np.int64),
@@ -148,8 +156,8 @@ def _kept_rows(batch: pa.RecordBatch, rows: _Rows, cameras: dict[str, int]) -> K
     )
 
 
-def _found_in_rows(rankings: KeptRankings, ranking: SavedRanking) -> tuple[pa.StringArray, NDArray[np.int64]]:
-    """The names of the queries of a ranking that does not list them, and how many rows each has."""
+def _queries_of_rows(rankings: SavedRankings, ranking: Ranking) -> tuple[pa.StringArray, Int64Array]:
+    """Return the names of the queries of a ranking without a list of them, and the number of rows of each."""
     names: list[str] = []
     counts: list[int] = []
     for batch in rankings.scan(ranking, ["query"]):
@@ -164,25 +172,28 @@ def _found_in_rows(rankings: KeptRankings, ranking: SavedRanking) -> tuple[pa.St
     return pa.array(names, pa.string()), np.array(counts, np.int64)
 
 
-def _unjudged(names: pa.StringArray, counts: NDArray[np.int64], protocol: Protocol) -> JudgedRanking:
-    none = np.empty(0, np.int64)
-    rows = KeptRows(
+def _unscored(names: pa.StringArray, counts: Int64Array, protocol: Protocol) -> ScoredRanking:
+    rows = TruncatedRows(
         pids=np.full(len(names), UNKNOWN_PID),
         camids=np.full(len(names), UNKNOWN_CAMERA),
         own=np.zeros(len(names), np.int64),
         starts=np.zeros(len(names) + 1, np.int64),
-        row_pids=none,
-        row_camids=none,
-        match_query=none,
-        match_camid=none,
-        match_count=none,
+        row_pids=_EMPTY,
+        row_camids=_EMPTY,
+        match_query=_EMPTY,
+        match_camid=_EMPTY,
+        match_count=_EMPTY,
     )
-    return JudgedRanking(
+    return ScoredRanking(
         names=names,
-        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        starts=_starts(counts),
         pids=rows.pids,
         camids=rows.camids,
         cameras=(),
-        scores=score_kept(rows, protocol),
+        scores=score_truncated(rows, protocol),
         pairs=NO_PAIRS,
     )
+
+
+def _starts(lengths: Int64Array) -> Int64Array:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""People who are learnt from and tested on: found before anything is trained, by identity and by image content."""
+"""Find identities in both training and test before a model is trained, by identity and by image content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 from vestigo.datasets.reid import ReidDataset, Split
 from vestigo_models.errors import DatasetError
 
-LeakKind = Literal["identity", "content", "correction"]
+LeakKind = Literal["identity", "content", "label"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +20,10 @@ class TrainingImage:
     """An image that a model learns from.
 
     Attributes:
-        name: what people call it, such as `crop 3f...` or a path.
-        content: the bytes of its file (the store keeps those of whole images as they were).
-        source: the folder that `pid` is counted in, "" where that is not known.
-        pid: the identity there, None where nobody knows.
+        name: Name for messages, such as `crop 3f...` or a path.
+        content: Bytes of its file; the store keeps those of whole images unchanged.
+        source: Folder that `pid` is counted in, "" if unknown.
+        pid: Identity there, None if unknown.
     """
 
     name: str
@@ -34,10 +34,13 @@ class TrainingImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """Somebody in training and in test; `pid` is that of the test image, 0 for a distractor.
+    """An identity in both training and test.
 
-    `identity`: the dataset's own splits share the identity. `content`: the same bytes, whatever their names.
-    `correction`: a corrected image of the dataset shows somebody of its test split.
+    Attributes:
+        kind: `identity`: the dataset's own splits share the identity. `content`: the same bytes, whatever their names.
+            `label`: a labelled image of the dataset shows an identity of its test split.
+        pid: Identity of the test image, 0 for a distractor.
+        training, test: Names of the images.
     """
 
     kind: LeakKind
@@ -46,22 +49,29 @@ class Leak:
     test: str
 
     def __str__(self) -> str:
-        who = f"identity {self.pid}" if self.pid > 0 else "a distractor"
-        same = "the same image" if self.kind == "content" else "one person"
-        return f"{who} is in training and in test: {self.training} and {self.test} show {same}"
+        subject = f"identity {self.pid}" if self.pid > 0 else "a distractor"
+        shared = "the same image" if self.kind == "content" else "one person"
+        return f"{subject} is in training and in test: {self.training} and {self.test} show {shared}"
 
 
 def find_leaks(
-    dataset: ReidDataset, corrected: Iterable[TrainingImage] = (), *, base: Iterable[Path] = ()
+    dataset: ReidDataset, labelled: Iterable[TrainingImage] = (), *, base: Iterable[Path] = ()
 ) -> tuple[Leak, ...]:
-    """Find everybody of a dataset's query and gallery who is also learnt from, one leak of each kind a person.
+    """Find the identities of a dataset's query and gallery that are also learnt from.
 
-    Learnt from are the dataset's own training split, the files `base`, and the images `corrected`, which are looked at
-    one at a time: memory holds a digest an image of the test split. An image that was shrunk or encoded again has
-    another content and is found by its identity only.
+    An image that was resized or encoded again has another content and is found by its identity only. Memory is a digest
+    for each image of the test split.
+
+    Args:
+        dataset: The dataset; its training split is learnt from.
+        labelled: Labelled images that are learnt from, read one at a time.
+        base: Further files that are learnt from.
+
+    Returns:
+        One leak of each kind for an identity.
 
     Raises:
-        DatasetError: an image cannot be read.
+        DatasetError: If an image cannot be read.
     """
     tested = _first_by_pid(dataset.query, dataset.gallery)
     learnt = _first_by_pid(dataset.train)
@@ -73,33 +83,30 @@ def find_leaks(
     for path, pid in _members(dataset.query, dataset.gallery):
         contents.setdefault(_file_digest(path), (pid, path))
     root = dataset.root.resolve()
-    files = ((str(path), _file_digest(path)) for path in chain(dataset.train.paths, base))
 
-    def same_content(name: str, digest: bytes) -> None:
+    def add_same_content(name: str, digest: bytes) -> None:
         if digest in contents:
             pid, path = contents[digest]
             leaks.setdefault(("content", pid), Leak(kind="content", pid=pid, training=name, test=str(path)))
 
-    for name, digest in files:
-        same_content(name, digest)
-    for image in corrected:
-        same_content(image.name, hashlib.sha256(image.content).digest())
+    for path in chain(dataset.train.paths, base):
+        add_same_content(str(path), _file_digest(path))
+    for image in labelled:
+        add_same_content(image.name, hashlib.sha256(image.content).digest())
         if image.pid in tested and image.source and Path(image.source).resolve() == root:
             pid = image.pid
-            found = Leak(kind="correction", pid=pid, training=image.name, test=str(tested[pid]))
-            leaks.setdefault(("correction", pid), found)
+            leak = Leak(kind="label", pid=pid, training=image.name, test=str(tested[pid]))
+            leaks.setdefault(("label", pid), leak)
     return tuple(leaks.values())
 
 
-def require_no_leak(
-    dataset: ReidDataset, corrected: Iterable[TrainingImage] = (), *, base: Iterable[Path] = ()
-) -> None:
-    """Refuse to train where somebody would be learnt from and tested on.
+def require_no_leak(dataset: ReidDataset, labelled: Iterable[TrainingImage] = (), *, base: Iterable[Path] = ()) -> None:
+    """Refuse to train on identities that are tested; arguments as `find_leaks`.
 
     Raises:
-        DatasetError: naming the identity, both images, and what to do.
+        DatasetError: If there is a leak; it names the identity, both images and the remedy.
     """
-    leaks = find_leaks(dataset, corrected, base=base)
+    leaks = find_leaks(dataset, labelled, base=base)
     if leaks:
         more = f" ({len(leaks) - 1} more like it)" if len(leaks) > 1 else ""
         raise DatasetError(f"{leaks[0]}{more}: take the person out of one of the two, or judge on another dataset")
@@ -111,12 +118,12 @@ def _members(*splits: Split) -> Iterator[tuple[Path, int]]:
 
 
 def _first_by_pid(*splits: Split) -> dict[int, Path]:
-    """An image of every identity; distractors are nobody's."""
-    found: dict[int, Path] = {}
+    """Return the first image of every identity, without distractors."""
+    first: dict[int, Path] = {}
     for path, pid in _members(*splits):
         if pid > 0:
-            found.setdefault(pid, path)
-    return found
+            first.setdefault(pid, path)
+    return first
 
 
 def _file_digest(path: Path) -> bytes:

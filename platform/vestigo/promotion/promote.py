@@ -1,4 +1,4 @@
-"""A model serves because somebody decides so, or no longer: what must be said for it, and what is written down."""
+"""Promote a model on a person's decision, with the reasons that the promotion needs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
 
-NAMED = 3
+REASONS_SHOWN = 3
 """Reasons of the gate that an objection repeats."""
 
 
-def objection(model: Model, serving: str | None) -> str | None:
-    """Why a model should not take the place of what serves, as in `was refused by the gate (...)`; None if it may."""
+def find_objection(model: Model, serving: str | None) -> str | None:
+    """Return why a model should not replace the serving one, such as `was refused by the gate (...)`, or None."""
     if has_passed(model.scores, serving):
         return None
     gate = model.scores.get(GATE)
     if gate is None or gate["promoted"]:
         return "has not been judged by the gate against the model that serves"
-    return f"was refused by the gate ({'; '.join(gate['reasons'][:NAMED])})"
+    return f"was refused by the gate ({'; '.join(gate['reasons'][:REASONS_SHOWN])})"
 
 
-def promote_by_hand(
+def promote_manually(
     store: Store,
     model: Model,
     *,
@@ -35,31 +35,34 @@ def promote_by_hand(
     case: str | None = None,
     authority: str | None = None,
 ) -> Promotion:
-    """Let a model serve in the place of `serving`, what served when somebody decided.
+    """Promote a model on a person's decision; a model that has passed the gate needs no reason.
 
-    What the gate let pass needs no reason; `by`, `account`, `case` and `authority` as `ModelRepository.promote`.
+    Args:
+        store: The store.
+        model: The model.
+        by: Name of the person.
+        account: Account for the audit entry.
+        serving: Digest of the serving model at the time of the decision.
+        reason: Reason of the person.
+        force: Whether to promote despite an objection.
+        case: Case for the audit entry.
+        authority: Authorisation for the audit entry.
 
     Raises:
-        UsageError: there is an objection, and not both force and a reason.
-        StoreError: it serves already, or another model serves by now.
+        UsageError: If there is an objection and `force` or `reason` is missing.
+        StoreError: If the model serves already, or another model serves now.
     """
-    why = objection(model, serving)
-    if why is not None and not (force and reason):
+    objection = find_objection(model, serving)
+    if objection is not None and not (force and reason):
         raise UsageError(
-            f"{model.name} ({model.digest[:12]}) {why}: give --force and --reason TEXT to promote it all the same"
+            f"{model.name} ({model.digest[:12]}) {objection}: give --force and --reason TEXT to promote it all the same"
         )
-    reasons = [*([reason] if reason else []), *(model.scores[GATE]["reasons"] if why is None else [])]
+    reasons = [*([reason] if reason else []), *(model.scores[GATE]["reasons"] if objection is None else [])]
     return store.models.promote(
-        model.digest,
-        by=by,
-        reasons=reasons,
-        expected_before=serving,
-        account=account,
-        case=case,
-        authority=authority,
+        model.digest, by=by, reasons=reasons, expected_before=serving, account=account, case=case, authority=authority
     )
 
 
-def stale_crops(counts: Mapping[str, int], model: str | None) -> int:
-    """Of `ModelRepository.crop_counts`, how many crops are of other models than `model`; all of them where it is None."""
+def count_stale_crops(counts: Mapping[str, int], model: str | None) -> int:
+    """Return how many crops are of other models than `model`, from the number of crops of each model."""
     return sum(count for digest, count in counts.items() if digest != model)

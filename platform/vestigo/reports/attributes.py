@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vestigo.evaluation.attributes import AttributeJudgement
+from vestigo.evaluation.attributes import AttributeEvaluation
 from vestigo.reports.charts import Chart, Point, percent_axis
 from vestigo.reports.page import data_uri
 from vestigo_models.inference.images import read_image
@@ -17,7 +17,7 @@ SHOWN = 12
 BINS = 10
 
 
-def attribute_rows(judged: AttributeJudgement) -> list[dict[str, Any]]:
+def attribute_rows(judged: AttributeEvaluation) -> list[dict[str, Any]]:
     """A row of the table for each attribute; percent."""
     found = judged.metrics
     return [
@@ -32,7 +32,7 @@ def attribute_rows(judged: AttributeJudgement) -> list[dict[str, Any]]:
     ]
 
 
-def attribute_cards(judged: AttributeJudgement, paths: Sequence[Path], pids: Sequence[int]) -> list[dict[str, Any]]:
+def attribute_cards(judged: AttributeEvaluation, paths: Sequence[Path], pids: Sequence[int]) -> list[dict[str, Any]]:
     """A dozen judged images, evenly spaced in the gallery's order, with every attribute, its confidence and truth.
 
     paths, pids: of all gallery images that could be read.
@@ -48,10 +48,10 @@ def attribute_cards(judged: AttributeJudgement, paths: Sequence[Path], pids: Seq
     ]
 
 
-def reliability(judged: AttributeJudgement) -> Chart | None:
+def reliability(judged: AttributeEvaluation) -> Chart | None:
     """How often predictions of a confidence are right, all attributes together; None where nothing is annotated."""
     known = judged.labels >= 0
-    confidence, right = judged.confidences[known], judged.right[known]
+    confidence, right = judged.confidences[known], judged.correct[known]
     if not len(confidence):
         return None
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
@@ -76,10 +76,10 @@ def reliability(judged: AttributeJudgement) -> Chart | None:
     )
 
 
-def _line(judged: AttributeJudgement, place: int, column: int) -> dict[str, Any]:
+def _line(judged: AttributeEvaluation, place: int, column: int) -> dict[str, Any]:
     attribute = judged.schema.attributes[column]
     label = int(judged.labels[place, column])
-    right = bool(judged.right[place, column])
+    right = bool(judged.correct[place, column])
     return {
         "title": attribute.title,
         "said": attribute.values[int(judged.predictions[place, column])],

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vestigo.evaluation.compare import Comparison
-from vestigo.evaluation.evaluate import CURVE, Benchmark
+from vestigo.evaluation.compare import ModelComparison
+from vestigo.evaluation.evaluate import CMC_RANKS, Evaluation
 from vestigo.reports.attributes import attribute_cards, attribute_rows, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo.reports.filter_chart import filter_chart
@@ -22,12 +22,12 @@ class Compared:
     """Another model on the same dataset, and by how much the model of the page is better."""
 
     name: str
-    benchmark: Benchmark
-    comparison: Comparison
+    benchmark: Evaluation
+    comparison: ModelComparison
 
 
 def evaluation_page(
-    benchmark: Benchmark,
+    benchmark: Evaluation,
     facts: Mapping[str, str],
     protocol: str,
     *,
@@ -81,13 +81,13 @@ def _curve(cmc: Mapping[int, float | None]) -> Chart | None:
         return None
     return Chart(
         description="Percent of scored queries whose first match stands at this rank or before.",
-        x=Axis(low=1, high=CURVE[-1], marks=[(rank, str(rank)) for rank in (1, 5, 10, 15, 20)]),
+        x=Axis(low=1, high=CMC_RANKS[-1], marks=[(rank, str(rank)) for rank in (1, 5, 10, 15, 20)]),
         y=percent_axis(low=min(90.0, 10.0 * (points[0].y // 10.0))),
         points=points,
     )
 
 
-def _attributes(benchmark: Benchmark) -> dict[str, Any] | None:
+def _attributes(benchmark: Evaluation) -> dict[str, Any] | None:
     judged = benchmark.attributes
     if judged is None:
         return None
@@ -99,7 +99,7 @@ def _attributes(benchmark: Benchmark) -> dict[str, Any] | None:
     }
 
 
-def _regions(benchmark: Benchmark) -> dict[str, Any] | None:
+def _regions(benchmark: Evaluation) -> dict[str, Any] | None:
     judged = benchmark.regions
     if judged is None:
         return None
@@ -114,7 +114,7 @@ def _regions(benchmark: Benchmark) -> dict[str, Any] | None:
     }
 
 
-def _compared(benchmark: Benchmark, model: str, other: Compared | None) -> dict[str, Any] | None:
+def _compared(benchmark: Evaluation, model: str, other: Compared | None) -> dict[str, Any] | None:
     """Rows of a table: both models' figures, and the difference with its interval."""
     if other is None:
         return None

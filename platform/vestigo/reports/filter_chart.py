@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vestigo.evaluation.evaluate import Benchmark
+from vestigo.evaluation.evaluate import Evaluation
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
@@ -18,7 +18,7 @@ LEAST_RANGE = 2.0
 """Percent: the loss axis is never shorter, or a filter that loses next to nothing looks as if it lost a lot."""
 
 
-def filter_chart(benchmark: Benchmark) -> Chart | None:
+def filter_chart(benchmark: Evaluation) -> Chart | None:
     """Loss against kept share, measured on this dataset's own people across cameras.
 
     None for a model without attributes, and where no query has a true match on another camera.
@@ -49,7 +49,7 @@ def filter_chart(benchmark: Benchmark) -> Chart | None:
     )
 
 
-def _marked(benchmark: Benchmark) -> Sequence[tuple[float, str]]:
+def _marked(benchmark: Evaluation) -> Sequence[tuple[float, str]]:
     """Thresholds that the chart names; the one that was asked for goes last and so wins its place."""
     marks = {threshold: f"{threshold:g}" for threshold in TENTHS}
     marks |= {STRICT: f"{STRICT:g} strict", QUALITY: f"{QUALITY:g} quality"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.evaluation.evaluate import Benchmark
+from vestigo.evaluation.evaluate import Evaluation
 from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.reports.page import data_uri
 from vestigo_models.inference.images import read_image
@@ -17,7 +17,7 @@ STRIPS_A_GROUP = 8
 PAIRS_A_GROUP = 5
 """Queries in a group where two models are shown."""
 
-Judged = Sequence[tuple[str, Benchmark]]
+Judged = Sequence[tuple[str, Evaluation]]
 """The names and the benchmarks of one model, or of two on the same images."""
 
 
@@ -43,7 +43,7 @@ def groups(judged: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def _thirds(benchmark: Benchmark) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _thirds(benchmark: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The worst queries, those in the middle and the best."""
     scored = np.flatnonzero(benchmark.scores.status == SCORED)
     order = scored[np.argsort(benchmark.scores.ap[scored], kind="stable")]
@@ -71,7 +71,7 @@ def _strip(judged: Judged, row: int) -> dict[str, Any]:
     }
 
 
-def _answers(benchmark: Benchmark, row: int) -> list[dict[str, Any]]:
+def _answers(benchmark: Evaluation, row: int) -> list[dict[str, Any]]:
     nearest = benchmark.nearest[row]
     return [
         {

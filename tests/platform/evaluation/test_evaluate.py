@@ -16,8 +16,8 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import Benchmark, judge_model
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
 from vestigo.ingest.embedding import embed_files
 from vestigo_models.attribute_filter.modes import FilterChoice
@@ -43,8 +43,8 @@ def extractor() -> Extractor:
 
 
 @pytest.fixture(scope="module")
-def judged(dataset: ReidDataset, extractor: Extractor) -> Benchmark:
-    return judge_model(dataset, extractor, Options())
+def judged(dataset: ReidDataset, extractor: Extractor) -> Evaluation:
+    return evaluate_model(dataset, extractor, EvaluationOptions())
 
 
 def truth_of(dataset: ReidDataset) -> dict[int, dict[str, set[int]]]:
@@ -66,7 +66,7 @@ def gallery(dataset: ReidDataset) -> list[tuple[int, Path]]:
     return list(zip(dataset.gallery.pids.tolist(), dataset.gallery.paths, strict=True))
 
 
-def test_map_is_that_of_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Benchmark) -> None:
+def test_map_is_that_of_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     def said(path: Path) -> tuple[np.ndarray, np.ndarray]:
         found = extractor.extract([read_image(path)]).descriptors
         return found.vectors[0].astype(float), found.visible[0]
@@ -86,7 +86,7 @@ def test_map_is_that_of_equation_14(dataset: ReidDataset, extractor: Extractor, 
     assert judged.metrics.mAP == pytest.approx(100 * np.mean(aps), abs=1e-6)
 
 
-def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: Extractor, judged: Benchmark) -> None:
+def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     truth = truth_of(dataset)
     right: Counter[str] = Counter()
     labelled: Counter[str] = Counter()
@@ -125,7 +125,7 @@ def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: 
     assert list(found.official) == list(MARKET_1501.names)
 
 
-def test_regions_are_compared_cell_by_cell(dataset: ReidDataset, extractor: Extractor, judged: Benchmark) -> None:
+def test_regions_are_compared_cell_by_cell(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     true: dict[str, set[tuple[str, int, int]]] = {name: set() for name in NAMES}
     seen: dict[str, set[tuple[str, int, int]]] = {name: set() for name in NAMES}
     for _, path in gallery(dataset):
@@ -168,7 +168,7 @@ def test_belongings_are_told_by_their_area(dataset: ReidDataset) -> None:
 
 
 def test_a_model_of_another_schema_is_ranked_and_not_judged_on_attributes(dataset: ReidDataset) -> None:
-    found = judge_model(dataset, Extractor(random_package(schema=DUKEMTMC_REID)), Options())
+    found = evaluate_model(dataset, Extractor(random_package(schema=DUKEMTMC_REID)), EvaluationOptions())
     assert found.attributes is None
     (note,) = found.notes
     assert "dukemtmc-reid" in note
@@ -177,16 +177,18 @@ def test_a_model_of_another_schema_is_ranked_and_not_judged_on_attributes(datase
 
 
 def test_what_cannot_be_judged_is_said(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
-    clusters = judge_model(dataset, Extractor(random_package(schema=None, regions=cluster_regions(4))), Options())
+    clusters = evaluate_model(
+        dataset, Extractor(random_package(schema=None, regions=cluster_regions(4))), EvaluationOptions()
+    )
     assert (clusters.attributes, clusters.regions, clusters.belongings_auc) == (None, None, None)
     assert [text.startswith("regions were not judged: the model's clusters") for text in clusters.notes] == [True]
-    body = judge_model(dataset, Extractor(random_package(schema=None, regions=BODY_REGIONS)), Options())
+    body = evaluate_model(dataset, Extractor(random_package(schema=None, regions=BODY_REGIONS)), EvaluationOptions())
     assert body.regions is not None
     assert list(body.regions.iou) == list(BODY_REGIONS.names)
     assert body.notes == ()
     root = tmp_path / "bare"
     shutil.copytree(dataset.root, root, ignore=shutil.ignore_patterns("regions", "*.mat"))
-    bare = judge_model(load_dataset(root), extractor, Options())
+    bare = evaluate_model(load_dataset(root), extractor, EvaluationOptions())
     assert (bare.attributes, bare.regions) == (None, None)
     assert bare.notes == (
         "attributes were not judged: the dataset has no labels, market_attribute.mat is not in it; copy it there",
@@ -200,23 +202,23 @@ def test_a_label_map_that_is_none_gets_one_line(dataset: ReidDataset, tmp_path: 
     path = root / "regions" / first.parent.name / f"{first.stem}.png"
     cv2.imwrite(str(path), np.full((128, 64), 9, dtype=np.uint8))
     with pytest.raises(DatasetError, match="holds region 9; ids go from 0 to 5"):
-        judge_model(load_dataset(root), extractor, Options())
+        evaluate_model(load_dataset(root), extractor, EvaluationOptions())
     path.write_bytes(b"no picture")
     with pytest.raises(DatasetError, match="restore it"):
-        judge_model(load_dataset(root), extractor, Options())
+        evaluate_model(load_dataset(root), extractor, EvaluationOptions())
     path.unlink()
     with pytest.raises(DatasetError, match="1 images have no label map"):
-        judge_model(load_dataset(root), extractor, Options())
+        evaluate_model(load_dataset(root), extractor, EvaluationOptions())
 
 
 def test_a_filter_needs_attributes(dataset: ReidDataset) -> None:
-    options = Options(filter=FilterChoice(mode="strict", threshold=0.7))
+    options = EvaluationOptions(filter=FilterChoice(mode="strict", threshold=0.7))
     with pytest.raises(ConfigError, match="filter strict: model plain predicts no attributes"):
-        judge_model(dataset, Extractor(random_package("plain", schema=None, regions=None)), options)
+        evaluate_model(dataset, Extractor(random_package("plain", schema=None, regions=None)), options)
 
 
-def test_two_models_are_compared_on_the_same_images(dataset: ReidDataset, judged: Benchmark, tmp_path: Path) -> None:
-    other = judge_model(dataset, Extractor(random_package(seed=1)), Options())
+def test_two_models_are_compared_on_the_same_images(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
+    other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
     found = compare(judged, other)
     assert found.mAP is not None
     assert judged.metrics.mAP is not None
@@ -235,13 +237,13 @@ def test_two_models_are_compared_on_the_same_images(dataset: ReidDataset, judged
     itself = compare(judged, judged).mAP
     assert itself is not None
     assert (itself.difference, itself.low, itself.high) == (0, 0, 0)
-    plain = judge_model(dataset, Extractor(random_package(schema=None, regions=None)), Options())
+    plain = evaluate_model(dataset, Extractor(random_package(schema=None, regions=None)), EvaluationOptions())
     assert compare(judged, plain).attributes == {}
     root = tmp_path / "fewer"
     shutil.copytree(dataset.root, root)
     load_dataset(root).gallery.paths[0].unlink()
     with pytest.raises(ValueError, match="different images"):
-        compare(judged, judge_model(load_dataset(root), Extractor(random_package()), Options()))
+        compare(judged, evaluate_model(load_dataset(root), Extractor(random_package()), EvaluationOptions()))
 
 
 def test_images_are_watched_as_they_pass(dataset: ReidDataset, extractor: Extractor, tmp_path: Path) -> None:

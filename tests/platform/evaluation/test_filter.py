@@ -1,14 +1,15 @@
-"""The filter between distances and ranking, beside loops over pairs."""
+"""The filter between evaluation_distances and ranking, beside loops over pairs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from vestigo.evaluation.filter import FilterRun, Side
+from vestigo.evaluation.filter import FilterEvaluator
+from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.ranking import ImageSet
-from vestigo.evaluation.options import Options
-from vestigo.evaluation.ranking import distances, rank
+from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import evaluation_distances, rank_and_score
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -28,41 +29,44 @@ GROUPS = [slice(0, 2), slice(2, 5), slice(5, 7)]
 LEAST = 50
 
 
-def side(rng: np.random.Generator, count: int) -> Side:
+def side(rng: np.random.Generator, count: int) -> ImageFeatures:
     vectors = rng.normal(size=(count, 2, 6))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     visible = rng.random((count, 1)) < 0.8
     vectors[:, 1:] *= visible[..., None]
     groups = [rng.dirichlet(np.full(size, 0.5), count) for size in (2, 3, 2)]
-    return Side(
+    return ImageFeatures(
         images=ImageSet(pids=rng.integers(1, 6, count), camids=rng.integers(0, 3, count)),
-        outputs=CropFeatures(
+        features=CropFeatures(
             descriptors=Descriptors(vectors=vectors.reshape(count, 12).astype(np.float32), visible=visible, always=1),
             probabilities=np.concatenate(groups, axis=1).astype(np.float32),
             areas=np.empty((count, 0), dtype=np.float32),
         ),
+        labels=np.full((count, 3), -1),
     )
 
 
-def pair(query: Side, row: int, gallery: Side, column: int, threshold: float) -> tuple[float, int, float]:
+def pair(
+    query: ImageFeatures, row: int, gallery: ImageFeatures, column: int, threshold: float
+) -> tuple[float, int, float]:
     """Distance of a pair, and how many attributes conflict with which confidence."""
-    q, g = query.outputs.descriptors, gallery.outputs.descriptors
+    q, g = query.features.descriptors, gallery.features.descriptors
     shared = 1 + int(q.visible[row, 0] and g.visible[column, 0])
     distance = 1 - float(q.vectors[row].astype(float) @ g.vectors[column].astype(float)) / shared
     count, penalty = 0, 0.0
     for group in GROUPS:
-        ours, theirs = query.outputs.probabilities[row, group], gallery.outputs.probabilities[column, group]
+        ours, theirs = query.features.probabilities[row, group], gallery.features.probabilities[column, group]
         sure = min(ours.max(), theirs.max()) >= np.float32(threshold)
         if sure and ours.argmax() != theirs.argmax():
             count, penalty = count + 1, penalty + float(ours.max()) + float(theirs.max())
     return round(distance, 10), count, penalty
 
 
-def naive_ap(ranked: list[int], query: Side, row: int, gallery: Side) -> float:
+def naive_ap(ranked: list[int], query: ImageFeatures, row: int, gallery: ImageFeatures) -> float:
     pid, cam = query.images.pids[row], query.images.camids[row]
     ranked = [c for c in ranked if (gallery.images.pids[c], gallery.images.camids[c]) != (pid, cam)]
     hits = [n for n, c in enumerate(ranked, start=1) if gallery.images.pids[c] == pid]
-    return float(np.mean([n / rank for n, rank in enumerate(hits, start=1)]))
+    return float(np.mean([n / rank_and_score for n, rank_and_score in enumerate(hits, start=1)]))
 
 
 @pytest.mark.parametrize(("mode", "threshold"), [("fixed", 0.5), ("strict", 0.7), ("soft", 0.6), ("fixed", 0.05)])
@@ -70,12 +74,12 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
     rng = np.random.default_rng(7)
     query, gallery = side(rng, 23), side(rng, 90)
     choice = FilterChoice(mode=mode, threshold=threshold, weight=0.3 if mode == "soft" else 0.0)  # type: ignore[arg-type]
-    run = FilterRun(choice, SCHEMA, query, gallery, Options())
-    chunks = distances(query.outputs.descriptors, gallery.outputs.descriptors, Options())
+    run = FilterEvaluator(choice, SCHEMA, query, gallery, EvaluationOptions())
+    chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
     whole = np.concatenate(list(chunks))
     parts = [whole[:9], whole[9:10], whole[10:]]
-    found = rank(iter(parts), query.images, gallery.images, Options(), lambda *_: None, run)
-    judgement = run.judgement()
+    found = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
+    effect = run.result()
 
     compared = kept_count = matches = lost = 0
     aps, plain = [], []
@@ -106,10 +110,10 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
         ]
         assert found.nearest[row].tolist() == nearest[:10]
     assert found.scores.ap == pytest.approx(aps)
-    assert judgement.cost.with_filter.mAP == pytest.approx(100 * np.mean(aps))
-    assert judgement.cost.without.mAP == pytest.approx(100 * np.mean(plain))
-    assert judgement.cost.kept_fraction == pytest.approx(kept_count / compared)
-    assert judgement.cost.true_matches_lost == pytest.approx(lost / matches)
-    assert (judgement.speed_up is None) == (mode == "soft")
+    assert effect.cost.with_filter.mAP == pytest.approx(100 * np.mean(aps))
+    assert effect.cost.without.mAP == pytest.approx(100 * np.mean(plain))
+    assert effect.cost.kept_fraction == pytest.approx(kept_count / compared)
+    assert effect.cost.true_matches_lost == pytest.approx(lost / matches)
+    assert (effect.speed_up is None) == (mode == "soft")
     assert mode == "soft" or lost > 0
-    assert judgement.speed_up is None or judgement.speed_up > 0
+    assert effect.speed_up is None or effect.speed_up > 0

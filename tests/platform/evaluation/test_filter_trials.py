@@ -15,9 +15,9 @@ from tests.support.datasets import DatasetWriter
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import dataset_digest
-from vestigo.evaluation.evaluate import judge_model
+from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.filter_trials import try_filters
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
@@ -87,7 +87,7 @@ def test_modes_beside_loops(write_dataset: DatasetWriter, extractor: Extractor) 
     assert "at least 100 are needed" in trials["auto 1 %"].reason
     assert trials["auto 1 %"].mAP == trials["off"].mAP
     assert (trials["auto 2 %"].speed_up, trials["auto 2 %"].thresholds) == (None, (1.01, 1.01))
-    plain = judge_model(dataset, extractor, Options()).metrics.mAP
+    plain = evaluate_model(dataset, extractor, EvaluationOptions()).metrics.mAP
     assert trials["off"].mAP == pytest.approx(plain)
 
 

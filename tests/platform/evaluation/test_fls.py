@@ -11,7 +11,7 @@ import pytest
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.evaluation.fls import METHODS, FusionJudge, MethodMetrics, shares_of_oracle
+from vestigo.evaluation.fls import METHODS, FusionEvaluator, MethodMetrics, shares_of_oracle
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.oracle import oracle_labels
@@ -57,11 +57,11 @@ def made(dataset: ReidDataset) -> dict[Path, RegionMap]:
 
 
 def judged(dataset: ReidDataset, found: dict[Path, RegionMap]) -> dict[str, MethodMetrics]:
-    judge = FusionJudge(dataset, FlsConfig())
+    judge = FusionEvaluator(dataset, FlsConfig())
     for pid in np.unique(dataset.gallery.pids):
         paths = [p for p, q in zip(dataset.gallery.paths, dataset.gallery.pids, strict=True) if q == pid]
         judge([*paths, Path("somebody.jpg")], [*(found[p] for p in paths), found[paths[0]]])
-    return judge.judgement()
+    return judge.result()
 
 
 def overlap(truth: list[int], found: list[int], region: int) -> float | None:
@@ -135,4 +135,4 @@ def test_the_oracle_is_the_body_and_what_hangs_beside_it() -> None:
 
 def test_more_clusters_than_regions_cannot_be_named(dataset: ReidDataset) -> None:
     with pytest.raises(ConfigError, match=r"fls\.clusters=7: at most 6"):
-        FusionJudge(dataset, FlsConfig(clusters=7))
+        FusionEvaluator(dataset, FlsConfig(clusters=7))

@@ -15,7 +15,7 @@ from tests.support.old_rankings import make_old
 from vestigo.evaluation import saved_rankings as judged
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, ImageSet, Protocol, score_queries
 from vestigo.evaluation.metrics.truncated import UNKNOWN
-from vestigo.evaluation.saved_rankings import judge
+from vestigo.evaluation.saved_rankings import score_ranking
 from vestigo.retrieval.bulk import BulkQueries, crop_queries, rank_gallery, tracklet_queries
 from vestigo.retrieval.gallery import Scope
 from vestigo.store.open import Store
@@ -54,7 +54,7 @@ def test_a_whole_ranking_is_judged_as_the_benchmark_judges(protocol: Protocol, m
     archive = labelled()
     rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows]), "all", top=99)
     kept, told = Kept(archive, "all"), []
-    found = judge(kept, kept.ranking, protocol, told.append)
+    found = score_ranking(kept, kept.ranking, protocol, lambda done, _total: told.append(done))
     assert told == list(range(5, 61, 5))
 
     place = {row["crop_id"]: number for number, row in enumerate(archive.rows)}
@@ -145,7 +145,7 @@ def test_labels_of_a_benchmark_that_the_archive_does_not_hold_are_not_believed()
     rank_gallery(archive, images(archive, 0, [(0, "cam0"), (1, "cam0")]), "images", top=3)
     kept = Kept(archive, "images")
     assert [(row["pid"], row["camera"]) for row in kept.queries] == [(None, None)] * 2
-    assert judge(kept, kept.ranking, "cross-camera").scores.excluded == {"identity of the query unknown": 2}
+    assert score_ranking(kept, kept.ranking, "cross-camera").scores.excluded == {"identity of the query unknown": 2}
 
 
 def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
         store.models.register(MODEL, name="fake", location="nowhere")
         queries = pa.Table.from_pylist(archive.asked["all"], QUERIES)
         store.rankings.save("all", model=MODEL, rows=rows, queries=queries, settings={})
-        new = judge(store.rankings, store.rankings.get("all"), "all")
+        new = score_ranking(store.rankings, store.rankings.get("all"), "all")
         make_old(store, "all")
-        old = judge(store.rankings, store.rankings.get("all"), "all")
+        old = score_ranking(store.rankings, store.rankings.get("all"), "all")
     assert new.names.equals(old.names)
     np.testing.assert_array_equal(new.starts, old.starts)
     assert new.scores.scored.any()
@@ -169,5 +169,5 @@ def test_a_ranking_of_nobody() -> None:
     archive = labelled()
     rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none")
     kept = Kept(archive, "none")
-    found = judge(kept, kept.ranking, "all")
+    found = score_ranking(kept, kept.ranking, "all")
     assert (len(found), found.starts.tolist(), found.pairs.queries.shape) == (0, [0], (0, 0))

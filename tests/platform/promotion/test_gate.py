@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_means
-from vestigo.promotion.gate import Margins, beyond_chance, decide
+from vestigo.promotion.gate import Margins, decide_promotion, select_significant
 
 
 def difference(gain: float, error: float, identities: int = 100) -> Difference:
@@ -17,7 +17,7 @@ def difference(gain: float, error: float, identities: int = 100) -> Difference:
 
 
 def test_what_is_better_in_something_and_worse_in_nothing_is_promoted() -> None:
-    verdict = decide({"mAP": difference(4.0, 0.5), "hat": difference(-0.4, 0.5), "bag": difference(0.1, 0.3)})
+    verdict = decide_promotion({"mAP": difference(4.0, 0.5), "hat": difference(-0.4, 0.5), "bag": difference(0.1, 0.3)})
     assert verdict.promoted
     assert (verdict.improved, verdict.worsened) == (("mAP",), ())
     assert verdict.reasons == ("mAP: +4.0 points (95 % +3.0 to +5.0 on 100 identities), better beyond chance among 3",)
@@ -25,13 +25,13 @@ def test_what_is_better_in_something_and_worse_in_nothing_is_promoted() -> None:
 
 def test_a_loss_refuses_and_is_named() -> None:
     hat = Difference(difference=-7.3, low=-9.1, high=-5.2, chance=0.001, identities=40)
-    verdict = decide({"mAP": difference(4.0, 0.5), "hat": hat})
+    verdict = decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat})
     assert not verdict.promoted
     assert (verdict.improved, verdict.worsened) == (("mAP",), ("hat",))
     assert verdict.reasons[0] == "hat: -7.3 points (95 % -9.1 to -5.2 on 40 identities), beyond the margin of 1.0"
-    assert decide({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(attributes=8.0)).promoted
-    assert not decide({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(mAP=8.0)).promoted
-    assert not decide({"mAP": difference(-4.0, 0.5), "hat": difference(9.0, 1.0)}).promoted
+    assert decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(attributes=8.0)).promoted
+    assert not decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(mAP=8.0)).promoted
+    assert not decide_promotion({"mAP": difference(-4.0, 0.5), "hat": difference(9.0, 1.0)}).promoted
     assert verdict.to_dict() == {
         "promoted": False,
         "reasons": list(verdict.reasons),
@@ -42,54 +42,54 @@ def test_a_loss_refuses_and_is_named() -> None:
 
 def test_nothing_better_is_not_enough() -> None:
     for gains in ({"mAP": difference(0.4, 0.3)}, {"mAP": difference(-0.4, 0.3)}, {"mAP": None}, {}):
-        verdict = decide(gains)
+        verdict = decide_promotion(gains)
         assert not verdict.promoted
         assert "nothing improved" in verdict.reasons[0]
-    assert decide({"mAP": difference(0.4, 0.3)}).reasons == (
+    assert decide_promotion({"mAP": difference(0.4, 0.3)}).reasons == (
         "nothing improved beyond chance: the largest gain is mAP: +0.4 points (95 % -0.2 to +1.0 on 100 identities)",
     )
 
 
 def test_a_significant_loss_within_the_margin_is_no_harm() -> None:
-    assert decide({"mAP": difference(4.0, 0.5), "hat": difference(-0.8, 0.1)}).promoted
+    assert decide_promotion({"mAP": difference(4.0, 0.5), "hat": difference(-0.8, 0.1)}).promoted
 
 
 def test_a_loss_that_may_be_chance_is_told_and_a_gross_one_refuses() -> None:
-    doubtful = decide({"mAP": difference(9.0, 1.0), "hat": difference(-3.0, 2.5)})
+    doubtful = decide_promotion({"mAP": difference(9.0, 1.0), "hat": difference(-3.0, 2.5)})
     assert doubtful.promoted
     assert (
         "hat: -3.0 points (95 % -7.9 to +1.9 on 100 identities), beyond the margin of 1.0 but within chance"
         in (doubtful.reasons[-1])
     )
-    gross = decide({"mAP": difference(9.0, 1.0), "hat": difference(-12.0, 10.0)})
+    gross = decide_promotion({"mAP": difference(9.0, 1.0), "hat": difference(-12.0, 10.0)})
     assert (gross.promoted, gross.worsened) == (False, ("hat",))
 
 
 def test_what_cannot_be_judged_is_told() -> None:
-    verdict = decide({"mAP": difference(9.0, 1.0), "hat": None})
+    verdict = decide_promotion({"mAP": difference(9.0, 1.0), "hat": None})
     assert verdict.promoted
     assert verdict.reasons[-1] == "hat: not judged, as fewer than 2 identities count"
 
 
 def test_the_more_is_looked_at_the_more_it_takes() -> None:
     alone = {"mAP": difference(1.1, 0.5)}
-    assert decide(alone).promoted
+    assert decide_promotion(alone).promoted
     many = {f"attribute {number}": difference(0.1, 0.5) for number in range(12)}
-    assert not decide(alone | many).promoted
+    assert not decide_promotion(alone | many).promoted
     unchanged = dict.fromkeys(many, difference(0.0, 0.0))
-    assert decide(alone | unchanged).promoted
+    assert decide_promotion(alone | unchanged).promoted
 
 
 def test_few_people_prove_little() -> None:
-    assert not decide({"mAP": difference(3.0, 1.2, identities=4)}).promoted
-    assert decide({"mAP": difference(3.0, 1.2, identities=40)}).promoted
+    assert not decide_promotion({"mAP": difference(3.0, 1.2, identities=4)}).promoted
+    assert decide_promotion({"mAP": difference(3.0, 1.2, identities=40)}).promoted
 
 
 def test_people_who_all_agree_prove_little_while_they_are_few() -> None:
     """A sign test by hand: of 5 people all agree by chance once in 16 cases, of 6 once in 32."""
     for people, enough in ((2, False), (5, False), (6, True)):
         alike = Difference(difference=100.0, low=100.0, high=100.0, chance=0.001, identities=people)
-        assert decide({"hat": alike}).promoted == enough
+        assert decide_promotion({"hat": alike}).promoted == enough
 
 
 def test_holm_against_its_definition() -> None:
@@ -100,7 +100,7 @@ def test_holm_against_its_definition() -> None:
         ordered = sorted(chances.values())
         fails = [k for k, p in enumerate(ordered) if p > 0.05 / (len(ordered) - k)]
         limit = ordered[fails[0]] if fails else 2.0
-        assert beyond_chance(chances, 0.05) == {name for name, p in chances.items() if p < limit}
+        assert select_significant(chances, 0.05) == {name for name, p in chances.items() if p < limit}
 
 
 MEASURES = 8
@@ -123,7 +123,7 @@ def simulated(rng: np.random.Generator, people: int, losses: dict[int, float], *
         images = np.repeat(gains, 2)
         pids = np.repeat(np.arange(people), 2)
         found[f"m{number}"] = compare_means(
-            np.zeros_like(images), images, pids, seed=int(rng.integers(1 << 30)), draws=999
+            np.zeros_like(images), images, pids, seed=int(rng.integers(1 << 30)), resamples=999
         )
     return found
 
@@ -134,7 +134,7 @@ def test_a_challenger_that_is_no_better_passes_for_better_in_at_most_one_case_in
 ) -> None:
     rng = np.random.default_rng(people)
     trials = 30
-    passed = sum(bool(decide(simulated(rng, people, {}, flips=flips)).improved) for _ in range(trials))
+    passed = sum(bool(decide_promotion(simulated(rng, people, {}, flips=flips)).improved) for _ in range(trials))
     # Three standard errors above 5 %.
     assert passed / trials <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
 
@@ -143,7 +143,9 @@ def test_a_challenger_that_is_no_better_passes_for_better_in_at_most_one_case_in
 def test_a_harmless_challenger_is_seldom_refused_for_harm(people: int, flips: bool) -> None:
     rng = np.random.default_rng(people + 1)
     trials = 30
-    refused = sum(bool(decide(simulated(rng, people, {0: -15.0}, flips=flips)).worsened) for _ in range(trials))
+    refused = sum(
+        bool(decide_promotion(simulated(rng, people, {0: -15.0}, flips=flips)).worsened) for _ in range(trials)
+    )
     assert refused / trials <= 0.10 + 3 * np.sqrt(0.10 * 0.90 / trials)
 
 
@@ -151,6 +153,6 @@ def test_a_harmless_challenger_is_seldom_refused_for_harm(people: int, flips: bo
 def test_a_harmful_challenger_is_caught_whatever_else_it_is_good_for(people: int, loss: float, flips: bool) -> None:
     rng = np.random.default_rng(people + 2)
     for _ in range(20):
-        verdict = decide(simulated(rng, people, {0: -20.0, 1: loss}, flips=flips))
+        verdict = decide_promotion(simulated(rng, people, {0: -20.0, 1: loss}, flips=flips))
         assert not verdict.promoted
         assert "m1" in verdict.worsened

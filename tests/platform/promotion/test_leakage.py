@@ -64,7 +64,7 @@ def test_the_same_image_under_another_name_is_found(dataset: ReidDataset, tmp_pa
 def test_a_correction_of_somebody_who_is_tested_is_found(dataset: ReidDataset) -> None:
     shrunk = TrainingImage(name="crop 3f", content=b"encoded again", source=f"{dataset.root}/../dataset/", pid=1)
     (leak,) = find_leaks(dataset, [shrunk, shrunk])
-    assert (leak.kind, leak.pid, leak.training) == ("correction", 1, "crop 3f")
+    assert (leak.kind, leak.pid, leak.training) == ("label", 1, "crop 3f")
     with pytest.raises(DatasetError, match=r"crop 3f and .*0001_c1s1.* show one person: take the person out of one"):
         require_no_leak(dataset, [shrunk])
 

@@ -13,8 +13,8 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import Benchmark, judge_model
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.reports.attributes import attribute_cards, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo.reports.evaluation import Compared, evaluation_page
@@ -39,9 +39,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
 
 
 @pytest.fixture(scope="module")
-def judged(dataset: ReidDataset) -> Benchmark:
-    options = Options(filter=FilterChoice(mode="fixed", threshold=0.2))
-    return judge_model(dataset, Extractor(random_package()), options)
+def judged(dataset: ReidDataset) -> Evaluation:
+    options = EvaluationOptions(filter=FilterChoice(mode="fixed", threshold=0.2))
+    return evaluate_model(dataset, Extractor(random_package()), options)
 
 
 def test_identities_are_chosen_by_what_they_carry(dataset: ReidDataset) -> None:
@@ -87,7 +87,7 @@ def test_pictures_are_those_of_parser_clusters_fusion_network_and_truth(dataset:
         region_pictures(dataset, plain, parser, shown=1)
 
 
-def test_cards_say_what_was_right(judged: Benchmark) -> None:
+def test_cards_say_what_was_right(judged: Evaluation) -> None:
     attributes = judged.attributes
     assert attributes is not None
     cards = attribute_cards(attributes, judged.gallery_paths, judged.gallery.pids.tolist())
@@ -102,7 +102,7 @@ def test_cards_say_what_was_right(judged: Benchmark) -> None:
         assert line["confidence"] == pytest.approx(100 * attributes.confidences[-1, column])
 
 
-def test_reliability_counts_predictions_by_confidence(judged: Benchmark) -> None:
+def test_reliability_counts_predictions_by_confidence(judged: Evaluation) -> None:
     attributes = judged.attributes
     assert attributes is not None
     chart = reliability(attributes)
@@ -111,7 +111,7 @@ def test_reliability_counts_predictions_by_confidence(judged: Benchmark) -> None
     for row, column in np.argwhere(attributes.labels >= 0):
         sure = float(attributes.confidences[row, column])
         bins.setdefault(min(9, int(np.ceil(np.float32(sure) * 10)) - 1), []).append(
-            (sure, bool(attributes.right[row, column]))
+            (sure, bool(attributes.correct[row, column]))
         )
     expected = [
         (100 * np.mean(list(a)), 100 * np.mean(list(b))) for a, b in (zip(*bins[k], strict=True) for k in sorted(bins))
@@ -138,7 +138,7 @@ def test_a_chart_is_drawn_to_scale() -> None:
     assert [dot["text"] for dot in chart.dots] == ["begin", "beyond"]
 
 
-def test_the_filters_curve_names_the_threshold_that_was_asked_for(judged: Benchmark, dataset: ReidDataset) -> None:
+def test_the_filters_curve_names_the_threshold_that_was_asked_for(judged: Evaluation, dataset: ReidDataset) -> None:
     chart = filter_chart(judged)
     assert chart is not None
     named = {point.label: point for point in chart.points if point.label}
@@ -149,12 +149,12 @@ def test_the_filters_curve_names_the_threshold_that_was_asked_for(judged: Benchm
     assert judged.filter.cost.identity_loss is not None
     assert judged.filter.cost.identity_loss <= lost + 1e-9
     assert named["0.2 as asked for"].x < named["0.95 quality"].x <= 100
-    plain = judge_model(dataset, Extractor(random_package(schema=None, regions=None)), Options())
+    plain = evaluate_model(dataset, Extractor(random_package(schema=None, regions=None)), EvaluationOptions())
     assert filter_chart(plain) is None
 
 
-def test_two_models_stand_under_each_other_where_they_differ(dataset: ReidDataset, judged: Benchmark) -> None:
-    other = judge_model(dataset, Extractor(random_package(seed=1)), Options())
+def test_two_models_stand_under_each_other_where_they_differ(dataset: ReidDataset, judged: Evaluation) -> None:
+    other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
     won, lost, hardest = groups([("a", judged), ("b", other)])
     assert (won["title"], lost["title"]) == ("Where a gains most on b", "Where b is better by most")
     for group, sign in ((won, 1), (lost, -1)):
@@ -168,9 +168,9 @@ def test_two_models_stand_under_each_other_where_they_differ(dataset: ReidDatase
     assert single[0]["strips"][0]["rankings"][0]["model"] == ""
 
 
-def test_the_page_holds_everything_and_loads_nothing(dataset: ReidDataset, judged: Benchmark, tmp_path: Path) -> None:
+def test_the_page_holds_everything_and_loads_nothing(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
     extractor = Extractor(random_package())
-    other = judge_model(dataset, Extractor(random_package(seed=1)), Options())
+    other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
     pictures = region_pictures(dataset, extractor, make_parser("default"), shown=2)
     rival = Compared(name="<b>rival", benchmark=other, comparison=compare(judged, other))
     page = evaluation_page(judged, {"Dataset": "people"}, "cross-camera", model="ours", other=rival, pictures=pictures)

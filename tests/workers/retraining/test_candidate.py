@@ -15,7 +15,7 @@ from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.promotion.gate import GATE
-from vestigo.promotion.splits import NAME, KnownCrop, is_test, own_people
+from vestigo.promotion.splits import STORE_SPLIT, SplitCrop, build_test_set, is_test
 from vestigo.review.labels.importing import import_labels, match_identity_labels
 from vestigo.review.labels.training_examples import TrainingExample, read_training_examples, select_replay
 from vestigo.store.open import Store
@@ -63,14 +63,14 @@ def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path)
     request = RetrainRequest(base="damaged", replay=50, by="ana", name="first")
     made = retrain_candidate(store, request, silent)
     assert made.folder == filled / "store" / "models" / "first"
-    assert made.tested_on == NAME
+    assert made.tested_on == STORE_SPLIT
     assert made.base == made.serving == base.digest
     assert made.after["attributes_mean"] > made.before["attributes_mean"]
     kept = next(model for model in store.models.list() if model.digest == made.digest)
     assert (kept.name, kept.parent) == ("first", base.digest)
     assert kept.origin["label_set_digest"] == made.label_set.digest
     assert kept.scores[GATE]["promoted"] == made.verdict.promoted
-    assert kept.scores[NAME]["attributes_mean"] == made.after["attributes_mean"]
+    assert kept.scores[STORE_SPLIT]["attributes_mean"] == made.after["attributes_mean"]
     assert ModelPackage.from_pretrained(made.folder).config.trained_on["retrained"]["label_set"] == 1
     assert (store.models.serving() == made.digest) == made.promoted
     assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".")]
@@ -140,9 +140,10 @@ def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
     labels = np.full(len(SCHEMA), -1, dtype=np.int64)
     labels[0] = 1
     known = [
-        KnownCrop(crop=row["crop_id"], who=f"pid {row['pid']}", camera=row["camera"], labels=labels) for row in rows
+        SplitCrop(crop=row["crop_id"], identity=f"pid {row['pid']}", camera=row["camera"], labels=labels)
+        for row in rows
     ]
-    found = own_people(store, known, SCHEMA, tmp_path / "test")
+    found = build_test_set(store, known, SCHEMA, tmp_path / "test")
     assert len(found.gallery) == len(rows)
     assert len(found.train) == 0
     assert sorted(found.query.pids.tolist()) == [1, 1, 2, 2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_ui.cli.output import out, progress
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
-    from vestigo.evaluation.compare import Comparison
-    from vestigo.evaluation.evaluate import Benchmark
+    from vestigo.evaluation.compare import ModelComparison
+    from vestigo.evaluation.evaluate import Evaluation
     from vestigo.evaluation.metrics.bootstrap import Difference
     from vestigo_models.inference.extractor import Extractor
 
@@ -55,20 +56,20 @@ RerankOption = Annotated[bool, typer.Option("--rerank", help="Re-rank by k-recip
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """One progress bar a stage; yields what `judge_model` and `judge_features` report to."""
+def stages() -> Iterator[OpenProgress]:
+    """Yield what opens the progress bar of a stage; a stage that is opened again uses the same bar."""
     with ExitStack() as bars:
-        updates: dict[str, Callable[[int, int | None], None]] = {}
+        updates: dict[str, ProgressCallback] = {}
 
-        def advance(stage: str, done: int, total: int) -> None:
+        def open_stage(stage: str) -> ProgressCallback:
             if stage not in updates:
-                updates[stage] = bars.enter_context(progress(stage, total))
-            updates[stage](done, total)
+                updates[stage] = bars.enter_context(progress(stage))
+            return updates[stage]
 
-        yield advance
+        yield open_stage
 
 
-def judged(benchmark: Benchmark) -> dict[str, Any]:
+def judged(benchmark: Evaluation) -> dict[str, Any]:
     """The keys that both commands report: percent, None where no query could be scored."""
     metrics = benchmark.metrics
     return {
@@ -82,7 +83,7 @@ def judged(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def judged_attributes(benchmark: Benchmark) -> dict[str, Any]:
+def judged_attributes(benchmark: Evaluation) -> dict[str, Any]:
     """What `evaluate`, `train` and `demo` report about attributes: percent; empty where none were judged."""
     if benchmark.attributes is None:
         return {"attributes": {}, "attributes_mean": None, "attributes_balanced": None}
@@ -99,7 +100,7 @@ def judged_attributes(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def judged_regions(benchmark: Benchmark) -> dict[str, Any]:
+def judged_regions(benchmark: Evaluation) -> dict[str, Any]:
     """What `evaluate` and `train` report about regions: percent, the AUC a fraction; empty where none were judged."""
     found = benchmark.regions
     return {
@@ -110,7 +111,7 @@ def judged_regions(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
+def filtered(benchmark: Evaluation) -> dict[str, Any] | None:
     """What the filter kept, lost and cost; None without a filter. mAP and Rank-1 in percent, the rest in fractions."""
     found = benchmark.filter
     if found is None:
@@ -135,7 +136,7 @@ def filtered(benchmark: Benchmark) -> dict[str, Any] | None:
     }
 
 
-def compared(comparison: Comparison, other: Benchmark) -> dict[str, Any]:
+def compared(comparison: ModelComparison, other: Evaluation) -> dict[str, Any]:
     """By how much the model is better than the other one, in percentage points, and how the other one was judged."""
 
     def plain(difference: Difference | None) -> dict[str, Any] | None:
@@ -190,8 +191,8 @@ def write_page(
     html: Path,
     dataset: ReidDataset,
     extractors: Sequence[Extractor],
-    benchmarks: Sequence[Benchmark],
-    comparison: Comparison | None,
+    benchmarks: Sequence[Evaluation],
+    comparison: ModelComparison | None,
     facts: Mapping[str, str],
     protocol: str,
     parser: str = "default",

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
-from vestigo.evaluation.evaluate import judge_model
+from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.filter_trials import try_filters
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
@@ -153,7 +153,7 @@ def device_name(device: str) -> str:
 def _evaluate(cell: AblationCell) -> dict[str, Any]:
     """Return the scores of a trained cell: percent; the AUC and the filter's shares are fractions."""
     extractor = Extractor(ModelPackage.from_pretrained(cell.folder), device=cell.device)
-    evaluation = judge_model(cell.dataset, extractor, Options())
+    evaluation = evaluate_model(cell.dataset, extractor, EvaluationOptions())
     metrics, regions = evaluation.metrics, evaluation.regions
     attributes = evaluation.attributes.metrics if evaluation.attributes else None
     trials = try_filters(cell.dataset, extractor) if cell.config == FILTERED else []

@@ -10,9 +10,9 @@ from typing import Any
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.promotion.gate import Differences, Margins, Verdict, decide, recorded
-from vestigo.promotion.judge import judge_pair, split_name
-from vestigo.promotion.splits import NAME
+from vestigo.promotion.gate import Differences, GateDecision, Margins, decide_promotion, gate_record
+from vestigo.promotion.judge import evaluate_pair, split_name
+from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.resolve import locate_model, open_model, open_registered
 from vestigo.review.estimates.annotator_error import count_pairs, estimate_annotator_error
 from vestigo.review.labels.agreement import annotated_tasks
@@ -82,7 +82,7 @@ class CandidateResult:
     examples: int
     replayed: int
     tested_on: str
-    verdict: Verdict
+    verdict: GateDecision
     promoted: bool
     before: dict[str, Any]
     after: dict[str, Any]
@@ -154,15 +154,15 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         store.models.record_training(candidate.digest, base.digest, origin)
         bars: dict[str, ProgressCallback] = {}
 
-        def judged(stage: str, done: int, total: int) -> None:
+        def open_evaluation(stage: str) -> ProgressCallback:
             if stage not in bars:
                 bars[stage] = open_progress(f"judging: {stage}")
-            bars[stage](done, total)
+            return bars[stage]
 
-        pair = judge_pair(test_data, serving, candidate, device=request.device, progress=judged)
-        test = NAME if dataset is None else split_name(dataset)
-    verdict = decide(pair.differences, request.margins)
-    gate = recorded(verdict, serving_digest, pair.differences)
+        pair = evaluate_pair(test_data, serving, candidate, device=request.device, progress=open_evaluation)
+        test = STORE_SPLIT if dataset is None else split_name(dataset)
+    verdict = decide_promotion(pair.differences, request.margins)
+    gate = gate_record(verdict, serving_digest, pair.differences)
     store.models.record_scores(candidate.digest, {test: pair.after, **gate})
     store.models.record_scores(serving.digest, {test: pair.before})
     promoted = verdict.promoted and request.promote

@@ -11,7 +11,15 @@ import numpy as np
 
 from vestigo.datasets.reid import ReidDataset
 from vestigo.promotion.leakage import TrainingImage, require_no_leak
-from vestigo.promotion.splits import LOOKED_UP, KnownCrop, crop_images, identity_key, is_test, own_people, write_crops
+from vestigo.promotion.splits import (
+    CROPS_AT_ONCE,
+    SplitCrop,
+    build_test_set,
+    crop_images,
+    identity_key,
+    is_test,
+    write_crops,
+)
 from vestigo.resolve import resolve_replay_model
 from vestigo.review.labels.training_examples import TrainingExample, select_replay
 from vestigo.store.open import Store
@@ -89,7 +97,7 @@ def split_own_identities(
             "review more, or give a dataset to test on with --data"
         )
     crops = {
-        crop: KnownCrop(crop=crop, who=example.identity, camera=example.camera, labels=example.labels)
+        crop: SplitCrop(crop=crop, identity=example.identity, camera=example.camera, labels=example.labels)
         for example in test
         for crop in example.crops
     }
@@ -99,8 +107,8 @@ def split_own_identities(
         for row in batch.to_pylist():
             crop, identity = row["crop_id"], identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=row["crop_id"])
             if len(crops) < MAX_TEST_CROPS and (row["pid"] or 0) > 0 and is_test(identity) and crop not in crops:
-                crops[crop] = KnownCrop(crop=crop, who=identity, camera=row["camera"], labels=unknown)
-    return own_people(store, list(crops.values()), base.schema, folder), training
+                crops[crop] = SplitCrop(crop=crop, identity=identity, camera=row["camera"], labels=unknown)
+    return build_test_set(store, list(crops.values()), base.schema, folder), training
 
 
 def collect_data(
@@ -178,8 +186,8 @@ def _replay_store(
     extractor = Extractor(base)
     assert base.schema is not None
     probabilities: list[Float32Array] = [np.zeros((0, base.schema.classes), np.float32)]
-    for start in range(0, len(paths), LOOKED_UP):
-        batch = paths[start : start + LOOKED_UP]
+    for start in range(0, len(paths), CROPS_AT_ONCE):
+        batch = paths[start : start + CROPS_AT_ONCE]
         probabilities.append(extractor.extract([read_image(path) for path in batch]).probabilities)
         progress(start + len(batch), len(paths))
     return images, AttributeTargets.from_predictions(np.concatenate(probabilities), weight=_shared_weights(identities))

@@ -1,11 +1,11 @@
-"""How good attribute predictions are (specification section 2.5).
+"""Metrics of attribute predictions, as in docs/method.md, "Attribute accuracy".
 
-Accuracy of each attribute by image, in the schema's order, which is the printing order of the paper's tables.
-`official`: a prediction is right where the annotation accepts it, so an identity without any colour is always wrong and
-one with two colours is right with either. `labelled_only` leaves out images on which the attribute is not annotated.
-Which images count at all (not distractors, not junk) is for the caller: see `Split.labelled`.
+Accuracy is counted by image and reported in the schema's order. `official`: a prediction is correct if the annotation
+accepts it, so an identity without any colour is always wrong, and one with two colours is correct with either.
+`labelled_only` leaves out images on which the attribute is not annotated. Distractors and junk never count; the caller
+leaves them out, see `vestigo.datasets.reid.Split.labelled`.
 
-Evaluation is a fold, as in `vestigo.evaluation.metrics.ranking`: counts are integers, so no split changes the answer.
+Counts are integers and add up over images, so the result does not depend on how images are split.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Int64Array
 from vestigo_models.schemas.attributes import AttributeSchema
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeMetrics:
-    """The end of the fold. Percent by attribute name, None where nothing is annotated; means are unweighted.
+    """Attribute metrics in percent by attribute name, None if nothing is annotated; means are unweighted.
 
     Attributes:
-        recall: attribute -> recall of each of its values, None where the value does not occur.
-        balanced: mean over attributes of the mean recall of their values that occur.
+        recall: Attribute -> recall of each of its values, None if the value does not occur.
+        balanced: Mean over attributes of the mean recall of their values that occur.
     """
 
     images: int
@@ -39,36 +39,43 @@ class AttributeMetrics:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeCounts:
-    """A partial result: `images`; `right` and `labelled` (n,) int64; `occurs` and `recalled` (M,) int64, how often a
-    class is the label and how often it was then predicted right."""
+    """Counts over some images.
+
+    Attributes:
+        schema: The attributes.
+        images: Number of images.
+        correct, labelled: (n,) int64, correct predictions and labels of each attribute.
+        occurrences, recalled: (M,) int64, how often a class is the label, and how often it was then predicted
+            correctly.
+    """
 
     schema: AttributeSchema
     images: int
-    right: NDArray[np.int64]
-    labelled: NDArray[np.int64]
-    occurs: NDArray[np.int64]
-    recalled: NDArray[np.int64]
+    correct: Int64Array
+    labelled: Int64Array
+    occurrences: Int64Array
+    recalled: Int64Array
 
     @classmethod
     def merge(cls, schema: AttributeSchema, parts: Iterable[AttributeCounts]) -> AttributeCounts:
-        """Join partial results of one schema; of none, the result of no image."""
-        n, classes = len(schema), schema.classes
+        """Add counts of one schema; zero without parts."""
+        attributes, classes = np.zeros(len(schema), dtype=np.int64), np.zeros(schema.classes, dtype=np.int64)
         parts = list(parts)
         return cls(
             schema=schema,
             images=sum(part.images for part in parts),
-            right=sum((part.right for part in parts), np.zeros(n, dtype=np.int64)),
-            labelled=sum((part.labelled for part in parts), np.zeros(n, dtype=np.int64)),
-            occurs=sum((part.occurs for part in parts), np.zeros(classes, dtype=np.int64)),
-            recalled=sum((part.recalled for part in parts), np.zeros(classes, dtype=np.int64)),
+            correct=sum((part.correct for part in parts), attributes),
+            labelled=sum((part.labelled for part in parts), attributes),
+            occurrences=sum((part.occurrences for part in parts), classes),
+            recalled=sum((part.recalled for part in parts), classes),
         )
 
     def summary(self) -> AttributeMetrics:
-        """Turn counts into percent."""
+        """Return the counts as percent."""
         names = self.schema.names
-        official = [_percent(right, self.images) for right in self.right]
-        labelled = [_percent(right, count) for right, count in zip(self.right, self.labelled, strict=True)]
-        class_recall = [_percent(hit, count) for hit, count in zip(self.recalled, self.occurs, strict=True)]
+        official = [_percent(correct, self.images) for correct in self.correct]
+        labelled = [_percent(correct, count) for correct, count in zip(self.correct, self.labelled, strict=True)]
+        class_recall = [_percent(hits, count) for hits, count in zip(self.recalled, self.occurrences, strict=True)]
         by_attribute = [class_recall[self.schema.slice(name)] for name in names]
         return AttributeMetrics(
             images=self.images,
@@ -85,33 +92,28 @@ class AttributeCounts:
 
 
 def count_attributes(
-    predictions: NDArray[np.int64], labels: NDArray[np.int64], yes: NDArray[np.bool_], schema: AttributeSchema
+    predictions: Int64Array, labels: Int64Array, yes: BoolArray, schema: AttributeSchema
 ) -> AttributeCounts:
-    """Count right predictions on N images.
+    """Count correct predictions on N images.
 
     Args:
-        predictions: (N, n) int64, the predicted class of each attribute.
-        labels: (N, n) int64, -1 = missing; of several accepted classes, one.
-        yes: (N, M) bool, all accepted classes.
+        predictions: (N, n), the predicted class of each attribute.
+        labels: (N, n), -1 = missing; one of the accepted classes if there are several.
+        yes: (N, M), all accepted classes.
+        schema: The attributes.
     """
     offsets = np.asarray(schema.offsets, dtype=np.int64)
-    right = np.take_along_axis(yes, predictions + offsets, axis=1)
+    correct = np.take_along_axis(yes, predictions + offsets, axis=1)
     known = labels >= 0
     classes = labels + offsets
     return AttributeCounts(
         schema=schema,
         images=len(predictions),
-        right=right.sum(axis=0),
+        correct=correct.sum(axis=0),
         labelled=known.sum(axis=0),
-        occurs=np.bincount(classes[known], minlength=schema.classes),
-        recalled=np.bincount(classes[known & right], minlength=schema.classes),
+        occurrences=np.bincount(classes[known], minlength=schema.classes),
+        recalled=np.bincount(classes[known & correct], minlength=schema.classes),
     )
-
-
-def majority_predictions(yes: NDArray[np.bool_], schema: AttributeSchema) -> NDArray[np.int64]:
-    """(n,) int64: the most frequent class of each attribute, the floor that a trained model must beat."""
-    counts = yes.sum(axis=0)
-    return np.array([counts[schema.slice(name)].argmax() for name in schema.names], dtype=np.int64)
 
 
 def _percent(part: int, whole: int) -> float | None:

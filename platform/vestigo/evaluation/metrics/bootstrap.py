@@ -1,7 +1,7 @@
-"""Whether one model is better than another, or merely luckier: a paired bootstrap over identities.
+"""Compare two models by a paired bootstrap over identities, as in docs/method.md, "Promotion gate".
 
-Images of one person stand and fall together, so people are drawn again, with all their images, and never single
-images or queries. Both models are judged on the same draws.
+The images of one identity are not independent, so identities are resampled with all their images, never single images
+or queries. Both models are compared on the same resamples.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from vestigo.evaluation.metrics.ranking import SCORED, QueryScores
+from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 
-DRAWS = 2000
-DRAWS_AT_ONCE = 200
-"""Draws x identities numbers are held at a time."""
+RESAMPLES = 2000
+RESAMPLES_AT_ONCE = 200
+"""Memory is this many times the number of identities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,10 @@ class Difference:
     """By how much the second model is better than the first, in percentage points.
 
     Attributes:
-        low, high: 95 % interval (percentiles of the draws).
-        chance: how often chance alone would go as far to either side, like a p-value: twice the share of draws on
-            which the difference is not above 0, or not below, whichever is smaller, with the measured one counted as
-            a draw. Small means that the difference is real.
-        identities: people that were drawn.
+        low, high: 95 % interval (percentiles of the resamples).
+        chance: Two-sided p-value: twice the share of resamples in which the difference is not above 0, or not below,
+            whichever is smaller, with the measured difference counted as a resample.
+        identities: Identities that were resampled.
     """
 
     difference: float
@@ -40,21 +39,21 @@ class Difference:
     identities: int
 
 
-def compare_map(first: QueryScores, second: QueryScores, pids: NDArray[np.int64], *, seed: int = 0) -> Difference:
+def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, seed: int = 0) -> Difference:
     """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries are left out.
 
     Raises:
-        UsageError: fewer than two identities are scored.
+        UsageError: If fewer than two identities are scored.
     """
     scored = (first.status == SCORED) & (second.status == SCORED)
     return compare_means(first.ap[scored], second.ap[scored], pids[scored], seed=seed)
 
 
 def compare_accuracies(
-    first: NDArray[np.bool_],
-    second: NDArray[np.bool_],
-    counted: NDArray[np.bool_],
-    pids: NDArray[np.int64],
+    first: BoolArray,
+    second: BoolArray,
+    counted: BoolArray,
+    pids: Int64Array,
     schema: AttributeSchema,
     *,
     seed: int = 0,
@@ -62,60 +61,58 @@ def compare_accuracies(
     """Compare the accuracies of two models on the same N images, attribute by attribute.
 
     Args:
-        first, second: (N, n) bool, whether each prediction is right.
-        counted: (N, n) bool, what counts: where it is labelled, or everything.
-        pids: (N,) int64.
+        first, second: (N, n), whether each prediction is correct.
+        counted: (N, n), which predictions count.
+        pids: (N,) identities.
+        schema: The attributes.
+        seed: Seed of the resamples.
 
-    Returns None for an attribute that counts on fewer than two identities.
+    Returns:
+        Attribute -> difference, None for fewer than two identities.
     """
-    found: dict[str, Difference | None] = {}
+    differences: dict[str, Difference | None] = {}
     for position, name in enumerate(schema.names):
         rows = counted[:, position]
-        enough = len(np.unique(pids[rows])) > 1
         columns = first[rows, position].astype(np.float64), second[rows, position].astype(np.float64)
-        found[name] = compare_means(*columns, pids[rows], seed=seed) if enough else None
-    return found
+        is_enough = len(np.unique(pids[rows])) > 1
+        differences[name] = compare_means(*columns, pids[rows], seed=seed) if is_enough else None
+    return differences
 
 
 def compare_means(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    pids: NDArray[np.int64],
-    *,
-    seed: int = 0,
-    draws: int = DRAWS,
+    first: Float64Array, second: Float64Array, pids: Int64Array, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Difference:
-    """Compare the means (fractions) of two values of each of N items, drawing whole identities again.
+    """Compare the means of two fractions of each of N items, resampling identities `pids` (N,).
 
     Raises:
-        UsageError: fewer than two identities.
+        UsageError: If there are fewer than two identities.
     """
-    identities, whose = np.unique(pids, return_inverse=True)
+    identities, positions = np.unique(pids, return_inverse=True)
     if len(identities) < 2:
         raise UsageError(f"two models can be compared on at least 2 identities, not on {len(identities)}")
-    # The items of an identity always come together: their sum and their number are all that a draw needs.
-    gains = np.asarray(np.bincount(whose, weights=second - first), dtype=np.float64)
-    counts = np.asarray(np.bincount(whose), dtype=np.float64)
+    # The items of an identity are always resampled together: a resample needs their sum and their number only.
+    gains = np.asarray(np.bincount(positions, weights=second - first), dtype=np.float64)
+    counts = np.asarray(np.bincount(positions), dtype=np.float64)
 
-    def mean(gains: NDArray[np.floating], counts: NDArray[np.floating], axis: int = -1) -> NDArray[np.floating]:
+    def mean(gains: FloatArray, counts: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray(gains.sum(axis=axis) / counts.sum(axis=axis))
 
-    found = bootstrap(
+    result = bootstrap(
         (gains, counts),
         mean,
         paired=True,
         vectorized=True,
-        n_resamples=draws,
-        batch=DRAWS_AT_ONCE,
+        n_resamples=resamples,
+        batch=RESAMPLES_AT_ONCE,
         confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    drawn = found.bootstrap_distribution
+    drawn = result.bootstrap_distribution
     return Difference(
         difference=100 * float(mean(gains, counts)),
-        low=100 * float(found.confidence_interval.low),
-        high=100 * float(found.confidence_interval.high),
+        low=100 * float(result.confidence_interval.low),
+        high=100 * float(result.confidence_interval.high),
         chance=min(1.0, 2 * (1 + int(min((drawn <= 0).sum(), (drawn >= 0).sum()))) / (1 + len(drawn))),
         identities=len(identities),
     )

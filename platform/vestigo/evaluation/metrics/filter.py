@@ -1,7 +1,7 @@
-"""What the attribute filter does to a ranking (specification section 11): what it keeps, loses and costs.
+"""Metrics of an attribute filter: what it keeps and loses, as in docs/method.md, "Scoring".
 
-Discarded images rank behind all that stay, by number of conflicts, then by their place in the gallery, and every true
-match counts in the average precision, so that a wrong discard costs. Evaluation is a fold over queries, as in
+Discarded images rank behind all kept ones, by number of conflicts, then by their position in the gallery. Every true
+match counts in the average precision, so a wrong discard lowers it. Scores of queries are merged as in
 `vestigo.evaluation.metrics.ranking`. Symbols: q queries, G gallery images.
 """
 
@@ -24,17 +24,18 @@ from vestigo.evaluation.metrics.ranking import (
     compared_images,
     score_queries,
 )
+from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterCost:
-    """The end of the fold; None where there is nothing to divide by.
+    """The cost of a filter; None if there is nothing to divide by.
 
     Attributes:
-        kept_fraction: share of the compared images that stay, over all queries.
-        true_matches_lost: share of the true matches that are discarded, over all scored queries.
-        identity_loss: the same as `auto` bounds it: mean over the queries of an identity, then over identities.
-        without, with_filter: the metrics of both rankings.
+        kept_fraction: Share of the compared images that are kept, over all queries.
+        true_matches_lost: Share of the true matches that are discarded, over all scored queries.
+        identity_loss: The same as `auto` bounds it: mean over the queries of an identity, then over identities.
+        without, with_filter: Metrics of both rankings.
     """
 
     kept_fraction: float | None
@@ -46,42 +47,44 @@ class FilterCost:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilterScores:
-    """A partial result: for each of q queries its identity `pids`, how many images it is `compared` with and how many
-    of them are `kept`, its true `matches` and how many of them are `lost` (all (q,) int64), and both scores."""
+    """Scores of q queries.
 
-    pids: NDArray[np.int64]
-    compared: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    matches: NDArray[np.int64]
-    lost: NDArray[np.int64]
+    Attributes:
+        pids: (q,) identities.
+        compared, kept: (q,) int64, compared images and how many of them are kept.
+        matches, lost: (q,) int64, true matches and how many of them are discarded.
+        without, with_filter: Scores of both rankings.
+    """
+
+    pids: Int64Array
+    compared: Int64Array
+    kept: Int64Array
+    matches: Int64Array
+    lost: Int64Array
     without: QueryScores
     with_filter: QueryScores
 
     @classmethod
     def merge(cls, parts: Iterable[FilterScores]) -> FilterScores:
-        """Join partial results; of none, the result of no query."""
+        """Concatenate scores; no query without parts."""
         parts = list(parts)
 
-        def joined(name: str) -> NDArray[np.int64]:
+        def joined(name: str) -> Int64Array:
             return np.concatenate([np.empty(0, dtype=np.int64), *(getattr(part, name) for part in parts)])
 
         return cls(
-            pids=joined("pids"),
-            compared=joined("compared"),
-            kept=joined("kept"),
-            matches=joined("matches"),
-            lost=joined("lost"),
+            **{name: joined(name) for name in ("pids", "compared", "kept", "matches", "lost")},
             without=QueryScores.merge(part.without for part in parts),
             with_filter=QueryScores.merge(part.with_filter for part in parts),
         )
 
     def summary(self) -> FilterCost:
-        """Shares and means."""
+        """Return shares and means."""
         scored = self.without.status == SCORED
         compared, matches = int(self.compared.sum()), int(self.matches[scored].sum())
         shares = self.lost[scored] / self.matches[scored]
         pids = self.pids[scored]
-        # fsum rounds once, so the means do not depend on how the queries were split.
+        # fsum rounds once, so the means do not depend on how the queries are split.
         by_identity = [math.fsum(shares[pids == pid]) / int((pids == pid).sum()) for pid in np.unique(pids)]
         return FilterCost(
             kept_fraction=int(self.kept.sum()) / compared if compared else None,
@@ -92,18 +95,16 @@ class FilterScores:
         )
 
 
-def filtered_distances(
-    distances: NDArray[np.floating], conflicts: NDArray[np.integer], kept: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """(q, G) distances whose stable order has the discarded images behind all that stay, by number of conflicts."""
+def filtered_distances(distances: FloatArray, conflicts: NDArray[np.integer], kept: BoolArray) -> Float64Array:
+    """Return (q, G) distances that order discarded images behind all kept ones, by number of conflicts."""
     behind = float(distances.max(initial=0.0)) + 1.0
     return np.where(kept, distances.astype(np.float64), behind + conflicts)
 
 
 def score_filtered(
-    distances: NDArray[np.floating],
+    distances: FloatArray,
     conflicts: NDArray[np.integer],
-    kept: NDArray[np.bool_],
+    kept: BoolArray,
     query: ImageSet,
     gallery: ImageSet,
     *,

@@ -1,8 +1,7 @@
-"""How good a ranking is: mAP, CMC and mINP under a named protocol (specification section 2.4).
+"""Metrics of a ranking: mAP, CMC and mINP under a protocol, as in docs/method.md, "Retrieval metrics".
 
-Evaluation is a fold over queries: `score_queries` gives one partial result for some queries, `QueryScores.merge` joins
-partial results, and `QueryScores.summary` ends the fold. No split of the queries changes the answer by a bit.
-Symbols: Q queries, G gallery images.
+`score_queries` scores some queries, `QueryScores.merge` joins scores, and `QueryScores.summary` computes the metrics.
+The result does not depend on how the queries are split. Symbols: Q queries, G gallery images.
 """
 
 from __future__ import annotations
@@ -13,18 +12,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
 Protocol = Literal["cross-camera", "same-camera", "all"]
 """What a query is compared with. `cross-camera`, the standard: everything but images of the query's identity from the
-query's camera. `same-camera`: the images of the query's camera only. `all`: everything. The query's own image is
-never compared with itself, and junk (identity -1) with nothing."""
+query's camera. `same-camera`: the images of the query's camera only. `all`: everything. A query image is never compared
+with itself, and junk (identity -1) never compared."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("cross-camera", "same-camera", "all")
 
 ApDefinition = Literal["standard", "trapezoid"]
-"""`standard`: the mean of the precision at each match. `trapezoid`: as in the original Market-1501 toolbox, the mean of
-that precision and the one a rank before."""
+"""`standard`: mean of the precision at each match. `trapezoid`, as in the original Market-1501 toolbox: mean of that
+precision and the one a rank before."""
 
 SCORED, JUNK, DISTRACTOR, ABSENT, SAME_CAMERA_ONLY, OTHER_CAMERA_ONLY, ITSELF_ONLY = range(7)
 REASONS = {
@@ -35,24 +35,26 @@ REASONS = {
     OTHER_CAMERA_ONLY: "only other-camera matches",
     ITSELF_ONLY: "only the query image itself",
 }
-"""Why a query cannot be scored. It is left out of every mean and counted."""
+"""Why a query cannot be scored. Such a query is left out of every mean and counted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """Who is on N images: `pids` and `camids` (N,) int64, and `ids` (N,) int64, equal exactly for equal images.
+    """Identities and cameras of N images.
 
-    Without `ids`, no query image is taken to be in the gallery.
+    Attributes:
+        pids, camids: (N,) int64.
+        ids: (N,) int64, equal for equal images only; None if no query image is in the gallery.
     """
 
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
-    ids: NDArray[np.int64] | None = None
+    pids: Int64Array
+    camids: Int64Array
+    ids: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.pids)
 
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> ImageSet:
+    def __getitem__(self, rows: slice | Int64Array) -> ImageSet:
         return ImageSet(
             pids=self.pids[rows], camids=self.camids[rows], ids=None if self.ids is None else self.ids[rows]
         )
@@ -60,12 +62,12 @@ class ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalMetrics:
-    """The end of the fold. Numbers are in percent, None where no query could be scored.
+    """Retrieval metrics in percent; None if no query is scored.
 
     Attributes:
-        cmc: rank -> share of scored queries whose first match stands at that rank or before.
-        queries: all queries, those that were excluded among them.
-        excluded: reason -> number of queries.
+        cmc: Rank -> share of scored queries whose first match has that rank or a smaller one.
+        queries: All queries, including excluded ones.
+        excluded: Reason -> number of queries.
     """
 
     mAP: float | None
@@ -77,21 +79,25 @@ class RetrievalMetrics:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryScores:
-    """A partial result: for each of q queries its average precision `ap` and inverse negative penalty `inp` (float64,
-    fractions, NaN where excluded), the rank of its `first` match (int64 from 1, 0 where excluded) and its `status`
-    (int64, `SCORED` or a key of `REASONS`)."""
+    """Scores of q queries.
 
-    ap: NDArray[np.float64]
-    inp: NDArray[np.float64]
-    first: NDArray[np.int64]
-    status: NDArray[np.int64]
+    Attributes:
+        ap, inp: (q,) float64, average precision and inverse negative penalty, fractions, NaN if excluded.
+        first: (q,) int64, rank of the first match from 1, 0 if excluded.
+        status: (q,) int64, `SCORED` or a key of `REASONS`.
+    """
 
-    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> QueryScores:
+    ap: Float64Array
+    inp: Float64Array
+    first: Int64Array
+    status: Int64Array
+
+    def __getitem__(self, rows: BoolArray | Int64Array) -> QueryScores:
         return QueryScores(ap=self.ap[rows], inp=self.inp[rows], first=self.first[rows], status=self.status[rows])
 
     @classmethod
     def merge(cls, parts: Iterable[QueryScores]) -> QueryScores:
-        """Join partial results; of none, the result of no query."""
+        """Concatenate scores; no query without parts."""
         parts = [cls(ap=np.empty(0), inp=np.empty(0), first=_EMPTY, status=_EMPTY), *parts]
         return cls(
             ap=np.concatenate([part.ap for part in parts]),
@@ -101,19 +107,20 @@ class QueryScores:
         )
 
     def summary(self, ranks: Sequence[int] = (1, 5, 10)) -> RetrievalMetrics:
-        """Means over the scored queries, and the count of the others."""
+        """Return means over the scored queries, and the number of the others."""
         scored = self.status == SCORED
         count = int(scored.sum())
 
-        def percent(values: NDArray[np.float64]) -> float | None:
-            # fsum rounds once, so the mean does not depend on how the queries were split.
+        def percent(values: Float64Array) -> float | None:
+            # fsum rounds once, so the mean does not depend on how the queries are split.
             return 100.0 * math.fsum(values[scored]) / count if count else None
 
+        hits = count_hits(self.first[scored], max(ranks))
         codes, counts = np.unique(self.status[~scored], return_counts=True)
         return RetrievalMetrics(
             mAP=percent(self.ap),
             mINP=percent(self.inp),
-            cmc={rank: percent((self.first <= rank).astype(np.float64)) for rank in ranks},
+            cmc={rank: 100.0 * int(hits[rank - 1]) / count if count else None for rank in ranks},
             queries=len(self.status),
             excluded={REASONS[int(code)]: int(number) for code, number in zip(codes, counts, strict=True)},
         )
@@ -123,17 +130,21 @@ _EMPTY = np.empty(0, dtype=np.int64)
 
 
 def score_queries(
-    distances: NDArray[np.floating],
+    distances: FloatArray,
     query: ImageSet,
     gallery: ImageSet,
     *,
     protocol: Protocol = "cross-camera",
     ap: ApDefinition = "standard",
 ) -> QueryScores:
-    """Score q queries from their distances to the whole gallery; of equal distances the earlier image comes first.
+    """Score q queries; of equal distances the earlier image comes first. Memory is O(q x G).
 
     Args:
-        distances: (q, G), the smaller the more alike. Memory is O(q x G).
+        distances: (q, G) distances to the whole gallery.
+        query: Identities and cameras of the queries.
+        gallery: Identities and cameras of the gallery.
+        protocol: What a query is compared with.
+        ap: Definition of average precision.
     """
     same_pid = query.pids[:, None] == gallery.pids
     admitted = _admitted(query, gallery, protocol)
@@ -146,11 +157,11 @@ def score_queries(
     matches = np.take_along_axis(compared & same_pid, order, axis=1)
     matches &= (status == SCORED)[:, None]
 
-    # One entry for each match, query by query in ranked order: its rank, and how many matches stand up to it.
+    # One entry for each match, query by query in ranked order: its rank among the compared images.
     rows, columns = np.nonzero(matches)
-    rank = np.cumsum(kept, axis=1)[rows, columns]
+    rank: Int64Array = np.cumsum(kept, axis=1, dtype=np.int64)[rows, columns]
     totals = matches.sum(axis=1)
-    ordinal = np.arange(1, len(rows) + 1) - (np.cumsum(totals) - totals)[rows]
+    ordinal, first = number_matches(rows, rank, len(query))
     precision = ordinal / rank
     if ap == "trapezoid":
         before = np.where(rank > 1, (ordinal - 1) / np.maximum(rank - 1, 1), 1.0)
@@ -158,8 +169,6 @@ def score_queries(
 
     last = np.zeros(len(query), dtype=np.int64)
     np.maximum.at(last, rows, rank)
-    first = np.zeros(len(query), dtype=np.int64)
-    first[rows[ordinal == 1]] = rank[ordinal == 1]
     with np.errstate(invalid="ignore"):
         return QueryScores(
             ap=np.bincount(rows, weights=precision, minlength=len(query)) / totals,
@@ -169,56 +178,67 @@ def score_queries(
         )
 
 
-def compared_images(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> NDArray[np.bool_]:
-    """(q, G) bool: the gallery images that each query is compared with."""
+def number_matches(rows: Int64Array, ranks: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
+    """Number the matches of each ranked list.
+
+    Args:
+        rows: (m,) the list of each match, ascending.
+        ranks: (m,) the rank of each match in its list, ascending within a list.
+        size: Number of lists.
+
+    Returns:
+        (m,) the number of each match in its list, from 1, and (size,) the rank of the first match, 0 without matches.
+    """
+    totals = np.bincount(rows, minlength=size)
+    ordinal = np.arange(1, len(rows) + 1) - (np.cumsum(totals) - totals)[rows]
+    first = np.zeros(size, dtype=np.int64)
+    first[rows[ordinal == 1]] = ranks[ordinal == 1]
+    return ordinal, first
+
+
+def count_hits(first: Int64Array, depth: int) -> Int64Array:
+    """Return the CMC as counts: (depth,) queries whose first match has rank 1, 2, ... or a smaller one.
+
+    Args:
+        first: (q,) rank of the first match, 0 without matches.
+        depth: Number of ranks.
+    """
+    hits = np.bincount(first[(first > 0) & (first <= depth)], minlength=depth + 1)
+    return np.cumsum(hits)[1:]
+
+
+def compared_images(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> BoolArray:
+    """Return (q, G) whether a query is compared with a gallery image."""
     admitted = _admitted(query, gallery, protocol)
     if protocol == "cross-camera":
-        # The camera of a query bars its own identity only: everybody else stays as a negative.
+        # The camera of a query excludes its own identity only: all other images are negatives.
         admitted |= query.pids[:, None] != gallery.pids
     return np.asarray(admitted & _not_itself(query, gallery) & (gallery.pids != -1))
 
 
-def score_chunks(
-    chunks: Iterable[NDArray[np.floating]],
-    query: ImageSet,
-    gallery: ImageSet,
-    *,
-    protocol: Protocol = "cross-camera",
-    ap: ApDefinition = "standard",
-) -> QueryScores:
-    """Score all queries from chunks of distances, each (c, G), in the order of the queries."""
-    parts: list[QueryScores] = []
-    start = 0
-    for distances in chunks:
-        part = query[start : start + len(distances)]
-        parts.append(score_queries(distances, part, gallery, protocol=protocol, ap=ap))
-        start += len(distances)
-    return QueryScores.merge(parts)
-
-
-def _admitted(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> NDArray[np.bool_]:
-    """(q, G) bool: the cameras on which the protocol looks for matches."""
+def _admitted(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> BoolArray:
+    """Return (q, G) whether the protocol looks for matches on the camera of a gallery image."""
     same_camera = query.camids[:, None] == gallery.camids
     if protocol == "cross-camera":
         return np.asarray(~same_camera)
     return np.asarray(same_camera) if protocol == "same-camera" else np.ones_like(same_camera)
 
 
-def _not_itself(query: ImageSet, gallery: ImageSet) -> NDArray[np.bool_]:
-    """(q, G) bool: the gallery image is another image than the query."""
+def _not_itself(query: ImageSet, gallery: ImageSet) -> BoolArray:
+    """Return (q, G) whether the gallery image is another image than the query."""
     if query.ids is None or gallery.ids is None:
         return np.ones((len(query), len(gallery)), dtype=np.bool_)
     return np.asarray(query.ids[:, None] != gallery.ids)
 
 
 def _status(
-    pids: NDArray[np.int64],
-    same_pid: NDArray[np.bool_],
-    admitted: NDArray[np.bool_],
-    not_itself: NDArray[np.bool_],
+    pids: Int64Array,
+    same_pid: BoolArray,
+    admitted: BoolArray,
+    not_itself: BoolArray,
     protocol: Protocol,
-) -> NDArray[np.int64]:
-    """(q,) int64: the first reason that holds, or `SCORED`."""
+) -> Int64Array:
+    """Return (q,) the first reason that holds, or `SCORED`."""
     other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY
     reasons = {
         JUNK: pids == -1,

@@ -1,7 +1,7 @@
-"""How well regions are found (specification, sections 2.6 and 5.3): overlap of label maps, and what an area tells.
+"""Metrics of regions and their areas, as in docs/method.md, "Region overlap".
 
-Evaluation is a fold over images, as in `metrics.attributes`: counts are integers, so no split changes the
-answer. Symbols: K regions, background 0.
+Counts are integers and add up over images, so the result does not depend on how images are split. Symbols: K regions,
+background 0.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from vestigo_models.arrays import BoolArray, FloatArray, Int64Array, UInt8Array
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.schemas.regions import RegionSchema
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionMetrics:
-    """Overlap of found regions with the true ones, in percent; None for a region that neither has.
+    """Overlap of predicted regions with the true ones, in percent; None for a region that neither shows.
 
     Attributes:
-        iou: region -> intersection over union, background included.
-        mean: of `iou` (mIoU).
-        two_class: `foreground` and each region -> mean of the IoU of two classes, it and everything else, which is
-            what ISP calls its IoU.
-        images: label maps that were compared.
+        iou: Region -> intersection over union, background included.
+        mean: Mean of `iou` (mIoU).
+        two_class: `foreground` and each region -> mean IoU of two classes, the region and everything else, as ISP
+            computes its IoU.
+        images: Label maps that were compared.
     """
 
     iou: dict[str, float | None]
@@ -37,52 +37,59 @@ class RegionMetrics:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionCounts:
-    """A partial result: `images`, and `cells` (K, K) int64 by true region (row) and found region (column)."""
+    """Counts over some images.
+
+    Attributes:
+        schema: The regions.
+        images: Number of images.
+        cells: (K, K) int64 by true region (row) and predicted region (column).
+    """
 
     schema: RegionSchema
     images: int
-    cells: NDArray[np.int64]
+    cells: Int64Array
 
     @classmethod
     def merge(cls, schema: RegionSchema, parts: Iterable[RegionCounts]) -> RegionCounts:
-        """Join partial results of one schema; of none, the result of no image."""
+        """Add counts of one schema; zero without parts."""
         parts = list(parts)
-        none = np.zeros((len(schema), len(schema)), dtype=np.int64)
+        zero = np.zeros((len(schema), len(schema)), dtype=np.int64)
         return cls(
             schema=schema,
             images=sum(part.images for part in parts),
-            cells=sum((part.cells for part in parts), none),
+            cells=sum((part.cells for part in parts), zero),
         )
 
     def summary(self, names: Sequence[str] = ()) -> RegionMetrics:
-        """Turn counts into percent, for some regions, background among them, or for all."""
+        """Return the overlap in percent of some regions, background included, or of all."""
         names = tuple(names or self.schema.names)
         shares = dict(zip(self.schema.names, iou(self.cells).tolist(), strict=True))
-        found = {name: _percent(shares[name]) for name in names}
-        known = [value for value in found.values() if value is not None]
+        percent = {name: _percent(shares[name]) for name in names}
+        known = [value for value in percent.values() if value is not None]
         masks = {"foreground": np.arange(len(self.schema)) > 0}
         masks |= {name: np.array(self.schema.names) == name for name in names if name != self.schema.names[0]}
         return RegionMetrics(
-            iou=found,
+            iou=percent,
             mean=sum(known) / len(known) if known else None,
             two_class={name: _percent(float(iou(_binary(self.cells, mask)).mean())) for name, mask in masks.items()},
             images=self.images,
         )
 
 
-def count_regions(truth: NDArray[np.uint8], found: NDArray[np.uint8], schema: RegionSchema) -> RegionCounts:
-    """Count the cells of N label maps, (N, rows, columns) region ids of the schema each."""
-    return RegionCounts(schema=schema, images=len(truth), cells=confusion(truth, found, len(schema)))
+def count_regions(truth: UInt8Array, predicted: UInt8Array, schema: RegionSchema) -> RegionCounts:
+    """Count the cells of N true and predicted label maps, (N, rows, columns) region ids each."""
+    return RegionCounts(schema=schema, images=len(truth), cells=confusion(truth, predicted, len(schema)))
 
 
-def area_auc(areas: NDArray[np.floating], labels: NDArray[np.int64]) -> float | None:
-    """How well the area of a region tells what somebody carries: area under the ROC curve (0 to 1) over N images.
+def area_auc(areas: FloatArray, labels: Int64Array) -> float | None:
+    """Compute how well the area of a region predicts a label.
 
     Args:
-        areas: (N,) of the region, in any unit.
-        labels: (N,) int64, 1 carries something, 0 nothing, -1 unknown and left out.
+        areas: (N,), in any unit.
+        labels: (N,), 0 or 1; -1 is unknown and left out.
 
-    Returns None where all carry something, or none does.
+    Returns:
+        Area under the ROC curve, 0 to 1; None if all labels are equal.
     """
     known = labels >= 0
     if len(np.unique(labels[known])) < 2:
@@ -90,8 +97,8 @@ def area_auc(areas: NDArray[np.floating], labels: NDArray[np.int64]) -> float | 
     return float(roc_auc_score(labels[known], areas[known]))
 
 
-def _binary(cells: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Counts of two classes, outside and inside `mask` (K,) of regions: 2 x 2."""
+def _binary(cells: Int64Array, mask: BoolArray) -> Int64Array:
+    """Return 2 x 2 counts of two classes, outside and inside a mask (K,) of regions."""
     sides = np.stack([~mask, mask]).astype(np.int64)
     return np.asarray(sides @ cells @ sides.T)
 

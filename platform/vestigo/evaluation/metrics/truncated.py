@@ -1,7 +1,8 @@
-"""How good a kept ranking is: the scores of `vestigo.evaluation.metrics.ranking`, from the nearest few of each query.
+"""Metrics of a saved ranking, which holds only the nearest crops of each query.
 
-A true match that stands beyond the kept depth counts as one that was not found: average precision is then a lower
-bound, and the truth where all matches were found. Symbols: q queries, R rows of all of them, N cameras.
+Scores are those of `vestigo.evaluation.metrics.ranking`. A true match beyond the saved depth counts as not retrieved:
+average precision is then a lower bound, and exact if all matches were retrieved. Symbols: q queries, R rows of all of
+them, N cameras.
 """
 
 from __future__ import annotations
@@ -24,200 +25,216 @@ from vestigo.evaluation.metrics.ranking import (
     SAME_CAMERA_ONLY,
     SCORED,
     Protocol,
+    count_hits,
+    number_matches,
 )
+from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
 
 UNKNOWN_PID = -2
 UNKNOWN_CAMERA = -1
 UNKNOWN = 7
-KEPT_REASONS = REASONS | {UNKNOWN: "identity of the query unknown"}
+TRUNCATED_REASONS = REASONS | {UNKNOWN: "identity of the query unknown"}
 
-WRONG, RIGHT, BARRED, UNJUDGED = range(4)
-"""What a row is to its query: another person, the same one, an image that the protocol does not compare it with, one
-of whom nobody knows who it is (on either side)."""
+FALSE_MATCH, TRUE_MATCH, NOT_COMPARED, UNLABELLED = range(4)
+"""Relation of a row to its query: another identity, the same one, not compared under the protocol, or unknown because
+one of the two identities is."""
 
 GROUPS = 5000
-"""Identities are drawn again in at most so many groups: as good as one by one, and memory stays bounded."""
+"""Identities are resampled in at most this many groups, which bounds time and memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KeptRows:
-    """What is kept of q queries, and what the gallery held for them; all int64.
+class TruncatedRows:
+    """Saved rows of q queries, and the matches that the gallery has; all int64.
 
     Attributes:
         pids, camids: (q,) of the queries.
-        own: (q,) crops of the gallery that a query is itself made of: on its camera, of its identity, never ranked.
+        own: (q,) crops of the gallery that a query is made of: on its camera, of its identity, never ranked.
         starts: (q + 1,) the rows of query i are starts[i] to starts[i + 1], nearest first.
         row_pids, row_camids: (R,) of the rows.
-        match_query, match_camid, match_count: (m,) how many crops of a query's identity the gallery holds a camera,
-            its own left out; no pair of query and camera twice.
+        match_query, match_camid, match_count: (m,) number of crops of a query's identity in the gallery by camera,
+            without its own; each pair of query and camera at most once.
     """
 
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
-    own: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    row_pids: NDArray[np.int64]
-    row_camids: NDArray[np.int64]
-    match_query: NDArray[np.int64]
-    match_camid: NDArray[np.int64]
-    match_count: NDArray[np.int64]
+    pids: Int64Array
+    camids: Int64Array
+    own: Int64Array
+    starts: Int64Array
+    row_pids: Int64Array
+    row_camids: Int64Array
+    match_query: Int64Array
+    match_camid: Int64Array
+    match_count: Int64Array
 
     @property
-    def row_query(self) -> NDArray[np.int64]:
-        """(R,) which query a row belongs to."""
+    def row_query(self) -> Int64Array:
+        """(R,) the query of each row."""
         return np.repeat(np.arange(len(self.pids)), np.diff(self.starts))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KeptScores:
-    """Of each of q queries: average precision `ap` (fraction, NaN where it cannot be scored), rank of the `first` match
-    (from 1 among the compared rows, 0 without), how many true matches were `found` of the `matches` that there are, and
-    `status` (`SCORED` or a key of `KEPT_REASONS`)."""
+class TruncatedScores:
+    """Scores of q queries.
 
-    ap: NDArray[np.float64]
-    first: NDArray[np.int64]
-    found: NDArray[np.int64]
-    matches: NDArray[np.int64]
-    status: NDArray[np.int64]
+    Attributes:
+        ap: (q,) float64, average precision as a fraction, NaN if excluded.
+        first: (q,) int64, rank of the first match from 1 among the compared rows, 0 without.
+        retrieved: (q,) int64, true matches among the rows.
+        matches: (q,) int64, true matches in the gallery.
+        status: (q,) int64, `SCORED` or a key of `TRUNCATED_REASONS`.
+    """
+
+    ap: Float64Array
+    first: Int64Array
+    retrieved: Int64Array
+    matches: Int64Array
+    status: Int64Array
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
-        """(q,) which queries can be scored."""
+    def scored(self) -> BoolArray:
+        """(q,) whether a query is scored."""
         return np.asarray(self.status == SCORED)
 
     @property
     def missed(self) -> int:
-        """True matches of scored queries that stand beyond the kept depth, or were filtered away."""
-        return int((self.matches - self.found)[self.scored].sum())
+        """True matches of scored queries that are beyond the saved depth or discarded by a filter."""
+        return int((self.matches - self.retrieved)[self.scored].sum())
 
     @property
     def excluded(self) -> dict[str, int]:
-        """Reason -> number of queries that cannot be scored."""
+        """Reason -> number of queries that are not scored."""
         codes, counts = np.unique(self.status[~self.scored], return_counts=True)
-        return {KEPT_REASONS[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
+        return {TRUNCATED_REASONS[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
 
-    def cmc(self, depth: int) -> NDArray[np.float64]:
-        """(depth,) share of the scored queries whose first match stands at rank 1, 2, ... or before; NaN of none."""
+    def cmc(self, depth: int) -> Float64Array:
+        """Return (depth,) shares of scored queries whose first match has rank 1, 2, ... or less; NaN if none is."""
         first = self.first[self.scored]
-        hits = np.bincount(first[(first > 0) & (first <= depth)], minlength=depth + 1)[1:]
-        return np.cumsum(hits) / len(first) if len(first) else np.full(depth, np.nan)
+        return count_hits(first, depth) / len(first) if len(first) else np.full(depth, np.nan)
 
     @classmethod
-    def merge(cls, parts: Iterable[KeptScores]) -> KeptScores:
-        """Join the scores of some queries and of others."""
+    def merge(cls, parts: Iterable[TruncatedScores]) -> TruncatedScores:
+        """Concatenate scores; no query without parts."""
         parts = list(parts)
-        none = np.empty(0, np.int64)
+
+        def joined(name: str) -> Int64Array:
+            return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
+
         return cls(
             ap=np.concatenate([np.empty(0), *(part.ap for part in parts)]),
-            first=np.concatenate([none, *(part.first for part in parts)]),
-            found=np.concatenate([none, *(part.found for part in parts)]),
-            matches=np.concatenate([none, *(part.matches for part in parts)]),
-            status=np.concatenate([none, *(part.status for part in parts)]),
+            **{name: joined(name) for name in ("first", "retrieved", "matches", "status")},
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PairScores:
-    """How well people of one camera are found on another: (N, N) arrays, query camera by gallery camera. Of the
-    `queries` with a true match there, the sum of their average precision `ap` and how many have it `first`, both among
-    the images of that gallery camera alone."""
+class CameraPairScores:
+    """Scores by pair of cameras, (N, N) arrays of query camera by gallery camera.
 
-    queries: NDArray[np.int64]
-    ap: NDArray[np.float64]
-    first: NDArray[np.int64]
+    Attributes:
+        queries: Queries with a true match on the gallery camera.
+        ap: Sum of their average precision among the images of that camera.
+        first: How many of them have a true match first among those.
+    """
 
-    def __add__(self, other: PairScores) -> PairScores:
-        """Join the scores of some queries and of others; cameras that one does not know have none there."""
+    queries: Int64Array
+    ap: Float64Array
+    first: Int64Array
+
+    def __add__(self, other: CameraPairScores) -> CameraPairScores:
+        """Add scores; cameras that one of them lacks have no queries there."""
         size = max(len(self.queries), len(other.queries))
-        return PairScores(
-            queries=_grown(self.queries, size) + _grown(other.queries, size),
-            ap=_grown(self.ap, size) + _grown(other.ap, size),
-            first=_grown(self.first, size) + _grown(other.first, size),
+        return CameraPairScores(
+            queries=_padded(self.queries, size) + _padded(other.queries, size),
+            ap=_padded(self.ap, size) + _padded(other.ap, size),
+            first=_padded(self.first, size) + _padded(other.first, size),
         )
 
 
-NO_PAIRS = PairScores(queries=np.zeros((0, 0), np.int64), ap=np.zeros((0, 0)), first=np.zeros((0, 0), np.int64))
+NO_PAIRS = CameraPairScores(queries=np.zeros((0, 0), np.int64), ap=np.zeros((0, 0)), first=np.zeros((0, 0), np.int64))
 
 
-def relations(rows: KeptRows, protocol: Protocol) -> NDArray[np.int64]:
-    """(R,) what each row is to its query under a protocol: `WRONG`, `RIGHT`, `BARRED` or `UNJUDGED`."""
+def row_relations(rows: TruncatedRows, protocol: Protocol) -> Int64Array:
+    """Return (R,) `FALSE_MATCH`, `TRUE_MATCH`, `NOT_COMPARED` or `UNLABELLED` for each row."""
     query = rows.row_query
-    asked = rows.pids[query]
-    same, same_camera = rows.row_pids == asked, rows.row_camids == rows.camids[query]
-    barred = {"cross-camera": same & same_camera, "same-camera": ~same_camera, "all": np.zeros_like(same)}[protocol]
-    unjudged = (asked <= 0) | (rows.row_pids < 0)
-    return np.select([unjudged, barred, same], [UNJUDGED, BARRED, RIGHT], WRONG).astype(np.int64)
+    query_pids = rows.pids[query]
+    same, same_camera = rows.row_pids == query_pids, rows.row_camids == rows.camids[query]
+    excluded = {"cross-camera": same & same_camera, "same-camera": ~same_camera, "all": np.zeros_like(same)}[protocol]
+    unlabelled = (query_pids <= 0) | (rows.row_pids < 0)
+    relations = np.select([unlabelled, excluded, same], [UNLABELLED, NOT_COMPARED, TRUE_MATCH], FALSE_MATCH)
+    return relations.astype(np.int64)
 
 
-def score_kept(rows: KeptRows, protocol: Protocol) -> KeptScores:
+def score_truncated(rows: TruncatedRows, protocol: Protocol) -> TruncatedScores:
     """Score q queries; memory is O(R)."""
     status = _status(rows, protocol)
-    matches = np.bincount(
-        rows.match_query, weights=rows.match_count * _looked_at(rows, protocol), minlength=len(rows.pids)
-    ).astype(np.int64)
-    relation = relations(rows, protocol)
-    compared = relation <= RIGHT
-    ap, first, found = _scored(rows.row_query[compared], relation[compared] == RIGHT, matches)
+    admitted = rows.match_count * _is_admitted(rows, protocol)
+    matches = np.bincount(rows.match_query, weights=admitted, minlength=len(rows.pids)).astype(np.int64)
+    relations = row_relations(rows, protocol)
+    compared = relations <= TRUE_MATCH
+    ap, first, retrieved = _score_lists(rows.row_query[compared], relations[compared] == TRUE_MATCH, matches)
     scored = status == SCORED
-    return KeptScores(
+    return TruncatedScores(
         ap=np.where(scored, ap, np.nan),
         first=np.where(scored, first, 0),
-        found=np.where(scored, found, 0),
+        retrieved=np.where(scored, retrieved, 0),
         matches=np.where(scored, matches, 0),
         status=status,
     )
 
 
-def score_pairs(rows: KeptRows, protocol: Protocol, cameras: int) -> PairScores:
-    """Score q queries camera by camera, N = `cameras`; memory is O(R + q x N)."""
-    asked = (_status(rows, protocol) == SCORED) & (rows.camids >= 0)
-    here = asked[rows.match_query] & _looked_at(rows, protocol) & (rows.match_count > 0)
+def score_camera_pairs(rows: TruncatedRows, protocol: Protocol, cameras: int) -> CameraPairScores:
+    """Score q queries by pair of cameras, N = `cameras`; memory is O(R + q x N)."""
+    is_scored = (_status(rows, protocol) == SCORED) & (rows.camids >= 0)
+    counted = is_scored[rows.match_query] & _is_admitted(rows, protocol) & (rows.match_count > 0)
     matches = np.zeros(len(rows.pids) * cameras, np.int64)
-    matches[rows.match_query[here] * cameras + rows.match_camid[here]] = rows.match_count[here]
+    matches[rows.match_query[counted] * cameras + rows.match_camid[counted]] = rows.match_count[counted]
 
-    relation = relations(rows, protocol)
-    compared = relation <= RIGHT
+    relations = row_relations(rows, protocol)
+    compared = relations <= TRUE_MATCH
     pair = rows.row_query[compared] * cameras + rows.row_camids[compared]
     # Stable: within a pair, rows stay nearest first.
     order = np.argsort(pair, kind="stable")
-    ap, first, _ = _scored(pair[order], (relation[compared] == RIGHT)[order], matches)
+    ap, first, _ = _score_lists(pair[order], (relations[compared] == TRUE_MATCH)[order], matches)
 
-    counted = np.flatnonzero(matches)
-    cell = rows.camids[counted // cameras] * cameras + counted % cameras
+    pairs = np.flatnonzero(matches)
+    cell = rows.camids[pairs // cameras] * cameras + pairs % cameras
 
-    def table(weights: NDArray[np.floating] | NDArray[np.bool_]) -> NDArray[np.float64]:
+    def table(weights: NDArray[Any]) -> Float64Array:
         counts = np.bincount(cell, weights=weights.astype(np.float64), minlength=cameras**2)
         return counts.astype(np.float64).reshape(cameras, cameras)
 
-    return PairScores(
+    return CameraPairScores(
         queries=table(np.ones(len(cell))).astype(np.int64),
-        ap=table(ap[counted]),
-        first=table(first[counted] == 1).astype(np.int64),
+        ap=table(ap[pairs]),
+        first=table(first[pairs] == 1).astype(np.int64),
     )
 
 
-def mean_interval(values: NDArray[np.float64], pids: NDArray[np.int64], *, seed: int = 0) -> Difference:
-    """The mean of N fractions in percent, with its 95 % interval: identities are drawn again, each with all its values.
+def mean_interval(values: Float64Array, pids: Int64Array, *, seed: int = 0) -> Difference:
+    """Return the mean of N fractions in percent with its 95 % interval over resampled identities.
 
-    Raises UsageError for fewer than two identities.
+    Raises:
+        UsageError: If there are fewer than two identities.
     """
     return gain_interval(np.zeros_like(values), values, pids, seed=seed)
 
 
-def gain_interval(
-    first: NDArray[np.float64], second: NDArray[np.float64], pids: NDArray[np.int64], *, seed: int = 0
-) -> Difference:
-    """By how much the mean of `second` is above that of `first`, N fractions each of the same items; as `compare_means`
-    in time and memory that do not grow with the identities. Raises UsageError for fewer than two identities."""
-    whose = np.unique(pids, return_inverse=True)[1]
-    return compare_means(first, second, np.asarray(whose % GROUPS, np.int64), seed=seed)
+def gain_interval(first: Float64Array, second: Float64Array, pids: Int64Array, *, seed: int = 0) -> Difference:
+    """Return the gain of the mean of `second` over that of `first`, N fractions each of the same items.
+
+    As `compare_means`, in time and memory that do not grow with the identities.
+
+    Raises:
+        UsageError: If there are fewer than two identities.
+    """
+    positions = np.unique(pids, return_inverse=True)[1]
+    return compare_means(first, second, np.asarray(positions % GROUPS, np.int64), seed=seed)
 
 
-def _status(rows: KeptRows, protocol: Protocol) -> NDArray[np.int64]:
-    """(q,) the first reason that holds, or `SCORED`."""
+def _status(rows: TruncatedRows, protocol: Protocol) -> Int64Array:
+    """Return (q,) the first reason that holds, or `SCORED`."""
     q = len(rows.pids)
     everywhere = np.bincount(rows.match_query, weights=rows.match_count, minlength=q)
-    admitted = np.bincount(rows.match_query, weights=rows.match_count * _looked_at(rows, protocol), minlength=q)
+    admitted = np.bincount(rows.match_query, weights=rows.match_count * _is_admitted(rows, protocol), minlength=q)
     own_admitted = np.zeros(q) if protocol == "cross-camera" else rows.own
     other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY
     reasons = {
@@ -231,30 +248,35 @@ def _status(rows: KeptRows, protocol: Protocol) -> NDArray[np.int64]:
     return np.select(list(reasons.values()), list(reasons), default=SCORED).astype(np.int64)
 
 
-def _looked_at(rows: KeptRows, protocol: Protocol) -> NDArray[np.bool_]:
-    """(m,) whether the protocol looks for matches on that camera."""
+def _is_admitted(rows: TruncatedRows, protocol: Protocol) -> BoolArray:
+    """Return (m,) whether the protocol looks for matches on that camera."""
     same_camera = rows.match_camid == rows.camids[rows.match_query]
     if protocol == "cross-camera":
         return np.asarray(~same_camera)
     return np.asarray(same_camera) if protocol == "same-camera" else np.ones_like(same_camera)
 
 
-def _scored(
-    list_: NDArray[np.int64], right: NDArray[np.bool_], matches: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Average precision, rank of the first match and matches found of each list of rows, `list_` ascending, of which
-    `right` ones are true; `matches` (lists,) is how many of those there are anywhere."""
+def _score_lists(
+    lists: Int64Array, is_match: BoolArray, matches: Int64Array
+) -> tuple[Float64Array, Int64Array, Int64Array]:
+    """Score ranked lists.
+
+    Args:
+        lists: (r,) the list of each row, ascending.
+        is_match: (r,) whether a row is a true match.
+        matches: (lists,) true matches in the gallery.
+
+    Returns:
+        Average precision, rank of the first match and retrieved matches of each list.
+    """
     size = len(matches)
-    lengths = np.bincount(list_, minlength=size)
-    rank = np.arange(1, len(list_) + 1) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    hits, hit_rank = list_[right], rank[right]
-    found = np.bincount(hits, minlength=size)
-    ordinal = np.arange(1, len(hits) + 1) - np.repeat(np.cumsum(found) - found, found)
-    first = np.zeros(size, np.int64)
-    first[hits[ordinal == 1]] = hit_rank[ordinal == 1]
+    lengths = np.bincount(lists, minlength=size)
+    rank = np.arange(1, len(lists) + 1) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    hits, hit_rank = lists[is_match], rank[is_match]
+    ordinal, first = number_matches(hits, hit_rank, size)
     precision = np.bincount(hits, weights=ordinal / hit_rank, minlength=size)
-    return precision / np.maximum(matches, 1), first, found.astype(np.int64)
+    return precision / np.maximum(matches, 1), first, np.bincount(hits, minlength=size).astype(np.int64)
 
 
-def _grown(values: NDArray[Any], size: int) -> NDArray[Any]:
+def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
     return np.pad(values, (0, size - len(values)))

@@ -28,7 +28,7 @@ def drawn(identities: int, seed: int, gain: float) -> tuple[np.ndarray, np.ndarr
 
 def test_interval_against_a_loop_that_draws_identities() -> None:
     first, second, pids = drawn(60, 0, 0.02)
-    found = compare_means(first, second, pids, draws=4000)
+    found = compare_means(first, second, pids, resamples=4000)
     rng = np.random.default_rng(99)
     items = {pid: np.flatnonzero(pids == pid).tolist() for pid in set(pids.tolist())}
     drawn_means = []
@@ -48,7 +48,7 @@ def test_interval_against_a_loop_that_draws_identities() -> None:
 def test_about_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     held, surprising = 0, 0
     for seed in range(200):
-        found = compare_means(*drawn(40, seed, 0.0), draws=400)
+        found = compare_means(*drawn(40, seed, 0.0), resamples=400)
         held += found.low <= 0 <= found.high
         surprising += found.chance < 0.05
     # Percentile intervals of 40 identities run a little narrow; 0.95 of 200 has a standard error of 3.

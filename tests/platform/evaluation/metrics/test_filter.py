@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.support.filter_people import people
-from vestigo.evaluation.calibrate import Sample, calibrate, choose_soft
+from vestigo.evaluation.calibrate import calibrate, fit_soft_filter
+from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo_models.attribute_filter.curve import OFF
@@ -18,6 +19,7 @@ from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflic
 from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
 
@@ -93,7 +95,7 @@ def test_discarded_images_stand_behind_all_others() -> None:
     assert np.argsort(found[0], kind="stable").tolist() == [0, 2, 3, 1]
 
 
-def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> Sample:
+def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> ImageFeatures:
     """Overconfident predictions, whose truth they were drawn from; descriptors that tell people apart, a little."""
     who = people(MARKET, identities, crops, seed)
     rng = np.random.default_rng(seed + 1)
@@ -106,31 +108,34 @@ def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> 
     )
     vectors = rng.normal(size=(identities, 24))[who.pids - 1] + 1.8 * rng.normal(size=(len(who.pids), 24))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return Sample(
+    return ImageFeatures(
         images=ImageSet(pids=who.pids, camids=who.camids),
         labels=labels if labelled else np.full_like(labels, -1),
-        probabilities=apply_temperatures(who.probabilities, dict.fromkeys(MARKET.names, 0.4), MARKET),
-        descriptors=Descriptors(vectors=vectors, visible=np.zeros((len(vectors), 0), dtype=bool), always=1),
+        features=CropFeatures(
+            descriptors=Descriptors(vectors=vectors, visible=np.zeros((len(vectors), 0), dtype=bool), always=1),
+            probabilities=apply_temperatures(who.probabilities, dict.fromkeys(MARKET.names, 0.4), MARKET),
+            areas=np.empty((len(vectors), 0), np.float32),
+        ),
     )
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[Sample, Calibration]:
+def measured() -> tuple[ImageFeatures, Calibration]:
     crops = sample(180, 4, 0)
     return crops, calibrate(crops, crops, MARKET, "drawn people", seed=1)
 
 
-def test_calibration_serves_every_mode(measured: tuple[Sample, Calibration]) -> None:
+def test_calibration_serves_every_mode(measured: tuple[ImageFeatures, Calibration]) -> None:
     crops, found = measured
     assert Calibration.read(json.loads(found.model_dump_json())) == found
     assert found.filter is not None
     assert found.filter.identities <= 120
-    cooler = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
+    cooler = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
     for position, name in enumerate(MARKET.names):
         rows = np.flatnonzero(crops.labels[:, position] >= 0)
         before, after = (
             -np.log(p[:, MARKET.slice(name)][rows, crops.labels[rows, position]]).mean()
-            for p in (crops.probabilities, cooler)
+            for p in (crops.features.probabilities, cooler)
         )
         assert after < before
     auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
@@ -139,11 +144,11 @@ def test_calibration_serves_every_mode(measured: tuple[Sample, Calibration]) -> 
     assert soft.weight > 0
 
 
-def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[Sample, Calibration]) -> None:
+def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[ImageFeatures, Calibration]) -> None:
     crops, found = measured
     assert found.soft is not None
-    calibrated = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
-    distances = part_visible_distance(crops.descriptors, crops.descriptors)
+    calibrated = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
+    distances = part_visible_distance(crops.features.descriptors, crops.features.descriptors)
     rows = np.sort(np.random.default_rng(1).permutation(len(crops.images))[:500])
 
     def reached(weight: float, threshold: float) -> float:
@@ -158,18 +163,18 @@ def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[Sample, Cali
         assert found.soft.mAP >= reached(weight, threshold)
 
 
-def test_the_measured_loss_is_that_of_the_filter(measured: tuple[Sample, Calibration]) -> None:
+def test_the_measured_loss_is_that_of_the_filter(measured: tuple[ImageFeatures, Calibration]) -> None:
     """On the people that the curve was measured on, up to the crops that come back."""
     crops, found = measured
     assert found.filter is not None
     auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
-    p = apply_temperatures(crops.probabilities, found.temperatures, MARKET)
+    p = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
     words = encode_predictions(p, MARKET, auto.threshold)
     counts = count_conflicts(words, words, MARKET)
     penalties = conflict_penalty(p, p, MARKET, auto.threshold)
     kept = survivors(counts, lambda row, columns: penalties[row, columns])
     cost = score_filtered(
-        part_visible_distance(crops.descriptors, crops.descriptors),
+        part_visible_distance(crops.features.descriptors, crops.features.descriptors),
         counts,
         kept,
         crops.images,
@@ -190,12 +195,11 @@ def test_without_labels_nobody_is_spent_on_temperatures() -> None:
 
 def test_nobody_to_calibrate_on() -> None:
     crops = sample(6, 3, 4)
-    alone = Sample(
+    alone = ImageFeatures(
         images=ImageSet(pids=crops.images.pids, camids=np.zeros(18, dtype=np.int64)),
         labels=crops.labels,
-        probabilities=crops.probabilities,
-        descriptors=crops.descriptors,
+        features=crops.features,
     )
     with pytest.raises(ConfigError, match="no query has a true match"):
         calibrate(alone, alone, MARKET, "one camera")
-    assert choose_soft(alone, alone, (alone.probabilities, alone.probabilities), MARKET) is None
+    assert fit_soft_filter(alone, alone, (alone.features.probabilities,) * 2, MARKET) is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, QueryScores, score_chunks, score_queries
+from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, QueryScores, score_queries
 from vestigo.ranking.distance import distance_chunks
 
 
@@ -207,9 +207,11 @@ def test_chunks_give_the_answer_of_the_whole() -> None:
     query = image_set([(int(p), int(c), -1) for p, c in rng.integers(1, [9, 4], (30, 2))])
     gallery = image_set([(int(p), int(c), 0) for p, c in rng.integers(0, [9, 4], (80, 2))])
     features = rng.normal(size=(110, 16)).astype(np.float32)
-    answers = [
-        score_chunks(distance_chunks(features[:30], features[30:], chunk=chunk), query, gallery)
-        for chunk in (1, 11, 30, 1000)
-    ]
+    answers = []
+    for size in (1, 11, 30, 1000):
+        chunks = distance_chunks(features[:30], features[30:], chunk=size)
+        starts = range(0, 30, size)
+        parts = [score_queries(part, query[at : at + size], gallery) for at, part in zip(starts, chunks, strict=True)]
+        answers.append(QueryScores.merge(parts))
     assert all((answer.status == SCORED).sum() > 20 for answer in answers)
     assert len({repr(answer.summary()) for answer in answers}) == 1

@@ -9,19 +9,19 @@ import pytest
 from vestigo.evaluation.metrics.bootstrap import compare_means
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, Protocol, score_queries
 from vestigo.evaluation.metrics.truncated import (
-    BARRED,
+    FALSE_MATCH,
     NO_PAIRS,
-    RIGHT,
-    UNJUDGED,
+    NOT_COMPARED,
+    TRUE_MATCH,
     UNKNOWN,
     UNKNOWN_PID,
-    WRONG,
-    KeptRows,
-    KeptScores,
+    UNLABELLED,
+    TruncatedRows,
+    TruncatedScores,
     mean_interval,
-    relations,
-    score_kept,
-    score_pairs,
+    row_relations,
+    score_camera_pairs,
+    score_truncated,
 )
 
 CAMERAS = 3
@@ -41,7 +41,7 @@ class People:
         every = ImageSet(pids=self.pids, camids=self.camids, ids=np.arange(len(self.pids)))
         return every[self.asked], every
 
-    def kept(self, depth: int, queries: Sequence[int] | None = None) -> KeptRows:
+    def kept(self, depth: int, queries: Sequence[int] | None = None) -> TruncatedRows:
         """As a ranking keeps them: its own crop left out, the nearest `depth`."""
         chosen = range(len(self.asked)) if queries is None else queries
         rows, starts = [], [0]
@@ -55,7 +55,7 @@ class People:
             matches += [(number, c, n) for c, n in Counter(self.camids[same].tolist()).items()]
         asked = self.asked[list(chosen)]
         columns = np.array(matches, np.int64).reshape(-1, 3)
-        return KeptRows(
+        return TruncatedRows(
             pids=self.pids[asked],
             camids=self.camids[asked],
             own=np.where(self.pids[asked] >= 0, 1, 0),
@@ -72,7 +72,7 @@ class People:
 @pytest.mark.parametrize("seed", range(8))
 def test_everything_kept_is_scored_as_the_whole_gallery(seed: int, protocol: Protocol) -> None:
     people = People(seed)
-    kept = score_kept(people.kept(depth=99), protocol)
+    kept = score_truncated(people.kept(depth=99), protocol)
     whole = score_queries(people.distances, *people.sets(), protocol=protocol)
     np.testing.assert_array_equal(kept.status, whole.status)
     np.testing.assert_allclose(kept.ap, whole.ap, rtol=1e-12)
@@ -120,7 +120,7 @@ def naive(people: People, query: int, depth: int, protocol: Protocol, camera: in
 def test_what_lies_beyond_the_depth_was_not_found(depth: int, protocol: Protocol) -> None:
     for seed in range(5):
         people = People(seed)
-        scores = score_kept(people.kept(depth), protocol)
+        scores = score_truncated(people.kept(depth), protocol)
         whole = score_queries(people.distances, *people.sets(), protocol=protocol)
         for query in range(len(people.asked)):
             expected = naive(people, query, depth, protocol)
@@ -128,14 +128,14 @@ def test_what_lies_beyond_the_depth_was_not_found(depth: int, protocol: Protocol
             if expected is not None:
                 ap, *counts = expected
                 assert scores.ap[query] == pytest.approx(ap)
-                assert [scores.first[query], scores.found[query], scores.matches[query]] == counts
+                assert [scores.first[query], scores.retrieved[query], scores.matches[query]] == counts
                 assert scores.ap[query] <= whole.ap[query] + 1e-12
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_pairs_of_cameras(protocol: Protocol) -> None:
     people = People(3, gallery=80, queries=30)
-    table = score_pairs(people.kept(depth=25), protocol, CAMERAS)
+    table = score_camera_pairs(people.kept(depth=25), protocol, CAMERAS)
     ap, first, queries = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
     for query, own in enumerate(people.asked):
         for camera in range(CAMERAS):
@@ -151,15 +151,15 @@ def test_pairs_of_cameras(protocol: Protocol) -> None:
 
 def test_parts_join_to_the_whole() -> None:
     people = People(1)
-    whole = score_kept(people.kept(9), "cross-camera")
+    whole = score_truncated(people.kept(9), "cross-camera")
     parts = [people.kept(9, queries) for queries in (range(5), range(5, 12))]
-    joined = KeptScores.merge(score_kept(part, "cross-camera") for part in parts)
+    joined = TruncatedScores.merge(score_truncated(part, "cross-camera") for part in parts)
     np.testing.assert_array_equal(joined.ap, whole.ap)
-    np.testing.assert_array_equal(joined.found, whole.found)
+    np.testing.assert_array_equal(joined.retrieved, whole.retrieved)
     pairs = NO_PAIRS
     for cameras, part in zip((CAMERAS, CAMERAS + 1), parts, strict=True):
-        pairs += score_pairs(part, "cross-camera", cameras)
-    expected = score_pairs(people.kept(9), "cross-camera", CAMERAS)
+        pairs += score_camera_pairs(part, "cross-camera", cameras)
+    expected = score_camera_pairs(people.kept(9), "cross-camera", CAMERAS)
     np.testing.assert_array_equal(pairs.queries[:3, :3], expected.queries)
     np.testing.assert_allclose(pairs.ap[:3, :3], expected.ap)
     assert pairs.queries.shape == (4, 4)
@@ -168,7 +168,7 @@ def test_parts_join_to_the_whole() -> None:
 
 def test_relations_of_rows_in_words() -> None:
     one = np.array([1])
-    rows = KeptRows(
+    rows = TruncatedRows(
         pids=np.array([1, UNKNOWN_PID]),
         camids=np.array([0, 0]),
         own=np.zeros(2, np.int64),
@@ -179,16 +179,37 @@ def test_relations_of_rows_in_words() -> None:
         match_camid=one,
         match_count=one,
     )
-    assert relations(rows, "cross-camera").tolist() == [BARRED, RIGHT, WRONG, WRONG, UNJUDGED, UNJUDGED]
-    assert relations(rows, "same-camera").tolist() == [RIGHT, BARRED, WRONG, BARRED, UNJUDGED, UNJUDGED]
-    assert relations(rows, "all").tolist() == [RIGHT, RIGHT, WRONG, WRONG, UNJUDGED, UNJUDGED]
-    scores = score_kept(rows, "cross-camera")
+    assert row_relations(rows, "cross-camera").tolist() == [
+        NOT_COMPARED,
+        TRUE_MATCH,
+        FALSE_MATCH,
+        FALSE_MATCH,
+        UNLABELLED,
+        UNLABELLED,
+    ]
+    assert row_relations(rows, "same-camera").tolist() == [
+        TRUE_MATCH,
+        NOT_COMPARED,
+        FALSE_MATCH,
+        NOT_COMPARED,
+        UNLABELLED,
+        UNLABELLED,
+    ]
+    assert row_relations(rows, "all").tolist() == [
+        TRUE_MATCH,
+        TRUE_MATCH,
+        FALSE_MATCH,
+        FALSE_MATCH,
+        UNLABELLED,
+        UNLABELLED,
+    ]
+    scores = score_truncated(rows, "cross-camera")
     assert scores.status.tolist() == [SCORED, UNKNOWN]
     assert scores.excluded == {"identity of the query unknown": 1}
 
 
 def test_nothing_at_all() -> None:
-    scores = KeptScores.merge([])
+    scores = TruncatedScores.merge([])
     assert (len(scores.ap), scores.missed, scores.excluded) == (0, 0, {})
     assert np.isnan(scores.cmc(3)).all()
 

@@ -12,8 +12,8 @@ import yaml
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.evaluation.evaluate import judge_model
-from vestigo.evaluation.options import Options
+from vestigo.evaluation.evaluate import evaluate_model
+from vestigo.evaluation.options import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
@@ -44,7 +44,7 @@ def evaluate(capsys: Captured, *arguments: str | Path) -> tuple[dict[str, Any], 
 
 def test_the_result_holds_what_was_judged(people: Path, model: Path, capsys: Captured) -> None:
     result, _ = evaluate(capsys, people, "--model", model)
-    found = judge_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), Options())
+    found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
     assert found.attributes is not None
     assert found.regions is not None
     metrics = found.attributes.metrics
@@ -129,7 +129,7 @@ def test_people_read_figures(people: Path, model: Path, capsys: Captured) -> Non
 def test_the_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) -> None:
     page = tmp_path / "evaluation.html"
     figures = demo.evaluate(people, page, lambda done, total: None, str(model))
-    found = judge_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), Options())
+    found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
     assert found.attributes is not None
     assert figures["attributes"] == found.attributes.metrics.official_mean
     assert figures["mAP"] == found.metrics.mAP

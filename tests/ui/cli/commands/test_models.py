@@ -14,7 +14,7 @@ import pytest
 from tests.support.archives import write_crops
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
-from vestigo.promotion.gate import GATE, Margins, decide, differences_of, has_passed, recorded
+from vestigo.promotion.gate import GATE, Margins, comparison_differences, decide_promotion, gate_record, has_passed
 from vestigo.promotion.judge import split_name
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
@@ -133,16 +133,16 @@ def test_what_passed_the_gate_needs_no_reason_as_long_as_nothing_else_serves(
     from vestigo.evaluation.metrics.bootstrap import Difference
 
     hat = Difference(difference=-7.3, low=-9.1, high=-5.2, chance=0.001, identities=40)
-    verdict = decide({"hat": hat})
+    verdict = decide_promotion({"hat": hat})
     with Store.open(archive.parent / "store") as store:
-        store.models.record_scores(digests["new"], recorded(verdict, None, {"hat": hat}))
+        store.models.record_scores(digests["new"], gate_record(verdict, None, {"hat": hat}))
     assert "was refused by the gate (hat: -7.3 points (95 % -9.1 to -5.2 on 40 identities)" in refused(
         "models", "promote", "new"
     )
     better = Difference(difference=7.3, low=5.2, high=9.1, chance=0.001, identities=40)
-    verdict = decide({"hat": better}, Margins())
+    verdict = decide_promotion({"hat": better}, Margins())
     with Store.open(archive.parent / "store") as store:
-        store.models.record_scores(digests["new"], recorded(verdict, None, {"hat": better}))
+        store.models.record_scores(digests["new"], gate_record(verdict, None, {"hat": better}))
         scores = store.models.find("new").scores  # type: ignore[union-attr]
     assert scores[GATE]["differences"]["hat"]["low"] == 5.2
     assert has_passed(scores, None)
@@ -170,18 +170,20 @@ def test_two_models_compared(
     archive: Path, people: Path, vestigo: Command, refused: Refused, models: dict[str, Path], digests: dict[str, str]
 ) -> None:
     from vestigo.evaluation.compare import compare
-    from vestigo.evaluation.evaluate import judge_model
-    from vestigo.evaluation.options import Options
+    from vestigo.evaluation.evaluate import evaluate_model
+    from vestigo.evaluation.options import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
 
     assert "no score is kept of both old" in refused("models", "compare", "old", "new")
     found = vestigo("models", "compare", "old", models["new"], "--data", people, "--device", "cpu")
     name = split_name(load_dataset(people))
     judged = [
-        judge_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(models[which]), "cpu"), Options())
+        evaluate_model(
+            load_dataset(people), Extractor(ModelPackage.from_pretrained(models[which]), "cpu"), EvaluationOptions()
+        )
         for which in ("old", "new")
     ]
-    differences = differences_of(compare(judged[1], judged[0]))
+    differences = comparison_differences(compare(judged[1], judged[0]))
     assert found["judged"].keys() == {name}
     measures = found["judged"][name]
     assert measures.keys() == {"mAP", *MARKET_1501.names}
@@ -193,7 +195,7 @@ def test_two_models_compared(
         assert (row["difference"], row["low"]) == pytest.approx((difference.difference, difference.low))
         assert row["b"] - row["a"] == pytest.approx(row["difference"], abs=1e-6)
         assert row["identities"] == 8
-    assert found["verdict"] == json.loads(json.dumps(decide(differences).to_dict()))
+    assert found["verdict"] == json.loads(json.dumps(decide_promotion(differences).to_dict()))
     assert (found["a"]["digest"], found["b"]["digest"]) == (digests["old"], digests["new"])
     stored = vestigo("models", "compare", "old", "new")
     assert stored["judged"][name]["mAP"]["b"] == measures["mAP"]["b"]

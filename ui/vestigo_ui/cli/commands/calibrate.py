@@ -54,14 +54,14 @@ def calibrate_command(
         raise ConfigError(f"model {model!r}: a calibration is written into the package, so give its folder")
     package = ModelPackage.from_pretrained(folder)
     dataset = load_dataset(data)
-    with stages() as advance:
+    with stages() as open_stage:
         found = calibrate_model(
             package,
             dataset,
             split=split.value,
             measured_on=measured_on or "",
             device=resolve_device(device),
-            advance=advance,
+            progress=open_stage,
         )
     for text in found.notes:
         note(text)

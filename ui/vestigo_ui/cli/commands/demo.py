@@ -150,15 +150,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge a model on the rendered dataset's test identities and write the page."""
     from vestigo.datasets.recognise import load_dataset
-    from vestigo.evaluation.evaluate import judge_model
-    from vestigo.evaluation.options import Options
+    from vestigo.evaluation.evaluate import evaluate_model
+    from vestigo.evaluation.options import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
 
     package = ModelPackage.from_pretrained(model)
     loaded = load_dataset(dataset)
     extractor = Extractor(package)
-    benchmark = judge_model(loaded, extractor, Options(), lambda stage, done, total: report(done, total))
+    benchmark = evaluate_model(loaded, extractor, EvaluationOptions(), lambda stage: report)
     facts = {"Dataset": "rendered people", "Model": f"{package.name} ({package.digest[:12]})"}
     write_page(page, loaded, [extractor], [benchmark], None, facts, "cross-camera")
     metrics = benchmark.metrics

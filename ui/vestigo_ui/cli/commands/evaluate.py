@@ -30,7 +30,7 @@ from vestigo_ui.cli.options import FilterOption, MaxLostOption, choose
 from vestigo_ui.cli.output import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out
 
 if TYPE_CHECKING:
-    from vestigo.evaluation.options import Options
+    from vestigo.evaluation.options import EvaluationOptions
     from vestigo_models.inference.package import ModelPackage
 
 
@@ -73,7 +73,7 @@ def evaluate_command(
     """
     from vestigo.datasets.recognise import load_dataset
     from vestigo.evaluation.compare import compare as compare_benchmarks
-    from vestigo.evaluation.evaluate import judge_model
+    from vestigo.evaluation.evaluate import evaluate_model
     from vestigo_models.devices import resolve_device
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
@@ -90,8 +90,8 @@ def evaluate_command(
     extractors = [Extractor(package, resolve_device(device)) for package in packages]
     benchmarks = []
     for extractor, how in zip(extractors, options, strict=True):
-        with stages() as advance:
-            benchmarks.append(judge_model(loaded, extractor, how, advance))
+        with stages() as open_stage:
+            benchmarks.append(evaluate_model(loaded, extractor, how, open_stage))
         for text in benchmarks[-1].notes:
             note(text)
     benchmark = benchmarks[0]
@@ -129,11 +129,11 @@ def evaluate_command(
 
 def _options(
     package: ModelPackage, protocol: ProtocolName, ap: ApName, rerank: bool, filter: str, max_lost: float
-) -> Options:
-    from vestigo.evaluation.options import Options
+) -> EvaluationOptions:
+    from vestigo.evaluation.options import EvaluationOptions
 
     choice = choose(filter, max_lost, package.config.calibration)
-    return Options(protocol=protocol.value, ap=ap.value, rerank=rerank, filter=choice)
+    return EvaluationOptions(protocol=protocol.value, ap=ap.value, rerank=rerank, filter=choice)
 
 
 def _identity(package: ModelPackage) -> dict[str, Any]:

@@ -230,14 +230,14 @@ def promote_command(
 
     Example: vestigo models promote 3f2a9c --store archive --force --reason "checked by hand on the new camera"
     """
-    from vestigo.promotion.promote import promote_by_hand
+    from vestigo.promotion.promote import promote_manually
     from vestigo.resolve import open_registered
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
         found = _find(opened, model)
         open_registered(found)
-        made = promote_by_hand(
+        made = promote_manually(
             opened,
             found,
             by=by or login(),
@@ -274,10 +274,10 @@ def _find(store: Store, ref: str) -> Model:
 
 
 def _compare_stored(first: Model, second: Model) -> dict[str, Any]:
-    from vestigo.promotion.judge import stored_measures, tests_of
+    from vestigo.promotion.judge import compare_scores, split_names
     from vestigo_models.errors import UsageError
 
-    shared = [name for name in tests_of(first.scores) if name in second.scores]
+    shared = [name for name in split_names(first.scores) if name in second.scores]
     if not shared:
         raise UsageError(
             f"no score is kept of both {first.name} ({first.digest[:12]}) and {second.name} ({second.digest[:12]}): "
@@ -286,22 +286,22 @@ def _compare_stored(first: Model, second: Model) -> dict[str, Any]:
     return {
         "a": {"name": first.name, "digest": first.digest},
         "b": {"name": second.name, "digest": second.digest},
-        "judged": {name: stored_measures(first.scores[name], second.scores[name], {}) for name in shared},
+        "judged": {name: compare_scores(first.scores[name], second.scores[name], {}) for name in shared},
         "verdict": None,
     }
 
 
 def _compare_judged(store: Store, first: str, second: str, data: Path, margin: float, device: str) -> dict[str, Any]:
     from vestigo.datasets.recognise import load_dataset
-    from vestigo.promotion.gate import Margins, decide
-    from vestigo.promotion.judge import judge_pair, split_name, stored_measures
+    from vestigo.promotion.gate import Margins, decide_promotion
+    from vestigo.promotion.judge import compare_scores, evaluate_pair, split_name
     from vestigo.resolve import open_model
     from vestigo_models.devices import resolve_device
 
     dataset = load_dataset(data)
     one, other = open_model(store, first), open_model(store, second)
     with stages() as advance:
-        pair = judge_pair(dataset, one, other, device=resolve_device(device), progress=advance)
+        pair = evaluate_pair(dataset, one, other, device=resolve_device(device), progress=advance)
     name = split_name(dataset)
     known = {model.digest for model in store.models.list()}
     for package, scores in ((one, pair.before), (other, pair.after)):
@@ -310,15 +310,15 @@ def _compare_judged(store: Store, first: str, second: str, data: Path, margin: f
     return {
         "a": {"name": one.name, "digest": one.digest},
         "b": {"name": other.name, "digest": other.digest},
-        "judged": {name: stored_measures(pair.before, pair.after, pair.differences)},
-        "verdict": decide(pair.differences, Margins(mAP=margin, attributes=margin)).to_dict(),
+        "judged": {name: compare_scores(pair.before, pair.after, pair.differences)},
+        "verdict": decide_promotion(pair.differences, Margins(mAP=margin, attributes=margin)).to_dict(),
     }
 
 
 def _tell(store: Store, made: Promotion, as_json: bool) -> None:
-    from vestigo.promotion.promote import stale_crops
+    from vestigo.promotion.promote import count_stale_crops
 
-    stale = stale_crops(store.models.crop_counts(), made.model)
+    stale = count_stale_crops(store.models.crop_counts(), made.model)
     emit({**promotion_row(made), "serving": made.model, "stale_crops": stale}, as_json, print_promotion)
     if stale and made.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")

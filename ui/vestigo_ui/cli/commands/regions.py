@@ -17,7 +17,7 @@ from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, print_run, progress, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo.evaluation.fls import FusionJudge
+    from vestigo.evaluation.fls import FusionEvaluator
     from vestigo_models.fls.config import FlsConfig
     from vestigo_workers.regions.plan import RegionsRequest
 
@@ -73,7 +73,7 @@ def label_folder(
     seconds = time.monotonic() - started
     judged: dict[str, Any] = {}
     if watch is not None:
-        methods = watch.judgement()
+        methods = watch.result()
         shares = shares_of_oracle(methods)
         judged = {"judged": {name: asdict(one) for name, one in methods.items()}, "belongings_of_oracle": shares}
     emit(
@@ -93,11 +93,11 @@ def label_folder(
     )
 
 
-def _fusion_judge(source: Path, config: FlsConfig) -> FusionJudge:
+def _fusion_judge(source: Path, config: FlsConfig) -> FusionEvaluator:
     from vestigo.datasets.recognise import load_dataset
-    from vestigo.evaluation.fls import FusionJudge
+    from vestigo.evaluation.fls import FusionEvaluator
 
-    return FusionJudge(load_dataset(source), config)
+    return FusionEvaluator(load_dataset(source), config)
 
 
 def _tell(result: Mapping[str, Any]) -> None:

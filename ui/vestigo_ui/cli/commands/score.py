@@ -43,14 +43,14 @@ def score_command(
     Example: vestigo score features.parquet --distance euclidean --json
     """
     from vestigo.datasets.formats.features import read_features
-    from vestigo.evaluation.evaluate import judge_features
-    from vestigo.evaluation.options import Options
+    from vestigo.evaluation.evaluate import evaluate_features
+    from vestigo.evaluation.options import EvaluationOptions
 
     started = time.monotonic()
     query, gallery = read_features(features)
-    options = Options(protocol=protocol.value, ap=ap.value, metric=distance.value, rerank=rerank)
+    options = EvaluationOptions(protocol=protocol.value, ap=ap.value, metric=distance.value, rerank=rerank)
     with progress("ranking", len(query.pids)) as update:
-        benchmark = judge_features(query, gallery, options, lambda _, done, total: update(done, total))
+        benchmark = evaluate_features(query, gallery, options, lambda stage: update)
     result = {
         **judged(benchmark),
         "attributes": {},

@@ -144,14 +144,14 @@ def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
     """What `vestigo evaluate` says of the model on the dataset's query and gallery; empty where it has none."""
     if not len(dataset.query) or not len(dataset.gallery):
         return {}
-    from vestigo.evaluation.evaluate import judge_model
-    from vestigo.evaluation.options import Options
+    from vestigo.evaluation.evaluate import evaluate_model
+    from vestigo.evaluation.options import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
 
     extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
-    with stages() as advance:
-        benchmark = judge_model(dataset, extractor, Options(), advance)
+    with stages() as open_stage:
+        benchmark = evaluate_model(dataset, extractor, EvaluationOptions(), open_stage)
     return {**judged(benchmark), **judged_attributes(benchmark), **judged_regions(benchmark)}
 
 

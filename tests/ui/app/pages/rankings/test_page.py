@@ -12,8 +12,8 @@ import pytest
 from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import MODEL
 from tests.support.ranked_store import ranked_store
-from vestigo.evaluation.metrics.truncated import BARRED, RIGHT, UNJUDGED, WRONG
-from vestigo.evaluation.saved_rankings import judge
+from vestigo.evaluation.metrics.truncated import FALSE_MATCH, NOT_COMPARED, TRUE_MATCH, UNLABELLED
+from vestigo.evaluation.saved_rankings import score_ranking
 from vestigo.store.open import Store
 from vestigo_ui.app.pages.rankings.curves import pair_table
 from vestigo_ui.app.pages.rankings.rows import mark_of
@@ -45,7 +45,7 @@ def page(store: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def look(store: Path, name: str, protocol: Any = "cross-camera") -> ScoredRanking:
     with Store.open(store) as opened:
         ranking = opened.rankings.get(name)
-        return scored(ranking, judge(opened.rankings, ranking, protocol))
+        return scored(ranking, score_ranking(opened.rankings, ranking, protocol))
 
 
 def sheet(app: AppTest) -> list[dict[str, Any]]:
@@ -211,12 +211,12 @@ def test_numbers_of_queries_and_cameras(store: Path) -> None:
 
 
 def test_marks_in_words() -> None:
-    assert mark_of(RIGHT, 1, "all") == ("Right", "right")
-    assert mark_of(WRONG, 1, "all") == ("Wrong", "wrong")
-    assert mark_of(BARRED, 1, "cross-camera")[0] == "Same camera"
-    assert mark_of(BARRED, 1, "same-camera")[0] == "Other camera"
-    assert mark_of(UNJUDGED, 1, "all")[0] == "Unknown"
-    assert mark_of(UNJUDGED, 0, "all")[0] == ""
+    assert mark_of(TRUE_MATCH, 1, "all") == ("Right", "right")
+    assert mark_of(FALSE_MATCH, 1, "all") == ("Wrong", "wrong")
+    assert mark_of(NOT_COMPARED, 1, "cross-camera")[0] == "Same camera"
+    assert mark_of(NOT_COMPARED, 1, "same-camera")[0] == "Other camera"
+    assert mark_of(UNLABELLED, 1, "all")[0] == "Unknown"
+    assert mark_of(UNLABELLED, 0, "all")[0] == ""
 
 
 def test_memory_forgets_what_was_longest_unused() -> None:

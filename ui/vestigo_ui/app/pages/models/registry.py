@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
-from vestigo.promotion.judge import tests_of
+from vestigo.promotion.judge import split_names
 from vestigo.resolve import is_package
 from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
@@ -89,7 +89,7 @@ def show_registry(context: PageContext, found: Registry) -> None:
 
 
 def _row(found: Registry, model: Model) -> dict[str, Any]:
-    tests = [model.scores[name] for name in tests_of(model.scores) if "mAP" in model.scores[name]]
+    tests = [model.scores[name] for name in split_names(model.scores) if "mAP" in model.scores[name]]
     newest = tests[-1] if tests else {}
     state = ["Serves"] if model.digest == found.serving else []
     return {

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.promotion.gate import GATE, Differences
-from vestigo.promotion.judge import are_of, kept_differences, stored_measures, tests_of
+from vestigo.promotion.judge import compare_scores, matches_scores, split_names, stored_differences
 from vestigo.store.models.records import Model
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import show_table
@@ -48,13 +48,13 @@ def compared(model: Model, partner: Model | None, test: str) -> pd.DataFrame:
     """Lay the scores of a test beside each other; None where nothing is kept."""
     after = model.scores.get(test, {})
     before = {} if partner is None else partner.scores.get(test, {})
-    differences: Differences = kept_differences(model.scores)
-    if not are_of(differences, before, after):
+    differences: Differences = stored_differences(model.scores)
+    if not matches_scores(differences, before, after):
         differences = {}
     titles = titles_of(model)
     rows: list[dict[str, Any]] = [
         _row(titles.get(name, name), one["a"], one["b"], one["difference"], one["low"], one["high"], one["identities"])
-        for name, one in stored_measures(before, after, differences).items()
+        for name, one in compare_scores(before, after, differences).items()
     ]
     means = [
         _row(title, before.get(name), after.get(name))
@@ -72,7 +72,7 @@ def gate_rows(model: Model) -> pd.DataFrame:
         _row(titles.get(name, name), None, None)
         if one is None
         else _row(titles.get(name, name), None, None, one.difference, one.low, one.high, one.identities)
-        for name, one in kept_differences(model.scores).items()
+        for name, one in stored_differences(model.scores).items()
     ]
     return _typed(pd.DataFrame(rows)).drop(columns=[BEFORE, AFTER])
 
@@ -105,7 +105,7 @@ def intervals(frame: pd.DataFrame) -> go.Figure:
 def show_scores(context: PageContext, found: Registry, model: Model) -> None:
     """Show every test of a model, beside what it was to follow."""
     partner = partner_of(found, model)
-    tests = tests_of(model.scores)
+    tests = split_names(model.scores)
     st.subheader("Scores", anchor=False)
     if not tests and GATE not in model.scores:
         st.info(
@@ -122,7 +122,7 @@ def show_scores(context: PageContext, found: Registry, model: Model) -> None:
         _table(context, frame, f"scores-{place}")
         if frame[INTERVAL[0]].notna().any():
             drawn = frame
-    if drawn.empty and kept_differences(model.scores):
+    if drawn.empty and stored_differences(model.scores):
         drawn = gate_rows(model)
         st.caption("What the gate decided on; the scores themselves are not kept")
         _table(context, drawn, "scores-gate")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
-from vestigo.evaluation.metrics.truncated import PairScores
+from vestigo.evaluation.metrics.truncated import CameraPairScores
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.components.tables import show_table
@@ -95,7 +95,7 @@ def show_cameras(context: PageContext, shown: Sequence[ScoredRanking], *, measur
     )
 
 
-def pair_figure(pairs: PairScores, cameras: Sequence[str], measure: str) -> go.Figure:
+def pair_figure(pairs: CameraPairScores, cameras: Sequence[str], measure: str) -> go.Figure:
     """The figure: one cell a pair of cameras, empty where no query has a true match."""
     seen = np.flatnonzero(pairs.queries.any(axis=0) | pairs.queries.any(axis=1)).tolist()
     order = sorted(seen, key=lambda camera: cameras[camera])
@@ -131,7 +131,7 @@ def pair_figure(pairs: PairScores, cameras: Sequence[str], measure: str) -> go.F
     return made
 
 
-def mean(pairs: PairScores, measure: str) -> NDArray[np.float64]:
+def mean(pairs: CameraPairScores, measure: str) -> NDArray[np.float64]:
     """(N, N) a measure in percent, NaN where no query has a true match."""
     total = pairs.ap if measure == "ap" else pairs.first
     with np.errstate(invalid="ignore"):

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from vestigo.evaluation.metrics.ranking import Protocol
-from vestigo.evaluation.metrics.truncated import BARRED, RIGHT, UNKNOWN_CAMERA, UNKNOWN_PID, WRONG, KeptRows, relations
+from vestigo.evaluation.metrics.truncated import (
+    FALSE_MATCH,
+    NOT_COMPARED,
+    TRUE_MATCH,
+    UNKNOWN_CAMERA,
+    UNKNOWN_PID,
+    TruncatedRows,
+    row_relations,
+)
 from vestigo.resolve import resolve_review_model
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.errors import BadInput, StoreError
@@ -91,8 +99,8 @@ def _marked(
     place = {name: number for number, name in enumerate(cameras)}
     none = np.empty(0, np.int64)
     pids = [row.get("pid") for row in rows]
-    told = relations(
-        KeptRows(
+    told = row_relations(
+        TruncatedRows(
             pids=np.array([pid]),
             camids=np.array([camid]),
             own=np.zeros(1, np.int64),
@@ -121,9 +129,9 @@ def _marked(
 
 def mark_of(relation: int, pid: int, protocol: Protocol) -> tuple[str, Tone]:
     """Say in a word and a tone what a row is to its query with the identity `pid`."""
-    if relation in (RIGHT, WRONG):
-        return ("Right", "right") if relation == RIGHT else ("Wrong", "wrong")
-    if relation == BARRED:
+    if relation in (TRUE_MATCH, FALSE_MATCH):
+        return ("Right", "right") if relation == TRUE_MATCH else ("Wrong", "wrong")
+    if relation == NOT_COMPARED:
         return ("Same camera" if protocol == "cross-camera" else "Other camera"), "plain"
     # Of a query that nobody knows nothing is known of any row: then it goes without saying.
     return ("Unknown", "unsure") if pid > 0 else ("", "")

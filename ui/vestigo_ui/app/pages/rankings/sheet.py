@@ -186,7 +186,7 @@ def _told(one: ScoredRanking, number: int) -> tuple[str, str]:
         return ("Not scored" if one.known else "Query"), ""
     rank = int(found.first[number])
     first = f"first match at rank {rank}" if rank else "no match is kept"
-    of = f"{int(found.found[number])} of {int(found.matches[number])} true matches found"
+    of = f"{int(found.retrieved[number])} of {int(found.matches[number])} true matches found"
     return f"AP {percent(found.ap[number])}", f"{first}, {of}"
 
 

@@ -1,0 +1,44 @@
+"""Embed the images of a dataset's split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vestigo.datasets.reid import Split
+from vestigo.evaluation.metrics.ranking import ImageSet
+from vestigo.ingest.embedding import Embedded, Watch, embed_files
+from vestigo_models.arrays import Int64Array
+from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import ProgressCallback, ignore_progress
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFeatures:
+    """N images and what a model computes for them.
+
+    Attributes:
+        images: Identities and cameras.
+        features: Descriptors, attribute probabilities and region areas.
+        labels: (N, n) int64 attribute labels, -1 = missing.
+    """
+
+    images: ImageSet
+    features: CropFeatures
+    labels: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice | Int64Array) -> ImageFeatures:
+        return ImageFeatures(images=self.images[rows], features=self.features[rows], labels=self.labels[rows])
+
+
+def embed_split(
+    split: Split, extractor: Extractor, progress: ProgressCallback = ignore_progress, watch: Watch | None = None
+) -> tuple[ImageFeatures, Embedded]:
+    """Embed the readable images of a split; returns them and which they are."""
+    embedded = embed_files(split.paths, extractor, lambda done: progress(done, len(split)), watch)
+    rows = embedded.rows
+    images = ImageSet(pids=split.pids[rows], camids=split.camids[rows], ids=embedded.ids)
+    return ImageFeatures(images=images, features=embedded.outputs, labels=split.labels[rows]), embedded
