@@ -15,45 +15,23 @@ digest or at least the first 6 digits of it. A command without a reference follo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vestigo.store.models.records import Model
 from vestigo_models.errors import ModelError, StoreError, UsageError
 from vestigo_models.inference.package import CONFIG, HUB_PREFIX, ModelPackage
 from vestigo_models.schemas.attributes import AttributeSchema
 
-
-class StoredModels(Protocol):
-    """The part of `vestigo.store.models.repository.ModelRepository` that resolves references."""
-
-    def list(self) -> Sequence[Model]:
-        """Return the models, newest first."""
-        ...
-
-    def with_crops(self) -> Sequence[Model]:
-        """Return the models that have crops, the serving one first, then the newest."""
-        ...
-
-    def find(self, ref: str) -> Model | None:
-        """Return the model with a name, a digest, or the beginning of one."""
-        ...
-
-    def serving(self) -> str | None:
-        """Return the digest of the serving model, None without a promotion."""
-        ...
-
-    def crop_counts(self) -> dict[str, int]:
-        """Return the number of crops of each model by digest, without models that have none."""
-        ...
+if TYPE_CHECKING:
+    from vestigo.store.models.repository import ModelRepository
 
 
 class ModelRegistry(Protocol):
-    """A store as far as it knows models."""
+    """A store with registered models."""
 
     @property
-    def models(self) -> StoredModels:
+    def models(self) -> ModelRepository:
         """The registered models."""
         ...
 
@@ -120,11 +98,7 @@ def locate_model(registry: ModelRegistry, ref: str) -> str:
 
 
 def resolve_digest(registry: ModelRegistry, ref: str) -> str:
-    """Return the digest of a reference's model; the package of a registered model is not read.
-
-    Raises:
-        ModelError, StoreError: As `open_model` and `find_registered`.
-    """
+    """Return the digest of a reference's model; a registered package is not read. Raises as `open_model`."""
     return ModelPackage.from_pretrained(ref).digest if is_package(ref) else find_registered(registry, ref).digest
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol as StructuralType
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,7 @@ from vestigo.evaluation.metrics.truncated import (
 )
 from vestigo.retrieval.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
-from vestigo.store.rankings.repository import Ranking
+from vestigo.store.rankings.repository import Ranking, RankingRepository
 from vestigo_models.arrays import Int64Array
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
@@ -32,20 +31,8 @@ QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
 _EMPTY = np.empty(0, np.int64)
 
 
-class SavedRankings(StructuralType):
-    """The part of `vestigo.store.rankings.repository.RankingRepository` that evaluation reads."""
-
-    def scan(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, batch by batch."""
-        ...
-
-    def scan_queries(self, ranking: Ranking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the queries, batch by batch."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScoredRanking:
+class RankingScores:
     """Scores of Q queries.
 
     Attributes:
@@ -74,8 +61,8 @@ class ScoredRanking:
 
 
 def score_ranking(
-    rankings: SavedRankings, ranking: Ranking, protocol: Protocol, progress: ProgressCallback = ignore_progress
-) -> ScoredRanking:
+    rankings: RankingRepository, ranking: Ranking, protocol: Protocol, progress: ProgressCallback = ignore_progress
+) -> RankingScores:
     """Score a ranking by the identities that were saved with it; memory is O(Q + cameras^2) and a batch.
 
     Queries with unknown identities are not scored, nor are rankings that older versions saved without identities.
@@ -103,7 +90,7 @@ def score_ranking(
         lengths.append(np.diff(part.starts))
         done += batch.num_rows
         progress(done, None)
-    return ScoredRanking(
+    return RankingScores(
         names=pa.concat_arrays([pa.array([], pa.string()), *names]),
         starts=_starts(np.concatenate(lengths)),
         pids=np.concatenate(pids),
@@ -156,7 +143,7 @@ def _truncated_rows(batch: pa.RecordBatch, rows: _RowReader, cameras: dict[str, 
     )
 
 
-def _queries_of_rows(rankings: SavedRankings, ranking: Ranking) -> tuple[pa.StringArray, Int64Array]:
+def _queries_of_rows(rankings: RankingRepository, ranking: Ranking) -> tuple[pa.StringArray, Int64Array]:
     """Return the names of the queries of a ranking without a list of them, and the number of rows of each."""
     names: list[str] = []
     counts: list[int] = []
@@ -172,7 +159,7 @@ def _queries_of_rows(rankings: SavedRankings, ranking: Ranking) -> tuple[pa.Stri
     return pa.array(names, pa.string()), np.array(counts, np.int64)
 
 
-def _unscored(names: pa.StringArray, counts: Int64Array, protocol: Protocol) -> ScoredRanking:
+def _unscored(names: pa.StringArray, counts: Int64Array, protocol: Protocol) -> RankingScores:
     rows = TruncatedRows(
         pids=np.full(len(names), UNKNOWN_PID),
         camids=np.full(len(names), UNKNOWN_CAMERA),
@@ -184,7 +171,7 @@ def _unscored(names: pa.StringArray, counts: Int64Array, protocol: Protocol) -> 
         match_camid=_EMPTY,
         match_count=_EMPTY,
     )
-    return ScoredRanking(
+    return RankingScores(
         names=names,
         starts=_starts(counts),
         pids=rows.pids,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from vestigo.retrieval.gallery import (
 from vestigo.retrieval.query import fuse_views
 from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
+from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.inference.features import CropFeatures
@@ -43,14 +44,11 @@ def no_thumbnail(_position: int) -> bytes | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BulkQueries:
-    """Q queries of one model.
+    """Q queries of the model with digest `model`.
 
     Attributes:
-        names: Names of the queries.
         features: Fused features, Q rows.
         own: Ids of the crops that each query is made of; they are left out of its ranking.
-        model: Digest of the model.
-        kind: What the queries are made of.
         labels: Identity and camera of each image query as its dataset gives them; Q pairs, or none. They are used for
             images that are not in the store, if it has other images of these queries.
         thumbnail: Returns the JPEG of the query at a position, None without one; called if no stored crop shows it.
@@ -67,41 +65,9 @@ class BulkQueries:
     source: str = ""
 
 
-class StoredRankings(Protocol):
-    """The part of `vestigo.store.rankings.repository.RankingRepository` that bulk ranking writes to."""
-
-    def save(
-        self,
-        name: str,
-        *,
-        model: str,
-        rows: Iterable[pa.RecordBatch],
-        queries: Iterable[pa.RecordBatch],
-        settings: Mapping[str, Any],
-    ) -> int:
-        """Save a ranking under a name and return its number of rows."""
-        ...
-
-
-class RankableStore(SearchableStore, Protocol):
-    """The part of `vestigo.store.open.Store` that bulk ranking uses."""
-
-    @property
-    def rankings(self) -> StoredRankings:
-        """The saved rankings."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """A saved ranking.
-
-    Attributes:
-        rows: Its rows.
-        compared: Crops of the gallery.
-        kept_fraction: Share of the gallery that the filter keeps, mean over the queries.
-        filter: The attribute filter.
-    """
+    """A saved ranking: `rows` in all, out of `compared` crops; `kept_fraction` is the mean over the queries."""
 
     rows: int
     compared: int
@@ -146,7 +112,7 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
 
 
 def rank_gallery(
-    store: RankableStore,
+    store: Store,
     queries: BulkQueries,
     name: str,
     *,
@@ -155,19 +121,10 @@ def rank_gallery(
     filter_config: FilterConfig = NO_FILTER,
     progress: ProgressCallback = ignore_progress,
 ) -> BulkResult:
-    """Rank the gallery for every query in one pass and save the ranking with the known identities and cameras.
+    """Rank the gallery for every query in one pass and save the `top` crops of each, with known identities and cameras.
 
-    A filter scans the attributes first, and identities and cameras are read in a pass of their own afterwards. Memory
-    is O(Q x (top + own crops of the largest query) + batch), and that of `GalleryFilter.of` and `RankingTruth.of`.
-
-    Args:
-        store: The store.
-        queries: The queries.
-        name: Name of the ranking; one of that name is replaced.
-        top: Crops that are saved for each query.
-        scope: The gallery.
-        filter_config: Attribute filter.
-        progress: Shows how many crops are compared.
+    A filter scans the attributes first, and identities are read in a pass of their own afterwards. Memory is O(Q x (top
+    + own crops of the largest query) + batch). A ranking of the same name is replaced.
 
     Raises:
         StoreError: If the store has no crops of the queries' model.

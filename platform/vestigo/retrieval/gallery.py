@@ -44,10 +44,6 @@ class StoredCrops(Protocol):
         """Return rows of crops in the order of `ids`; without `model`, each of the newest model that has the crop."""
         ...
 
-    def snapshot(self) -> str:
-        """Return the name of the current state of the visible crops."""
-        ...
-
 
 class SearchableStore(ModelRegistry, Protocol):
     """The part of `vestigo.store.open.Store` that search reads."""
