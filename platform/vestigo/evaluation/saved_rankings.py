@@ -22,7 +22,7 @@ from vestigo.evaluation.metrics.truncated import (
 )
 from vestigo.retrieval.truth import camera_codes, pid_codes
 from vestigo.store.parquet.files import rechunk
-from vestigo.store.rankings.repository import Ranking, RankingRepository
+from vestigo.store.rankings.repository import RankingRepository, SavedRanking
 from vestigo_models.arrays import Int64Array
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
@@ -61,7 +61,7 @@ class RankingScores:
 
 
 def score_ranking(
-    rankings: RankingRepository, ranking: Ranking, protocol: Protocol, progress: ProgressCallback = ignore_progress
+    rankings: RankingRepository, ranking: SavedRanking, protocol: Protocol, progress: ProgressCallback = ignore_progress
 ) -> RankingScores:
     """Score a ranking by the identities that were saved with it; memory is O(Q + cameras^2) and a batch.
 
@@ -143,7 +143,7 @@ def _truncated_rows(batch: pa.RecordBatch, rows: _RowReader, cameras: dict[str, 
     )
 
 
-def _queries_of_rows(rankings: RankingRepository, ranking: Ranking) -> tuple[pa.StringArray, Int64Array]:
+def _queries_of_rows(rankings: RankingRepository, ranking: SavedRanking) -> tuple[pa.StringArray, Int64Array]:
     """Return the names of the queries of a ranking without a list of them, and the number of rows of each."""
     names: list[str] = []
     counts: list[int] = []

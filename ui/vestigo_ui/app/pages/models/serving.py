@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.promotion.promote import objection, promote_by_hand, stale_crops
+from vestigo.promotion.promote import find_objection
+from vestigo.promotion.promote import promote_manually
+from vestigo.promotion.promote import count_stale_crops
 from vestigo.resolve import open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
@@ -26,17 +28,17 @@ def promote(context: PageContext, model: Model, *, serving: str | None, sure: bo
     Raises:
         UsageError: the person may not, is not sure, or gives no reason where one is needed.
         ModelError: the model's files are gone, or are another model's by now.
-        StoreError: as `promote_by_hand`.
+        StoreError: as `promote_manually`.
     """
     _confirmed(context, sure)
     reason = reason.strip()
-    if objection(model, serving) is not None and not reason:
+    if find_objection(model, serving) is not None and not reason:
         raise UsageError("Say why: without the gate's word a model serves for a reason, which is kept")
     try:
         open_registered(model)
     except ModelError:
         raise ModelError(f"{model.name} cannot serve: {gone(model)}") from None
-    return promote_by_hand(
+    return promote_manually(
         context.store,
         model,
         by=context.user.name,
@@ -71,7 +73,7 @@ def show_serving(context: PageContext, found: Registry) -> None:
     """Say what serves, what was done last and what is left to do; offer admins to take the last promotion back."""
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
-    stale = stale_crops(found.crops, found.serving)
+    stale = count_stale_crops(found.crops, found.serving)
     if found.serving is None:
         st.caption("No promotion is in force: the newest model with crops is searched.")
     else:
@@ -112,11 +114,11 @@ def show_promote(context: PageContext, found: Registry, model: Model) -> None:
 
 def _promote_dialog(context: PageContext, found: Registry, model: Model) -> None:
     with report_errors():
-        why = objection(model, found.serving)
+        why = find_objection(model, found.serving)
         st.markdown(
             f"**{escape_md(found.name(model.digest))}** will serve in the place of **{escape_md(found.name(found.serving))}**."
         )
-        stale = stale_crops(found.crops, model.digest)
+        stale = count_stale_crops(found.crops, model.digest)
         st.caption(
             f"Index and search take it from now on; {stale:,} crops are of other models then and must be indexed again."
         )
@@ -158,7 +160,11 @@ def _finish(context: PageContext, found: Registry, made: Promotion, verb: str) -
     """Say at the next run of the page what was done, and close the dialog."""
     name = NOBODY.capitalize() if made.model is None else found.name(made.model)
     said = f"{escape_md(name)} {verb} {escape_md(found.name(made.before))}."
+<<<<<<< HEAD
     stale = stale_crops(context.store.models.crop_counts(), made.model)
+=======
+    stale = count_stale_crops(context.store.crop_counts(), made.model)
+>>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
     if made.model is not None and stale:
         said += (
             f" {stale:,} crops are of other models and are not searched with it: "

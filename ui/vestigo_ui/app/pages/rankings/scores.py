@@ -17,8 +17,15 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
-from vestigo.evaluation.saved_rankings import JudgedRanking, judge
+<<<<<<< HEAD
+from vestigo.evaluation.saved_rankings import RankingScores
+from vestigo.evaluation.saved_rankings import score_ranking
 from vestigo.store.rankings.repository import SavedRanking
+=======
+from vestigo.evaluation.saved_rankings import RankingScores
+from vestigo.evaluation.saved_rankings import score_ranking
+from vestigo.store.rankings.repository import Ranking
+>>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import PageContext
 
@@ -32,8 +39,13 @@ AT_ONCE = 20_000
 class ScoredRanking:
     """A ranking and its scores; `mean` is the mAP with its interval, None where fewer than two people are scored."""
 
+<<<<<<< HEAD
     ranking: SavedRanking
-    judged: JudgedRanking
+    judged: RankingScores
+=======
+    ranking: Ranking
+    judged: RankingScores
+>>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
     mean: Difference | None
 
     @property
@@ -99,13 +111,13 @@ def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> S
 
     def make() -> ScoredRanking:
         if ranking.queries <= AT_ONCE:
-            return scored(ranking, judge(context.store, ranking, protocol))
+            return scored(ranking, score_ranking(context.store, ranking, protocol))
         bar = st.progress(0.0, "Judging the ranking")
 
         def advance(done: int) -> None:
             bar.progress(done / ranking.queries, f"Judging the ranking: {done:,} queries")
 
-        judged = judge(context.store, ranking, protocol, advance)
+        judged = score_ranking(context.store, ranking, protocol, advance)
         bar.empty()
         return scored(ranking, judged)
 
@@ -114,7 +126,11 @@ def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> S
     return found
 
 
-def scored(ranking: SavedRanking, judged: JudgedRanking) -> ScoredRanking:
+<<<<<<< HEAD
+def scored(ranking: SavedRanking, judged: RankingScores) -> ScoredRanking:
+=======
+def scored(ranking: Ranking, judged: RankingScores) -> ScoredRanking:
+>>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
     """Return a judged ranking with the interval of its mAP."""
     rows = judged.scores.scored
     return ScoredRanking(

@@ -11,8 +11,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import SCORED
-from vestigo.evaluation.metrics.truncated import KEPT_REASONS, NOBODY_KNOWS
-from vestigo.evaluation.saved_rankings import NOWHERE
+from vestigo.evaluation.metrics.truncated import TRUNCATED_REASONS
+from vestigo.evaluation.metrics.truncated import UNKNOWN_PID
+from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
@@ -96,9 +97,9 @@ def _scores(one: ScoredRanking, numbers: NDArray[np.int64], prefix: str) -> dict
     columns: dict[str, Any] = {
         f"{prefix}{AP}": 100 * found.ap[numbers],
         f"{prefix}First match": first,
-        f"{prefix}Found": pd.array(np.where(scored, found.found[numbers], 0), "Int64"),
+        f"{prefix}Found": pd.array(np.where(scored, found.retrieved[numbers], 0), "Int64"),
         f"{prefix}True matches": pd.array(np.where(scored, found.matches[numbers], 0), "Int64"),
     }
     if not scored.all():
-        columns[f"{prefix}Not scored"] = [KEPT_REASONS.get(int(code), "") for code in status]
+        columns[f"{prefix}Not scored"] = [TRUNCATED_REASONS.get(int(code), "") for code in status]
     return columns
