@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from vestigo.reports.panels import region_overlay
-from vestigo.search.run import Query
+from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import montage
 from vestigo_ui.app.components.result.explanation import show_explanation

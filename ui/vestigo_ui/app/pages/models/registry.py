@@ -14,7 +14,6 @@ from vestigo.promotion.judge import split_names
 from vestigo.resolve import is_package
 from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
-from vestigo.store.models.records import Model, Promotion
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext

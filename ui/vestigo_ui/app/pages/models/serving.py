@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from vestigo.promotion.promote import find_objection
-from vestigo.promotion.promote import promote_manually
-from vestigo.promotion.promote import count_stale_crops
+from vestigo.promotion.promote import count_stale_crops, find_objection, promote_manually
 from vestigo.resolve import open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
@@ -85,9 +83,9 @@ def show_serving(context: PageContext, found: Registry) -> None:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
-    if context.may(Role.ADMIN) and in_force(found.promotions):
+    if context.may(Role.ADMIN) and promotions_in_force(found.promotions):
         st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_ask, args=("rollback",))
-    if st.session_state.get(ASKED) == "rollback" and in_force(found.promotions):
+    if st.session_state.get(ASKED) == "rollback" and promotions_in_force(found.promotions):
         st.dialog("Roll back", icon=":material/undo:", on_dismiss=_asked)(_rollback_dialog)(context, found)
 
 
@@ -142,7 +140,7 @@ def _promote_dialog(context: PageContext, found: Registry, model: Model) -> None
 
 def _rollback_dialog(context: PageContext, found: Registry) -> None:
     with report_errors():
-        last = in_force(found.promotions)[-1]
+        last = promotions_in_force(found.promotions)[-1]
         now, then = escape_md(found.name(last.model)), escape_md(found.name(last.before))
         st.markdown(f"**{then}** will serve again in the place of **{now}**.")
         if last.before is None:
@@ -160,11 +158,7 @@ def _finish(context: PageContext, found: Registry, made: Promotion, verb: str) -
     """Say at the next run of the page what was done, and close the dialog."""
     name = NOBODY.capitalize() if made.model is None else found.name(made.model)
     said = f"{escape_md(name)} {verb} {escape_md(found.name(made.before))}."
-<<<<<<< HEAD
-    stale = stale_crops(context.store.models.crop_counts(), made.model)
-=======
-    stale = count_stale_crops(context.store.crop_counts(), made.model)
->>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
+    stale = count_stale_crops(context.store.models.crop_counts(), made.model)
     if made.model is not None and stale:
         said += (
             f" {stale:,} crops are of other models and are not searched with it: "

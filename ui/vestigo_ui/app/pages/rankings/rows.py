@@ -18,7 +18,6 @@ from vestigo.evaluation.metrics.truncated import (
     TruncatedRows,
     row_relations,
 )
-from vestigo.resolve import resolve_review_model
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image

@@ -17,15 +17,8 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
-<<<<<<< HEAD
-from vestigo.evaluation.saved_rankings import RankingScores
-from vestigo.evaluation.saved_rankings import score_ranking
+from vestigo.evaluation.saved_rankings import RankingScores, score_ranking
 from vestigo.store.rankings.repository import SavedRanking
-=======
-from vestigo.evaluation.saved_rankings import RankingScores
-from vestigo.evaluation.saved_rankings import score_ranking
-from vestigo.store.rankings.repository import Ranking
->>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import PageContext
 
@@ -39,13 +32,8 @@ AT_ONCE = 20_000
 class ScoredRanking:
     """A ranking and its scores; `mean` is the mAP with its interval, None where fewer than two people are scored."""
 
-<<<<<<< HEAD
     ranking: SavedRanking
     judged: RankingScores
-=======
-    ranking: Ranking
-    judged: RankingScores
->>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
     mean: Difference | None
 
     @property
@@ -111,13 +99,13 @@ def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> S
 
     def make() -> ScoredRanking:
         if ranking.queries <= AT_ONCE:
-            return scored(ranking, score_ranking(context.store, ranking, protocol))
+            return scored(ranking, score_ranking(context.store.rankings, ranking, protocol))
         bar = st.progress(0.0, "Judging the ranking")
 
-        def advance(done: int) -> None:
+        def advance(done: int, _total: int | None) -> None:
             bar.progress(done / ranking.queries, f"Judging the ranking: {done:,} queries")
 
-        judged = score_ranking(context.store, ranking, protocol, advance)
+        judged = score_ranking(context.store.rankings, ranking, protocol, advance)
         bar.empty()
         return scored(ranking, judged)
 
@@ -126,11 +114,7 @@ def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> S
     return found
 
 
-<<<<<<< HEAD
 def scored(ranking: SavedRanking, judged: RankingScores) -> ScoredRanking:
-=======
-def scored(ranking: Ranking, judged: RankingScores) -> ScoredRanking:
->>>>>>> 210adf6 (Use the new names of scores and promotions in the app)
     """Return a judged ranking with the interval of its mAP."""
     rows = judged.scores.scored
     return ScoredRanking(

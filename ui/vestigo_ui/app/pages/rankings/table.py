@@ -11,9 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.ranking import SCORED
-from vestigo.evaluation.metrics.truncated import TRUNCATED_REASONS
-from vestigo.evaluation.metrics.truncated import UNKNOWN_PID
-from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA
+from vestigo.evaluation.metrics.truncated import TRUNCATED_REASONS, UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
