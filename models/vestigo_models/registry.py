@@ -76,10 +76,6 @@ class ComponentRegistry(Generic[Factory]):
         *others, last = self.usages
         return f"{', '.join(others)} or {last}" if others else last
 
-    def entries(self) -> list[Component[Factory]]:
-        """Return all components, with those of installed packages loaded."""
-        return [self._load(name) for name in dict.fromkeys([*self._entries, *self._installed])]
-
     def find(self, reference: str) -> tuple[Component[Factory], str]:
         """Return the component that a reference names, and its argument.
 

@@ -75,7 +75,7 @@ def test_entry_point_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (entry, argument) == (INSTALLED, "x.pt")
     assert installed.usage == "hog, installed:FILE or wrong"
     with pytest.raises(ConfigError, match="is not a Component with the name 'wrong'"):
-        installed.entries()
+        installed.find("wrong")
 
 
 def test_registered_parser_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -106,4 +106,6 @@ def test_auto_and_none() -> None:
 
 
 def test_every_entry_has_help() -> None:
-    assert all(entry.help for entry in [*DETECTORS.entries(), *PARSERS.entries()])
+    references = ("hog", "hf:x", "default", "package:x", "schp:x", "labels:x")
+    registries = (DETECTORS, DETECTORS, PARSERS, PARSERS, PARSERS, PARSERS)
+    assert all(kind.find(reference)[0].help for kind, reference in zip(registries, references, strict=True))

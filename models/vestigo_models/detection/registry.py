@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from vestigo_models.registry import Component, ComponentRegistry
 
@@ -15,12 +16,8 @@ CROP_MAX_HEIGHT = 300
 """Pixels. `auto` takes a still image that is taller than wide and at most this high for a crop."""
 
 
-class DetectorFactory(Protocol):
-    """Makes a detector from what follows the colon of its reference."""
-
-    def __call__(self, argument: str, device: str, /) -> Detector:
-        """Return the detector on a torch device."""
-        ...
+DetectorFactory = Callable[[str, str], "Detector"]
+"""Makes a detector from what follows the colon of its reference, and a torch device."""
 
 
 def _hog(_argument: str, _device: str) -> Detector:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.registry import Component, ComponentRegistry
@@ -16,12 +16,8 @@ LabelMap = Mapping[str, str]
 """Regions of classes by name."""
 
 
-class ParserFactory(Protocol):
-    """Makes a parser from what follows the colon of its reference."""
-
-    def __call__(self, argument: str, label_map: LabelMap | None, device: str, /) -> Parser:
-        """Return the parser on a torch device."""
-        ...
+ParserFactory = Callable[[str, LabelMap | None, str], "Parser"]
+"""Makes a parser from what follows the colon of its reference, a label map, and a torch device."""
 
 
 def _default(_argument: str, label_map: LabelMap | None, device: str) -> Parser:

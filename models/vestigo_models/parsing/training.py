@@ -26,6 +26,7 @@ from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig, P
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig
+from vestigo_models.training.trainer import TrainingResult
 
 TERMS = ("total", "cross_entropy", "dice")
 DICE_FLOOR = 1.0
@@ -84,16 +85,6 @@ class LabelledImages:
             raise ValueError("every image has one label map")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParserTraining:
-    """The written package, and the loss terms averaged over the last epoch."""
-
-    model: Path
-    epochs: int
-    losses: dict[str, float]
-    seconds: float
-
-
 def train_parser(
     config: ParserTrainConfig,
     data: LabelledImages,
@@ -103,7 +94,7 @@ def train_parser(
     base: str | Path | None = None,
     device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
-) -> ParserTraining:
+) -> TrainingResult:
     """Train a parser and write its package.
 
     Args:
@@ -145,7 +136,7 @@ def train_parser(
             progress(step + 1, total)
     EmbeddedParser(package, network).save_pretrained(out)
     losses = dict(zip(TERMS, np.mean(terms, axis=0).tolist(), strict=True))
-    return ParserTraining(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
+    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
 
 
 def _load_base(base: str | Path, package: ParserConfig) -> ParserNetwork:

@@ -89,13 +89,7 @@ def sample_light(rng: np.random.Generator) -> Light:
 
 
 def sample_response(rng: np.random.Generator, preset: Preset, brightness: float) -> CameraResponse:
-    """Return random optics, sensor and compression; `Preset.degradation` scales their faults.
-
-    Args:
-        rng: Source of randomness.
-        preset: The world's preset.
-        brightness: Typical linear light of the scene, which automatic exposure maps to a middle tone.
-    """
+    """Return random optics, sensor and compression; exposure maps the linear light `brightness` to a middle tone."""
     bad = preset.degradation
     tint = rng.normal(0, 0.07 * bad, 3)
     return CameraResponse(
@@ -133,14 +127,9 @@ def apply_response(
     blur: float = 1.0,
     streak: float = 0.0,
 ) -> FloatArray:
-    """Return display values in 0..1 of linear light.
+    """Return display values in 0..1 of linear light (h, w, 3).
 
-    Args:
-        linear: Linear light, (h, w, 3).
-        response: The camera's parameters.
-        rng: Source of the sensor's noise.
-        blur: Factor on the optical blur of this image, for people out of focus.
-        streak: Length of the motion blur along x, in pixels.
+    `blur` is a factor on the optical blur, and `streak` the length of the motion blur along x in pixels.
     """
     image: FloatArray = linear
     sigma = response.blur * blur

@@ -36,12 +36,7 @@ def render_crop(
 ) -> Crop:
     """Return one crop of the preset's size, which depends on the world's seed and the three indices only.
 
-    Args:
-        world: The world.
-        person_index: Identity.
-        camera_index: Camera.
-        view_index: Number of the view of this person by this camera.
-        with_body: Whether to return the regions without belongings as well; pixels do not depend on it.
+    `with_body` adds the regions without belongings; pixels do not depend on it.
     """
     key = (person_index, camera_index, view_index)
     placement = sample_placement(world, *key)

@@ -57,12 +57,8 @@ _LOWER = {  # (gender, length, type), the nine colours, then none
 def sample_labels(rng: np.random.Generator, variety: float = 0.0) -> Int64Array:
     """Return the random labels of one identity.
 
-    Args:
-        rng: Source of randomness.
-        variety: Weight of even frequencies over the values that occur, against the real frequencies.
-
-    Returns:
-        Class ids (12,) in the order of `MARKET_1501`; -1 if a garment has none of the named colours.
+    They are class ids (12,) in the order of `MARKET_1501`; -1 if a garment has none of the named colours. `variety` is
+    the weight of even frequencies over the values that occur, against the real ones.
     """
 
     def pick(counts: tuple[int, ...]) -> int:

@@ -57,12 +57,6 @@ class Setting:
 class World:
     """People and cameras of one seed.
 
-    Args:
-        preset: Appearance of the world.
-        seed: Seed of everything random.
-        identities: Number of people.
-        cameras: Number of cameras.
-
     Raises:
         ConfigError: If there is no person or no camera.
     """

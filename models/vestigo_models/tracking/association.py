@@ -18,7 +18,6 @@ whole video, bit for bit, because the same arrays enter the same assignments.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -152,9 +151,3 @@ class Linker:
         rows, columns = linear_sum_assignment(cost)
         is_link = cost[rows, columns] < UNLINKED
         return tails[rows[is_link]], heads[columns[is_link]]
-
-
-def link(frames: Iterable[FrameDetections], config: TrackingConfig) -> list[Int64Array]:
-    """Return the predecessors of all detections of frames in order of time, see `Linker.push`."""
-    linker = Linker(config)
-    return [linker.push(frame) for frame in frames]

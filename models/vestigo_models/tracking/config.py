@@ -49,11 +49,6 @@ class TrackingConfig:
         """Return the configuration for a video of `rate` frames per second, which limits `fps`."""
         return self if Fraction(self.fps) <= rate else replace(self, fps=float(rate))
 
-    @property
-    def exact_fps(self) -> Fraction:
-        """`fps` as the nearest fraction, such as 30000/1001."""
-        return Fraction(self.fps).limit_denominator(1001)
-
     def cells(self, seconds: float) -> int:
         """Return a time in seconds as a number of cells, at least one."""
         return max(1, round(seconds * self.fps))

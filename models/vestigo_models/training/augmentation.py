@@ -19,11 +19,6 @@ from vestigo_models.training.config import AugmentationConfig
 ERASE_ATTEMPTS = 100
 
 
-def augment(image: UInt8Array, config: AugmentationConfig, rng: np.random.Generator) -> UInt8Array:
-    """Return an augmented copy of an RGB image (H, W, 3)."""
-    return augment_pair(image, None, config, rng)[0]
-
-
 def augment_pair(
     image: UInt8Array, labels: UInt8Array | None, config: AugmentationConfig, rng: np.random.Generator
 ) -> tuple[UInt8Array, UInt8Array | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -36,45 +35,12 @@ class BatchTargets(NamedTuple):
     attributes: Tensor | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """Weights and settings of the losses, see `TrainConfig`."""
-
-    label_smoothing: float
-    triplet_margin: float
-    centre_weight: float
-    globalattr_weight: float
-    alpha: float
-    parsing_sum: bool
-    belongings_weight: float
-    lambda_attr: float
-    awm_aux_loss: float
-    attr_noise: float
-
-    @classmethod
-    def from_config(cls, config: TrainConfig) -> LossWeights:
-        """Return the weights of a configuration."""
-        return cls(
-            label_smoothing=config.label_smoothing,
-            triplet_margin=config.triplet_margin,
-            centre_weight=config.centre_weight,
-            globalattr_weight=config.globalattr_weight,
-            alpha=config.alpha,
-            parsing_sum=config.parsing_reduction == "sum",
-            # No cluster is belongings.
-            belongings_weight=config.belongings_weight if config.fls.labels == "fls" else 1.0,
-            lambda_attr=config.lambda_attr,
-            awm_aux_loss=config.awm_aux_loss,
-            attr_noise=config.attr_noise,
-        )
-
-
 class Objective(nn.Module):
     """Losses of every kind of feature (equation 15 of docs/method.md), of parsing and of attributes.
 
     Args:
         network: Network, which determines the kinds of features.
-        weights: Weights of the losses.
+        config: Weights and settings of the losses.
         identities: Number of training identities; each has one centre for each kind.
         schema: Attributes; None without.
         class_weights: Factors on the attribute loss of each class, (M,).
@@ -85,13 +51,13 @@ class Objective(nn.Module):
     def __init__(
         self,
         network: ReidNetwork,
-        weights: LossWeights,
+        config: TrainConfig,
         identities: int,
         schema: AttributeSchema | None,
         class_weights: Float32Array | None = None,
     ) -> None:
         super().__init__()
-        self.weights = weights
+        self.config = config
         self.schema = schema
         even = np.ones(0 if schema is None else schema.classes, dtype=np.float32)
         self.register_buffer("class_weights", torch.from_numpy(even if class_weights is None else class_weights))
@@ -104,49 +70,54 @@ class Objective(nn.Module):
         the other losses. Fractions for the log are `ordered` (anchors with a correctly ordered hardest triplet),
         `pixels` (cells with the correct region) and `right` (correct attributes).
         """
-        weights = self.weights
+        config = self.config
         all_pids = ranks.gather(targets.pids)
         identity, triplet, centre, ordered = [], [], [], []
         for kind, (pre, _, logits) in output.features.items():
             assert logits is not None
             weight = self._weight(kind)
-            identity.append(weight * identity_loss(logits, targets.pids, smoothing=weights.label_smoothing))
-            hard, order = triplet_loss(pre, targets.pids, ranks.gather(pre), all_pids, margin=weights.triplet_margin)
+            identity.append(weight * identity_loss(logits, targets.pids, smoothing=config.label_smoothing))
+            hard, order = triplet_loss(pre, targets.pids, ranks.gather(pre), all_pids, margin=config.triplet_margin)
             triplet.append(weight * hard)
             ordered.append(order)
             centre.append(weight * self.centres[kind](pre, targets.pids))
         terms = {name: torch.stack(each).sum() for name, each in (("identity", identity), ("triplet", triplet))}
         terms["centre"] = torch.stack(centre).sum()
         terms["ordered"] = torch.stack(ordered).mean()
-        total = terms["identity"] + terms["triplet"] + weights.centre_weight * terms["centre"]
+        total = terms["identity"] + terms["triplet"] + config.centre_weight * terms["centre"]
         if output.region_logits is not None and targets.maps is not None:
             terms |= parsing_terms(
                 output.region_logits,
                 targets.maps,
-                summed=weights.parsing_sum,
-                belongings_weight=weights.belongings_weight,
+                summed=config.parsing_reduction == "sum",
+                belongings_weight=self.belongings_weight,
             )
-            total = total + weights.alpha * terms["parsing"]
+            total = total + config.alpha * terms["parsing"]
         if output.attributes is not None and output.raw_attributes is not None and targets.attributes is not None:
             assert self.schema is not None
             terms["attributes"] = self._attributes(output.attributes, targets.attributes)
             terms["right"] = accuracy(output.attributes, targets.attributes, self.schema)
-            total = total + weights.lambda_attr * terms["attributes"]
-            if weights.awm_aux_loss and output.raw_attributes is not output.attributes:
-                total = total + weights.awm_aux_loss * self._attributes(output.raw_attributes, targets.attributes)
+            total = total + config.lambda_attr * terms["attributes"]
+            if config.awm_aux_loss and output.raw_attributes is not output.attributes:
+                total = total + config.awm_aux_loss * self._attributes(output.raw_attributes, targets.attributes)
         return {"total": total, **terms}
+
+    @property
+    def belongings_weight(self) -> float:
+        """Weight of cells of belongings; 1 if label maps are clusters, none of which is belongings."""
+        return self.config.belongings_weight if self.config.fls.labels == "fls" else 1.0
 
     def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
         assert self.schema is not None
-        return attribute_loss(log_probabilities, labels, self.schema, self.class_weights, self.weights.attr_noise)
+        return attribute_loss(log_probabilities, labels, self.schema, self.class_weights, self.config.attr_noise)
 
     def _weight(self, kind: str) -> float:
-        return self.weights.globalattr_weight if kind == GLOBAL_ATTRIBUTES else 1.0
+        return self.config.globalattr_weight if kind == GLOBAL_ATTRIBUTES else 1.0
 
     def rescale_gradients(self) -> None:
         """Divide the gradients of the centres by the weight of their loss in the total."""
         for kind, centres in self.centres.items():
-            centres.rescale_gradients(self.weights.centre_weight * self._weight(kind))  # type: ignore[operator]
+            centres.rescale_gradients(self.config.centre_weight * self._weight(kind))  # type: ignore[operator]
 
 
 def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weight: float = 1.0) -> dict[str, Tensor]:

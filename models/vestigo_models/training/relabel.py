@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -104,22 +103,21 @@ def refresh_labels(
     labels = np.zeros_like(previous)
     for pid in range(ranks.rank, data.identities, ranks.size):
         members = np.flatnonzero(data.pids == pid)
-        maps = _identity_maps(network, [reader.read(index) for index in members], device)
-        parsed = None if data.parsed is None else data.parsed[members]
-        labels[members] = _identity_labels(maps, parsed, previous[members], config, device)
+        features, probabilities = _compute_maps(network, [reader.read(index) for index in members], device)
+        if data.parsed is not None:
+            labels[members] = fls_labels(features, data.parsed[members], config.fls, probabilities, device=device)
+        else:
+            clusters = cluster_labels(features, config.fls, device)
+            # An identity with too little foreground keeps its labels.
+            labels[members] = previous[members] if clusters is None else clusters
     return ranks.sum(torch.from_numpy(labels).to(device)).cpu().numpy()
 
 
-class _IdentityMaps(NamedTuple):
-    """F, (N, h, w, C), and P, (N, h, w, K), of the N images of one identity."""
-
-    features: Float32Array
-    probabilities: Float32Array
-
-
 @torch.inference_mode()
-def _identity_maps(network: SemanticNetwork, images: Sequence[UInt8Array], device: torch.device) -> _IdentityMaps:
-    """Return F and P of the images of one identity, computed in padded batches of one size."""
+def _compute_maps(
+    network: SemanticNetwork, images: Sequence[UInt8Array], device: torch.device
+) -> tuple[Float32Array, Float32Array]:
+    """Return F, (N, h, w, C), and P, (N, h, w, K), of N images, computed in padded batches of one size."""
     features, probabilities = [], []
     for start in range(0, len(images), BATCH_SIZE):
         batch = images[start : start + BATCH_SIZE]
@@ -128,14 +126,4 @@ def _identity_maps(network: SemanticNetwork, images: Sequence[UInt8Array], devic
         feature_map, logits = network.segment(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
         features.append(feature_map.to_tensor()[: len(batch)].float().permute(0, 2, 3, 1).cpu().numpy())
         probabilities.append(logits[: len(batch)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
-    return _IdentityMaps(np.concatenate(features), np.concatenate(probabilities))
-
-
-def _identity_labels(
-    maps: _IdentityMaps, parsed: UInt8Array | None, previous: UInt8Array, config: TrainConfig, device: torch.device
-) -> UInt8Array:
-    """Return the label maps of one identity; the previous ones if too little is foreground."""
-    if parsed is not None:
-        return fls_labels(maps.features, parsed, config.fls, maps.probabilities, device=device)
-    clusters = cluster_labels(maps.features, config.fls, device)
-    return previous if clusters is None else clusters
+    return np.concatenate(features), np.concatenate(probabilities)

@@ -26,7 +26,7 @@ from vestigo_models.training.data import ImageReader, TrainingSet, batches, iden
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.initial_weights import load_weights
 from vestigo_models.training.losses import class_weights
-from vestigo_models.training.objective import BatchTargets, LossWeights, Objective
+from vestigo_models.training.objective import BatchTargets, Objective
 from vestigo_models.training.relabel import initial_labels, is_refresh_due, refresh_labels
 
 
@@ -70,7 +70,7 @@ class TrainingRun:
             factors = None
             if self.schema is not None and data.attributes is not None:
                 factors = class_weights(data.attributes, self.schema, config.attr_balance)
-            objective = Objective(network, LossWeights.from_config(config), data.identities, self.schema, factors)
+            objective = Objective(network, config, data.identities, self.schema, factors)
         load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)

@@ -3,11 +3,16 @@ import itertools
 import numpy as np
 import pytest
 
-from vestigo_models.tracking.association import FrameDetections, link
+from vestigo_models.tracking.association import FrameDetections, Linker
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.person_filter import is_person_track, strongest_third
 
 CONFIG = TrackingConfig()
+
+
+def link(frames: list[FrameDetections], config: TrackingConfig) -> list[np.ndarray]:
+    linker = Linker(config)
+    return [linker.push(frame) for frame in frames]
 
 
 def colours(*people: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.distributed import SingleProcess
-from vestigo_models.training.objective import UNLABELLED, BatchTargets, LossWeights, Objective, parsing_terms
+from vestigo_models.training.objective import UNLABELLED, BatchTargets, Objective, parsing_terms
 
 CHANGES = {"awm_aux_loss": 0.5, "alpha": 0.3, "lambda_attr": 0.7, "globalattr_weight": 0.25}
 FULL = TrainConfig.load("full", CHANGES, backbone="tiny")
@@ -68,7 +68,7 @@ def test_without_a_labelled_cell_nothing_is_parsed() -> None:
 
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     network = build_network(FULL.network, identities=3, schema=MARKET_1501, regions=REGIONS)
-    objective = Objective(network, LossWeights.from_config(FULL), 3, MARKET_1501)
+    objective = Objective(network, FULL, 3, MARKET_1501)
     with torch.no_grad():
         output = network(torch.randn(6, 3, 64, 32))
     labels = torch.stack([torch.randint(0, len(a.values), (6,)) for a in MARKET_1501.attributes], dim=1)
@@ -112,7 +112,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
 def test_every_parameter_hears_of_the_loss() -> None:
     config = NetworkConfig.model_validate({**FULL.network.model_dump(), "spatial_attention": True})
     network = build_network(config, identities=3, schema=MARKET_1501, regions=REGIONS)
-    objective = Objective(network, LossWeights.from_config(FULL), 3, MARKET_1501)
+    objective = Objective(network, FULL, 3, MARKET_1501)
     labels = torch.zeros(6, 12, dtype=torch.long)
     truth = BatchTargets(torch.arange(6) % 3, torch.randint(0, 6, (6, 32, 16)), labels)
     objective(network(torch.randn(6, 3, 64, 32)), truth, SingleProcess())["total"].backward()
@@ -127,7 +127,7 @@ def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
         torch.manual_seed(0)
         config = TrainConfig.load("full", {**CHANGES, "globalattr_weight": weight}, backbone="tiny")
         network = build_network(config.network, identities=3, schema=MARKET_1501, regions=REGIONS)
-        objective = Objective(network, LossWeights.from_config(config), 3, MARKET_1501)
+        objective = Objective(network, config, 3, MARKET_1501)
         labels = torch.zeros(6, 12, dtype=torch.long)
         truth = BatchTargets(torch.arange(6) % 3, torch.randint(0, 6, (6, 32, 16)), labels)
         objective(network(torch.randn(6, 3, 64, 32)), truth, SingleProcess())["total"].backward()
@@ -138,5 +138,7 @@ def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
 
 def test_of_clusters_none_weighs_more() -> None:
     changes = {"belongings_weight": 5.0}
-    assert LossWeights.from_config(TrainConfig.load("fls", changes, backbone="tiny")).belongings_weight == 5
-    assert LossWeights.from_config(TrainConfig.load("clustering", changes, backbone="tiny")).belongings_weight == 1
+    for name, weight in (("fls", 5), ("clustering", 1)):
+        config = TrainConfig.load(name, changes, backbone="tiny")
+        network = build_network(config.network, identities=3, regions=config.region_schema)
+        assert Objective(network, config, 3, None).belongings_weight == weight

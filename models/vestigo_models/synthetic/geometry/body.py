@@ -44,20 +44,9 @@ class SolidsBuilder:
         kind: int = ROUND_CONE,
         torso: bool = False,
     ) -> None:
-        """Add a solid from `start` (radius r0) to `end` (radius r1).
+        """Add a solid from `start` (radius r0) to `end` (r1), stretched by `wide` across and `deep` along `front`.
 
-        Args:
-            start: First end point, (3,).
-            end: Second end point, (3,).
-            r0: Radius at `start`.
-            r1: Radius at `end`.
-            part: Material.
-            region: Region id.
-            front: Direction along which `deep` stretches the solid; `wide` stretches it across.
-            wide: Factor across `front`.
-            deep: Factor along `front`.
-            kind: ROUND_CONE or FRUSTUM.
-            torso: Whether its texture is fixed to the chest.
+        The texture of a `torso` solid is fixed to the chest.
         """
         self.rows.append((kind, start, end, front, r0, r1, wide, deep, int(part), region, torso))
 

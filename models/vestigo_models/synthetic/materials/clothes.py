@@ -62,18 +62,6 @@ def sample_common_colour(rng: np.random.Generator) -> Colour:
     return sample_cloth_colour(rng, names[int(rng.choice(len(names), p=weights / weights.sum()))])
 
 
-def sample_skin_colour(rng: np.random.Generator) -> Colour:
-    """Return a random skin tone."""
-    return _sample_tone(rng, _SKIN, _SKIN_WEIGHT, 10.0)
-
-
-def sample_hair_colour(rng: np.random.Generator, gray: bool) -> Colour:
-    """Return a random hair colour, grey for old people."""
-    if gray:
-        return linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
-    return _sample_tone(rng, _HAIR, _HAIR_WEIGHT, 6.0)
-
-
 def _sample_tone(
     rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...], weights: tuple[float, ...], spread: float
 ) -> Colour:
@@ -186,10 +174,17 @@ def _sample_garment(
 
 def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Material, ...]:
     """Return random materials of a person with these labels, indexed by `BodyPart`."""
-    skin, plain, bag_patterns = sample_skin_colour(rng), {Pattern.PLAIN: 1.0}, {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}
+    skin, plain, bag_patterns = (
+        _sample_tone(rng, _SKIN, _SKIN_WEIGHT, 10.0),
+        {Pattern.PLAIN: 1.0},
+        {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4},
+    )
     # Grey hair is the strongest cue of old age; some adults have it too.
     gray = labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2)
-    hair = sample_hair_colour(rng, bool(gray))
+    if gray:
+        hair = linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
+    else:
+        hair = _sample_tone(rng, _HAIR, _HAIR_WEIGHT, 6.0)
     upper = _sample_garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
     lower = _sample_garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
     sleeve = upper
