@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, estimate_precision
 from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample
-from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, find_strategy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import predict_attributes
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=300)
-    parser.add_argument("--strategy", default=DEFAULT_STRATEGY, choices=sampling_strategies())
+    parser.add_argument("--strategy", default=DEFAULT_STRATEGY, choices=STRATEGIES.usages)
     parser.add_argument("--refit", action="store_true")
     parser.add_argument("--identities", type=int, default=2000)
     parser.add_argument("--cache", type=Path, default=Path("review-cache"))

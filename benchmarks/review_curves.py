@@ -31,7 +31,7 @@ from review_table import show
 
 from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
-from vestigo.review.sampling.strategies import find_strategy, sampling_strategies
+from vestigo.review.sampling.strategies import STRATEGIES, find_strategy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
@@ -148,7 +148,7 @@ def plain(start: str, strategy: str, seed: int, found: list[AttributeMetrics]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", nargs="+", default=["shipped", "weak"], choices=["shipped", "weak"])
-    parser.add_argument("--strategies", nargs="+", default=[n for n in sampling_strategies() if n != "label-errors"])
+    parser.add_argument("--strategies", nargs="+", default=[n for n in STRATEGIES.usages if n != "label-errors"])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--identities", type=int, default=2000)
     parser.add_argument("--cache", type=Path, default=Path("review-cache"))

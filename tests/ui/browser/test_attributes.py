@@ -103,7 +103,7 @@ def test_what_nobody_reviewed_is_shown_nevertheless(visit: Callable[..., Page]) 
     from playwright.sync_api import expect
 
     page = visit("/attributes?attribute=hat&value=no&first=most", "viewer")
-    expect(page.get_by_text("No drawn task has been reviewed yet")).to_be_visible()
+    expect(page.get_by_text("No sampled task is annotated yet")).to_be_visible()
     expect(page.get_by_text("sightings taken for no")).to_be_visible()
     expect(page.get_by_role("listitem").first).to_be_visible()
     keep(page, "attributes-unreviewed")

@@ -8,14 +8,13 @@ permanent random numbers", 1995).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.resolve import require_attributes
 from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore
@@ -23,6 +22,8 @@ from vestigo.review.sampling.strategies import TaskFeatures
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import NewTask, Unit
+from vestigo_models.arrays import Float32Array, FloatArray, Int64Array
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
 
 MAX_TASKS = 20_000
@@ -46,7 +47,7 @@ def collect_tasks(
     scope: Scope = EVERYWHERE,
     labels: Mapping[str, Mapping[str, str]] | None = None,
     max_tasks: int = MAX_TASKS,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> CandidateTasks:
     """Group the crops of a model into tasks.
 
@@ -58,7 +59,7 @@ def collect_tasks(
         scope: Cameras and times.
         labels: Known labels: crop id to attribute to value.
         max_tasks: The archive is thinned to at most this number.
-        progress: Called with the number of crops read.
+        progress: Called with the number of crops read, of an unknown total.
 
     Raises:
         UsageError: If the model predicts no attributes.
@@ -76,8 +77,7 @@ def collect_tasks(
     for batch in batches:
         groups.add(batch, unit)
         read += batch.num_rows
-        if progress is not None:
-            progress(read)
+        progress(read, None)
     return groups.to_candidates(labels or {})
 
 
@@ -114,7 +114,7 @@ class _Groups:
         self.max_tasks = max_tasks
         self.thinned = 1.0
         self.groups: dict[str, _Group] = {}
-        self.sums: dict[str, NDArray[np.float32]] = {}
+        self.sums: dict[str, Float32Array] = {}
 
     def add(self, batch: pa.RecordBatch, unit: Unit) -> None:
         """Add crops to their groups."""
@@ -178,7 +178,7 @@ class _Groups:
             group.place = place
 
 
-def one_hot(schema: AttributeSchema, probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+def one_hot(schema: AttributeSchema, probabilities: FloatArray) -> Float32Array:
     """Return (N, M) with 1 for the most likely class of each attribute (the first of equal ones) and 0 elsewhere."""
     votes = np.zeros(probabilities.shape, np.float32)
     rows = np.arange(len(probabilities))
@@ -193,7 +193,7 @@ def _hash_fraction(key: str) -> float:
     return int(key[:12], 16) / 16**12
 
 
-def _make_task(key: str, group: _Group, prediction: NDArray[np.float32]) -> NewTask:
+def _make_task(key: str, group: _Group, prediction: Float32Array) -> NewTask:
     best_first = sorted(group.crops, key=lambda crop: (-crop[0], crop[1]))
     return NewTask(
         key=key,
@@ -209,7 +209,7 @@ def _make_task(key: str, group: _Group, prediction: NDArray[np.float32]) -> NewT
 
 def _label_indices(
     schema: AttributeSchema, tasks: list[NewTask], labels: Mapping[str, Mapping[str, str]]
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """Return (N, n) int64 classes of each task's known labels, -1 where there is none."""
     indices = np.full((len(tasks), len(schema)), -1, dtype=np.int64)
     for row, task in enumerate(tasks):

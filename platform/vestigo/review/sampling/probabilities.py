@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+
 CHANCE = 0.5
 """Share of the budget that is spread evenly over all tasks, whatever their scores. A smaller share widens the intervals
 of the estimates and improves training hardly at all (`benchmarks/review.md`)."""
 
 
 def inclusion_probabilities(
-    scores: Floats, budget: int, *, sampled: NDArray[np.bool_] | None = None, chance: float = CHANCE
-) -> Floats:
+    scores: Float64Array, budget: int, *, sampled: BoolArray | None = None, chance: float = CHANCE
+) -> Float64Array:
     """Compute the probability that each task is sampled.
 
     A task whose probability would exceed 1 is certain, and the others share the rest of the budget. See docs/method.md,
@@ -57,7 +57,7 @@ def inclusion_probabilities(
     return np.where(empty, (budget - first) / (available & empty).sum(), 1.0)
 
 
-def combine_rounds(probabilities: Floats, annotated: Floats | None = None) -> Floats:
+def combine_rounds(probabilities: Float64Array, annotated: Float64Array | None = None) -> Float64Array:
     """Compute the probability that each task was annotated in any of B rounds (Bankier, 1986; docs/method.md).
 
     Args:
@@ -73,8 +73,8 @@ def combine_rounds(probabilities: Floats, annotated: Floats | None = None) -> Fl
 
 
 def systematic_sample(
-    probabilities: Floats, rng: np.random.Generator, *, sampled: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64]:
+    probabilities: Float64Array, rng: np.random.Generator, *, sampled: BoolArray | None = None
+) -> Int64Array:
     """Sample tasks with given inclusion probabilities, by systematic sampling in random order (Tillé, 2006).
 
     The tasks lie on a line, each as long as its probability. Points at distance 1 with a random start select tasks.

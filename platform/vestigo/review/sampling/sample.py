@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.resolve import require_attributes
 from vestigo.retrieval.gallery import EVERYWHERE, Scope
@@ -19,7 +18,9 @@ from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW
 from vestigo.store.review.records import LabelSample, NewTask, SamplingDesign, Unit
+from vestigo_models.arrays import Float64Array
 from vestigo_models.errors import UsageError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 BATCH_ROWS = 10_000
 
@@ -67,7 +68,7 @@ class TaskSample:
 
     design: SamplingDesign
     candidates: CandidateTasks
-    probabilities: NDArray[np.float64]
+    probabilities: Float64Array
     picked: tuple[int, ...]
 
     @property
@@ -94,14 +95,13 @@ class SamplingReason:
 
 
 def sample_tasks(
-    store: Store, project: str, model: Model, request: SamplingRequest, progress: Callable[[int], None] | None = None
+    store: Store, project: str, model: Model, request: SamplingRequest, progress: ProgressCallback = ignore_progress
 ) -> TaskSample:
     """Sample tasks for a project without recording anything; fewer than the budget if fewer are available.
 
     Raises:
-        UsageError: If the strategy is unknown, the budget is below 1, the model predicts no attributes, or no crop is
-            in the scope.
-        ConfigError: If the model does not predict an attribute of the request.
+        UsageError: If the budget is below 1, the model predicts no attributes, or no crop is in the scope.
+        ConfigError: If the strategy or an attribute of the request is unknown.
     """
     strategy = find_strategy(request.strategy)
     if request.budget < 1:
@@ -164,7 +164,7 @@ def explain_sample(sample: TaskSample, request: SamplingRequest) -> list[Samplin
     """
     features = request.select_features(sample.candidates.features)
     strategy = find_strategy(request.strategy)
-    scores = strategy.function(features)
+    scores = strategy.factory(features)
     reasons = []
     for row, task in zip(sample.picked, sample.tasks, strict=True):
         attribute, text = None, strategy.reason

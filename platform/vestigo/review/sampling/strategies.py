@@ -1,24 +1,17 @@
-"""Sampling strategies: scores that say which tasks are worth annotating, and the registry of all strategies.
-
-Formulas: docs/method.md, section "Inclusion probabilities". Plug-ins register in the entry point group
-`vestigo.sampling_strategies`: the name of the entry point is the strategy's, the object is its function.
-"""
+"""Sampling strategies: scores that say which tasks are worth annotating, and the registry of all strategies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vestigo_models.errors import UsageError
+from vestigo_models.arrays import Float64Array, FloatArray, Int64Array
+from vestigo_models.errors import ConfigError
+from vestigo_models.registry import Component, ComponentRegistry
 from vestigo_models.schemas.attributes import AttributeSchema
 
-Scores = NDArray[np.float64]
-ENTRY_POINTS = "vestigo.sampling_strategies"
 DEFAULT_STRATEGY = "entropy"
 """Measured in `benchmarks/review.md`."""
 NEIGHBOURS = 5
@@ -40,10 +33,10 @@ class TaskFeatures:
     """
 
     schema: AttributeSchema
-    probabilities: NDArray[np.floating]
-    votes: NDArray[np.floating]
-    embeddings: NDArray[np.floating]
-    labels: NDArray[np.int64]
+    probabilities: FloatArray
+    votes: FloatArray
+    embeddings: FloatArray
+    labels: Int64Array
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -65,17 +58,17 @@ class TaskFeatures:
         )
 
 
-def equal_scores(features: TaskFeatures) -> Scores:
+def equal_scores(features: TaskFeatures) -> Float64Array:
     """Return (N,) ones."""
     return np.ones(len(features))
 
 
-def uncertainty(features: TaskFeatures) -> Scores:
+def uncertainty(features: TaskFeatures) -> Float64Array:
     """Compute 1 - max p of each attribute, (n, N)."""
     return _score_attributes(features.schema, features.probabilities, lambda _, p: 1 - p.max(axis=1))
 
 
-def normalised_entropy(features: TaskFeatures) -> Scores:
+def normalised_entropy(features: TaskFeatures) -> Float64Array:
     """Compute the entropy of each attribute's probabilities divided by its maximum, (n, N) in 0..1."""
     from scipy.special import entr
 
@@ -86,7 +79,7 @@ def normalised_entropy(features: TaskFeatures) -> Scores:
     )
 
 
-def decay_by_rank(scores: Scores) -> Scores:
+def decay_by_rank(scores: Float64Array) -> Float64Array:
     """Compute exp(-r / (RANK_DECAY N)) of N scores, where r = 0 is the rank of the highest score.
 
     Means over many attributes hardly differ between tasks. Sampling in proportion to them is close to random sampling,
@@ -98,12 +91,12 @@ def decay_by_rank(scores: Scores) -> Scores:
     return np.asarray(np.exp(-ranks / (RANK_DECAY * len(scores))), dtype=np.float64)
 
 
-def crop_disagreement(features: TaskFeatures) -> Scores:
+def crop_disagreement(features: TaskFeatures) -> Float64Array:
     """Compute the share of a task's crops that vote against its majority, (n, N); 0 for a single crop."""
     return _score_attributes(features.schema, features.votes, lambda _, votes: 1 - votes.max(axis=1))
 
 
-def neighbour_distance(features: TaskFeatures) -> Scores:
+def neighbour_distance(features: TaskFeatures) -> Float64Array:
     """Compute the total variation between a task and the mean of its mutual nearest neighbours, (n, N).
 
     Two tasks are mutual neighbours if each is among the `NEIGHBOURS` nearest embeddings of the other.
@@ -122,14 +115,14 @@ def neighbour_distance(features: TaskFeatures) -> Scores:
     return _score_attributes(features.schema, difference, lambda _, group: group.sum(axis=1) / 2)
 
 
-def label_margin(features: TaskFeatures) -> Scores:
+def label_margin(features: TaskFeatures) -> Float64Array:
     """Compute how much more probable the most likely class is than the known label, (n, N).
 
     The score is 0 where the label is the most likely class or there is none. Source: margin of confident learning
     (Northcutt et al., JAIR 2021, section 3.1).
     """
 
-    def margin(position: int, p: NDArray[np.floating]) -> Scores:
+    def margin(position: int, p: FloatArray) -> Float64Array:
         labels = features.labels[:, position]
         known = labels >= 0
         own = p[np.arange(len(p)), np.where(known, labels, 0)]
@@ -138,17 +131,17 @@ def label_margin(features: TaskFeatures) -> Scores:
     return _score_attributes(features.schema, features.probabilities, margin)
 
 
-def rarity(features: TaskFeatures) -> Scores:
+def rarity(features: TaskFeatures) -> Float64Array:
     """Compute the expected -log share of each attribute's classes among all tasks, (n, N); needs no label."""
 
-    def surprise(_: int, p: NDArray[np.floating]) -> Scores:
+    def surprise(_: int, p: FloatArray) -> Float64Array:
         shares = p.mean(axis=0, dtype=np.float64)
         return np.asarray(p @ -np.log(np.maximum(shares, 1 / (10 * len(p)))), dtype=np.float64)
 
     return _score_attributes(features.schema, features.probabilities, surprise)
 
 
-def inverse_cluster_size(features: TaskFeatures) -> Scores:
+def inverse_cluster_size(features: TaskFeatures) -> Float64Array:
     """Compute 1 / size of a task's cluster of embeddings, (N,): each cluster has the same total score."""
     from sklearn.cluster import MiniBatchKMeans
 
@@ -157,157 +150,141 @@ def inverse_cluster_size(features: TaskFeatures) -> Scores:
     return np.asarray(1 / np.bincount(clusters, minlength=count)[clusters], dtype=np.float64)
 
 
-def mixture(features: TaskFeatures) -> Scores:
+def mixture(features: TaskFeatures) -> Float64Array:
     """Compute uncertainty, disagreement and rarity with equal totals, (n, N)."""
     scores = [score(features) for score in (uncertainty, crop_disagreement, rarity)]
     return np.asarray(sum(score / max(score.sum(), 1e-300) for score in scores), dtype=np.float64)
 
 
-def mean_over_attributes(scores: Scores) -> Scores:
+def mean_over_attributes(scores: Float64Array) -> Float64Array:
     """Reduce (n, N) scores to (N,)."""
     return np.asarray(scores.mean(axis=0), dtype=np.float64)
 
 
-def _sum_over_attributes(scores: Scores) -> Scores:
+def _sum_over_attributes(scores: Float64Array) -> Float64Array:
     sums = np.asarray(scores.sum(axis=0), dtype=np.float64)
     return sums if sums.any() else np.ones(len(sums))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingStrategy:
+class SamplingStrategy(Component[Callable[[TaskFeatures], Float64Array]]):
     """A named scoring function.
 
     Attributes:
-        name: Value of `--strategy`.
-        function: Returns scores of at least 0: (N,), or (n, N) with the part that each attribute contributes.
-        help: One line on what is sampled first.
+        factory: Returns scores of at least 0: (N,), or (n, N) with the part that each attribute contributes.
         reason: Why a task has a high score. Fields: `title` of the attribute, `prediction`, `vote`, `label`.
         combine: Reduces (n, N) scores to (N,).
     """
 
-    name: str
-    function: Callable[[TaskFeatures], Scores]
-    help: str
     reason: str = "{title}: {prediction}"
-    combine: Callable[[Scores], Scores] = mean_over_attributes
+    combine: Callable[[Float64Array], Float64Array] = mean_over_attributes
 
-    def score(self, features: TaskFeatures) -> Scores:
+    def score(self, features: TaskFeatures) -> Float64Array:
         """Return the score of each task, (N,), at least 0."""
-        scores = self.function(features)
+        scores = self.factory(features)
         return self.combine(scores) if scores.ndim == 2 else scores
 
 
-_REGISTRY: dict[str, SamplingStrategy] = {
-    strategy.name: strategy
-    for strategy in (
+STRATEGIES: ComponentRegistry[Callable[[TaskFeatures], Float64Array]] = ComponentRegistry(
+    "strategy",
+    "vestigo.sampling_strategies",
+    [
         SamplingStrategy(
             name="entropy",
-            function=normalised_entropy,
+            factory=normalised_entropy,
             help="Tasks with the highest entropy over all attributes first.",
             reason="{title} uncertain: {prediction}",
             combine=lambda scores: decay_by_rank(scores.mean(axis=0)),
         ),
         SamplingStrategy(
             name="least-confident",
-            function=uncertainty,
+            factory=uncertainty,
             help="Tasks with the lowest confidence of the predicted values first.",
             reason="{title} uncertain: {prediction}",
         ),
         SamplingStrategy(
             name="disagreement",
-            function=crop_disagreement,
+            factory=crop_disagreement,
             help="Tracklets whose crops have different predictions first.",
             reason="crops differ in {title}: {vote}",
         ),
         SamplingStrategy(
             name="neighbours",
-            function=neighbour_distance,
+            factory=neighbour_distance,
             help="Tasks that differ from tasks with similar embeddings first.",
             reason="neighbours differ in {title}: {prediction} here",
         ),
         SamplingStrategy(
             name="label-errors",
-            function=label_margin,
+            factory=label_margin,
             help="Tasks whose prediction contradicts a label first.",
             reason="{title} is labelled {label}, predicted {prediction}",
         ),
         SamplingStrategy(
             name="rare",
-            function=rarity,
+            factory=rarity,
             help="Tasks with values that are rare in the archive first.",
             reason="{title} {prediction} is rare",
         ),
         SamplingStrategy(
             name="diverse",
-            function=inverse_cluster_size,
+            factory=inverse_cluster_size,
             help="Tasks with embeddings that differ from one another.",
             reason="few crops look like this",
         ),
         SamplingStrategy(
             name="mix",
-            function=mixture,
+            factory=mixture,
             help="Uncertainty, disagreement and rarity in equal parts.",
             reason="{title} uncertain or rare: {prediction}",
             combine=_sum_over_attributes,
         ),
         SamplingStrategy(
             name="random",
-            function=equal_scores,
+            factory=equal_scores,
             help="Every task with the same probability.",
             reason="by chance",
         ),
-    )
-}
+    ],
+)
 
 
 def register_strategy(
     name: str,
-    function: Callable[[TaskFeatures], Scores],
+    function: Callable[[TaskFeatures], Float64Array],
     *,
     help: str,
     reason: str = SamplingStrategy.reason,
-    combine: Callable[[Scores], Scores] = mean_over_attributes,
+    combine: Callable[[Float64Array], Float64Array] = mean_over_attributes,
 ) -> None:
-    """Add a sampling strategy; see `SamplingStrategy` for the arguments.
+    """Add a sampling strategy that `--strategy NAME` selects; see `SamplingStrategy` for the arguments.
+
+    Installed packages add one with an entry point of the group `vestigo.sampling_strategies` that names a
+    `SamplingStrategy`.
 
     Raises:
-        ValueError: If the name is taken.
+        ConfigError: If the name is taken.
     """
-    if name in _REGISTRY:
-        raise ValueError(f"Sampling strategy {name!r} is already registered.")
-    _REGISTRY[name] = SamplingStrategy(name=name, function=function, help=help, reason=reason, combine=combine)
-
-
-def sampling_strategies() -> Mapping[str, SamplingStrategy]:
-    """Return all strategies by name, those of plug-ins included."""
-    _load_plugins()
-    return _REGISTRY
+    STRATEGIES.register(SamplingStrategy(name=name, factory=function, help=help, reason=reason, combine=combine))
 
 
 def find_strategy(name: str) -> SamplingStrategy:
     """Return a strategy by name.
 
     Raises:
-        UsageError: If the name is unknown.
+        ConfigError: If the name is unknown.
     """
-    strategies = sampling_strategies()
-    if name not in strategies:
-        raise UsageError(f"strategy {name!r} is not one of {', '.join(strategies)}")
-    return strategies[name]
-
-
-@cache
-def _load_plugins() -> None:
-    for point in entry_points(group=ENTRY_POINTS):
-        function = point.load()
-        register_strategy(point.name, function, help=(function.__doc__ or point.value).strip().splitlines()[0])
+    strategy, _ = STRATEGIES.find(name)
+    if not isinstance(strategy, SamplingStrategy):
+        raise ConfigError(f"{STRATEGIES.group}: entry point {name!r} is not a SamplingStrategy")
+    return strategy
 
 
 def _score_attributes(
     schema: AttributeSchema,
-    shares: NDArray[np.floating],
-    score: Callable[[int, NDArray[np.floating]], NDArray[np.floating]],
-) -> Scores:
+    shares: FloatArray,
+    score: Callable[[int, FloatArray], FloatArray],
+) -> Float64Array:
     """Apply `score(position, columns)` to the columns of each attribute: (N, M) -> (n, N)."""
     scores = [score(position, shares[:, schema.slice(name)]) for position, name in enumerate(schema.names)]
     return np.asarray(np.stack(scores), dtype=np.float64)

@@ -158,7 +158,7 @@ def test_budget_is_limited_to_available_tasks(store: Store) -> None:
 @pytest.mark.parametrize(
     ("wanted", "complaint"),
     [
-        (SamplingRequest(strategy="luck", budget=5), r"strategy 'luck' is not one of entropy, "),
+        (SamplingRequest(strategy="luck", budget=5), r"unknown strategy 'luck': use entropy, "),
         (SamplingRequest(strategy="random", budget=0), r"budget 0: give a number of tasks"),
         (
             SamplingRequest(strategy="random", budget=5, scope=Scope(cameras=("roof",))),

@@ -11,7 +11,7 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.resolve import find_registered
 from vestigo.review.sampling.sample import SamplingRequest, explain_sample, sample_tasks
-from vestigo.review.sampling.strategies import find_strategy, sampling_strategies
+from vestigo.review.sampling.strategies import STRATEGIES, find_strategy
 from vestigo.store.open import Store
 
 
@@ -22,7 +22,7 @@ def ref(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("strategy", sampling_strategies())
+@pytest.mark.parametrize("strategy", STRATEGIES.usages)
 def test_every_strategy_gives_reasons(ref: Path, strategy: str) -> None:
     assert find_strategy(strategy).help.endswith(".")
     with Store.open(ref) as store:
@@ -43,7 +43,7 @@ def test_score_is_mean_over_attributes(ref: Path, strategy: str) -> None:
         sample = sample_tasks(store, "p", find_registered(store, MODEL), request)
     features = sample.candidates.features
     alone = np.array([find_strategy(strategy).score(features.select_attributes((name,))) for name in SCHEMA.names])
-    assert find_strategy(strategy).function(features) == pytest.approx(alone)
+    assert find_strategy(strategy).factory(features) == pytest.approx(alone)
     assert find_strategy(strategy).score(features) == pytest.approx(alone.mean(axis=0))
     for row, one in zip(sample.picked, explain_sample(sample, request), strict=True):
         raised = SCHEMA.names[int(alone[:, row].argmax())] if alone[:, row].any() else None

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+import sys
 from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from vestigo.review.sampling import strategies
 from vestigo.review.sampling.strategies import (
     CLUSTERS,
     DEFAULT_STRATEGY,
     NEIGHBOURS,
     RANK_DECAY,
+    STRATEGIES,
+    SamplingStrategy,
     TaskFeatures,
     find_strategy,
     register_strategy,
-    sampling_strategies,
     uncertainty,
 )
-from vestigo_models.errors import UsageError
+from vestigo_models.errors import ConfigError
+from vestigo_models.registry import Component
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 
 
@@ -81,7 +84,7 @@ def test_entropy_decays_by_rank(seed: int) -> None:
     for task, mine in enumerate(doubts):
         rank = sum(other > mine for other in doubts)
         assert scores[task] == pytest.approx(math.exp(-rank / (RANK_DECAY * len(found))))
-    assert DEFAULT_STRATEGY in sampling_strategies()
+    assert DEFAULT_STRATEGY in STRATEGIES.usages
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -123,7 +126,7 @@ def test_diverse_divides_weight_by_cluster_size() -> None:
     assert scores.sum() <= CLUSTERS + 1e-9
 
 
-@pytest.mark.parametrize("name", sampling_strategies())
+@pytest.mark.parametrize("name", STRATEGIES.usages)
 def test_strategies_score_single_tasks_and_are_deterministic(name: str) -> None:
     for found in (make_features(5), make_features(6, 1)):
         scores = find_strategy(name).score(found)
@@ -141,28 +144,30 @@ def test_mix_gives_each_part_a_third() -> None:
 
 
 def test_registered_strategies_are_listed_and_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies, "_REGISTRY", dict(strategies._REGISTRY))
+    monkeypatch.setattr(STRATEGIES, "_entries", dict(STRATEGIES._entries))
     register_strategy("first-attribute", lambda features: 1 - features.probabilities[:, 0], help="By hat.")
     register_strategy("by-attribute", lambda features: uncertainty(features), help="Like least-confident.")
     features = make_features(3)
-    assert list(sampling_strategies())[-2:] == ["first-attribute", "by-attribute"]
+    assert STRATEGIES.usages[-2:] == ["first-attribute", "by-attribute"]
     np.testing.assert_allclose(find_strategy("first-attribute").score(features), 1 - features.probabilities[:, 0])
     expected = find_strategy("least-confident").score(features)
     np.testing.assert_array_equal(find_strategy("by-attribute").score(features), expected)
-    with pytest.raises(ValueError, match="'mix' is already registered"):
+    with pytest.raises(ConfigError, match="'mix' is already registered"):
         register_strategy("mix", uncertainty, help="")
-    with pytest.raises(UsageError, match=r"strategy 'luck' is not one of entropy, .*, by-attribute"):
+    with pytest.raises(ConfigError, match=r"unknown strategy 'luck': use entropy, .* or by-attribute"):
         find_strategy("luck")
 
 
 def test_entry_points_register_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("plug-in", "vestigo.review.sampling.strategies:rarity", strategies.ENTRY_POINTS)
-    monkeypatch.setattr(strategies, "_REGISTRY", dict(strategies._REGISTRY))
-    monkeypatch.setattr(strategies, "entry_points", lambda group: [point] if group == point.group else [])
-    strategies._load_plugins.cache_clear()
-    try:
-        strategy = find_strategy("plug-in")
-    finally:
-        strategies._load_plugins.cache_clear()
-    assert strategy.function is strategies.rarity
-    assert strategy.help.startswith("Compute the expected -log share")
+    module = ModuleType("vestigo_plugin")
+    module.ours = SamplingStrategy(name="ours", factory=uncertainty, help="By a plug-in.")  # type: ignore[attr-defined]
+    module.wrong = Component(name="wrong", factory=uncertainty)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vestigo_plugin", module)
+    points = {name: EntryPoint(name, f"vestigo_plugin:{name}", STRATEGIES.group) for name in ("ours", "wrong")}
+    monkeypatch.setattr(STRATEGIES, "_installed", points, raising=False)
+    monkeypatch.setattr(STRATEGIES, "_entries", dict(STRATEGIES._entries))
+    assert STRATEGIES.usages[-2:] == ["ours", "wrong"]
+    features = make_features(3)
+    np.testing.assert_array_equal(find_strategy("ours").score(features), uncertainty(features).mean(axis=0))
+    with pytest.raises(ConfigError, match="'wrong' is not a SamplingStrategy"):
+        find_strategy("wrong")

@@ -133,13 +133,13 @@ def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
     [
         (
             ("label", "push", "--project", "p1", "--strategy", "luck", "--dry-run"),
-            "strategy 'luck' is not one of entropy",
+            "unknown strategy 'luck': use entropy",
         ),
         (("label", "push", "--project", "p1", "--unit", "frame", "--dry-run"), "unit 'frame' is not tracklet or crop"),
         (("label", "push", "--project", "p1", "--url", "nowhere"), "no token for Label Studio"),
         (("label", "pull", "--project", "p1", "--token-file", "missing"), "token file missing cannot be read"),
         (("label", "status", "--project", "p1"), "project p1 is not in the store (there are: none yet)"),
-        (("precision",), "no drawn task has been reviewed yet"),
+        (("precision",), "no sampled task is annotated yet"),
         (("precision", "--period", "year"), "period 'year' is not one of day, week, month"),
         (("precision", "--by", "colour"), "--by 'colour' is not camera or period"),
         (("precision", "--model", "abcdef99"), "model 'abcdef99': no package folder, and not in the registry"),

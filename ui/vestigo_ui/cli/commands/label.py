@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, sampling_strategies
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_ui.cli.commands import label_sets as label_files
 from vestigo_ui.cli.options import (
     AuthorityOption,
@@ -102,7 +102,7 @@ def push_command(
     project: ProjectOption,
     strategy: Annotated[
         str | None,
-        typer.Option(help=f"What is sampled first: {', '.join(sampling_strategies())}.", show_default=DEFAULT_STRATEGY),
+        typer.Option(help=f"What is sampled first: {STRATEGIES.usage}.", show_default=DEFAULT_STRATEGY),
     ] = None,
     budget: Annotated[int, typer.Option(help="Tasks to draw.")] = 200,
     unit: Annotated[
@@ -186,7 +186,7 @@ def push_command(
                 authority=authority,
                 another=another,
                 chunk=chunk,
-                read=lambda done: read(done, None),
+                read=read,
                 sent=sent,
             )
     emit(
@@ -294,7 +294,7 @@ def _foreseen(store: Store, project: str, model: str | None, wish: Any) -> dict[
     from vestigo.review.sampling.sample import sample_tasks
 
     with progress("crops read") as read:
-        found = sample_tasks(store, project, resolve_review_model(store, model), wish, lambda done: read(done, None))
+        found = sample_tasks(store, project, resolve_review_model(store, model), wish, read)
     return {
         "project": project,
         "batch": None,

@@ -16,7 +16,7 @@ from vestigo.review.sampling.sample import (
     explain_sample,
     sample_tasks,
 )
-from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, find_strategy, sampling_strategies
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, find_strategy
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
 from vestigo.store.models.records import Model
@@ -80,8 +80,8 @@ def _wish(context: PageContext, project: LabelProject | None, model: Model) -> t
         name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
         strategy = st.selectbox(
             "Strategy",
-            list(sampling_strategies()),
-            list(sampling_strategies()).index(DEFAULT_STRATEGY),
+            STRATEGIES.usages,
+            STRATEGIES.usages.index(DEFAULT_STRATEGY),
             key="strategy",
             bind="query-params",
             width=180,
@@ -117,7 +117,7 @@ def _proposed(context: PageContext, name: str, model: Model, wish: SamplingReque
 
     def make() -> Proposed:
         read = bar("Crops read")
-        found = sample_tasks(context.store, name, model, wish, lambda done: read(done, total))
+        found = sample_tasks(context.store, name, model, wish, lambda done, _: read(done, total))
         why = explain_sample(found, wish)
         read(total, total)
         features = replace(found.candidates.features, embeddings=found.candidates.features.embeddings[:, :0])
