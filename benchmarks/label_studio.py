@@ -25,47 +25,47 @@ from label_studio_sdk import LabelStudio
 
 from tests.support.label_studio import answer, drawn, open_store, pictures, remote_ids
 from tools import label_studio
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.form import form, prediction, task_data
-from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.form import build_form, build_prediction, build_task_data
+from vestigo.review.label_studio.images import InlineImages
 from vestigo.review.label_studio.pull import pull
-from vestigo.review.label_studio.push import CHUNK, push
+from vestigo.review.label_studio.push import CHUNK, push_tasks
 from vestigo_models.schemas.builtin import MARKET_1501
 
 PROJECT, PEER = "ours", "bare SDK"
 
 
 def nothing(folder: Path, url: str, token: str) -> int:
-    with open_store(folder), Studio.connect(url, token):
+    with open_store(folder), LabelStudioClient.connect(url, token):
         return 0
 
 
 def our_push(folder: Path, url: str, token: str) -> int:
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
-        return push(store, studio, PROJECT, pictures, Inline()).created
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
+        return push_tasks(store, studio, PROJECT, pictures, InlineImages()).created
 
 
 def push_again(folder: Path, url: str, token: str) -> int:
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
-        return push(store, studio, PROJECT, pictures, Inline()).tasks
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
+        return push_tasks(store, studio, PROJECT, pictures, InlineImages()).tasks
 
 
 def our_pull(folder: Path, url: str, token: str) -> int:
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
         return pull(store, studio, PROJECT).reviewed
 
 
 def peer_push(folder: Path, url: str, token: str) -> int:
     client = LabelStudio(base_url=url, api_key=token)
-    project = client.projects.create(title=PEER, label_config=form(MARKET_1501)).id
+    project = client.projects.create(title=PEER, label_config=build_form(MARKET_1501)).id
     count = 0
     with open_store(folder) as store:
         for page in store.review.tasks(PROJECT, rows=CHUNK):
             request: list[Any] = []
             for task, jpeg in zip(page, pictures(page), strict=True):
                 shares = np.array(task.prediction)
-                data = task_data(MARKET_1501, shares, Inline().place(task.key, jpeg), "")
-                request.append({"data": data, "predictions": [prediction(MARKET_1501, shares, "m")]})
+                data = build_task_data(MARKET_1501, shares, InlineImages().save(task.key, jpeg), "")
+                request.append({"data": data, "predictions": [build_prediction(MARKET_1501, shares, "m")]})
             count += client.projects.import_tasks(project, request=request).task_count
     return count
 
@@ -79,9 +79,9 @@ def peer_pull(_: Path, url: str, token: str) -> int:
 
 def answer_some(folder: Path, url: str, token: str, count: int) -> None:
     told = {attribute.name: attribute.values[0] for attribute in MARKET_1501.attributes}
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
-        project = next(one.id for one in studio.client.projects.list(title=PEER))
-        theirs = (task.id for task in studio.client.tasks.list(project=project, include="id", page_size=500))
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
+        project = next(one.id for one in studio.sdk.projects.list(title=PEER))
+        theirs = (task.id for task in studio.sdk.tasks.list(project=project, include="id", page_size=500))
         ours = iter(remote_ids(store, PROJECT).values())
         for _, one, other in zip(range(count), ours, theirs, strict=False):
             answer(studio, one, told)

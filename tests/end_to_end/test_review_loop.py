@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.annotators import BROKEN, damaged, review, true_accuracy, truth_of
 from tools.label_studio import Server
-from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.store.open import Store
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_ui.cli.main import run
@@ -79,7 +79,7 @@ def covered(precision: Mapping[str, Any], truth: Mapping[str, float]) -> list[st
 def test_reviews_make_a_better_model_serve(
     world: World,
     label_studio: Server,
-    studio: Studio,
+    studio: LabelStudioClient,
     other_reviewer: int,
     project: str,
     program: Program,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tests.support.label_studio import answer
 from vestigo.datasets.recognise import load_dataset
-from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import matrix
@@ -46,7 +46,13 @@ def truth_of(dataset: Path) -> dict[int, NDArray[np.int64]]:
 
 
 def review(
-    store: Store, studio: Studio, project: str, truth: dict[int, NDArray[np.int64]], second: int, *, wrong: float = 0.05
+    store: Store,
+    studio: LabelStudioClient,
+    project: str,
+    truth: dict[int, NDArray[np.int64]],
+    second: int,
+    *,
+    wrong: float = 0.05,
 ) -> int:
     """Answer every task of a project that nobody answered, each tenth by a second reviewer too; returns how many."""
     count = 0

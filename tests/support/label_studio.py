@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from tools import label_studio as tool
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.form import PICTURE
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.form import IMAGE_TAG
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW
 from vestigo.store.review.records import LabelTask, NewTask, SamplingDesign
@@ -44,9 +44,9 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tool.Serv
 
 
 @pytest.fixture
-def studio(label_studio: tool.Server) -> Iterator[Studio]:
+def studio(label_studio: tool.Server) -> Iterator[LabelStudioClient]:
     """An open connection to it."""
-    with Studio.connect(label_studio.url, label_studio.token, patience=10) as studio:
+    with LabelStudioClient.connect(label_studio.url, label_studio.token, patience=10) as studio:
         yield studio
 
 
@@ -57,12 +57,12 @@ def project() -> str:
 
 
 @pytest.fixture
-def other_reviewer(studio: Studio) -> int:
+def other_reviewer(studio: LabelStudioClient) -> int:
     """The id of a second person on the server."""
-    for user in studio.client.users.list():
+    for user in studio.sdk.users.list():
         if user.email == OTHER:
             return int(user.id)
-    return int(studio.client.users.create(email=OTHER, username="ben").id)
+    return int(studio.sdk.users.create(email=OTHER, username="ben").id)
 
 
 def drawn(
@@ -115,15 +115,17 @@ def pictures(tasks: Sequence[LabelTask]) -> list[bytes]:
 def result(answers: Mapping[str, str]) -> list[dict[str, Any]]:
     """What Label Studio keeps of answers."""
     return [
-        {"from_name": name, "to_name": PICTURE, "type": "choices", "value": {"choices": [value]}}
+        {"from_name": name, "to_name": IMAGE_TAG, "type": "choices", "value": {"choices": [value]}}
         for name, value in answers.items()
     ]
 
 
-def answer(studio: Studio, task: int, answers: Mapping[str, str], reviewer: int | None = None, **more: Any) -> int:
+def answer(
+    studio: LabelStudioClient, task: int, answers: Mapping[str, str], reviewer: int | None = None, **more: Any
+) -> int:
     """Answer a task as somebody would in the browser; return the annotation's id."""
     who = {} if reviewer is None else {"completed_by": reviewer}
-    return int(studio.client.annotations.create(task, result=result(answers), **who, **more).id)
+    return int(studio.sdk.annotations.create(task, result=result(answers), **who, **more).id)
 
 
 def remote_ids(store: Store, project: str) -> dict[str, int]:
@@ -131,10 +133,10 @@ def remote_ids(store: Store, project: str) -> dict[str, int]:
     return {t.key: t.remote_id for page in store.review.tasks(project) for t in page if t.remote_id is not None}
 
 
-def on_server(studio: Studio, remote: int) -> dict[str, list[int]]:
+def on_server(studio: LabelStudioClient, remote: int) -> dict[str, list[int]]:
     """Key to the ids of all tasks that the server has under it, read with everything that they hold, from the start."""
     found: dict[str, list[int]] = {}
-    for task in studio.client.tasks.list(project=remote, page_size=1000):
+    for task in studio.sdk.tasks.list(project=remote, page_size=1000):
         found.setdefault(task.meta["vestigo_key"], []).append(task.id)
     return found
 

@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
-    from vestigo.review.label_studio.client import Studio
+    from vestigo.review.label_studio.client import LabelStudioClient
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 
 
@@ -139,11 +139,11 @@ PatienceOption = Annotated[
 ]
 
 
-def connect(url: str | None, token_file: Path | None, patience: float) -> Studio:
+def connect(url: str | None, token_file: Path | None, patience: float) -> LabelStudioClient:
     """Open the connection; the token comes from a file or the environment and nowhere else."""
-    from vestigo.review.label_studio.client import Studio, read_token
+    from vestigo.review.label_studio.client import LabelStudioClient, read_token
 
-    return Studio.connect(url, read_token(token_file), patience=patience)
+    return LabelStudioClient.connect(url, read_token(token_file), patience=patience)
 
 
 CaseOption = Annotated[str | None, typer.Option("--case", help="Case number, for the audit log.", show_default=False)]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vestigo.resolve import resolve_search_model
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.images import open_images
-from vestigo.review.label_studio.pull import Pulled, pull
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.images import open_image_storage
+from vestigo.review.label_studio.pull import PullResult, pull
 from vestigo.review.label_studio.push import push_batch
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks
 from vestigo.store.open import Store
@@ -56,7 +56,7 @@ class RoundResult:
 
 def review_round(
     store: Store,
-    studio: Studio,
+    studio: LabelStudioClient,
     request: RoundRequest,
     *,
     message: Callable[[str], None],
@@ -79,7 +79,7 @@ def review_round(
         request.project,
         resolve_search_model(store),
         request.sampling,
-        open_images(request.images),
+        open_image_storage(request.images),
         account=request.retraining.account or request.retraining.by,
     )
     message(f"batch {sent.batch}: {sent.tasks} tasks by {sent.strategy}, {sent.created} sent now")
@@ -105,7 +105,9 @@ def review_round(
     )
 
 
-def _pull_until_answered(store: Store, studio: Studio, project: str, message: Callable[[str], None]) -> Pulled:
+def _pull_until_answered(
+    store: Store, studio: LabelStudioClient, project: str, message: Callable[[str], None]
+) -> PullResult:
     while True:
         try:
             return pull(store, studio, project)

@@ -1,4 +1,4 @@
-"""A Label Studio server: how it is reached, with which token, and whether it is one that can be worked with."""
+"""Connection to a Label Studio server: URL, token, retries and errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from json import JSONDecodeError
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -25,126 +25,31 @@ from vestigo_models.errors import ConfigError, VestigoError, WorkError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""States of HTTP that may be others a moment later."""
-LONGEST_WAIT = 8.0
-LINE = 200
-
-
-class Unanswered(WorkError):
-    """No answer, or one that says "later"; the request may have been carried out."""
-
-
-class Gone(ConfigError):
-    """What the request was about is not on the server."""
-
-
-class Caller:
-    """Makes requests and tries again, waiting ever longer, until `patience` seconds are over."""
-
-    def __init__(self, server: str, token: str, patience: float) -> None:
-        self._server = server
-        self._token = token
-        self._patience = patience
-
-    def once(self, request: Callable[[], T]) -> T:
-        """Make a request. Raises Unanswered, Gone (404), or ConfigError for what no second try would change."""
-        answer: T | None = None
-        error: VestigoError | None = None
-        try:
-            answer = request()
-        except httpx.HTTPError as failure:
-            error = Unanswered(f"{type(failure).__name__}: {self._line(str(failure))}")
-        except ApiError as failure:
-            error = self._refusal(failure.status_code, failure.body)
-        except (ParsingError, JSONDecodeError):
-            error = self._stranger()
-        # Raised out here, so that the other error, which knows the request and its headers, is not chained to it.
-        if error is not None:
-            raise error
-        return answer  # type: ignore[return-value]
-
-    def __call__(self, request: Callable[[], T]) -> T:
-        """Make a request until it is answered. Raises as `once`, and WorkError when patience is over.
-
-        `request` may look with requests of its own what became of the try before; those are patient by themselves.
-        """
-        trying = Retrying(
-            retry=retry_if_exception_type(Unanswered),
-            wait=wait_exponential(multiplier=0.25, max=LONGEST_WAIT) + wait_random(0, 0.25),
-            stop=stop_after_delay(self._patience),
-            before_sleep=self._note,
-            retry_error_callback=self._last,
-        )
-        last: Unanswered | T = trying(self.once, request)
-        if isinstance(last, Unanswered):
-            raise WorkError(
-                f"server {self._server} does not answer ({last}), tried for {self._patience:g} seconds; "
-                "what was sent is kept, the same command goes on"
-            )
-        return last
-
-    def _note(self, state: RetryCallState) -> None:
-        log.info("server %s: %s; trying again", self._server, self._last(state))
-
-    @staticmethod
-    def _last(state: RetryCallState) -> Any:
-        return None if state.outcome is None else state.outcome.exception()
-
-    def _refusal(self, status: int | None, body: Any) -> VestigoError:
-        said = self._line(_detail(body))
-        if status in PASSING:
-            return Unanswered(f"HTTP {status}")
-        if status == 401:
-            return ConfigError(
-                f"server {self._server} refuses the token (401: {said}): copy a valid one from Account & Settings "
-                "there into LABEL_STUDIO_API_KEY or --token-file; a legacy token must be allowed by the organization"
-            )
-        if status == 403:
-            return ConfigError(f"server {self._server}: the token's user may not do this (403: {said}): use an owner's")
-        if status == 404:
-            return Gone(f"server {self._server} does not have it (404: {said})")
-        if status == 413:
-            return ConfigError(
-                f"server {self._server} takes no request of this size (413): keep pictures out of the tasks "
-                "(--images local:ROOT or s3://BUCKET/PREFIX), or raise the limit of the web server before it"
-            )
-        if status is not None and status < 400:
-            return self._stranger()
-        return ConfigError(f"server {self._server} refuses the request ({status}: {said})")
-
-    def _stranger(self) -> ConfigError:
-        return ConfigError(
-            f"server {self._server} answers and is no Label Studio: name the address under which Label Studio opens in "
-            "a browser (--url, LABEL_STUDIO_URL)"
-        )
-
-    def _line(self, text: str) -> str:
-        """The beginning of what another said, in one line and without the token."""
-        line = " ".join(text.replace(self._token, "***").split())
-        return line if len(line) <= LINE else f"{line[:LINE]}..."
-
-
-def _detail(body: Any) -> str:
-    """What is told in the body of Label Studio's refusals."""
-    if isinstance(body, dict):
-        details = body.get("validation_errors") or body.get("detail") or body
-        return details if isinstance(details, str) else json.dumps(details, default=str)
-    return str(body)
-
-
-OLDEST = Version("1.22")
-"""The oldest server whose listing leaves pictures out."""
-PATIENCE = 60.0
+MIN_VERSION = Version("1.22")
+"""The first version that lists tasks without their data."""
 URL_VARIABLE = "LABEL_STUDIO_URL"
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
+PATIENCE = 60.0
+"""Seconds for which a failed request is repeated."""
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_WAIT = 8.0
+MAX_DETAIL = 200
+
+
+class TransientError(WorkError):
+    """No response, or one that asks to try later; the server may have carried out the request."""
+
+
+class NotFoundError(ConfigError):
+    """The server does not have the requested object."""
 
 
 def read_token(file: Path | None) -> str:
-    """Return the token that `file` holds, or without a file the environment (`LABEL_STUDIO_API_KEY`).
+    """Read the token from a file, or from `LABEL_STUDIO_API_KEY`.
 
-    Raises ConfigError where there is none, where others can read the file, or where it is no token.
+    Raises:
+        ConfigError: If there is no token, it is malformed, or others can read the file.
     """
     if file is None:
         token, origin = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
@@ -167,42 +72,52 @@ def read_token(file: Path | None) -> str:
     return token
 
 
-class Studio:
-    """An open connection to a server; `url` is without credentials. Neither it nor its errors show the token."""
+class LabelStudioClient:
+    """An open connection. Neither it nor its errors show the token.
 
-    def __init__(self, url: str, client: LabelStudio, http: httpx.Client, call: Caller) -> None:
+    Attributes:
+        url: Address of the server, without credentials.
+        sdk: The client of Label Studio's own library; its calls are made through `call`.
+        http: For files that the server serves.
+    """
+
+    sdk: LabelStudio
+
+    def __init__(self, url: str, token: str, patience: float) -> None:
         self.url = url
-        self.client = client
-        self.http = http
-        self.call = call
+        self.http = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
+        self._token = token
+        self._patience = patience
 
     @classmethod
-    def connect(cls, url: str | None, token: str, *, patience: float = PATIENCE) -> Studio:
-        """Reach the server at `url`, by default that of `LABEL_STUDIO_URL`, and make sure that it can be worked with.
+    def connect(cls, url: str | None, token: str, *, patience: float = PATIENCE) -> Self:
+        """Connect to a server and check its version and the token.
 
-        token: a legacy token or a personal access token. patience: seconds for which an unanswered request is repeated.
+        Args:
+            url: Address; None is that of `LABEL_STUDIO_URL`.
+            token: A legacy token or a personal access token.
+            patience: Seconds for which a failed request is repeated.
 
         Raises:
-            ConfigError: no URL; no Label Studio there; a wrong token; a server that is too old.
-            WorkError: nothing answers there.
+            ConfigError: If there is no URL, the server is not Label Studio or too old, or the token is invalid.
+            WorkError: If the server does not respond.
         """
-        server = _server(url if url is not None else os.environ.get(URL_VARIABLE))
-        call = Caller(server, token, patience)
-        http = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
+        client = cls(_parse_url(url if url is not None else os.environ.get(URL_VARIABLE)), token, patience)
+        sdk: Any = LabelStudio
         try:
-            make: Any = LabelStudio
-            client = call.once(lambda: make(base_url=server, api_key=token, httpx_client=http, max_retries=0))
-            studio = cls(server, client, http, call)
-            studio._require()
+            client.sdk = client.call_once(
+                lambda: sdk(base_url=client.url, api_key=token, httpx_client=client.http, max_retries=0)
+            )
+            client._check_server()
         except BaseException:
-            http.close()
+            client.close()
             raise
-        return studio
+        return client
 
     def __repr__(self) -> str:
-        return f"Studio({self.url})"
+        return f"LabelStudioClient({self.url})"
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -210,57 +125,152 @@ class Studio:
     ) -> None:
         self.close()
 
-    def get(self, path: str) -> httpx.Response:
-        """Ask the server for a file of its own (`/data/...`), as its web page would."""
-        return self.call(lambda: self.http.get(f"{self.url}{path}", headers=self.client._client_wrapper.get_headers()))
-
     def close(self) -> None:
         """Close the connection."""
         self.http.close()
 
-    def _require(self) -> None:
-        answer: httpx.Response | None = None
+    def get(self, path: str) -> httpx.Response:
+        """Request a file that the server serves (`/data/...`), as its web page does."""
+        return self.call(lambda: self.http.get(f"{self.url}{path}", headers=self.sdk._client_wrapper.get_headers()))
+
+    def call_once(self, request: Callable[[], T]) -> T:
+        """Make a request once.
+
+        Raises:
+            TransientError: If a retry can succeed.
+            NotFoundError: If the response is 404.
+            ConfigError: If a retry cannot succeed.
+        """
+        response: T | None = None
+        error: VestigoError | None = None
+        try:
+            response = request()
+        except httpx.HTTPError as failure:
+            error = TransientError(f"{type(failure).__name__}: {self._shorten(str(failure))}")
+        except ApiError as failure:
+            error = self._translate(failure.status_code, failure.body)
+        except (ParsingError, JSONDecodeError):
+            error = self._not_label_studio()
+        # Raised here so that the other error, which holds the request and its headers, is not chained to it.
+        if error is not None:
+            raise error
+        return response  # type: ignore[return-value]
+
+    def call(self, request: Callable[[], T]) -> T:
+        """Make a request and repeat it on transient errors, with growing waits.
+
+        `request` may itself call this method, for example to find out what an earlier attempt did.
+
+        Raises:
+            NotFoundError: If the response is 404.
+            ConfigError: If a retry cannot succeed.
+            WorkError: If the patience is over.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            wait=wait_exponential(multiplier=0.25, max=MAX_WAIT) + wait_random(0, 0.25),
+            stop=stop_after_delay(self._patience),
+            before_sleep=self._log_retry,
+            retry_error_callback=_last_error,
+        )
+        result: TransientError | T = retrying(self.call_once, request)
+        if isinstance(result, TransientError):
+            raise WorkError(
+                f"server {self.url} does not answer ({result}), tried for {self._patience:g} seconds; "
+                "what was sent is kept, the same command goes on"
+            )
+        return result
+
+    def _check_server(self) -> None:
+        response: httpx.Response | None = None
         problem = ""
         try:
-            # A name or port that is wrong stays wrong; all later requests are patient.
-            answer = self.call.once(lambda: self.http.get(f"{self.url}/health"))
-        except Unanswered as error:
+            # A wrong name or port stays wrong, so this request is not repeated.
+            response = self.call_once(lambda: self.http.get(f"{self.url}/health"))
+        except TransientError as error:
             problem = str(error)
         if problem.startswith("ConnectError"):
             raise WorkError(f"nothing answers at {self.url} ({problem}): start the server, or correct --url")
-        if answer is not None and answer.url.copy_with(path="/", query=None) != httpx.URL(self.url).copy_with(path="/"):
-            raise ConfigError(f"server {self.url} sends its visitors to {answer.url}: name that server (--url)")
-        told = self.call(self.client.versions.get)
-        version = _version(told.model_dump())
-        if version is None:
-            raise ConfigError(f"server {self.url} answers and is no Label Studio: correct --url")
-        if version < OLDEST:
-            raise ConfigError(f"server {self.url} is Label Studio {version}; {OLDEST} or newer is needed: update it")
-        self.call(self.client.users.whoami)
+        if response is not None:
+            redirected = response.url.copy_with(path="/", query=None)
+            if redirected != httpx.URL(self.url).copy_with(path="/"):
+                raise ConfigError(f"server {self.url} redirects to {response.url}: name that server (--url)")
+        versions = self.call(self.sdk.versions.get).model_dump()
+        try:
+            version = Version(str(versions.get("release") or ""))
+        except InvalidVersion:
+            raise ConfigError(f"server {self.url} answers and is no Label Studio: correct --url") from None
+        if version < MIN_VERSION:
+            raise ConfigError(
+                f"server {self.url} is Label Studio {version}; {MIN_VERSION} or newer is needed: update it"
+            )
+        self.call(self.sdk.users.whoami)
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        log.info("server %s: %s; trying again", self.url, _last_error(state))
+
+    def _translate(self, status: int | None, body: Any) -> VestigoError:
+        """Return the error for an HTTP status."""
+        detail = self._shorten(_detail(body))
+        if status in TRANSIENT_STATUS:
+            return TransientError(f"HTTP {status}")
+        if status == 401:
+            return ConfigError(
+                f"server {self.url} refuses the token (401: {detail}): copy a valid one from Account & Settings "
+                "there into LABEL_STUDIO_API_KEY or --token-file; a legacy token must be allowed by the organization"
+            )
+        if status == 403:
+            return ConfigError(f"server {self.url}: the token's user may not do this (403: {detail}): use an owner's")
+        if status == 404:
+            return NotFoundError(f"server {self.url} does not have it (404: {detail})")
+        if status == 413:
+            return ConfigError(
+                f"server {self.url} takes no request of this size (413): keep images out of the tasks "
+                "(--images local:ROOT or s3://BUCKET/PREFIX), or raise the limit of the web server before it"
+            )
+        if status is not None and status < 400:
+            return self._not_label_studio()
+        return ConfigError(f"server {self.url} refuses the request ({status}: {detail})")
+
+    def _not_label_studio(self) -> ConfigError:
+        return ConfigError(
+            f"server {self.url} answers and is no Label Studio: name the address under which Label Studio opens in "
+            "a browser (--url, LABEL_STUDIO_URL)"
+        )
+
+    def _shorten(self, text: str) -> str:
+        """Return the beginning of a foreign text in one line and without the token."""
+        line = " ".join(text.replace(self._token, "***").split())
+        return line if len(line) <= MAX_DETAIL else f"{line[:MAX_DETAIL]}..."
 
 
-def _server(url: str | None) -> str:
-    """The address without a slash at its end."""
+def _last_error(state: RetryCallState) -> Any:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def _detail(body: Any) -> str:
+    """Return the reason in the body of an error response."""
+    if isinstance(body, dict):
+        details = body.get("validation_errors") or body.get("detail") or body
+        return details if isinstance(details, str) else json.dumps(details, default=str)
+    return str(body)
+
+
+def _parse_url(url: str | None) -> str:
+    """Check an address and return it without a trailing slash."""
     if not url:
         raise ConfigError(
             f"no Label Studio server: name it with --url or {URL_VARIABLE}, or start one: make label-studio"
         )
     try:
         parts = urlsplit(url.strip())
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         raise ConfigError(f"{url} is no URL of a server: write it like http://127.0.0.1:8080")
     if parts.username or parts.password:
         raise ConfigError(
             f"the URL of server {parts.hostname} holds a user or password: leave it out; a token is enough"
         )
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-
-
-def _version(told: dict[str, object]) -> Version | None:
-    try:
-        return Version(str(told.get("release") or ""))
-    except InvalidVersion:
-        return None

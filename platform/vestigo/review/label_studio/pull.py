@@ -1,4 +1,4 @@
-"""What reviewers did comes back: after a pull the store holds the server's truth, whatever became of it before."""
+"""Pull annotations from Label Studio: after a pull the store has exactly those of the server."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.label_studio.projects import find_project
 from vestigo.review.label_studio.push import reconcile_ids
-from vestigo.review.label_studio.tasks import Listing
+from vestigo.review.label_studio.tasks import TaskListing
 from vestigo.review.labels.agreement import annotated_tasks
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo_models.errors import WorkError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 ON_SERVER = frozenset({"drawn", "pushed", "deleted"})
 
 
 @dataclass
-class Pulled:
-    """What a pull found.
+class PullResult:
+    """Result of a pull.
 
     Attributes:
-        tasks: of the project on the server.
-        reviewed: tasks with an answer.
-        pulled: answers that are new, changed or gone since the last pull.
-        deleted: tasks that somebody deleted on the server since the last pull; their answers went with them.
-        corrections: values of all tasks that reviewers agree on and that the model said otherwise.
-        conflicts: one line for each attribute of a task on which its reviewers do not agree.
+        tasks: Of the project on the server.
+        reviewed: Tasks with an annotation.
+        pulled: Annotations that are new, changed or deleted since the last pull.
+        deleted: Tasks that were deleted on the server since the last pull, with their annotations.
+        corrections: Labels of all tasks that differ from the prediction.
+        conflicts: One line for each attribute of a task on which its annotators do not agree.
     """
 
     tasks: int = 0
@@ -39,64 +40,69 @@ class Pulled:
     conflicts: list[str] = field(default_factory=list)
 
 
-def pull(store: Store, studio: Studio, project: str, progress: Callable[[int, int], None] | None = None) -> Pulled:
-    """Make the store's answers those of the server: new, edited and deleted ones, of every reviewer.
+def pull(
+    store: Store, client: LabelStudioClient, project: str, progress: ProgressCallback = ignore_progress
+) -> PullResult:
+    """Replace the annotations of a project by those of the server.
 
-    All of the project is listed before anything is changed: a task is taken for deleted because a complete listing does
-    not have it. progress: hears of tasks listed and tasks in all.
+    The whole project is listed before anything is changed: a task counts as deleted if a complete listing does not
+    have it.
+
+    Args:
+        store: The store.
+        client: The connection.
+        project: Name of the project.
+        progress: In tasks listed.
 
     Raises:
-        StoreError: an unknown project.
-        ConfigError: the project is not on this server, or its form was edited so that there are answers which the
-            store cannot understand. Nothing was changed then.
-        WorkError: the server stopped to answer.
+        StoreError: If the project is unknown.
+        ConfigError: If the project is not on this server or its form was edited, so that the store does not have the
+            values of annotations. Nothing is changed then.
+        WorkError: If the server does not respond.
     """
-    label = store.review.get_project(project)
-    remote = find_project(studio, label)
-    found = Pulled()
-    with Listing() as listing:
-        # What is pushed from here on may be missing in the listing without having been deleted.
+    label_project = store.review.get_project(project)
+    remote = find_project(client, label_project)
+    result = PullResult()
+    with TaskListing() as listing:
+        # Tasks that are pushed from here on can be missing in the listing without being deleted.
         expected = 0
         for page in store.review.tasks(project, states={"pushed"}):
             listing.expect(task.key for task in page)
             expected += len(page)
-        listing.read(
-            studio, remote, label.schema, None if progress is None else lambda done: progress(done, max(done, expected))
-        )
-        listing.remove_copies(studio, remote)
+        listing.read(client, remote, label_project.schema, lambda done, _: progress(done, max(done, expected)))
+        listing.remove_copies(client, remote)
         fault_point("pull.listed")
-        found.tasks = listing.tasks
+        result.tasks = listing.task_count
         for page in store.review.tasks(project, states=ON_SERVER):
             keys = [task.key for task in page]
             reconcile_ids(store, project, listing, page)
-            found.deleted += store.review.mark_deleted(project, listing.missing(keys))
+            result.deleted += store.review.mark_deleted(project, listing.missing(keys))
             fault_point("pull.reconciled")
-            found.pulled += store.annotations.replace(project, listing.answers(keys))
+            result.pulled += store.annotations.replace(project, listing.annotations(keys))
             fault_point("pull.recorded")
     for task in annotated_tasks(store, project):
-        found.reviewed += 1
-        found.corrections += len(task.corrections(label.schema))
-        found.conflicts += [f"task {task.task.remote_id}, {conflict}" for conflict in task.consensus.conflicts]
-    return found
+        result.reviewed += 1
+        result.corrections += len(task.corrections(label_project.schema))
+        result.conflicts += [f"task {task.task.remote_id}, {conflict}" for conflict in task.consensus.conflicts]
+    return result
 
 
 def watch(
     store: Store,
-    studio: Studio,
+    client: LabelStudioClient,
     project: str,
     *,
     every: float,
     until: threading.Event,
-    trouble: Callable[[WorkError], None] | None = None,
-) -> Iterator[Pulled]:
-    """Pull again and again, `every` seconds apart, until the event is set; yield what each pull found.
+    on_error: Callable[[WorkError], None] = lambda error: None,
+) -> Iterator[PullResult]:
+    """Pull every `every` seconds until the event is set; yield each result.
 
-    A server that does not answer for a while is waited for; `trouble` hears of it. Raises as `pull` otherwise.
+    A server that does not respond is passed to `on_error` and tried again. Other errors are raised as by `pull`.
     """
     while not until.is_set():
         try:
-            yield pull(store, studio, project)
+            yield pull(store, client, project)
         except WorkError as error:
-            if trouble is not None:
-                trouble(error)
+            on_error(error)
         until.wait(every)

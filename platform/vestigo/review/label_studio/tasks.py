@@ -1,115 +1,129 @@
-"""Tasks on a server: sent so that none is lost, listed without their pictures, removed where nobody worked on them."""
+"""Tasks of a Label Studio project: create them exactly once, list them without data, remove untouched ones."""
 
 from __future__ import annotations
 
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from vestigo.review.label_studio.client import Studio, Unanswered
-from vestigo.review.label_studio.form import answers
+from vestigo.review.label_studio.client import LabelStudioClient, TransientError
+from vestigo.review.label_studio.form import parse_result
 from vestigo.store.review.records import Annotation
 from vestigo_models.errors import ConfigError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
 
-KEY = "vestigo_key"
-"""What a task's `meta` calls its key: `meta` is listed without the data, which may hold a picture."""
+KEY_FIELD = "vestigo_key"
+"""The key in a task's `meta`, which is listed without the data; the data can hold an image."""
 PAGE = 500
-LISTED = ("id", "meta", "total_annotations", "cancelled_annotations")
-# One list of names chooses the fields of a task and those of its annotations.
-ANSWERED = (*LISTED, "annotations", "result", "was_cancelled", "updated_at", "completed_by", "created_username")
+FIELDS = ("id", "meta", "total_annotations", "cancelled_annotations")
+# One list of names selects the fields of a task and those of its annotations.
+ANNOTATED_FIELDS = (*FIELDS, "annotations", "result", "was_cancelled", "updated_at", "completed_by", "created_username")
+REMOVE_PAGE = 100
+TABLES = """
+CREATE TABLE task (id INTEGER PRIMARY KEY, key TEXT, work INTEGER);
+CREATE TABLE annotation (id INTEGER PRIMARY KEY, task INTEGER, annotator TEXT, updated TEXT, labels TEXT);
+CREATE TABLE expected (key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE INDEX task_key ON task (key);
+CREATE INDEX annotation_task ON annotation (task);
+"""
 _USER = re.compile(r"(\S+), \d+$")
 
 
 @dataclass(frozen=True)
-class TaskUpload:
-    """A task to be sent: its key, the fields that the form shows, and what a model says (see `form.prediction`)."""
-
-    key: str
-    data: Mapping[str, Any]
-    prediction: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RemoteAnnotation:
-    """What somebody answered to a task; `reviewer` is an email address, `updated` when it was last changed, UTC."""
-
-    id: int
-    reviewer: str
-    updated: datetime
-    result: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class RemoteTask:
-    """A task on the server. `key` is None where it did not come from Vestigo.
+    """A task on the server.
 
-    `work` counts what was done on it: annotations, and decisions to skip it, which are no answers.
+    Attributes:
+        id: Its id there.
+        key: Its key; None if Vestigo did not create it.
+        work: Number of annotations and of decisions to skip it.
+        annotations: As the server lists them, without those decisions.
     """
 
     id: int
     key: str | None
     work: int
-    annotations: tuple[RemoteAnnotation, ...] = ()
+    annotations: tuple[Mapping[str, Any], ...] = ()
 
 
-def list_tasks(studio: Studio, project: int, *, after: int = 0, annotations: bool = False) -> Iterator[RemoteTask]:
-    """Yield the tasks of a project with ids above `after` in order of their ids, without data; memory is one page.
+def list_tasks(
+    client: LabelStudioClient, project: int, *, after: int = 0, annotations: bool = False
+) -> Iterator[RemoteTask]:
+    """Yield the tasks of a project with ids above `after`, in order of ids, without data; memory is one page.
 
-    What is there from the beginning to the end of the listing is in it, whatever else comes and goes: pages begin
-    behind the last id, not at a number of tasks.
+    The listing has every task that exists from its beginning to its end, even if others are created or deleted
+    meanwhile, because a page begins after the last id and not at a number of tasks.
 
-    Raises ConfigError where the project is gone, WorkError where the server stopped to answer: then it is not complete.
+    Raises:
+        ConfigError: If the project does not exist.
+        WorkError: If the server does not respond; the listing is incomplete then.
     """
     while True:
-        page, total = studio.call(partial(_page, studio, project, after, annotations))
+        page, total = client.call(partial(_read_page, client, project, after, annotations))
         yield from page
         if not page or len(page) >= total:
             return
         after = page[-1].id
 
 
-def import_tasks(studio: Studio, project: int, tasks: Sequence[TaskUpload], *, after: int) -> dict[str, int]:
-    """Send tasks in one request and return their ids by key, the lowest where one came twice.
+def create_tasks(
+    client: LabelStudioClient, project: int, requests: Mapping[str, Mapping[str, Any]], *, after: int
+) -> dict[str, int]:
+    """Create tasks in one request and return their ids by key, the lowest if one was created twice.
 
-    after: a task's id that is higher than none of theirs: what came of a request whose answer was lost is looked for
-    behind it, and only what is missing is sent again.
+    Args:
+        client: The connection.
+        project: Id of the project.
+        requests: Key to `task_request`.
+        after: An id that is not above those of the new tasks. If the response to a request is lost, its tasks are
+            looked for after this id, and only missing ones are sent again.
     """
-    wanted = {task.key for task in tasks}
-    there: dict[str, int] = {}
-    tried = False
+    ids: dict[str, int] = {}
+    is_retry = False
+
+    def find_created() -> None:
+        for task in list_tasks(client, project, after=after):
+            if task.key is not None and task.key in requests:
+                ids.setdefault(task.key, task.id)
 
     def send() -> None:
-        nonlocal tried
-        if tried:
-            _look(studio, project, after, wanted, there)
-        tried = True
-        if missing := [task for task in tasks if task.key not in there]:
-            request = [_request(task) for task in missing]
-            told = studio.client.projects.import_tasks(project, request=request, return_task_ids=True)
-            ids = getattr(told, "task_ids", None) or ()
-            if len(ids) == len(missing):
-                there.update(zip((task.key for task in missing), ids, strict=True))
+        nonlocal is_retry
+        if is_retry:
+            find_created()
+        is_retry = True
+        if missing := [key for key in requests if key not in ids]:
+            request: Any = [requests[key] for key in missing]
+            response = client.sdk.projects.import_tasks(project, request=request, return_task_ids=True)
+            created = getattr(response, "task_ids", None) or ()
+            if len(created) == len(missing):
+                ids.update(zip(missing, created, strict=True))
 
-    def arrived() -> None:
-        if len(there) < len(wanted):
-            _look(studio, project, after, wanted, there)
-        if len(there) < len(wanted):
-            raise Unanswered(f"{len(wanted) - len(there)} of {len(wanted)} tasks that it accepted are not there yet")
+    def wait_until_listed() -> None:
+        if len(ids) < len(requests):
+            find_created()
+        if len(ids) < len(requests):
+            missing = len(requests) - len(ids)
+            raise TransientError(f"{missing} of {len(requests)} accepted tasks are not listed yet")
 
-    studio.call(send)
-    studio.call(arrived)
-    return there
+    client.call(send)
+    client.call(wait_until_listed)
+    return ids
 
 
-def remove_untouched(studio: Studio, project: int, ids: Sequence[int]) -> None:
-    """Delete those of some tasks on which nobody has worked, by annotation or draft, as the server sees it then."""
+def task_request(key: str, data: Mapping[str, Any], prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that creates a task: its key, the fields that the form shows, and `build_prediction`."""
+    return {"data": {**data, KEY_FIELD: key}, "meta": {KEY_FIELD: key}, "predictions": [dict(prediction)]}
+
+
+def remove_untouched(client: LabelStudioClient, project: int, ids: Sequence[int]) -> None:
+    """Delete those of some tasks that have no annotation, skip or draft on the server at that time."""
     untouched: Any = {
         "conjunction": "and",
         "items": [
@@ -118,186 +132,167 @@ def remove_untouched(studio: Studio, project: int, ids: Sequence[int]) -> None:
             _filter("draft_exists", "equal", "Boolean", False),
         ],
     }
-    chosen: Any = {"all": False, "included": list(ids)}
-    studio.call(
-        lambda: studio.client.actions.create(
-            id="delete_tasks", project=project, filters=untouched, selected_items=chosen
+    selected: Any = {"all": False, "included": list(ids)}
+    client.call(
+        lambda: client.sdk.actions.create(
+            id="delete_tasks", project=project, filters=untouched, selected_items=selected
         )
     )
 
 
-def _page(studio: Studio, project: int, after: int, annotations: bool) -> tuple[list[RemoteTask], int]:
-    """At most `PAGE` tasks behind an id, and how many there are."""
-    query = {
-        "filters": {"conjunction": "and", "items": [_filter("id", "greater", "Number", after)]},
-        "ordering": ["tasks:id"],
-    }
-    answer: Any = studio.client.tasks.list(
-        project=project,
-        fields="all" if annotations else "task_only",
-        include=",".join(ANSWERED if annotations else LISTED),
-        query=json.dumps(query),
-        resolve_uri=False,
-        page=1,
-        page_size=PAGE,
-    )
-    tasks = [_task(task) for task in answer.items or []]
-    return tasks, int(answer.response.total)
+class TaskListing:
+    """The server's tasks and annotations in a temporary database; memory is one page.
 
-
-def _look(studio: Studio, project: int, after: int, wanted: set[str], there: dict[str, int]) -> None:
-    for task in list_tasks(studio, project, after=after):
-        if task.key in wanted:
-            there.setdefault(task.key, task.id)
-
-
-def _request(task: TaskUpload) -> Any:
-    return {"data": {**task.data, KEY: task.key}, "meta": {KEY: task.key}, "predictions": [dict(task.prediction)]}
-
-
-def _task(task: Any) -> RemoteTask:
-    meta = task.meta if isinstance(task.meta, dict) else {}
-    key = meta.get(KEY)
-    work = (task.total_annotations or 0) + (task.cancelled_annotations or 0)
-    answers = tuple(_annotation(one) for one in task.annotations or () if not one["was_cancelled"])
-    return RemoteTask(task.id, key if isinstance(key, str) else None, work, answers)
-
-
-def _annotation(told: Mapping[str, Any]) -> RemoteAnnotation:
-    named = _USER.search(told.get("created_username") or "")
-    reviewer = named.group(1) if named else f"user {told.get('completed_by') or 'unknown'}"
-    updated = datetime.fromisoformat(told["updated_at"]).astimezone(UTC)
-    return RemoteAnnotation(told["id"], reviewer, updated, list(told["result"] or ()))
-
-
-def _filter(name: str, operator: str, kind: str, value: float | bool) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{name}", "operator": operator, "type": kind, "value": value}
-
-
-TABLES = """
-CREATE TABLE task (id INTEGER PRIMARY KEY, key TEXT, work INTEGER);
-CREATE TABLE answer (id INTEGER PRIMARY KEY, task INTEGER, reviewer TEXT, answered TEXT, answers TEXT);
-CREATE TABLE expected (key TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE INDEX task_key ON task (key);
-CREATE INDEX answer_task ON answer (task);
-"""
-REMOVED_AT_ONCE = 100
-
-
-class Listing:
-    """The server's tasks and answers, spooled to a temporary database: memory is that of a page.
-
-    A key that the server has more than once came in a request that the network repeated. All its copies count until
-    they are removed: an answer to any of them is an answer to the task.
+    A key that the server has several times comes from a repeated request. All copies count until they are removed: an
+    annotation of a copy is an annotation of the task.
     """
 
     def __init__(self) -> None:
-        self._spool = sqlite3.connect("", isolation_level=None)
-        self._spool.executescript(TABLES)
-        self._spool.execute("BEGIN")
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.executescript(TABLES)
+        self._database.execute("BEGIN")
 
-    def __enter__(self) -> Listing:
+    def __enter__(self) -> TaskListing:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spool.close()
+        self._database.close()
 
     def expect(self, keys: Iterable[str]) -> None:
-        """Say which tasks the server had until now; to be said before the listing begins (see `missing`)."""
-        self._spool.executemany("INSERT OR IGNORE INTO expected VALUES (?)", ((key,) for key in keys))
+        """Record the tasks that the server had before the listing; see `missing`."""
+        self._database.executemany("INSERT OR IGNORE INTO expected VALUES (?)", ((key,) for key in keys))
 
     def read(
         self,
-        studio: Studio,
+        client: LabelStudioClient,
         project: int,
         schema: AttributeSchema | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: ProgressCallback = ignore_progress,
     ) -> None:
-        """List a project, with answers where a `schema` says how to read them; `progress` hears of tasks so far.
+        """List a project, with annotations if `schema` is given.
 
-        Raises ConfigError, once all of it is read, for answers that the schema does not have: how many, and the first.
+        Raises:
+            ConfigError: If the schema does not have the values of some annotations; the whole project is read first.
         """
-        wrong: list[str] = []
-        for count, task in enumerate(list_tasks(studio, project, annotations=schema is not None), 1):
-            self._spool.execute("INSERT INTO task VALUES (?, ?, ?)", (task.id, task.key, task.work))
+        invalid: list[str] = []
+        for count, task in enumerate(list_tasks(client, project, annotations=schema is not None), 1):
+            self._database.execute("INSERT INTO task VALUES (?, ?, ?)", (task.id, task.key, task.work))
             if schema is not None and task.key is not None:
-                self._spool.executemany("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", _rows(task, schema, wrong))
-            if progress is not None and count % PAGE == 0:
-                progress(count)
-        if wrong:
+                rows = _annotation_rows(task, schema, invalid)
+                self._database.executemany("INSERT INTO annotation VALUES (?, ?, ?, ?, ?)", rows)
+            if count % PAGE == 0:
+                progress(count, None)
+        if invalid:
             raise ConfigError(
-                f"{len(wrong)} answers on server {studio.url} are not of this form, so that nothing was pulled: the "
-                f"first is {wrong[0]}; correct them there"
+                f"{len(invalid)} annotations on server {client.url} do not match the form, so nothing was pulled: the "
+                f"first is {invalid[0]}; correct them there"
             )
 
     @property
-    def last(self) -> int:
-        """The highest id; 0 where there are no tasks."""
-        return int(self._spool.execute("SELECT coalesce(max(id), 0) FROM task").fetchone()[0])
+    def last_id(self) -> int:
+        """The highest task id; 0 without tasks."""
+        return int(self._database.execute("SELECT coalesce(max(id), 0) FROM task").fetchone()[0])
 
     @property
-    def tasks(self) -> int:
-        """How many tasks of Vestigo there are, copies counted once."""
-        return int(self._spool.execute("SELECT count(DISTINCT key) FROM task").fetchone()[0])
+    def task_count(self) -> int:
+        """Number of Vestigo's tasks, copies counted once."""
+        return int(self._database.execute("SELECT count(DISTINCT key) FROM task").fetchone()[0])
 
     def ids(self, keys: Collection[str]) -> dict[str, int]:
-        """Return the ids of tasks by key, those that there are; of copies the one that stays."""
+        """Return the ids of the listed tasks by key; of copies the one that is kept."""
         return {key: copies[0] for key, copies in self._copies(keys).items()}
 
-    def answers(self, keys: Collection[str]) -> dict[str, list[Annotation]]:
-        """Return the answers to tasks by key in order of their ids; an empty list for a task without any."""
-        found: dict[str, list[Annotation]] = {}
+    def annotations(self, keys: Collection[str]) -> dict[str, list[Annotation]]:
+        """Return the annotations of the listed tasks by key, in order of ids; an empty list for a task without any."""
+        annotations: dict[str, list[Annotation]] = {}
         for key, copies in self._copies(keys).items():
-            rows = self._spool.execute(
-                f"SELECT id, reviewer, answered, answers FROM answer WHERE task IN ({_marks(copies)}) ORDER BY id",
+            rows = self._database.execute(
+                f"SELECT id, annotator, updated, labels FROM annotation WHERE task IN ({_marks(copies)}) ORDER BY id",
                 copies,
             )
-            found[key] = [
-                Annotation(id_, reviewer, datetime.fromisoformat(answered), json.loads(told))
-                for id_, reviewer, answered, told in rows
+            annotations[key] = [
+                Annotation(id_, annotator, datetime.fromisoformat(updated), json.loads(labels))
+                for id_, annotator, updated, labels in rows
             ]
-        return found
+        return annotations
 
     def missing(self, keys: Collection[str]) -> set[str]:
-        """Return those of `keys` that were expected and are not there."""
+        """Return those of `keys` that were expected and are not listed."""
         expected = f"SELECT key FROM expected WHERE key IN ({_marks(keys)})"
-        return {key for (key,) in self._spool.execute(expected, list(keys))} - self.ids(keys).keys()
+        return {key for (key,) in self._database.execute(expected, list(keys))} - self.ids(keys).keys()
 
-    def remove_copies(self, studio: Studio, project: int) -> int:
-        """Remove the copies on which nobody worked, all but one of each key; return how many there were."""
-        doubled = self._spool.execute("SELECT key FROM task WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1")
-        some: list[int] = []
-        count = 0
-        for (key,) in doubled.fetchall():
-            others = self._copies([key])[key][1:]
-            worked = {id_ for (id_,) in self._spool.execute("SELECT id FROM task WHERE key = ? AND work > 0", (key,))}
-            some += [other for other in others if other not in worked]
-        for start in range(0, len(some), REMOVED_AT_ONCE):
-            remove_untouched(studio, project, some[start : start + REMOVED_AT_ONCE])
-            count += len(some[start : start + REMOVED_AT_ONCE])
-        return count
+    def remove_copies(self, client: LabelStudioClient, project: int) -> None:
+        """Delete the copies that nobody worked on, all but one of each key."""
+        repeated = self._database.execute("SELECT key FROM task WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1")
+        removable: list[int] = []
+        for (key,) in repeated.fetchall():
+            worked = {
+                id_ for (id_,) in self._database.execute("SELECT id FROM task WHERE key = ? AND work > 0", (key,))
+            }
+            removable += [copy for copy in self._copies([key])[key][1:] if copy not in worked]
+        for start in range(0, len(removable), REMOVE_PAGE):
+            remove_untouched(client, project, removable[start : start + REMOVE_PAGE])
 
     def _copies(self, keys: Collection[str]) -> dict[str, list[int]]:
-        """Ids by key; the first is the one that stays: worked on, else the oldest."""
-        found: dict[str, list[int]] = {}
-        rows = self._spool.execute(
+        """Return ids by key; the first is kept: one with work, else the oldest."""
+        copies: dict[str, list[int]] = {}
+        rows = self._database.execute(
             f"SELECT key, id FROM task WHERE key IN ({_marks(keys)}) ORDER BY work = 0, id", list(keys)
         )
         for key, id_ in rows:
-            found.setdefault(key, []).append(id_)
-        return found
+            copies.setdefault(key, []).append(id_)
+        return copies
 
 
-def _rows(task: RemoteTask, schema: AttributeSchema, wrong: list[str]) -> Iterator[tuple[int, int, str, str, str]]:
-    for one in task.annotations:
+def _read_page(client: LabelStudioClient, project: int, after: int, annotations: bool) -> tuple[list[RemoteTask], int]:
+    """Return at most `PAGE` tasks after an id, and the number of all tasks after it."""
+    query = {
+        "filters": {"conjunction": "and", "items": [_filter("id", "greater", "Number", after)]},
+        "ordering": ["tasks:id"],
+    }
+    response: Any = client.sdk.tasks.list(
+        project=project,
+        fields="all" if annotations else "task_only",
+        include=",".join(ANNOTATED_FIELDS if annotations else FIELDS),
+        query=json.dumps(query),
+        resolve_uri=False,
+        page=1,
+        page_size=PAGE,
+    )
+    return [_parse_task(task) for task in response.items or []], int(response.response.total)
+
+
+def _parse_task(task: Any) -> RemoteTask:
+    meta = task.meta if isinstance(task.meta, dict) else {}
+    key = meta.get(KEY_FIELD)
+    return RemoteTask(
+        id=task.id,
+        key=key if isinstance(key, str) else None,
+        work=(task.total_annotations or 0) + (task.cancelled_annotations or 0),
+        annotations=tuple(annotation for annotation in task.annotations or () if not annotation["was_cancelled"]),
+    )
+
+
+def _annotation_rows(
+    task: RemoteTask, schema: AttributeSchema, invalid: list[str]
+) -> Iterator[tuple[int, int, str, str, str]]:
+    """Yield the rows of a task's annotations; what does not match the schema is added to `invalid`."""
+    for annotation in task.annotations:
         try:
-            told = answers(schema, one.result)
+            labels = parse_result(schema, list(annotation["result"] or ()))
         except ConfigError as error:
-            wrong.append(f"annotation {one.id} of task {task.id}, {error}")
+            invalid.append(f"annotation {annotation['id']} of task {task.id}, {error}")
             continue
-        yield one.id, task.id, one.reviewer, one.updated.astimezone(UTC).isoformat(), json.dumps(told)
+        user = _USER.search(annotation.get("created_username") or "")
+        annotator = user.group(1) if user else f"user {annotation.get('completed_by') or 'unknown'}"
+        updated = datetime.fromisoformat(annotation["updated_at"]).astimezone(UTC)
+        yield annotation["id"], task.id, annotator, updated.isoformat(), json.dumps(labels)
+
+
+def _filter(name: str, operator: str, kind: str, value: float | bool) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{name}", "operator": operator, "type": kind, "value": value}
 
 
 def _marks(values: Collection[object]) -> str:

@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.label_studio import drawn, open_store, pictures
 from tools.label_studio import Server, free_port
-from vestigo.review.label_studio.client import Studio, read_token
-from vestigo.review.label_studio.images import open_images
+from vestigo.review.label_studio.client import LabelStudioClient, read_token
+from vestigo.review.label_studio.images import open_image_storage
 from vestigo.review.label_studio.pull import pull
-from vestigo.review.label_studio.push import push
+from vestigo.review.label_studio.push import push_tasks
 from vestigo_models.errors import ConfigError, VestigoError, WorkError
 
 TOKEN = "s3cret" * 6
@@ -52,7 +52,7 @@ def answering(body: str, kind: str, status: int = 200, **headers: str) -> Iterat
 
 def refusal(url: str | None, token: str = TOKEN, patience: float = 1) -> VestigoError:
     with pytest.raises(VestigoError) as refused:
-        Studio.connect(url, token, patience=patience)
+        LabelStudioClient.connect(url, token, patience=patience)
     assert "\n" not in str(refused.value)
     return refused.value
 
@@ -85,7 +85,7 @@ def test_other_servers_are_rejected(body: str, kind: str) -> None:
 def test_redirecting_server_is_rejected(label_studio: Server) -> None:
     # A POST that is sent on to another address arrives there as a GET.
     with answering("", "text/plain", 301, Location=f"{label_studio.url}/health") as url:
-        line = f"server {url} sends its visitors to {label_studio.url}/health: name that server (--url)"
+        line = f"server {url} redirects to {label_studio.url}/health: name that server (--url)"
         assert str(refusal(url)) == line
 
 
@@ -104,7 +104,7 @@ def test_failing_server_is_retried_until_patience_ends() -> None:
 
 def test_oversized_request_is_reported() -> None:
     with answering("<html>413</html>", "text/html", 413) as url:
-        assert "keep pictures out of the tasks (--images local:ROOT or s3://BUCKET/PREFIX)" in str(refusal(url))
+        assert "keep images out of the tasks (--images local:ROOT or s3://BUCKET/PREFIX)" in str(refusal(url))
 
 
 def test_wrong_token_is_reported(label_studio: Server) -> None:
@@ -136,11 +136,11 @@ def test_token_is_read_from_environment_or_private_file(tmp_path: Path, monkeypa
         read_token(None)
 
 
-def test_personal_access_token_is_accepted(studio: Studio, label_studio: Server) -> None:
-    token = studio.client.tokens.create().token
-    with Studio.connect(label_studio.url + "/", token, patience=5) as other:
+def test_personal_access_token_is_accepted(studio: LabelStudioClient, label_studio: Server) -> None:
+    token = studio.sdk.tokens.create().token
+    with LabelStudioClient.connect(label_studio.url + "/", token, patience=5) as other:
         assert other.url == label_studio.url
-        assert other.client.users.whoami().email == label_studio.user
+        assert other.sdk.users.whoami().email == label_studio.user
     assert token not in repr(other)
 
 
@@ -148,12 +148,15 @@ def test_token_is_never_shown(
     label_studio: Server, tmp_path: Path, project: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with open_store(tmp_path) as store, Studio.connect(label_studio.url, label_studio.token, patience=1) as studio:
+    with (
+        open_store(tmp_path) as store,
+        LabelStudioClient.connect(label_studio.url, label_studio.token, patience=1) as studio,
+    ):
         drawn(store, project, 2)
-        push(store, studio, project, pictures, open_images("inline"))
+        push_tasks(store, studio, project, pictures, open_image_storage("inline"))
         pull(store, studio, project)
         with pytest.raises(ConfigError) as refused:
-            studio.call(lambda: studio.client.tasks.get("0"))
+            studio.call(lambda: studio.sdk.tasks.get("0"))
         assert refused.value.__context__ is None
         assert refused.value.__cause__ is None
         shown = repr(studio) + repr(refused.value) + caplog.text

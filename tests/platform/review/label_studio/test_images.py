@@ -10,19 +10,19 @@ import pytest
 
 from tests.support.label_studio import drawn, open_store, pictures, remote_ids
 from tools.label_studio import Server
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.images import Bucket, Inline, Local, open_images
-from vestigo.review.label_studio.push import push
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.images import InlineImages, LocalImages, S3Images, open_image_storage
+from vestigo.review.label_studio.push import push_tasks
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, StoreError
 
 
-def image_of(studio: Studio, task: int) -> str:
+def image_of(studio: LabelStudioClient, task: int) -> str:
     """The address that the browser gets for a task's picture."""
-    return str(studio.client.tasks.get(str(task)).data["image"])
+    return str(studio.sdk.tasks.get(str(task)).data["image"])
 
 
-def shown(studio: Studio, store: Store, project: str) -> list[bytes]:
+def shown(studio: LabelStudioClient, store: Store, project: str) -> list[bytes]:
     """What a browser shows for each task, in order."""
     return [studio.get(image_of(studio, id_)).content for _, id_ in sorted(remote_ids(store, project).items())]
 
@@ -34,43 +34,45 @@ def wanted(store: Store, project: str) -> list[bytes]:
 @pytest.mark.parametrize("spec", ["", "inlined", "local:", "s3:", "s3://", "http://host/pictures"])
 def test_unknown_image_storage_is_rejected(spec: str) -> None:
     with pytest.raises(ConfigError, match=rf"^--images {spec}: one of inline, local:ROOT, s3://BUCKET/PREFIX$"):
-        open_images(spec)
+        open_image_storage(spec)
 
 
-def test_inline_images_are_in_the_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
-    images = open_images("inline")
-    assert isinstance(images, Inline)
+def test_inline_images_are_in_the_tasks(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
+    images = open_image_storage("inline")
+    assert isinstance(images, InlineImages)
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        push(store, studio, project, pictures, images)
+        push_tasks(store, studio, project, pictures, images)
         (task,) = remote_ids(store, project).values()
-        assert image_of(studio, task) == images.place("", wanted(store, project)[0])
+        assert image_of(studio, task) == images.save("", wanted(store, project)[0])
 
 
-def test_local_images_are_served(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
-    images = open_images(f"local:{label_studio.files}")
-    assert isinstance(images, Local)
+def test_local_images_are_served(studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str) -> None:
+    images = open_image_storage(f"local:{label_studio.files}")
+    assert isinstance(images, LocalImages)
     with open_store(tmp_path) as store:
         drawn(store, project, 3)
-        push(store, studio, project, pictures, images)
-        push(store, studio, project, pictures, images)
+        push_tasks(store, studio, project, pictures, images)
+        push_tasks(store, studio, project, pictures, images)
         assert shown(studio, store, project) == wanted(store, project)
         remote = store.review.get_project(project).remote_id or 0
-        (storage,) = studio.client.import_storage.local.list(project=remote)
+        (storage,) = studio.sdk.import_storage.local.list(project=remote)
         # "Sync" makes no tasks of the pictures.
-        studio.client.import_storage.local.sync(storage.id)
-        assert len(list(studio.client.tasks.list(project=remote))) == 3
+        studio.sdk.import_storage.local.sync(storage.id)
+        assert len(list(studio.sdk.tasks.list(project=remote))) == 3
 
 
-def test_unserved_folder_is_reported(studio: Studio, label_studio: Server, tmp_path: Path, project: str) -> None:
+def test_unserved_folder_is_reported(
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str
+) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         remedy = rf"LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT={tmp_path}$"
         with pytest.raises(ConfigError, match=remedy):
-            push(store, studio, project, pictures, Local(tmp_path))
+            push_tasks(store, studio, project, pictures, LocalImages(tmp_path))
         below = label_studio.files / "below"
         with pytest.raises(ConfigError, match=rf"LOCAL_FILES_DOCUMENT_ROOT={below}$"):
-            push(store, studio, project, pictures, Local(below))
+            push_tasks(store, studio, project, pictures, LocalImages(below))
         assert store.review.task_counts(project)["drawn"] == 1
 
 
@@ -88,7 +90,7 @@ def s3() -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_s3_images_are_served(
-    studio: Studio, s3: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+    studio: LabelStudioClient, s3: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     client = boto3.client(
@@ -96,17 +98,17 @@ def test_s3_images_are_served(
     )
     client.create_bucket(Bucket="people")
     options = f"endpoint_override={s3}&scheme=http&region=us-east-1"
-    images = open_images(f"s3://mykey:mysecret@people/review?{options}")
-    assert isinstance(images, Bucket)
+    images = open_image_storage(f"s3://mykey:mysecret@people/review?{options}")
+    assert isinstance(images, S3Images)
     with open_store(tmp_path) as store:
         drawn(store, project, 2)
-        push(store, studio, project, pictures, images)
+        push_tasks(store, studio, project, pictures, images)
         remote = store.review.get_project(project).remote_id or 0
-        (storage,) = studio.client.import_storage.s3.list(project=remote)
+        (storage,) = studio.sdk.import_storage.s3.list(project=remote)
         assert shown(studio, store, project) == wanted(store, project)
-        held = [task.data["image"] for task in studio.client.tasks.list(project=remote, resolve_uri=False)]
+        held = [task.data["image"] for task in studio.sdk.tasks.list(project=remote, resolve_uri=False)]
         assert all(image.startswith("s3://people/review/vestigo/") for image in held)
         assert "mysecret" not in f"{held}{storage}"
         assert storage.presign
         with pytest.raises(StoreError, match="s3://nobody does not exist"):
-            push(store, studio, project, pictures, open_images(f"s3://k:s@nobody/review?{options}"))
+            push_tasks(store, studio, project, pictures, open_image_storage(f"s3://k:s@nobody/review?{options}"))

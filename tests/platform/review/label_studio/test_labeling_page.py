@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.label_studio import OWNER, drawn, key, open_store, pictures, state
 from tools.label_studio import Server
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.images import InlineImages
 from vestigo.review.label_studio.pull import pull
-from vestigo.review.label_studio.push import push
+from vestigo.review.label_studio.push import push_tasks
 from vestigo.review.labels.agreement import predicted_value
 from vestigo_models.schemas.builtin import MARKET_1501
 
@@ -26,13 +26,13 @@ CHOSEN = ".ant-radio-checked input"
 
 @pytest.mark.browser
 def test_annotator_corrects_by_key_and_submits(
-    browser: Browser, studio: Studio, label_studio: Server, tmp_path: Path, project: str
+    browser: Browser, studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     from playwright.sync_api import expect
 
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         (task,) = next(store.review.tasks(project))
         said = {name: predicted_value(MARKET_1501, name, task.prediction) for name in MARKET_1501.names}
         page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -8,118 +8,119 @@ from pathlib import Path
 import pytest
 
 from tests.support.label_studio import MODEL, drawn, key, on_server, open_store, pictures, remote_ids
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.form import form
-from vestigo.review.label_studio.images import Inline
-from vestigo.review.label_studio.projects import mark, open_project, title
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.form import build_form
+from vestigo.review.label_studio.images import InlineImages
+from vestigo.review.label_studio.projects import open_project, project_mark, project_title
 from vestigo.review.label_studio.pull import pull
-from vestigo.review.label_studio.push import push
+from vestigo.review.label_studio.push import push_tasks
 from vestigo_models.errors import ConfigError, StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 
 
-def titled(studio: Studio, title: str) -> list[int]:
-    return [one.id for one in studio.client.projects.list(title=title) if one.title == title]
+def titled(studio: LabelStudioClient, title: str) -> list[int]:
+    return [one.id for one in studio.sdk.projects.list(title=title) if one.title == title]
 
 
-def test_project_is_created_once_with_predictions(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_project_is_created_once_with_predictions(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         label = store.review.get_project(project)
         remote = open_project(studio, label)
         # The store does not know of it yet, as after a crash.
         assert open_project(studio, label) == remote
-        push(store, studio, project, pictures, Inline())
-        there = studio.client.projects.get(remote)
+        push_tasks(store, studio, project, pictures, InlineImages())
+        there = studio.sdk.projects.get(remote)
         assert titled(studio, project) == [remote]
         assert (there.show_collab_predictions, there.model_version) == (True, f"small {MODEL[:12]}")
-        assert mark(label) in there.description
+        assert project_mark(label) in there.description
         linked = store.review.get_project(project)
         assert (linked.server, linked.remote_id) == (studio.url, remote)
-        (task,) = studio.client.tasks.list(project=remote, fields="all")
+        (task,) = studio.sdk.tasks.list(project=remote, fields="all")
         assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
 
 
-def test_predictions_of_newest_model_are_preselected(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_predictions_of_newest_model_are_preselected(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         remote = store.review.get_project(project).remote_id
         drawn(store, project, 1, start=1, model="b" * 64)
-        push(store, studio, project, pictures, Inline())
-        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
-        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
-        push(store, studio, project, pictures, Inline())
-        assert studio.client.projects.get(remote).model_version == f"small {'b' * 12}"
+        push_tasks(store, studio, project, pictures, InlineImages())
+        assert studio.sdk.projects.get(remote).model_version == f"small {'b' * 12}"
+        studio.sdk.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        push_tasks(store, studio, project, pictures, InlineImages())
+        assert studio.sdk.projects.get(remote).model_version == f"small {'b' * 12}"
         # What nobody shows any more cannot be preselected.
         drawn(store, project, 1, start=2, model="c" * 64)
-        push(store, studio, project, pictures, Inline())
-        studio.client.projects.update(remote, model_version=f"small {MODEL[:12]}")
-        studio.client.tasks.delete(str(remote_ids(store, project)[key(2)]))
-        assert push(store, studio, project, pictures, Inline()).created == 0
+        push_tasks(store, studio, project, pictures, InlineImages())
+        studio.sdk.projects.update(remote, model_version=f"small {MODEL[:12]}")
+        studio.sdk.tasks.delete(str(remote_ids(store, project)[key(2)]))
+        assert push_tasks(store, studio, project, pictures, InlineImages()).created == 0
 
 
-def test_duplicate_projects_are_removed_without_losing_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_duplicate_projects_are_removed_without_losing_tasks(
+    studio: LabelStudioClient, tmp_path: Path, project: str
+) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 2)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         label = store.review.get_project(project)
-        there = studio.client.projects.get(label.remote_id)
+        there = studio.sdk.projects.get(label.remote_id)
         twins = [
-            studio.client.projects.create(
-                title=project, description=there.description, label_config=there.label_config
-            ).id
+            studio.sdk.projects.create(title=project, description=there.description, label_config=there.label_config).id
             for _ in range(2)
         ]
         assert len(titled(studio, project)) == 3
         assert open_project(studio, dataclasses.replace(label, remote_id=None)) == label.remote_id
         assert not {*twins} & {*titled(studio, project)}
-        late = studio.client.projects.create(
-            title=project, description=there.description, label_config=there.label_config
-        )
-        push(store, studio, project, pictures, Inline())
+        late = studio.sdk.projects.create(title=project, description=there.description, label_config=there.label_config)
+        push_tasks(store, studio, project, pictures, InlineImages())
         assert late.id not in titled(studio, project)
         assert len(on_server(studio, label.remote_id)) == 2
 
 
-def test_foreign_project_is_not_changed(studio: Studio, tmp_path: Path, project: str) -> None:
-    theirs = studio.client.projects.create(title=project, label_config=form(MARKET_1501))
+def test_foreign_project_is_not_changed(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
+    theirs = studio.sdk.projects.create(title=project, label_config=build_form(MARKET_1501))
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
         with pytest.raises(ConfigError, match=rf"\(id {theirs.id}\) that is not of this store: push under another"):
-            push(store, studio, project, pictures, Inline())
-        with pytest.raises(ConfigError, match="is on no server yet: `vestigo label push` brings it there"):
+            push_tasks(store, studio, project, pictures, InlineImages())
+        with pytest.raises(ConfigError, match="is on no server yet: `vestigo label push` creates it there"):
             pull(store, studio, project)
-    assert list(studio.client.tasks.list(project=theirs.id)) == []
+    assert list(studio.sdk.tasks.list(project=theirs.id)) == []
 
 
-def test_project_title_has_valid_length(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_project_title_has_valid_length(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         for number, name in enumerate(("x", f"{project} of a very long archive of very many cameras")):
             drawn(store, name, 1, start=number)
-            assert push(store, studio, name, pictures, Inline()).created == 1
-            assert push(store, studio, name, pictures, Inline()).tasks == 1
+            assert push_tasks(store, studio, name, pictures, InlineImages()).created == 1
+            assert push_tasks(store, studio, name, pictures, InlineImages()).tasks == 1
             label = store.review.get_project(name)
-            there = studio.client.projects.get(label.remote_id or 0)
-            assert there.title == title(label)
-            studio.client.projects.delete(there.id)
+            there = studio.sdk.projects.get(label.remote_id or 0)
+            assert there.title == project_title(label)
+            studio.sdk.projects.delete(there.id)
 
 
-def test_edited_form_is_reported_before_writing(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_edited_form_is_reported_before_writing(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         remote = store.review.get_project(project).remote_id
-        edited = form(MARKET_1501).replace('name="hat"', 'name="cap"')
-        studio.client.projects.update(remote, label_config=edited)
+        edited = build_form(MARKET_1501).replace('name="hat"', 'name="cap"')
+        studio.sdk.projects.update(remote, label_config=edited)
         drawn(store, project, 1, start=1)
-        for command in (lambda: push(store, studio, project, pictures, Inline()), lambda: pull(store, studio, project)):
-            with pytest.raises(ConfigError, match=r"\(hat is not asked for\): undo it under Settings > Labeling"):
+        for command in (
+            lambda: push_tasks(store, studio, project, pictures, InlineImages()),
+            lambda: pull(store, studio, project),
+        ):
+            with pytest.raises(ConfigError, match=r"\(hat is missing\): undo it under Settings > Labeling"):
                 command()
         assert len(on_server(studio, remote)) == 1
-        studio.client.projects.update(remote, label_config=form(MARKET_1501).replace('size="6"', 'size="3"'))
-        assert push(store, studio, project, pictures, Inline()).tasks == 2
+        studio.sdk.projects.update(remote, label_config=build_form(MARKET_1501).replace('size="6"', 'size="3"'))
+        assert push_tasks(store, studio, project, pictures, InlineImages()).tasks == 2
 
 
 def test_renamed_attribute_is_reported(tmp_path: Path, project: str) -> None:
@@ -131,18 +132,18 @@ def test_renamed_attribute_is_reported(tmp_path: Path, project: str) -> None:
             drawn(store, project, 1, start=1, schema=schema)
 
 
-def test_missing_project_is_reported(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_missing_project_is_reported(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 1)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         remote = store.review.get_project(project).remote_id
         assert remote is not None
-        studio.client.projects.update(remote, title="renamed there")
+        studio.sdk.projects.update(remote, title="renamed there")
         assert pull(store, studio, project).tasks == 1
-        studio.client.projects.delete(remote)
+        studio.sdk.projects.delete(remote)
         with pytest.raises(ConfigError, match=rf"\(id {remote}\) is no longer on server .*what was pulled is kept"):
             pull(store, studio, project)
         assert store.review.task_counts(project)["pushed"] == 1
         store.review.link_project(project, "http://elsewhere.example", remote)
         with pytest.raises(ConfigError, match=r"is on server http://elsewhere.example, not on .*--url"):
-            push(store, studio, project, pictures, Inline())
+            push_tasks(store, studio, project, pictures, InlineImages())

@@ -26,21 +26,22 @@ from tests.support.label_studio import (
 )
 from tools.label_studio import Server
 from vestigo.review.label_studio import tasks as studio_tasks
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.form import CANNOT_TELL, prediction
-from vestigo.review.label_studio.images import Inline
-from vestigo.review.label_studio.pull import Pulled, pull, watch
-from vestigo.review.label_studio.push import Pushed, push
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.form import build_prediction
+from vestigo.review.label_studio.images import InlineImages
+from vestigo.review.label_studio.pull import PullResult, pull, watch
+from vestigo.review.label_studio.push import PushResult, push_tasks
 from vestigo.review.label_studio.tasks import list_tasks
+from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.schemas.builtin import MARKET_1501
 
 
-def pushed(store: Store, studio: Studio, project: str, count: int) -> int:
+def pushed(store: Store, studio: LabelStudioClient, project: str, count: int) -> int:
     """Bring `count` tasks to the server; the project's id there."""
     drawn(store, project, count)
-    push(store, studio, project, pictures, Inline())
+    push_tasks(store, studio, project, pictures, InlineImages())
     remote = store.review.get_project(project).remote_id
     assert remote is not None
     return remote
@@ -55,25 +56,25 @@ def predicted(store: Store, project: str, number: int, attribute: str) -> str:
     raise AssertionError(number)
 
 
-def draft(studio: Studio, task: int, answers: dict[str, str]) -> None:
+def draft(studio: LabelStudioClient, task: int, answers: dict[str, str]) -> None:
     """Begin to answer a task, as the browser does while somebody works."""
-    headers = studio.client._client_wrapper.get_headers()
+    headers = studio.sdk._client_wrapper.get_headers()
     begun = studio.http.post(
         f"{studio.url}/api/tasks/{task}/drafts", json={"result": result(answers), "lead_time": 1}, headers=headers
     )
     assert begun.status_code == 201
 
 
-def test_push_creates_each_task_once(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_push_creates_each_task_once(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, 5)
         heard: list[tuple[int, int]] = []
-        first = push(store, studio, project, pictures, Inline(), lambda *at: heard.append(at), chunk=2)
-        assert first == Pushed(tasks=5, created=5)
+        first = push_tasks(store, studio, project, pictures, InlineImages(), lambda *at: heard.append(at), chunk=2)
+        assert first == PushResult(tasks=5, created=5)
         assert heard == [(2, 5), (4, 5), (5, 5)]
-        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=5, created=0)
+        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=5, created=0)
         drawn(store, project, 3, start=5)
-        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=8, created=3)
+        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=8, created=3)
         there = on_server(studio, store.review.get_project(project).remote_id or 0)
         assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
         assert [len(ids) for ids in there.values()] == [1] * 8
@@ -81,26 +82,30 @@ def test_push_creates_each_task_once(studio: Studio, tmp_path: Path, project: st
         assert sorted(there, key=lambda name: there[name][0]) == [key(number) for number in range(8)]
 
 
-def test_tasks_sent_before_a_crash_are_found(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_tasks_sent_before_a_crash_are_found(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 2)
         drawn(store, project, 2, start=2)
         shares = np.full(MARKET_1501.classes, 0.5)
         lost = {"image": "data:,", "about": "", **{f"says_{name}": "" for name in MARKET_1501.names}}
-        task = {"data": lost, "meta": {"vestigo_key": key(2)}, "predictions": [prediction(MARKET_1501, shares, "m")]}
-        studio.client.projects.import_tasks(remote, request=[task])
-        assert push(store, studio, project, pictures, Inline()) == Pushed(tasks=4, created=1)
+        task = {
+            "data": lost,
+            "meta": {"vestigo_key": key(2)},
+            "predictions": [build_prediction(MARKET_1501, shares, "m")],
+        }
+        studio.sdk.projects.import_tasks(remote, request=[task])
+        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=4, created=1)
         assert [len(ids) for ids in on_server(studio, remote).values()] == [1] * 4
 
 
 def test_duplicate_tasks_without_annotations_are_removed(
-    studio: Studio, tmp_path: Path, project: str, other_reviewer: int
+    studio: LabelStudioClient, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 5)
         first = remote_ids(store, project)
-        whole = list(studio.client.tasks.list(project=remote))
-        studio.client.projects.import_tasks(
+        whole = list(studio.sdk.tasks.list(project=remote))
+        studio.sdk.projects.import_tasks(
             remote, request=[{"data": task.data, "meta": task.meta} for task in whole for _ in range(2)]
         )
         copies = on_server(studio, remote)
@@ -122,17 +127,17 @@ def test_duplicate_tasks_without_annotations_are_removed(
         }
         assert remote_ids(store, project)[key(1)] == copies[key(1)][1]
         assert state(store, project)[key(2)][1] == [(OWNER, {"hat": "yes"}), (OTHER, {"hat": "no"})]
-        assert push(store, studio, project, pictures, Inline()).created == 0
+        assert push_tasks(store, studio, project, pictures, InlineImages()).created == 0
         assert pull(store, studio, project).pulled == 0
 
 
 def test_pull_copies_the_annotations_of_the_server(
-    studio: Studio, tmp_path: Path, project: str, other_reviewer: int
+    studio: LabelStudioClient, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 5)
         ids = remote_ids(store, project)
-        assert pull(store, studio, project) == Pulled(tasks=5)
+        assert pull(store, studio, project) == PullResult(tasks=5)
         said = predicted(store, project, 0, "hat")
         other = "yes" if said == "no" else "no"
         before = datetime.now(UTC).replace(microsecond=0)
@@ -149,8 +154,8 @@ def test_pull_copies_the_annotations_of_the_server(
         assert before <= kept.answered <= datetime.now(UTC)
         assert pull(store, studio, project).pulled == 0
 
-        studio.client.annotations.update(one, result=result({"hat": said}))
-        studio.client.annotations.delete(two)
+        studio.sdk.annotations.update(one, result=result({"hat": said}))
+        studio.sdk.annotations.delete(two)
         found = pull(store, studio, project)
         assert (found.pulled, found.corrections, found.conflicts) == (2, 0, [])
         assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": said})])
@@ -158,22 +163,22 @@ def test_pull_copies_the_annotations_of_the_server(
         assert store.review.get_project(project).remote_id == remote
 
 
-def test_pull_follows_deleted_and_restored_tasks(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_pull_follows_deleted_and_restored_tasks(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 3)
         ids = remote_ids(store, project)
         answer(studio, ids[key(0)], {"hat": "yes"})
         assert pull(store, studio, project).reviewed == 1
-        (saved,) = (task for task in studio.client.tasks.list(project=remote, fields="all") if task.id == ids[key(0)])
-        studio.client.tasks.delete(str(ids[key(0)]))
+        (saved,) = (task for task in studio.sdk.tasks.list(project=remote, fields="all") if task.id == ids[key(0)])
+        studio.sdk.tasks.delete(str(ids[key(0)]))
         found = pull(store, studio, project)
         assert (found.tasks, found.deleted, found.reviewed) == (2, 1, 0)
         assert state(store, project)[key(0)] == ("deleted", [])
         # What the server deleted stays deleted: a push brings it back as little as a second pull finds it gone again.
-        assert push(store, studio, project, pictures, Inline()).created == 0
+        assert push_tasks(store, studio, project, pictures, InlineImages()).created == 0
         assert pull(store, studio, project).deleted == 0
         back = [{"result": one["result"], "completed_by": one["completed_by"]} for one in saved.annotations]
-        studio.client.projects.import_tasks(
+        studio.sdk.projects.import_tasks(
             remote, request=[{"data": saved.data, "meta": saved.meta, "annotations": back}]
         )
         found = pull(store, studio, project)
@@ -181,23 +186,23 @@ def test_pull_follows_deleted_and_restored_tasks(studio: Studio, tmp_path: Path,
         assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
 
 
-def test_pull_rejects_unknown_values_without_changes(studio: Studio, tmp_path: Path, project: str) -> None:
+def test_pull_rejects_unknown_values_without_changes(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         pushed(store, studio, project, 3)
         ids = remote_ids(store, project)
         answer(studio, ids[key(0)], {"hat": "yes"})
         wrong = answer(studio, ids[key(1)], {"hat": "maybe"})
-        studio.client.tasks.delete(str(ids[key(2)]))
+        studio.sdk.tasks.delete(str(ids[key(2)]))
         line = rf"^1 answers .*the first is annotation {wrong} of task {ids[key(1)]}, hat=maybe: not one of no, yes"
         with pytest.raises(ConfigError, match=line):
             pull(store, studio, project)
         assert state(store, project) == {key(number): ("pushed", []) for number in range(3)}
-        studio.client.annotations.update(wrong, result=result({"hat": "no"}))
+        studio.sdk.annotations.update(wrong, result=result({"hat": "no"}))
         assert pull(store, studio, project).reviewed == 2
 
 
 def test_listing_omits_images_and_is_complete_during_deletions(
-    studio: Studio, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+    studio: LabelStudioClient, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(studio_tasks, "PAGE", 3)
     with open_store(tmp_path) as store:
@@ -207,7 +212,7 @@ def test_listing_omits_images_and_is_complete_during_deletions(
         for task in list_tasks(studio, remote):
             # Pages that were counted off would now jump over as many tasks as went before them.
             if len(seen) < 3:
-                studio.client.tasks.delete(str(task.id))
+                studio.sdk.tasks.delete(str(task.id))
             seen.append(task.id)
         assert seen == ids
         answer(studio, ids[9], {"hat": "yes"})
@@ -223,19 +228,19 @@ def test_listing_omits_images_and_is_complete_during_deletions(
 
 
 def test_watch_waits_for_an_unreachable_server(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     until = threading.Event()
     with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed=0) as proxy:
         proxy.settle()
-        with Studio.connect(proxy.url, label_studio.token, patience=0.5) as through:
+        with LabelStudioClient.connect(proxy.url, label_studio.token, patience=0.5) as through:
             pushed(store, through, project, 1)
 
             def comes_back(error: WorkError) -> None:
                 assert str(error).startswith(f"server {proxy.url} does not answer (HTTP 503), tried for 0.5 seconds")
                 proxy.away = False
 
-            found = watch(store, through, project, every=0.01, until=until, trouble=comes_back)
+            found = watch(store, through, project, every=0.01, until=until, on_error=comes_back)
             assert next(found).reviewed == 0
             answer(studio, remote_ids(store, project)[key(0)], {"hat": "yes"})
             assert next(found).reviewed == 1

@@ -14,10 +14,10 @@ import pytest
 from tests.support.flaky_proxy import flaky_proxy
 from tests.support.label_studio import answer, drawn, key, on_server, open_store, pictures, remote_ids, result, state
 from tools.label_studio import Server
-from vestigo.review.label_studio.client import Studio
-from vestigo.review.label_studio.images import Inline
+from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.review.label_studio.images import InlineImages
 from vestigo.review.label_studio.pull import pull
-from vestigo.review.label_studio.push import Pushed, push
+from vestigo.review.label_studio.push import PushResult, push_tasks
 from vestigo.store import faults
 from vestigo.store.open import Store
 
@@ -28,13 +28,13 @@ FORKS.set_forkserver_preload(
 )
 
 
-def review(studio: Studio, ids: Mapping[str, int], other: int) -> None:
+def review(studio: LabelStudioClient, ids: Mapping[str, int], other: int) -> None:
     """What reviewers do in the meantime, to tasks by their keys: answers, edits, deletions."""
     done = {number: answer(studio, ids[key(number)], {"hat": "yes", "bag": "no"}) for number in range(6)}
     answer(studio, ids[key(1)], {"hat": "no"}, other)
-    studio.client.annotations.update(done[2], result=result({"hat": "no"}))
-    studio.client.annotations.delete(done[3])
-    studio.client.tasks.delete(str(ids[key(4)]))
+    studio.sdk.annotations.update(done[2], result=result({"hat": "no"}))
+    studio.sdk.annotations.delete(done[3])
+    studio.sdk.tasks.delete(str(ids[key(4)]))
     answer(studio, ids[key(7)], {}, was_cancelled=True)
 
 
@@ -46,18 +46,18 @@ def expected() -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
     return {key(n): ("deleted" if n == 4 else "pushed", told.get(n, [])) for n in range(TASKS)}
 
 
-def require_end(store: Store, studio: Studio, project: str) -> None:
+def require_end(store: Store, studio: LabelStudioClient, project: str) -> None:
     assert state(store, project) == expected()
     there = on_server(studio, store.review.get_project(project).remote_id or 0)
     assert {name: ids for name, ids in there.items() if len(ids) > 1} == {}
     assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
-    assert [one.title for one in studio.client.projects.list(title=project)] == [project]
+    assert [one.title for one in studio.sdk.projects.list(title=project)] == [project]
 
 
-def test_review_without_faults(studio: Studio, tmp_path: Path, project: str, other_reviewer: int) -> None:
+def test_review_without_faults(studio: LabelStudioClient, tmp_path: Path, project: str, other_reviewer: int) -> None:
     with open_store(tmp_path) as store:
         drawn(store, project, TASKS)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         review(studio, remote_ids(store, project), other_reviewer)
         pull(store, studio, project)
         require_end(store, studio, project)
@@ -65,15 +65,17 @@ def test_review_without_faults(studio: Studio, tmp_path: Path, project: str, oth
 
 @pytest.mark.parametrize("seed", range(2))
 def test_review_over_an_unreliable_network(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
 ) -> None:
     with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
         drawn(store, project, TASKS)
-        with Studio.connect(proxy.url, label_studio.token, patience=120) as through:
-            assert push(store, through, project, pictures, Inline(), chunk=2).tasks == TASKS
+        with LabelStudioClient.connect(proxy.url, label_studio.token, patience=120) as through:
+            assert push_tasks(store, through, project, pictures, InlineImages(), chunk=2).tasks == TASKS
             # What arrives when the command has ended, twice or late, the next one tidies up.
             proxy.wait_for_late()
-            assert push(store, through, project, pictures, Inline(), chunk=2) == Pushed(tasks=TASKS, created=0)
+            assert push_tasks(store, through, project, pictures, InlineImages(), chunk=2) == PushResult(
+                tasks=TASKS, created=0
+            )
             review(studio, remote_ids(store, project), other_reviewer)
             pull(store, through, project)
             assert state(store, project) == expected()
@@ -86,12 +88,12 @@ def test_review_over_an_unreliable_network(
 
 @pytest.mark.parametrize("seed", range(2, 4))
 def test_annotations_of_duplicate_tasks_are_kept(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int, seed: int
 ) -> None:
     with open_store(tmp_path) as store, flaky_proxy(label_studio.url, seed) as proxy:
         drawn(store, project, TASKS)
-        with Studio.connect(proxy.url, label_studio.token, patience=120) as through:
-            push(store, through, project, pictures, Inline(), chunk=2)
+        with LabelStudioClient.connect(proxy.url, label_studio.token, patience=120) as through:
+            push_tasks(store, through, project, pictures, InlineImages(), chunk=2)
             review(studio, remote_ids(store, project), other_reviewer)
             pull(store, through, project)
             proxy.settle()
@@ -109,7 +111,7 @@ def test_annotations_of_duplicate_tasks_are_kept(
 
 
 def test_push_resumes_after_kill_at_any_fault_point(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     for point in itertools.count(1):
         name = f"{project} {point}"
@@ -117,22 +119,22 @@ def test_push_resumes_after_kill_at_any_fault_point(
             drawn(store, name, 5)
         dead = killed(push_and_die, tmp_path, label_studio, name, point)
         with open_store(tmp_path) as store:
-            push(store, studio, name, pictures, Inline(), chunk=2)
+            push_tasks(store, studio, name, pictures, InlineImages(), chunk=2)
             assert state(store, name) == {key(number): ("pushed", []) for number in range(5)}
             there = on_server(studio, store.review.get_project(name).remote_id or 0)
             assert there == {key: [id_] for key, id_ in remote_ids(store, name).items()}
-            assert [one.title for one in studio.client.projects.list(title=name)] == [name]
+            assert [one.title for one in studio.sdk.projects.list(title=name)] == [name]
         if not dead:
             break
     assert point > 10
 
 
 def test_pull_resumes_after_kill_at_any_fault_point(
-    studio: Studio, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int
+    studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str, other_reviewer: int
 ) -> None:
     with open_store(tmp_path / "0") as store:
         drawn(store, project, TASKS)
-        push(store, studio, project, pictures, Inline())
+        push_tasks(store, studio, project, pictures, InlineImages())
         ids = remote_ids(store, project)
         review(studio, ids, other_reviewer)
         # So that ids have something to be reconciled with.
@@ -160,12 +162,12 @@ def killed(work: object, folder: Path, server: Server, project: str, point: int)
 def push_and_die(folder: Path, url: str, token: str, project: str, point: int) -> None:
     """Push in small chunks, killed at a fault point."""
     faults.install(faults.die_at(point))
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
-        push(store, studio, project, pictures, Inline(), chunk=2)
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
+        push_tasks(store, studio, project, pictures, InlineImages(), chunk=2)
 
 
 def pull_and_die(folder: Path, url: str, token: str, project: str, point: int) -> None:
     """Pull, killed at a fault point."""
     faults.install(faults.die_at(point))
-    with open_store(folder) as store, Studio.connect(url, token) as studio:
+    with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
         pull(store, studio, project)

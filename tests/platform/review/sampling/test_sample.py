@@ -18,7 +18,7 @@ from vestigo.datasets.attributes_mat import read_annotations, write_annotations
 from vestigo.retrieval.gallery import Scope
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import read_review_sample
-from vestigo.review.label_studio.images import GAP, HEIGHT, strip, task_pictures
+from vestigo.review.label_studio.images import GAP, HEIGHT, make_strip, render_task_images
 from vestigo.review.labels import export as exporting
 from vestigo.review.labels import importing
 from vestigo.review.labels.sets import current_labels, save_label_set
@@ -174,14 +174,14 @@ def test_invalid_requests_are_rejected(store: Store, wanted: SamplingRequest, co
 def test_strips_show_best_crops_by_time(store: Store) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=3)))
     (page,) = store.review.tasks("p")
-    pictures = task_pictures(store, page)
+    pictures = render_task_images(store, page)
     assert len(pictures) == 3
     for picture in pictures:
         image = decode_image(picture)
         assert image.shape == (HEIGHT, GAP + PER_TRACKLET * (HEIGHT // 2 + GAP), 3)
         greys = [float(image[128, GAP + 64 + place * (HEIGHT // 2 + GAP)].mean()) for place in range(PER_TRACKLET)]
         assert greys == sorted(greys)
-    wide = strip([np.zeros((512, 128, 3), np.uint8), np.zeros((10, 40, 3), np.uint8)])
+    wide = make_strip([np.zeros((512, 128, 3), np.uint8), np.zeros((10, 40, 3), np.uint8)])
     assert wide.shape == (HEIGHT, 3 * GAP + 64 + 1024, 3)
 
 

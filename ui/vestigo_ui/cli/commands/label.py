@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -165,10 +166,10 @@ def push_command(
         if dry_run:
             emit(_foreseen(opened, project, model, wish), as_json, print_pushed)
             return
-        from vestigo.review.label_studio.images import open_images
+        from vestigo.review.label_studio.images import open_image_storage
         from vestigo.review.label_studio.push import push_batch
 
-        place = open_images(images)
+        place = open_image_storage(images)
         with (
             connect(url, token_file, patience) as studio,
             progress("crops read") as read,
@@ -192,7 +193,7 @@ def push_command(
     emit(
         {
             **label_files.NOTHING_MOVED,
-            **result.to_dict(),
+            **asdict(result),
             "next": f"vestigo label pull --store {store} --project {project}",
         },
         as_json,
@@ -250,7 +251,7 @@ def watch_command(
     last: dict[str, Any] = {}
     with Store.open(store, create=False) as opened, connect(url, token_file, patience) as studio:
         looks = watch(
-            opened, studio, project, every=every, until=stop, trouble=lambda error: err.print(str(error), markup=False)
+            opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error), markup=False)
         )
         try:
             for found in looks:

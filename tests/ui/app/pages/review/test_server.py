@@ -12,7 +12,7 @@ from tests.support.app_pages import run_app, words
 from tests.support.label_studio import answer, on_server, remote_ids
 from tests.ui.conftest import Archive
 from tools.label_studio import Server
-from vestigo.review.label_studio.client import Studio
+from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.labels.agreement import predicted_value
 from vestigo.store.open import Store
 from vestigo_models.schemas.builtin import MARKET_1501
@@ -37,7 +37,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     archive: Archive,
     configured: dict[str, Any],
     label_studio: Server,
-    studio: Studio,
+    studio: LabelStudioClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = run_app(monkeypatch, archive.store, page="review", pane="propose", budget=str(BUDGET), configured=configured)

@@ -13,7 +13,7 @@ import streamlit as st
 from vestigo.review.estimates.confusion import cell_rows
 from vestigo.review.estimates.precision import UNDECIDABLE
 from vestigo.review.estimates.review_sample import ReviewSample
-from vestigo.review.label_studio.projects import task_link
+from vestigo.review.label_studio.projects import task_url
 from vestigo.sightings.records import Choice
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
@@ -220,7 +220,7 @@ def _opened(context: PageContext, view: View, sample: ReviewSample | None) -> No
 
 def _task_button(context: PageContext, sample: ReviewSample, row: int) -> None:
     task = sample.tasks[int(sample.reviewed.task[row])]
-    there = task_link(context.store.review.get_project(task.project), task)
+    there = task_url(context.store.review.get_project(task.project), task)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     else:

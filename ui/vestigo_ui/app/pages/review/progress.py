@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.review.estimates.progress import ReviewProgress, review_progress
-from vestigo.review.label_studio.projects import project_link, task_link
+from vestigo.review.label_studio.projects import project_url, task_url
 from vestigo.review.labels.corrections import is_corrections_project
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app.components import charts
@@ -141,7 +141,7 @@ def _agreement(context: PageContext, project: LabelProject, found: Progress) -> 
             "Task": task.tracklet or task.key[:12],
             "Camera": task.camera,
             "Said": str(conflict),
-            "Label Studio": task_link(project, task),
+            "Label Studio": task_url(project, task),
             "Sighting": f"/review?sighting={task.crops[0]}",
         }
         for task, conflict in found.conflicts
@@ -164,7 +164,7 @@ def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
     if is_corrections_project(project.name):
         st.caption("These tracklets were corrected in place. They are learnt from, and take no part in precision.")
         return
-    there = project_link(project)
+    there = project_url(project)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     elif not waiting:

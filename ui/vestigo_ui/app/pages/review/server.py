@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
-from vestigo.review.label_studio.client import Studio, read_token
-from vestigo.review.label_studio.images import open_images, task_pictures
-from vestigo.review.label_studio.pull import Pulled, pull
-from vestigo.review.label_studio.push import Outgoing, push, push_batch
+from vestigo.review.label_studio.client import LabelStudioClient, read_token
+from vestigo.review.label_studio.images import open_image_storage, render_task_images
+from vestigo.review.label_studio.pull import PullResult, pull
+from vestigo.review.label_studio.push import BatchPushResult, push_batch, push_tasks
 from vestigo.review.sampling.sample import SamplingRequest, TaskSample
 from vestigo.store.models.records import Model
 from vestigo_models.errors import ConfigError, UsageError
+from vestigo_models.progress import ProgressCallback
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.web.auth.users import Role
 
 PATIENCE_S = 10.0
-Progress = Callable[[int, int], None]
 
 
 def send(
-    context: PageContext, project: str, model: Model, wish: SamplingRequest, proposal: TaskSample, sent: Progress
-) -> Outgoing:
+    context: PageContext,
+    project: str,
+    model: Model,
+    wish: SamplingRequest,
+    proposal: TaskSample,
+    sent: ProgressCallback,
+) -> BatchPushResult:
     """Record a proposal and bring its tasks to the server.
 
     Raises:
@@ -37,32 +41,32 @@ def send(
             project,
             model,
             wish,
-            open_images("inline"),
+            open_image_storage("inline"),
             account=context.user.name,
             case=context.case,
             authority=context.authority,
-            proposal=proposal,
+            sample=proposal,
             sent=sent,
         )
 
 
-def send_waiting(context: PageContext, project: str, sent: Progress) -> int:
+def send_waiting(context: PageContext, project: str, sent: ProgressCallback) -> int:
     """Bring those drawn tasks to the server that it does not have yet; return how many. Raises as `send`."""
     _may(context)
     context.audit("push", project=project, tasks=context.store.review.task_counts(project).get("drawn", 0))
     with connected(context) as studio:
-        pictures = partial(task_pictures, context.store)
-        return push(context.store, studio, project, pictures, open_images("inline"), sent).created
+        pictures = partial(render_task_images, context.store)
+        return push_tasks(context.store, studio, project, pictures, open_image_storage("inline"), sent).created
 
 
-def fetch(context: PageContext, project: str, listed: Progress) -> Pulled:
+def fetch(context: PageContext, project: str, listed: ProgressCallback) -> PullResult:
     """Make the store's answers those of the server. Raises as `send`."""
     _may(context)
     with connected(context) as studio:
         return pull(context.store, studio, project, listed)
 
 
-def connected(context: PageContext) -> Studio:
+def connected(context: PageContext) -> LabelStudioClient:
     """Reach the server that the settings name. Raises ConfigError, WorkError as `Studio.connect`."""
     server = context.settings.label_studio
     if server is None:
@@ -74,15 +78,15 @@ def connected(context: PageContext) -> Studio:
             "the token of Label Studio cannot be read: the file that `token_file` names in the settings of this "
             "screen must hold it, with mode 0600"
         ) from None
-    return Studio.connect(server.url, token, patience=PATIENCE_S)
+    return LabelStudioClient.connect(server.url, token, patience=PATIENCE_S)
 
 
-def bar(label: str) -> Progress:
+def bar(label: str) -> ProgressCallback:
     """Show progress until all is done; the callback takes what is done and what there is in all."""
     shown = st.progress(0.0, text=label)
 
-    def update(done: int, total: int) -> None:
-        if done < total:
+    def update(done: int, total: int | None) -> None:
+        if total is not None and done < total:
             shown.progress(done / total, text=f"{label}: {done:,} of {total:,}")
         else:
             shown.empty()
