@@ -114,10 +114,10 @@ def push_batch(
     if open_batch is None:
         sample = sample or sample_tasks(store, project, model, request, read)
         batch = save_sample(store, project, sample) if sample.tasks else None
-        draw, tasks = sample.design, len(sample.tasks)
+        design, tasks = sample.design, len(sample.tasks)
     else:
-        batch, draw, tasks = open_batch.id, open_batch.draw, open_batch.tasks
-    details = {"project": project, "strategy": draw.strategy, "tasks": tasks, "batch": batch, "model": model.digest}
+        batch, design, tasks = open_batch.id, open_batch.design, open_batch.tasks
+    details = {"project": project, "strategy": design.strategy, "tasks": tasks, "batch": batch, "model": model.digest}
     store.audit.record(account, "push", details=details, case=case, authority=authority)
     result = push_tasks(store, client, project, partial(render_task_images, store), images, sent, chunk)
     return BatchPushResult(
@@ -126,12 +126,12 @@ def push_batch(
         server=client.url,
         batch=batch,
         drawn=open_batch is None and batch is not None,
-        strategy=draw.strategy,
+        strategy=design.strategy,
         tasks=tasks,
         created=result.created,
         on_server=result.tasks,
-        population=draw.population,
-        thinned=draw.thinned,
+        population=design.population,
+        thinned=design.thinned,
     )
 
 

@@ -149,9 +149,9 @@ def find_open_batch(store: Store, project: str, model: Model, request: SamplingR
     if not batches or batches[-1].imported:
         return None
     newest = batches[-1]
-    draw = newest.design
+    design = newest.design
     wanted = (model.digest, request.description, request.budget, request.unit)
-    if (draw.model, draw.strategy, draw.budget, draw.unit) != wanted or request.seed not in (None, draw.seed):
+    if (design.model, design.strategy, design.budget, design.unit) != wanted or request.seed not in (None, design.seed):
         return None
     counts = store.review.task_counts(project, newest.id)
     return newest if counts["answered"] < counts.get("drawn", 0) + counts.get("pushed", 0) else None
