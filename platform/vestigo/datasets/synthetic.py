@@ -28,11 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, write_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
 from vestigo.datasets.reid import BEHIND, REGIONS
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.parsing.label_folder import DESCRIPTION
+from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS as REGION_SCHEMA
 from vestigo_models.synthetic.crops import render_crop, render_junk
@@ -75,6 +77,7 @@ def write_rendered(
     processes: int | None = None,
     *,
     behind: bool = False,
+    schema: AttributeSchema | None = None,
 ) -> dict[str, Any]:
     """Render a dataset into `out`.
 
@@ -88,6 +91,7 @@ def write_rendered(
         progress: called with (done, total) files.
         processes: worker processes; None takes one for each core.
         behind: also write what lies behind the belongings; no other file changes, the digest covers them too.
+        schema: also write the attributes of this schema to `attributes.csv`; they must be attributes of Market-1501.
 
     Returns:
         `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;
@@ -95,7 +99,8 @@ def write_rendered(
         differently: of 480 crops, 3 differed by up to 4 grey levels with AVX-512 and without.
 
     Raises:
-        ConfigError: unknown preset, a count out of range, or a folder that already holds something.
+        ConfigError: unknown preset, a schema with other attributes, a count out of range, or a folder that
+            already holds something.
         WorkError: a process that draws was killed.
     """
     if preset not in PRESETS:
@@ -104,6 +109,8 @@ def write_rendered(
     identities = chosen.identities if identities is None else identities
     cameras = chosen.cameras if cameras is None else cameras
     images_per_camera = chosen.images_per_camera if images_per_camera is None else images_per_camera
+    if schema is not None:
+        _check_schema(schema)
     _check(out, identities, cameras, images_per_camera, video_seconds)
     for folder in (TRAIN, QUERY, TEST):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -137,9 +144,24 @@ def write_rendered(
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "truth.parquet")
     _write_attributes(out / "market_attribute.mat", labels)
+    if schema is not None:
+        columns = [MARKET_1501.index(name) for name in schema.names]
+        pids = np.arange(1, len(labels) + 1)
+        write_attributes_csv(out / ATTRIBUTES_CSV, [IdentityLabels.from_labels(schema, pids, labels[:, columns])])
     parts["market_attribute.mat"] = hashlib.sha256(labels.tobytes()).hexdigest()
     whole = hashlib.sha256("".join(f"{name} {parts[name]}\n" for name in sorted(parts)).encode())
     return {"identities": identities, "images": len(pictures), "videos": videos, "digest": whole.hexdigest()}
+
+
+def _check_schema(schema: AttributeSchema) -> None:
+    for attribute in schema.attributes:
+        known = attribute.name in MARKET_1501.names
+        if not known or attribute.values != MARKET_1501[attribute.name].values:
+            values = f" with the values {', '.join(attribute.values)}" if known else ""
+            raise ConfigError(
+                f"rendered people have no attribute {attribute.name!r}{values} (schema {schema.name}); they have those "
+                f"of {MARKET_1501.name}: {', '.join(MARKET_1501.names)}"
+            )
 
 
 def _check(out: Path, identities: int, cameras: int, images_per_camera: int, video_seconds: float) -> None:

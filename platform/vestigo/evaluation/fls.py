@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions
-from vestigo.evaluation.regions import CARRIED, downsample_labels, read_truth
+from vestigo.evaluation.regions import carried_attributes, downsample_labels, read_truth
 from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
@@ -54,7 +54,7 @@ class FusionEvaluator:
         self._config = config
         self._truth: dict[Path, Path] = {}
         self._carried: dict[Path, tuple[str, ...]] = {}
-        names = [name for name in CARRIED if name in dataset.schema.names]
+        names = carried_attributes(dataset.schema)
         yes = {name: dataset.schema[name].values.index("yes") for name in names}
         for split in (dataset.train, dataset.query, dataset.gallery):
             self._truth |= dict(zip(split.paths, region_maps(dataset.root, split.paths), strict=True))

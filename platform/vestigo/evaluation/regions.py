@@ -20,11 +20,17 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 
 CARRIED = ("backpack", "bag", "handbag")
 """Attributes of a person who carries belongings."""
 BELONGINGS = "belongings"
+
+
+def carried_attributes(schema: AttributeSchema) -> list[str]:
+    """Return the attributes of a schema that say whether a person carries a belonging."""
+    return [name for name in CARRIED if name in schema.names and "yes" in schema[name].values]
 
 
 class RegionEvaluator:
@@ -84,7 +90,7 @@ def belongings_auc(
         labels, or all or none of the people carry something.
     """
     labels = dataset.gallery.labels[rows]
-    columns = [dataset.schema.index(name) for name in CARRIED if name in dataset.schema.names]
+    columns = [dataset.schema.index(name) for name in carried_attributes(dataset.schema)]
     if regions is None or BELONGINGS not in regions.names or not columns:
         return None
     known = (labels[:, columns] >= 0).all(axis=1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
-from vestigo.evaluation.regions import BELONGINGS, CARRIED
+from vestigo.evaluation.regions import BELONGINGS, carried_attributes
 from vestigo.reports.page import THUMBNAIL_HEIGHT, data_uri
 from vestigo.reports.panels import region_overlay
 from vestigo_models.errors import BadInput
@@ -82,7 +82,7 @@ def chosen(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64
     because it came out well; identities without such labels only where there are not enough others.
     """
     split = dataset.gallery
-    columns = {name: dataset.schema.index(name) for name in CARRIED if name in dataset.schema.names}
+    columns = {name: dataset.schema.index(name) for name in carried_attributes(dataset.schema)}
     pids = [int(pid) for pid in np.unique(split.pids) if pid > 0]
     carried: dict[int, tuple[str, ...]] = {}
     queues: dict[str, list[int]] = {name: [] for name in (*columns, "nothing", "unknown")}

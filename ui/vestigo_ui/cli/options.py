@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,9 @@ import typer
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
     from vestigo.review.label_studio.client import LabelStudioClient
+    from vestigo.store.models.records import Model
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+    from vestigo_models.schemas.attributes import AttributeSchema
 
 
 CamerasOption = Annotated[
@@ -115,6 +118,56 @@ def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
         "holds_for": choice.holds_for,
         "sentence": choice.describe(),
     }
+
+
+SchemaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        metavar="market1501|dukemtmc|FILE.yaml",
+        help="Attribute schema: a built-in one or a YAML file. A model keeps the schema that it was trained with; for "
+        "a model, --schema must name that schema.",
+        show_default=False,
+    ),
+]
+
+
+def read_schema(reference: str | None) -> AttributeSchema | None:
+    """Return the schema that `--schema` names, None without the option; raises ConfigError if there is none."""
+    from vestigo_models.schemas.registry import resolve_schema
+
+    return None if reference is None else resolve_schema(reference)
+
+
+def check_schema(reference: str | None, model: str, predicted: AttributeSchema | None) -> None:
+    """Check that a model predicts the attributes of `--schema`.
+
+    Args:
+        reference: The value of `--schema`, None without the option.
+        model: Name of the model.
+        predicted: Schema of the model, None if it predicts no attributes.
+
+    Raises:
+        ConfigError: If there is no such schema.
+        UsageError: If the model has another schema.
+    """
+    from vestigo_models.errors import UsageError
+
+    schema = read_schema(reference)
+    if schema is None or (predicted is not None and predicted.digest == schema.digest):
+        return
+    actual = "no attributes" if predicted is None else f"those of {predicted.name} ({', '.join(predicted.names)})"
+    raise UsageError(
+        f"--schema {reference} names the attributes of {schema.name} ({', '.join(schema.names)}), but model {model} "
+        f"predicts {actual}; leave --schema out or choose another --model"
+    )
+
+
+def check_stored_schema(reference: str | None, resolve: Callable[[], Model]) -> None:
+    """Check `--schema` against the model of a store that `resolve` returns; raises as `check_schema`."""
+    if reference is not None:
+        model = resolve()
+        check_schema(reference, model.name, model.facts.attributes)
 
 
 ProjectOption = Annotated[

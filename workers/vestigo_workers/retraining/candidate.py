@@ -120,7 +120,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     out = _free_folder(home, name)
     with TemporaryDirectory(prefix=".retrain-", dir=home) as temporary:
-        dataset = None if request.data is None else load_dataset(request.data)
+        dataset = None if request.data is None else load_dataset(request.data, schema=base.schema)
         if dataset is None:
             test_data, examples = split_own_identities(store, base, examples, Path(temporary) / "test")
         else:

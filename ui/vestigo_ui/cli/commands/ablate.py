@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from vestigo_models.parsing.registry import PARSERS
+from vestigo_ui.cli.options import SchemaOption, read_schema
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, progress
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def ablate_command(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE of every configuration, such as batch_identities=8.", show_default=False),
     ] = None,
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     json_mode: JsonOption = False,
 ) -> None:
@@ -82,9 +84,13 @@ def ablate_command(
     )
     named = [name.strip() for name in (configs or "").split(",") if name.strip()]
     chosen = list(dict.fromkeys(named)) or list(CONFIGS)
-    loaded = load_dataset(dataset)
+    loaded = load_dataset(dataset, schema=read_schema(schema))
     # The command as anybody could repeat it: no path of this machine enters the page.
-    given = {"configs": ",".join(dict.fromkeys(named)), "parser": recipe.parser_name if parser != "default" else None}
+    given = {
+        "configs": ",".join(dict.fromkeys(named)),
+        "parser": recipe.parser_name if parser != "default" else None,
+        "schema": schema and Path(schema).name,
+    }
     said = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
     said += [f"--{name} {value}" for name, value in given.items() if value] + [
         f"--set {text}" for text in changes or []

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from vestigo_ui.cli.evaluation import stages
+from vestigo_ui.cli.options import SchemaOption, check_schema
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out
 
 
@@ -31,6 +32,7 @@ def calibrate_command(
         str | None,
         typer.Option("--measured-on", help="What the data are, in words that people will read.", show_default=False),
     ] = None,
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     json_mode: JsonOption = False,
 ) -> None:
@@ -42,7 +44,7 @@ def calibrate_command(
 
     Example: vestigo calibrate --model models/mine --data people/
     """
-    from vestigo.datasets.recognise import load_dataset
+    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.calibrate import calibrate_model
     from vestigo_models.devices import resolve_device
     from vestigo_models.errors import ConfigError
@@ -53,7 +55,8 @@ def calibrate_command(
     if not folder.is_dir():
         raise ConfigError(f"model {model!r}: a calibration is written into the package, so give its folder")
     package = ModelPackage.from_pretrained(folder)
-    dataset = load_dataset(data)
+    check_schema(schema, package.name, package.schema)
+    dataset = load_dataset_for_model(data, package.schema)
     with stages() as open_stage:
         found = calibrate_model(
             package,

@@ -26,7 +26,7 @@ from vestigo_ui.cli.evaluation import (
     stages,
     write_page,
 )
-from vestigo_ui.cli.options import FilterOption, MaxLostOption, choose
+from vestigo_ui.cli.options import FilterOption, MaxLostOption, SchemaOption, check_schema, choose
 from vestigo_ui.cli.output import DeviceOption, HtmlOption, JsonOption, ModelOption, emit, note, out
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def evaluate_command(
         str,
         typer.Option("--parser", help=f"Parser of the pictures of regions in --html: {PARSERS.usage}."),
     ] = "default",
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -71,7 +72,7 @@ def evaluate_command(
 
     Example: vestigo evaluate Market-1501-v15.09.15 --model default --html report.html
     """
-    from vestigo.datasets.recognise import load_dataset
+    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.compare import compare as compare_benchmarks
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo_models.devices import resolve_device
@@ -79,8 +80,9 @@ def evaluate_command(
     from vestigo_models.inference.package import ModelPackage
 
     started = time.monotonic()
-    loaded = load_dataset(dataset, format)
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
+    check_schema(schema, packages[0].name, packages[0].schema)
+    loaded = load_dataset_for_model(dataset, packages[0].schema, format)
     options = [_options(packages[0], protocol, ap, rerank, filter, max_lost)]
     for package in packages[1:]:
         unfiltered = filter != "off" and package.schema is None

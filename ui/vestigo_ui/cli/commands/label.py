@@ -20,9 +20,11 @@ from vestigo_ui.cli.options import (
     FromOption,
     PatienceOption,
     ProjectOption,
+    SchemaOption,
     TokenFileOption,
     ToOption,
     UrlOption,
+    check_stored_schema,
     connect,
     login,
     read_scope,
@@ -117,6 +119,7 @@ def push_command(
         ),
     ] = None,
     model: StoredModelOption = None,
+    schema: SchemaOption = None,
     seed: Annotated[
         int | None, typer.Option(help="Fixes the draw. Default: another one for each batch.", show_default=False)
     ] = None,
@@ -163,6 +166,7 @@ def push_command(
         about=tuple(name.strip() for name in about.split(",")) if about else (),
     )
     with Store.open(store, create=False) as opened:
+        check_stored_schema(schema, lambda: resolve_review_model(opened, model))
         if dry_run:
             emit(_foreseen(opened, project, model, wish), as_json, print_pushed)
             return

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from vestigo_ui.cli.options import AuthorityOption, CaseOption, ProjectOption, login
+from vestigo_ui.cli.options import (
+    AuthorityOption,
+    CaseOption,
+    ProjectOption,
+    SchemaOption,
+    check_schema,
+    login,
+    read_schema,
+)
 from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ def export_command(
             show_default=False,
         ),
     ] = None,
+    schema: SchemaOption = None,
     case: CaseOption = None,
     authority: AuthorityOption = None,
     as_json: JsonOption = False,
@@ -61,6 +70,8 @@ def export_command(
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
     with Store.open(store, create=False) as opened:
         kept = save_label_set(opened, project) if version is None else opened.label_sets.load(version)[0]
+        if schema is not None:
+            _check_projects(opened, kept, schema)
         details = {
             "what": "labels",
             "to_file": str(path.absolute()),
@@ -73,9 +84,9 @@ def export_command(
         if path.suffix == ".csv":
             count = write_csv(read_label_set(opened, kept), path)
         else:
-            schema = _schema(opened, kept)
+            attributes = _schema(opened, kept)
             crops = {crop for row in read_label_set(opened, kept) for crop in row["crops"]}
-            labels = identity_labels(read_label_set(opened, kept), opened.person_numbers(crops), schema)
+            labels = identity_labels(read_label_set(opened, kept), opened.person_numbers(crops), attributes)
             write_annotations(path, {"train": labels, "test": labels})
             count = int((labels.labels >= 0).sum())
         emit({**_told(kept), "file": path, "written": count, **NOTHING_MOVED}, as_json, _print_export)
@@ -86,6 +97,7 @@ def import_command(
     path: Annotated[Path, typer.Argument(help="File of `vestigo label export`, or a .mat annotation of identities.")],
     project: ProjectOption,
     model: StoredModelOption = None,
+    schema: SchemaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read labels from a file into a project of its own; labels of the same crops there are replaced.
@@ -103,11 +115,12 @@ def import_command(
         raise UsageError(f"{path}: a .csv or a .mat file is read")
     with Store.open(store, create=False) as opened:
         found = resolve_review_model(opened, model)
-        schema = require_attributes(found)
+        check_schema(schema, found.name, found.facts.attributes)
+        attributes = require_attributes(found)
         if path.suffix == ".csv":
-            given = importing.group_label_rows(read_csv(path, schema), path.name)
+            given = importing.group_label_rows(read_csv(path, attributes), path.name)
         else:
-            splits = [read_annotations(path, schema, split) for split in ("train", "test")]
+            splits = [read_annotations(path, attributes, split) for split in ("train", "test")]
             given = list(importing.match_identity_labels(opened, found, splits, path.name))
         done = importing.import_labels(opened, project, found, given, str(path))
     emit(
@@ -134,6 +147,20 @@ def sets_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
     with Store.open(store, create=False) as opened:
         emit({"sets": [_told(version) for version in opened.label_sets.list()]}, as_json, _print_sets)
+
+
+def _check_projects(store: Store, kept: LabelSet, reference: str) -> None:
+    """Check that the projects of a version have the attributes of `--schema`; raises UsageError if not."""
+    from vestigo_models.errors import UsageError
+
+    schema = read_schema(reference)
+    for name in kept.projects:
+        actual = store.review.get_project(name).schema
+        if schema is not None and actual.digest != schema.digest:
+            raise UsageError(
+                f"--schema {reference} names the attributes of {schema.name}, but project {name} has those of "
+                f"{actual.name}; leave --schema out or choose with --project"
+            )
 
 
 def _schema(store: Store, kept: LabelSet) -> AttributeSchema:

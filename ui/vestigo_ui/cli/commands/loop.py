@@ -17,12 +17,21 @@ from vestigo_ui.cli.commands.retrain import (
     ModelsOption,
     ModeOption,
     ReplayOption,
+    check_base_schema,
     print_candidate,
     read_mode,
     retrain_result,
     run_retraining,
 )
-from vestigo_ui.cli.options import PatienceOption, ProjectOption, TokenFileOption, UrlOption, connect, login
+from vestigo_ui.cli.options import (
+    PatienceOption,
+    ProjectOption,
+    SchemaOption,
+    TokenFileOption,
+    UrlOption,
+    connect,
+    login,
+)
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
@@ -58,6 +67,7 @@ def loop_command(
     margin: MarginOption = 1.0,
     map_margin: MapMarginOption = 1.0,
     replay: ReplayOption = 2000,
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     models: ModelsOption = None,
     by: Annotated[
@@ -112,6 +122,7 @@ def loop_command(
     )
     done: list[dict[str, Any]] = []
     with Store.open(store, create=False) as opened:
+        check_base_schema(opened, base, schema)
         if dry_run:
             emit({"dry_run": True, **plan_round(opened, request), "rounds": []}, as_json, _print_plan)
             return

@@ -292,14 +292,14 @@ def _compare_stored(first: Model, second: Model) -> dict[str, Any]:
 
 
 def _compare_judged(store: Store, first: str, second: str, data: Path, margin: float, device: str) -> dict[str, Any]:
-    from vestigo.datasets.recognise import load_dataset
+    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.promotion.gate import Margins, decide_promotion
     from vestigo.promotion.judge import compare_scores, evaluate_pair, split_name
     from vestigo.resolve import open_model
     from vestigo_models.devices import resolve_device
 
-    dataset = load_dataset(data)
     one, other = open_model(store, first), open_model(store, second)
+    dataset = load_dataset_for_model(data, one.schema)
     with stages() as advance:
         pair = evaluate_pair(dataset, one, other, device=resolve_device(device), progress=advance)
     name = split_name(dataset)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from vestigo_ui.cli.commands.label_sets import ProjectsOption
+from vestigo_ui.cli.options import SchemaOption, check_schema
 from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
 
 
@@ -23,6 +24,7 @@ def precision_command(
     by: Annotated[
         str | None, typer.Option(help="Also print a table for each camera or period.", show_default=False)
     ] = None,
+    schema: SchemaOption = None,
     values: Annotated[bool, typer.Option("--values", help="Also print precision and recall of every value.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,6 +47,7 @@ def precision_command(
         raise UsageError(f"--by {by!r} is not camera or period")
     with Store.open(store, create=False) as opened:
         judged = resolve_review_model(opened, model)
+        check_schema(schema, judged.name, judged.facts.attributes)
         sample = read_review_sample(opened, judged, project)
     found = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
     error = sample.reviewed.error

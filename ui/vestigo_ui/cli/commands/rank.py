@@ -16,10 +16,12 @@ from vestigo_ui.cli.options import (
     FilterOption,
     FromOption,
     MaxLostOption,
+    SchemaOption,
     ToOption,
     WhereOption,
     asked,
     asked_of,
+    check_stored_schema,
     expected,
     login,
     read_scope,
@@ -47,6 +49,7 @@ def rank_command(
     top: Annotated[int, typer.Option("--top", min=1, help="Crops kept a query.")] = 50,
     model: StoredModelOption = None,
     where: WhereOption = "",
+    schema: SchemaOption = None,
     filter_mode: FilterOption = "off",
     max_lost: MaxLostOption = 0.01,
     cameras: CamerasOption = None,
@@ -66,6 +69,7 @@ def rank_command(
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
+    from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.bulk import rank_gallery
     from vestigo.store.audit.records import query_key
     from vestigo.store.open import Store
@@ -77,6 +81,7 @@ def rank_command(
     scope = read_scope(cameras, since, until, where)
     config = asked(filter_mode, max_lost)
     with Store.open(store, create=False) as opened:
+        check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         wanted, excluded = _queries(opened, queries, model, device)
         details = {
             "ranking": name,

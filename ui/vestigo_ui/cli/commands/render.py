@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vestigo_ui.cli.options import SchemaOption, read_schema
 from vestigo_ui.cli.output import JsonOption, emit, out, progress
 
 
@@ -27,6 +28,7 @@ def render_command(
     video_seconds: Annotated[
         float, typer.Option("--video-seconds", help="Seconds of footage by each camera; 0 writes no video.")
     ] = 0.0,
+    schema: SchemaOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Fixes everything that is drawn.")] = 0,
     behind: Annotated[
         bool, typer.Option("--behind", help="Also write regions-behind/: the regions if nobody carried anything.")
@@ -34,6 +36,9 @@ def render_command(
     json_mode: JsonOption = False,
 ) -> None:
     """Render people who exist nowhere, as a labelled dataset in the Market-1501 layout.
+
+    Rendered people have the attributes of market1501. With --schema FILE.yaml, whose attributes must be among these,
+    they are also written to attributes.csv.
 
     Counts that are not given are the preset's. The same options give the same pictures on every machine.
 
@@ -52,6 +57,7 @@ def render_command(
             seed,
             progress=update,
             behind=behind,
+            schema=read_schema(schema),
         )
     emit(
         result,

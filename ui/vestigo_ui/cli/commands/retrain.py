@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from vestigo_ui.cli.commands.label_sets import ProjectsOption
-from vestigo_ui.cli.options import login
+from vestigo_ui.cli.options import SchemaOption, check_schema, login
 from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, out, progress
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def retrain_command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Of --mode all. Default: 3.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together (Ray Train).")] = 1,
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     name: Annotated[
         str | None, typer.Option(help="Of the challenger. Default: the base's and the label set.", show_default=False)
@@ -100,6 +101,7 @@ def retrain_command(
         epochs=epochs,
     )
     with Store.open(store, create=False) as opened:
+        check_base_schema(opened, base, schema)
         result = retrain_result(run_retraining(opened, request), store)
     emit(result, as_json, print_candidate)
 
@@ -111,6 +113,15 @@ def read_mode(mode: str) -> Mode:
     if mode not in get_args(Mode):
         raise UsageError(f"--mode {mode!r} is not one of {', '.join(get_args(Mode))}")
     return cast("Mode", mode)
+
+
+def check_base_schema(store: Store, base: str, schema: str | None) -> None:
+    """Check `--schema` against the model that is trained further; raises as `check_schema`."""
+    from vestigo.resolve import open_model
+
+    if schema is not None:
+        package = open_model(store, base)
+        check_schema(schema, package.name, package.schema)
 
 
 def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:

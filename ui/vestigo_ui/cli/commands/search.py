@@ -17,10 +17,12 @@ from vestigo_ui.cli.options import (
     FilterOption,
     FromOption,
     MaxLostOption,
+    SchemaOption,
     ToOption,
     WhereOption,
     asked,
     asked_of,
+    check_stored_schema,
     expected,
     login,
     read_scope,
@@ -51,6 +53,7 @@ def search_command(
     ] = None,
     model: StoredModelOption = None,
     where: WhereOption = "",
+    schema: SchemaOption = None,
     filter_mode: FilterOption = "off",
     max_lost: MaxLostOption = 0.01,
     rerank: Annotated[
@@ -82,7 +85,7 @@ def search_command(
 
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
     """
-    from vestigo.resolve import resolve_digest
+    from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.search import search_conditions, search_query
     from vestigo.store.audit.records import shown_crops
     from vestigo.store.open import Store
@@ -97,6 +100,7 @@ def search_command(
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with Store.open(store, create=False) as opened:
+        check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         snapshot = opened.crops.snapshot()
         if query:
             person = _query(opened, crops, list(images.values()), model, device)

@@ -10,6 +10,7 @@ import typer
 
 from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli.evaluation import judged, judged_attributes, judged_regions, stages
+from vestigo_ui.cli.options import SchemaOption, read_schema
 from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, out, progress
 
 if TYPE_CHECKING:
@@ -64,12 +65,17 @@ def train_command(
         Path | None,
         typer.Option("--label-map", help="YAML with the region of each class that hf: or labels: does not name."),
     ] = None,
+    schema: SchemaOption = None,
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
     json_mode: JsonOption = False,
 ) -> None:
     """Train a model on the dataset's training split and judge it on its query and gallery splits.
+
+    Attributes are those of the dataset's layout. With --schema FILE.yaml they are those of the file: labels are read
+    from the annotation file if it has their fields, else from attributes.csv in the dataset (columns pid, attribute,
+    value, as `vestigo label export` writes them).
 
     A training that was interrupted goes on with --resume, and ends where an undisturbed one would have.
 
@@ -84,7 +90,7 @@ def train_command(
     given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
     overrides = {key: value for key, value in given.items() if value is not None}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, schema=read_schema(schema))
     device = resolve_device(device)
     images = _training_set(dataset, recipe, label_map, device)
     # The command as anybody could repeat it: no path of this machine enters the package.
@@ -96,6 +102,7 @@ def train_command(
         "weights": weights,
         "base": base,
         "parser": parser,
+        "schema": schema,
     }
     said = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
     command = " ".join([f"vestigo train {Path(config).name}", *said])
