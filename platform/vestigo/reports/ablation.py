@@ -1,4 +1,4 @@
-"""The tables of an ablation as Markdown, for people."""
+"""The tables of an ablation as Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from vestigo.reports.ablation_tables import MISSES, Table
 
-NOTHING = "–"
+MISSING = "–"
 RETRIEVAL_HEAD = ("", "seeds", "mAP", "Rank-1", "gain in mAP", "over the row above", "paper", "")
 
 
@@ -15,9 +15,9 @@ def ablation_page(tables: Mapping[str, Any], facts: Mapping[str, str], *, parser
     """Return the page.
 
     Args:
-        tables: what `vestigo.reports.ablation_tables.tables` made.
-        facts: name -> value, what was compared, with which command and on which device.
-        parser: what the parser is called whose regions `parser` and `fls` learn from.
+        tables: Result of `vestigo.reports.ablation_tables.ablation_tables`.
+        facts: Name -> value: dataset, command and device.
+        parser: Name of the parser whose regions `parser` and `fls` are trained on.
     """
     parts = [
         "# Ablation",
@@ -63,7 +63,7 @@ def _attributes(rows: Sequence[Table]) -> list[str]:
     body: list[tuple[str, ...]] = []
     for row in rows:
         values = [_spread(row["attributes"].get(name)) for name in names]
-        better = NOTHING if row["better"] is None else f"{row['better']} of {len(names)}"
+        better = MISSING if row["better"] is None else f"{row['better']} of {len(names)}"
         step = _spread(row["step"], sign=True)
         means = (_spread(row["mean"]), _spread(row["balanced"]))
         body.append((row["name"], *values, *means, step, better, row["verdict"] or ""))
@@ -142,19 +142,18 @@ def _diagnoses(rows: Sequence[Table]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _diagnosis(found: Mapping[str, Any]) -> str:
-    """The figures of a diagnosis in one line; what does not exist is left out."""
+def _diagnosis(figures: Mapping[str, Any]) -> str:
+    """Return the figures of a diagnosis in one line, without missing ones."""
     parts = []
-    for key, words in (("labels", "IoU of the label maps learnt from"), ("regions", "IoU of the regions seen")):
-        if found[key]:
-            parts.append(f"{words}: " + ", ".join(f"{name} {_number(value)}" for name, value in found[key].items()))
-    if found["belongings_auc"] is not None:
-        parts.append(f"AUC of belongings {found['belongings_auc']:.3f}")
-    if found["attributes_mean"] is not None:
-        parts.append(
-            f"attributes {_number(found['attributes_mean'])} official, {_number(found['attributes_balanced'])} balanced"
-        )
-    losses = ", ".join(f"{name} {_number(value, 3)}" for name, value in found["losses"].items())
+    for key, words in (("labels", "IoU of the label maps trained on"), ("regions", "IoU of the predicted regions")):
+        if figures[key]:
+            parts.append(f"{words}: " + ", ".join(f"{name} {_number(value)}" for name, value in figures[key].items()))
+    if figures["belongings_auc"] is not None:
+        parts.append(f"AUC of belongings {figures['belongings_auc']:.3f}")
+    if figures["attributes_mean"] is not None:
+        official, balanced = (_number(figures[f"attributes_{kind}"]) for kind in ("mean", "balanced"))
+        parts.append(f"attributes {official} official, {balanced} balanced")
+    losses = ", ".join(f"{name} {_number(value, 3)}" for name, value in figures["losses"].items())
     return "; ".join([*parts, f"losses of the last epoch: {losses}"])
 
 
@@ -165,10 +164,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _spread(found: Table | None, *, digits: int = 1, sign: bool = False, scale: float = 1) -> str:
     if found is None:
-        return NOTHING
+        return MISSING
     text = f"{scale * found['mean']:{'+' if sign else ''}.{digits}f}"
     return text if found["sd"] is None else f"{text} ± {scale * found['sd']:.{digits}f}"
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    return MISSING if value is None else f"{value:.{digits}f}"

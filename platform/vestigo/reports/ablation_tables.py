@@ -1,4 +1,4 @@
-"""Tables 4 to 7 of the paper, and the filter's, from the results of single trainings (specification, sections 12, 13).
+"""Tables 4 to 7 of the paper, and the filter's, from the results of single trainings.
 
 A result is what one training of one configuration with one seed gave (`vestigo_workers.ablation.cell` writes it).
 Means are over seeds, spreads are sample standard deviations. Gains are paired: differences between two configurations
@@ -30,7 +30,7 @@ ATTRIBUTES = {
 """Configuration -> accuracy of the 12 attributes in the schema's order, and their mean: table 7."""
 
 FILTER_SPEED_UP = 1.91 / 0.27
-"""Of matching with the filter at 0.7, as the paper's damaged sentence is read (specification, section 11)."""
+"""Speed-up of matching with the filter at 0.7, as the damaged sentence of the paper is read (docs/method.md)."""
 
 
 Result = Mapping[str, Any]
@@ -46,8 +46,8 @@ ORDER = ("baseline", "control", *(config for config in RETRIEVAL if config != "b
 AS_PAPER, MISSES = "as in the paper", "misses"
 
 
-def tables(results: Results) -> Table:
-    """All tables, of whatever there is: rows whose configuration has no result yet are left out."""
+def ablation_tables(results: Results) -> Table:
+    """Return all tables; rows whose configuration has no result yet are left out."""
     return {
         "table4": _retrieval(results, TABLE_4),
         "table5": _retrieval(results, TABLE_5),
@@ -60,7 +60,7 @@ def tables(results: Results) -> Table:
 
 
 def spread(values: Iterable[float | None]) -> Table | None:
-    """`mean`, `sd` (sample standard deviation, None for one value) and `n` of the values that exist, None of none."""
+    """Return `mean`, `sd` (sample standard deviation, None for one value) and `n` of the known values."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -69,7 +69,7 @@ def spread(values: Iterable[float | None]) -> Table | None:
 
 
 def gain(results: Results, config: str, base: str | None, read: Callable[[Result], float | None]) -> Table | None:
-    """By how much `config` is above `base`, paired over the seeds that both have."""
+    """Return how much `config` is above `base`, paired over the seeds that both have."""
     ours, theirs = results.get(config, {}), results.get(base or "", {})
     pairs = [(read(ours[seed]), read(theirs[seed])) for seed in sorted(ours.keys() & theirs.keys())]
     return spread(a - b for a, b in pairs if a is not None and b is not None)
@@ -139,7 +139,7 @@ def _attributes(results: Results) -> list[Table]:
 
 
 def _filter(cells: Mapping[int, Result]) -> list[Table]:
-    """One row a mode, in the order of the first cell."""
+    """Return one row for each mode, in the order of the first cell."""
     trials = [{trial["mode"]: trial for trial in result["filter"]} for result in cells.values() if result["filter"]]
     gallery = next((result["metrics"]["gallery"] for result in cells.values()), 0)
     found = []

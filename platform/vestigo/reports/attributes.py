@@ -1,4 +1,4 @@
-"""Attributes on the page of `vestigo evaluate`: a table, a dozen images with what was said of them, and reliability."""
+"""Attributes on the page of `vestigo evaluate`: a table, images with predictions, and a reliability diagram."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINS = 10
 
 
 def attribute_rows(judged: AttributeEvaluation) -> list[dict[str, Any]]:
-    """A row of the table for each attribute; percent."""
+    """Return a table row for each attribute, in percent."""
     found = judged.metrics
     return [
         {
@@ -33,9 +33,12 @@ def attribute_rows(judged: AttributeEvaluation) -> list[dict[str, Any]]:
 
 
 def attribute_cards(judged: AttributeEvaluation, paths: Sequence[Path], pids: Sequence[int]) -> list[dict[str, Any]]:
-    """A dozen judged images, evenly spaced in the gallery's order, with every attribute, its confidence and truth.
+    """Return up to `SHOWN` images, evenly spaced in the gallery, with every attribute, its confidence and truth.
 
-    paths, pids: of all gallery images that could be read.
+    Args:
+        judged: Attributes of the gallery.
+        paths: Files of all readable gallery images.
+        pids: Their identities.
     """
     places = np.unique(np.linspace(0, len(judged.images) - 1, SHOWN).round().astype(np.int64))
     return [
@@ -49,26 +52,26 @@ def attribute_cards(judged: AttributeEvaluation, paths: Sequence[Path], pids: Se
 
 
 def reliability(judged: AttributeEvaluation) -> Chart | None:
-    """How often predictions of a confidence are right, all attributes together; None where nothing is annotated."""
+    """Return the reliability diagram over all attributes, None if nothing is annotated."""
     known = judged.labels >= 0
     confidence, right = judged.confidences[known], judged.correct[known]
     if not len(confidence):
         return None
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     counts = np.bincount(place, minlength=BINS)
-    sure, hits = (np.bincount(place, weights=values, minlength=BINS) for values in (confidence, right))
+    confidence_sum, hits = (np.bincount(place, weights=values, minlength=BINS) for values in (confidence, right))
     points = [
         Point(
-            x=100 * sure[bin] / counts[bin],
+            x=100 * confidence_sum[bin] / counts[bin],
             y=100 * hits[bin] / counts[bin],
-            text=f"said with {100 * sure[bin] / counts[bin]:.0f} %, right {100 * hits[bin] / counts[bin]:.0f} %, "
-            f"{counts[bin]} times",
+            text=f"confidence {100 * confidence_sum[bin] / counts[bin]:.0f} %, "
+            f"correct {100 * hits[bin] / counts[bin]:.0f} %, {counts[bin]} times",
         )
         for bin in np.flatnonzero(counts)
     ]
     return Chart(
-        description="Percent of predictions that are right (up) by how sure the model is of them in percent (across); "
-        "on the dashed line, confidence means what it says.",
+        description="Percent of correct predictions (vertical) against confidence in percent (horizontal); on the "
+        "dashed line the confidences are calibrated.",
         x=percent_axis(),
         y=percent_axis(),
         points=points,
@@ -82,7 +85,7 @@ def _line(judged: AttributeEvaluation, place: int, column: int) -> dict[str, Any
     right = bool(judged.correct[place, column])
     return {
         "title": attribute.title,
-        "said": attribute.values[int(judged.predictions[place, column])],
+        "predicted": attribute.values[int(judged.predictions[place, column])],
         "confidence": 100 * float(judged.confidences[place, column]),
         "mark": "unknown" if label < 0 else "right" if right else "wrong",
         "truth": "not annotated" if label < 0 else attribute.values[label],

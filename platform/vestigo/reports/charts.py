@@ -1,4 +1,4 @@
-"""Line charts as coordinates of an SVG drawing; the template `charts.html` draws them in the page's own colours."""
+"""Line charts as coordinates of an SVG drawing, which the template `charts.html` draws in the page's colours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 520, 200
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 510.0, 10.0, 170.0
-"""Pixels of the drawing: where the axes end."""
+"""Ends of the axes in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Values from `low` to `high`, and marks with their texts."""
+    """An axis from `low` to `high` with labelled marks."""
 
     low: float
     high: float
@@ -21,7 +21,7 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A point of a chart: where it lies in data units, what is said of it, and a `label` that is drawn beside it."""
+    """A point of a chart in data units, with a tooltip `text` and a `label` that is drawn next to it."""
 
     x: float
     y: float
@@ -31,9 +31,9 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One curve through `points`, dots at those of them with a text, a dashed line through `reference`.
+    """One curve through `points`, dots at the points with a text, and a dashed line through `reference`.
 
-    `description` says for people who cannot see it what is drawn.
+    `description` is the alternative text for readers who cannot see the chart.
     """
 
     description: str
@@ -44,17 +44,17 @@ class Chart:
 
     @property
     def line(self) -> str:
-        """The curve, as an SVG polyline has it."""
+        """The curve as the points of an SVG polyline."""
         return self._line([(point.x, point.y) for point in self.points])
 
     @property
     def dashes(self) -> str:
-        """The reference line."""
+        """The reference line as the points of an SVG polyline."""
         return self._line(self.reference)
 
     @property
     def dots(self) -> list[dict[str, str]]:
-        """Points with a text."""
+        """The points with a text."""
         return [{"x": self._x(p.x), "y": self._y(p.y), "text": p.text, "label": p.label} for p in self.points if p.text]
 
     @property
@@ -78,7 +78,7 @@ class Chart:
 
 
 def percent_axis(low: float = 0.0, high: float = 100.0, steps: int = 4) -> Axis:
-    """An axis in percent with evenly spaced marks."""
+    """Return an axis in percent with evenly spaced marks."""
     marks = [low + (high - low) * step / steps for step in range(steps + 1)]
     return Axis(low=low, high=high, marks=[(mark, f"{mark:.3g}") for mark in marks])
 

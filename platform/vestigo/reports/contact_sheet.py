@@ -1,4 +1,4 @@
-"""Contact sheets: who was seen in an archive, a row for each tracklet."""
+"""Contact sheets of an archive: a row for each tracklet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vestigo.reports.page import data_uri, render
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
+class SheetRow:
     """One row of a contact sheet; `images` are RGB uint8 crops, the best first."""
 
     title: str
@@ -21,24 +21,24 @@ class Strip:
     images: Sequence[NDArray[np.uint8]]
 
 
-def archive_page(strips: Sequence[Strip], facts: Mapping[str, str], total: int) -> str:
+def archive_page(strips: Sequence[SheetRow], facts: Mapping[str, str], total: int) -> str:
     """Return the contact sheet of an archive that holds `total` tracklets, of which `strips` are shown."""
     return render("archive.html", {"facts": facts, "rows": _rows(strips), "total": total})
 
 
 def demo_page(
-    strips: Sequence[Strip],
+    strips: Sequence[SheetRow],
     facts: Mapping[str, str],
     figures: Mapping[str, str],
     links: Mapping[str, str],
     commands: Sequence[str],
 ) -> str:
-    """Return the page that the demo ends with; `links` maps files beside it to what they show."""
+    """Return the final page of the demo; `links` maps files in its folder to their titles."""
     context = {"facts": facts, "figures": figures, "links": links, "commands": commands, "rows": _rows(strips)}
     return render("demo.html", context)
 
 
-def _rows(strips: Sequence[Strip]) -> list[dict[str, Any]]:
+def _rows(strips: Sequence[SheetRow]) -> list[dict[str, Any]]:
     return [
         {"title": strip.title, "detail": strip.detail, "images": [data_uri(image) for image in strip.images]}
         for strip in strips

@@ -1,4 +1,4 @@
-"""The page of `vestigo evaluate`: figures, curves, what was left out, and pictures to judge with one's own eyes."""
+"""The page of `vestigo evaluate`: metrics, curves, exclusions, and images of rankings and regions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vestigo_models.schemas.regions import REGIONS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Compared:
-    """Another model on the same dataset, and by how much the model of the page is better."""
+class ComparedModel:
+    """Another model on the same dataset, and how much better the model of the page is."""
 
     name: str
     benchmark: Evaluation
@@ -32,15 +32,18 @@ def evaluation_page(
     protocol: str,
     *,
     model: str = "this model",
-    other: Compared | None = None,
+    other: ComparedModel | None = None,
     pictures: Sequence[RegionPicture] = (),
 ) -> str:
     """Return the page.
 
     Args:
-        facts: name -> value, what was judged and how.
-        model: what the model is called beside `other`.
-        pictures: images with their regions.
+        benchmark: Evaluation of the model.
+        facts: Name -> value: dataset, model and settings.
+        protocol: Name of the protocol.
+        model: Name of the model where `other` is shown too.
+        other: A second model.
+        pictures: Images with their regions.
     """
     metrics = benchmark.metrics
     cameras = benchmark.by_camera()
@@ -56,7 +59,7 @@ def evaluation_page(
             "notes": benchmark.notes,
             "protocol": protocol,
             "curve": _curve(metrics.cmc),
-            "cameras": [{"number": camera + 1, "metrics": found} for camera, found in cameras.items()],
+            "cameras": [{"number": camera + 1, "metrics": metrics} for camera, metrics in cameras.items()],
             "groups": groups(judged),
             "compared": _compared(benchmark, model, other),
             "attributes": _attributes(benchmark),
@@ -73,14 +76,14 @@ def evaluation_page(
 
 
 def _curve(cmc: Mapping[int, float | None]) -> Chart | None:
-    """The CMC curve; the scale begins at the ten below the first value."""
+    """Return the CMC curve; its axis starts at the multiple of ten below the first value."""
     points = [
         Point(x=rank, y=value, text=f"Rank-{rank}: {value:.1f} %") for rank, value in cmc.items() if value is not None
     ]
     if not points:
         return None
     return Chart(
-        description="Percent of scored queries whose first match stands at this rank or before.",
+        description="Percent of scored queries with a true match at this rank or better.",
         x=Axis(low=1, high=CMC_RANKS[-1], marks=[(rank, str(rank)) for rank in (1, 5, 10, 15, 20)]),
         y=percent_axis(low=min(90.0, 10.0 * (points[0].y // 10.0))),
         points=points,
@@ -114,8 +117,8 @@ def _regions(benchmark: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _compared(benchmark: Evaluation, model: str, other: Compared | None) -> dict[str, Any] | None:
-    """Rows of a table: both models' figures, and the difference with its interval."""
+def _compared(benchmark: Evaluation, model: str, other: ComparedModel | None) -> dict[str, Any] | None:
+    """Return table rows: the figures of both models, and the difference with its interval."""
     if other is None:
         return None
     ours, theirs, found = benchmark.metrics, other.benchmark.metrics, other.comparison

@@ -1,4 +1,4 @@
-"""What the attribute filter would lose and keep on a dataset, at every threshold."""
+"""Miss rate against kept fraction of the attribute filter on a dataset, at every threshold."""
 
 from __future__ import annotations
 
@@ -15,52 +15,53 @@ from vestigo_models.errors import ConfigError
 
 TENTHS = (0.5, 0.6, 0.8, 0.9)
 LEAST_RANGE = 2.0
-"""Percent: the loss axis is never shorter, or a filter that loses next to nothing looks as if it lost a lot."""
+"""Percent: shortest miss-rate axis, so that a tiny miss rate does not look large."""
 
 
 def filter_chart(benchmark: Evaluation) -> Chart | None:
-    """Loss against kept share, measured on this dataset's own people across cameras.
+    """Return the chart, measured on the dataset's identities across cameras.
 
-    None for a model without attributes, and where no query has a true match on another camera.
+    Returns:
+        None if the model has no attributes, or no query has a true match on another camera.
     """
     if benchmark.schema is None or benchmark.probabilities is None:
         return None
-    asked, held = (
+    query, gallery = (
         IdentifiedCrops(pids=images.pids, camids=images.camids, probabilities=probabilities)
         for images, probabilities in zip((benchmark.query, benchmark.gallery), benchmark.probabilities, strict=True)
     )
     try:
-        curve = measure_curve(asked, held, benchmark.schema)
+        curve = measure_curve(query, gallery, benchmark.schema)
     except ConfigError:
         return None
     kept, lost = 100 * curve.kept_fractions, 100 * curve.miss_rates.mean(axis=0)
     points = [Point(x=float(x), y=float(y), text="") for x, y in zip(kept, lost, strict=True)]
-    for threshold, label in _marked(benchmark):
+    for threshold, label in _labelled_thresholds(benchmark):
         at = int(np.searchsorted(curve.thresholds, threshold))
         text = f"threshold {threshold:g}: keeps {kept[at]:.1f} %, loses {lost[at]:.1f} %"
         points[at] = Point(x=float(kept[at]), y=float(lost[at]), text=text, label=label)
     high = max(LEAST_RANGE, _round_up(float(lost.max())))
     return Chart(
-        description="Percent of a person's true matches that a filter loses (up) by the percent of other people's "
-        "crops that it keeps (across), at all thresholds; measured on this dataset.",
+        description="Percent of the true matches that a filter loses (vertical) against percent of other people's "
+        "crops that it keeps (horizontal), at all thresholds, measured on this dataset.",
         x=percent_axis(),
         y=Axis(low=0.0, high=high, marks=[(high * step / 4, f"{high * step / 4:.3g}") for step in range(5)]),
         points=points,
     )
 
 
-def _marked(benchmark: Evaluation) -> Sequence[tuple[float, str]]:
-    """Thresholds that the chart names; the one that was asked for goes last and so wins its place."""
+def _labelled_thresholds(benchmark: Evaluation) -> Sequence[tuple[float, str]]:
+    """Return labels of thresholds; the threshold of the evaluation comes last and replaces an equal one."""
     marks = {threshold: f"{threshold:g}" for threshold in TENTHS}
     marks |= {STRICT: f"{STRICT:g} strict", QUALITY: f"{QUALITY:g} quality"}
     if benchmark.filter is not None and benchmark.filter.choice.discards:
         threshold = benchmark.filter.choice.threshold
-        marks[threshold] = f"{threshold:.4g} as asked for"
+        marks[threshold] = f"{threshold:.4g} as evaluated"
     return list(marks.items())
 
 
 def _round_up(value: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     if value <= 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: templates with escaping, pictures inlined."""
+"""Self-contained HTML pages: escaping templates and inlined images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vestigo_models.inference.images import encode_jpeg
 
 THUMBNAIL_HEIGHT = 160
-"""Pixels; a page shows pictures at 128 and less, so this is sharp enough and a page of 300 stays near 2 MB."""
+"""Pixels; pages show images at 128 pixels or less, and a page of 300 images stays near 2 MB."""
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("vestigo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -30,7 +30,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """A thumbnail of an RGB uint8 image (H, W, 3) that needs no file beside the page."""
+    """Return a thumbnail of an RGB uint8 image (H, W, 3) as a data URI."""
     height, width = image.shape[:2]
     if height > THUMBNAIL_HEIGHT:
         size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
@@ -39,7 +39,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 
 
 def table_page(table: pd.DataFrame, title: str, facts: Mapping[str, str]) -> str:
-    """Return the page; what is missing is an empty cell."""
+    """Return a page with a table; missing values are empty cells."""
     shown = table.astype(object).where(table.notna(), "")
     rows = [list(row) for row in shown.itertuples(index=False)]
     return render("table.html", {"title": title, "facts": facts, "columns": list(table.columns), "rows": rows})

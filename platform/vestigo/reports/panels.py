@@ -1,4 +1,4 @@
-"""Pictures of label maps: regions laid over a crop in their colours, and several maps of one crop side by side."""
+"""Images of label maps: regions overlaid on a crop, and several maps of one crop side by side."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 
 OPACITY = 0.6
-"""Of a region's colour: the crop still shows through."""
+"""Opacity of a region's colour."""
 PANEL_HEIGHT = 256
-"""Pixels that each picture of a panel is high."""
+"""Height of each image of a panel in pixels."""
 CAPTION, MARGIN = 18, 6
-"""Pixels: the line of text above a picture, and the space around it."""
+"""Pixels of the text line above an image, and of the space around it."""
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 RGB = NDArray[np.uint8]
@@ -24,10 +24,16 @@ Labels = NDArray[np.uint8]
 
 
 def region_overlay(image: RGB, labels: Labels, schema: RegionSchema = REGIONS) -> RGB:
-    """Lay the colours of regions over a crop: RGB uint8 h x w x 3; the background stays as it is.
+    """Overlay the colours of regions on a crop; the background is unchanged.
 
-    image: RGB uint8 h x w x 3; labels: uint8 of any size, enlarged cell by cell to the image's. Ids beyond the schema
-    take its colours again, from the second one on.
+    Args:
+        image: RGB uint8, h x w x 3.
+        labels: uint8 region ids of any size, enlarged cell by cell. Ids beyond the schema reuse its colours, from the
+            second one on.
+        schema: Regions and their colours.
+
+    Returns:
+        RGB uint8, h x w x 3.
     """
     ids = cells_enlarged(labels, (image.shape[0], image.shape[1]))
     colours = np.array([region.colour_rgb for region in schema.regions], dtype=np.float32)
@@ -37,7 +43,7 @@ def region_overlay(image: RGB, labels: Labels, schema: RegionSchema = REGIONS) -
 
 
 def cells_enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
-    """A label map at another size (h x w): every pixel takes the label of the cell that its centre lies in."""
+    """Resize a label map to h x w: every pixel takes the label of the cell that contains its centre."""
     rows, columns = (
         ((np.arange(pixels) + 0.5) * cells / pixels).astype(np.int64)
         for pixels, cells in zip(size, labels.shape, strict=True)
@@ -46,9 +52,15 @@ def cells_enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
 
 
 def panel(image: RGB, layers: Sequence[tuple[str, Labels]], schema: RegionSchema = REGIONS) -> RGB:
-    """One picture of a crop and of its label maps: the crop as it is, then under its caption each map laid over it.
+    """Return one image of a crop and its label maps, each overlaid on the crop with a caption above it.
 
-    image: RGB uint8 h x w x 3; labels as in `region_overlay`. Every picture is `PANEL_HEIGHT` high.
+    Args:
+        image: RGB uint8, h x w x 3.
+        layers: Captions and label maps, as in `region_overlay`.
+        schema: Regions and their colours.
+
+    Returns:
+        RGB uint8; every part is `PANEL_HEIGHT` pixels high.
     """
     width = max(1, round(image.shape[1] * PANEL_HEIGHT / image.shape[0]))
     large = np.asarray(cv2.resize(image, (width, PANEL_HEIGHT), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Queries with the images that stand nearest, right and wrong marked (figure 6 of the paper)."""
+"""Queries with their nearest images, true and false matches marked (as in figure 6 of the paper)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vestigo_models.inference.images import read_image
 
 STRIPS_A_GROUP = 8
 PAIRS_A_GROUP = 5
-"""Queries in a group where two models are shown."""
+"""Queries in a group if two models are shown."""
 
 Judged = Sequence[tuple[str, Evaluation]]
-"""The names and the benchmarks of one model, or of two on the same images."""
+"""Names and benchmarks of one model, or of two on the same images."""
 
 
 def groups(judged: Judged) -> list[dict[str, Any]]:
-    """Queries worth a look, by average precision of the first model; of two models, those that differ most as well."""
+    """Return groups of queries by average precision of the first model; for two models, also those that differ most."""
     if len(judged) == 1:
         worst, middle, best = _thirds(judged[0][1])
         named = [("Hardest queries", worst), ("In the middle", middle), ("Easiest queries", best)]
@@ -44,7 +44,7 @@ def groups(judged: Judged) -> list[dict[str, Any]]:
 
 
 def _thirds(benchmark: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The worst queries, those in the middle and the best."""
+    """Return the worst queries, those in the middle and the best."""
     scored = np.flatnonzero(benchmark.scores.status == SCORED)
     order = scored[np.argsort(benchmark.scores.ap[scored], kind="stable")]
     size = min(STRIPS_A_GROUP, -(-len(order) // 3))

@@ -1,4 +1,4 @@
-"""Some gallery images as parser, clustering, their fusion and the network see them (figure 5 of the paper)."""
+"""Gallery images with label maps of parser, clustering, fusion and network (as in figure 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionPicture:
-    """One image, and label maps of it (uint8, of any size) with their captions and what their ids are."""
+    """One image and its label maps (uint8, any size), each with a caption and the schema of its ids."""
 
     title: str
     image: NDArray[np.uint8]
@@ -41,16 +41,18 @@ class RegionPicture:
 def region_pictures(
     dataset: ReidDataset, extractor: Extractor, parser: Parser, config: FlsConfig | None = None, shown: int = SHOWN
 ) -> list[RegionPicture]:
-    """Look at `shown` gallery images, one an identity, as `chosen` takes them.
+    """Segment `shown` gallery images, one for each identity of `select_identities`.
 
-    Clusters and fusion are made from all gallery images of an identity, as training makes them from its training
-    images. Raises ValueError for a model without a feature map.
+    Clusters and fusion use all gallery images of an identity, as training uses all its training images.
+
+    Raises:
+        ValueError: If the model has no feature map.
     """
     config = config or extractor.package.config.fls or FlsConfig(foreground="classifier")
     finder = RegionFinder(parser, extractor, config, clusters=True)
     has_maps = (dataset.root / FOLDER).is_dir()
     pictures = []
-    for title, members in chosen(dataset, shown):
+    for title, members in select_identities(dataset, shown):
         images = [image for row in members if (image := _read(dataset, row)) is not None]
         if not images:
             continue
@@ -75,11 +77,11 @@ def region_pictures(
     return pictures
 
 
-def chosen(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64]]]:
-    """Which identities are looked at, and what their labels say they carry: a title and the gallery rows of each.
+def select_identities(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return a title and the gallery rows of each selected identity.
 
-    The first ones by number that carry a backpack, a bag, a handbag and nothing, in turn, so that no picture is there
-    because it came out well; identities without such labels only where there are not enough others.
+    Takes the first identities by number that carry a backpack, a bag, a handbag and nothing, in turn, so that no
+    image is selected for its result; identities without these labels only fill up.
     """
     split = dataset.gallery
     columns = {name: dataset.schema.index(name) for name in carried_attributes(dataset.schema)}
@@ -109,7 +111,7 @@ def chosen(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64
 
 
 def picture_cards(pictures: Sequence[RegionPicture]) -> list[dict[str, Any]]:
-    """What the template shows of pictures: titles and data URIs."""
+    """Return titles and data URIs for the template."""
     return [
         {
             "title": picture.title,
@@ -141,7 +143,7 @@ def _read(dataset: ReidDataset, row: int) -> tuple[int, NamedImage] | None:
 
 
 def _most_belongings(maps: Sequence[Labels]) -> int:
-    """The image whose true label map shows most belongings; the first one where none does, or without label maps."""
+    """Return the image whose true label map shows most belongings; the first one if none does."""
     areas = [float((labels == REGIONS.names.index(BELONGINGS)).mean()) for labels in maps]
     return int(np.argmax(areas)) if areas else 0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vestigo.reports.ablation import ablation_page
-from vestigo.reports.ablation_tables import tables
+from vestigo.reports.ablation_tables import ablation_tables
 from vestigo_models.schemas.builtin import MARKET_1501
 
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")
@@ -81,7 +81,7 @@ def paired(results: dict[str, dict[int, Any]], config: str, base: str, key: str)
 
 
 def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int, Any]]) -> None:
-    found = tables(results)
+    found = ablation_tables(results)
     for number, rows in ((4, "baseline fls alm full"), (5, "baseline parser fls"), (6, "fls global-attr alm")):
         names = rows.split()
         table = {row["config"]: row for row in found[f"table{number}"]}
@@ -109,7 +109,7 @@ def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int,
 def test_a_row_that_misses_says_why(results: dict[str, dict[int, Any]]) -> None:
     low = {config: dict(cells) for config, cells in results.items()}
     low["fls"] = {seed: {**one, "metrics": {**one["metrics"], "mAP": 1.0}} for seed, one in results["fls"].items()}
-    (row,) = [row for row in tables(low)["table4"] if row["config"] == "fls"]
+    (row,) = [row for row in ablation_tables(low)["table4"] if row["config"] == "fls"]
     assert row["verdict"] == "misses"
     why = row["diagnosis"]
     for key, read in (("labels", lambda one: one["labels"]), ("regions", lambda one: one["regions"]["iou"])):
@@ -121,7 +121,7 @@ def test_a_row_that_misses_says_why(results: dict[str, dict[int, Any]]) -> None:
 
 
 def test_attributes_stand_in_the_official_order(results: dict[str, dict[int, Any]]) -> None:
-    rows = tables(results)["table7"]
+    rows = ablation_tables(results)["table7"]
     assert [row["config"] for row in rows] == list(WITH_ATTRIBUTES)
     for row, before in zip(rows, [None, *WITH_ATTRIBUTES], strict=False):
         assert list(row["attributes"]) == list(MARKET_1501.names)
@@ -142,7 +142,7 @@ def test_attributes_stand_in_the_official_order(results: dict[str, dict[int, Any
 
 
 def test_the_filter_is_averaged_over_seeds(results: dict[str, dict[int, Any]]) -> None:
-    rows = {row["mode"]: row for row in tables(results)["filter"]}
+    rows = {row["mode"]: row for row in ablation_tables(results)["filter"]}
     assert list(rows) == list(MODES)
     for place, mode in enumerate(MODES):
         trials = [results["full"][seed]["filter"][place] for seed in (1, 2, 3)]
@@ -156,13 +156,13 @@ def test_the_filter_is_averaged_over_seeds(results: dict[str, dict[int, Any]]) -
 
 
 def test_the_control_parts_neck_and_regions(results: dict[str, dict[int, Any]]) -> None:
-    row = tables(results)["control"]
+    row = ablation_tables(results)["control"]
     assert row["over_baseline"] == paired(results, "control", "baseline", "mAP")
     assert row["fls_over_control"] == paired(results, "fls", "control", "mAP")
 
 
 def test_the_page_shows_every_row_and_every_training(results: dict[str, dict[int, Any]]) -> None:
-    found = tables(results)
+    found = ablation_tables(results)
     assert json.loads(json.dumps(found)) == found
     page = ablation_page(found, {"Command": "`vestigo ablate`"}, parser="the default one")
     lines = page.splitlines()
@@ -182,7 +182,7 @@ def test_the_page_shows_every_row_and_every_training(results: dict[str, dict[int
 
 
 def test_nothing_yet_is_an_empty_page() -> None:
-    found = tables({})
+    found = ablation_tables({})
     assert found["table4"] == found["table7"] == found["filter"] == found["cells"] == []
     assert found["control"] is None
     assert "##" not in ablation_page(found, {}, parser="the default one")

@@ -17,10 +17,10 @@ from vestigo.evaluation.evaluate import Evaluation, evaluate_model
 from vestigo.evaluation.options import EvaluationOptions
 from vestigo.reports.attributes import attribute_cards, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
-from vestigo.reports.evaluation import Compared, evaluation_page
+from vestigo.reports.evaluation import ComparedModel, evaluation_page
 from vestigo.reports.filter_chart import filter_chart
 from vestigo.reports.ranking_strips import groups
-from vestigo.reports.region_pictures import chosen, region_pictures
+from vestigo.reports.region_pictures import region_pictures, select_identities
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
@@ -57,13 +57,13 @@ def test_identities_are_chosen_by_what_they_carry(dataset: ReidDataset) -> None:
         for people in kinds.values():
             rest = [pid for pid in people if pid not in expected]
             expected += rest[: 1 if len(expected) < 7 else 0]
-    found = chosen(dataset, 7)
+    found = select_identities(dataset, 7)
     assert [int(split.pids[rows[0]]) for _, rows in found] == sorted(expected)
     for title, rows in found:
         pid = int(split.pids[rows[0]])
         assert title == f"person {pid} · {', '.join(carried[pid]) or 'carries nothing'}"
         assert rows.tolist() == [row for row, other in enumerate(split.pids.tolist()) if other == pid]
-    assert len(chosen(dataset, 100)) == 12
+    assert len(select_identities(dataset, 100)) == 12
 
 
 def test_pictures_are_those_of_parser_clusters_fusion_network_and_truth(dataset: ReidDataset) -> None:
@@ -96,7 +96,7 @@ def test_cards_say_what_was_right(judged: Evaluation) -> None:
     for line, column in zip(cards[-1]["lines"], range(12), strict=True):
         label = attributes.labels[-1, column]
         values = MARKET_1501.attributes[column].values
-        expected = "unknown" if label < 0 else "right" if line["said"] in (values[label],) else "wrong"
+        expected = "unknown" if label < 0 else "right" if line["predicted"] in (values[label],) else "wrong"
         assert line["mark"] == expected
         assert line["truth"] == ("not annotated" if label < 0 else values[label])
         assert line["confidence"] == pytest.approx(100 * attributes.confidences[-1, column])
@@ -138,17 +138,17 @@ def test_a_chart_is_drawn_to_scale() -> None:
     assert [dot["text"] for dot in chart.dots] == ["begin", "beyond"]
 
 
-def test_the_filters_curve_names_the_threshold_that_was_asked_for(judged: Evaluation, dataset: ReidDataset) -> None:
+def test_filter_chart_labels_the_evaluated_threshold(judged: Evaluation, dataset: ReidDataset) -> None:
     chart = filter_chart(judged)
     assert chart is not None
     named = {point.label: point for point in chart.points if point.label}
-    assert {"0.7 strict", "0.95 quality", "0.2 as asked for"} <= named.keys()
+    assert {"0.7 strict", "0.95 quality", "0.2 as evaluated"} <= named.keys()
     assert judged.filter is not None
-    lost = named["0.2 as asked for"].y / 100
+    lost = named["0.2 as evaluated"].y / 100
     # Crops that come back because too few would stay are lost to the curve.
     assert judged.filter.cost.identity_loss is not None
     assert judged.filter.cost.identity_loss <= lost + 1e-9
-    assert named["0.2 as asked for"].x < named["0.95 quality"].x <= 100
+    assert named["0.2 as evaluated"].x < named["0.95 quality"].x <= 100
     plain = evaluate_model(dataset, Extractor(random_package(schema=None, regions=None)), EvaluationOptions())
     assert filter_chart(plain) is None
 
@@ -172,10 +172,10 @@ def test_the_page_holds_everything_and_loads_nothing(dataset: ReidDataset, judge
     extractor = Extractor(random_package())
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
     pictures = region_pictures(dataset, extractor, make_parser("default"), shown=2)
-    rival = Compared(name="<b>rival", benchmark=other, comparison=compare(judged, other))
+    rival = ComparedModel(name="<b>rival", benchmark=other, comparison=compare(judged, other))
     page = evaluation_page(judged, {"Dataset": "people"}, "cross-camera", model="ours", other=rival, pictures=pictures)
     for heading in (
-        "ours beside &lt;b&gt;rival",
+        "ours compared with &lt;b&gt;rival",
         "Attributes",
         "What the model says of some images",
         "Reliability of attributes",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vestigo.reports.search import described
+from vestigo.reports.search import describe_attributes
 from vestigo.retrieval.search import Hit
 from vestigo_ui.app import text as present
 from vestigo_ui.app.components import contact_sheet as sheet
@@ -89,8 +89,8 @@ def test_people_are_described_in_words() -> None:
         attributes={"gender": "female", "hat": "no", "backpack": "yes", "upper_colour": "red"},
         confidences={"gender": 0.99, "hat": 0.7, "backpack": 0.69, "upper_colour": 0.5},
     )
-    assert described(hit) == "gender female, no hat, backpack?, upper colour red?"
-    assert described(replace(hit, attributes={}, confidences={})) == ""
+    assert describe_attributes(hit) == "gender female, no hat, backpack?, upper colour red?"
+    assert describe_attributes(replace(hit, attributes={}, confidences={})) == ""
 
 
 def test_a_click_on_a_sheet_that_is_gone_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

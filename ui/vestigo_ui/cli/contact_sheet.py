@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vestigo.reports.contact_sheet import Strip
+    from vestigo.reports.contact_sheet import SheetRow
     from vestigo.store.open import Store
 
 SHOWN = 200
 """Tracklets on a sheet; more would make a page that no browser likes."""
 
 
-def read_strips(store: Store, run: str, shown: int = SHOWN) -> tuple[list[Strip], int]:
+def read_strips(store: Store, run: str, shown: int = SHOWN) -> tuple[list[SheetRow], int]:
     """Return the first tracklets of a run as rows of a contact sheet, and how many tracklets there are.
 
     Crops of still images, which are in no tracklet, make a row for each camera.
     """
-    from vestigo.reports.contact_sheet import Strip
+    from vestigo.reports.contact_sheet import SheetRow
     from vestigo_models.inference.images import decode_image
 
     columns = ["crop_id", "tracklet", "camera", "offset_s", "quality", "run"]
@@ -37,5 +37,5 @@ def read_strips(store: Store, run: str, shown: int = SHOWN) -> tuple[list[Strip]
         images = [decode_image(row["image"]) for row in store.crops.get(best, ["image"])]
         first, last = min(offset for _, offset, _ in crops), max(offset for _, offset, _ in crops)
         detail = f"{camera}, {first:.1f} to {last:.1f} s" if tracklet else camera
-        strips.append(Strip(title=tracklet[:8] or "still images", detail=detail, images=images))
+        strips.append(SheetRow(title=tracklet[:8] or "still images", detail=detail, images=images))
     return strips, len(total)

@@ -198,14 +198,14 @@ def write_page(
     parser: str = "default",
 ) -> None:
     """Write the page of one model, or of two and their comparison; with pictures where the model sees regions."""
-    from vestigo.reports.evaluation import Compared, evaluation_page
+    from vestigo.reports.evaluation import ComparedModel, evaluation_page
     from vestigo.reports.region_pictures import region_pictures
     from vestigo_models.parsing.registry import make_parser
 
     names = _names(extractors)
     other = None
     if comparison is not None:
-        other = Compared(name=names[1], benchmark=benchmarks[1], comparison=comparison)
+        other = ComparedModel(name=names[1], benchmark=benchmarks[1], comparison=comparison)
     first = extractors[0]
     sees = first.package.regions is not None
     pictures = region_pictures(dataset, first, make_parser(parser, device=str(first.device))) if sees else ()

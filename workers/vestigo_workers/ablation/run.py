@@ -17,7 +17,7 @@ import numpy as np
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo.reports.ablation import ablation_page
-from vestigo.reports.ablation_tables import Results, tables
+from vestigo.reports.ablation_tables import Results, ablation_tables
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.progress import ProgressCallback, ignore_progress
@@ -95,7 +95,7 @@ def ablate(
         }
 
         def write() -> dict[str, Any]:
-            table = tables(read_results(out))
+            table = ablation_tables(read_results(out))
             failed = [asdict(failure) for failure in failures]
             write_json(out / RECORD, {**record, "facts": facts, "table": table, "failed": failed})
             (out / PAGE).write_text(ablation_page(table, facts, parser=recipe.parser_name), encoding="utf-8")

@@ -19,7 +19,7 @@ from tests.ui.conftest import Archive
 from vestigo.resolve import resolve_review_model
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
-from vestigo.store.review.records import SamplingDesign, NewTask
+from vestigo.store.review.records import NewTask, SamplingDesign
 from vestigo_ui.cli import options as accountable
 from vestigo_ui.cli.main import run
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import streamlit as st
 
-from vestigo.reports.search import described
+from vestigo.reports.search import describe_attributes
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
@@ -188,7 +188,7 @@ def _tile(
         lines=tuple(line for line in lines if line),
         mark=mark,
         tone=tone,
-        hint=described(hit),
+        hint=describe_attributes(hit),
         selected=hit.crop == looked,
     )
 
