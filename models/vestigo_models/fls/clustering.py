@@ -63,16 +63,11 @@ def two_means_threshold(values: FloatArray) -> float:
 
 
 def guard_foreground(mask: BoolArray, body: BoolArray, *, least_iou: float) -> tuple[BoolArray, BoolArray]:
-    """Check level 1 against the parser's bodies.
-
-    Args:
-        mask: Level 1, N x H x W.
-        body: The parser's bodies, N x H x W.
-        least_iou: Smallest overlap at which an image is trusted.
+    """Check level 1 against the parser's bodies, N x H x W both.
 
     Returns:
-        The mask, or its complement if that overlaps the bodies better, and one flag for each image: whether it is
-        trusted, (N,).
+        The mask, or its complement if that overlaps the bodies better; and whether each image is trusted, (N,): its
+        mask and body overlap by at least `least_iou`.
     """
     if _iou(~mask, body, axis=None) > _iou(mask, body, axis=None):
         mask = ~mask
@@ -113,19 +108,10 @@ def cluster_parts(
 
 
 def kmeans(points: Float32Array, count: int, seed: int, device: Device = "cpu") -> Int64Array:
-    """Cluster points with at most 20 Lloyd iterations from random points.
+    """Cluster N x D points with at most 20 Lloyd iterations from random points: clusters, (N,).
 
-    An empty cluster restarts at the point that is farthest from its own centre. All devices of one kind give the same
-    result; a GPU rounds differently from a CPU.
-
-    Args:
-        points: N x D.
-        count: Number of clusters.
-        seed: Of the first centres.
-        device: On a CPU scikit-learn is used, elsewhere `lloyd`.
-
-    Returns:
-        Cluster of each point, (N,).
+    An empty cluster restarts at the point that is farthest from its own centre. On a CPU scikit-learn is used, elsewhere
+    `lloyd`. All devices of one kind give the same result; a GPU rounds differently from a CPU.
     """
     if torch.device(device).type == "cpu":
         return _sklearn_kmeans(points, count, seed)

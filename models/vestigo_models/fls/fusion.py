@@ -95,15 +95,8 @@ def fls_labels(
 def belongings_mask(probabilities: Float32Array, parsed: UInt8Array, config: FlsConfig) -> BoolArray:
     """Find components that the network classifies as belongings, outside the parser's body or on its clothes.
 
-    Parsers take a backpack for the jacket below it, but never a bag for a head or a shoe.
-
-    Args:
-        probabilities: Probability of belongings, N x H x W.
-        parsed: Region ids of the parser, N x H x W.
-        config: `sure` and `least_cells`, scaled to H x W.
-
-    Returns:
-        Cells of belongings, N x H x W.
+    Parsers take a backpack for the jacket below it, but never a bag for a head or a shoe. All arrays are N x H x W: the
+    probability of belongings, the parser's region ids, and the result. The configuration must be scaled to H x W.
     """
     candidates = (probabilities >= config.sure) & np.isin(parsed, (BACKGROUND, UPPER, LOWER))
     kept = np.zeros_like(candidates)
@@ -118,16 +111,8 @@ def belongings_mask(probabilities: Float32Array, parsed: UInt8Array, config: Fls
 def vote_belongings(clusters: UInt8Array, missed: BoolArray, parsed: UInt8Array, config: FlsConfig) -> BoolArray:
     """Find cells of clusters that the parser mostly missed, at a height where people carry things.
 
-    Of an image's upper body at most `vote_most_of_upper` is taken: the cells nearest to the parser's background.
-
-    Args:
-        clusters: Part clusters, N x H x W.
-        missed: Foreground outside the parser's body, N x H x W.
-        parsed: Region ids of the parser, N x H x W.
-        config: Keys of the vote.
-
-    Returns:
-        Cells of belongings, N x H x W.
+    Of an image's upper body at most `vote_most_of_upper` is taken: the cells nearest to the parser's background. All
+    arrays are N x H x W: part clusters, foreground outside the parser's body, the parser's region ids, and the result.
     """
     heights = relative_heights(parsed > BACKGROUND)
     chosen = [
@@ -183,18 +168,10 @@ def remove_speckle(labels: UInt8Array, least: int) -> UInt8Array:
 
 
 def add_belongings(body: UInt8Array, fused: UInt8Array, config: FlsConfig) -> UInt8Array:
-    """Add the belongings of a fused map to the parser's regions at image resolution.
+    """Add the belongings of `fls_labels`, H x W cells, to the parser's region ids of h x w pixels.
 
     A pixel of the parser's background becomes belongings where they outweigh the background of the fused map. Modes
     other than `complement` may take pixels of the upper body too, as on the grid.
-
-    Args:
-        body: Region ids of the parser, h x w pixels.
-        fused: Region ids of `fls_labels`, H x W cells.
-        config: `belongings_mode`.
-
-    Returns:
-        Region ids, h x w.
     """
     carried = fused == BELONGINGS
     if not carried.any():

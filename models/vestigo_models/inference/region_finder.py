@@ -31,12 +31,7 @@ MOST_IMAGES = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NamedImage:
-    """An image of one person.
-
-    Attributes:
-        name: Name of the image file, for parsers that read label maps by name.
-        pixels: RGB, (h, w, 3) uint8.
-    """
+    """An RGB image of one person, (h, w, 3), and the name of its file, by which some parsers find label maps."""
 
     name: str
     pixels: UInt8Array

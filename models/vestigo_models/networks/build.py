@@ -36,9 +36,9 @@ def build_network(
 
     Args:
         config: The configuration.
-        identities: Training identities; with any, the network has the classifiers that training needs.
-        schema: Attributes, for a network that predicts them.
-        regions: Regions, for a network whose attributes are read from them.
+        identities: Training identities; 0 for a network without the classifiers of training.
+        schema: Attributes that the network predicts.
+        regions: Regions that attributes are read from.
         attr_dropout: Share of the input of an attribute head that is dropped in training.
         awm_dropout: See `SemanticNetwork`.
 

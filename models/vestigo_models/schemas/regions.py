@@ -13,13 +13,7 @@ GLOBAL, FOREGROUND = "global", "foreground"
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A semantic region.
-
-    Attributes:
-        id: Its value in label maps.
-        name: Its name.
-        colour_rgb: The colour that it is drawn in, 0-255.
-    """
+    """A semantic region: its value in label maps, its name, and the colour (0-255) that it is drawn in."""
 
     id: int
     name: str

@@ -17,8 +17,7 @@ NORMS = "hidden_states_norms."
 class ConvNext(TransformersBackbone):
     """ConvNeXt-Tiny; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4.
 
-    Args:
-        config: Other depths and widths of the same family.
+    `config` is for other depths and widths of the same family.
     """
 
     strides = (4, 8, 16, 32)
@@ -33,11 +32,8 @@ class ConvNext(TransformersBackbone):
     def load_imagenet(self, ref: str) -> None:
         """Load ImageNet weights of a classifier in Hugging Face naming.
 
-        Args:
-            ref: A hub id, a folder or a file.
-
         Raises:
-            ModelError: If there is no such checkpoint, or its names or shapes differ.
+            ModelError: If there is no such file, folder or hub id, or its names or shapes differ.
         """
         tensors = {key.removeprefix("convnext."): value for key, value in read_weights(ref).items()}
         body = {key: value for key, value in tensors.items() if not key.startswith(("classifier.", "layernorm."))}

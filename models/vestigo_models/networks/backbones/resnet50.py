@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class ResNet50(TransformersBackbone):
     """C2 to C5; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 16 x 8.
 
-    Args:
-        config: Other depths and widths of the same family.
+    `config` is for other depths and widths of the same family.
     """
 
     strides = (4, 8, 16, 16)
@@ -37,11 +36,8 @@ class ResNet50(TransformersBackbone):
     def load_imagenet(self, ref: str) -> None:
         """Load ImageNet weights in Hugging Face or torchvision naming.
 
-        Args:
-            ref: A hub id, a folder or a file.
-
         Raises:
-            ModelError: If there is no such checkpoint, or its names or shapes differ.
+            ModelError: If there is no such file, folder or hub id, or its names or shapes differ.
         """
         tensors = to_backbone_names(read_weights(ref))
         load_weights(self.body, tensors, ref, "a ResNet-50 in Hugging Face or torchvision naming")
