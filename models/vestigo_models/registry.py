@@ -20,7 +20,8 @@ class Component(Generic[Factory]):
 
     Attributes:
         name: What a reference begins with: `hog`, or `hf` in `hf:FOLDER_OR_ID`.
-        factory: Makes the component; called with what follows the colon ("" without an argument) and keywords.
+        factory: Makes the component; called with what follows the colon, "" without an argument, and further
+            positional arguments of the registry.
         help: One line for users.
         argument: What follows the colon, such as `FOLDER_OR_ID`; "" for a name without an argument.
     """

@@ -1,4 +1,4 @@
-"""The registry of person detectors, and what `auto` and `none` mean."""
+"""The registry of person detectors, with the meaning of `auto` and `none`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Rendered people: an analytic ray caster and the world that it looks at."""
+"""Rendered people: worlds, cameras and an analytic ray caster."""

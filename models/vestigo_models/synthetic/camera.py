@@ -59,7 +59,7 @@ def sample_camera(rng: np.random.Generator, preset: Preset) -> SyntheticCamera:
     rotation = np.array([[1, 0, 0], [0, c, s], [0, -s, c]], dtype=np.float32)
     view = Viewpoint(np.array([0, mount, 0], dtype=np.float32), rotation, float(focal), (width / 2, height / 2))
     horizon = height / 2 - focal * np.tan(pitch)
-    # Feet of the nearest people may just leave the frame.
+    # Feet of the nearest people may be just outside the frame.
     near = max(near, 0.95 * mount / np.tan(min(pitch + np.arctan2(height / 2, focal), 1.5)))
     far = max(far, near * 1.5)
     flow = float(rng.uniform(0, 2 * np.pi))

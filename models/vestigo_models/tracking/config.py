@@ -1,4 +1,4 @@
-"""Parameters of tracking, and what follows from them: how far back a decision may look."""
+"""Parameters of tracking and the memory that follows from them."""
 
 from __future__ import annotations
 

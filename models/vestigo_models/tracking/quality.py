@@ -48,11 +48,11 @@ def visibility(box: FloatArray, frame_size: tuple[int, int], others: FloatArray)
         return 1.0
     xs = x + w * (np.arange(16) + 0.5) / 16
     ys = y + h * (np.arange(32) + 0.5) / 32
-    seen = ((ys >= 0) & (ys < frame_size[0]))[:, None] & ((xs >= 0) & (xs < frame_size[1]))[None, :]
+    visible = ((ys >= 0) & (ys < frame_size[0]))[:, None] & ((xs >= 0) & (xs < frame_size[1]))[None, :]
     for ox, oy, ow, oh in np.asarray(others, dtype=np.float64).reshape(-1, 4):
         if oy + oh > y + h:
-            seen &= ~(((ys >= oy) & (ys < oy + oh))[:, None] & ((xs >= ox) & (xs < ox + ow))[None, :])
-    return float(seen.mean())
+            visible &= ~(((ys >= oy) & (ys < oy + oh))[:, None] & ((xs >= ox) & (xs < ox + ow))[None, :])
+    return float(visible.mean())
 
 
 def motion_factor(motion: float) -> float:

@@ -40,11 +40,11 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_nothing_asked_nothing_done(image: np.ndarray) -> None:
+def test_no_augmentation_changes_nothing(image: np.ndarray) -> None:
     np.testing.assert_array_equal(augment_pair(image, None, AugmentationConfig(**NOTHING), rng())[0], image)
 
 
-def test_everything_keeps_size_and_leaves_the_original_alone(image: np.ndarray) -> None:
+def test_all_augmentations_keep_size_and_original(image: np.ndarray) -> None:
     original = image.copy()
     seen = set()
     for seed in range(20):
@@ -57,7 +57,7 @@ def test_everything_keeps_size_and_leaves_the_original_alone(image: np.ndarray) 
     np.testing.assert_array_equal(image, original)
 
 
-def test_one_generator_one_result(image: np.ndarray) -> None:
+def test_same_generator_gives_same_result(image: np.ndarray) -> None:
     np.testing.assert_array_equal(
         augment_pair(image, None, EVERYTHING, rng(5))[0], augment_pair(image, None, EVERYTHING, rng(5))[0]
     )
@@ -69,7 +69,7 @@ def test_flip(image: np.ndarray) -> None:
         np.testing.assert_array_equal(flipped[:, column], image[:, 31 - column])
 
 
-def test_pad_and_crop_shifts_by_at_most_the_padding_and_fills_black(image: np.ndarray) -> None:
+def test_pad_and_crop_shifts_by_at_most_the_padding(image: np.ndarray) -> None:
     shifts = set()
     bright = np.maximum(image, 1)
     for seed in range(50):
@@ -104,12 +104,12 @@ def test_erasing_fills_one_rectangle_with_the_mean(image: np.ndarray) -> None:
     assert 0.3 < max(areas) < 0.42
 
 
-def test_erasing_that_never_fits_leaves_the_image(image: np.ndarray) -> None:
+def test_erasing_that_never_fits_changes_nothing(image: np.ndarray) -> None:
     too_large = AugmentationConfig(erase_area=(2.0, 3.0))
     np.testing.assert_array_equal(erase(image, None, too_large, rng())[0], image)
 
 
-def test_grey_has_no_colour(image: np.ndarray) -> None:
+def test_grey_image_has_no_colour(image: np.ndarray) -> None:
     grey = recolour(image, AugmentationConfig(grey_probability=1.0), rng())
     assert np.ptp(grey, axis=2).max() == 0
     luma = image @ np.array([0.299, 0.587, 0.114])
@@ -124,14 +124,14 @@ def test_channel_gain_scales_whole_channels() -> None:
     assert all(79 <= value <= 121 for value in values.pop())
 
 
-def test_compression_changes_little_and_less_at_high_quality() -> None:
+def test_compression_error_falls_with_quality() -> None:
     row, column = np.mgrid[:128, :64]
     image = np.stack([row * 2, column * 4, 255 - row * 2], axis=-1).astype(np.uint8)
     low, high = (np.abs(compress(image, q).astype(int) - image).mean() for q in (25, 95))
     assert 0 < high < low < 8
 
 
-def test_zoom_of_a_flat_image_is_flat_and_shrinking_loses_detail(image: np.ndarray) -> None:
+def test_zoom_and_shrink(image: np.ndarray) -> None:
     flat = np.full((64, 32, 3), 77, dtype=np.uint8)
     np.testing.assert_array_equal(zoom(flat, None, 0.2, rng())[0], flat)
     assert shrink(image, 0.3).std() < 0.6 * image.std()
@@ -142,7 +142,7 @@ SHADES = np.array([0, 60, 120, 180, 240, 30], dtype=np.uint8)
 
 
 @pytest.mark.parametrize("zoom_amount", [0.0, 0.15])
-def test_labels_follow_the_image(zoom_amount: float) -> None:
+def test_labels_move_with_the_image(zoom_amount: float) -> None:
     """The image is a picture of its own label map, so every cell can be read back from the changed image."""
     labels = enlarge_labels(rng(3).integers(0, 6, (4, 2), dtype=np.uint8), (16, 8))
     picture = np.repeat(SHADES[enlarge_labels(labels, (64, 32))][..., None], 3, axis=2)
@@ -163,13 +163,13 @@ def test_labels_follow_the_image(zoom_amount: float) -> None:
     assert min(agreeing) == 1 if not zoom_amount else np.mean(agreeing) > 0.9
 
 
-def test_a_label_map_changes_nothing_of_the_image(image: np.ndarray) -> None:
+def test_image_is_independent_of_the_label_map(image: np.ndarray) -> None:
     labels = np.zeros((16, 8), dtype=np.uint8)
     for seed in range(10):
         with_map, _ = augment_pair(image, labels, EVERYTHING, rng(seed))
         np.testing.assert_array_equal(with_map, augment_pair(image, None, EVERYTHING, rng(seed))[0])
 
 
-def test_a_map_must_divide_the_image() -> None:
+def test_map_must_divide_the_image() -> None:
     with pytest.raises(ValueError, match="15x8 cells does not divide an image of 64x32"):
         enlarge_labels(np.zeros((15, 8), dtype=np.uint8), (64, 32))

@@ -11,7 +11,7 @@ from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.training.config import AugmentationConfig, TrainConfig, shipped_configs
 
 
-def test_the_shipped_baseline_is_the_recipe() -> None:
+def test_shipped_baseline_has_documented_values() -> None:
     assert shipped_configs() == [
         "alm",
         "baseline",
@@ -34,7 +34,7 @@ def test_overrides() -> None:
     assert config.epochs == 3
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("epoch: 3\nepochs: 0\nnetwork:\n  backbone: vgg\naugmentation:\n  flip: 1\n")
     with pytest.raises(ConfigError) as error:
@@ -46,13 +46,13 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["- 1", "a: [", "3"])
-def test_files_that_are_no_configuration(text: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         TrainConfig.load(tmp_path / "x.yaml")
 
 
-def test_an_unknown_name_lists_the_shipped_ones() -> None:
+def test_unknown_name_lists_shipped_configurations() -> None:
     with pytest.raises(ConfigError, match="one of the shipped ones: alm, baseline"):
         TrainConfig.load("basline")
 

@@ -14,7 +14,7 @@ def plan(seed: int = 0, epoch: int = 1) -> np.ndarray:
     return identity_batches(PIDS, identities=16, images=4, seed=seed, epoch=epoch)
 
 
-def test_every_batch_holds_16_identities_with_4_images() -> None:
+def test_batch_has_16_identities_with_4_images() -> None:
     batches = plan()
     assert batches.shape[1] == 64
     for batch in batches:
@@ -23,25 +23,25 @@ def test_every_batch_holds_16_identities_with_4_images() -> None:
         assert len(set(groups[:, 0])) == 16
 
 
-def test_an_image_comes_back_only_where_its_identity_has_too_few() -> None:
+def test_image_repeats_only_if_its_identity_has_too_few() -> None:
     used, counts = np.unique(plan(), return_counts=True)
     for index, count in zip(used, counts, strict=True):
         if (PIDS[index] == PIDS).sum() >= 4:
             assert count == 1
 
 
-def test_few_enough_groups_are_left_over() -> None:
+def test_few_groups_are_dropped() -> None:
     drawn = np.bincount(PIDS[plan().reshape(-1)], minlength=40) // 4
     offered = np.maximum(np.bincount(PIDS, minlength=40) // 4, 1)
     assert ((offered - drawn) > 0).sum() < 16
 
 
-def test_epochs_and_seeds_differ_and_repeat() -> None:
+def test_batches_depend_on_seed_and_epoch() -> None:
     np.testing.assert_array_equal(plan(), plan())
     assert not np.array_equal(plan(epoch=1)[:1], plan(epoch=2)[:1])
     assert not np.array_equal(plan(seed=0)[:1], plan(seed=1)[:1])
 
 
-def test_too_few_identities_are_named() -> None:
+def test_too_few_identities_are_refused() -> None:
     with pytest.raises(ConfigError, match="batch_identities=16: the training set has only 2 identities"):
         identity_batches(np.array([0, 0, 1, 1]), identities=16, images=4, seed=0, epoch=1)

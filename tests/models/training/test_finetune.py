@@ -1,4 +1,4 @@
-"""The recipe that trains a package on: its own network and regions, gently."""
+"""Configuration of a fine-tuning: network, input and label maps of the package."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def package(regions: RegionSchema = REGIONS, **facts: object) -> ModelPackage:
         (cluster_regions(4), FlsConfig(labels="cluster", clusters=4)),
     ],
 )
-def test_a_package_is_trained_on_as_it_is(regions: RegionSchema, fls: FlsConfig | None, tmp_path: Path) -> None:
+def test_finetuning_keeps_network_and_input(regions: RegionSchema, fls: FlsConfig | None, tmp_path: Path) -> None:
     base = package(regions, fls=fls)
     recipe = finetuning_config(base, tmp_path, 5, epochs=20, noise=0.04, seed=3)
     assert recipe.network == base.config.network
@@ -48,7 +48,7 @@ def test_a_package_is_trained_on_as_it_is(regions: RegionSchema, fls: FlsConfig 
     assert finetuning_config(base, tmp_path, 500).batch_identities == 16
 
 
-def test_label_maps_are_what_the_package_sees(tmp_path: Path) -> None:
+def test_label_maps_are_predictions_of_the_package(tmp_path: Path) -> None:
     base, rng = package(), np.random.default_rng(0)
     images = [rng.integers(0, 256, (64, 32, 3), dtype=np.uint8) for _ in range(5)]
     paths = tuple(tmp_path / f"{index}.png" for index in range(5))
@@ -62,7 +62,7 @@ def test_label_maps_are_what_the_package_sees(tmp_path: Path) -> None:
         assert cell[maps[index, y, x]] == max(cell)
 
 
-def test_what_cannot_be_trained_on_is_refused(tmp_path: Path) -> None:
+def test_unusable_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="1 identities: training needs at least 2"):
         finetuning_config(package(), tmp_path, 1)
     with pytest.raises(ConfigError, match="another mean and std"):

@@ -43,14 +43,14 @@ def features() -> np.ndarray:
 PIDS = np.repeat(np.arange(4), 3)
 
 
-def test_identity_loss_is_the_naive_one(features: np.ndarray) -> None:
+def test_identity_loss_equals_naive_loop(features: np.ndarray) -> None:
     pids = np.arange(12) % 5
     loss = identity_loss(torch.from_numpy(features), torch.from_numpy(pids), smoothing=0.1)
     assert loss.item() == pytest.approx(naive_identity_loss(features, pids, 0.1), abs=1e-5)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 5.0])
-def test_triplet_loss_is_the_naive_one(features: np.ndarray, margin: float) -> None:
+def test_triplet_loss_equals_naive_loop(features: np.ndarray, margin: float) -> None:
     x, y = torch.from_numpy(features), torch.from_numpy(PIDS)
     loss, ordered = triplet_loss(x, y, x, y, margin=margin)
     expected = naive_triplet(features, PIDS, margin)
@@ -58,7 +58,7 @@ def test_triplet_loss_is_the_naive_one(features: np.ndarray, margin: float) -> N
     assert ordered.item() == pytest.approx(expected[1])
 
 
-def test_triplet_shares_of_a_batch_average_to_the_whole(features: np.ndarray) -> None:
+def test_triplet_losses_of_shares_average_to_that_of_the_batch(features: np.ndarray) -> None:
     x, y = torch.from_numpy(features), torch.from_numpy(PIDS)
     whole, _ = triplet_loss(x, y, x, y, margin=0.3)
     halves = [triplet_loss(x[part], y[part], x, y, margin=0.3)[0] for part in (slice(0, 6), slice(6, 12))]
@@ -73,12 +73,12 @@ def test_equal_features_have_a_finite_gradient() -> None:
     assert torch.isfinite(x.grad).all()
 
 
-def test_distances_are_float32_of_half_features(features: np.ndarray) -> None:
+def test_distances_of_half_features_are_float32(features: np.ndarray) -> None:
     half = torch.from_numpy(features).to(torch.bfloat16)
     assert euclidean_distances(half, half).dtype == torch.float32
 
 
-def test_centre_loss_and_its_own_step(features: np.ndarray) -> None:
+def test_centre_loss_and_rescaled_gradients(features: np.ndarray) -> None:
     x, y = torch.from_numpy(features), torch.from_numpy(PIDS)
     centres = CentreLoss(4, 5, generator=torch.Generator().manual_seed(1))
     before = centres.centres.detach().clone()

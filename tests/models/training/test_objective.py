@@ -1,4 +1,4 @@
-"""The sum of losses beside loops over cells and images (specification, section 9)."""
+"""The objective equals loops over cells and images (docs/method.md, "Losses")."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _seeded() -> None:
 
 
 @pytest.mark.parametrize("summed", [False, True])
-def test_parsing_is_the_cross_entropy_of_labelled_cells(summed: bool) -> None:
+def test_parsing_loss_is_cross_entropy_of_labelled_cells(summed: bool) -> None:
     pixels, maps = torch.randn(2, 4, 3, 5), torch.randint(0, 4, (2, 3, 5))
     maps[0, 0], maps[1, 2, 3] = UNLABELLED, UNLABELLED
     losses, right = [], 0
@@ -43,7 +43,7 @@ def test_parsing_is_the_cross_entropy_of_labelled_cells(summed: bool) -> None:
 
 
 @pytest.mark.parametrize("summed", [False, True])
-def test_cells_of_belongings_count_as_often_as_asked(summed: bool) -> None:
+def test_belongings_weight_counts_in_loss_and_mean(summed: bool) -> None:
     pixels, maps = torch.randn(2, 6, 3, 5), torch.randint(0, 6, (2, 3, 5))
     maps[0, 0, :2], maps[1, 1] = 5, UNLABELLED
     total, weight = 0.0, 0.0
@@ -58,7 +58,7 @@ def test_cells_of_belongings_count_as_often_as_asked(summed: bool) -> None:
     assert parsing_terms(*few, summed=summed, belongings_weight=4.0) == parsing_terms(*few, summed=summed)
 
 
-def test_without_a_labelled_cell_nothing_is_parsed() -> None:
+def test_parsing_loss_without_labelled_cells_is_zero() -> None:
     pixels = torch.randn(1, 4, 3, 5, requires_grad=True)
     terms = parsing_terms(pixels, torch.full((1, 3, 5), UNLABELLED), summed=False)
     terms["parsing"].backward()
@@ -66,7 +66,7 @@ def test_without_a_labelled_cell_nothing_is_parsed() -> None:
     assert not pixels.grad.any()
 
 
-def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
+def test_total_is_the_weighted_sum_of_terms() -> None:
     network = build_network(FULL.network, identities=3, schema=MARKET_1501, regions=REGIONS)
     objective = Objective(network, FULL, 3, MARKET_1501)
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     assert list(output.features) == ["global", "foreground", "part", "globalattr"]
 
 
-def test_every_parameter_hears_of_the_loss() -> None:
+def test_every_parameter_has_a_gradient() -> None:
     config = NetworkConfig.model_validate({**FULL.network.model_dump(), "spatial_attention": True})
     network = build_network(config, identities=3, schema=MARKET_1501, regions=REGIONS)
     objective = Objective(network, FULL, 3, MARKET_1501)
@@ -121,7 +121,7 @@ def test_every_parameter_hears_of_the_loss() -> None:
     assert network.reweight.correlate.weight.grad.any()
 
 
-def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
+def test_centres_are_independent_of_their_weight() -> None:
     moved = []
     for weight in (1.0, 0.25):
         torch.manual_seed(0)
@@ -136,7 +136,7 @@ def test_centres_move_as_far_whatever_their_loss_weighs() -> None:
     torch.testing.assert_close(moved[1], moved[0])
 
 
-def test_of_clusters_none_weighs_more() -> None:
+def test_belongings_weight_is_one_for_clusters() -> None:
     changes = {"belongings_weight": 5.0}
     for name, weight in (("fls", 5), ("clustering", 1)):
         config = TrainConfig.load(name, changes, backbone="tiny")

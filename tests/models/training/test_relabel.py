@@ -1,4 +1,4 @@
-"""Label maps of a training: when they are made, and by how many workers."""
+"""Label maps of a training: schedule, workers and parsers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     )
 
 
-def test_maps_are_made_anew_on_schedule() -> None:
+def test_refresh_schedule() -> None:
     paper = TrainConfig.load("fls")
     assert [epoch for epoch in range(1, 121) if is_refresh_due(epoch, paper)] == list(range(11, 102, 2))
     clusters = TrainConfig.load("clustering")
@@ -61,7 +61,7 @@ def test_maps_are_made_anew_on_schedule() -> None:
 
 
 class Share(SingleProcess):
-    """One of several workers, whose results the test adds up itself."""
+    """One of several workers, whose results the test sums."""
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
@@ -69,7 +69,7 @@ class Share(SingleProcess):
 
 @pytest.mark.parametrize("labels", ["fls", "cluster"])
 @pytest.mark.parametrize("foreground", ["activation", "classifier"])
-def test_workers_together_make_what_one_makes(data: TrainingSet, labels: str, foreground: str) -> None:
+def test_workers_compute_the_maps_of_one_worker(data: TrainingSet, labels: str, foreground: str) -> None:
     settings = config(labels, **{"fls.foreground": foreground})
     if labels == "cluster":
         data = TrainingSet(paths=data.paths, pids=data.pids, camids=data.camids)
@@ -96,7 +96,7 @@ class HalvesParser(Parser):
         return Parsed(labels=np.zeros(image.shape[:2], dtype=np.uint8), regions=regions)
 
 
-def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
+def test_parsed_labels_are_on_the_networks_grid(data: TrainingSet) -> None:
     seen: list[int] = []
     labels = parse_labels(data.paths[:3], HalvesParser(), GRID, lambda done, total: seen.append(done))
     assert labels.shape == (3, *GRID)
@@ -106,11 +106,11 @@ def test_a_parser_answers_on_the_networks_grid(data: TrainingSet) -> None:
     np.testing.assert_array_equal(label_cells(np.eye(6, dtype=np.float32)[:, :, None], (6, 1))[:, 0], np.arange(6))
 
 
-def test_an_image_that_cannot_be_parsed_is_named(data: TrainingSet) -> None:
+def test_unparsable_image_is_reported(data: TrainingSet) -> None:
     with pytest.raises(DatasetError, match=r"3\.png: nothing to see"):
         parse_labels(data.paths, HalvesParser(), GRID)
 
 
-def test_a_missing_image_is_named(tmp_path: Path) -> None:
+def test_missing_image_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"gone\.png"):
         parse_labels([tmp_path / "gone.png"], HalvesParser(), GRID)

@@ -19,11 +19,11 @@ from vestigo_models.training.state import learning_rate
         (120, 3.5e-6),
     ],
 )
-def test_the_recipe_of_the_specification(epoch: int, rate: float) -> None:
+def test_learning_rate_follows_documented_schedule(epoch: int, rate: float) -> None:
     assert learning_rate(epoch, TrainConfig()) == pytest.approx(rate)
 
 
-def test_a_shorter_training_has_the_same_schedule_in_fewer_epochs() -> None:
+def test_schedule_scales_with_epochs() -> None:
     short, full = TrainConfig(epochs=12), TrainConfig()
     for epoch in range(1, 13):
         assert learning_rate(epoch, short) == pytest.approx(learning_rate(epoch * 10, full))

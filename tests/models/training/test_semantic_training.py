@@ -1,4 +1,4 @@
-"""Training with regions and attributes: every shipped configuration, killed and resumed, refused where it must be."""
+"""Training with regions and attributes: every shipped configuration, resuming, refusals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
-    """Six people in 4 images each: a body in their own colour, half of them with a box beside it."""
+    """Six people with 4 images each: a body in a colour of their own, half of them with a box next to it."""
     folder = tmp_path_factory.mktemp("crops")
     rng = np.random.default_rng(0)
     paths, parsed, labels = [], [], []
@@ -72,7 +72,7 @@ def short(name: str, **keys: object) -> TrainConfig:
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_configs() if name != "tiny"])
-def test_every_shipped_configuration_trains(name: str, data: TrainingSet, tmp_path: Path) -> None:
+def test_shipped_configuration_trains(name: str, data: TrainingSet, tmp_path: Path) -> None:
     config = short(name)
     result = train(config, data, tmp_path / "model")
     assert np.isfinite(list(result.losses.values())).all()
@@ -119,7 +119,7 @@ def interrupt_after(steps: int):
 
 
 @pytest.mark.parametrize("name", ["full", "clustering"])
-def test_interrupted_anywhere_it_ends_the_same(name: str, data: TrainingSet, tmp_path: Path) -> None:
+def test_interrupted_training_resumes_to_the_same_weights(name: str, data: TrainingSet, tmp_path: Path) -> None:
     config = short(name, checkpoint_steps=2)
     train(config, data, tmp_path / "whole")
     for steps in (1, 2, 3):
@@ -132,7 +132,7 @@ def test_interrupted_anywhere_it_ends_the_same(name: str, data: TrainingSet, tmp
     assert {"parsing", "pixels"} <= json.loads((tmp_path / "whole/losses.jsonl").read_text().splitlines()[0]).keys()
 
 
-def test_a_backbone_moves_into_another_network(data: TrainingSet, tmp_path: Path) -> None:
+def test_backbone_initialises_another_network(data: TrainingSet, tmp_path: Path) -> None:
     train(short("baseline", epochs=1), data, tmp_path / "base")
     config = short("fls", weights=f"package:{tmp_path / 'base'}", learning_rate=1e-12, epochs=1)
     train(config, data, tmp_path / "model")
@@ -147,16 +147,16 @@ def test_a_backbone_moves_into_another_network(data: TrainingSet, tmp_path: Path
 
 
 class TestRefusals:
-    def test_attributes_without_labels(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_missing_attribute_labels_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         unlabelled = dataclasses.replace(data, attributes=None, schema=None)
         with pytest.raises(ConfigError, match="the training data has no attribute labels"):
             train(short("full"), unlabelled, tmp_path)
 
-    def test_regions_without_a_parsers_maps(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_missing_label_maps_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"fls\.labels=fls: label maps of a parser are needed"):
             train(short("fls"), dataclasses.replace(data, parsed=None), tmp_path)
 
-    def test_a_package_of_another_schema(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_base_of_another_schema_is_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         other = AttributeSchema("other", MARKET_1501.attributes)
         sources = {"network.attr_regions": {name: ["upper"] for name in other.names}}
         train(short("full", epochs=1, **sources), data, tmp_path / "market")
@@ -164,7 +164,7 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="predicts the attributes of market-1501, the data has those of other"):
             train(config, dataclasses.replace(data, schema=other), tmp_path / "no")
 
-    def test_a_checkpoint_with_other_shapes(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_checkpoint_of_other_shapes_is_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         train(short("full", epochs=1), data, tmp_path)
         described = json.loads((tmp_path / "config.json").read_text())
         described["attribute_schema"] = DUKEMTMC_REID.to_dict()
@@ -172,13 +172,13 @@ class TestRefusals:
         with pytest.raises(ModelError, match=r"does not fit the network of its config\.json"):
             ModelPackage.from_pretrained(tmp_path)
 
-    def test_an_unknown_key_and_a_wrong_count_are_told_together(self) -> None:
+    def test_unknown_key_and_wrong_count_are_reported_together(self) -> None:
         with pytest.raises(ConfigError, match=r"network\.colour: no such key; fls\.halo=-1"):
             TrainConfig.load("full", {"network.colour": "red", "fls.halo": -1})
         with pytest.raises(ConfigError, match=r"network\.regions=6: label maps from fls\.labels=parser have 5"):
             TrainConfig.load("full", {"fls.labels": "parser"})
 
-    def test_an_attribute_without_a_region(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_attribute_without_region_is_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         config = short("full", **{"network.attr_regions": {"hat": [], "bag": ["pocket"]}})
         with pytest.raises(ConfigError, match=r"attr_regions: hat: no region; bag: no region 'pocket'"):
             train(config, data, tmp_path)
@@ -188,7 +188,7 @@ class TestRefusals:
             train(short("full"), labelled, tmp_path)
 
 
-def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
+def test_awm_has_its_own_learning_rate(data: TrainingSet, tmp_path: Path) -> None:
     moved = []
     for rate in (1e-9, 1.0, 10.0):
         config = short("full", epochs=1, learning_rate=1e-3, awm_rate=rate)
@@ -199,12 +199,12 @@ def test_awm_learns_at_its_own_rate(data: TrainingSet, tmp_path: Path) -> None:
     assert moved[2] == pytest.approx(10 * moved[1], rel=0.5)
 
 
-def test_heads_that_would_learn_nothing_are_refused() -> None:
+def test_heads_without_gradient_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"awm_dropout=0.5: attribute heads get no gradient from AWM.*awm_aux_loss"):
         TrainConfig.load("full", {"awm_dropout": 0.5})
 
 
-def test_a_decay_of_its_own_keeps_awm_small(data: TrainingSet, tmp_path: Path) -> None:
+def test_awm_has_its_own_weight_decay(data: TrainingSet, tmp_path: Path) -> None:
     found = []
     for name, decay in (("none", None), ("same", 5e-5), ("strong", 1.0)):
         train(short("full", epochs=2, awm_rate=10, awm_weight_decay=decay), data, tmp_path / name)

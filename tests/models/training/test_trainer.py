@@ -49,8 +49,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("undisturbed") / "model"
+def uninterrupted(data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted") / "model"
     train(SMALL, data, out)
     return out
 
@@ -73,39 +73,41 @@ def die_at(config: TrainConfig, data: TrainingSet, out: Path, fatal: int) -> Non
     train(config, data, out, resume=True, progress=progress)
 
 
-def test_what_it_writes(undisturbed: Path, data: TrainingSet) -> None:
-    package = ModelPackage.from_pretrained(undisturbed)
+def test_written_files(uninterrupted: Path, data: TrainingSet) -> None:
+    package = ModelPackage.from_pretrained(uninterrupted)
     assert package.input_size == (32, 16)
     assert package.config.trained_on == {"identities": 6, "images": 48}
-    records = [json.loads(line) for line in (undisturbed / "losses.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (uninterrupted / "losses.jsonl").read_text().splitlines()]
     steps = records[0]["steps"]
     assert [(r["epoch"], r["step"]) for r in records[:steps]] == [(1, s + 1) for s in range(steps)]
     assert {"total", "identity", "triplet", "centre", "ordered", "learning_rate"} <= records[0].keys()
     for r in records:
         assert r["total"] == pytest.approx(r["identity"] + r["triplet"] + 0.0005 * r["centre"], rel=1e-4)
-    assert TrainConfig.load(undisturbed / "recipe.yaml") == SMALL
+    assert TrainConfig.load(uninterrupted / "recipe.yaml") == SMALL
 
 
-def test_killed_at_any_step_it_ends_the_same(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+def test_training_killed_at_any_step_resumes_to_the_same_weights(
+    data: TrainingSet, uninterrupted: Path, tmp_path: Path
+) -> None:
     processes = multiprocessing.get_context("spawn")
-    # Each process works one step further than the last checkpoint of the one before, then dies.
+    # Each process trains one step beyond the last checkpoint and is killed.
     for fatal in (1, 3, 4):
         process = processes.Process(target=die_at, args=(SMALL, data, tmp_path / "model", fatal))
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
     result = train(SMALL, data, tmp_path / "model", resume=True)
-    same(tmp_path / "model", undisturbed)
+    same(tmp_path / "model", uninterrupted)
     assert result.losses["total"] > 0
 
 
-def test_killed_while_a_checkpoint_is_written(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+def test_partial_checkpoint_is_ignored(data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, data, out, progress=interrupt_after(3))
     (out / "checkpoint.pt.partial").write_bytes(b"half a checkpoint")
     train(SMALL, data, out, resume=True)
-    same(out, undisturbed)
+    same(out, uninterrupted)
 
 
 def interrupt_after(steps: int):
@@ -118,16 +120,16 @@ def interrupt_after(steps: int):
     return progress
 
 
-def test_global_randomness_changes_nothing(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+def test_training_is_independent_of_global_randomness(data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
     np.random.seed(99)
     before = torch.get_rng_state()
     train(SMALL, data, tmp_path / "model")
     assert torch.equal(before, torch.get_rng_state())
-    same(tmp_path / "model", undisturbed)
+    same(tmp_path / "model", uninterrupted)
 
 
-def test_it_learns_and_reports(data: TrainingSet, tmp_path: Path) -> None:
+def test_loss_falls_and_progress_is_reported(data: TrainingSet, tmp_path: Path) -> None:
     config = SMALL.model_copy(update={"epochs": 10, "learning_rate": 2e-3, "milestones": (), "cache_gib": 0.0})
     steps: list[tuple[int, int | None]] = []
     result = train(config, data, tmp_path / "model", progress=lambda done, total: steps.append((done, total)))
@@ -145,56 +147,56 @@ def test_bfloat16_on_a_cpu(data: TrainingSet, tmp_path: Path) -> None:
     assert np.isfinite(list(result.losses.values())).all()
 
 
-def test_it_starts_from_another_package(data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+def test_training_starts_from_another_package(data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
     # Next to no learning rate: what comes out is what went in, but for the BatchNorm statistics.
-    config = SMALL.model_copy(update={"base": str(undisturbed), "learning_rate": 1e-12, "epochs": 1})
+    config = SMALL.model_copy(update={"base": str(uninterrupted), "learning_rate": 1e-12, "epochs": 1})
     train(config, data, tmp_path / "model")
-    before, after = (load_file(folder / "model.safetensors") for folder in (undisturbed, tmp_path / "model"))
+    before, after = (load_file(folder / "model.safetensors") for folder in (uninterrupted, tmp_path / "model"))
     for name in before:
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(before[name], after[name], atol=1e-8, rtol=0)
 
 
 class TestRefusals:
-    def test_a_folder_in_use(self, data: TrainingSet, undisturbed: Path) -> None:
+    def test_used_folder_is_refused(self, data: TrainingSet, uninterrupted: Path) -> None:
         with pytest.raises(ModelError, match="already holds a training; pass --resume"):
-            train(SMALL, data, undisturbed)
+            train(SMALL, data, uninterrupted)
 
-    def test_another_configuration(self, data: TrainingSet, undisturbed: Path) -> None:
+    def test_other_configuration_is_refused(self, data: TrainingSet, uninterrupted: Path) -> None:
         with pytest.raises(ModelError, match=r"another configuration: seed \(0 there, 5 now\)"):
-            train(SMALL.model_copy(update={"seed": 5}), data, undisturbed, resume=True)
+            train(SMALL.model_copy(update={"seed": 5}), data, uninterrupted, resume=True)
 
-    def test_other_data(self, data: TrainingSet, undisturbed: Path) -> None:
+    def test_other_data_are_refused(self, data: TrainingSet, uninterrupted: Path) -> None:
         fewer = TrainingSet(paths=data.paths[:40], pids=data.pids[:40], camids=data.camids[:40])
         with pytest.raises(ModelError, match="has 6 identities, the data 5"):
-            train(SMALL, fewer, undisturbed, resume=True)
+            train(SMALL, fewer, uninterrupted, resume=True)
 
-    def test_a_broken_checkpoint(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_broken_checkpoint_is_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         (tmp_path / "checkpoint.pt").write_bytes(b"no")
         with pytest.raises(ModelError, match="cannot be read; delete it"):
             train(SMALL, data, tmp_path, resume=True)
 
-    def test_an_unreadable_image(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_unreadable_image_is_reported(self, data: TrainingSet, tmp_path: Path) -> None:
         (tmp_path / "0.png").write_bytes(b"")
         broken = TrainingSet(paths=(tmp_path / "0.png", *data.paths[1:]), pids=data.pids, camids=data.camids)
         with pytest.raises(DatasetError, match=r"training image .*0\.png"):
             train(SMALL, broken, tmp_path / "model")
 
-    def test_a_loss_that_is_no_number(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_infinite_loss_is_reported(self, data: TrainingSet, tmp_path: Path) -> None:
         config = SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5})
         with pytest.raises(WorkError, match="lower learning_rate"):
             train(config, data, tmp_path / "model")
 
-    def test_weights_for_tiny(self, data: TrainingSet, tmp_path: Path) -> None:
+    def test_imagenet_weights_for_tiny_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no ImageNet weights for tiny; give a model package"):
             train(SMALL.model_copy(update={"weights": "x"}), data, tmp_path / "model")
 
-    def test_a_base_of_another_shape(self, data: TrainingSet, undisturbed: Path, tmp_path: Path) -> None:
+    def test_other_base_is_refused(self, data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
         gem = SMALL.network.model_copy(update={"pooling": "gem"})
         with pytest.raises(ConfigError, match="has another network"):
-            train(SMALL.model_copy(update={"base": str(undisturbed), "network": gem}), data, tmp_path / "model")
+            train(SMALL.model_copy(update={"base": str(uninterrupted), "network": gem}), data, tmp_path / "model")
 
-    def test_no_images(self) -> None:
+    def test_empty_split_is_refused(self) -> None:
         empty = np.zeros(0, dtype=np.int64)
         with pytest.raises(DatasetError, match="holds no image"):
             TrainingSet(paths=(), pids=empty, camids=empty)

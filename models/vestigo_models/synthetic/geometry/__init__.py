@@ -1,1 +1,1 @@
-"""Solids of rendered people, and the rays that find them."""
+"""Solids of rendered people and ray casting."""

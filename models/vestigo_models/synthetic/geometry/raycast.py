@@ -124,8 +124,8 @@ def cast_rays(solids: Solids, view: Viewpoint, raster: Raster) -> Hits:
     solid = owner.ravel()[pixel].astype(np.int64)
     distance = depth.ravel()[pixel]
     row, col = np.divmod(pixel, raster.cols)
-    seen = np.stack((x[col], y[row], np.ones(len(pixel), dtype=np.float32)), axis=1) @ view.rotation
-    point = (view.position + distance[:, None] * seen).astype(np.float32)
+    rays = np.stack((x[col], y[row], np.ones(len(pixel), dtype=np.float32)), axis=1) @ view.rotation
+    point = (view.position + distance[:, None] * rays).astype(np.float32)
     frame = solids.frame[solid]
     local = np.einsum("nij,nj->ni", frame, point - solids.origin[solid])
     normal = np.einsum("ni,nij->nj", _normals(solids, solid, local), frame)

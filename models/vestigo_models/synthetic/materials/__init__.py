@@ -1,1 +1,1 @@
-"""Clothes of rendered people, and how light falls on them."""
+"""Materials of rendered people and their shading."""

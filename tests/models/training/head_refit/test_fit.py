@@ -1,4 +1,4 @@
-"""Refitted heads beside naive sums, and on people whose labels are known."""
+"""Refitted heads equal naive sums and learn known labels."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ TEMPERATURES = {"gender": 0.7, "hat": 1.6, "upper_colour": 1.2}
 
 
 def package(*, attributes: str = "regions", flip: bool = False) -> ModelPackage:
-    """A model whose AWM says something and whose temperatures are not 1."""
+    """Return a model with random AWM weights and temperatures other than 1."""
     made = random_package()
-    told = made.config.model_dump() | {"flip_average": flip}
+    settings = made.config.model_dump() | {"flip_average": flip}
     if attributes == "global":
-        told["network"] |= {"attributes": "global", "regions": 0}
-        told["region_schema"] = None
-    config = PackageConfig(**told)
+        settings["network"] |= {"attributes": "global", "regions": 0}
+        settings["region_schema"] = None
+    config = PackageConfig(**settings)
     torch.manual_seed(0)
     network = build_network(config.network, schema=SCHEMA, regions=config.regions)
     assert isinstance(network, SemanticNetwork)
     assert network.reweight is not None
     with torch.no_grad():
         network.reweight.correlate.weight.normal_()
-    return ModelPackage(config, network).with_calibration(Calibration(temperatures=TEMPERATURES, measured_on="nobody"))
+    return ModelPackage(config, network).with_calibration(Calibration(temperatures=TEMPERATURES, measured_on="nothing"))
 
 
 def crops(count: int) -> list[np.ndarray]:
@@ -48,7 +48,7 @@ def crops(count: int) -> list[np.ndarray]:
     return [rng.integers(0, 256, (70 + index, 30, 3), dtype=np.uint8) for index in range(count)]
 
 
-def readings(count: int, seed: int = 0) -> np.ndarray:
+def random_features(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 7, 16)).astype(np.float32)
 
 
@@ -62,13 +62,13 @@ def naive_loss(found: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> list[
     for p, q, e in zip(found, truth, noise, strict=True):
         total = 0.0
         for j in range(len(p)):
-            heard = sum(p[i] * (1 - e if i == j else e / (len(p) - 1)) for i in range(len(p)))
-            total -= q[j] * math.log(heard)
+            noisy = sum(p[i] * (1 - e if i == j else e / (len(p) - 1)) for i in range(len(p)))
+            total -= q[j] * math.log(noisy)
         losses.append(total)
     return losses
 
 
-def test_the_noisy_label_loss_is_the_naive_one() -> None:
+def test_noisy_label_loss_equals_naive_loop() -> None:
     rng = np.random.default_rng(0)
     found = rng.dirichlet(np.ones(4), 9)
     truth = np.concatenate([np.eye(4), rng.dirichlet(np.ones(4), 4), np.zeros((1, 4))])
@@ -78,7 +78,7 @@ def test_the_noisy_label_loss_is_the_naive_one() -> None:
     assert loss[-1] == 0
 
 
-def test_without_noise_it_is_cross_entropy_and_certainty_has_a_gradient() -> None:
+def test_noisy_label_loss_without_noise_is_cross_entropy() -> None:
     scores = torch.tensor([[0.0, -60.0]], requires_grad=True)
     wrong = torch.tensor([[0.0, 1.0]])
     (loss,) = noisy_label_loss(scores.log_softmax(1), wrong, 0.0)
@@ -88,7 +88,7 @@ def test_without_noise_it_is_cross_entropy_and_certainty_has_a_gradient() -> Non
 
 
 @pytest.mark.parametrize("attributes", ["regions", "global"])
-def test_readings_give_what_the_extractor_says(attributes: str) -> None:
+def test_pooled_features_give_predictions_of_the_extractor(attributes: str) -> None:
     base = package(attributes=attributes)
     done: list[int] = []
     read = extract_pooled(base, iter(crops(5)), batch_size=4, progress=lambda count, _: done.append(count))
@@ -99,38 +99,38 @@ def test_readings_give_what_the_extractor_says(attributes: str) -> None:
     )
 
 
-def test_a_mirror_image_is_read_where_the_model_looks_at_it() -> None:
+def test_pooled_features_average_mirror_images() -> None:
     plain, mirrored = package(), package(flip=True)
     both = [extract_pooled(plain, images) for images in (crops(3), [image[:, ::-1] for image in crops(3)])]
     # A crop that is enlarged and then mirrored differs by rounding from one that is mirrored and then enlarged.
     np.testing.assert_allclose(extract_pooled(mirrored, crops(3)), np.mean(both, axis=0), atol=2e-2)
 
 
-def test_no_crops_have_no_readings() -> None:
+def test_no_crops_give_empty_features() -> None:
     assert extract_pooled(package(), []).shape == (0, 7, 16)
-    assert predict_attributes(package(), readings(0)).shape == (0, SCHEMA.classes)
+    assert predict_attributes(package(), random_features(0)).shape == (0, SCHEMA.classes)
 
 
-def naive_trust(base: ModelPackage, pooled: np.ndarray, targets: AttributeTargets) -> list[float]:
-    """How far the base is trusted on each attribute, crop by crop and class by class."""
-    trusted = []
+def naive_reliability(base: ModelPackage, pooled: np.ndarray, targets: AttributeTargets) -> list[float]:
+    """Compute the reliability of the base on each attribute with loops."""
+    reliability = []
     for name in SCHEMA.names:
         place, actual, expected = SCHEMA.slice(name), 0.0, 0.0
         for row, p in enumerate(predict_attributes(base, pooled)[:, place].astype(np.float64)):
             truth, e = targets.probabilities[row, place], float(targets.noise[row])
             if truth.max() == 1:
-                named = [(1 - e) * p[j] + e / (len(p) - 1) * (1 - p[j]) for j in range(len(p))]
-                actual -= targets.weight[row] * math.log(named[truth.argmax()])
-                expected -= targets.weight[row] * sum(q * math.log(q) for q in named)
-        trusted.append(max(0.01, min(1.0, expected / actual) ** 2))
-    return trusted
+                noisy = [(1 - e) * p[j] + e / (len(p) - 1) * (1 - p[j]) for j in range(len(p))]
+                actual -= targets.weight[row] * math.log(noisy[truth.argmax()])
+                expected -= targets.weight[row] * sum(q * math.log(q) for q in noisy)
+        reliability.append(max(0.01, min(1.0, expected / actual) ** 2))
+    return reliability
 
 
 def naive_objective(
     base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: AttributeTargets, pull: float
 ) -> float:
-    """What is minimised, written out."""
-    trusted = naive_trust(base, pooled, targets)
+    """Compute the objective of the fit with loops."""
+    reliability = naive_reliability(base, pooled, targets)
     probabilities = predict_attributes(found, pooled).astype(np.float64)
     old, new = base.network.state_dict(), found.network.state_dict()
     total = 0.0
@@ -138,21 +138,21 @@ def naive_objective(
         place = SCHEMA.slice(name)
         for row, each in enumerate(probabilities):
             truth, noise = targets.probabilities[row : row + 1, place], targets.noise[row : row + 1]
-            share = 1.0 if truth.max() == 1 else trusted[position]
+            share = 1.0 if truth.max() == 1 else reliability[position]
             total += share * targets.weight[row] * naive_loss(each[None, place], truth, noise)[0]
         tensors = [(f"heads.heads.{position}.1.{kind}", slice(None)) for kind in ("weight", "bias")]
         tensors += [(f"reweight.correlate.{kind}", place) for kind in ("weight", "bias")]
         for key, rows in tensors:
             moved = (old[key][rows].double() - new[key][rows].double()).square().sum()
-            total += trusted[position] * pull / 2 * float(moved)
+            total += reliability[position] * pull / 2 * float(moved)
     return total
 
 
 def mixed_targets(count: int) -> AttributeTargets:
     rng = np.random.default_rng(2)
-    named = AttributeTargets.from_labels(labels(count), SCHEMA, noise=0.1, weight=rng.uniform(0, 2, count))
-    thought = AttributeTargets.from_predictions(predict_attributes(package(), readings(count, 3)), weight=0.5)
-    return AttributeTargets.concatenate([named, thought])
+    labelled = AttributeTargets.from_labels(labels(count), SCHEMA, noise=0.1, weight=rng.uniform(0, 2, count))
+    predicted = AttributeTargets.from_predictions(predict_attributes(package(), random_features(count, 3)), weight=0.5)
+    return AttributeTargets.concatenate([labelled, predicted])
 
 
 def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPackage:
@@ -163,8 +163,8 @@ def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPacka
     return ModelPackage(found.config, network)
 
 
-def test_the_fit_is_a_minimum_of_the_naive_sum() -> None:
-    base, pooled, targets = package(), np.concatenate([readings(20), readings(20, 3)]), mixed_targets(20)
+def test_fit_minimises_naive_objective() -> None:
+    base, pooled, targets = package(), np.concatenate([random_features(20), random_features(20, 3)]), mixed_targets(20)
     found = fit_heads(base, pooled, targets, HeadConfig(pull=0.5, steps=500))
 
     def objective(other: ModelPackage) -> float:
@@ -172,7 +172,7 @@ def test_the_fit_is_a_minimum_of_the_naive_sum() -> None:
 
     below, best, above = (objective(between(base, found, share)) for share in (0.98, 1.0, 1.02))
     assert best < min(below, above)
-    # Where a parabola through the three has its lowest point, in steps from the middle.
+    # The minimum of a parabola through the three, in steps from the middle.
     assert 0.5 * (below - above) / (below - 2 * best + above) == pytest.approx(0, abs=0.05)
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):
@@ -183,23 +183,23 @@ def test_the_fit_is_a_minimum_of_the_naive_sum() -> None:
         assert objective(nudged) > best
 
 
-def test_a_broken_head_is_replaced_and_sound_ones_are_hardly_touched() -> None:
-    base, pooled = package(), readings(400)
+def test_bad_head_is_replaced_and_good_heads_are_kept() -> None:
+    base, pooled = package(), random_features(400)
     for name in SCHEMA.names:
-        # So sure that labels say much.
+        # Confident, so that labels have large losses.
         linear(base, name).weight.mul_(6)
     truth = np.stack(
         [predict_attributes(base, pooled)[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1
     )
     broken = between(base, base, 1.0)
     linear(broken, "hat").weight.neg_()
-    named = AttributeTargets.from_labels(truth[:200], SCHEMA, noise=0.05)
-    thought = AttributeTargets.from_predictions(predict_attributes(broken, pooled[:200]))
+    labelled = AttributeTargets.from_labels(truth[:200], SCHEMA, noise=0.05)
+    predicted = AttributeTargets.from_predictions(predict_attributes(broken, pooled[:200]))
     both = np.concatenate([pooled[:200], pooled[:200]])
-    found = fit_heads(broken, both, named.with_replay(thought), HeadConfig(pull=20.0))
-    said, hat = predict_attributes(found, pooled[200:]), SCHEMA.index("hat")
+    found = fit_heads(broken, both, labelled.with_replay(predicted), HeadConfig(pull=20.0))
+    predictions, hat = predict_attributes(found, pooled[200:]), SCHEMA.index("hat")
     right = [
-        (said[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
+        (predictions[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
         for position, name in enumerate(SCHEMA.names)
     ]
     before = predict_attributes(broken, pooled[200:])[:, SCHEMA.slice("hat")].argmax(axis=1) == truth[200:, hat]
@@ -216,7 +216,7 @@ def linear(model: ModelPackage, name: str) -> torch.nn.Linear:
     return found
 
 
-def test_replay_weighs_a_share_of_what_was_corrected() -> None:
+def test_replay_has_a_share_of_the_total_weight() -> None:
     corrected = AttributeTargets.from_labels(labels(4), SCHEMA, noise=0.1, weight=0.5)
     replayed = AttributeTargets.from_labels(labels(10, 1), SCHEMA, weight=np.arange(10, dtype=np.float32))
     both = corrected.with_replay(replayed, 0.3)
@@ -226,13 +226,13 @@ def test_replay_weighs_a_share_of_what_was_corrected() -> None:
     assert len(corrected.with_replay(replayed.select(slice(0, 0)))) == 4
 
 
-def test_labels_are_learnt_and_the_base_stays_as_it_was() -> None:
-    base, pooled, truth = package(), readings(30), np.abs(labels(30))
+def test_labels_are_learnt_and_base_is_unchanged() -> None:
+    base, pooled, truth = package(), random_features(30), np.abs(labels(30))
     digest, before = base.digest, base.network.state_dict()["heads.heads.0.1.weight"].clone()
     found = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), HeadConfig(pull=1e-3))
-    said = predict_attributes(found, pooled)
+    predictions = predict_attributes(found, pooled)
     for position, name in enumerate(SCHEMA.names):
-        np.testing.assert_array_equal(said[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
+        np.testing.assert_array_equal(predictions[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
     assert found.digest != digest
     torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
     assert (
@@ -241,10 +241,10 @@ def test_labels_are_learnt_and_the_base_stays_as_it_was() -> None:
     )
 
 
-def test_attributes_without_targets_keep_their_weights_bit_for_bit() -> None:
+def test_heads_without_targets_keep_their_weights() -> None:
     base, some = package(), np.full((30, len(SCHEMA)), -1)
     some[:, SCHEMA.index("hat")] = np.arange(30) % 2
-    found = fit_heads(base, readings(30), AttributeTargets.from_labels(some, SCHEMA))
+    found = fit_heads(base, random_features(30), AttributeTargets.from_labels(some, SCHEMA))
     old, new = base.network.state_dict(), found.network.state_dict()
     hat = SCHEMA.slice("hat")
     changed = {key for key in old if not torch.equal(old[key], new[key])}
@@ -256,28 +256,30 @@ def test_attributes_without_targets_keep_their_weights_bit_for_bit() -> None:
         torch.testing.assert_close(new[f"{awm}.{kind}"][others], old[f"{awm}.{kind}"][others], rtol=0, atol=0)
 
 
-def test_a_strong_pull_keeps_the_base() -> None:
-    base, pooled = package(), readings(30)
+def test_strong_pull_keeps_the_base() -> None:
+    base, pooled = package(), random_features(30)
     found = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), HeadConfig(pull=1e9))
     np.testing.assert_allclose(predict_attributes(found, pooled), predict_attributes(base, pooled), atol=1e-5)
 
 
-def test_what_was_measured_with_the_old_heads_is_dropped() -> None:
+def test_measurements_of_previous_heads_are_removed() -> None:
     base = package()
     config = base.config.model_copy(update={"trained_on": {"dataset": "a"}, "judged": {"mAP": 80}})
     base = ModelPackage(config, base.network)
-    found = fit_heads(base, readings(9), AttributeTargets.from_labels(labels(9), SCHEMA), trained_on={"corrections": 9})
+    found = fit_heads(
+        base, random_features(9), AttributeTargets.from_labels(labels(9), SCHEMA), trained_on={"corrections": 9}
+    )
     assert found.config.trained_on == {"dataset": "a", "corrections": 9}
     assert found.config.judged == {}
     assert found.calibration is not None
     assert found.calibration.temperatures == TEMPERATURES
     assert found.calibration.filter is found.calibration.soft is None
-    again = fit_heads(found, readings(9), AttributeTargets.from_labels(labels(9), SCHEMA))
+    again = fit_heads(found, random_features(9), AttributeTargets.from_labels(labels(9), SCHEMA))
     assert again.config.calibration == found.config.calibration
 
 
-def test_heads_go_from_one_network_to_another() -> None:
-    one, pooled = package(), readings(20)
+def test_replace_heads() -> None:
+    one, pooled = package(), random_features(20)
     two = ModelPackage(
         one.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
     )
@@ -298,17 +300,17 @@ def test_models_without_attributes_are_refused() -> None:
     with pytest.raises(ConfigError, match="predicts no attributes"):
         extract_pooled(bare, crops(1))
     with pytest.raises(ConfigError, match="predicts no attributes"):
-        fit_heads(bare, readings(1), AttributeTargets.from_labels(labels(1), SCHEMA))
+        fit_heads(bare, random_features(1), AttributeTargets.from_labels(labels(1), SCHEMA))
 
 
-def test_targets_that_say_nothing_are_refused() -> None:
+def test_empty_targets_are_refused() -> None:
     nothing = AttributeTargets.from_labels(np.full((3, len(SCHEMA)), -1), SCHEMA)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
-        fit_heads(package(), readings(3), nothing)
+        fit_heads(package(), random_features(3), nothing)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
-        fit_heads(package(), readings(3), AttributeTargets.from_labels(labels(3), SCHEMA, weight=0.0))
+        fit_heads(package(), random_features(3), AttributeTargets.from_labels(labels(3), SCHEMA, weight=0.0))
     with pytest.raises(ValueError, match="not \\(4, 39\\)"):
-        fit_heads(package(), readings(4), nothing)
+        fit_heads(package(), random_features(4), nothing)
 
 
 @pytest.mark.parametrize("noise", [-0.1, 0.5])
