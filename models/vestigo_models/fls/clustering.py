@@ -110,7 +110,7 @@ def cluster_parts(
 def kmeans(points: Float32Array, count: int, seed: int, device: Device = "cpu") -> Int64Array:
     """Cluster N x D points with at most 20 Lloyd iterations from random points: clusters, (N,).
 
-    An empty cluster restarts at the point that is farthest from its own centre. On a CPU scikit-learn is used, elsewhere
+    An empty cluster restarts at the point that is farthest from its own centre. A CPU uses scikit-learn, other devices
     `lloyd`. All devices of one kind give the same result; a GPU rounds differently from a CPU.
     """
     if torch.device(device).type == "cpu":
