@@ -1,4 +1,4 @@
-"""Pages of the app without a server: Streamlit's own testing, with somebody signed in."""
+"""Pages of the app without a server: Streamlit's testing with a signed-in user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from vestigo.sightings.index import BrowseIndex
+from vestigo.store.open import Store
 from vestigo_ui.app import context, main
+from vestigo_ui.app.context import PageContext
 from vestigo_ui.web import settings
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
@@ -29,7 +32,7 @@ def run_app(
     configured: dict[str, Any] | None = None,
     **query: str | list[str],
 ) -> AppTest:
-    """Return the app, run on `page` with the parameters `query` in its address, for somebody with `role`."""
+    """Run the app on `page` with the parameters `query` in its address, for a user with `role`."""
     monkeypatch.setenv("VESTIGO_STORE", str(store))
     user = User(name=f"the-{role}", role=Role(role), session="test")
     monkeypatch.setattr(main, "signed_in_user", lambda: user)
@@ -46,8 +49,20 @@ def run_app(
     return app.run()
 
 
+def context_of(
+    store: Store, role: str, *, index: BrowseIndex | None = None, blurred: bool = False, case: str | None = None
+) -> PageContext:
+    """Return a page's context for a user with `role`."""
+    user = User(name=f"the-{role}", role=Role(role), session="test")
+    index = index or BrowseIndex.open(store)
+    configured = settings.Settings()
+    return PageContext(
+        store=store, index=index, user=user, settings=configured, case=case, authority=None, blurred=blurred
+    )
+
+
 def words(app: AppTest) -> str:
-    """Return all text that a page shows, for a look at what it says; what is escaped is read as a person does."""
+    """Return all text that a page shows, without the escapes of Markdown."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
     said = "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
     return re.sub(r"\\(\W)", r"\1", said)

@@ -1,4 +1,4 @@
-"""The page Find without a browser, its sheets and dialog in the hands of a test."""
+"""Page Find without a browser: tests read its contact sheets and send input to them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from tests.support.app_pages import run_app
 from vestigo.store.open import Store
 from vestigo_ui.app.components.contact_sheet import SheetEvent, Tile
 from vestigo_ui.app.components.result.dialog import AnsweredQuery
-from vestigo_ui.app.pages.find import picker as find_picker
-from vestigo_ui.app.pages.find import results as find_results
+from vestigo_ui.app.pages.find import picker, results
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -24,7 +23,7 @@ Open = Callable[..., "AppTest"]
 
 @pytest.fixture
 def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the sheets of the page showed last, by key; `do` holds what is chosen on the one that it names."""
+    """Return what each sheet shows, by key; `do` holds the next event of a sheet."""
     shown: dict[str, Any] = {"do": {}}
 
     def sheet(tiles: list[Tile], *, key: str, **more: Any) -> SheetEvent | None:
@@ -32,18 +31,20 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         chosen: SheetEvent | None = shown["do"].pop(key, None)
         return chosen
 
-    for module in (find_picker, find_results):
+    for module in (picker, results):
         monkeypatch.setattr(module, "contact_sheet", sheet)
     return shown
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, AnsweredQuery]]:
-    """The results that were opened in depth."""
-    from vestigo_ui.app.pages.find import page as find
+    """Return the results that were opened, with their queries."""
+    from vestigo_ui.app.pages.find import page as find_page
 
     calls: list[tuple[str, AnsweredQuery]] = []
-    monkeypatch.setattr(find, "open_dialog", lambda context, answered, crop, on_close: calls.append((crop, answered)))
+    monkeypatch.setattr(
+        find_page, "open_dialog", lambda context, answered, crop, on_close: calls.append((crop, answered))
+    )
     return calls
 
 

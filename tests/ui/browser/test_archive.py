@@ -1,4 +1,4 @@
-"""What a person does on the page Archive, in a browser."""
+"""Page Archive in a browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def gapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store whose run met a disk that did not answer for two images, and files that are no images."""
+    """Return a store whose run quarantined two unreadable images and two files that are not images."""
     root = tmp_path_factory.mktemp("gapped")
     folder = write_crops(root / "crops", 6)
     (folder / "empty.jpg").touch()
@@ -40,7 +40,7 @@ def own(gapped: tuple[Path, str], tmp_path: Path) -> Iterator[Screen]:
         yield screen
 
 
-def test_cameras_are_opened_and_left(visit: Callable[..., Page]) -> None:
+def test_camera_is_opened_and_closed(visit: Callable[..., Page]) -> None:
     from playwright.sync_api import expect
 
     page = visit("/", "viewer")
@@ -65,20 +65,20 @@ def test_cameras_are_opened_and_left(visit: Callable[..., Page]) -> None:
     expect(page.get_by_text("2 cameras ·")).to_be_visible()
 
 
-def test_what_was_left_out_is_tried_again(gapped: tuple[Path, str], own: Screen, enter: Callable[..., Page]) -> None:
+def test_quarantined_inputs_are_retried(gapped: tuple[Path, str], own: Screen, enter: Callable[..., Page]) -> None:
     from playwright.sync_api import expect
 
     ref, run = gapped
     page = enter(f"{own.url}/?show=runs", "admin")
-    expect(page.get_by_text("Choose a run")).to_be_visible()
+    expect(page.get_by_text("Select a run")).to_be_visible()
     keep(page, "archive-runs")
     page.goto(f"{own.url}/?run={run}&reason=unreadable")
-    button = page.get_by_role("button", name="Try 2 inputs again")
+    button = page.get_by_role("button", name="Retry 2 inputs")
     expect(button).to_be_enabled()
     keep(page, "archive-run")
     keep(page, "archive-run", scheme="dark")
     button.click()
-    expect(page.get_by_text("are being tried again")).to_be_visible()
+    expect(page.get_by_text("inputs are retried")).to_be_visible()
     keep(page, "archive-retrying")
     expect(page.get_by_text("succeeded with 2 failures")).to_be_visible()
     keep(page, "archive-retried")

@@ -1,4 +1,4 @@
-"""The page Find in a real browser: a person is chosen or uploaded, results are decided about, paged and opened."""
+"""Page Find in a browser: query, upload, verdicts and open results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def results(page: Page) -> Locator:
     return page.get_by_role("list", name="Results").locator(".picture")
 
 
-def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, screen: Screen) -> None:
+def test_query_verdicts_and_open_result(visit: Visit, screen: Screen) -> None:
     page = visit("/find")
     keep(page, "find-sightings")
     page.get_by_role("list", name="Sightings").locator(".picture").first.click()
@@ -42,7 +42,7 @@ def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, scree
 
     results(page).nth(2).click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_text("Why it matched").wait_for()
+    dialog.get_by_text("Why it matches").wait_for()
     settled(page)
     assert "look=" in page.url
     page.keyboard.press("Escape")
@@ -50,7 +50,7 @@ def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, scree
     settled(page)
     assert "look=" not in page.url
 
-    page.get_by_role("button", name="confirmed as well").click()
+    page.get_by_role("button", name="confirmed to the query").click()
     page.wait_for_function("new URLSearchParams(location.search).getAll('crop').length === 2")
     settled(page)
     page.get_by_text("Rejected", exact=True).first.wait_for()
@@ -61,7 +61,7 @@ def test_choose_decide_open_and_go_on_with_who_was_confirmed(visit: Visit, scree
     assert str(screen.store.parent) not in page.content()
 
 
-def test_draw_a_box_on_an_uploaded_frame(visit: Visit, pristine: Archive) -> None:
+def test_box_is_drawn_on_uploaded_frame(visit: Visit, pristine: Archive) -> None:
     row = max(pristine.crops, key=lambda row: row["quality"])
     path = pristine.footage / row["input"]
     height, width = read_image(path).shape[:2]
@@ -92,7 +92,7 @@ def test_draw_a_box_on_an_uploaded_frame(visit: Visit, pristine: Archive) -> Non
     assert float(nearest.split(" · ")[1].split(",")[0]) < 0.3
 
 
-def test_a_link_keeps_filter_and_grouping(visit: Visit) -> None:
+def test_link_keeps_filter_and_grouping(visit: Visit) -> None:
     page = visit("/find?where=gender%3Dfemale&filter=strict&top=96", name="viewer")
     page.get_by_text("The nearest").wait_for()
     settled(page)

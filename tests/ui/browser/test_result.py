@@ -1,4 +1,4 @@
-"""What a person does with one result, in a browser: turn over, look at regions, decide, follow a tracklet."""
+"""Dialog of a result in a browser: navigation, regions, verdicts and tracklet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Screen, pristine: Archive) -> None:
+def test_result_is_shown_in_dialog(visit: Callable[..., Page], screen: Screen, pristine: Archive) -> None:
     from playwright.sync_api import expect
 
     query = pristine.crops[0]["crop_id"]
@@ -27,7 +27,7 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
         hits = search_query(store, Query(crops=(query,)), top=20).hits
         page = visit(f"/find?crop={query}&look={hits[0].crop}")
         dialog = page.get_by_role("dialog")
-        expect(dialog.get_by_text("Why it matched")).to_be_visible()
+        expect(dialog.get_by_text("Why it matches")).to_be_visible()
         expect(dialog.get_by_text(f"Distance {hits[0].distance:.3f}")).to_be_visible()
         expect(dialog.get_by_alt_text("The frame that the result was cut from")).to_be_visible()
         settled(page)
@@ -49,10 +49,10 @@ def test_a_result_is_looked_at_in_depth(visit: Callable[..., Page], screen: Scre
         assert store.verdicts.current(query_key(crops=[query]))[hits[1].crop].note == "the same shoes"
 
         dialog.get_by_role("list", name="Same tracklet").get_by_role("button").first.click()
-        expect(dialog.get_by_text("Nobody has decided")).to_be_visible()
+        expect(dialog.get_by_text("no verdict yet")).to_be_visible()
         expect(page).not_to_have_url(re.compile(hits[1].crop))
         page.reload()
-        expect(dialog.get_by_text("Why it matched")).to_be_visible()
+        expect(dialog.get_by_text("Why it matches")).to_be_visible()
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         expect(page).not_to_have_url(re.compile("look="))

@@ -14,7 +14,6 @@ from vestigo.sightings.index import BrowseIndex
 from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
-from vestigo.store.models.records import Model
 from vestigo_models.errors import UsageError
 from vestigo_ui.web.auth.identity import User, user_of
 from vestigo_ui.web.auth.users import Role
@@ -64,8 +63,8 @@ class PageContext:
             )
 
     def model(self) -> Model:
-        """Return the model whose crops are shown; raises as `vestigo.search.gallery.current_model`."""
-        return current_model(self.store)
+        """Return the model whose crops are shown; raises as `vestigo.resolve.resolve_search_model`."""
+        return resolve_search_model(self.store)
 
     def audit(self, action: AuditAction, **details: Any) -> None:
         """Commit an audit entry; call this before the result is shown."""

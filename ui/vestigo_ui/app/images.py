@@ -10,8 +10,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo.ingest.origin import ORIGIN_COLUMNS, frame_of
-from vestigo.search.query import open_encoder
-from vestigo_models.inference.anonymize import hide_each, hide_head, hide_heads
+from vestigo.retrieval.query import open_encoder
+from vestigo_models.inference.anonymize import anonymize_crops, anonymize_frame
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.parsing.base import Parser
@@ -19,7 +19,17 @@ from vestigo_models.parsing.small import EmbeddedParser
 from vestigo_ui.app.context import PageContext, shared_index, shared_store
 
 Image = NDArray[np.uint8]
-FACT_COLUMNS = (*ORIGIN_COLUMNS, "camera", "time", "offset_s", "tracklet", "frame_width", "frame_height", "quality", "pid")
+FACTS = (
+    *ORIGIN_COLUMNS,
+    "camera",
+    "time",
+    "offset_s",
+    "tracklet",
+    "frame_width",
+    "frame_height",
+    "quality",
+    "pid",
+)
 """Columns of a crop that pages show with its image."""
 CACHED_PAGES = 60
 """Pages of 48 crops, about 3 MB each."""
@@ -37,8 +47,8 @@ def load_crops(context: PageContext, ids: Sequence[str], *, model: str) -> dict[
 
 
 def load_facts(context: PageContext, ids: Sequence[str], *, model: str) -> list[dict[str, Any]]:
-    """Return the columns `FACT_COLUMNS` of crops in the order of `ids`; raises as `load_crops`."""
-    return context.index.rows(list(ids), FACT_COLUMNS, model=model)
+    """Return the columns `FACTS` of crops in the order of `ids`; raises as `load_crops`."""
+    return context.index.rows(list(ids), FACTS, model=model)
 
 
 def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:
@@ -46,7 +56,7 @@ def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Seque
 
     Args:
         context: Context of the page.
-        row: The crop's columns `FACT_COLUMNS`.
+        row: The crop's columns `FACTS`.
         people: Boxes (x, y, w, h in pixels) of all known people in the frame. If heads are hidden, only their bodies
             stay sharp.
 
@@ -57,17 +67,17 @@ def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Seque
     if not context.blurred:
         return frame
     boxes = [(round(x), round(y), round(w), round(h)) for x, y, w, h in people]
-    return hide_heads(frame, boxes, shared_parser())
+    return anonymize_frame(frame, boxes, shared_parser())
 
 
 def hide_upload(context: PageContext, image: Image) -> Image:
     """Return an uploaded crop, with its head hidden where heads are hidden."""
-    return hide_head(image, shared_parser()) if context.blurred else image
+    return anonymize_crops([image], shared_parser())[0] if context.blurred else image
 
 
 def hide_upload_frame(context: PageContext, image: Image, people: Sequence[tuple[int, int, int, int]]) -> Image:
     """Return an uploaded frame, with heads in the boxes (x, y, w, h) hidden where heads are hidden."""
-    return hide_heads(image, list(people), shared_parser()) if context.blurred else image
+    return anonymize_frame(image, list(people), shared_parser()) if context.blurred else image
 
 
 @st.cache_resource(show_spinner=False)
@@ -85,4 +95,4 @@ def shared_encoder(model: str) -> Extractor:
 @st.cache_data(max_entries=CACHED_PAGES, show_spinner=False)
 def _load_crops(ids: tuple[str, ...], model: str, blurred: bool) -> list[Image]:
     images = [decode_image(row["image"]) for row in shared_index().rows(ids, ("image",), model=model)]
-    return hide_each(images, shared_parser()) if blurred else images
+    return anonymize_crops(images, shared_parser()) if blurred else images

@@ -44,6 +44,19 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
+def format_span(seconds: float) -> str:
+    """Return seconds in the two largest units, such as `2 h 2 min`."""
+    if seconds < 60:
+        return f"{seconds:g} s"
+    rest = round(seconds)
+    units: list[str] = []
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or units:
+            units.append(f"{count} {name}" if count else "")
+    return " ".join(filter(None, units[:2]))
+
+
 def count_text(number: int, noun: str) -> str:
     """Return a count with its noun, such as `1 crop` or `2,000 crops`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 
 from tests.support.app_pages import PATIENCE_S, words
 from tests.ui.conftest import Archive
-from vestigo.resolve import resolve_search_model
 from vestigo.retrieval.explain import BlockMatch, Explanation, explain
 from vestigo.retrieval.gallery import stored_features
 from vestigo.retrieval.query import Query
@@ -83,7 +82,7 @@ def frames(app: AppTest) -> list[Any]:
 
 def test_result_is_explained(context: PageContext) -> None:
     query = Query(crops=tuple(crops_of(context)[:2]))
-    hits = search(context.store, query, top=12).hits
+    hits = search_query(context.store, query, top=12).hits
     distances = {hit.crop: hit.distance for hit in hits}
     app = open_result(context, query, hits[4].crop, distances=distances, key=KEY)
     assert not app.error
@@ -93,7 +92,7 @@ def test_result_is_explained(context: PageContext) -> None:
     assert "The list shows" not in text
     parts, attributes = frames(app)
     assert parts["Adds"].sum() == pytest.approx(hits[4].distance, abs=1e-6)
-    assert list(parts["Feature"][:2]) == ["Whole picture", "Person without background"]
+    assert list(parts["Feature"][:2]) == ["Whole crop", "Person without background"]
     why = explain(context.store, query, hits[4].crop)
     assert list(attributes["Attribute"]) == [match.title for match in why.attributes]
     assert f"{hits[4].camera} · " in app.text[0].value
@@ -102,7 +101,7 @@ def test_result_is_explained(context: PageContext) -> None:
 
 def test_buttons_open_next_and_previous_result(context: PageContext) -> None:
     query = Query(crops=(crops_of(context)[0],))
-    hits = search(context.store, query, top=3).hits
+    hits = search_query(context.store, query, top=3).hits
     distances = {hit.crop: hit.distance for hit in hits}
     app = open_result(context, query, hits[0].crop, distances=distances)
     assert app.button(key="result-Previous").disabled
@@ -143,15 +142,16 @@ def test_distance_that_filter_changed_is_reported(context: PageContext) -> None:
 
 def test_uploaded_views_are_explained(context: PageContext) -> None:
     ids = crops_of(context)
-    model, looks = stored_appearance(context.store, ids[:1])
+    model = context.model()
+    features = stored_features(context.store, ids[:1], model)
     images = load_crops(context, ids[:1], model=model.digest)
-    app = open_result(context, Query(views=looks, model=model.digest), ids[0], uploads=tuple(images.values()))
+    app = open_result(context, Query(views=features, model=model.digest), ids[0], uploads=tuple(images.values()))
     assert "Distance 0.000" in words(app)
     assert len(frames(app)) == 2
 
 
 def test_conditions_are_explained(context: PageContext) -> None:
-    hits = search_where(context.store, "gender=female,hat=no", top=5).hits
+    hits = search_conditions(context.store, "gender=female,hat=no", top=5).hits
     app = open_result(context, Query(), hits[0].crop, where="gender=female,hat=no")
     assert f"Distance {hits[0].distance:.3f}: 1 minus the probability" in words(app)
     (attributes,) = frames(app)

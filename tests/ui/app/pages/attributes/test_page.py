@@ -199,8 +199,8 @@ def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
-    monkeypatch.setattr(freshness, "AT_ONCE", -1)
-    monkeypatch.setattr(freshness.IndexRefresher, "begin", lambda refresher: None)
+    monkeypatch.setattr(freshness, "MAX_FOREGROUND", -1)
+    monkeypatch.setattr(freshness.IndexRefresher, "start", lambda refresher: None)
     app = run_app(monkeypatch, store, page="attributes")
     another = crop("another", attributes=[0.9, 0.1, 0.8, 0.1, 0.1], image=encode_jpeg(np.zeros((128, 64, 3), np.uint8)))
     with Store.open(store) as opened:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,17 +12,12 @@ import streamlit as st
 
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Box
-from vestigo.retrieval.search import Hit, SearchResult
+from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict, VerdictValue, query_key
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
-from vestigo_ui.app.pages.find import downloads as find_files
-from vestigo_ui.app.pages.find import form as search_form
-from vestigo_ui.app.pages.find import results as find_results
-from vestigo_ui.app.pages.find import results as find_words
-from vestigo_ui.app.pages.find import search as find_search
-from vestigo_ui.app.pages.find import timeline as find_timeline
-from vestigo_ui.app.pages.find import upload as find_upload
+from vestigo_ui.app.cache import LruCache
+from vestigo_ui.app.pages.find import form, results, timeline, upload
 from vestigo_ui.app.pages.find.form import SearchForm, Upload
 
 NOON = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
@@ -51,23 +45,23 @@ def verdict(crop: str, value: VerdictValue | None) -> Verdict:
     return Verdict(id=1, at=NOON, user="u", case=None, query="q" * 64, crop=crop, verdict=value, note=None)
 
 
-def test_few_words_are_sure_and_of_what_there_is() -> None:
+def test_description_names_confident_attributes() -> None:
     one = hit(1)
-    assert find_words.brief(one.attributes, one.confidences) == "female, upper red"
-    assert find_words.brief({}, {}) == ""
+    assert results.summarize_attributes(one.attributes, one.confidences) == "female, upper red"
+    assert results.summarize_attributes({}, {}) == ""
 
 
-def test_only_what_is_sure_on_both_sides_differs() -> None:
+def test_only_attributes_confident_on_both_sides_differ() -> None:
     one = hit(1)
-    asked = {"gender": "male", "hat": "yes", "backpack": "no", "upper_colour": "red"}
-    sure = dict.fromkeys(asked, 0.9)
-    assert find_words.differing(one, asked, sure) == ["gender", "hat"]
-    assert find_words.differing(one, asked, sure | {"gender": 0.6}) == ["hat"]
-    assert find_words.differing(replace(one, attributes={}, confidences={}), asked, sure) == []
+    attributes = {"gender": "male", "hat": "yes", "backpack": "no", "upper_colour": "red"}
+    confidences = dict.fromkeys(attributes, 0.9)
+    assert results.differing_attributes(one, attributes, confidences) == ["gender", "hat"]
+    assert results.differing_attributes(one, attributes, confidences | {"gender": 0.6}) == ["hat"]
+    assert results.differing_attributes(replace(one, attributes={}, confidences={}), attributes, confidences) == []
 
 
-@pytest.mark.parametrize("by", get_args(find_results.Grouping))
-def test_groups_hold_every_hit_once_nearest_first(by: find_results.Grouping) -> None:
+@pytest.mark.parametrize("by", results.GROUPINGS)
+def test_groups_hold_every_hit_once_nearest_first(by: str) -> None:
     rng = np.random.default_rng(3)
     hits = [
         hit(
@@ -78,7 +72,7 @@ def test_groups_hold_every_hit_once_nearest_first(by: find_results.Grouping) -> 
         )
         for rank in range(1, 80)
     ]
-    groups = find_results.grouped(hits, by)
+    groups = results.group_hits(hits, by)
     assert sorted(one.rank for group in groups for one in group.hits) == list(range(1, 80))
     assert all([one.rank for one in group.hits] == sorted(one.rank for one in group.hits) for group in groups)
     assert [group.hits[0].rank for group in groups] == sorted(group.hits[0].rank for group in groups)
@@ -92,48 +86,49 @@ def test_groups_hold_every_hit_once_nearest_first(by: find_results.Grouping) -> 
     assert len(groups) == len({names[by](one) for one in hits})
 
 
-def test_verdicts_choose_without_changing_the_order() -> None:
+def test_verdict_filter_keeps_order() -> None:
     hits = [hit(rank) for rank in range(1, 6)]
     verdicts = {
         hits[0].crop: verdict(hits[0].crop, "rejected"),
         hits[1].crop: verdict(hits[1].crop, None),
         hits[3].crop: verdict(hits[3].crop, "confirmed"),
     }
-    ranks = {show: [one.rank for one in find_results.decided(hits, verdicts, show)] for show in find_results.SHOWN}
+    ranks = {
+        show: [one.rank for one in results.filter_by_verdict(hits, verdicts, show)] for show in results.VERDICT_FILTERS
+    }
     assert ranks == {"all": [1, 2, 3, 4, 5], "undecided": [2, 3, 5], "confirmed": [4]}
 
 
-def test_conditions_of_an_address_are_read_as_far_as_they_can_be() -> None:
-    assert search_form.conditions("gender=female,shoe=left,hat=no,hat", MARKET) == {"gender": "female", "hat": "no"}
-    assert search_form.conditions("gender=female", None) == {}
-    assert search_form.conditions("", MARKET) == {}
-    assert search_form.as_text({"hat": "no", "gender": "female", "bag": None}) == "gender=female,hat=no"
+def test_unknown_conditions_of_address_are_ignored() -> None:
+    assert form.parse_conditions("gender=female,shoe=left,hat=no,hat", MARKET) == {"gender": "female", "hat": "no"}
+    assert form.parse_conditions("", MARKET) == {}
+    assert form.format_conditions({"hat": "no", "gender": "female", "bag": None}) == "gender=female,hat=no"
 
 
-def test_the_key_of_verdicts_is_that_of_the_views_or_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Upload(data=b"picture", image=np.zeros((2, 1, 3), np.uint8))
-    uploads = {picture.digest: picture}
+def test_verdict_key_is_that_of_views_or_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Upload(data=b"picture", image=np.zeros((2, 1, 3), np.uint8))
+    uploads = {view.digest: view}
     address: dict[str, str] = {}
     monkeypatch.setattr(st, "query_params", address)
-    asked = SearchForm(model=MODEL, crops=("b" * 20, "a" * 20), uploads=(picture.digest,))
-    key = search_form.verdict_key(asked, uploads)
+    search_form = SearchForm(model=MODEL, crops=("b" * 20, "a" * 20), uploads=(view.digest,))
+    key = form.verdict_key(search_form, uploads)
     assert key == query_key(crops=["a" * 20, "b" * 20], pictures=[b"picture"])
-    narrowed = replace(asked, scope=Scope(cameras=("gate",), where="hat=no"), rerank=True, top=24)
-    assert search_form.verdict_key(narrowed, uploads) == key
+    narrowed = replace(search_form, scope=Scope(cameras=("gate",), where="hat=no"), rerank=True, top=24)
+    assert form.verdict_key(narrowed, uploads) == key
     words = SearchForm(model=MODEL, scope=Scope(where="hat=no"))
-    assert search_form.verdict_key(words, {}) == query_key(where="hat=no")
+    assert form.verdict_key(words, {}) == query_key(where="hat=no")
     address["root"] = key
-    assert search_form.verdict_key(words, {}) == key
+    assert form.verdict_key(words, {}) == key
     address["root"] = "nonsense"
-    assert search_form.verdict_key(words, {}) == query_key(where="hat=no")
+    assert form.verdict_key(words, {}) == query_key(where="hat=no")
 
 
-def test_options_that_compare_with_a_view_need_one() -> None:
-    asked = SearchForm(model=MODEL, scope=Scope(where="hat=no"), rerank=True)
-    assert not asked.without_views().rerank
-    assert replace(asked, crops=("a" * 20,)).without_views().rerank
-    assert asked
-    assert not SearchForm(model=MODEL)
+def test_options_that_need_view_are_dropped_without_one() -> None:
+    search_form = SearchForm(model=MODEL, scope=Scope(where="hat=no"), rerank=True)
+    assert not search_form.effective().rerank
+    assert replace(search_form, crops=("a" * 20,)).effective().rerank
+    assert search_form.has_query
+    assert not SearchForm(model=MODEL).has_query
 
 
 @pytest.mark.parametrize(
@@ -147,22 +142,20 @@ def test_options_that_compare_with_a_view_need_one() -> None:
         ([{"x": [500, 900], "y": [5, 90]}], None),
     ],
 )
-def test_a_drawn_box_is_the_last_one_cut_to_the_picture(
-    drawn: list[dict[str, list[float]]], expected: Box | None
-) -> None:
-    assert find_upload.selected(drawn, (100, 200)) == expected
+def test_drawn_box_is_last_one_clipped_to_image(drawn: list[dict[str, list[float]]], expected: Box | None) -> None:
+    assert upload.drawn_box(drawn, (100, 200)) == expected
 
 
-def test_what_is_cut_is_kept_as_it_is() -> None:
+def test_cut_upload_keeps_pixels() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
-    view = find_upload.cut(image, Box(x=20, y=10, w=30, h=60))
+    view = upload.cut_upload(image, Box(x=20, y=10, w=30, h=60))
     assert (view.image == image[10:70, 20:50]).all()
     assert (decode_image(view.data) == view.image).all()
-    assert view.digest == find_upload.cut(image, Box(x=20, y=10, w=30, h=60)).digest
+    assert view.digest == upload.cut_upload(image, Box(x=20, y=10, w=30, h=60)).digest
 
 
-def test_the_canvas_has_the_pixels_of_the_picture() -> None:
-    made = find_upload.canvas(np.zeros((300, 3200, 3), np.uint8), [Box(x=5, y=6, w=70, h=80)])
+def test_canvas_has_pixels_of_image() -> None:
+    made = upload.drawing_canvas(np.zeros((300, 3200, 3), np.uint8), [Box(x=5, y=6, w=70, h=80)])
     assert tuple(made.layout.xaxis.range) == (0, 3200)
     assert tuple(made.layout.yaxis.range) == (300, 0)
     assert (made.layout.images[0].sizex, made.layout.images[0].sizey) == (3200, 300)
@@ -170,40 +163,36 @@ def test_the_canvas_has_the_pixels_of_the_picture() -> None:
     assert (shape.x0, shape.y0, shape.x1, shape.y1) == (5, 6, 75, 86)
 
 
-def test_every_result_has_its_mark_on_the_timeline() -> None:
+def test_timeline_marks_every_result() -> None:
     hits = [hit(rank, camera=f"c{rank % 3}") for rank in range(1, 20)]
     verdicts = {hits[2].crop: verdict(hits[2].crop, "confirmed"), hits[4].crop: verdict(hits[4].crop, "not sure")}
-    made = find_timeline.lanes(hits, verdicts, "Time (UTC)")
+    made = timeline.timeline_figure(hits, verdicts, "Time (UTC)")
     marks = [crop for trace in made.data for (crop,) in trace.customdata]
     assert sorted(marks) == sorted(one.crop for one in hits)
-    assert [trace.name for trace in made.data] == ["Undecided", "Confirmed", "Not sure"]
+    assert [trace.name for trace in made.data] == ["No verdict", "Confirmed", "Not sure"]
     assert len({trace.marker.symbol for trace in made.data}) == 3
     assert list(made.layout.yaxis.categoryarray) == ["c0", "c2", "c1"]
     assert made.layout.xaxis.title.text == "Time (UTC)"
 
 
-def test_answers_are_kept_as_long_as_there_is_room() -> None:
-    answers = find_search.ResultCache(2)
-    made = [
-        find_search.Answer(
-            asked=SearchForm(model=MODEL, top=top), snapshot="s", result=SearchResult(hits=(), compared=0, model=MODEL)
-        )
-        for top in (24, 48, 96)
-    ]
-    answers.put(made[0])
-    answers.put(made[1])
-    assert answers.get(made[0].asked, "s") is made[0]
-    answers.put(made[2])
-    assert answers.get(made[1].asked, "s") is None
-    assert answers.get(made[0].asked, "s") is made[0]
-    assert answers.get(made[0].asked, "another") is None
+def test_cache_drops_least_recently_used() -> None:
+    cache: LruCache[int] = LruCache(2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert cache.get("a") == 1
+    cache.put("c", 3)
+    assert cache.get("b") is None
+    assert cache.get("a") == 1
+    assert cache.get_or_compute("c", lambda: 4) == 3
+    assert cache.get_or_compute("d", lambda: 5) == 5
+    assert cache.get("a") is None
 
 
-def test_results_as_a_table() -> None:
+def test_result_table() -> None:
     hits = [hit(1), hit(2, minutes=None)]
-    frame = find_files.as_frame(hits, {hits[0].crop: verdict(hits[0].crop, "confirmed")})
+    frame = results.result_table(hits, {hits[0].crop: verdict(hits[0].crop, "confirmed")})
     assert frame["rank"].tolist() == [1, 2]
     assert frame["verdict"].fillna("").tolist() == ["confirmed", ""]
     assert frame["upper_colour"].tolist() == ["red", "red"]
     assert frame["time"].isna().tolist() == [False, True]
-    assert find_files.as_frame([], {}).empty
+    assert results.result_table([], {}).empty

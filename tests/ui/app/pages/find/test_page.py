@@ -1,4 +1,4 @@
-"""The page Find without a browser: what is asked, what is found, and what it says where nothing is."""
+"""Page Find without a browser: query, scope, results and messages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from vestigo.retrieval.search import search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_ui.app.components.contact_sheet import SheetEvent
-from vestigo_ui.app.pages.find import results as find_results
+from vestigo_ui.app.pages.find import results
 
 if TYPE_CHECKING:
     from tests.ui.conftest import Archive
 
 
-def test_sightings_to_choose_from_are_one_picture_a_tracklet(page: Open, archive: Archive, sheets: Any) -> None:
+def test_picker_shows_one_crop_for_each_tracklet(page: Open, archive: Archive, sheets: Any) -> None:
     app = page()
     tracklets = {row["tracklet"] for row in archive.crops}
     assert f"{len(tracklets)} sightings" in words(app)
@@ -36,7 +36,7 @@ def test_sightings_to_choose_from_are_one_picture_a_tracklet(page: Open, archive
     assert "sightings" in words(one)
 
 
-def test_a_click_on_a_sighting_searches_with_it(page: Open, sheets: Any) -> None:
+def test_click_on_sighting_searches(page: Open, sheets: Any) -> None:
     app = page()
     crop = crops_of(sheets["find-picker"])[0]
     sheets["do"]["find-picker"] = SheetEvent("open", crop)
@@ -45,7 +45,7 @@ def test_a_click_on_a_sighting_searches_with_it(page: Open, sheets: Any) -> None
     assert "The nearest" in words(app)
 
 
-def test_several_sightings_are_chosen_one_after_the_other(page: Open, sheets: Any) -> None:
+def test_several_sightings_are_added(page: Open, sheets: Any) -> None:
     app = page()
     crops = crops_of(sheets["find-picker"])[:2]
     for crop in crops:
@@ -55,14 +55,12 @@ def test_several_sightings_are_chosen_one_after_the_other(page: Open, sheets: An
     assert [tile.crop for tile in sheets["find-picker"]["tiles"] if tile.selected] == crops
 
 
-def test_results_are_those_of_the_search_and_are_audited_before(
-    page: Open, archive: Archive, store: Store, sheets: Any
-) -> None:
+def test_results_are_those_of_search_and_are_audited(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
     expected = search_query(store, Query(crops=(crop,)), top=96)
     tiles = sheets["find-results"]["tiles"]
-    assert [tile.crop for tile in tiles] == [hit.crop for hit in expected.hits][: find_results.PAGE]
+    assert [tile.crop for tile in tiles] == [hit.crop for hit in expected.hits][: results.PAGE]
     assert tiles[0].title == f"1 · {expected.hits[0].distance:.3f}"
     assert expected.hits[0].camera in tiles[0].lines
     newest = entries(store, "search")[0]
@@ -75,7 +73,7 @@ def test_results_are_those_of_the_search_and_are_audited_before(
     assert len(entries(store, "search")) == count
 
 
-def test_the_scope_of_the_address_is_searched(page: Open, archive: Archive, sheets: Any) -> None:
+def test_scope_of_address_is_searched(page: Open, archive: Archive, sheets: Any) -> None:
     crop = archive.crops[3]["crop_id"]
     start = min(row["time"] for row in archive.crops)
     page(crop=crop, within="hall", since=f"{start + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}", top="24")
@@ -89,7 +87,7 @@ def test_the_scope_of_the_address_is_searched(page: Open, archive: Archive, shee
     assert set(found) <= inside
 
 
-def test_attributes_alone_are_a_query(page: Open, store: Store, sheets: Any) -> None:
+def test_attributes_are_query(page: Open, store: Store, sheets: Any) -> None:
     app = page(where="gender=female")
     assert "The nearest" in words(app)
     assert entries(store, "search")[0].details["where"] == "gender=female"
@@ -106,35 +104,35 @@ def test_attributes_alone_are_a_query(page: Open, store: Store, sheets: Any) -> 
         ({"filter": "threshold", "sure": "0.9"}, "At 0.9 about"),
     ],
 )
-def test_a_filter_tells_its_cost_before_anybody_searches(page: Open, chosen: dict[str, str], sentence: str) -> None:
+def test_filter_reports_estimate_before_search(page: Open, chosen: dict[str, str], sentence: str) -> None:
     app = page(**chosen)
     assert sentence in words(app)
     assert "The nearest" not in words(app)
 
 
-def test_what_the_filter_left_is_told(page: Open, archive: Archive, store: Store) -> None:
+def test_kept_fraction_is_shown(page: Open, archive: Archive, store: Store) -> None:
     app = page(crop=archive.crops[3]["crop_id"], filter="strict", rerank="true")
-    assert "The filter left" in words(app)
+    assert "The filter kept" in words(app)
     details = entries(store, "search")[0].details
     assert (details["filter"], details["rerank"]) == ("strict", True)
 
 
-def test_soft_and_reranking_exclude_each_other(page: Open, archive: Archive) -> None:
+def test_soft_filter_disables_reranking(page: Open, archive: Archive) -> None:
     app = page(crop=archive.crops[3]["crop_id"], filter="soft", rerank="true")
     assert not app.error
     assert app.toggle(key="rerank").disabled
 
 
-def test_a_crop_that_is_gone_is_named_and_the_rest_is_kept(page: Open, archive: Archive, sheets: Any) -> None:
+def test_missing_crop_is_reported_and_left_out(page: Open, archive: Archive, sheets: Any) -> None:
     crop = archive.crops[3]["crop_id"]
     app = page(crop=["0" * 20, crop])
-    assert f"Crop {'0' * 20} is no longer in the store" in words(app)
+    assert f"Crop {'0' * 20} is not in the store" in words(app)
     assert "The nearest" in words(app)
     assert crop not in crops_of(sheets["find-results"])
 
 
 @pytest.mark.parametrize(
-    "nonsense",
+    "invalid",
     [
         {"crop": "../../etc/passwd"},
         {"where": "gender=purple,,=,hat", "filter": "everything", "lost": "much", "sure": "-4", "top": "1000000"},
@@ -143,38 +141,38 @@ def test_a_crop_that_is_gone_is_named_and_the_rest_is_kept(page: Open, archive: 
         {"root": "zz", "look": "<script>"},
     ],
 )
-def test_nonsense_in_the_address_breaks_nothing(page: Open, archive: Archive, nonsense: dict[str, str]) -> None:
-    for query in (nonsense, {"crop": archive.crops[3]["crop_id"]} | nonsense):
+def test_invalid_address_is_ignored(page: Open, archive: Archive, invalid: dict[str, str]) -> None:
+    for query in (invalid, {"crop": archive.crops[3]["crop_id"]} | invalid):
         app = page(**query)
         assert not app.exception
         assert not app.error
         assert app.title[0].value == "Find"
 
 
-def test_pages_are_put_within_bounds(page: Open, archive: Archive, sheets: Any) -> None:
+def test_page_number_is_clipped(page: Open, archive: Archive, sheets: Any) -> None:
     app = page(crop=archive.crops[3]["crop_id"])
     first = crops_of(sheets["find-results"])
-    for nonsense in ("-7", "1000000", "two"):
-        app.query_params["page"] = nonsense
+    for invalid in ("-7", "1000000", "two"):
+        app.query_params["page"] = invalid
         app.run()
         assert not app.exception
         assert crops_of(sheets["find-results"]) == first
 
 
-def test_pages_are_turned(page: Open, archive: Archive, sheets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find_results, "PAGE", 10)
+def test_next_page_is_shown(page: Open, archive: Archive, sheets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "PAGE", 10)
     app = page(crop=archive.crops[3]["crop_id"])
     first = sheets["find-results"]["tiles"]
     app.button(key="pages-page-after").click().run()
     assert param(app, "page") == ["2"]
     second = sheets["find-results"]["tiles"]
     assert [tile.title.split()[0] for tile in (*first, *second)] == [str(rank) for rank in range(1, 21)]
-    # Another question begins with its first page.
+    # Another filter starts at the first page.
     app.selectbox(key="find-filter").set_value("quality").run()
     assert param(app, "page") == []
 
 
-def test_results_are_grouped_with_a_sheet_each(page: Open, archive: Archive, sheets: Any) -> None:
+def test_each_group_has_sheet(page: Open, archive: Archive, sheets: Any) -> None:
     page(crop=archive.crops[3]["crop_id"], group="camera")
     by_camera = {row["crop_id"]: row["camera"] for row in archive.crops}
     for camera in ("gate", "hall"):
@@ -183,7 +181,7 @@ def test_results_are_grouped_with_a_sheet_each(page: Open, archive: Archive, she
         assert {by_camera[crop] for crop in crops} == {camera}
 
 
-def test_many_groups_are_told_in_one_sheet(page: Open, archive: Archive, sheets: Any) -> None:
+def test_many_groups_share_one_sheet(page: Open, archive: Archive, sheets: Any) -> None:
     page(crop=archive.crops[3]["crop_id"], group="tracklet")
     tracks = {row["crop_id"]: row["tracklet"] for row in archive.crops}
     order = [tracks[crop] for crop in crops_of(sheets["find-results"])]
@@ -192,9 +190,7 @@ def test_many_groups_are_told_in_one_sheet(page: Open, archive: Archive, sheets:
     ]
 
 
-def test_a_search_that_the_archive_outgrew_is_left_until_asked_again(
-    page: Open, archive: Archive, store: Store
-) -> None:
+def test_outdated_result_is_kept_until_searched_again(page: Open, archive: Archive, store: Store) -> None:
     app = page(crop=archive.crops[3]["crop_id"])
     assert "has changed since" not in words(app)
     store.cameras.set_clock_offset("gate", 3.0)
@@ -207,13 +203,13 @@ def test_a_search_that_the_archive_outgrew_is_left_until_asked_again(
         store.cameras.set_clock_offset("gate", 0.0)
 
 
-def test_the_timeline_says_what_it_lacks(page: Open, archive: Archive) -> None:
+def test_timeline_is_shown(page: Open, archive: Archive) -> None:
     app = page(crop=archive.crops[3]["crop_id"])
     assert [one.value for one in app.subheader] == ["Timeline"]
     assert "no time" not in words(app)
 
 
-def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_empty_store_names_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty") as store:
         app = run_app(monkeypatch, store.ref, page="find")
         assert "`vestigo index SOURCE --store STORE`" in words(app)
@@ -223,7 +219,7 @@ def test_a_store_without_crops_says_what_to_run(monkeypatch: pytest.MonkeyPatch,
         assert not app.exception
 
 
-def test_nothing_found_in_the_scope_is_a_sentence(page: Open, archive: Archive) -> None:
+def test_empty_result_is_reported(page: Open, archive: Archive) -> None:
     late = datetime(2030, 1, 1, tzinfo=UTC)
     app = page(crop=archive.crops[3]["crop_id"], since=f"{late:%Y-%m-%dT%H:%M:%S}")
     assert "No crop in the scope" in words(app)

@@ -1,4 +1,4 @@
-"""The page Find without a browser: what becomes of results, by whom, and of pictures that are uploaded."""
+"""Page Find without a browser: verdicts, actions on results, and uploads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.find_page import store as store
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 from vestigo_ui.app.components.contact_sheet import SheetEvent
-from vestigo_ui.app.components.result import dialog as result
-from vestigo_ui.app.pages.find import upload as find_upload
+from vestigo_ui.app.components.result import dialog
+from vestigo_ui.app.pages.find import upload
 
 if TYPE_CHECKING:
     from tests.ui.conftest import Archive
 
 
-def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[5]["crop_id"]
     app = page(crop=crop)
     first, second = crops_of(sheets["find-results"])[:2]
@@ -43,7 +43,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     assert second not in store.verdicts.current(key)
     assert entries(store, "verdict")[0].user == "the-reviewer"
 
-    # The confirmed one joins the query, and what was decided stays.
+    # The confirmed crop is added to the query, and the verdicts remain.
     app.button(key="find-join").click().run()
     assert param(app, "crop") == [crop, first]
     assert param(app, "root") == [key]
@@ -58,7 +58,7 @@ def test_a_reviewer_decides_and_takes_back(page: Open, archive: Archive, store: 
     assert not {first, second} & set(crops_of(sheets["find-results"]))
 
 
-def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+def test_viewer_cannot_record_verdict(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[7]["crop_id"]
     app = page(crop=crop, role="viewer")
     assert {action.name for action in sheets["find-results"]["actions"]} == {"search", "add"}
@@ -67,7 +67,7 @@ def test_a_viewer_decides_nothing(page: Open, archive: Archive, store: Store, sh
     assert store.verdicts.current(query_key(crops=[crop])) == {}
 
 
-def test_decisions_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
+def test_verdicts_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[9]["crop_id"]
     app = page(crop=crop)
     sheets["do"]["find-results"] = SheetEvent("confirm", crops_of(sheets["find-results"])[0])
@@ -76,7 +76,7 @@ def test_decisions_of_another_case_are_not_shown(page: Open, archive: Archive, s
     assert not any(tile.mark for tile in sheets["find-results"]["tiles"])
 
 
-def test_a_result_is_searched_with_or_added(page: Open, archive: Archive, sheets: Any) -> None:
+def test_result_is_searched_or_added(page: Open, archive: Archive, sheets: Any) -> None:
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
     first, second = crops_of(sheets["find-results"])[:2]
@@ -91,14 +91,14 @@ def test_a_result_is_searched_with_or_added(page: Open, archive: Archive, sheets
     assert "crop" not in app.query_params
 
 
-def test_a_result_is_opened_by_a_click_and_by_a_link(page: Open, archive: Archive, sheets: Any, opened: Any) -> None:
+def test_result_is_opened_by_click_and_link(page: Open, archive: Archive, sheets: Any, opened: Any) -> None:
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
     assert not opened
     chosen = crops_of(sheets["find-results"])[2]
     sheets["do"]["find-results"] = SheetEvent("open", chosen)
     app.run()
-    assert param(app, result.LOOK) == [chosen]
+    assert param(app, dialog.LOOK) == [chosen]
     assert opened[-1][0] == chosen
     assert list(opened[-1][1].distances)[2] == chosen
     assert opened[-1][1].key == query_key(crops=[crop])
@@ -106,15 +106,15 @@ def test_a_result_is_opened_by_a_click_and_by_a_link(page: Open, archive: Archiv
     assert opened[-1][0] == chosen
 
 
-def test_an_upload_is_searched_with_and_forgotten_with_the_session(
+def test_upload_is_searched_and_belongs_to_session(
     page: Open, archive: Archive, store: Store, sheets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        find_upload, "contact_sheet", lambda tiles, **more: SheetEvent("open", tiles[0].crop) if tiles else None
+        upload, "contact_sheet", lambda tiles, **more: SheetEvent("open", tiles[0].crop) if tiles else None
     )
     row = max(archive.crops, key=lambda row: row["quality"])
     app = page(pane="upload")
-    assert "stays in this session" in words(app)
+    assert "not written to the store" in words(app)
     app.file_uploader(key="find-file").set_value([("person.jpg", row["image"], "image/jpeg")]).run()
     assert "The nearest" in words(app)
     assert crops_of(sheets["find-results"])[0] == row["crop_id"]
@@ -124,8 +124,8 @@ def test_an_upload_is_searched_with_and_forgotten_with_the_session(
     assert "The nearest" not in words(page())
 
 
-def test_an_upload_that_is_no_picture_is_told(page: Open) -> None:
+def test_upload_that_is_not_image_is_reported(page: Open) -> None:
     app = page(pane="upload")
     app.file_uploader(key="find-file").set_value([("notes.jpg", b"these are notes", "image/jpeg")]).run()
-    assert "Upload another picture" in words(app)
+    assert "Upload another image" in words(app)
     assert not app.exception

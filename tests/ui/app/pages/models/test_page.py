@@ -172,7 +172,7 @@ def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
 def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> None:
     with Store.open(store) as opened:
-        context, model = desk_of(opened, role), registered(opened, digests["better"])
+        context, model = desk_of(opened, role), find_registered(opened, digests["better"])
         with pytest.raises(UsageError, match="may not decide what serves"):
             promote(context, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):

@@ -145,11 +145,11 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
         (found,) = annotated_tasks(opened, PROJECT)
         assert found.annotations["the-reviewer"]["hat"] == "cannot tell"
         assert len(opened.audit.entries(action="correct")) == 2
-        freeze(opened)
-    app = run_app(monkeypatch, store, page="review", project=IN_PLACE)
+        save_label_set(opened)
+    app = run_app(monkeypatch, store, page="review", project=PROJECT)
     assert "corrected in place" in words(app)
     app = run_app(monkeypatch, store, page="review", pane="sets")
-    assert frame(app)["Projects"].tolist() == [f"{IN_PLACE}, p"]
+    assert frame(app)["Projects"].tolist() == [f"{PROJECT}, p"]
 
 
 def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, sto
     assert not app.selectbox
     assert "Save" not in [button.label for button in app.button]
     with Store.open(store) as opened:
-        context, model = desk_of(opened, "viewer"), registered(opened, MODEL)
+        context, model = desk_of(opened, "viewer"), find_registered(opened, MODEL)
         for action in (
             lambda: save(context, model, [], {"hat": "yes"}),
             lambda: fetch(context, "p", lambda done, total: None),

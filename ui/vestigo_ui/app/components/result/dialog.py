@@ -15,7 +15,7 @@ from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import montage
 from vestigo_ui.app.components.result.explanation import show_explanation
 from vestigo_ui.app.components.result.place import show_place, show_related
-from vestigo_ui.app.components.result.regions import RegionMap, region_sources, regions_of_crop, regions_of_image
+from vestigo_ui.app.components.result.regions import CropRegions, region_sources, regions_of_crop, regions_of_image
 from vestigo_ui.app.components.result.verdict import show_verdict
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
@@ -115,7 +115,7 @@ def _show_images(context: PageContext, answered: AnsweredQuery, crop: str) -> No
     options = ["Off", *region_sources(context, model)]
     source = st.segmented_control("Regions", options, default="Off", key="result-regions", label_visibility="collapsed")
 
-    def region_map(image: Image, view: str | None) -> RegionMap | None:
+    def region_map(image: Image, view: str | None) -> CropRegions | None:
         if source in (None, "Off"):
             return None
         if view is None:
@@ -134,7 +134,7 @@ def _show_images(context: PageContext, answered: AnsweredQuery, crop: str) -> No
         _show_legend(regions)
 
 
-def _side(image: Image, regions: RegionMap | None) -> Image:
+def _side(image: Image, regions: CropRegions | None) -> Image:
     return fit_tile(image if regions is None else region_overlay(image, regions.labels, regions.schema), SIDE)
 
 
@@ -143,7 +143,7 @@ def _show_image(tiles: Sequence[Image], caption: str, alt: str) -> None:
     st.image(image, caption=caption, width="stretch", output_format="JPEG", alt=alt)
 
 
-def _show_legend(regions: RegionMap) -> None:
+def _show_legend(regions: CropRegions) -> None:
     present = [regions.schema.regions[place] for place in np.unique(regions.labels) if 0 < place < len(regions.schema)]
     marks = "".join(
         f'<span style="display:inline-block;width:.8em;height:.8em;border-radius:2px;margin:0 .3em 0 .8em;'

@@ -36,7 +36,7 @@ def show_explanation(
         where: Conditions on attributes, for a query without crops.
         listed: Distance of the crop in the list of results.
     """
-    archive = IndexedArchive(context.store, context.index)
+    archive = IndexedArchive.of(context.store, context.index)
     if query.crops or query.views is not None:
         explanation = explain(archive, query, crop)
     elif where:
@@ -70,7 +70,7 @@ def summarize(explanation: Explanation, listed: float | None) -> str:
     if not explanation.blocks:
         text = f"Distance {explanation.distance:.3f}: 1 minus the probability that the crop meets all conditions."
     else:
-        used = sum(block.counts for block in explanation.blocks)
+        used = sum(block.distance is not None for block in explanation.blocks)
         unused = len(explanation.blocks) - used
         text = f"Distance {explanation.distance:.3f}, the mean over {used} of {len(explanation.blocks)} features"
         text += f"; {unused} {'is' if unused == 1 else 'are'} not visible on both sides." if unused else "."

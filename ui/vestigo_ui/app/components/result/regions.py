@@ -22,7 +22,7 @@ MAX_RUNS = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RegionMap:
+class CropRegions:
     """A label map (uint8, of any size), the schema of its ids, and its origin in words."""
 
     labels: NDArray[np.uint8]
@@ -36,7 +36,7 @@ def region_sources(context: PageContext, model: str) -> tuple[str, ...]:
     return (PARSED,) if registered is None or registered.facts.regions is None else (PARSED, NETWORK)
 
 
-def regions_of_crop(context: PageContext, crop: str, source: str, model: str) -> RegionMap:
+def regions_of_crop(context: PageContext, crop: str, source: str, model: str) -> CropRegions:
     """Return the regions of a crop of the store, from a run's label map where the store has one.
 
     Raises:
@@ -46,30 +46,30 @@ def regions_of_crop(context: PageContext, crop: str, source: str, model: str) ->
     return _regions_of_crop(crop, source, model, context.index.snapshot, context)
 
 
-def regions_of_image(image: Image, source: str, model: str) -> RegionMap:
+def regions_of_image(image: Image, source: str, model: str) -> CropRegions:
     """Return the regions of an image that is not in the store; raises ModelError if the model cannot be loaded."""
     if source == NETWORK:
         encoder = shared_encoder(model)
         schema = encoder.package.regions or REGIONS
         labels = encoder.regions([image])[0].argmax(axis=2).astype(np.uint8)
-        return RegionMap(labels=labels, schema=schema, origin="The model")
+        return CropRegions(labels=labels, schema=schema, origin="The model")
     parser = shared_parser()
     try:
         labels = merge_labels(parser.parse(image, "").labels, parser.label_set)
     except BadInput:
         labels = np.zeros(image.shape[:2], dtype=np.uint8)
-    return RegionMap(labels=labels, schema=REGIONS, origin="The parser")
+    return CropRegions(labels=labels, schema=REGIONS, origin="The parser")
 
 
 @st.cache_data(max_entries=64, show_spinner="Finding regions")
-def _regions_of_crop(crop: str, source: str, model: str, snapshot: str, _context: PageContext) -> RegionMap:
+def _regions_of_crop(crop: str, source: str, model: str, snapshot: str, _context: PageContext) -> CropRegions:
     if source == PARSED and (stored := _stored_regions(_context, crop)) is not None:
         return stored
     (row,) = _context.index.rows([crop], ("image",), model=model)
     return regions_of_image(decode_image(row["image"]), source, model)
 
 
-def _stored_regions(context: PageContext, crop: str) -> RegionMap | None:
+def _stored_regions(context: PageContext, crop: str) -> CropRegions | None:
     """Return the newest label map of a crop whose ids are body regions."""
     runs = [run for run in context.store.runs.list(newest_first=True, limit=MAX_RUNS) if run.kind == "regions"]
     for run in {run.fingerprint: run for run in runs}.values():
@@ -85,5 +85,5 @@ def _stored_regions(context: PageContext, crop: str) -> RegionMap | None:
             if run.config.get("parser") != parser.digest:
                 continue
             labels = merge_labels(labels, parser.label_set)
-        return RegionMap(labels=labels, schema=REGIONS, origin="Label map of the store")
+        return CropRegions(labels=labels, schema=REGIONS, origin="Label map of the store")
     return None

@@ -1,1 +1,1 @@
-"""Page Archive: cameras and runs."""
+"""Page Archive: cameras, runs and quarantined inputs."""

@@ -1,9 +1,8 @@
-"""The cameras of the archive: what they saw, when, and when they saw nobody."""
+"""Cameras of the archive: their crops, times and gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -13,83 +12,88 @@ import streamlit as st
 from vestigo.sightings.records import CameraSummary
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components import charts, tables
+from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.place import show_place
+from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext, shared_index
 from vestigo_ui.app.images import load_crops, load_facts
-from vestigo_ui.app.pages.archive.timeline import DRAWN, MEASURED, gap_frame, gaps, lanes, length, span, step
-from vestigo_ui.app.text import count_text, escape_md, format_moment, format_utc
+from vestigo_ui.app.pages.archive.timeline import (
+    MAX_DRAWN,
+    MAX_MEASURED,
+    choose_step,
+    find_gaps,
+    gap_table,
+    presence_figure,
+    time_span,
+)
+from vestigo_ui.app.text import count_text, escape_md, format_moment, format_span, format_utc
 
 PAGE = 12
-"""Cameras a page, each with `SAMPLES` pictures."""
 SAMPLES = 2
+"""Crops of each of several cameras."""
 GAPS, GAPS_OF_ONE = 3, 20
-"""Gaps that are listed of each of several cameras, and of one."""
+"""Gaps that are listed of each of several cameras, and of a single one."""
 WIDTH = 92
 Key = tuple[str, int]
-"""What readers see now, and how much of it is not indexed yet: with both the same, answers are the same."""
+"""Snapshot of the browse index and its number of pending crops: cached values depend on both."""
 
 
-def show(context: PageContext, model: Model) -> None:
-    """Show all cameras, those that somebody searches for (`?find=`), or one (`?camera=`)."""
+def show_cameras(context: PageContext, model: Model) -> None:
+    """Show all cameras, those whose name matches the search, or the one that the address names."""
     key = (context.index.snapshot, context.index.pending())
-    everything = _summaries(model.digest, key)
-    if not everything:
-        st.info("The crops are being made ready to browse; the cameras appear here in a moment.")
+    cameras = _load_cameras(model.digest, key)
+    if not cameras:
+        st.info("The crops are being indexed for browsing. The cameras appear in a moment.")
         return
     offsets = {camera.name: camera.clock_offset_s for camera in context.store.cameras.list()}
-    chosen = next((camera for camera in everything if camera.name == url_state.text("camera")), None)
-    if chosen is not None:
-        _one(context, model, chosen, offsets.get(chosen.name, 0.0), key)
+    selected = next((camera for camera in cameras if camera.name == url_state.text("camera")), None)
+    if selected is not None:
+        _show_camera(context, model, selected, offsets.get(selected.name, 0.0), key)
         return
-    st.caption(escape_md(summary(everything, model.name)))
-    some = _searched(everything)
-    if not some:
-        st.info("No camera has that in its name.")
+    st.caption(escape_md(summarize(cameras, model.name)))
+    matching = _search_cameras(cameras)
+    if not matching:
+        st.info("No camera has a matching name.")
         return
-    page = choose_page(len(some), PAGE, name="cameras", what="cameras")
-    shown = some[page * PAGE : (page + 1) * PAGE]
-    _samples(context, model, shown, SAMPLES, key="archive-cameras")
-    _table(context, shown, offsets)
-    _timeline(context, model, shown, GAPS, key)
+    page = choose_page(len(matching), PAGE, name="cameras", what="cameras")
+    shown = matching[page * PAGE : (page + 1) * PAGE]
+    _show_samples(context, model, shown, SAMPLES, key="archive-cameras")
+    _show_table(context, shown, offsets)
+    _show_timeline(context, model, shown, GAPS, key)
 
 
-def summary(cameras: Sequence[CameraSummary], model: str) -> str:
-    """Say how much there is of what."""
+def summarize(cameras: Sequence[CameraSummary], model: str) -> str:
+    """Return counts, time and model of all cameras."""
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
-    known = span(cameras)
-    when = f" · {format_utc(known[0])} to {format_utc(known[1])} UTC" if known else ""
+    span = time_span(cameras)
+    when = f" · {format_utc(span[0])} to {format_utc(span[1])} UTC" if span else ""
     counts = count_text(len(cameras), "camera"), count_text(crops, "crop"), count_text(sightings, "sighting")
     return f"{' · '.join(counts)}{when} · model {model}"
 
 
-def camera_frame(cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> pd.DataFrame:
-    """Return cameras as a table."""
-    columns = {
-        "Camera": [camera.name for camera in cameras],
-        "Crops": [camera.crops for camera in cameras],
-        "Sightings": [camera.sightings for camera in cameras],
-        "First seen (UTC)": [_written(camera.first) for camera in cameras],
-        "Last seen (UTC)": [_written(camera.last) for camera in cameras],
-        "Span": [
-            length((camera.last - camera.first).total_seconds()) if camera.first and camera.last else "–"
-            for camera in cameras
-        ],
-        "Clock offset (s)": [offsets.get(camera.name, 0.0) for camera in cameras],
-    }
-    return pd.DataFrame(columns)
+def camera_table(cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> pd.DataFrame:
+    """Return one row for each camera; `offsets` are clock offsets in seconds by name."""
+    rows = [
+        {
+            "Camera": camera.name,
+            "Crops": camera.crops,
+            "Sightings": camera.sightings,
+            "First seen (UTC)": format_utc(camera.first) if camera.first else "–",
+            "Last seen (UTC)": format_utc(camera.last) if camera.last else "–",
+            "Span": format_span((camera.last - camera.first).total_seconds()) if camera.first and camera.last else "–",
+            "Clock offset (s)": offsets.get(camera.name, 0.0),
+        }
+        for camera in cameras
+    ]
+    return pd.DataFrame(rows)
 
 
-def _written(time: datetime | None) -> str:
-    return format_utc(time) if time is not None else "–"
-
-
-def _searched(cameras: list[CameraSummary]) -> list[CameraSummary]:
+def _search_cameras(cameras: list[CameraSummary]) -> list[CameraSummary]:
     if len(cameras) <= PAGE:
         return cameras
-    wanted = st.text_input(
+    name = st.text_input(
         "Search cameras",
         key="find",
         bind="query-params",
@@ -98,79 +102,78 @@ def _searched(cameras: list[CameraSummary]) -> list[CameraSummary]:
         on_change=lambda: url_state.put(cameras=None),
         width=320,
     )
-    return [camera for camera in cameras if (wanted or "").casefold().strip() in camera.name.casefold()]
+    return [camera for camera in cameras if (name or "").casefold().strip() in camera.name.casefold()]
 
 
-def _samples(context: PageContext, model: Model, cameras: Sequence[CameraSummary], each: int, *, key: str) -> None:
-    """Show pictures of what cameras saw; a click opens the camera, or the picture's frame where there is one only."""
+def _show_samples(context: PageContext, model: Model, cameras: Sequence[CameraSummary], each: int, *, key: str) -> None:
+    """Show crops of cameras; a click opens the camera, or the frame of the crop if there is a single camera."""
     camera_of = {crop: camera.name for camera in cameras for crop in _spread(camera.samples, each)}
     context.audit_once("view", what="cameras", shown=list(camera_of))
     images = load_crops(context, list(camera_of), model=model.digest)
-    facts = load_facts(context, list(camera_of), model=model.digest)
     tiles = [
         Tile(
             crop=row["crop_id"],
             image=images[row["crop_id"]],
             title=camera_of[row["crop_id"]] if len(cameras) > 1 else "",
-            lines=(format_moment(row["time"], row["offset_s"]).removesuffix(" UTC"),),
+            lines=(format_moment(row["time"], row["offset_s"], zone=False),),
             selected=row["crop_id"] == url_state.text("frame"),
         )
-        for row in facts
+        for row in load_facts(context, list(camera_of), model=model.digest)
     ]
-    chosen = contact_sheet(tiles, key=key, label="Pictures of the cameras", width=WIDTH)
-    if chosen is not None:
-        url_state.put(camera=camera_of[chosen.crop], frame=chosen.crop if len(cameras) == 1 else None)
+    event = contact_sheet(tiles, key=key, label="Crops of the cameras", width=WIDTH)
+    if event is not None:
+        url_state.put(camera=camera_of[event.crop], frame=event.crop if len(cameras) == 1 else None)
         st.rerun()
 
 
-def _table(context: PageContext, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:
-    def chosen() -> None:
+def _show_table(context: PageContext, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:
+    def selected() -> None:
         rows = st.session_state["table-cameras"]["selection"]["rows"]
         if rows:
             url_state.put(camera=cameras[rows[0]].name)
 
-    tables.show_table(
+    number = st.column_config.NumberColumn
+    offset = number(format="%+.1f", help="Added to recorded times: `vestigo cameras set NAME --clock-offset`.")
+    show_table(
         context,
-        camera_frame(cameras, offsets),
+        camera_table(cameras, offsets),
         name="cameras",
         title="Cameras",
         columns={
-            "Crops": st.column_config.NumberColumn(format="localized"),
-            "Sightings": st.column_config.NumberColumn(format="localized"),
-            "Clock offset (s)": st.column_config.NumberColumn(
-                format="%+.1f", help="Added to what the camera recorded: `vestigo cameras set NAME --clock-offset`."
-            ),
+            "Crops": number(format="localized"),
+            "Sightings": number(format="localized"),
+            "Clock offset (s)": offset,
         },
-        on_select=chosen,
+        on_select=selected,
         selection_mode="single-row",
     )
 
 
-def _timeline(context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
-    known = span(cameras)
-    if known is None:
-        st.caption("No time is known of what these cameras saw: their files name none, and `--start` was not given.")
+def _show_timeline(context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
+    span = time_span(cameras)
+    if span is None:
+        st.caption("These cameras have no known times: their files name none, and `--start` was not given.")
         return
-    seconds = (known[1] - known[0]).total_seconds()
+    seconds = (span[1] - span[0]).total_seconds()
     names = [camera.name for camera in cameras]
-    fine, coarse = step(seconds, MEASURED), step(seconds, DRAWN)
-    presence = _presence(model.digest, fine, tuple(names), key)
+    fine, coarse = choose_step(seconds, MAX_MEASURED), choose_step(seconds, MAX_DRAWN)
+    presence = _load_presence(model.digest, fine, tuple(names), key)
     if not presence.num_rows:
         return
-    st.subheader("When somebody was seen", anchor=False)
-    alt = f"Timeline of {len(names)} cameras; what is empty are the gaps that are listed below"
-    charts.show_figure(lanes(presence, names, coarse), key="archive-timeline", alt=alt)
-    found = gaps(presence, fine, most)
+    st.subheader("Detections over time", anchor=False)
+    alt = f"Timeline of {len(names)} cameras; the gaps are listed below"
+    charts.show_figure(presence_figure(presence, names, coarse), key="archive-timeline", alt=alt)
+    gaps = find_gaps(presence, fine, most)
     st.subheader("Longest gaps", anchor=False)
-    if not found:
-        st.caption(f"Nowhere did a camera see nobody for {length(fine)} or longer.")
+    if not gaps:
+        st.caption(f"No camera has a gap of {format_span(fine)} or longer.")
         return
-    st.caption(f"Exact to {length(fine)}. A gap may be an empty street as well as a lost recording.")
-    tables.show_table(context, gap_frame(found), name="gaps", title="Longest gaps")
+    st.caption(f"Exact to {format_span(fine)}. In a gap no person passed, or the recording is missing.")
+    show_table(context, gap_table(gaps), name="gaps", title="Longest gaps")
 
 
-def _one(context: PageContext, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
-    """Show one camera: facts, pictures, the frame of one of them, its gaps."""
+def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
+    """Show one camera: facts, crops, the frame of one of them, and its gaps."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "All cameras",
@@ -181,7 +184,7 @@ def _one(context: PageContext, model: Model, camera: CameraSummary, offset: floa
         st.subheader(escape_md(camera.name), anchor=False)
         address = f"/find?{urlencode({'pane': 'archive', 'camera': camera.name})}"
         st.link_button("Find people on this camera", address, icon=":material/person_search:")
-    row = camera_frame([camera], {camera.name: offset}).iloc[0]
+    row = camera_table([camera], {camera.name: offset}).iloc[0]
     with st.container(horizontal=True):
         for name in ("Crops", "Sightings"):
             st.metric(name, f"{row[name]:,}")
@@ -190,31 +193,28 @@ def _one(context: PageContext, model: Model, camera: CameraSummary, offset: floa
         st.metric("Clock offset", f"{offset:+.1f} s" if offset else "0 s")
     left, right = st.columns([3, 2])
     with left:
-        _samples(context, model, [camera], len(camera.samples), key="archive-camera")
+        _show_samples(context, model, [camera], len(camera.samples), key="archive-camera")
     with right:
-        _frame(context, model, camera)
-    _timeline(context, model, [camera], GAPS_OF_ONE, key)
-
-
-def _frame(context: PageContext, model: Model, camera: CameraSummary) -> None:
-    """Show the frame of a picture that somebody chose: a video is read through for its first one."""
-    if url_state.text("frame") not in camera.samples:
-        st.caption("Choose a picture to see the frame that it was cut from.")
-        return
-    (row,) = load_facts(context, [url_state.text("frame")], model=model.digest)
-    show_place(context, row, model=model.digest)
+        # Reading a frame decodes its video from the start, so only that of a clicked crop is read.
+        crop = url_state.text("frame")
+        if crop in camera.samples:
+            (facts,) = load_facts(context, [crop], model=model.digest)
+            show_place(context, facts, model=model.digest)
+        else:
+            st.caption("Click a crop to see its frame.")
+    _show_timeline(context, model, [camera], GAPS_OF_ONE, key)
 
 
 def _spread(samples: Sequence[str], most: int) -> list[str]:
-    """Return at most so many samples, evenly spread over their time."""
+    """Return at most `most` samples at even distances."""
     return [samples[place * len(samples) // most] for place in range(most)] if len(samples) > most else list(samples)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _summaries(model: str, key: Key) -> list[CameraSummary]:
+def _load_cameras(model: str, key: Key) -> list[CameraSummary]:
     return shared_index().cameras(model)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _presence(model: str, seconds: int, cameras: tuple[str, ...], key: Key) -> pa.Table:
+def _load_presence(model: str, seconds: int, cameras: tuple[str, ...], key: Key) -> pa.Table:
     return shared_index().presence(model, seconds, cameras)

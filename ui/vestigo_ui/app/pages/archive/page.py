@@ -1,4 +1,4 @@
-"""The page Archive: which cameras saw whom and when, which runs indexed that, what they left out and why.
+"""Page Archive: what cameras recorded, the runs that indexed it, and quarantined inputs.
 
 The address holds `show` (cameras or runs); of the cameras `find`, `cameras` (the page), `camera` and `frame`; of the
 runs `runs` (the page), `run`, `reason` and `failures` (the page).
@@ -10,61 +10,60 @@ import streamlit as st
 
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.pages.archive import cameras as archive_cameras
-from vestigo_ui.app.pages.archive import run as archive_run
-from vestigo_ui.app.pages.archive import runs as archive_runs
+from vestigo_ui.app.pages.archive.cameras import show_cameras
+from vestigo_ui.app.pages.archive.run import show_run
+from vestigo_ui.app.pages.archive.runs import show_active_runs, show_runs
 
 PANES = {"cameras": "Cameras", "runs": "Runs"}
 
 
 def show(context: PageContext) -> None:
-    """Show what goes on, and below cameras or runs."""
+    """Show active runs, and below them cameras or runs."""
     st.title("Archive", anchor=False)
     runs, crops = context.store.runs.count(), sum(context.store.models.crop_counts().values())
     if runs:
-        archive_runs.progress(context)
+        show_active_runs(context)
     if not runs and not crops:
         st.info(
             "The store has no crops yet. Index a video, a folder, a .tar or a .zip with `vestigo index SOURCE --store "
-            "STORE`; what has been committed is shown while that goes on.",
+            "STORE`. Crops are shown as soon as the run commits them.",
             icon=":material/inbox:",
         )
         return
-    if _pane(bool(crops)) == "runs":
-        _runs(context)
-    elif crops:
-        archive_cameras.show(context, context.model())
-    else:
-        st.info("No crop is stored yet: see under Runs what goes on, or what was left out.", icon=":material/inbox:")
-
-
-def _pane(crops: bool) -> str:
-    """Offer what the page can show."""
-    first = "runs" if url_state.text("run") or not crops else "cameras"
-    st.session_state["archive-pane"] = url_state.one_of("show", PANES, first)
-    st.segmented_control(
+    pane = choose_one(
         "Show",
         list(PANES),
-        format_func=PANES.__getitem__,
+        "show",
         key="archive-pane",
+        default="runs" if url_state.text("run") or not crops else "cameras",
+        clear=(),
+        write=url_state.replace,
+        format_func=PANES.__getitem__,
+        widget=st.segmented_control,
         required=True,
         label_visibility="collapsed",
-        on_change=lambda: url_state.replace(show=st.session_state["archive-pane"]),
     )
-    return str(st.session_state["archive-pane"])
+    if pane == "runs":
+        _show_runs(context)
+    elif crops:
+        show_cameras(context, context.model())
+    else:
+        st.info("The store has no crops yet. “Runs” shows active runs and quarantined inputs.", icon=":material/inbox:")
 
 
-def _runs(context: PageContext) -> None:
-    wanted = url_state.text("run")
-    if wanted:
-        try:
-            run = context.store.runs.get(wanted)
-        except StoreError:
-            st.warning("The store has no run of that name.", icon=":material/help:")
-        else:
-            with report_errors():
-                archive_run.show(context, run)
-            return
-    archive_runs.show(context)
+def _show_runs(context: PageContext) -> None:
+    name = url_state.text("run")
+    if not name:
+        show_runs(context)
+        return
+    try:
+        run = context.store.runs.get(name)
+    except StoreError:
+        st.warning("The store has no run with this id.", icon=":material/help:")
+        show_runs(context)
+        return
+    with report_errors():
+        show_run(context, run)

@@ -1,4 +1,4 @@
-"""The runs of the archive, newest first, and those that go on right now."""
+"""Runs of the archive: the list, newest first, and the progress of active ones."""
 
 from __future__ import annotations
 
@@ -13,160 +13,161 @@ import streamlit as st
 
 from vestigo.store.runs.records import Run, RunTotals, status_text
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components import tables
 from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.pages.archive.timeline import length
-from vestigo_ui.app.text import format_utc
+from vestigo_ui.app.text import format_span, format_utc
 
 PAGE = 20
-LOOK_S = 3
-RECENT = 40
-"""Runs that are looked through for those that go on; one that is older has long been forgotten by its driver."""
-PACE_S = 60
-"""A rate is that of the last minute, once there is one."""
-Pace = list[tuple[float, int]]
+INTERVAL_S = 3
+MAX_RECENT = 40
+"""Newest runs that are searched for active ones."""
+RATE_WINDOW_S = 60
+Samples = list[tuple[float, int]]
+"""Times in seconds with the number of inputs that were settled then."""
 KINDS = {"index": "Index", "regions": "Regions"}
+_COUNTS = ("Inputs", "Done", "Empty", "Quarantined", "Pending", "Failed frames", "Crops", "Label maps")
 
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that has not ended; `driven` says whether somebody is at it."""
+    """A run that has not ended; `is_driven` tells whether a driver holds its lease."""
 
     run: Run
     totals: RunTotals
-    driven: bool
+    is_driven: bool
 
 
-def going(context: PageContext) -> list[ActiveRun]:
-    """Return the runs that have not ended, newest first."""
-    some = [run for run in context.store.runs.list(newest_first=True, limit=RECENT) if run.status == "running"]
-    return [ActiveRun(run, context.store.runs.totals(run.id), context.store.runs.is_driven(run.id)) for run in some]
+def active_runs(context: PageContext) -> list[ActiveRun]:
+    """Return the runs that have not ended, the newest first."""
+    store = context.store
+    running = [run for run in store.runs.list(newest_first=True, limit=MAX_RECENT) if run.status == "running"]
+    return [ActiveRun(run, store.runs.totals(run.id), store.runs.is_driven(run.id)) for run in running]
 
 
-@st.fragment(run_every=LOOK_S)
-def progress(context: PageContext) -> None:
-    """Show runs while they go on, and show the page anew when one begins or ends."""
+@st.fragment(run_every=INTERVAL_S)
+def show_active_runs(context: PageContext) -> None:
+    """Show the progress of active runs, and run the page again when one starts or ends."""
     with report_errors(ignore_outages=True):
-        _progress(context)
+        active = active_runs(context)
+        before = st.session_state.get("archive-going")
+        now = sorted((each.run.id, each.is_driven) for each in active)
+        st.session_state["archive-going"] = now
+        for each in active:
+            _show_progress(each)
+        if before is not None and before != now:
+            st.rerun()
 
 
-def _progress(context: PageContext) -> None:
-    found = going(context)
-    known = st.session_state.get("archive-going")
-    now = sorted((one.run.id, one.driven) for one in found)
-    st.session_state["archive-going"] = now
-    for one in found:
-        _going(one)
-    if known is not None and known != now:
-        st.rerun()
-
-
-def _going(one: ActiveRun) -> None:
-    run, totals = one.run, one.totals
+def _show_progress(active: ActiveRun) -> None:
+    run, totals = active.run, active.totals
     settled = totals.inputs - totals.pending
-    if not one.driven:
+    if not active.is_driven:
         st.warning(
-            f"Run {run.id} was interrupted: {settled:,} of {totals.inputs:,} inputs are done and kept. Go on with "
+            f"Run {run.id} was interrupted: {settled:,} of {totals.inputs:,} inputs are committed. Continue with "
             f"`vestigo runs resume {run.id} --store STORE`.",
             icon=":material/pause_circle:",
         )
         return
-    paces: dict[str, Pace] = st.session_state.setdefault("archive-pace", {})
-    paces[run.id] = recent([*paces.get(run.id, []), (time.monotonic(), settled)])
+    samples_by_run: dict[str, Samples] = st.session_state.setdefault("archive-pace", {})
+    samples = recent_samples([*samples_by_run.get(run.id, []), (time.monotonic(), settled)])
+    samples_by_run[run.id] = samples
     if not run.planned:
-        st.progress(0.0, text=f"Run {run.id} is reading its sources · {totals.inputs:,} inputs so far")
+        st.progress(0.0, text=f"Run {run.id} reads its sources · {totals.inputs:,} inputs so far")
         return
-    words = [f"{settled:,} of {totals.inputs:,} inputs", f"{totals.crops:,} crops"]
-    if speed := rate(paces[run.id], settled, run.seconds):
-        words.append(f"{speed:.1f} inputs/s")
-        words.append(f"{length(math.ceil(totals.pending / speed))} left")
+    parts = [f"{settled:,} of {totals.inputs:,} inputs", f"{totals.crops:,} crops"]
+    if rate := input_rate(samples, settled, run.seconds):
+        parts.append(f"{rate:.1f} inputs/s")
+        parts.append(f"{format_span(math.ceil(totals.pending / rate))} left")
     if totals.failures:
-        words.append(f"{totals.failures:,} left out")
+        parts.append(f"{totals.failures:,} quarantined")
     if run.cancel_requested:
-        words.append("stopping")
+        parts.append("stopping")
     done = settled / totals.inputs if totals.inputs else 0.0
-    st.progress(done, text=f"Run {run.id} · {' · '.join(words)}")
+    st.progress(done, text=f"Run {run.id} · {' · '.join(parts)}")
 
 
-def recent(pace: Pace) -> Pace:
-    """Return what a rate is told from: the looks of the last minute, and the one before them."""
-    old = [place for place, (at, _) in enumerate(pace) if at < pace[-1][0] - PACE_S]
-    return pace[old[-1] :] if old else pace
+def recent_samples(samples: Samples) -> Samples:
+    """Return the samples of the last minute, and the one before them."""
+    old = [place for place, (at, _) in enumerate(samples) if at < samples[-1][0] - RATE_WINDOW_S]
+    return samples[old[-1] :] if old else samples
 
 
-def rate(pace: Pace, settled: int, seconds: float) -> float:
-    """Return inputs a second: of the last minute where some ended in it, else of all the time that it was driven."""
-    (first, before), (last, after) = pace[0], pace[-1]
+def input_rate(samples: Samples, settled: int, seconds: float) -> float:
+    """Return inputs per second in the samples' time, or of the whole run if none was settled in it.
+
+    Args:
+        samples: At least one sample.
+        settled: Inputs that the run has settled.
+        seconds: Time that the run was driven.
+    """
+    (first, before), (last, after) = samples[0], samples[-1]
     if after > before and last > first:
         return (after - before) / (last - first)
     return settled / seconds if seconds > 0 else 0.0
 
 
-def show(context: PageContext) -> None:
-    """Show the runs, a page at a time; a click opens one (`?run=`)."""
+def show_runs(context: PageContext) -> None:
+    """Show a page of the runs; a click opens one."""
     count = context.store.runs.count()
     if not count:
-        st.info("Nothing has run yet. Index an archive with `vestigo index SOURCE --store STORE`.")
+        st.info("There are no runs yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return
     page = choose_page(count, PAGE, name="runs", what="runs")
     runs = context.store.runs.list(newest_first=True, offset=page * PAGE, limit=PAGE)
 
-    def chosen() -> None:
+    def selected() -> None:
         rows = st.session_state["table-runs"]["selection"]["rows"]
         if rows:
             url_state.put(run=runs[rows[0]].id, reason=None, failures=None)
 
-    tables.show_table(
+    show_table(
         context,
-        run_frame([(run, totals(run)) for run in runs]),
+        run_table([(run, run_totals(run)) for run in runs]),
         name="runs",
         title="Runs",
-        columns={
-            name: st.column_config.NumberColumn(format="localized")
-            for name in ("Inputs", "Done", "Empty", "Quarantined", "Pending", "Frames left out", "Crops", "Label maps")
-        }
+        columns=dict.fromkeys(_COUNTS, st.column_config.NumberColumn(format="localized"))
         | {"Inputs/s": st.column_config.NumberColumn(format="%.1f")},
-        on_select=chosen,
+        on_select=selected,
         selection_mode="single-row",
     )
-    st.caption("Choose a run to see what it left out, and why.")
+    st.caption("Select a run to see its quarantined inputs.")
 
 
-def run_frame(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
-    """Return runs as a table."""
+def run_table(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
+    """Return one row for each run."""
     rows: list[dict[str, Any]] = []
-    for run, counted in runs:
-        settled = counted.inputs - counted.pending
+    for run, totals in runs:
+        settled = totals.inputs - totals.pending
         rows.append(
             {
                 "Run": run.id,
-                "Began (UTC)": format_utc(run.created),
+                "Started (UTC)": format_utc(run.created),
                 "Kind": KINDS.get(run.kind, run.kind),
-                "Status": status_text(run.status, counted),
-                "Inputs": counted.inputs,
-                "Pending": counted.pending,
-                "Crops": counted.crops,
-                "Quarantined": counted.quarantined,
-                "Frames left out": counted.frame_failures,
-                "Done": counted.done,
-                "Empty": counted.empty,
-                "Label maps": counted.regions,
-                "Time": length(round(run.seconds, 1)),
+                "Status": status_text(run.status, totals),
+                "Inputs": totals.inputs,
+                "Pending": totals.pending,
+                "Crops": totals.crops,
+                "Quarantined": totals.quarantined,
+                "Failed frames": totals.frame_failures,
+                "Done": totals.done,
+                "Empty": totals.empty,
+                "Label maps": totals.regions,
+                "Time": format_span(round(run.seconds, 1)),
                 "Inputs/s": settled / run.seconds if run.seconds > 0 else None,
             }
         )
     return pd.DataFrame(rows)
 
 
-def totals(run: Run) -> RunTotals:
-    """Count what became of a run; a run that ended is counted once."""
+def run_totals(run: Run) -> RunTotals:
+    """Return the totals of a run; those of an ended run are cached."""
     if run.status == "running":
-        return shared_store().totals(run.id)
-    return _ended(run.id, run.status, str(run.finished))
+        return shared_store().runs.totals(run.id)
+    return _ended_totals(run.id, run.status, str(run.finished))
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
-def _ended(run: str, status: str, finished: str) -> RunTotals:
-    return shared_store().totals(run)
+def _ended_totals(run: str, status: str, finished: str) -> RunTotals:
+    return shared_store().runs.totals(run)

@@ -140,7 +140,7 @@ def _ink(cell: ConfusionCell) -> str:
     return "#000000" if cell.share.value > 0.5 else "#ffffff"
 
 
-def _told(said: str, told: str, cell: Cell) -> str:
+def _told(said: str, told: str, cell: ConfusionCell) -> str:
     counts = f"{count_text(cell.tasks, 'task')}, {count_text(cell.crops, 'crop')}"
     if cell.share is None:
         return f"predicted {said}, answered {told}: {counts}"

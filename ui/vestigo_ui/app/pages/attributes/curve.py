@@ -155,4 +155,4 @@ def curve_table(points: Sequence[CurvePoint], covered: Coverage) -> pd.DataFrame
 def _sureness(
     model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _context: PageContext
 ) -> dict[str, NDArray[np.int64]]:
-    return _context.index.sureness(model, cameras)
+    return _context.index.confidence_histograms(model, cameras)

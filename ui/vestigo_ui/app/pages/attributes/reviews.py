@@ -59,7 +59,8 @@ def reviews(context: PageContext, view: View) -> Reviews:
 @st.cache_resource(max_entries=SAMPLES, show_spinner="Reading what was reviewed")
 def _sample(model: str, snapshot: str, answers: str) -> tuple[ReviewSample | None, str]:
     try:
-        return review_sample(shared_store(), registered(shared_store(), model), pick=_picked(model, snapshot)), ""
+        registered = find_registered(shared_store(), model)
+        return read_review_sample(shared_store(), registered, read_crops=_picked(model, snapshot)), ""
     except UsageError as problem:
         return None, str(problem)
 

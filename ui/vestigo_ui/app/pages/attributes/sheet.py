@@ -14,7 +14,8 @@ from vestigo.review.estimates.confusion import cell_rows
 from vestigo.review.estimates.precision import UNDECIDABLE
 from vestigo.review.estimates.review_sample import ReviewSample
 from vestigo.review.label_studio.projects import task_url
-from vestigo.sightings.records import Choice
+from vestigo.review.labels.agreement import CANNOT_TELL
+from vestigo.sightings.records import SightingFilter
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.choice import choose_one
@@ -55,10 +56,10 @@ def show_cell(context: PageContext, view: View, sample: ReviewSample, cell: str)
     shown = rows[page * PAGE : (page + 1) * PAGE]
     ids = [str(crop) for crop in sample.crops[shown]]
     context.audit_once(
-        "view", what="reviewed crops", attribute=view.attribute.name, cell=cell, page=page + 1, format_func=ids
+        "view", what="reviewed crops", attribute=view.attribute.name, cell=cell, page=page + 1, shown=ids
     )
     sure = sample.reviewed.confidence[shown, sample.reviewed.schema.index(view.attribute.name)]
-    tone: Tone = "unsure" if told == CANNOT_TELL else "right" if told == said else "wrong"
+    tone: Tone = "unsure" if told == UNDECIDABLE else "right" if told == said else "wrong"
     when = {row["crop_id"]: row for row in load_facts(context, ids, model=view.model.digest)}
     lines = {crop: (f"{share:.0%} sure", _when(when[crop])) for crop, share in zip(ids, sure, strict=True)}
     titles = dict(zip(ids, sample.reviewed.camera[shown].tolist(), strict=True))
@@ -89,8 +90,8 @@ def show_archive(context: PageContext, view: View) -> None:
         )
     page = choose_page(count, PAGE)
     name = view.attribute.name
-    choice = Choice(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
-    found = context.index.by_sureness(
+    choice = SightingFilter(cameras=view.cameras, where=f"{name}={view.value}" if view.value else "")
+    found = context.index.by_confidence(
         view.model.digest,
         choice,
         name,
@@ -103,11 +104,11 @@ def show_archive(context: PageContext, view: View) -> None:
         return
     ids = [one.crop for one in found]
     context.audit_once(
-        "view", what="sightings", attribute=name, value=view.value, first=first, page=page + 1, format_func=ids
+        "view", what="sightings", attribute=name, value=view.value, first=first, page=page + 1, shown=ids
     )
     lines = {
         one.crop: (
-            f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+            f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
             format_moment(one.time, one.offset_s).removesuffix(" UTC"),
         )
         for one in found
@@ -163,7 +164,7 @@ def _counts(context: PageContext, view: View) -> dict[str, int]:
 def _all_counts(
     model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _context: PageContext
 ) -> dict[str, dict[str, int]]:
-    return _context.index.attribute_counts(model, Choice(cameras=cameras))
+    return _context.index.attribute_counts(model, SightingFilter(cameras=cameras))
 
 
 def _sheet(
@@ -208,7 +209,7 @@ def _opened(context: PageContext, view: View, sample: ReviewSample | None) -> No
         st.image(image, width=96)
         with st.container(width="stretch"):
             st.markdown(f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)}")
-            st.caption(_told(view, sighting.attributes, sighting.sure))
+            st.caption(_told(view, sighting.attributes, sighting.confidences))
             with st.container(horizontal=True, gap="small"):
                 st.link_button("Find this person", f"/find?crop={crop}", icon=":material/person_search:")
                 if sample is not None and place:

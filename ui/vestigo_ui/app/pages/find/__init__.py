@@ -1,1 +1,1 @@
-"""Page Find: search by picture or by attributes."""
+"""Page Find: search by crops, images or attributes."""

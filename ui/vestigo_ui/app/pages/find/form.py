@@ -1,4 +1,4 @@
-"""What somebody asks page Find: who is looked for, where, and how results are chosen."""
+"""Search form of page Find: query, scope and options, held by the address and the session."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from vestigo_ui.app import url_state
 
 CROP = re.compile(r"[0-9a-f]{20}")
 KEY = re.compile(r"[0-9a-f]{64}")
-MOST_VIEWS = 32
+MAX_VIEWS = 32
 UPLOADS = "find-uploads"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upload:
-    """A view of somebody that is not in the store: `data` is the picture as it was given, or what was cut from it as
-    PNG, and `image` the same as RGB pixels."""
+    """A view of the person that is not in the store.
+
+    Attributes:
+        data: Bytes of the uploaded file, or PNG of the part that was cut from it.
+        image: The same as RGB pixels.
+    """
 
     data: bytes
     image: NDArray[np.uint8]
@@ -42,8 +46,17 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchForm:
-    """A search: `crops` of the store and `uploads` (digests) are views of one person; without any, `scope.where` says
-    who is looked for."""
+    """What is searched.
+
+    Attributes:
+        model: Digest of the model.
+        crops: Crops of the store that are views of the person.
+        uploads: Digests of uploads that are views of the person.
+        scope: Cameras, time and conditions; without views, the conditions are the query.
+        filter: The attribute filter.
+        rerank: Whether the nearest results are re-ranked.
+        top: Number of results.
+    """
 
     model: str
     crops: tuple[str, ...] = ()
@@ -54,19 +67,26 @@ class SearchForm:
     top: int = 96
 
     @property
-    def views(self) -> int:
-        """How many views of the person there are."""
-        return len(self.crops) + len(self.uploads)
+    def has_views(self) -> bool:
+        """Whether the query has views of the person."""
+        return bool(self.crops or self.uploads)
 
-    def __bool__(self) -> bool:
-        return bool(self.views or self.scope.where)
+    @property
+    def has_query(self) -> bool:
+        """Whether there is anything to search for."""
+        return self.has_views or bool(self.scope.where)
 
-    def without_views(self) -> SearchForm:
-        """The same without the options that compare with a view, where there is none."""
-        return self if self.views else replace(self, filter=NO_FILTER, rerank=False)
+    @property
+    def where(self) -> str:
+        """Conditions on attributes that are the query; "" if the query has views."""
+        return "" if self.has_views else self.scope.where
 
-    def details(self) -> dict[str, Any]:
-        """What the audit log keeps of it."""
+    def effective(self) -> SearchForm:
+        """Return the form without the options that need a view if there is none."""
+        return self if self.has_views else replace(self, filter=NO_FILTER, rerank=False)
+
+    def audit_details(self) -> dict[str, Any]:
+        """Return the details of an audit entry."""
         return {
             "query_crops": list(self.crops),
             "query_uploads": [digest[:16] for digest in self.uploads],
@@ -80,78 +100,76 @@ class SearchForm:
         }
 
 
-def verdict_key(asked: SearchForm, uploads: Mapping[str, Upload]) -> str:
-    """Return the name under which verdicts about the results are kept: that of the query's root.
+def verdict_key(form: SearchForm, uploads: Mapping[str, Upload]) -> str:
+    """Return the key under which verdicts about the results are recorded.
 
-    A query has its own `vestigo.store.query_key`, of its views alone; conditions count where there are none. A result
-    that joins the query makes it another query about the same person. So that verdicts stay, the address then says
-    under `root` what the key was before the first one joined, and that key is used from then on, until somebody
-    searches for somebody else.
+    The key is `vestigo.store.audit.records.query_key` of the views, or of the conditions if there are none. A result
+    that is added to the query would change it, so the address then holds the first query's key under `root`, and that
+    key is used until another person is searched.
     """
     root = url_state.text("root")
     if KEY.fullmatch(root):
         return root
-    where = "" if asked.views else asked.scope.where
-    return query_key(crops=asked.crops, pictures=[uploads[digest].data for digest in asked.uploads], where=where)
+    return query_key(crops=form.crops, pictures=[uploads[digest].data for digest in form.uploads], where=form.where)
 
 
-def conditions(text: str, schema: AttributeSchema | None) -> dict[str, str]:
-    """Read conditions of an address; what the model does not predict is left out."""
-    found: dict[str, str] = {}
-    for part in text.split(",") if schema is not None else ():
+def parse_conditions(text: str, schema: AttributeSchema) -> dict[str, str]:
+    """Return the conditions of an address; those that the schema does not have are ignored."""
+    conditions: dict[str, str] = {}
+    for part in text.split(","):
         try:
-            found = (schema.parse(part) if schema is not None else {}) | found
+            conditions = schema.parse(part) | conditions
         except ConfigError:
             continue
-    return found
+    return conditions
 
 
-def as_text(chosen: Mapping[str, str | None]) -> str:
-    """Write conditions, in the order of their names."""
-    return ",".join(f"{name}={value}" for name, value in sorted(chosen.items()) if value)
+def format_conditions(conditions: Mapping[str, str | None]) -> str:
+    """Return conditions as the address holds them, sorted by name."""
+    return ",".join(f"{name}={value}" for name, value in sorted(conditions.items()) if value)
 
 
-def crops_asked() -> tuple[str, ...]:
-    """Return the crops that the address names; what can be none is left out."""
-    return tuple(crop for crop in url_state.many("crop") if CROP.fullmatch(crop))[:MOST_VIEWS]
+def query_crops() -> tuple[str, ...]:
+    """Return the crops of the query, as the address holds them; malformed ids are ignored."""
+    return tuple(crop for crop in url_state.many("crop") if CROP.fullmatch(crop))[:MAX_VIEWS]
 
 
-def uploads() -> dict[str, Upload]:
-    """Return the uploaded views of this session by digest."""
-    held: dict[str, Upload] = st.session_state.setdefault(UPLOADS, {})
-    return held
+def session_uploads() -> dict[str, Upload]:
+    """Return the uploads of this session by digest."""
+    uploads: dict[str, Upload] = st.session_state.setdefault(UPLOADS, {})
+    return uploads
 
 
 def add_upload(upload: Upload) -> None:
-    """Let an uploaded view join the query, and show its results."""
-    held = uploads()
-    if len(held) < MOST_VIEWS:
-        held[upload.digest] = upload
+    """Add an upload to the query, and show the results."""
+    uploads = session_uploads()
+    if len(uploads) < MAX_VIEWS:
+        uploads[upload.digest] = upload
     url_state.put(page=None, pane=None, look=None)
 
 
-def find(crop: str) -> None:
-    """Search with a crop of the store alone: for somebody else, for all the page knows."""
-    uploads().clear()
+def search_with(crop: str) -> None:
+    """Start another search, with one crop of the store."""
+    session_uploads().clear()
     url_state.put(crop=crop, root=None, page=None, pane=None, look=None, show=None)
 
 
-def join(crops: Iterable[str], *, key: str | None = None) -> None:
-    """Let crops of the store join the query; with `key`, verdicts stay under it (see `verdict_key`)."""
-    joined = tuple(dict.fromkeys((*crops_asked(), *crops)))[:MOST_VIEWS]
+def add_crops(crops: Iterable[str], *, key: str | None = None) -> None:
+    """Add crops of the store to the query; with `key`, verdicts remain under it (see `verdict_key`)."""
+    joined = tuple(dict.fromkeys((*query_crops(), *crops)))[:MAX_VIEWS]
     url_state.put(crop=joined, root=key or url_state.text("root"), page=None, look=None)
 
 
-def leave(view: str) -> None:
-    """Take a crop or an upload out of the query."""
-    uploads().pop(view, None)
-    left = [crop for crop in crops_asked() if crop != view]
-    url_state.put(crop=left, page=None, look=None)
-    if not left and not uploads():
+def remove_view(view: str) -> None:
+    """Remove a crop or an upload from the query."""
+    session_uploads().pop(view, None)
+    crops = [crop for crop in query_crops() if crop != view]
+    url_state.put(crop=crops, page=None, look=None)
+    if not crops and not session_uploads():
         url_state.put(root=None)
 
 
-def start_again() -> None:
-    """Forget who was looked for; where and how stays."""
-    uploads().clear()
-    url_state.put(crop=None, root=None, page=None, pane=None, look=None, show=None, where=None)
+def reset_query() -> None:
+    """Remove the query; scope and options remain."""
+    session_uploads().clear()
+    url_state.put(crop=None, root=None, page=None, pane=None, look=None, show=None, where=None, sheet=None)

@@ -1,40 +1,71 @@
-"""The results of page Find: ranked crops as a sheet, in groups, with what people decided about them."""
+"""Results of page Find: a contact sheet of ranked crops, in groups, with verdicts and downloads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
-from vestigo.reports.search import describe_attributes
+from vestigo.reports.search import describe_attributes, search_page
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Action, SheetEvent, Tile, Tone, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.result.verdict import VerdictValue, record_verdict
+from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.images import Image, load_crops
-from vestigo_ui.app.pages.find import form as search_form
+from vestigo_ui.app.images import Image, hide_upload, load_crops
+from vestigo_ui.app.pages.find.form import SearchForm, add_crops, search_with, session_uploads
 from vestigo_ui.app.text import count_text, escape_md, format_moment
 from vestigo_ui.web.auth.users import Role
 
-BRIEF = 4
-ALONE = ("gender", "age")
-"""Attributes whose values need no name."""
+PAGE = 48
+MAX_SHEETS = 6
+"""Groups of a page that have a heading and a sheet each; if there are more, the tiles name their group."""
+WIDTH = 124
+MAX_ATTRIBUTES = 4
+SELF_EXPLAINING = ("gender", "age")
+"""Attributes whose values are understood without their name."""
+GROUPINGS = {"none": "None", "tracklet": "Tracklet", "camera": "Camera", "hour": "Hour"}
+VERDICT_FILTERS = {"all": "All", "undecided": "Without verdict", "confirmed": "Confirmed"}
+MARKS: dict[str, tuple[str, Tone]] = {
+    "confirmed": ("Confirmed", "right"),
+    "rejected": ("Rejected", "wrong"),
+    "not sure": ("Not sure", "unsure"),
+}
+VERDICTS: dict[str, VerdictValue] = {"confirm": "confirmed", "reject": "rejected", "not-sure": "not sure"}
+SEARCH_ACTIONS = (
+    Action(name="search", label="Search with this crop alone", sign="⌕", key="s"),
+    Action(name="add", label="Add to the query", sign="+", key="a"),
+)
+VERDICT_ACTIONS = (
+    Action(name="confirm", label="Confirm, or withdraw", sign="✓", key="c"),
+    Action(name="reject", label="Reject, or withdraw", sign="✕", key="r"),
+    Action(name="not-sure", label="Not sure, or withdraw", sign="?", key="n"),
+)
 
 
-def brief(attributes: Mapping[str, str], confidences: Mapping[str, float]) -> str:
-    """Say the first four things that the model is sure of; what somebody does not wear or carry is left out."""
-    sure = [name for name, value in attributes.items() if value != "no" and confidences[name] >= STRICT]
-    return ", ".join(_said(name, attributes[name]) for name in sure[:BRIEF])
+@dataclass(frozen=True)
+class HitGroup:
+    """Hits that belong together, the nearest first."""
+
+    name: str
+    hits: tuple[Hit, ...]
 
 
-def differing(hit: Hit, attributes: Mapping[str, str], confidences: Mapping[str, float]) -> list[str]:
-    """Return the attributes of which the model is sure on both sides, and says different things."""
+def summarize_attributes(attributes: Mapping[str, str], confidences: Mapping[str, float]) -> str:
+    """Return the first four confident attributes in words; those with the value "no" are left out."""
+    reliable = [name for name, value in attributes.items() if value != "no" and confidences[name] >= STRICT]
+    return ", ".join(_describe_attribute(name, attributes[name]) for name in reliable[:MAX_ATTRIBUTES])
+
+
+def differing_attributes(hit: Hit, attributes: Mapping[str, str], confidences: Mapping[str, float]) -> list[str]:
+    """Return the names of attributes that are confident in the query and the hit, and differ."""
     return [
         name
         for name, value in attributes.items()
@@ -42,69 +73,47 @@ def differing(hit: Hit, attributes: Mapping[str, str], confidences: Mapping[str,
     ]
 
 
-def spoken(name: str) -> str:
-    """Return an attribute's name as people write it."""
-    return name.replace("_", " ")
-
-
-def _said(name: str, value: str) -> str:
+def _describe_attribute(name: str, value: str) -> str:
     if value == "yes":
-        return spoken(name)
-    return value if name in ALONE else f"{spoken(name.removesuffix('_colour'))} {value}"
+        return name.replace("_", " ")
+    return value if name in SELF_EXPLAINING else f"{name.removesuffix('_colour').replace('_', ' ')} {value}"
 
 
-PAGE = 48
-SHEETS = 6
-"""Groups of a page that get a heading and a sheet each; of more, the tiles say where a group begins."""
-WIDTH = 124
-GROUPS = {"none": "Distance", "tracklet": "Tracklet", "camera": "Camera", "hour": "Hour"}
-SHOWN = {"all": "All", "undecided": "Undecided", "confirmed": "Confirmed"}
-MARKS: dict[str, tuple[str, Tone]] = {
-    "confirmed": ("Confirmed", "right"),
-    "rejected": ("Rejected", "wrong"),
-    "not sure": ("Not sure", "unsure"),
-}
-Decision = Literal["confirmed", "rejected", "not sure"]
-DECISIONS: dict[str, Decision] = {"confirm": "confirmed", "reject": "rejected", "not-sure": "not sure"}
-LOOKING = (
-    Action(name="search", label="Search with it alone", sign="⌕", key="s"),
-    Action(name="add", label="Add to the query", sign="+", key="a"),
-)
-DECIDING = (
-    Action(name="confirm", label="Confirm, or take back", sign="✓", key="c"),
-    Action(name="reject", label="Reject, or take back", sign="✕", key="r"),
-    Action(name="not-sure", label="Not sure, or take back", sign="?", key="n"),
-)
-Grouping = Literal["none", "tracklet", "camera", "hour"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Hits that belong together, nearest first."""
-
-    name: str
-    hits: tuple[Hit, ...]
-
-
-def grouped(hits: Sequence[Hit], by: Grouping) -> list[Group]:
-    """Put ranked hits into groups, the group of the nearest hit first; a crop of no tracklet is alone."""
-    found: dict[str, list[Hit]] = {}
+def group_hits(hits: Sequence[Hit], grouping: str) -> list[HitGroup]:
+    """Return ranked hits in groups (a key of `GROUPINGS`), the group of the nearest hit first."""
+    groups: dict[str, list[Hit]] = {}
     for hit in hits:
-        found.setdefault(_group_of(hit, by), []).append(hit)
-    return [Group(_heading(name, some, by), tuple(some)) for name, some in found.items()]
+        groups.setdefault(_group_key(hit, grouping), []).append(hit)
+    return [HitGroup(_group_name(key, members, grouping), tuple(members)) for key, members in groups.items()]
 
 
-def decided(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], show: str) -> list[Hit]:
-    """Return the hits about which was decided as `show` says; their order and ranks stay."""
-    if show == "confirmed":
-        return [hit for hit in hits if verdict_of(hit.crop, verdicts) == "confirmed"]
-    return [hit for hit in hits if show == "all" or verdict_of(hit.crop, verdicts) is None]
+def _group_key(hit: Hit, grouping: str) -> str:
+    if grouping == "camera":
+        return hit.camera
+    if grouping == "hour":
+        return f"{hit.time:%Y-%m-%d %H}:00" if hit.time is not None else ""
+    return (hit.track or hit.crop) if grouping == "tracklet" else ""
 
 
-def verdict_of(crop: str, verdicts: Mapping[str, Verdict]) -> str | None:
-    """Return what counts about a crop, None where nobody decided or it was taken back."""
-    found = verdicts.get(crop)
-    return None if found is None else found.verdict
+def _group_name(key: str, hits: Sequence[Hit], grouping: str) -> str:
+    if grouping == "tracklet":
+        return f"Tracklet of {count_text(len(hits), 'crop')}" if hits[0].track else "Still"
+    if grouping == "hour":
+        return f"{key} UTC" if key else "Time unknown"
+    return key
+
+
+def filter_by_verdict(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], verdict_filter: str) -> list[Hit]:
+    """Return the hits that a key of `VERDICT_FILTERS` selects; order and ranks remain."""
+    if verdict_filter == "confirmed":
+        return [hit for hit in hits if verdict_value(hit.crop, verdicts) == "confirmed"]
+    return [hit for hit in hits if verdict_filter == "all" or verdict_value(hit.crop, verdicts) is None]
+
+
+def verdict_value(crop: str, verdicts: Mapping[str, Verdict]) -> str | None:
+    """Return the current verdict about a crop, None if there is none or it was withdrawn."""
+    verdict = verdicts.get(crop)
+    return None if verdict is None else verdict.verdict
 
 
 def show_results(
@@ -114,96 +123,131 @@ def show_results(
     verdicts: Mapping[str, Verdict],
     *,
     key: str,
-    by: Grouping,
+    grouping: str,
 ) -> None:
-    """Show a page of hits, and do what was clicked."""
-    groups = grouped(hits, by)
-    ordered = [(group, hit) for group in groups for hit in group.hits]
+    """Show a page of hits and handle the user's input on them.
+
+    Args:
+        context: Context of the page.
+        result: The result that the hits are from.
+        hits: The hits to show.
+        verdicts: Verdicts by crop.
+        key: Key of the query's verdicts.
+        grouping: A key of `GROUPINGS`.
+    """
+    ordered = [(group, hit) for group in group_hits(hits, grouping) for hit in group.hits]
     page = choose_page(len(ordered), PAGE)
     shown = ordered[page * PAGE : (page + 1) * PAGE]
     images = load_crops(context, [hit.crop for _, hit in shown], model=result.model)
-    actions = (*LOOKING, *(DECIDING if context.may(Role.REVIEWER) else ()))
-    parts = [list(some) for _, some in groupby(shown, key=lambda pair: id(pair[0]))]
-    looked = url_state.text("look")
+    actions = (*SEARCH_ACTIONS, *(VERDICT_ACTIONS if context.may(Role.REVIEWER) else ()))
+    parts = [list(part) for _, part in groupby(shown, key=lambda pair: id(pair[0]))]
 
-    def tiles(part: Sequence[tuple[Group, Hit]], *, named: bool) -> list[Tile]:
-        return [
-            _tile(hit, images[hit.crop], result, verdicts, group.name if named else "", looked) for group, hit in part
-        ]
+    def tiles(part: Sequence[tuple[HitGroup, Hit]], *, named: bool) -> list[Tile]:
+        return [_tile(hit, images[hit.crop], result, verdicts, group.name if named else "") for group, hit in part]
 
-    chosen = None
-    if by != "none" and len(parts) <= SHEETS:
+    event = None
+    if grouping != "none" and len(parts) <= MAX_SHEETS:
         for part in parts:
             group = part[0][0]
             st.markdown(f"**{escape_md(group.name)}** · {count_text(len(group.hits), 'crop')}")
             sheet = tiles(part, named=False)
-            done = contact_sheet(sheet, key=f"find-{by}-{group.name}", label=group.name, actions=actions, width=WIDTH)
-            chosen = chosen or done
+            sheet_key = f"find-{grouping}-{group.name}"
+            event = contact_sheet(sheet, key=sheet_key, label=group.name, actions=actions, width=WIDTH) or event
     else:
-        sheet = tiles(shown, named=by != "none")
-        chosen = contact_sheet(sheet, key="find-results", label="Results", actions=actions, width=WIDTH)
-    if chosen is not None:
-        act(context, chosen, verdicts, key=key)
+        sheet = tiles(shown, named=grouping != "none")
+        event = contact_sheet(sheet, key="find-results", label="Results", actions=actions, width=WIDTH)
+    if event is not None:
+        handle_event(context, event, verdicts, key=key)
         st.rerun()
 
 
-def act(context: PageContext, chosen: SheetEvent, verdicts: Mapping[str, Verdict], *, key: str) -> None:
-    """Do what somebody chose to do with a result."""
-    if chosen.action == "open":
-        url_state.put(look=chosen.crop)
-    elif chosen.action == "search":
-        search_form.find(chosen.crop)
-    elif chosen.action == "add":
-        search_form.join([chosen.crop], key=key)
-    elif chosen.action in DECISIONS and context.may(Role.REVIEWER):
-        value = DECISIONS[chosen.action]
-        again = verdict_of(chosen.crop, verdicts) == value
-        context.store.verdicts.record(
-            key,
-            chosen.crop,
-            None if again else value,
-            user=context.user.name,
-            case=context.case,
-            authority=context.authority,
-        )
+def handle_event(context: PageContext, event: SheetEvent, verdicts: Mapping[str, Verdict], *, key: str) -> None:
+    """Open a result, search with it, add it to the query, or record a verdict about it."""
+    if event.action == "open":
+        url_state.put(look=event.crop)
+    elif event.action == "search":
+        search_with(event.crop)
+    elif event.action == "add":
+        add_crops([event.crop], key=key)
+    elif event.action in VERDICTS and context.may(Role.REVIEWER):
+        value = VERDICTS[event.action]
+        repeated = verdict_value(event.crop, verdicts) == value
+        record_verdict(context, key, event.crop, None if repeated else value)
 
 
-def _tile(
-    hit: Hit,
-    image: Image,
-    result: SearchResult,
-    verdicts: Mapping[str, Verdict],
-    group: str,
-    looked: str,
-) -> Tile:
-    differs = [spoken(name) for name in differing(hit, result.attributes, result.confidences)]
-    said = brief(hit.attributes, hit.confidences)
-    mark, tone = MARKS.get(verdict_of(hit.crop, verdicts) or "", ("", ""))
-    when = format_moment(hit.time, hit.offset_s).removesuffix(" UTC")
-    lines = (group, hit.camera, when, said, f"Differs: {', '.join(differs)}" if differs else "")
+def _tile(hit: Hit, image: Image, result: SearchResult, verdicts: Mapping[str, Verdict], group: str) -> Tile:
+    differing = differing_attributes(hit, result.attributes, result.confidences)
+    names = ", ".join(name.replace("_", " ") for name in differing)
+    mark, tone = MARKS.get(verdict_value(hit.crop, verdicts) or "", ("", ""))
     return Tile(
         crop=hit.crop,
         image=image,
         title=f"{hit.rank} · {hit.distance:.3f}",
-        lines=tuple(line for line in lines if line),
+        lines=(
+            group,
+            hit.camera,
+            format_moment(hit.time, hit.offset_s, zone=False),
+            summarize_attributes(hit.attributes, hit.confidences),
+            f"Differs: {names}" if names else "",
+        ),
         mark=mark,
         tone=tone,
         hint=describe_attributes(hit),
-        selected=hit.crop == looked,
+        selected=hit.crop == url_state.text("look"),
     )
 
 
-def _group_of(hit: Hit, by: Grouping) -> str:
-    if by == "camera":
-        return hit.camera
-    if by == "hour":
-        return f"{hit.time:%Y-%m-%d %H}:00" if hit.time is not None else ""
-    return (hit.track or hit.crop) if by == "tracklet" else ""
+def show_result_downloads(
+    context: PageContext,
+    form: SearchForm,
+    result: SearchResult,
+    hits: Sequence[Hit],
+    verdicts: Mapping[str, Verdict],
+) -> None:
+    """Offer hits as CSV, Parquet and an HTML page with their crops."""
+    uploads = [session_uploads()[digest].image for digest in form.uploads]
+    show_downloads(
+        context,
+        result_table(hits, verdicts),
+        name="results",
+        title="Results",
+        page=lambda: result_page(context, form, result, hits, uploads),
+    )
 
 
-def _heading(name: str, hits: Sequence[Hit], by: Grouping) -> str:
-    if by == "tracklet":
-        return f"Tracklet of {count_text(len(hits), 'crop')}" if hits[0].track else "Still"
-    if by == "hour":
-        return f"{name} UTC" if name else "Time unknown"
-    return name
+def result_table(hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """Return one row for each hit in order of rank, with one column for each attribute."""
+    rows = [
+        {
+            "rank": hit.rank,
+            "distance": hit.distance,
+            "crop": hit.crop,
+            "camera": hit.camera,
+            "time": hit.time,
+            "offset_s": hit.offset_s,
+            "tracklet": hit.track,
+            "input": hit.input,
+            "frame": hit.frame if hit.frame >= 0 else None,
+            "verdict": verdict_value(hit.crop, verdicts),
+            **hit.attributes,
+        }
+        for hit in hits
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.astype({"frame": "Int64", "offset_s": "float64", "verdict": "string"}) if rows else frame
+
+
+def result_page(
+    context: PageContext, form: SearchForm, result: SearchResult, hits: Sequence[Hit], uploads: Sequence[Image]
+) -> str:
+    """Return the page of `vestigo search --html`, with heads hidden where the screen hides them."""
+    images: dict[str, Image] = {}
+    for start in range(0, len(hits), PAGE):
+        images |= load_crops(context, [hit.crop for hit in hits[start : start + PAGE]], model=result.model)
+    stored = load_crops(context, form.crops, model=result.model)
+    facts = {"Store": context.store_name, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
+    facts |= {"Conditions": form.scope.where} if form.scope.where else {}
+    if result.filter is not None:
+        facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
+    queries = [*(hide_upload(context, image) for image in uploads), *stored.values()]
+    return search_page(replace(result, hits=tuple(hits)), queries, [images[hit.crop] for hit in hits], facts)

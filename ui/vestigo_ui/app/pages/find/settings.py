@@ -1,4 +1,4 @@
-"""Where page Find searches and how it chooses, with what the filter is expected to cost before anybody searches."""
+"""Settings of page Find: scope, attribute filter and options."""
 
 from __future__ import annotations
 
@@ -15,79 +15,91 @@ from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.find.form import SearchForm, as_text, conditions
+from vestigo_ui.app.pages.find.form import SearchForm, format_conditions, parse_conditions
 
 FILTERS = {
     "off": "Off",
-    "auto": "Auto, by what may be lost",
+    "auto": "Auto, by miss rate",
     "soft": "Soft, adds to the distance",
-    "strict": f"Strict, from {STRICT:g} on",
-    "quality": f"Quality, from {QUALITY:g} on",
-    "threshold": "From a threshold on",
+    "strict": f"Strict, from {STRICT:g}",
+    "quality": f"Quality, from {QUALITY:g}",
+    "threshold": "From a threshold",
 }
 TOPS = (24, 48, 96, 192, 480)
 ANY = "Any"
+_PAGES = ("page", "sheet", "look")
+"""Parameters that another choice of crops removes."""
 
 
-def settings(context: PageContext, model: Model, asked: SearchForm) -> tuple[SearchForm, str]:
-    """Show the settings of the address; return what is asked with them, and what the filter is expected to cost."""
+def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple[SearchForm, str]:
+    """Show the settings; return the form with them, and a note on the filter."""
     schema = model.facts.attributes
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        cameras = st.multiselect(
-            "Cameras",
-            [camera.name for camera in context.store.cameras.list()],
-            key="within",
-            bind="query-params",
-            placeholder="All cameras",
-            on_change=first_page,
-            width=260,
-        )
-        since, until = span("since", "until")
-        where = attributes(schema, "where", "Attributes") if schema is not None else ""
-        config = _filter(model) if schema is not None else FilterConfig()
+        cameras = choose_cameras(context, "Cameras", "within")
+        since, until = choose_time("since", "until")
+        where = choose_attributes(schema, "where", "Attributes") if schema is not None else ""
+        config = _choose_filter() if schema is not None else FilterConfig()
         rerank = st.toggle(
             "Re-rank",
             key="rerank",
             bind="query-params",
-            on_change=first_page,
+            on_change=show_first_page,
             disabled=config.filter == "soft",
-            help="Order the nearest 200 by the neighbours that they have in common.",
+            help="Re-ranks the nearest 200 crops by the neighbours that they share.",
         )
-        top = st.selectbox("Results", TOPS, index=2, key="top", bind="query-params", on_change=first_page, width=96)
-    scope = Scope(cameras=tuple(cameras) or None, since=since, until=until, where=where)
-    made = replace(asked, scope=scope, filter=config, rerank=rerank and config.filter != "soft", top=top or TOPS[2])
-    return made, _expected(model, config)
+        top = st.selectbox(
+            "Results", TOPS, index=2, key="top", bind="query-params", on_change=show_first_page, width=96
+        )
+    scope = Scope(cameras=cameras, since=since, until=until, where=where)
+    rerank = rerank and config.filter != "soft"
+    form = replace(form, scope=scope, filter=config, rerank=rerank, top=top or TOPS[2])
+    return form, _describe_filter(model, config)
 
 
-def span(first: str, last: str) -> tuple[datetime | None, datetime | None]:
-    """Offer a stretch of time in UTC; the address has it under two names."""
+def choose_cameras(context: PageContext, label: str, name: str) -> tuple[str, ...] | None:
+    """Show a choice of cameras that the address holds under `name`; None means all."""
+    cameras = st.multiselect(
+        label,
+        [camera.name for camera in context.store.cameras.list()],
+        key=name,
+        bind="query-params",
+        placeholder="All cameras",
+        on_change=show_first_page,
+        width=260,
+    )
+    return tuple(cameras) or None
+
+
+def choose_time(first: str, last: str) -> tuple[datetime | None, datetime | None]:
+    """Show a choice of a time span in UTC that the address holds under two names."""
     since, until = url_state.moment(first), url_state.moment(last)
     with st.popover("Time", key=f"time-{first}", icon=":material/schedule:"):
-        for label, name, moment in (("From (UTC)", first, since), ("Before (UTC)", last, until)):
+        for label, name, time in (("From (UTC)", first, since), ("Before (UTC)", last, until)):
             key = f"find-{name}"
-            # To the minute, while an address may tell seconds.
-            st.session_state[key] = moment and moment.astimezone(UTC).replace(tzinfo=None, second=0, microsecond=0)
-            st.datetime_input(label, None, key=key, format="YYYY-MM-DD", on_change=_put_moment, args=(name, key))
+            # The widget has minutes, the address may have seconds.
+            st.session_state[key] = time and time.astimezone(UTC).replace(tzinfo=None, second=0, microsecond=0)
+            st.datetime_input(label, None, key=key, format="YYYY-MM-DD", on_change=_put_time, args=(name, key))
     if since is not None and until is not None and since >= until:
-        st.warning(f"Nothing is from {since:%Y-%m-%d %H:%M} on and before {until:%Y-%m-%d %H:%M}.")
+        st.warning(f"The time span is empty: {since:%Y-%m-%d %H:%M} is not before {until:%Y-%m-%d %H:%M}.")
     return since, until
 
 
-def attributes(schema: AttributeSchema, name: str, label: str) -> str:
-    """Offer a value of each attribute; the address has them under `name` as `gender=female,backpack=yes`."""
-    chosen = conditions(url_state.text(name), schema)
+def choose_attributes(schema: AttributeSchema, name: str, label: str) -> str:
+    """Show a choice of attribute values that the address holds under `name`, as `gender=female,backpack=yes`."""
+    conditions = parse_conditions(url_state.text(name), schema)
     keys = {attribute.name: f"{name}-{attribute.name}" for attribute in schema.attributes}
 
     def changed() -> None:
-        picked = {one: st.session_state[key] for one, key in keys.items()}
-        url_state.put(**{name: as_text({one: value for one, value in picked.items() if value != ANY})})
-        first_page()
+        values = {attribute: st.session_state[key] for attribute, key in keys.items()}
+        url_state.put(**{name: format_conditions({each: value for each, value in values.items() if value != ANY})})
+        show_first_page()
 
-    with st.popover(f"{label} ({len(chosen)})" if chosen else label, key=f"attributes-{name}"):
+    with st.popover(f"{label} ({len(conditions)})" if conditions else label, key=f"attributes-{name}"):
         columns = st.columns(3, wrap=False)
         for place, attribute in enumerate(schema.attributes):
-            st.session_state[keys[attribute.name]] = chosen.get(attribute.name, ANY)
+            st.session_state[keys[attribute.name]] = conditions.get(attribute.name, ANY)
             columns[place % 3].selectbox(
                 attribute.title.capitalize(),
                 (ANY, *attribute.values),
@@ -95,61 +107,62 @@ def attributes(schema: AttributeSchema, name: str, label: str) -> str:
                 format_func=str.capitalize,
                 on_change=changed,
             )
-    return as_text(chosen)
+    return format_conditions(conditions)
 
 
-def first_page() -> None:
-    """Begin again with the first page, for other results, and show them."""
-    url_state.put(page=None, sheet=None, look=None)
+def show_first_page() -> None:
+    """Go to the first page of results and sightings, and close the open result."""
+    url_state.put(**dict.fromkeys(_PAGES))
 
 
-def _put_moment(name: str, key: str) -> None:
+def _put_time(name: str, key: str) -> None:
     time: datetime | None = st.session_state[key]
     url_state.put(**{name: None if time is None else time.isoformat()})
-    first_page()
+    show_first_page()
 
 
-def _filter(model: Model) -> FilterConfig:
-    key = "find-filter"
-    # Streamlit's own binding would put the words of an option into the address.
-    st.session_state[key] = url_state.one_of("filter", FILTERS, "off")
-
-    def changed() -> None:
-        url_state.put(filter=st.session_state[key] if st.session_state[key] != "off" else None)
-        first_page()
-
-    mode = st.selectbox(
+def _choose_filter() -> FilterConfig:
+    mode = choose_one(
         "Attribute filter",
         list(FILTERS),
+        "filter",
+        key="find-filter",
+        clear=_PAGES,
         format_func=FILTERS.__getitem__,
-        key=key,
-        on_change=changed,
         width=220,
-        help="Discards crops whose attributes the model is sure are others. At least 50 crops and 1 % of those in "
-        "scope stay, however sure it is.",
+        help="Discards crops with a confident, different attribute. At least 50 crops and 1 % of the gallery remain.",
     )
     if mode == "auto":
-        lost = st.number_input(
-            "May be lost (%)", 0.1, 50.0, 1.0, 0.1, key="lost", bind="query-params", on_change=first_page, width=130
+        miss_rate = st.number_input(
+            "Miss rate (%)",
+            0.1,
+            50.0,
+            1.0,
+            0.1,
+            key="lost",
+            bind="query-params",
+            on_change=show_first_page,
+            width=130,
+            help="Largest share of true matches that the filter may discard.",
         )
-        return FilterConfig(filter="auto", max_lost=lost / 100)
+        return FilterConfig(filter="auto", max_lost=miss_rate / 100)
     if mode == "threshold":
-        sure = st.number_input(
-            "Sure from", 0.5, 1.0, 0.9, 0.01, key="sure", bind="query-params", on_change=first_page, width=110
+        threshold = st.number_input(
+            "Confidence", 0.5, 1.0, 0.9, 0.01, key="sure", bind="query-params", on_change=show_first_page, width=110
         )
-        return FilterConfig(filter=f"{sure:g}")
-    return FilterConfig(filter=mode or "off")
+        return FilterConfig(filter=f"{threshold:g}")
+    return FilterConfig(filter=mode)
 
 
-def _expected(model: Model, config: FilterConfig) -> str:
-    """What the filter is expected to cost, or why it cannot be had."""
+def _describe_filter(model: Model, config: FilterConfig) -> str:
+    """Return the filter's expected kept fraction and miss rate, or why the model cannot filter."""
     if model.facts.attributes is None:
-        return "This model predicts no attributes, so nothing can be filtered by them."
+        return "This model predicts no attributes, so the attribute filter cannot be used."
     try:
         choice = choose_filter(config, Calibration.read(model.facts.calibration))
     except ConfigError:
         return (
-            "This model has no calibration for such a filter: run `vestigo calibrate`, or choose strict, quality or a "
+            "This model has no calibration for this filter. Run `vestigo calibrate`, or choose strict, quality or a "
             "threshold."
         )
     return "" if choice.mode == "off" else choice.describe()

@@ -1,4 +1,4 @@
-"""Whom to look for from a picture: a crop as it is, people found in a frame, or a box that somebody draws."""
+"""Upload of a query image: a crop, people detected in a frame, or a box drawn by the user."""
 
 from __future__ import annotations
 
@@ -23,119 +23,116 @@ from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
 from vestigo_ui.app.pages.find.form import Upload, add_upload
 from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, covers_frame
 
-KINDS = ("jpg", "jpeg", "png", "webp", "bmp")
+FILE_TYPES = ("jpg", "jpeg", "png", "webp", "bmp")
 MAX_PIXELS = 40_000_000
-MAX_FOUND = 24
-LEAST_SIDE = 8
+MAX_PEOPLE = 24
+MIN_SIDE = 8
 HEIGHT = 520
 GRID = 24
-"""Invisible points along each side of a frame: Plotly selects points, and tells the box around them."""
+"""Invisible points along each side of a frame: Plotly reports a box only around points."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Frame:
-    """A picture that was uploaded, and the boxes of the people who were found in it."""
+class UploadedFrame:
+    """An uploaded image, and the boxes of the people that were detected in it."""
 
     image: Image
-    people: tuple[Box, ...]
+    people: tuple[Box, ...] = ()
 
     @property
     def is_crop(self) -> bool:
-        """Whether it is taken for a picture of one person."""
+        """Whether the image is taken for a crop of one person."""
         return is_crop_size(*self.image.shape[:2])
 
 
-def upload(context: PageContext) -> None:
-    """Take a picture and offer whom it shows; what is chosen joins the query."""
-    file = st.file_uploader("A person, or a frame with people in it", type=list(KINDS), key="find-file")
-    st.caption(
-        "An upload stays in this session: it is not put into the store, and a link or a reload does not have it."
-    )
+def show_upload(context: PageContext) -> None:
+    """Show the upload of an image; a chosen person is added to the query."""
+    file = st.file_uploader("A person, or a frame with people", type=list(FILE_TYPES), key="find-file")
+    st.caption("An upload is not written to the store. It is lost when the page is loaded again.")
     if file is None:
         return
     data = file.getvalue()
     try:
-        frame = looked_at(data)
+        frame = detect_people(data)
     except BadInput as error:
-        st.error(f"{error.detail}. Upload another picture.", icon=":material/error:")
+        st.error(f"{error.detail}. Upload another image.", icon=":material/error:")
         return
     left, right = st.columns([3, 2])
     with left:
-        box = _drawn(context, frame, key=f"find-box-{file.file_id}")
+        st.caption("Draw a box around a person.")
+        shown = hide_upload_frame(context, frame.image, [(box.x, box.y, box.w, box.h) for box in frame.people])
+        figure = drawing_canvas(shown, frame.people)
+        event = charts.show_figure(figure, key=f"find-box-{file.file_id}", alt="The uploaded image", modes=["box"])
+        height, width = frame.image.shape[:2]
+        box = drawn_box(event.selection.box, (height, width))
     with right:
-        _cut(context, frame, box)
-        _people(context, frame, data)
+        if box is not None:
+            _show_drawn(context, frame, box)
+        _show_people(context, frame, data)
 
 
-def cut(image: Image, box: Box) -> Upload:
-    """Return the view of somebody inside a box. Raises UsageError for one outside the picture."""
+def cut_upload(image: Image, box: Box) -> Upload:
+    """Return the part of an image inside a box; raises UsageError if the box is outside the image."""
     part = np.ascontiguousarray(box.cut(image))
     _, png = cv2.imencode(".png", cv2.cvtColor(part, cv2.COLOR_RGB2BGR))
     return Upload(data=png.tobytes(), image=part)
 
 
-def selected(boxes: Sequence[dict[str, list[float]]], size: tuple[int, int]) -> Box | None:
-    """Return the last box that was drawn on a picture of `size` (height, width), cut to it; None where none is left."""
+def drawn_box(boxes: Sequence[dict[str, list[float]]], size: tuple[int, int]) -> Box | None:
+    """Return the last box of a selection, clipped to an image of `size` (height, width); None if it is too small."""
     if not boxes:
         return None
     height, width = size
     left, right = (min(max(round(side), 0), width) for side in sorted(boxes[-1]["x"]))
     top, bottom = (min(max(round(side), 0), height) for side in sorted(boxes[-1]["y"]))
-    if right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
+    if right - left < MIN_SIDE or bottom - top < MIN_SIDE:
         return None
     return Box(x=left, y=top, w=right - left, h=bottom - top)
 
 
-@st.cache_data(max_entries=8, show_spinner="Looking for people in the picture")
-def looked_at(data: bytes) -> Frame:
-    """Return an uploaded picture with who was found in it. Raises BadInput for what is no picture, or too large."""
-    image = decode_image(data, max_pixels=MAX_PIXELS)
-    alone = Frame(image=image, people=())
-    if alone.is_crop:
-        return alone
-    found = shared_detector().detect(image).boxes.round().astype(int).tolist()
-    return Frame(image=image, people=tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in found[:MAX_FOUND]))
+@st.cache_data(max_entries=8, show_spinner="Detecting people")
+def detect_people(data: bytes) -> UploadedFrame:
+    """Return an uploaded image with the people in it; raises BadInput if it is not an image or too large."""
+    frame = UploadedFrame(image=decode_image(data, max_pixels=MAX_PIXELS))
+    if frame.is_crop:
+        return frame
+    boxes = shared_detector().detect(frame.image).boxes.round().astype(int).tolist()
+    people = tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in boxes[:MAX_PEOPLE])
+    return UploadedFrame(image=frame.image, people=people)
 
 
 @st.cache_resource(show_spinner=False)
 def shared_detector() -> Detector:
-    """Return the detector that finds people in uploads."""
+    """Return the detector of this process."""
     return make_detector(AUTO)
 
 
-def _people(context: PageContext, frame: Frame, data: bytes) -> None:
-    views = [Upload(data=data, image=frame.image)] if frame.is_crop else [cut(frame.image, box) for box in frame.people]
+def _show_people(context: PageContext, frame: UploadedFrame, data: bytes) -> None:
+    if frame.is_crop:
+        views = [Upload(data=data, image=frame.image)]
+    else:
+        views = [cut_upload(frame.image, box) for box in frame.people]
     if not views:
-        st.info("Nobody was found in the picture: draw a box around the person.", icon=":material/crop_free:")
+        st.info("No person was detected. Draw a box around the person.", icon=":material/crop_free:")
         return
     st.caption("A click adds a person to the query.")
     tiles = [
-        Tile(crop=view.digest, image=hide_upload(context, view.image), title=f"Person {place}")
-        for place, view in enumerate(views, start=1)
+        Tile(crop=view.digest, image=hide_upload(context, view.image), title=f"Person {number}")
+        for number, view in enumerate(views, start=1)
     ]
-    chosen = contact_sheet(tiles, key="find-found", label="People in the picture", width=96)
-    if chosen is not None:
-        add_upload(next(view for view in views if view.digest == chosen.crop))
+    event = contact_sheet(tiles, key="find-found", label="People in the image", width=96)
+    if event is not None:
+        add_upload(next(view for view in views if view.digest == event.crop))
         st.rerun()
 
 
-def _drawn(context: PageContext, frame: Frame, *, key: str) -> Box | None:
-    st.caption("Draw a box around a person.")
-    shown = hide_upload_frame(context, frame.image, [(box.x, box.y, box.w, box.h) for box in frame.people])
-    event = charts.show_figure(canvas(shown, frame.people), key=key, alt="The uploaded picture", modes=["box"])
-    height, width = frame.image.shape[:2]
-    return selected(event.selection.box, (height, width))
-
-
-def _cut(context: PageContext, frame: Frame, box: Box | None) -> None:
-    if box is None:
-        return
+def _show_drawn(context: PageContext, frame: UploadedFrame, box: Box) -> None:
     try:
-        view = cut(frame.image, box)
+        view = cut_upload(frame.image, box)
     except UsageError:
         return
     st.caption(f"Your box: {box.w}x{box.h} pixels")
-    st.image(hide_upload(context, view.image), width=110, alt="What is inside the box")
+    st.image(hide_upload(context, view.image), width=110, alt="The part inside the box")
     st.button(
         "Add to the query",
         key="find-add-box",
@@ -147,31 +144,24 @@ def _cut(context: PageContext, frame: Frame, box: Box | None) -> None:
     )
 
 
-def canvas(image: Image, people: Sequence[Box]) -> go.Figure:
-    """Return a picture to draw a box on, in its own pixels, with the boxes of those who were found."""
+def drawing_canvas(image: Image, people: Sequence[Box]) -> go.Figure:
+    """Return a figure to draw a box on, in pixels of the image, with the boxes of detected people."""
     height, width = image.shape[:2]
     scale = min(1.0, MAX_FRAME_WIDTH / width)
     small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    made = charts.new_figure(height=HEIGHT, legend=False)
+    figure = charts.new_figure(height=HEIGHT, legend=False)
     source = "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(np.asarray(small, np.uint8))).decode()
     place = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y"}
-    made.add_layout_image(source=source, sizing="stretch", layer="below", **place)
+    figure.add_layout_image(source=source, sizing="stretch", layer="below", **place)
     across, down = np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID))
-    made.add_scatter(
+    figure.add_scatter(
         x=across.ravel(), y=down.ravel(), mode="markers", marker={"opacity": 0, "size": 1}, hoverinfo="skip"
     )
-    colour = f"rgb{BOX_COLOUR}"
     for box in people:
         if not covers_frame((box.x, box.y, box.w, box.h), (height, width)):
-            made.add_shape(
-                type="rect",
-                x0=box.x,
-                y0=box.y,
-                x1=box.x + box.w,
-                y1=box.y + box.h,
-                line={"color": colour, "width": 1},
-            )
-    made.update_xaxes(range=[0, width], visible=False, constrain="domain")
-    made.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", constrain="domain", constraintoward="top")
-    made.update_layout(dragmode="select", margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    return made
+            corners = {"x0": box.x, "y0": box.y, "x1": box.x + box.w, "y1": box.y + box.h}
+            figure.add_shape(type="rect", line={"color": f"rgb{BOX_COLOUR}", "width": 1}, **corners)
+    figure.update_xaxes(range=[0, width], visible=False, constrain="domain")
+    figure.update_yaxes(range=[height, 0], visible=False, scaleanchor="x", constrain="domain", constraintoward="top")
+    figure.update_layout(dragmode="select", margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    return figure

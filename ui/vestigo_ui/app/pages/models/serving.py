@@ -77,7 +77,8 @@ def show_serving(context: PageContext, found: Registry) -> None:
     else:
         last = found.promotions[-1]
         st.markdown(
-            f"**{escape_md(found.name(found.serving))}** serves since {format_utc(last.at)} UTC, decided by {escape_md(last.by)}."
+            f"**{escape_md(found.name(found.serving))}** serves since {format_utc(last.at)} UTC, "
+            f"decided by {escape_md(last.by)}."
         )
         if stale:
             st.caption(
@@ -114,7 +115,8 @@ def _promote_dialog(context: PageContext, found: Registry, model: Model) -> None
     with report_errors():
         why = find_objection(model, found.serving)
         st.markdown(
-            f"**{escape_md(found.name(model.digest))}** will serve in the place of **{escape_md(found.name(found.serving))}**."
+            f"**{escape_md(found.name(model.digest))}** will serve in the place of "
+            f"**{escape_md(found.name(found.serving))}**."
         )
         stale = count_stale_crops(found.crops, model.digest)
         st.caption(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import streamlit as st
-from vestigo.retrieval.query import Query
 
+from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext

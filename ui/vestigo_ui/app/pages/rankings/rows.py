@@ -18,6 +18,7 @@ from vestigo.evaluation.metrics.truncated import (
     TruncatedRows,
     row_relations,
 )
+from vestigo.resolve import resolve_review_model
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image
@@ -143,7 +144,7 @@ def images(context: PageContext, ranking: SavedRanking, made: Sequence[Strip]) -
     counts = context.store.models.crop_counts()
     if not counts:
         return {}
-    model = ranking.model if ranking.model in counts else context.store.models.with_crops()[0].digest
+    model = ranking.model if ranking.model in counts else resolve_review_model(context.store).digest
     return _there(context, list(ids), model)
 
 

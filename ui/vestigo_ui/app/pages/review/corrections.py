@@ -55,12 +55,13 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
         return
     ids = context.index.crops(sighting.id)
     context.audit_once("view", what="sighting", crop=crop, crops=len(ids))
-    rows = context.index.rows(ids, NEEDED, model=model.digest)
+    rows = context.index.rows(ids, CORRECTION_COLUMNS, model=model.digest)
     st.markdown(
-        f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)} · {count_text(len(ids), 'crop')}"
+        f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)} · "
+        f"{count_text(len(ids), 'crop')}"
     )
     _strip(context, model, ids)
-    held = corrections_of(context.store, model, rows)
+    held = find_corrections(context.store, model, rows)
     if said := st.session_state.pop(SAVED, None):
         st.success(said, icon=":material/check_circle:")
     if context.may(Role.REVIEWER):
@@ -77,7 +78,7 @@ def save(context: PageContext, model: Model, rows: Rows, answers: Mapping[str, s
     """Record what the person says of a sighting. Raises UsageError for somebody who may not, and as `correct`."""
     if not context.may(Role.REVIEWER):
         raise UsageError(f"{context.user.name} may look and not correct: ask an administrator for the role reviewer")
-    return correct(
+    return correct_sighting(
         context.store, model, rows, answers, user=context.user.name, case=context.case, authority=context.authority
     )
 
@@ -159,9 +160,11 @@ def show_pick(context: PageContext, model: Model) -> None:
         st.caption("Least sure first; a click opens a sighting to correct it.", width="content")
     total = context.index.count(model.digest)
     page = choose_page(total, PAGE)
-    found = context.index.by_sureness(model.digest, EVERYBODY, name, first="least", offset=page * PAGE, limit=PAGE)
+    found = context.index.by_confidence(
+        model.digest, ALL_SIGHTINGS, name, first="least", offset=page * PAGE, limit=PAGE
+    )
     ids = [one.crop for one in found]
-    context.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, format_func=ids)
+    context.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, shown=ids)
     images = load_crops(context, ids, model=model.digest)
     tiles = [
         Tile(
@@ -169,7 +172,7 @@ def show_pick(context: PageContext, model: Model) -> None:
             image=images[one.crop],
             title=one.camera,
             lines=(
-                f"{one.attributes[name]}, {one.sure[name]:.0%} sure",
+                f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
                 format_moment(one.time, one.offset_s).removesuffix(" UTC"),
             ),
         )

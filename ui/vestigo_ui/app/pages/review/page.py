@@ -37,14 +37,14 @@ def show(context: PageContext) -> None:
     if not context.store.models.crop_counts():
         st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
         return
-    model = context.store.models.with_crops()[0]
+    model = resolve_review_model(context.store)
     if said := st.session_state.pop(DONE, None):
         st.success(said, icon=":material/check_circle:")
     if crop := url_state.text("sighting"):
         show_correct(context, model, crop)
         return
     # What was corrected in place comes last: nobody asked for it.
-    known = sorted(context.store.review.projects(), key=lambda one: is_in_place(one.name))
+    known = sorted(context.store.review.projects(), key=lambda one: is_corrections_project(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

@@ -57,7 +57,7 @@ def show_progress(context: PageContext, project: LabelProject) -> None:
 
 
 @st.cache_data(max_entries=HELD, show_spinner="Reading the answers")
-def _progress(ref: str, version: str, project: str, asked: int) -> Progress:
+def _progress(ref: str, version: str, project: str, asked: int) -> ReviewProgress:
     return review_progress(shared_store(), project)
 
 
@@ -122,7 +122,7 @@ def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
     return made
 
 
-def _agreement(context: PageContext, project: LabelProject, found: Progress) -> None:
+def _agreement(context: PageContext, project: LabelProject, found: ReviewProgress) -> None:
     pairs = sum(one.pairs for one in found.pairs.values())
     differ = sum(one.differ for one in found.pairs.values())
     st.markdown("**Agreement between reviewers**")
@@ -132,7 +132,7 @@ def _agreement(context: PageContext, project: LabelProject, found: Progress) -> 
     else:
         st.caption(f"Two reviewers agree in {share:.1f} % of {pairs:,} answers given twice; {differ:,} differ.")
     st.caption(
-        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.reviewers.items()) or "Nobody answered yet."
+        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.annotators.items()) or "Nobody answered yet."
     )
     if not found.conflicts:
         return
@@ -146,7 +146,7 @@ def _agreement(context: PageContext, project: LabelProject, found: Progress) -> 
         }
         for task, conflict in found.conflicts
     ]
-    st.caption(f"{len(rows):,} of {found.conflicting:,} questions on which a task's reviewers do not agree")
+    st.caption(f"{len(rows):,} of {found.conflict_count:,} questions on which a task's reviewers do not agree")
     show_table(
         context,
         pd.DataFrame(rows),

@@ -19,13 +19,12 @@ from vestigo.review.sampling.sample import (
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, find_strategy
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
-from vestigo.store.models.records import Model
-from vestigo_ui.app.images import load_crops
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import load_crops
 from vestigo_ui.app.pages.rankings.scores import LruCache
 from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
 from vestigo_ui.app.text import count_text, format_moment, format_utc
@@ -50,7 +49,7 @@ class Proposed:
 
 def show_propose(context: PageContext, project: LabelProject | None) -> None:
     """Offer a draw; show what it would ask, and offer to push that."""
-    model = context.store.models.with_crops()[0]
+    model = resolve_review_model(context.store)
     if model.facts.attributes is None:
         st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
         return
@@ -113,7 +112,15 @@ def _ask(name: str, wish: SamplingRequest) -> None:
 def _proposed(context: PageContext, name: str, model: Model, wish: SamplingRequest) -> Proposed:
     total = context.store.models.crop_counts()[model.digest]
     batches = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
-    key = (context.store.ref, context.index.snapshot, context.store.annotations.version(), batches, model.digest, name, wish)
+    key = (
+        context.store.ref,
+        context.index.snapshot,
+        context.store.annotations.version(),
+        batches,
+        model.digest,
+        name,
+        wish,
+    )
 
     def make() -> Proposed:
         read = bar("Crops read")
@@ -140,8 +147,9 @@ def _show(context: PageContext, name: str, model: Model, wish: SamplingRequest, 
         return
     thinned = f", a share of {drawn.thinned:.1%} of the archive's," if drawn.thinned < 1 else ""
     st.markdown(
-        f"**{count_text(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. Half of a draw is "
-        "chance, so that precision can be told of the whole archive; the reason names what raised a task's score most."
+        f"**{count_text(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. "
+        "Half of a draw is chance, so that "
+        "precision can be told of the whole archive; the reason names what raised a task's score most."
     )
     _push(context, name, model, wish, found)
     page = choose_page(len(found.reasons), PAGE)
