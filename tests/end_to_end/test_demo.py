@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from vestigo_ui.cli.commands import demo
-from vestigo_ui.cli.commands import demo as demo_screen
 from vestigo_ui.cli.main import run
 from vestigo_ui.web.auth.users import Users
 
@@ -43,12 +42,12 @@ def test_an_earlier_demo_is_made_anew(
 def test_the_screen_is_offered_with_a_password_that_opens_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    invitation = demo_screen.invite(tmp_path)
-    demo_screen.offer(invitation)
+    account = demo.create_account(tmp_path)
+    demo.offer_screen(account)
     printed = " ".join(capsys.readouterr().out.split())
-    assert invitation.command in printed
-    assert invitation.password in printed
-    assert Users(tmp_path / "users.toml").verify("demo", invitation.password) is not None
+    assert account.command in printed
+    assert account.password in printed
+    assert Users(tmp_path / "users.toml").verify("demo", account.password) is not None
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,41 +14,36 @@ import typer
 from vestigo_models.errors import VestigoError
 from vestigo_ui.cli.output import err
 
-# Typer carries its own copy of Click since 0.26 and an outer one before; either way its usage errors share this root.
+# Typer carries its own copy of Click since 0.26 and depends on Click before; usage errors of both have this root.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
-# A command is the module and attribute that hold it; a sub-app is a Typer object called `app`.
-COMMANDS = {
-    "demo": "vestigo_ui.cli.commands.demo:demo_command",
-    "index": "vestigo_ui.cli.commands.index:index_command",
-    "search": "vestigo_ui.cli.commands.search:search_command",
-    "rank": "vestigo_ui.cli.commands.rank:rank_command",
-    "evaluate": "vestigo_ui.cli.commands.evaluate:evaluate_command",
-    "score": "vestigo_ui.cli.commands.score:score_command",
-    "regions": "vestigo_ui.cli.commands.regions:regions_command",
-    "train": "vestigo_ui.cli.commands.train:train_command",
-    "train-parser": "vestigo_ui.cli.commands.train_parser:train_parser_command",
-    "ablate": "vestigo_ui.cli.commands.ablate:ablate_command",
-    "calibrate": "vestigo_ui.cli.commands.calibrate:calibrate_command",
-    "precision": "vestigo_ui.cli.commands.precision:precision_command",
-    "retrain": "vestigo_ui.cli.commands.retrain:retrain_command",
-    "loop": "vestigo_ui.cli.commands.loop:loop_command",
-    "render": "vestigo_ui.cli.commands.render:render_command",
-    "doctor": "vestigo_ui.cli.commands.doctor:doctor_command",
-}
-SUB_APPS = {
-    "runs": "vestigo_ui.cli.commands.runs:app",
-    "label": "vestigo_ui.cli.commands.label:app",
-    "store": "vestigo_ui.cli.commands.store:app",
-    "cameras": "vestigo_ui.cli.commands.cameras:app",
-    "models": "vestigo_ui.cli.commands.models:app",
-    "audit": "vestigo_ui.cli.commands.audit:app",
-    "ui": "vestigo_ui.cli.commands.ui:app",
-}
+# A command is a function NAME_command, a group of commands a Typer object `app`, in the module of its name.
+COMMANDS = (
+    "demo",
+    "index",
+    "search",
+    "rank",
+    "evaluate",
+    "score",
+    "regions",
+    "train",
+    "train-parser",
+    "ablate",
+    "calibrate",
+    "precision",
+    "retrain",
+    "loop",
+    "render",
+    "doctor",
+)
+GROUPS = ("runs", "label", "store", "cameras", "models", "audit", "ui")
 
 
-def build_app() -> typer.Typer:
-    """Return the Typer application with every command; heavy libraries are loaded by the commands, not here."""
+def build_app(name: str | None = None) -> typer.Typer:
+    """Return the Typer application with every command, or with the one called `name` if there is one.
+
+    Commands import heavy libraries when they run, not here.
+    """
     app = typer.Typer(
         name="vestigo",
         help="Find the same person again across archives of camera footage.\n\n"
@@ -60,42 +55,40 @@ def build_app() -> typer.Typer:
         add_completion=True,
     )
     app.callback()(_program)
-    for name, place in COMMANDS.items():
-        app.command(name)(_load(place))
-    for name, place in SUB_APPS.items():
-        app.add_typer(_load(place), name=name)
+    names = [name] if name in (*COMMANDS, *GROUPS) else [*COMMANDS, *GROUPS]
+    for name in names:
+        module_name = name.replace("-", "_")
+        module = importlib.import_module(f"vestigo_ui.cli.commands.{module_name}")
+        if name in COMMANDS:
+            app.command(name)(getattr(module, f"{module_name}_command"))
+        else:
+            app.add_typer(module.app, name=name)
     return app
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         typer.echo(f"vestigo {version('vestigo')}")
         raise typer.Exit
 
 
 def _program(
-    show: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of the program itself; they are done with before a command starts."""
-
-
-def _load(place: str) -> typer.Typer:
-    module, attribute = place.split(":")
-    loaded: typer.Typer = getattr(importlib.import_module(module), attribute)
-    return loaded
+    """Options of the program itself, which are processed before a command starts."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit status."""
     debug = "--debug" in arguments or bool(os.environ.get("VESTIGO_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
-    command = typer.main.get_command(build_app())
+    command = typer.main.get_command(build_app(next((word for word in arguments if word[:1] != "-"), None)))
     try:
         status = command.main(args=arguments, prog_name="vestigo", standalone_mode=False)
     except ClickException as error:
-        # Without a message it is the help text that was shown in place of a missing command.
+        # Without a message, the help text was printed because a command is missing.
         line = _usage_line(error)
         return _refuse(line, 2) if line else 2
     except VestigoError as error:
@@ -103,9 +96,9 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _refuse(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted; what was committed is kept", 130)
+        return _refuse("interrupted; committed work is kept", 130)
     except BrokenPipeError:
-        # The reader of our output went away (`vestigo ... | head`): not an error of ours.
+        # The reader of the output has ended (`vestigo ... | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

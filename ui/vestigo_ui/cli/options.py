@@ -1,4 +1,4 @@
-"""Which part of an archive a command looks at: cameras and a stretch of time."""
+"""Options and arguments that several commands share, and how they are read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import os
 import pwd
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
+
+from vestigo_models.errors import UsageError
+from vestigo_models.parsing.registry import PARSERS
 
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
@@ -19,121 +23,195 @@ if TYPE_CHECKING:
     from vestigo_models.schemas.attributes import AttributeSchema
 
 
+class ProtocolName(StrEnum):
+    """Values of `--protocol`."""
+
+    cross_camera = "cross-camera"
+    same_camera = "same-camera"
+    all = "all"
+
+
+class ApName(StrEnum):
+    """Values of `--ap`."""
+
+    standard = "standard"
+    trapezoid = "trapezoid"
+
+
+# Every command.
+JsonOption = Annotated[bool, Option("--json", help="Print one JSON object on standard output and nothing else.")]
+StoreOption = Annotated[
+    str,
+    Option(
+        "--store",
+        "-s",
+        envvar="VESTIGO_STORE",
+        help="Store: a folder (created on first use) or a TOML file with 'database' and 'data'.",
+        show_default=False,
+    ),
+]
+HtmlOption = Annotated[Path | None, Option("--html", help="Also write a self-contained HTML page to this file.")]
+
+# Models, networks, parsers.
+DeviceOption = Annotated[str, Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
+ModelOption = Annotated[str, Option("--model", help="Model: default, a package folder, or hub:ID.")]
+StoredModelOption = Annotated[
+    str | None,
+    Option(
+        "--model",
+        help="Only crops of this model: default, a folder, hub:ID, or a name or digest of `vestigo models list`. "
+        "Default: the serving model, else the newest; a store that also holds crops of others is refused.",
+    ),
+]
+ParserOption = Annotated[str, Option("--parser", help=f"Parser of the images: {PARSERS.usage}.")]
+LabelMapOption = Annotated[
+    Path | None,
+    Option("--label-map", help="YAML file with the region of each class that hf: or labels: does not name."),
+]
+
+# Part of an archive.
 CamerasOption = Annotated[
-    list[str] | None,
-    typer.Option("--cameras", help="Only these cameras: names with commas between, or the option repeated."),
+    list[str] | None, Option("--cameras", help="Only these cameras: names separated by commas, or repeat the option.")
 ]
 FromOption = Annotated[
-    str | None, typer.Option("--from", metavar="ISO8601", help="Only from this time on; UTC unless it says otherwise.")
+    str | None, Option("--from", metavar="ISO8601", help="Only from this time on; UTC without offset.")
 ]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="ISO8601", help="Only before this time; UTC unless it says otherwise.")
-]
+ToOption = Annotated[str | None, Option("--to", metavar="ISO8601", help="Only before this time; UTC without offset.")]
 WhereOption = Annotated[
     str,
-    typer.Option(
+    Option(
         "--where",
         metavar="ATTRIBUTE=VALUE,...",
-        help="Only crops that the model says are so, as in gender=female,backpack=yes.",
+        help="Only crops with these predicted values, such as gender=female,backpack=yes.",
         show_default=False,
     ),
 ]
 
+SchemaOption = Annotated[
+    str | None,
+    Option(
+        "--schema",
+        metavar="market1501|dukemtmc|FILE.yaml",
+        help="Attribute schema: a built-in one or a YAML file. A model keeps the schema that it was trained with; for "
+        "a model, --schema must name that schema.",
+    ),
+]
+
+# Search and evaluation.
+FilterOption = Annotated[
+    str,
+    Option(
+        "--filter",
+        metavar="off|strict|quality|TAU|auto|soft",
+        help="Discard crops whose confident attributes differ: strict from confidence 0.7 (docs/method.md), quality "
+        "from 0.95, TAU from any other, auto from one that loses at most --max-lost of the true matches; soft discards "
+        "nothing and adds conflicts to the distance.",
+    ),
+]
+MaxLostOption = Annotated[
+    float, Option("--max-lost", help="Of --filter auto: largest share of true matches that may be lost.")
+]
+ProtocolOption = Annotated[
+    ProtocolName,
+    Option(
+        "--protocol",
+        help="What a query is compared with: cross-camera leaves out images of its identity from its own camera (the "
+        "standard), same-camera compares within its own camera, all everywhere. Never with itself.",
+    ),
+]
+ApOption = Annotated[
+    ApName, Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox.")
+]
+RerankOption = Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
+
+# Review.
+ProjectOption = Annotated[str, Option("--project", "-p", help="Project of review, in the store and on the server.")]
+ProjectsOption = Annotated[list[str] | None, Option("--project", "-p", help="Only these projects. Default: all.")]
+UrlOption = Annotated[
+    str | None,
+    Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080."),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    Option(
+        "--token-file",
+        help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY.",
+    ),
+]
+PatienceOption = Annotated[
+    float, Option("--patience", min=0, help="Seconds to wait for a server that does not answer.")
+]
+
+# Retraining.
+BaseOption = Annotated[
+    str, Option("--base", help="Model to train: a name or digest of the registry, default, a folder, hub:ID.")
+]
+DataOption = Annotated[
+    Path | None,
+    Option(
+        "--data",
+        help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, crops of "
+        "the store are replayed and a fifth of its reviewed people is tested.",
+    ),
+]
+ModeOption = Annotated[str, Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")]
+MarginOption = Annotated[float, Option("--margin", min=0, help="Points that an attribute may lose.")]
+MapMarginOption = Annotated[float, Option("--map-margin", min=0, help="Points that the mAP may lose.")]
+ReplayOption = Annotated[int, Option("--replay", min=0, help="Images that are replayed against forgetting.")]
+ModelsOption = Annotated[
+    Path | None, Option("--out", help="Folder for candidate models. Default: models in the store's folder.")
+]
+
+# Audit log.
+ByOption = Annotated[str | None, Option("--by", help="Responsible person. Default: the login name.")]
+CaseOption = Annotated[str | None, Option("--case", help="Case number, for the audit log.")]
+AuthorityOption = Annotated[
+    str | None, Option("--authority", help="Reference of the authorisation, for the audit log.")
+]
+
 
 def read_scope(cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
-    """Read the three options; raises UsageError for a text that is no time, or an empty stretch."""
+    """Read the options that select a part of an archive.
+
+    Raises:
+        UsageError: A text is no time, or the time span is empty.
+    """
     from vestigo.retrieval.gallery import Scope
-    from vestigo_models.errors import UsageError
 
     names = None if cameras is None else tuple(name.strip() for text in cameras for name in text.split(","))
-    scope = Scope(cameras=names, since=_time(since, "--from"), until=_time(until, "--to"), where=where)
+    scope = Scope(cameras=names, since=_read_time(since, "--from"), until=_read_time(until, "--to"), where=where)
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
         raise UsageError(f"--from {since} is not before --to {until}")
     return scope
 
 
-def _time(text: str | None, option: str) -> datetime | None:
-    from vestigo_models.errors import UsageError
-
+def _read_time(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option} {text!r} is not a time as in 2026-05-01T08:00:00") from None
+        raise UsageError(f"{option} {text!r} is not a time such as 2026-05-01T08:00:00") from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-FilterOption = Annotated[
-    str,
-    typer.Option(
-        "--filter",
-        metavar="off|strict|quality|TAU|auto|soft",
-        help="Discard crops whose confident attributes differ: strict from a confidence of 0.7 on (the paper's), "
-        "quality from 0.95, TAU from any other, auto from one that loses at most --max-lost of the true matches; soft "
-        "discards nothing and lets conflicts add to the distance.",
-    ),
-]
-MaxLostOption = Annotated[
-    float, typer.Option("--max-lost", help="Of --filter auto: the largest share of true matches to lose.")
-]
-
-
-def choose(mode: str, max_lost: float, calibration: dict[str, Any] | None) -> FilterChoice:
-    """Decide what the filter does with a model of this `calibration`.
-
-    Raises:
-        UsageError: one line with what is wrong with an option, or what the model lacks for it.
-    """
-    from vestigo_models.attribute_filter.modes import choose_filter
-    from vestigo_models.attribute_filter.record import Calibration
-
-    return choose_filter(asked(mode, max_lost), Calibration.read(calibration))
-
-
-def asked(mode: str, max_lost: float) -> FilterConfig:
-    """The two options as settings; raises UsageError for a share that is none."""
-    from vestigo_models.attribute_filter.modes import FilterConfig
-    from vestigo_models.errors import UsageError
-
-    if not 0 < max_lost < 1:
-        raise UsageError(f"--max-lost {max_lost:g}: give a share of true matches between 0 and 1, such as 0.01")
-    return FilterConfig(filter=mode, max_lost=max_lost)
-
-
-def expected(choice: FilterChoice | None) -> dict[str, Any] | None:
-    """What a filter over a store is expected to cost, under the names of the contract; None where there is none.
-
-    `guaranteed` is false: nobody knows of an archive that its people are like those of the calibration, which
-    `holds_for` names.
-    """
-    if choice is None or choice.mode == "off":
-        return None
-    return {
-        "mode": choice.mode,
-        "threshold": choice.threshold,
-        "expected_kept": choice.expected.kept_fraction if choice.expected else None,
-        "expected_lost": choice.expected.miss_rate if choice.expected else None,
-        "guaranteed": False,
-        "holds_for": choice.holds_for,
-        "sentence": choice.describe(),
+def scope_details(scope: Scope) -> dict[str, Any]:
+    """Return the selected part of an archive as details of an audit entry; no restriction, no key."""
+    details = {
+        "cameras": None if scope.cameras is None else list(scope.cameras),
+        "from": scope.since and scope.since.isoformat(),
+        "to": scope.until and scope.until.isoformat(),
+        "where": scope.where or None,
     }
-
-
-SchemaOption = Annotated[
-    str | None,
-    typer.Option(
-        "--schema",
-        metavar="market1501|dukemtmc|FILE.yaml",
-        help="Attribute schema: a built-in one or a YAML file. A model keeps the schema that it was trained with; for "
-        "a model, --schema must name that schema.",
-        show_default=False,
-    ),
-]
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def read_schema(reference: str | None) -> AttributeSchema | None:
-    """Return the schema that `--schema` names, None without the option; raises ConfigError if there is none."""
+    """Return the schema that `--schema` names, None without the option.
+
+    Raises:
+        ConfigError: There is no such schema.
+    """
     from vestigo_models.schemas.registry import resolve_schema
 
     return None if reference is None else resolve_schema(reference)
@@ -148,11 +226,9 @@ def check_schema(reference: str | None, model: str, predicted: AttributeSchema |
         predicted: Schema of the model, None if it predicts no attributes.
 
     Raises:
-        ConfigError: If there is no such schema.
-        UsageError: If the model has another schema.
+        ConfigError: There is no such schema.
+        UsageError: The model has another schema.
     """
-    from vestigo_models.errors import UsageError
-
     schema = read_schema(reference)
     if schema is None or (predicted is not None and predicted.digest == schema.digest):
         return
@@ -170,57 +246,48 @@ def check_stored_schema(reference: str | None, resolve: Callable[[], Model]) -> 
         check_schema(reference, model.name, model.facts.attributes)
 
 
-ProjectOption = Annotated[
-    str, typer.Option("--project", "-p", help="Project of review, in the store and on the server.")
-]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, as in http://127.0.0.1:8080.", show_default=False
-    ),
-]
-TokenFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file",
-        help="File with the server's token, for its owner only. Default: LABEL_STUDIO_API_KEY.",
-        show_default=False,
-    ),
-]
-PatienceOption = Annotated[
-    float, typer.Option("--patience", min=0, help="Seconds for which a server that does not answer is waited for.")
-]
+def read_filter(mode: str, max_lost: float) -> FilterConfig:
+    """Read the filter's options.
+
+    Raises:
+        UsageError: `--max-lost` is not between 0 and 1.
+    """
+    from vestigo_models.attribute_filter.modes import FilterConfig
+
+    if not 0 < max_lost < 1:
+        raise UsageError(f"--max-lost {max_lost:g}: give a share of true matches between 0 and 1, such as 0.01")
+    return FilterConfig(filter=mode, max_lost=max_lost)
+
+
+def filter_summary(choice: FilterChoice | None) -> dict[str, Any] | None:
+    """Return the expected effect of a filter under the names of the contract; None without a filter.
+
+    `guaranteed` is false: an archive's people may differ from those of the calibration, which `holds_for` names.
+    """
+    if choice is None or choice.mode == "off":
+        return None
+    return {
+        "mode": choice.mode,
+        "threshold": choice.threshold,
+        "expected_kept": choice.expected.kept_fraction if choice.expected else None,
+        "expected_lost": choice.expected.miss_rate if choice.expected else None,
+        "guaranteed": False,
+        "holds_for": choice.holds_for,
+        "sentence": choice.describe(),
+    }
 
 
 def connect(url: str | None, token_file: Path | None, patience: float) -> LabelStudioClient:
-    """Open the connection; the token comes from a file or the environment and nowhere else."""
+    """Connect to Label Studio; the token comes from a file or the environment only."""
     from vestigo.review.label_studio.client import LabelStudioClient, read_token
 
     return LabelStudioClient.connect(url, read_token(token_file), patience=patience)
 
 
-CaseOption = Annotated[str | None, typer.Option("--case", help="Case number, for the audit log.", show_default=False)]
-AuthorityOption = Annotated[
-    str | None,
-    typer.Option("--authority", help="Reference of the authorisation, for the audit log.", show_default=False),
-]
-
-
 def login() -> str:
-    """Return the name of the account that this process runs under, whatever the environment says of it."""
+    """Return the name of the account that runs this process, independent of the environment."""
     user = os.getuid()
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return f"uid {user}"
-
-
-def asked_of(scope: Scope) -> dict[str, Any]:
-    """Return which part of an archive was asked for, as details of an audit entry; no restriction, no key."""
-    details = {
-        "cameras": None if scope.cameras is None else list(scope.cameras),
-        "from": scope.since and scope.since.isoformat(),
-        "to": scope.until and scope.until.isoformat(),
-        "where": scope.where or None,
-    }
-    return {name: value for name, value in details.items() if value is not None}

@@ -1,7 +1,7 @@
-"""What every command shares: results on standard output, everything else on standard error.
+"""Output of commands: results on standard output, progress and notes on standard error.
 
-A command builds one result, a dict that `json.dumps` can write. `emit` prints it as JSON and nothing else when
-`--json` was given, and otherwise hands it to the command's own rendering for people.
+A command builds one result, a dict that `json.dumps` can write. With `--json`, `emit` prints it as JSON and nothing
+else; otherwise it calls the command's own rendering.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,60 +24,43 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
+
+from vestigo_models.progress import OpenProgress, ProgressCallback
+
+if TYPE_CHECKING:
+    from vestigo.store.open import Store
+    from vestigo_workers.runs.result import RunResult
+
+Result = TypeVar("Result")
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        "-s",
-        envvar="VESTIGO_STORE",
-        help="Store: a folder (made on first use) or a TOML file with 'database' and 'data'.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Model: default, a package folder, or hub:ID.")]
-StoredModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="Only crops of this model: default, a folder, hub:ID, or a name or digest of `vestigo models list`. "
-        "Without it the one that serves, or the newest; crops of others beside it are refused.",
-        show_default=False,
-    ),
-]
-HtmlOption = Annotated[
-    Path | None, typer.Option("--html", help="Also write a self-contained HTML page to this file.", show_default=False)
-]
 
-
-def emit(result: Mapping[str, Any], json_mode: bool, human: Callable[[Mapping[str, Any]], None]) -> None:
-    """Print `result` as one JSON object, or let `human` render it for people."""
-    if json_mode:
-        sys.stdout.write(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False) + "\n")
+def emit(result: Mapping[str, Any], as_json: bool, print_result: Callable[[Mapping[str, Any]], None]) -> None:
+    """Print a result as one JSON object, or with `print_result`."""
+    if as_json:
+        sys.stdout.write(json.dumps(_to_json(result), ensure_ascii=False, allow_nan=False) + "\n")
         sys.stdout.flush()
     else:
-        human(result)
+        print_result(result)
 
 
 def note(message: str) -> None:
-    """Say something beside the result, on standard error."""
+    """Print a line on standard error."""
     err.print(message, style="dim", highlight=False, markup=False)
 
 
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON types: NumPy scalars unwrapped, paths as text, numbers that do not exist as null."""
+def _to_json(value: Any) -> Any:
+    """Return a value as JSON types: NumPy values unwrapped, paths as text, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return _to_json(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, bool | int | float | str):
@@ -86,8 +68,23 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def make_table(left: Iterable[str], right: Iterable[str] = (), **settings: Any) -> Table:
+    """Return a plain table with left-aligned columns and then right-aligned ones."""
+    table = Table(**{"box": None, "pad_edge": False, "header_style": "dim", **settings})
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def number_text(value: float | None, places: int = 1) -> str:
+    """Return a number with `places` decimals, a dash for None."""
+    return "–" if value is None else f"{value:.{places}f}"
+
+
 class _RateColumn(ProgressColumn):
-    """Units a second since the task began."""
+    """Items per second since the task began."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -95,11 +92,8 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress(label: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with rate and time left on standard error; yields `update(done, total)`.
-
-    Nothing is drawn where standard error is not a terminal.
-    """
+def progress(label: str, total: int | None = None) -> Iterator[ProgressCallback]:
+    """Show a progress bar on standard error if it is a terminal; yield the callback that moves it."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -121,40 +115,55 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int, in
         yield update
 
 
-def run_and_report(work: Callable[..., Any], store: Any, as_json: bool) -> Any:
-    """Run a job under progress bars and say how it ended; see `run_with_bars`."""
+@contextmanager
+def progress_stages() -> Iterator[OpenProgress]:
+    """Yield a function that shows a progress bar for a named stage; all bars close at the end."""
+    with ExitStack() as bars:
+        yield lambda name: bars.enter_context(progress(name))
+
+
+def run_with_bars(store: Store, work: Callable[[OpenProgress], Result]) -> Result:
+    """Call `work` under progress bars; after Ctrl-C, print one line that says how to continue.
+
+    Raises:
+        typer.Exit: The work was interrupted; status 130.
+    """
+    try:
+        with progress_stages() as open_progress:
+            return work(open_progress)
+    except KeyboardInterrupt:
+        unfinished = [run.id for run in store.runs.list() if run.status == "running"]
+        hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
+        err.print(f"vestigo: interrupted; committed work is kept. To continue: {hint}", markup=False)
+        raise typer.Exit(130) from None
+
+
+def run_and_report(store: Store, work: Callable[[OpenProgress], RunResult], as_json: bool) -> RunResult:
+    """Call `work` under progress bars and print its result."""
     from vestigo_workers.runs.result import summarize
 
-    result = run_with_bars(work, store)
+    result = run_with_bars(store, work)
     emit(summarize(store, result), as_json, print_run)
     return result
 
 
-def run_with_bars(work: Callable[..., Any], store: Any) -> Any:
-    """Run a job under progress bars; Ctrl-C leaves one line that says how to go on."""
-    with ExitStack() as bars:
-
-        def stage(name: str) -> Callable[[int, int | None], None]:
-            return bars.enter_context(progress(name))
-
-        try:
-            return work(stage)
-        except KeyboardInterrupt:
-            bars.close()
-            unfinished = [run.id for run in store.runs.list() if run.status == "running"]
-            hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
-            err.print(f"vestigo: interrupted; what was committed is kept. To go on: {hint}", markup=False)
-            raise typer.Exit(130) from None
-
-
 def print_run(result: Mapping[str, Any]) -> None:
-    """Print how a run ended, for people."""
+    """Print the result of a run."""
     out.print(f"run [bold]{result['run']}[/bold]: {result['status']}")
     if result["error"]:
         out.print(f"  {result['error']}", style="red", markup=False)
     parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
     out.print(f"  {result['inputs']} inputs: {', '.join(parts) or 'nothing to do'}")
-    out.print(f"  {made(result)}")
+    if result["kind"] == "regions":
+        out.print(
+            f"  {result['images']} label maps, {result['with_belongings']} with belongings, "
+            f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s"
+        )
+    else:
+        out.print(
+            f"  {result['crops']} crops in {result['tracklets']} tracklets, {result['seconds']:.1f} s, "
+            f"{result['crops_per_second']:.1f} crops/s"
+        )
     if result["frame_failures"]:
         out.print(f"  {result['frame_failures']} frames could not be read")
     for failure in result["failures"][:10]:
@@ -162,19 +171,6 @@ def print_run(result: Mapping[str, Any]) -> None:
         out.print(f"  left out: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
     if result["empty_inputs"]:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
-        out.print(f"  nobody in: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)
+        out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)
     if len(result["failures"]) > 10:
         note(f"  and more: vestigo runs show {result['run']}")
-
-
-def made(result: Mapping[str, Any]) -> str:
-    """Say what a run made and how fast, by its kind."""
-    if result["kind"] == "regions":
-        return (
-            f"{result['images']} label maps, {result['with_belongings']} with belongings, {result['seconds']:.1f} s, "
-            f"{result['images_per_second']:.1f} images/s"
-        )
-    return (
-        f"{result['crops']} crops in {result['tracklets']} tracklets, {result['seconds']:.1f} s, "
-        f"{result['crops_per_second']:.1f} crops/s"
-    )

@@ -99,7 +99,7 @@ def test_interrupted_it_says_how_to_go_on(
 
     monkeypatch.setattr(ablation, "run_cells", interrupted)
     assert run(arguments(people, tmp_path / "out")) == 130
-    assert "the same command goes on with it" in " ".join(capsys.readouterr().err.split())
+    assert "the same command continues" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

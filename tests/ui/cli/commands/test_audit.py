@@ -230,7 +230,7 @@ def test_a_broken_chain_ends_with_status_1_and_one_line(
     assert "entry 3 was changed" in capsys.readouterr().out
     assert vestigo("audit", "show")["intact"] is False
     assert run(["audit", "show", "--store", str(log)]) == 0
-    assert "the log is not intact: `vestigo audit verify` says what is wrong" in capsys.readouterr().out
+    assert "the log is not intact: see `vestigo audit verify`" in capsys.readouterr().out
 
 
 def test_an_account_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

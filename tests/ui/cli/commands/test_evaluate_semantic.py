@@ -102,7 +102,7 @@ def test_a_model_without_attributes_is_compared_without_the_filter(
 ) -> None:
     plain = random_model(tmp_path / "plain", name="plain", schema=None, regions=None)
     result, said = evaluate(capsys, people, "--model", model, "--compare", plain, "--filter", "0.5")
-    assert "plain predicts no attributes to filter by: it is judged without the filter" in said
+    assert "plain predicts no attributes to filter by: it is evaluated without the filter" in said
     assert result["comparison"]["judged"]["filter"] is None
     assert result["comparison"]["attributes"] == {}
     assert run(["evaluate", str(people), "--model", str(plain), "--filter", "0.5"]) == 2
@@ -122,7 +122,7 @@ def test_another_schema_is_noted(people: Path, tmp_path: Path, capsys: Captured)
 def test_people_read_figures(people: Path, model: Path, capsys: Captured) -> None:
     assert run(["evaluate", str(people), "--model", str(model), "--compare", "default", "--filter", "0.5"]) == 0
     shown = capsys.readouterr().out
-    for beginning in ("attributes: ", "regions: mean IoU", "belongings: AUC", "filter fixed: ", "beside "):
+    for beginning in ("attributes: ", "regions: mean IoU", "belongings: AUC", "filter fixed: ", "compared with "):
         assert beginning in shown
 
 

@@ -93,7 +93,7 @@ def test_precision_says_how_sure_it_is(reviewed: Path, said: Callable[..., str])
     assert list(found["periods"]) == ["2026-05"]
     text = said("precision", "--store", reviewed, "--by", "camera", "--values", "--confidence", "0.7")
     assert "camera c1" in text
-    assert "from 2 answers given twice" in text
+    assert "from 2 pairs of annotations" in text
 
 
 def test_labels_go_out_as_versions_and_come_back(
@@ -118,11 +118,11 @@ def test_labels_go_out_as_versions_and_come_back(
 def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
     plan = told(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
     assert (plan["tasks"], plan["created"], plan["population"], plan["dry_run"]) == (12, 0, COUNT, True)
-    assert "would draw 12 of 40 tasks" in said(
+    assert "would sample 12 of 40 tasks" in said(
         "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run"
     )
     text = said("loop", "--store", store, "--project", "spring", "--base", "default", "--budget", "12", "--dry-run")
-    assert "draw 12 of 40 tasks" in text
+    assert "sample 12 of 40 tasks" in text
     assert "a fifth of the store's people" in text
     with Store.open(store) as opened:
         assert opened.review.projects() == []
@@ -144,8 +144,8 @@ def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
         (("precision", "--by", "colour"), "--by 'colour' is not camera or period"),
         (("precision", "--model", "abcdef99"), "model 'abcdef99': no package folder, and not in the registry"),
         (("retrain", "--base", "default", "--mode", "half"), "--mode 'half' is not one of heads, all"),
-        (("retrain", "--base", "default"), "no project asks for the attributes of model"),
-        (("label", "import", "l.txt", "--project", "p1"), "l.txt: a .csv or a .mat file is read"),
+        (("retrain", "--base", "default"), "no project has the attributes of model"),
+        (("label", "import", "l.txt", "--project", "p1"), "l.txt: give a .csv or a .mat file"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -174,7 +174,7 @@ def test_two_models_compared(
     from vestigo.evaluation.options import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
 
-    assert "no score is kept of both old" in refused("models", "compare", "old", "new")
+    assert "have no recorded score" in refused("models", "compare", "old", "new")
     found = vestigo("models", "compare", "old", models["new"], "--data", people, "--device", "cpu")
     name = split_name(load_dataset(people))
     judged = [

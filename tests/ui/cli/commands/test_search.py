@@ -253,7 +253,7 @@ def test_changed_model_is_noticed(archive: Path, capsys: pytest.CaptureFixture[s
     image = archive / "p0c0.png"
     read_image(image)
     assert run(["search", str(image), "--store", str(tmp_path / "s")]) == 2
-    assert "model gone of the store is not at" in " ".join(capsys.readouterr().err.split())
+    assert "model gone of the store is no longer at" in " ".join(capsys.readouterr().err.split())
     with Store.open(tmp_path / "t") as store:
         store.models.register("c" * 64, name="old", location=str(resolve_model("default")))
     assert run(["search", str(image), "--store", str(tmp_path / "t")]) == 2

@@ -173,7 +173,7 @@ def test_page_and_table_tell_attributes_and_the_filter(
     assert page.count("<br>gender ") == 4
     assert "Crops that the filter kept" in page
     assert "not guaranteed here" in page
-    assert "of them stayed. At 0.7 about 2 % of other people" in " ".join(capsys.readouterr().out.split())
+    assert "of them kept. At 0.7 about 2 % of other people" in " ".join(capsys.readouterr().out.split())
     where = ["search", "--where", "gender=female", "--store", str(archive / "store"), "--top", "3"]
     assert run([*where, "--html", str(tmp_path / "where.html")]) == 0
     page = (tmp_path / "where.html").read_text()
@@ -184,7 +184,7 @@ def test_page_and_table_tell_attributes_and_the_filter(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nobody to search for: give an image, the id of a crop, or --where"),
+        ([], "the search has no query: give an image, the id of a crop, or --where"),
         (["--where", "gender=both"], "gender cannot be 'both'"),
         (["--where", "hat=yes", "--filter", "strict"], "compare with a query"),
         (["--where", "hat=yes", "--rerank"], "compare with a query"),

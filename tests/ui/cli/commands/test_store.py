@@ -38,7 +38,7 @@ def test_check(archive: Path) -> None:
     assert (report["intact"], report["crops"], report["problems"]) == (True, 5, [])
     with Store.open(archive) as opened:
         assert report["digest"] == opened.check().digest
-        path = Path(opened.data) / opened.shards.file_paths(opened.runs.list()[0].id, kind="crops")[0].path
+        path = Path(opened.data) / opened.shards.file_paths(opened.runs.list()[0].id, kind="crops")[0]
     os.truncate(path, 10)
     assert run(store.app, "check", "--store", archive, status=1)["intact"] is False
 

@@ -1,4 +1,4 @@
-"""`vestigo ablate`: the configurations of the paper's tables, trained and compared on one dataset."""
+"""`vestigo ablate`: train and compare the configurations of the method on one dataset."""
 
 from __future__ import annotations
 
@@ -7,98 +7,76 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 import yaml
+from typer import Argument, Option
 
-from vestigo_models.parsing.registry import PARSERS
-from vestigo_ui.cli.options import SchemaOption, read_schema
-from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, progress
+from vestigo_models.errors import ConfigError, WorkError
+from vestigo_ui.cli.options import DeviceOption, JsonOption, ParserOption, SchemaOption, read_schema
+from vestigo_ui.cli.output import emit, note, out, progress
 
 if TYPE_CHECKING:
     from vestigo_workers.ablation.processes import CellEvent
 
 
 def ablate_command(
-    dataset: Annotated[Path, typer.Argument(help="Dataset with attributes, such as `vestigo render` writes.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the ablation; goes on where it stopped.")],
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Every configuration is trained with seeds 1 to N.")] = 3,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of every training.")] = 20,
+    dataset: Annotated[Path, Argument(help="Dataset with attributes, such as `vestigo render` writes.")],
+    folder: Annotated[Path, Option("--out", help="Folder of the ablation; an existing one is continued.")],
+    seeds: Annotated[int, Option("--seeds", min=1, help="Train every configuration with seeds 1 to N.")] = 3,
+    epochs: Annotated[int, Option("--epochs", min=1, help="Epochs of every training.")] = 20,
     configs: Annotated[
-        str | None,
-        typer.Option(
-            "--configs", help="Some of the configurations, separated by commas; all without.", show_default=False
-        ),
+        str | None, Option("--configs", help="Configurations, separated by commas. Default: all.")
     ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option("--backbone", help="tiny on a CPU and resnet50 on CUDA, if not given.", show_default=False),
-    ] = None,
+    backbone: Annotated[str | None, Option("--backbone", help="Default: tiny on a CPU and resnet50 on CUDA.")] = None,
     weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.", show_default=False
-        ),
+        str | None, Option("--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.")
     ] = None,
-    parser: Annotated[
-        str, typer.Option("--parser", help=f"Parser of the training images: {PARSERS.usage}.")
-    ] = "default",
+    parser: ParserOption = "default",
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            help="Trainings side by side, a thread each; the cores on a CPU and 1 on CUDA, if not given.",
-            show_default=False,
-        ),
+        Option("--jobs", min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA."),
     ] = None,
     changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE of every configuration, such as batch_identities=8.", show_default=False),
+        list[str] | None, Option("--set", help="KEY=VALUE of every configuration, such as batch_identities=8.")
     ] = None,
     schema: SchemaOption = None,
     device: DeviceOption = "auto",
-    json_mode: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train every configuration of tables 4 to 7 with several seeds, judge them, and write the tables.
+    """Train every configuration of docs/method.md, tables 4 to 7, with several seeds, and write the tables.
 
-    ablation.md and ablation.json in --out are written anew after each training. Stop whenever you like: the same
-    command goes on where it stopped, and on a finished folder it writes the tables again. Each training has a folder
-    under cells/, which is a model package too. All share sampler, schedule, seed and augmentation (BoT's alone).
+    ablation.md and ablation.json in --out are updated after each training. After an interruption, the same command
+    continues; on a finished folder it writes the tables again. Each training has a folder under cells/, which is also
+    a model package. All trainings share sampler, schedule, seed and the augmentation of BoT.
 
     Example: vestigo ablate people/ --out ablation/ --seeds 3 --epochs 20
     """
     from vestigo.datasets.recognise import load_dataset
     from vestigo_models.devices import resolve_device
-    from vestigo_models.errors import WorkError
     from vestigo_workers.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_workers.ablation.run import ablate
 
-    on = resolve_device(device)
-    cuda = on.startswith("cuda")
+    device = resolve_device(device)
+    is_cuda = device.startswith("cuda")
     recipe = AblationRecipe(
-        backbone=backbone or ("resnet50" if cuda else "tiny"),
+        backbone=backbone or ("resnet50" if is_cuda else "tiny"),
         epochs=epochs,
         weights=weights,
         parser=parser,
         overrides=_overrides(changes or []),
     )
-    named = [name.strip() for name in (configs or "").split(",") if name.strip()]
-    chosen = list(dict.fromkeys(named)) or list(CONFIGS)
+    names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
+    configurations = names or list(CONFIGS)
     loaded = load_dataset(dataset, schema=read_schema(schema))
-    # The command as anybody could repeat it: no path of this machine enters the page.
-    given = {
-        "configs": ",".join(dict.fromkeys(named)),
-        "parser": recipe.parser_name if parser != "default" else None,
-        "schema": schema and Path(schema).name,
-    }
-    said = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
-    said += [f"--{name} {value}" for name, value in given.items() if value] + [
-        f"--set {text}" for text in changes or []
-    ]
-    command = " ".join([f"vestigo ablate {dataset.resolve().name} --out {folder.name}", *said])
+    # The command enters the page without paths of this machine.
+    options = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
+    options += [f"--configs {','.join(names)}"] if names else []
+    options += [f"--parser {recipe.parser_name}"] if parser != "default" else []
+    options += [f"--schema {Path(schema).name}"] if schema else []
+    options += [f"--set {change}" for change in changes or []]
+    command = " ".join([f"vestigo ablate {dataset.resolve().name} --out {folder.name}", *options])
     running: dict[Path, int] = {}
 
-    with progress("parsing") as parsed, progress("epochs", len(chosen) * seeds * epochs) as update:
+    with progress("parsing") as parsed, progress("epochs", len(configurations) * seeds * epochs) as update:
 
         def on_event(event: CellEvent, done: int, total: int) -> None:
             cell = event.cell
@@ -115,18 +93,18 @@ def ablate_command(
                 loaded,
                 folder,
                 recipe,
-                configs=chosen,
+                configs=configurations,
                 seeds=range(1, seeds + 1),
-                device=on,
-                jobs=jobs or (1 if cuda else os.cpu_count() or 1),
+                device=device,
+                jobs=jobs or (1 if is_cuda else os.cpu_count() or 1),
                 command=command,
                 on_event=on_event,
                 parsing=parsed,
             )
         except KeyboardInterrupt:
-            note(f"what is trained is kept in {folder}; the same command goes on with it")
+            note(f"finished trainings are kept in {folder}; the same command continues")
             raise
-    failed = [{"config": one.config, "seed": one.seed, "reason": one.reason} for one in result.failures]
+    failed = [vars(failure) for failure in result.failures]
     emit(
         {
             "table": result.table,
@@ -135,8 +113,8 @@ def ablate_command(
             "trained": result.trained,
             "failed": failed,
         },
-        json_mode,
-        _tell,
+        as_json,
+        _print,
     )
     if failed:
         first = failed[0]
@@ -147,26 +125,24 @@ def ablate_command(
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:
-    """Keys and values of --set; values are YAML.
+    """Return the keys and values of --set; values are YAML.
 
     Raises:
-        ConfigError: no key and value.
+        ConfigError: A text is not KEY=VALUE.
     """
-    from vestigo_models.errors import ConfigError
-
-    found = {}
+    overrides = {}
     for text in changes:
         key, equals, value = text.partition("=")
         try:
-            found[key.strip()] = yaml.safe_load(value)
+            overrides[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             equals = ""
         if not key.strip() or not equals:
             raise ConfigError(f"--set {text}: give KEY=VALUE, such as batch_identities=8 or input_size=[64,32]")
-    return found
+    return overrides
 
 
-def _tell(result: Mapping[str, Any]) -> None:
+def _print(result: Mapping[str, Any]) -> None:
     for number in (4, 5, 6):
         for row in result["table"][f"table{number}"]:
             spread = f" ± {row['mAP']['sd']:.1f}" if row["mAP"]["sd"] is not None else ""

@@ -1,4 +1,4 @@
-"""`vestigo audit`: who asked what and saw what, and whether the log is as it was written."""
+"""`vestigo audit`: show and verify the audit log."""
 
 from __future__ import annotations
 
@@ -9,75 +9,71 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.table import Table
 from rich.text import Text
+from typer import Option, Typer
 
-from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out, progress
+from vestigo_models.errors import WorkError
+from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli.output import emit, make_table, out, progress
 
 if TYPE_CHECKING:
     from vestigo.store.audit.records import AuditEntry
     from vestigo.store.open import Store
 
-app = typer.Typer(help="The audit log: who asked what and saw what; whether it is unbroken.", no_args_is_help=True)
+app = Typer(help="The audit log: who requested what and saw what; whether it is intact.", no_args_is_help=True)
 
 PAGE_ROWS = 1000
 COLUMNS = ("id", "at", "user", "action", "case", "authority", "snapshot", "details", "previous", "digest")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is a formula to a spreadsheet; names in the log may be a stranger's."""
+"""First characters that make a spreadsheet read a cell as a formula; names in the log may be hostile."""
 
 
 @app.command("show")
 def show_command(
     store: StoreOption,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Entries in the answer, 0 for all of them.")] = 50,
-    user: Annotated[str | None, typer.Option("--user", help="Only this user's.", show_default=False)] = None,
+    limit: Annotated[int, Option("--limit", min=0, help="Entries in the answer, 0 for all of them.")] = 50,
+    user: Annotated[str | None, Option("--user", help="Only of this user.")] = None,
     action: Annotated[
-        str | None,
-        typer.Option("--action", help="Only one action, as in search or 'sign-in refused'.", show_default=False),
+        str | None, Option("--action", help="Only one action, such as search or 'sign-in refused'.")
     ] = None,
-    case: Annotated[str | None, typer.Option("--case", help="Only this case number.", show_default=False)] = None,
+    case: Annotated[str | None, Option("--case", help="Only of this case number.")] = None,
     table: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv", help="Write the entries to this file; the answer then says how many.", show_default=False
-        ),
+        Path | None, Option("--csv", help="Write the entries to this file; the answer then holds their number.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the audit log, newest entries first, and whether it is intact (`vestigo audit verify` says what is wrong).
+    """Show the audit log, newest entries first, and whether it is intact (see `vestigo audit verify`).
 
-    Searches, rankings and exports of the command line are entries like those of the screen. Names there are accounts of
-    this computer, names of the screen are those people sign in with.
+    Searches, rankings and exports are entries, made on the command line or on the screen. Names on the command line
+    are accounts of this computer; names on the screen are those of signed-in users.
 
     Example: vestigo audit show --store archive --action search --case 12/26
     """
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        found = _entries(opened, limit, user=user, action=action, case=case)
-        shown: Any = [_row(entry) for entry in found] if table is None else _write_csv(found, table)
+        entries = _entries(opened, limit, user=user, action=action, case=case)
+        shown: Any = [_row(entry) for entry in entries] if table is None else _write_csv(entries, table)
         with progress("entries verified") as update:
             intact = opened.audit.verify(update).intact
-    emit({"entries": shown, "intact": intact, "file": table}, as_json, _print_shown)
+    emit({"entries": shown, "intact": intact, "file": table}, as_json, _print_entries)
 
 
 @app.command("verify")
 def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
-    """Compute the chain of the audit log anew; exits 1 where entries were changed, removed, added or reordered.
+    """Verify the chain of the audit log; exits 1 if entries were changed, removed, added or reordered.
 
-    Somebody who may write to the database and computes the whole chain again is not found out. Keep number and digest
-    of the last entry where they cannot write: as long as `vestigo audit show` gives that entry that digest, all entries
-    up to it are as they were.
+    Somebody who may write to the database and computes the whole chain again is not detected. Keep the number and
+    digest of the last entry where they cannot write: as long as `vestigo audit show` gives that entry that digest, all
+    entries up to it are unchanged.
 
     Example: vestigo audit verify --store archive
     """
     from vestigo.store.open import Store
-    from vestigo_models.errors import WorkError
 
     with Store.open(store, create=False) as opened, progress("entries verified") as update:
         report = opened.audit.verify(update)
-    emit(asdict(report), as_json, _print_verified)
+    emit(asdict(report), as_json, _print_report)
     if not report.intact:
         raise WorkError(
             f"the audit log of store {store} is not intact: {report.problems[0]}"
@@ -85,14 +81,14 @@ def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
         )
 
 
-def _entries(store: Store, limit: int, **chosen: Any) -> Iterator[AuditEntry]:
-    left, after = limit, 0
+def _entries(store: Store, limit: int, **filters: Any) -> Iterator[AuditEntry]:
+    remaining, after = limit, 0
     while page := store.audit.entries(
-        after=after, limit=min(left, PAGE_ROWS) if limit else PAGE_ROWS, newest=True, **chosen
+        after=after, limit=min(remaining, PAGE_ROWS) if limit else PAGE_ROWS, newest=True, **filters
     ):
         yield from page
-        left, after = left - len(page), page[-1].id
-        if limit and not left:
+        remaining, after = remaining - len(page), page[-1].id
+        if limit and not remaining:
             return
 
 
@@ -118,13 +114,13 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def _print_shown(result: Mapping[str, Any]) -> None:
+def _print_entries(result: Mapping[str, Any]) -> None:
     if result["file"] is not None:
         out.print(f"{result['file']}: {result['entries']} entries", markup=False)
     else:
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for name in ("id", "at", "user", "action", "case", "details"):
-            table.add_column(name, justify="right" if name == "id" else "left", no_wrap=name != "details")
+        table = make_table((), ["id"])
+        for name in ("at", "user", "action", "case", "details"):
+            table.add_column(name, no_wrap=name != "details")
         for row in result["entries"]:
             details = json.dumps(row["details"], ensure_ascii=False)
             brief = details if len(details) <= 100 else f"{details[:99]}…"
@@ -134,10 +130,10 @@ def _print_shown(result: Mapping[str, Any]) -> None:
     if result["intact"]:
         out.print("the log is intact", style="dim")
     else:
-        out.print("the log is not intact: `vestigo audit verify` says what is wrong", style="red")
+        out.print("the log is not intact: see `vestigo audit verify`", style="red")
 
 
-def _print_verified(result: Mapping[str, Any]) -> None:
+def _print_report(result: Mapping[str, Any]) -> None:
     for problem in result["problems"]:
         out.print(problem, style="red", highlight=False)
     state = "intact" if result["intact"] else "not intact"

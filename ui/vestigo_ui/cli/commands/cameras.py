@@ -1,17 +1,21 @@
-"""`vestigo cameras`: which cameras were seen, and whose clock is wrong by how much."""
+"""`vestigo cameras`: cameras and their clock offsets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.table import Table
+from typer import Argument, Option, Typer
 
-from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out
+from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli.output import emit, out
 
-app = typer.Typer(help="List cameras and put their clocks right.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from vestigo.store.open import Store
+
+app = Typer(help="List cameras and correct their clocks.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -23,20 +27,19 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
-        cameras = [asdict(camera) for camera in opened.cameras.list()]
-    emit({"cameras": cameras}, as_json, _print_cameras)
+        _emit_cameras(opened, as_json)
 
 
 @app.command("set")
 def set_command(
-    name: Annotated[str, typer.Argument(help="Camera, as `vestigo cameras list` names it.")],
+    name: Annotated[str, Argument(help="Camera, as `vestigo cameras list` names it.")],
     clock_offset: Annotated[
-        float, typer.Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
+        float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
     ],
     store: StoreOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a camera's clock right; stored crops show the corrected time at once, files are not rewritten.
+    """Set the clock offset of a camera; stored crops show the corrected time at once, files are not rewritten.
 
     Example: vestigo cameras set entrance --clock-offset 42.5 --store archive
     """
@@ -44,8 +47,11 @@ def set_command(
 
     with Store.open(store, create=False) as opened:
         opened.cameras.set_clock_offset(name, clock_offset)
-        cameras = [asdict(camera) for camera in opened.cameras.list()]
-    emit({"cameras": cameras}, as_json, _print_cameras)
+        _emit_cameras(opened, as_json)
+
+
+def _emit_cameras(store: Store, as_json: bool) -> None:
+    emit({"cameras": [asdict(camera) for camera in store.cameras.list()]}, as_json, _print_cameras)
 
 
 def _print_cameras(result: Mapping[str, Any]) -> None:

@@ -1,198 +1,174 @@
-"""`vestigo index`: a camera archive goes in."""
+"""`vestigo index`: index an archive of footage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from vestigo_models.detection.registry import DETECTORS
-from vestigo_ui.cli.output import (
-    HtmlOption,
-    JsonOption,
-    StoreOption,
-    emit,
-    note,
-    out,
-    print_run,
-    progress,
-    run_and_report,
-    run_with_bars,
-)
+from vestigo_models.errors import UsageError
+from vestigo_ui.cli.options import HtmlOption, JsonOption, StoreOption
+from vestigo_ui.cli.output import emit, note, out, print_run, progress, run_and_report, run_with_bars
 
-
-def reindex_store(ref: str, given: Mapping[str, Any], as_json: bool) -> None:
-    """Repeat every run that left crops of other models than the one that serves, or than `given["model"]`.
-
-    `given` are the options that were given. Raises UsageError for those that belong to a source.
-    """
+if TYPE_CHECKING:
+    from vestigo.reports.contact_sheet import SheetRow
     from vestigo.store.open import Store
-    from vestigo_models.errors import UsageError
-    from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
 
-    if own := sorted(given.keys() - {"model", *EXECUTION_SETTINGS}):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in own)
-        raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
-    pool = {name: value for name, value in given.items() if name in EXECUTION_SETTINGS}
-    with Store.open(ref, create=False) as store:
-        done = run_with_bars(lambda stage: reindex_stale(store, stage, model=given.get("model"), settings=pool), store)
-        runs = [_summary(store, indexed) for indexed in done.runs]
-        result = {
-            "model": done.model,
-            **_together(runs),
-            "runs": runs,
-            "gone": list(done.missing),
-            "stale": done.stale,
-            "unended": list(done.unended),
-        }
-    emit(result, as_json, _print)
-
-
-def _summary(store: Any, indexed: Any) -> dict[str, Any]:
-    from vestigo_workers.runs.result import summarize
-
-    return summarize(store, indexed)
-
-
-def _together(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all runs did, under the keys of one: the last run's id, the first status that is not the usual one, sums."""
-    odd = [run["status"] for run in runs if run["status"] != "succeeded"]
-    counted = ("inputs", "done", "empty", "quarantined", "skipped", "frame_failures", "crops", "tracklets", "seconds")
-    sums = {name: sum(run[name] for run in runs) for name in counted}
-    return {
-        "run": runs[-1]["run"] if runs else None,
-        "status": odd[0] if odd else "succeeded",
-        **sums,
-        "crops_per_second": sums["crops"] / sums["seconds"] if sums["seconds"] else 0.0,
-    }
-
-
-def _print(result: Mapping[str, Any]) -> None:
-    for run in result["runs"]:
-        print_run(run)
-    told = {
-        "not there any more, and left as they were": ", ".join(result["gone"]),
-        "runs that have not ended, and were left alone": ", ".join(result["unended"]),
-        "crops of other models that stay (vestigo search --model searches one version)": result["stale"],
-    }
-    for what, which in told.items():
-        if which:
-            out.print(f"{what}: {which}", style="yellow", markup=False)
-    if not result["stale"]:
-        out.print(f"all crops are of model {result['model'][:12]}")
+MAX_STRIPS = 200
+"""Tracklets on a contact sheet; browsers are slow with more."""
 
 
 def index_command(
     store: StoreOption,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Video files, folders of images and videos, tar or zip files, datasets. None with --reindex-stale for "
-            "all that is in the store.",
-            show_default=False,
+        Argument(
+            help="Video files, folders of images and videos, tar or zip files, datasets. None with --reindex-stale: "
+            "all that is in the store."
         ),
     ] = None,
-    camera: Annotated[str | None, typer.Option(help="Name of the camera; by default the file's or folder's.")] = None,
+    camera: Annotated[str | None, Option(help="Name of the camera. Default: that of the file or folder.")] = None,
     start: Annotated[
-        str | None, typer.Option(metavar="ISO8601", help="When the footage begins; UTC unless it says otherwise.")
+        str | None, Option(metavar="ISO8601", help="When the footage begins; UTC without an offset.")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames a second looked at, of a video. Default: 5.")] = None,
+    fps: Annotated[float | None, Option(help="Frames per second of video that are examined. Default: 5.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="default, a package folder, hub:ID, or a name or digest of `vestigo models list`. Default: the one "
-            "that serves, else default."
+        Option(
+            help="default, a package folder, hub:ID, or a name or digest of `vestigo models list`. Default: the "
+            "serving model, else default."
         ),
     ] = None,
-    detector: Annotated[str | None, typer.Option(help=f"{DETECTORS.usage}. Default: auto.")] = None,
-    crops_per_tracklet: Annotated[int | None, typer.Option(help="Best crops kept a tracklet. Default: 8.")] = None,
-    executor: Annotated[str | None, typer.Option(help="inline, ray or auto. Default: auto.")] = None,
-    actors: Annotated[int | None, typer.Option(help="Ray actors; by default one a GPU share or CPU.")] = None,
-    gpus_per_actor: Annotated[float | None, typer.Option(help="Share of a GPU an actor is pinned to.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
-    shard_size: Annotated[int | None, typer.Option(help="Still images a shard. Default: 256.")] = None,
-    slice_seconds: Annotated[float | None, typer.Option(help="Seconds of video a shard. Default: 30.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Crops a forward pass. Default: 32.")] = None,
+    detector: Annotated[str | None, Option(help=f"{DETECTORS.usage}. Default: auto.")] = None,
+    crops_per_tracklet: Annotated[int | None, Option(help="Best crops kept per tracklet. Default: 8.")] = None,
+    executor: Annotated[str | None, Option(help="inline, ray or auto. Default: auto.")] = None,
+    actors: Annotated[int | None, Option(help="Ray actors. Default: one per GPU share, else one per CPU.")] = None,
+    gpus_per_actor: Annotated[float | None, Option(help="Share of a GPU that an actor is pinned to.")] = None,
+    device: Annotated[str | None, Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    shard_size: Annotated[int | None, Option(help="Still images per shard. Default: 256.")] = None,
+    slice_seconds: Annotated[float | None, Option(help="Seconds of video per shard. Default: 30.")] = None,
+    batch_size: Annotated[int | None, Option(help="Crops per forward pass. Default: 32.")] = None,
     decode_threads: Annotated[
-        int | None, typer.Option(help="Decoding threads a worker. Default: 2 beside a GPU, none of its own on a CPU.")
+        int | None, Option(help="Decoding threads per worker. Default: 2 with a GPU, 0 on a CPU.")
     ] = None,
-    plan_only: Annotated[bool, typer.Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
+    plan_only: Annotated[bool, Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
     reindex_stale: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--reindex-stale",
-            help="Replace rows made under another fingerprint; without SOURCES, of everything that other models made.",
+            help="Replace rows made under another fingerprint; without SOURCES, all rows of other models.",
         ),
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="YAML file with any of these settings.")] = None,
+    config: Annotated[Path | None, Option(help="YAML file with any of these settings.")] = None,
     html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Index an archive: people are detected, tracked, embedded and kept in the store.
+    """Index an archive: detect and track people, embed their crops and store them.
 
-    Indexing an unchanged archive again adds nothing; a run that was cut off goes on where it stopped.
+    Indexing an unchanged archive again adds nothing; an interrupted run continues where it stopped.
 
-    After another model was promoted, --reindex-stale without SOURCES repeats every run that left crops of other models
-    with the one that serves, each with its own sources and settings; the old crops are there until the new ones are.
+    After another model was promoted, --reindex-stale without SOURCES repeats every run with crops of other models with
+    the serving one, each with its own sources and settings; the old crops stay until the new ones are complete.
 
     Example: vestigo index footage/gate.mp4 --camera gate --start 2026-05-01T08:00:00 --store archive
     """
-    from vestigo_models.errors import UsageError
-    from vestigo_workers.indexing.request import build_request
+    given = {name: value for name, value in locals().items() if value is not None and value is not False}
+    from vestigo_workers.indexing.request import IndexRequest, build_request
 
-    given = {
-        "sources": tuple(sources) if sources else None,
-        "camera": camera,
-        "start": start,
-        "fps": fps,
-        "model": model,
-        "detector": detector,
-        "crops_per_tracklet": crops_per_tracklet,
-        "executor": executor,
-        "actors": actors,
-        "gpus_per_actor": gpus_per_actor,
-        "device": device,
-        "shard_size": shard_size,
-        "slice_seconds": slice_seconds,
-        "batch_size": batch_size,
-        "decode_threads": decode_threads,
-    }
+    options = {name: value for name, value in given.items() if name in IndexRequest.model_fields}
     if not sources:
         if not reindex_stale:
             raise UsageError("nothing to index: name a SOURCE, or give --reindex-stale for all that is in the store")
-        told = {"config": config, "html": html, "dry_run": plan_only or None}
-        reindex_store(store, {name: value for name, value in (given | told).items() if value is not None}, as_json)
+        _reindex(store, given.keys() - {"store", "reindex_stale", "as_json"}, options, as_json)
         return
-    request = build_request(given, config)
+    request = build_request({**options, "sources": tuple(sources)}, config)
     from vestigo.store.open import Store
     from vestigo_workers.indexing.run import estimate_index, index
 
     with Store.open(store) as opened:
         if plan_only:
-            with progress("reading") as report:
-                emit(estimate_index(opened, request, report), as_json, print_estimate)
+            with progress("reading") as update:
+                emit(estimate_index(opened, request, update), as_json, _print_estimate)
             return
-        indexed = run_and_report(
-            lambda stage: index(opened, request, stage, reindex_stale=reindex_stale), opened, as_json
+        result = run_and_report(
+            opened,
+            lambda open_progress: index(opened, request, open_progress, reindex_stale=reindex_stale),
+            as_json,
         )
         if html is not None:
-            write_sheet(opened, indexed.run.id, html)
+            from vestigo.reports.contact_sheet import archive_page
+
+            run = result.run.id
+            strips, total = read_strips(opened, run)
+            page = archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total)
+            html.write_text(page, encoding="utf-8")
+            note(f"contact sheet: {html}")
 
 
-def write_sheet(store: Any, run: str, html: Path) -> None:
-    """Write the contact sheet of a run: who was seen, a row for each tracklet."""
-    from vestigo.reports.contact_sheet import archive_page
-    from vestigo_ui.cli.contact_sheet import read_strips
+def _reindex(ref: str, given: set[str], options: Mapping[str, Any], as_json: bool) -> None:
+    """Repeat every run with crops of other models than the serving one or `--model`.
 
-    strips, total = read_strips(store, run)
-    html.write_text(archive_page(strips, {"Run": run, "Store": Path(store.ref).name}, total), encoding="utf-8")
-    note(f"contact sheet: {html}")
+    Raises:
+        UsageError: An option that belongs to a source is given.
+    """
+    from vestigo.store.open import Store
+    from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
+    from vestigo_workers.runs.result import summarize
+
+    names = {"plan_only": "dry_run"}
+    if unfit := sorted(names.get(name, name) for name in given - {"model", *EXECUTION_SETTINGS}):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in unfit)
+        raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
+    settings = {name: value for name, value in options.items() if name in EXECUTION_SETTINGS}
+    with Store.open(ref, create=False) as store:
+        done = run_with_bars(
+            store,
+            lambda open_progress: reindex_stale(store, open_progress, model=options.get("model"), settings=settings),
+        )
+        runs = [summarize(store, result) for result in done.runs]
+    result = {
+        "model": done.model,
+        **_totals(runs),
+        "runs": runs,
+        "gone": list(done.missing),
+        "stale": done.stale,
+        "unended": list(done.unended),
+    }
+    emit(result, as_json, _print_reindexed)
 
 
-def print_estimate(result: Mapping[str, Any]) -> None:
-    """Print what a run would do, for people."""
+def _totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums of runs under the keys of one, with the last id and the first status that is not success."""
+    unusual = [run["status"] for run in runs if run["status"] != "succeeded"]
+    counted = ("inputs", "done", "empty", "quarantined", "skipped", "frame_failures", "crops", "tracklets", "seconds")
+    sums = {name: sum(run[name] for run in runs) for name in counted}
+    return {
+        "run": runs[-1]["run"] if runs else None,
+        "status": unusual[0] if unusual else "succeeded",
+        **sums,
+        "crops_per_second": sums["crops"] / sums["seconds"] if sums["seconds"] else 0.0,
+    }
+
+
+def _print_reindexed(result: Mapping[str, Any]) -> None:
+    for run in result["runs"]:
+        print_run(run)
+    remarks = {
+        "missing sources, whose crops stay as they were": ", ".join(result["gone"]),
+        "runs that have not ended, and were not repeated": ", ".join(result["unended"]),
+        "crops of other models that stay (vestigo search --model searches one version)": result["stale"],
+    }
+    for remark, value in remarks.items():
+        if value:
+            out.print(f"{remark}: {value}", style="yellow", markup=False)
+    if not result["stale"]:
+        out.print(f"all crops are of model {result['model'][:12]}")
+
+
+def _print_estimate(result: Mapping[str, Any]) -> None:
     out.print(
         f"would index {result['inputs']} inputs in {result['shards']} shards; "
         f"{result['skipped']} are in the store already"
@@ -202,3 +178,32 @@ def print_estimate(result: Mapping[str, Any]) -> None:
         f"{result['disk_bytes'] / 1e6:.1f} MB, judged by {result['timed']} of {result['images']} images "
         f"and {result['frames']} frames"
     )
+
+
+def read_strips(store: Store, run: str, limit: int = MAX_STRIPS) -> tuple[list[SheetRow], int]:
+    """Return the first tracklets of a run as rows of a contact sheet, and the number of all tracklets.
+
+    Crops of still images, which have no tracklet, make one row per camera.
+    """
+    from vestigo.reports.contact_sheet import SheetRow
+    from vestigo_models.inference.images import decode_image
+
+    columns = ["crop_id", "tracklet", "camera", "offset_s", "quality", "run"]
+    members: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
+    keys: set[tuple[str, str]] = set()
+    for batch in store.crops.scan(columns):
+        for row in batch.to_pylist():
+            if row["run"] != run:
+                continue
+            key = (row["camera"], row["tracklet"])
+            keys.add(key)
+            if key in members or len(members) < limit:
+                members.setdefault(key, []).append((-row["quality"], row["offset_s"] or 0.0, row["crop_id"]))
+    strips = []
+    for (camera, tracklet), crops in sorted(members.items(), key=lambda item: (item[0][0], min(c[1] for c in item[1]))):
+        best = [crop for _, _, crop in sorted(crops)[:10]]
+        images = [decode_image(row["image"]) for row in store.crops.get(best, ["image"])]
+        first, last = min(offset for _, offset, _ in crops), max(offset for _, offset, _ in crops)
+        detail = f"{camera}, {first:.1f} to {last:.1f} s" if tracklet else camera
+        strips.append(SheetRow(title=tracklet[:8] or "still images", detail=detail, images=images))
+    return strips, len(keys)

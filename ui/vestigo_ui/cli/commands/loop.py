@@ -1,4 +1,4 @@
-"""`vestigo loop`: push, wait for reviewers, pull, retrain, gate; once, or again and again."""
+"""`vestigo loop`: rounds of sampling, review, retraining and promotion."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from vestigo_ui.cli.commands.retrain import (
+from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, read_mode, run_retraining
+from vestigo_ui.cli.options import (
     BaseOption,
+    ByOption,
     DataOption,
+    DeviceOption,
+    JsonOption,
     MapMarginOption,
     MarginOption,
     ModelsOption,
     ModeOption,
-    ReplayOption,
-    check_base_schema,
-    print_candidate,
-    read_mode,
-    retrain_result,
-    run_retraining,
-)
-from vestigo_ui.cli.options import (
     PatienceOption,
     ProjectOption,
+    ReplayOption,
     SchemaOption,
+    StoreOption,
     TokenFileOption,
     UrlOption,
     connect,
     login,
 )
-from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, note, out, progress, run_with_bars
+from vestigo_ui.cli.output import emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
     from vestigo_workers.retraining.review_round import RoundResult
@@ -43,26 +41,20 @@ def loop_command(
     project: ProjectOption,
     base: BaseOption,
     data: DataOption = None,
-    strategy: Annotated[str | None, typer.Option(help="See `vestigo label push`.", show_default=False)] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Tasks a round.")] = 200,
+    strategy: Annotated[str | None, Option(help="See `vestigo label push`.")] = None,
+    budget: Annotated[int, Option(min=1, help="Tasks per round.")] = 200,
     enough: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Share of a round's tasks that must be reviewed to go on.")
+        float, Option(min=0.01, max=1, help="Share of a round's tasks that must be reviewed to continue.")
     ] = 1.0,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the server.")] = 60.0,
+    poll: Annotated[float, Option(min=0.1, help="Seconds between two pulls.")] = 60.0,
     wait: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Hours to wait for reviewers at most; then learn from what there is.", show_default=False
-        ),
+        float | None, Option(min=0, help="Hours to wait for reviews at most; then train with what there is.")
     ] = None,
     every: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Hours from the start of a round to the next. Default: one round.", show_default=False
-        ),
+        float | None, Option(min=0, help="Hours from the start of a round to the next. Default: one round.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Stop after so many.", show_default=False)] = None,
-    images: Annotated[str, typer.Option(help="See `vestigo label push`.")] = "inline",
+    rounds: Annotated[int | None, Option(min=1, help="Stop after this number of rounds.")] = None,
+    images: Annotated[str, Option(help="See `vestigo label push`.")] = "inline",
     mode: ModeOption = "heads",
     margin: MarginOption = 1.0,
     map_margin: MapMarginOption = 1.0,
@@ -70,24 +62,22 @@ def loop_command(
     schema: SchemaOption = None,
     device: DeviceOption = "auto",
     models: ModelsOption = None,
-    by: Annotated[
-        str | None, typer.Option(help="Who is answerable. Default: the login name.", show_default=False)
-    ] = None,
+    by: ByOption = None,
     reindex: Annotated[
-        bool, typer.Option("--reindex", help="After a promotion, index the archive again with the new model and go on.")
+        bool, Option("--reindex", help="After a promotion, index the archive again with the new model and continue.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what a round would do; nothing is kept, sent or trained.")
+        bool, Option("--dry-run", help="Print the steps of a round; nothing is stored, sent or trained.")
     ] = False,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     patience: PatienceOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Go round: draw tasks, wait until reviewers have answered, learn, and promote what passes the gate.
+    """Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.
 
-    A round that was interrupted goes on where it stopped: an open batch is not drawn again. After a promotion the
-    archive must be indexed again before the next round; without --reindex the loop stops there and says so.
+    An interrupted round continues where it stopped: an open batch is not sampled again. After a promotion the archive
+    must be indexed again before the next round; without --reindex the loop stops there.
 
     Example: vestigo loop --store archive --project spring --base default --data market/ --every 24
     """
@@ -120,7 +110,7 @@ def loop_command(
             device=resolve_device(device),
         ),
     )
-    done: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with Store.open(store, create=False) as opened:
         check_base_schema(opened, base, schema)
         if dry_run:
@@ -129,37 +119,38 @@ def loop_command(
         while True:
             began = time.monotonic()
             with connect(url, token_file, patience) as studio, progress("reviewed") as update:
-                made = review_round(
+                result = review_round(
                     opened,
                     studio,
                     request,
                     message=note,
                     progress=update,
-                    retrain=lambda asked: run_retraining(opened, asked),
+                    retrain=lambda settings: run_retraining(opened, settings),
                 )
-            done.append(_told(made, store))
+            rows.append(_row(result, store))
             if not as_json:
-                _print_round(len(done), done[-1])
-            if made.candidate is None or (made.candidate.promoted and not reindex):
+                _print_round(len(rows), rows[-1])
+            candidate = result.candidate
+            if candidate is None or (candidate.promoted and not reindex):
                 break
-            if made.candidate.promoted:
-                run_with_bars(lambda stage: reindex_stale(opened, stage, settings={}), opened)
-                request = replace(request, retraining=replace(request.retraining, base=made.candidate.digest))
-            if every is None or len(done) == rounds:
+            if candidate.promoted:
+                run_with_bars(opened, lambda open_progress: reindex_stale(opened, open_progress, settings={}))
+                request = replace(request, retraining=replace(request.retraining, base=candidate.digest))
+            if every is None or len(rows) == rounds:
                 break
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
-    promoted = any(one["retrain"] and one["retrain"]["promoted"] for one in done)
-    emit({"dry_run": False, "rounds": done, "promoted": promoted}, as_json, lambda _: None)
+    promoted = any(row["retrain"] and row["retrain"]["promoted"] for row in rows)
+    emit({"dry_run": False, "rounds": rows, "promoted": promoted}, as_json, lambda _: None)
 
 
-def _told(made: RoundResult, store: str) -> dict[str, Any]:
+def _row(result: RoundResult, store: str) -> dict[str, Any]:
     return {
-        "batch": made.batch,
-        "tasks": made.tasks,
-        "created": made.created,
-        "reviewed": made.reviewed,
-        "corrections": made.corrections,
-        "retrain": None if made.candidate is None else retrain_result(made.candidate, store),
+        "batch": result.batch,
+        "tasks": result.tasks,
+        "created": result.created,
+        "reviewed": result.reviewed,
+        "corrections": result.corrections,
+        "retrain": None if result.candidate is None else candidate_row(result.candidate, store),
     }
 
 
@@ -169,12 +160,12 @@ def _print_plan(result: Mapping[str, Any]) -> None:
         out.print(f"  {line}", markup=False)
 
 
-def _print_round(number: int, told: Mapping[str, Any]) -> None:
+def _print_round(number: int, row: Mapping[str, Any]) -> None:
     out.print(
-        f"round {number}: batch {told['batch']}, {told['reviewed']} of {told['tasks']} tasks reviewed, "
-        f"{told['corrections']} corrections"
+        f"round {number}: batch {row['batch']}, {row['reviewed']} of {row['tasks']} tasks reviewed, "
+        f"{row['corrections']} corrections"
     )
-    if told["retrain"] is None:
-        out.print("  nothing was learnt: no task was reviewed", style="yellow")
+    if row["retrain"] is None:
+        out.print("  no candidate was trained: no task was reviewed", style="yellow")
     else:
-        print_candidate(told["retrain"])
+        print_candidate(row["retrain"])

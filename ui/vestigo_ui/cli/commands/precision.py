@@ -1,37 +1,40 @@
-"""`vestigo precision`: how right a model is on all crops, from those that were reviewed."""
+"""`vestigo precision`: estimate the precision of a model on all crops from reviewed samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, cast, get_args
 
-import typer
 from rich.table import Table
+from typer import Option
 
-from vestigo_ui.cli.commands.label_sets import ProjectsOption
-from vestigo_ui.cli.options import SchemaOption, check_schema
-from vestigo_ui.cli.output import JsonOption, StoredModelOption, StoreOption, emit, out
+from vestigo_models.errors import UsageError
+from vestigo_ui.cli.options import (
+    JsonOption,
+    ProjectsOption,
+    SchemaOption,
+    StoredModelOption,
+    StoreOption,
+    check_schema,
+)
+from vestigo_ui.cli.output import emit, make_table, out
 
 
 def precision_command(
     store: StoreOption,
     model: StoredModelOption = None,
     project: ProjectsOption = None,
-    confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out predictions that are less sure than this.")
-    ] = 0.0,
-    period: Annotated[str, typer.Option(help="What results over time are split by: day, week or month.")] = "month",
-    by: Annotated[
-        str | None, typer.Option(help="Also print a table for each camera or period.", show_default=False)
-    ] = None,
+    confidence: Annotated[float, Option(min=0, max=1, help="Leave out predictions below this confidence.")] = 0.0,
+    period: Annotated[str, Option(help="Period of results over time: day, week or month.")] = "month",
+    by: Annotated[str | None, Option(help="Also print a table for each camera or period.")] = None,
     schema: SchemaOption = None,
-    values: Annotated[bool, typer.Option("--values", help="Also print precision and recall of every value.")] = False,
+    values: Annotated[bool, Option("--values", help="Also print precision and recall of every value.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate the precision of every attribute on the whole archive from the tasks that were drawn and reviewed.
+    """Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.
 
-    Each task counts by how likely it was drawn, so that it does not matter what was chosen for review; what reviewers
-    are believed to get wrong, where several answered the same, is taken out. Intervals are at 95 %.
+    Each task is weighted by its inclusion probability, so that the sampling strategy does not bias the estimate. The
+    error of annotators, estimated from tasks with several annotations, is corrected. Intervals are at 95 %.
 
     Example: vestigo precision --store archive --by camera
     """
@@ -39,7 +42,6 @@ def precision_command(
     from vestigo.review.estimates.precision import Period, estimate_precision
     from vestigo.review.estimates.review_sample import read_review_sample
     from vestigo.store.open import Store
-    from vestigo_models.errors import UsageError
 
     if period not in get_args(Period):
         raise UsageError(f"period {period!r} is not one of {', '.join(get_args(Period))}")
@@ -49,13 +51,13 @@ def precision_command(
         judged = resolve_review_model(opened, model)
         check_schema(schema, judged.name, judged.facts.attributes)
         sample = read_review_sample(opened, judged, project)
-    found = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
+    estimate = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
     error = sample.reviewed.error
-    accuracies = [one.accuracy.value for one in found.attributes.values() if one.accuracy is not None]
+    accuracies = [attribute.accuracy.value for attribute in estimate.attributes.values() if attribute.accuracy]
     result = {
         "model": judged.name,
         "digest": judged.digest,
-        **found.to_dict(),
+        **estimate.to_dict(),
         "attributes_mean": sum(accuracies) / len(accuracies) if accuracies else None,
         "tasks": len(sample.reviewed.probability) - sample.missing,
         "crops": len(sample.reviewed.task),
@@ -64,63 +66,50 @@ def precision_command(
         "reviewer_error": error.rate,
         "reviewer_pairs": error.pairs,
     }
-    emit(result, as_json, lambda told: _print(told, by, values))
+    emit(result, as_json, lambda result: _print(result, by, values))
 
 
 def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
-    judged = f"model {result['model']} ({result['digest'][:12]})"
-    out.print(f"{judged}: {result['tasks']} tasks with {result['crops']} crops reviewed", markup=False)
-    known = (
-        f"from {result['reviewer_pairs']} answers given twice"
-        if result["reviewer_pairs"]
-        else "assumed, as nobody answered twice"
-    )
-    out.print(f"  reviewers are taken for wrong in {100 * result['reviewer_error']:.1f} % of answers, {known}")
+    model = f"model {result['model']} ({result['digest'][:12]})"
+    out.print(f"{model}: {result['tasks']} tasks with {result['crops']} crops reviewed", markup=False)
+    source = "assumed, as no task has two annotations"
+    if result["reviewer_pairs"]:
+        source = f"estimated from {result['reviewer_pairs']} pairs of annotations"
+    out.print(f"  error of annotators: {100 * result['reviewer_error']:.1f} %, {source}")
     if result["learnt"]:
-        out.print(f"  left out: {result['learnt']} tasks about people from whom it may have learnt")
+        out.print(f"  left out: {result['learnt']} tasks about people that may be in its training data")
     if result["missing"]:
         out.print(f"  {result['missing']} reviewed tasks have no crop of this model and are left out", style="yellow")
-    out.print(_table(result["attributes"]))
+    out.print(_attribute_table(result["attributes"]))
     if values:
         out.print(_value_table(result["attributes"]))
     for name, attributes in (result["cameras" if by == "camera" else "periods"] if by else {}).items():
         out.print(f"\n{by} {name}", markup=False)
-        out.print(_table(attributes))
+        out.print(_attribute_table(attributes))
 
 
-def _table(attributes: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("attribute", no_wrap=True)
-    for name in ("accuracy", "95 %", "tasks", "cannot tell", "coverage", "more for ±3"):
-        table.add_column(name, justify="right", no_wrap=name == "95 %")
-    for name, one in attributes.items():
-        if one["accuracy"] is None:
-            table.add_row(name, "–", "", "0", str(one["cannot_tell"]), _percent(one["coverage"]), "")
+def _attribute_table(attributes: Mapping[str, Any]) -> Table:
+    columns = ("accuracy", "95 %", "tasks", "cannot tell", "coverage", "more for ±3")
+    table = make_table(["attribute"], columns)
+    for name, row in attributes.items():
+        coverage = _percent(row["coverage"])
+        if row["accuracy"] is None:
+            table.add_row(name, "–", "", "0", str(row["cannot_tell"]), coverage, "")
             continue
-        table.add_row(
-            name,
-            _percent(one["accuracy"]),
-            f"{_percent(one['low'])} to {_percent(one['high'])}",
-            str(one["reviewed"]),
-            str(one["cannot_tell"]),
-            _percent(one["coverage"]),
-            str(one["more_reviews"]),
-        )
+        interval = f"{_percent(row['low'])} to {_percent(row['high'])}"
+        counts = str(row["reviewed"]), str(row["cannot_tell"]), coverage, str(row["more_reviews"])
+        table.add_row(name, _percent(row["accuracy"]), interval, *counts)
     return table
 
 
 def _value_table(attributes: Mapping[str, Any]) -> Table:
-    table = Table(box=None)
-    table.add_column("attribute")
-    table.add_column("value")
-    for name in ("precision", "95 %", "recall", "95 %"):
-        table.add_column(name, justify="right")
-    for name, one in attributes.items():
-        for value, told in one["values"].items():
+    table = make_table(("attribute", "value"), ("precision", "95 %", "recall", "95 %"))
+    for name, attribute in attributes.items():
+        for value, row in attribute["values"].items():
             cells = []
             for kind in ("precision", "recall"):
-                low, high = told[f"{kind}_low"], told[f"{kind}_high"]
-                cells += [_percent(told[kind]), "" if low is None else f"{_percent(low)} to {_percent(high)}"]
+                low, high = row[f"{kind}_low"], row[f"{kind}_high"]
+                cells += [_percent(row[kind]), "" if low is None else f"{_percent(low)} to {_percent(high)}"]
             table.add_row(name, value, *cells)
     return table
 

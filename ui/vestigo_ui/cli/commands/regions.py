@@ -1,4 +1,4 @@
-"""`vestigo regions`: label maps of people, of a folder of images or of an indexed archive."""
+"""`vestigo regions`: label maps of a folder of images or of an indexed archive."""
 
 from __future__ import annotations
 
@@ -10,141 +10,31 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.table import Table
+from typer import Argument, Option
 
-from vestigo_models.parsing.registry import PARSERS
-from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, note, out, print_run, progress, run_with_bars
+from vestigo_models.errors import UsageError
+from vestigo_ui.cli.options import DeviceOption, JsonOption, LabelMapOption, ParserOption
+from vestigo_ui.cli.output import emit, make_table, note, number_text, out, print_run, progress, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo.evaluation.fls import FusionEvaluator
     from vestigo_models.fls.config import FlsConfig
     from vestigo_workers.regions.plan import RegionsRequest
-
-
-NAMED = 10
-"""Images left out that are named to people; the JSON has all of them."""
-
-
-def label_folder(
-    source: Path,
-    target: Path,
-    split: str | None,
-    parser: str,
-    label_map: dict[str, str] | None,
-    model: str | None,
-    config: FlsConfig,
-    panels: bool,
-    judge: bool,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Write the label maps of a folder or dataset into `target`; see the options of `vestigo regions`.
-
-    Raises:
-        UsageError: options that do not fit each other or the source.
-    """
-    import torch
-
-    from vestigo.evaluation.fls import shares_of_oracle
-    from vestigo_models.errors import UsageError
-    from vestigo_workers.regions.folder import SPLITS, label_images, source_images
     from vestigo_workers.regions.worker import FinderFactory
 
-    if split is not None and split not in SPLITS:
-        raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
-    if judge and model is None:
-        raise UsageError("--judge: compares fused regions; add --fls")
-    watch = _fusion_judge(source, config) if judge else None
-    started = time.monotonic()
-    images = source_images(source, target, split)
-    # One thread, as in the actors: sums come in one order, and maps do not depend on the machine's cores.
-    torch.set_num_threads(1)
-    finder = FinderFactory(
-        parser=parser,
-        label_map=label_map,
-        model=model,
-        fls=config.model_dump(),
-        device=device,
-        clusters=(panels or judge) and model is not None,
-    )()
-    with progress("regions", len(images)) as update:
-        found = label_images(images, target, finder, panels=panels, progress=update, judge=watch)
-    seconds = time.monotonic() - started
-    judged: dict[str, Any] = {}
-    if watch is not None:
-        methods = watch.result()
-        shares = shares_of_oracle(methods)
-        judged = {"judged": {name: asdict(one) for name, one in methods.items()}, "belongings_of_oracle": shares}
-    emit(
-        {
-            "out": target,
-            "labels": finder.description["name"],
-            "images": found.images,
-            "quarantined": len(found.unlabelled),
-            "with_belongings": found.with_belongings,
-            "failures": [vars(one) for one in found.unlabelled],
-            "seconds": seconds,
-            "images_per_second": found.images / seconds,
-            **judged,
-        },
-        as_json,
-        _tell,
-    )
+MAX_LISTED = 10
+"""Failed images that are printed; the JSON lists all of them."""
 
 
-def _fusion_judge(source: Path, config: FlsConfig) -> FusionEvaluator:
-    from vestigo.datasets.recognise import load_dataset
-    from vestigo.evaluation.fls import FusionEvaluator
-
-    return FusionEvaluator(load_dataset(source), config)
-
-
-def _tell(result: Mapping[str, Any]) -> None:
-    labelled = result["images"] - result["quarantined"]
-    out.print(
-        f"{labelled} label maps ({result['labels']}) in {result['out']}, {result['with_belongings']} with belongings; "
-        f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s",
-        markup=False,
-    )
-    for failure in result["failures"][:NAMED]:
-        line = f"  left out: {failure['image']}: {failure['reason']}: {failure['detail']}"
-        out.print(line, style="yellow", markup=False)
-    if len(result["failures"]) > NAMED:
-        note(f"  and {len(result['failures']) - NAMED} more: --json names them all")
-    if "judged" in result:
-        out.print()
-        out.print(_overlaps(result["judged"], result["belongings_of_oracle"]))
-        note("\nIoU in percent on the network's grid; belongings also for those labelled to carry each")
-
-
-def _overlaps(judged: Mapping[str, Any], shares: Mapping[str, float | None]) -> Table:
-    table = Table("IoU", *judged, "of oracle", box=None, header_style="dim", pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.add_row("all regions", *(_number(one["regions"]["mean"]) for one in judged.values()))
-    for region in judged["fls"]["regions"]["iou"]:
-        table.add_row(region, *(_number(one["regions"]["iou"][region]) for one in judged.values()))
-    for name, share in shares.items():
-        ours = (_number(one["belongings"][name]) for one in judged.values())
-        table.add_row(f"  {name}", *ours, "–" if share is None else f"{share:.0f} %")
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-class ExecutorChoice(StrEnum):
-    """Where the shards of a run are worked off."""
+class ExecutorName(StrEnum):
+    """Values of `--executor`."""
 
     inline = "inline"
     ray = "ray"
     auto = "auto"
 
 
-class Belongings(StrEnum):
-    """`FlsConfig.belongings_mode` as the command line takes it."""
+class BelongingsMode(StrEnum):
+    """Values of `--belongings`."""
 
     complement = "complement"
     cluster_vote = "cluster_vote"
@@ -152,152 +42,201 @@ class Belongings(StrEnum):
     classifier = "classifier"
 
 
-class Foreground(StrEnum):
-    """`FlsConfig.foreground` as the command line takes it."""
+class ForegroundMode(StrEnum):
+    """Values of `--foreground`."""
 
     classifier = "classifier"
     activation = "activation"
 
 
 def regions_command(
-    source: Annotated[str, typer.Argument(help="Folder of images, one image, a dataset; with --store a run.")],
-    parser: Annotated[
-        str,
-        typer.Option(
-            "--parser",
-            help=f"{PARSERS.usage}.",
-        ),
-    ] = "default",
+    source: Annotated[str, Argument(help="Folder of images, one image, a dataset; with --store a run.")],
+    parser: ParserOption = "default",
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for a label map an image; with --store for the pictures of --panel."),
+        Option("--out", help="Folder for one label map per image; with --store for the pictures of --panel."),
     ] = None,
     store: Annotated[
-        str | None,
-        typer.Option("--store", "-s", help="Store of the run SOURCE. Without --out also from VESTIGO_STORE."),
+        str | None, Option("--store", "-s", help="Store of the run SOURCE. Without --out also from VESTIGO_STORE.")
     ] = None,
-    fls: Annotated[bool, typer.Option("--fls", help="Find what people carry, and fuse it with the parser's.")] = False,
+    fls: Annotated[bool, Option("--fls", help="Find carried objects and fuse them with the parser's regions.")] = False,
     model: Annotated[
         str,
-        typer.Option(
+        Option(
             "--model",
-            help="Whose features --fls clusters: default, a package folder, hub:ID, or with --store a name or digest "
-            "of `vestigo models list`.",
+            help="Model whose features --fls clusters: default, a package folder, hub:ID, or with --store a name or "
+            "digest of `vestigo models list`.",
         ),
     ] = "default",
     foreground: Annotated[
-        Foreground | None,
-        typer.Option(
+        ForegroundMode | None,
+        Option(
             "--foreground",
-            help="What tells --fls a person from the background: the model's pixel classifier, or two clusters of "
-            "activations. Without it as the model's package says.",
-            show_default=False,
+            help="How --fls separates a person from the background: by the model's pixel classifier, or by two "
+            "clusters of activations. Default: as the model's package says.",
         ),
     ] = None,
     belongings: Annotated[
-        Belongings | None,
-        typer.Option(
+        BelongingsMode | None,
+        Option(
             "--belongings",
-            help="Where --fls finds them: in the foreground that the parser missed (complement), by votes of clusters, "
-            "by both, or there and where the model's pixel classifier sees them. Without it as the package says.",
-            show_default=False,
+            help="Where --fls finds carried objects: in the foreground that the parser missed (complement), by votes "
+            "of clusters, by both, or there and where the model's pixel classifier predicts them. Default: as the "
+            "package says.",
         ),
     ] = None,
     panel: Annotated[
-        bool, typer.Option("--panel", help="Also draw parser, clustering and result side by side, an image a picture.")
+        bool, Option("--panel", help="Also draw parser, clusters and result next to each other, one picture per image.")
     ] = False,
     judge: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--judge",
-            help="Of a dataset with true label maps, and with --fls: overlap with them, beside that of the parser "
-            "alone, of clustering alone and of an oracle.",
+            help="With --fls, for a dataset with true label maps: overlap with them, also of the parser alone, of "
+            "clustering alone and of an oracle.",
         ),
     ] = False,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Of a dataset only train, query or gallery.", show_default=False)
-    ] = None,
-    label_map: Annotated[
-        Path | None,
-        typer.Option("--label-map", help="YAML with the region of each class that hf: or labels: does not name."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the clustering.")] = 0,
+    split: Annotated[str | None, Option("--split", help="Of a dataset only train, query or gallery.")] = None,
+    label_map: LabelMapOption = None,
+    seed: Annotated[int, Option("--seed", min=0, help="Of the clustering.")] = 0,
     executor: Annotated[
-        ExecutorChoice | None, typer.Option("--executor", help="Of a run: inline, ray or auto (by default).")
+        ExecutorName | None, Option("--executor", help="Of a run: inline, ray or auto. Default: auto.")
     ] = None,
     actors: Annotated[
-        int | None, typer.Option("--actors", min=1, help="Ray actors; by default one a GPU share or CPU.")
+        int | None, Option("--actors", min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")
     ] = None,
     gpus_per_actor: Annotated[
-        float | None, typer.Option("--gpus-per-actor", min=0, help="Share of a GPU an actor is pinned to.")
+        float | None, Option("--gpus-per-actor", min=0, help="Share of a GPU that an actor is pinned to.")
     ] = None,
     shard_size: Annotated[
-        int | None, typer.Option("--shard-size", min=1, help="Crops of a run a shard, at most. Default: 256.")
+        int | None, Option("--shard-size", min=1, help="Crops of a run per shard, at most. Default: 256.")
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Label the regions of people: head, upper body, lower body, shoes, and with --fls what they carry.
+    """Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.
 
-    Of a folder, for every image NAME.jpg a NAME.png of the same size is written: the parser's own class ids, or region
-    ids 0-5 with --fls; labels.json says which. Images of one identity (by their Market or Duke file names) are
-    clustered together, others one by one. Of a run, the maps go into the store, a tracklet an identity; what is there
-    already is not done again.
+    For a folder, every image NAME.jpg gives a NAME.png of the same size with the parser's own class ids, or with region
+    ids 0-5 with --fls; labels.json names them. Images of one identity (by their Market or Duke file names) are
+    clustered together, others one by one. For a run, the maps are stored, a tracklet is an identity, and crops that
+    have maps are skipped.
 
     Example: vestigo regions people/ --parser default --fls --out maps/ --panel
     """
-    from vestigo_models.errors import UsageError
     from vestigo_models.parsing.label_maps import read_label_map
 
     if store is None and folder is None:
         store = os.environ.get("VESTIGO_STORE")
-    told = None if label_map is None else read_label_map(label_map)
-    features = None if not fls else model if store is None else _located(store, model)
-    asked = {"foreground": foreground and foreground.value, "belongings_mode": belongings and belongings.value}
-    config = fls_config(features, {"seed": seed, **{key: value for key, value in asked.items() if value is not None}})
-    pool = {
+    classes = None if label_map is None else read_label_map(label_map)
+    features = None if not fls else model if store is None else _locate(store, model)
+    modes = {"foreground": foreground, "belongings_mode": belongings}
+    config = _fls_config(features, {"seed": seed, **{name: mode.value for name, mode in modes.items() if mode}})
+    given = {
         "executor": executor and executor.value,
         "actors": actors,
         "gpus_per_actor": gpus_per_actor,
         "shard_size": shard_size,
     }
-    given = {name: value for name, value in pool.items() if value is not None}
+    settings = {name: value for name, value in given.items() if value is not None}
+    shared: dict[str, Any] = {"parser": parser, "label_map": classes, "model": features, "device": device}
     if store is None:
         if folder is None:
             raise UsageError("give --out, a folder for the label maps, or --store, where SOURCE is a run")
-        if given.get("executor", "auto") == "ray" or given.keys() - {"executor"}:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UsageError(f"{named}: a folder is worked off in this process; index it and label the run (--store)")
-        label_folder(Path(source), folder, split, parser, told, features, config, panel, judge, device, as_json)
+        if settings.get("executor", "auto") == "ray" or settings.keys() - {"executor"}:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
+            raise UsageError(f"{named}: a folder is labelled in this process; index it and label the run (--store)")
+        if judge and features is None:
+            raise UsageError("--judge: compares fused regions; add --fls")
+        from vestigo_workers.regions.worker import FinderFactory
+
+        clusters = (panel or judge) and features is not None
+        factory = FinderFactory(**shared, fls=config.model_dump(), clusters=clusters)
+        _label_folder(Path(source), folder, split, factory, config if judge else None, panel, as_json)
         return
     if judge:
         raise UsageError("--judge: a run has no true label maps; label a dataset in a folder (--out)")
     if split is not None:
         raise UsageError("--split: belongs to a dataset in a folder, not to a run of a store")
     if panel != (folder is not None):
-        raise UsageError("with --store the label maps go there: give --out and --panel both, for pictures, or neither")
+        raise UsageError(
+            "with --store, give --out and --panel both, for pictures, or neither: the label maps are stored"
+        )
     from vestigo_workers.regions.plan import RegionsRequest
 
-    wanted = {"run": source, "parser": parser, "label_map": told, "model": features, "fls": config, "device": device}
-    request = RegionsRequest.model_validate({**wanted, **given})
+    request = RegionsRequest.model_validate({**shared, **settings, "run": source, "fls": config})
     _label_run(store, request, folder, as_json)
 
 
-def fls_config(model: str | None, asked: Mapping[str, Any]) -> FlsConfig:
-    """The keys of FLS that a model's package recommends, those that were asked for in their place."""
+def _fls_config(model: str | None, changes: Mapping[str, Any]) -> FlsConfig:
+    """Return the FLS settings that a model's package recommends, with changes."""
     from vestigo_models.fls.config import FlsConfig
     from vestigo_models.inference.region_finder import load_feature_model
 
-    told = None if model is None else load_feature_model(model).config.fls
-    return (told or FlsConfig(foreground="classifier")).model_copy(update=dict(asked))
+    recommended = None if model is None else load_feature_model(model).config.fls
+    return (recommended or FlsConfig(foreground="classifier")).model_copy(update=dict(changes))
 
 
-def _located(store: str, model: str) -> str:
+def _locate(store: str, model: str) -> str:
     from vestigo.resolve import locate_model
     from vestigo.store.open import Store
 
     with Store.open(store, create=False) as opened:
         return locate_model(opened, model)
+
+
+def _label_folder(
+    source: Path,
+    target: Path,
+    split: str | None,
+    factory: FinderFactory,
+    judged: FlsConfig | None,
+    panels: bool,
+    as_json: bool,
+) -> None:
+    """Write the label maps of a folder or dataset, and compare them with true ones if settings to judge are given.
+
+    Raises:
+        UsageError: An option does not fit the source.
+    """
+    import torch
+
+    from vestigo.datasets.recognise import load_dataset
+    from vestigo.evaluation.fls import FusionEvaluator, shares_of_oracle
+    from vestigo_workers.regions.folder import SPLITS, label_images, source_images
+
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
+    judge = FusionEvaluator(load_dataset(source), judged) if judged is not None else None
+    started = time.monotonic()
+    images = source_images(source, target, split)
+    # One thread, as in the actors: the order of sums, and so the maps, do not depend on the number of cores.
+    torch.set_num_threads(1)
+    finder = factory()
+    with progress("regions", len(images)) as update:
+        labelled = label_images(images, target, finder, panels=panels, progress=update, judge=judge)
+    seconds = time.monotonic() - started
+    scores: dict[str, Any] = {}
+    if judge is not None:
+        methods = judge.result()
+        scores = {
+            "judged": {name: asdict(method) for name, method in methods.items()},
+            "belongings_of_oracle": shares_of_oracle(methods),
+        }
+    emit(
+        {
+            "out": target,
+            "labels": finder.description["name"],
+            "images": labelled.images,
+            "quarantined": len(labelled.unlabelled),
+            "with_belongings": labelled.with_belongings,
+            "failures": [vars(image) for image in labelled.unlabelled],
+            "seconds": seconds,
+            "images_per_second": labelled.images / seconds,
+            **scores,
+        },
+        as_json,
+        _print_folder,
+    )
 
 
 def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
@@ -306,7 +245,7 @@ def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_js
     from vestigo_workers.runs.result import summarize
 
     with Store.open(store, create=False) as opened:
-        labelled = run_with_bars(lambda stage: label_run(opened, request, stage), opened)
+        labelled = run_with_bars(opened, lambda open_progress: label_run(opened, request, open_progress))
         result = summarize(opened, labelled)
         if pictures is not None:
             with progress("pictures") as update:
@@ -314,3 +253,29 @@ def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_js
     emit(result, as_json, print_run)
     if pictures is not None and not as_json:
         note(f"{result['panels']} pictures in {pictures}")
+
+
+def _print_folder(result: Mapping[str, Any]) -> None:
+    labelled = result["images"] - result["quarantined"]
+    out.print(
+        f"{labelled} label maps ({result['labels']}) in {result['out']}, {result['with_belongings']} with belongings; "
+        f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s",
+        markup=False,
+    )
+    for failure in result["failures"][:MAX_LISTED]:
+        line = f"  left out: {failure['image']}: {failure['reason']}: {failure['detail']}"
+        out.print(line, style="yellow", markup=False)
+    if len(result["failures"]) > MAX_LISTED:
+        note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
+    if "judged" in result:
+        methods = result["judged"].values()
+        table = make_table(["IoU"], [*result["judged"], "of oracle"])
+        table.add_row("all regions", *(number_text(method["regions"]["mean"]) for method in methods))
+        for region in result["judged"]["fls"]["regions"]["iou"]:
+            table.add_row(region, *(number_text(method["regions"]["iou"][region]) for method in methods))
+        for name, share in result["belongings_of_oracle"].items():
+            overlaps = (number_text(method["belongings"][name]) for method in methods)
+            table.add_row(f"  {name}", *overlaps, "–" if share is None else f"{share:.0f} %")
+        out.print()
+        out.print(table)
+        note("\nIoU in percent on the network's grid; belongings also for the people labelled to carry each")

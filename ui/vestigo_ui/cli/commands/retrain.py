@@ -1,45 +1,36 @@
-"""`vestigo retrain`: corrected labels become a challenger, which serves if it is proven better."""
+"""`vestigo retrain`: train a candidate model from labels and promote it if it passes the gate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
-import typer
-from rich.table import Table
+from typer import Option
 
-from vestigo_ui.cli.commands.label_sets import ProjectsOption
-from vestigo_ui.cli.options import SchemaOption, check_schema, login
-from vestigo_ui.cli.output import DeviceOption, JsonOption, StoreOption, emit, out, progress
+from vestigo_models.errors import UsageError
+from vestigo_ui.cli.options import (
+    BaseOption,
+    ByOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    MapMarginOption,
+    MarginOption,
+    ModelsOption,
+    ModeOption,
+    ProjectsOption,
+    ReplayOption,
+    SchemaOption,
+    StoreOption,
+    check_schema,
+    login,
+)
+from vestigo_ui.cli.output import emit, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
     from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
-BaseOption = Annotated[
-    str, typer.Option("--base", help="Model to train on: a name or digest of the registry, default, a folder, hub:ID.")
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, crops of "
-        "the store are replayed and a fifth of its reviewed people is tested on.",
-        show_default=False,
-    ),
-]
-ModeOption = Annotated[
-    str, typer.Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")
-]
-MarginOption = Annotated[float, typer.Option("--margin", min=0, help="Points that an attribute may lose.")]
-MapMarginOption = Annotated[float, typer.Option("--map-margin", min=0, help="Points that the mAP may lose.")]
-ReplayOption = Annotated[int, typer.Option("--replay", min=0, help="Images that are replayed against forgetting.")]
-ModelsOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder for challengers. Default: models beside the store.", show_default=False),
-]
 Mode = Literal["heads", "all"]
 
 
@@ -50,30 +41,29 @@ def retrain_command(
     mode: ModeOption = "heads",
     project: ProjectsOption = None,
     label_set: Annotated[
-        int | None,
-        typer.Option("--label-set", help="Version of labels. Default: what is agreed on now.", show_default=False),
+        int | None, Option("--label-set", help="Version of labels. Default: the labels that are agreed now.")
     ] = None,
     margin: MarginOption = 1.0,
     map_margin: MapMarginOption = 1.0,
     replay: ReplayOption = 2000,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of --mode all. Default: 3.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train together (Ray Train).")] = 1,
+    epochs: Annotated[int | None, Option(min=1, help="Of --mode all. Default: 3.")] = None,
+    seed: Annotated[int, Option(help="Of every random choice.")] = 0,
+    workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
     schema: SchemaOption = None,
     device: DeviceOption = "auto",
     name: Annotated[
-        str | None, typer.Option(help="Of the challenger. Default: the base's and the label set.", show_default=False)
+        str | None, Option(help="Of the candidate model. Default: that of the base and the label set.")
     ] = None,
     models: ModelsOption = None,
-    by: Annotated[str | None, typer.Option(help="Who asks. Default: the login name.", show_default=False)] = None,
-    keep: Annotated[bool, typer.Option("--no-promote", help="Train and judge only; nothing begins to serve.")] = False,
+    by: ByOption = None,
+    keep: Annotated[bool, Option("--no-promote", help="Train and evaluate only; promote nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn from corrected labels, and let the result serve if it passes the gate.
+    """Train a candidate model from labels, and promote it if it passes the gate.
 
-    The challenger is compared with the model that serves on people whom neither has learnt from: it is promoted only if
-    something improved beyond chance and nothing worsened beyond the margin. People who would be learnt from and tested
-    on are refused before anything is trained.
+    The candidate is compared with the serving model on people that neither has learned from: it is promoted only if a
+    measure improved significantly and none fell by more than the margin. People in training and test are refused
+    before anything is trained.
 
     Example: vestigo retrain --store archive --base default --data market/
     """
@@ -102,17 +92,8 @@ def retrain_command(
     )
     with Store.open(store, create=False) as opened:
         check_base_schema(opened, base, schema)
-        result = retrain_result(run_retraining(opened, request), store)
+        result = candidate_row(run_retraining(opened, request), store)
     emit(result, as_json, print_candidate)
-
-
-def read_mode(mode: str) -> Mode:
-    """Read `--mode`; raises UsageError for another word."""
-    from vestigo_models.errors import UsageError
-
-    if mode not in get_args(Mode):
-        raise UsageError(f"--mode {mode!r} is not one of {', '.join(get_args(Mode))}")
-    return cast("Mode", mode)
 
 
 def check_base_schema(store: Store, base: str, schema: str | None) -> None:
@@ -124,60 +105,66 @@ def check_base_schema(store: Store, base: str, schema: str | None) -> None:
         check_schema(schema, package.name, package.schema)
 
 
+def read_mode(mode: str) -> Mode:
+    """Read `--mode`.
+
+    Raises:
+        UsageError: There is no such mode.
+    """
+    if mode not in get_args(Mode):
+        raise UsageError(f"--mode {mode!r} is not one of {', '.join(get_args(Mode))}")
+    return cast("Mode", mode)
+
+
 def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:
-    """Train and judge under progress bars."""
+    """Train and evaluate a candidate under progress bars."""
     from vestigo_workers.retraining.candidate import retrain_candidate
 
-    with ExitStack() as bars:
-        return retrain_candidate(store, request, lambda label: bars.enter_context(progress(label)))
+    with progress_stages() as open_progress:
+        return retrain_candidate(store, request, open_progress)
 
 
-def retrain_result(found: CandidateResult, store: str) -> dict[str, Any]:
-    """The result as `--json` has it."""
-    done = f"vestigo index --reindex-stale --store {store}" if found.promoted else None
+def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
+    """Return a candidate under the names of the contract."""
+    promoted = candidate.promoted
     return {
-        "model": found.model,
-        "digest": found.digest,
-        "folder": found.folder,
-        "base": found.base,
-        "serving": found.digest if found.promoted else found.serving,
-        "promoted": found.promoted,
-        "passed": found.verdict.promoted,
-        "reasons": list(found.verdict.reasons),
-        "before": found.before,
-        "after": found.after,
+        "model": candidate.model,
+        "digest": candidate.digest,
+        "folder": candidate.folder,
+        "base": candidate.base,
+        "serving": candidate.digest if promoted else candidate.serving,
+        "promoted": promoted,
+        "passed": candidate.verdict.promoted,
+        "reasons": list(candidate.verdict.reasons),
+        "before": candidate.before,
+        "after": candidate.after,
         "differences": {
-            name: None if one is None else {"difference": one.difference, "low": one.low, "high": one.high}
-            for name, one in found.differences.items()
+            name: difference and {"difference": difference.difference, "low": difference.low, "high": difference.high}
+            for name, difference in candidate.differences.items()
         },
-        "tested_on": found.tested_on,
-        "label_set": found.label_set.version,
-        "lessons": found.examples,
-        "replayed": found.replayed,
-        "next": done,
+        "tested_on": candidate.tested_on,
+        "label_set": candidate.label_set.version,
+        "lessons": candidate.examples,
+        "replayed": candidate.replayed,
+        "next": f"vestigo index --reindex-stale --store {store}" if promoted else None,
     }
 
 
 def print_candidate(result: Mapping[str, Any]) -> None:
-    """Print how a challenger fared, for people."""
+    """Print a candidate, its scores and the gate's verdict."""
     out.print(
-        f"{result['model']} ({result['digest'][:12]}) learnt from {result['lessons']} reviewed tasks (label set "
+        f"{result['model']} ({result['digest'][:12]}) learned from {result['lessons']} reviewed tasks (label set "
         f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}",
         markup=False,
     )
-    table = Table(box=None)
-    for title in ("", "before", "after", "difference", "95 %"):
-        table.add_column(title, justify="left" if not title else "right")
-    for name, one in result["differences"].items():
-        before, after = (
-            side["mAP"] if name == "mAP" else side["attributes"].get(name)
-            for side in (result["before"], result["after"])
-        )
-        cells = ["–", ""] if one is None else [f"{one['difference']:+.1f}", f"{one['low']:+.1f} to {one['high']:+.1f}"]
-        table.add_row(name, *("–" if value is None else f"{value:.1f}" for value in (before, after)), *cells)
+    table = make_table([""], ("before", "after", "difference", "95 %"))
+    sides = result["before"], result["after"]
+    for name, row in result["differences"].items():
+        scores = (side["mAP"] if name == "mAP" else side["attributes"].get(name) for side in sides)
+        change = ["–", ""] if row is None else [f"{row['difference']:+.1f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
+        table.add_row(name, *map(number_text, scores), *change)
     for title, key in (("attributes, mean", "attributes_mean"), ("attributes, balanced", "attributes_balanced")):
-        cells = [result[side][key] for side in ("before", "after")]
-        table.add_row(title, *("–" if value is None else f"{value:.1f}" for value in cells), style="dim")
+        table.add_row(title, *(number_text(side[key]) for side in sides), style="dim")
     out.print(table)
     if result["promoted"]:
         out.print("promoted: it serves from now on", style="green")
@@ -185,6 +172,6 @@ def print_candidate(result: Mapping[str, Any]) -> None:
         out.print("passed the gate; not promoted (--no-promote)" if result["passed"] else "refused", style="yellow")
     for reason in result["reasons"]:
         out.print(f"  {reason}", markup=False)
-    out.print(f"  kept in {result['folder']}", markup=False)
+    out.print(f"  saved in {result['folder']}", markup=False)
     if result["next"]:
         out.print(f"\nnext: {result['next']}", markup=False)

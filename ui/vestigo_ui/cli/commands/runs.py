@@ -1,18 +1,18 @@
-"""`vestigo runs`: what ran, how it ended, what it left out and why."""
+"""`vestigo runs`: runs, their results and quarantined inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
 from rich.table import Table
+from typer import Argument, Option, Typer
 
-from vestigo_ui.cli.options import AuthorityOption, CaseOption, login
-from vestigo_ui.cli.output import JsonOption, StoreOption, emit, out, print_run, run_and_report, run_with_bars
+from vestigo_ui.cli.options import AuthorityOption, ByOption, CaseOption, JsonOption, StoreOption, login
+from vestigo_ui.cli.output import emit, out, print_run, run_and_report, run_with_bars
 
-app = typer.Typer(help="What ran, how it ended, what it left out; resume, retry or cancel.", no_args_is_help=True)
-RunArgument = Annotated[str, typer.Argument(help="Run, as `vestigo runs list` names it.")]
+app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
+RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it.")]
 
 
 @app.command("list")
@@ -34,7 +34,7 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
 @app.command("show")
 def show_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
-    """Show one run: its counts, and every input it left out with the reason.
+    """Show one run: its counts, and every quarantined input with the reason.
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
@@ -47,7 +47,7 @@ def show_command(run: RunArgument, store: StoreOption, as_json: JsonOption = Fal
 
 @app.command("resume")
 def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
-    """Do what a run left undone, and only that; a finished run gives its totals.
+    """Process the pending inputs of a run; a finished run gives its totals.
 
     Example: vestigo runs resume 20260501-080000-3f --store archive
     """
@@ -55,7 +55,7 @@ def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = F
     from vestigo_workers.runs.resume import resume
 
     with Store.open(store, create=False) as opened:
-        run_and_report(lambda stage: resume(opened, run, stage), opened, as_json)
+        run_and_report(opened, lambda open_progress: resume(opened, run, open_progress), as_json)
 
 
 @app.command("retry")
@@ -63,21 +63,18 @@ def retry_command(
     run: RunArgument,
     store: StoreOption,
     inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="INPUT", help="Inputs that it left out; by default all.", show_default=False),
+        list[str] | None, Argument(metavar="INPUT", help="Quarantined inputs. Default: all of them.")
     ] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Only what was left out for this reason.", show_default=False)
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="Who asks. Default: the login name.", show_default=False)] = None,
+    reason: Annotated[str | None, Option(help="Only inputs that were quarantined for this reason.")] = None,
+    by: ByOption = None,
     case: CaseOption = None,
     authority: AuthorityOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Try again what a run left out, and finish what it left undone; what fails again is left out again.
+    """Process the quarantined inputs of a run again, and its pending ones; what fails again is quarantined again.
 
-    A video is done again as a whole, and shows what it showed until then. A file whose content has changed is another
-    input: index its source again.
+    A video is processed again as a whole and shows its earlier crops until then. A file whose content has changed is
+    another input: index its source again.
 
     Example: vestigo runs retry 20260501-080000-3f --reason worker-died --store archive
     """
@@ -89,19 +86,20 @@ def retry_command(
     details = {name: value for name, value in details.items() if value is not None}
     with Store.open(store, create=False) as opened:
 
-        def before() -> None:
+        def record() -> None:
             opened.audit.record(by or login(), "retry", details=details, case=case, authority=authority)
 
         retried, result = run_with_bars(
-            lambda stage: retry(opened, run, stage, names=inputs or None, reason=reason, before=before), opened
+            opened,
+            lambda open_progress: retry(opened, run, open_progress, names=inputs or None, reason=reason, before=record),
         )
-        told = {"retried": retried.inputs, "left": list(retried.missing)}
-        emit(summarize(opened, result) | told, as_json, _print_retried)
+        counts = {"retried": retried.inputs, "left": list(retried.missing)}
+        emit(summarize(opened, result) | counts, as_json, _print_retried)
 
 
 @app.command("cancel")
 def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
-    """Ask a run to stop after the shards it is working on; it can be resumed later.
+    """Stop a run after the shards that are being processed; it can be resumed later.
 
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """

@@ -1,4 +1,4 @@
-"""`vestigo score`: the retrieval metrics for anybody's features."""
+"""`vestigo score`: retrieval metrics of given features."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from vestigo_ui.cli.evaluation import ApName, ApOption, ProtocolName, ProtocolOption, RerankOption, judged, print_judged
-from vestigo_ui.cli.output import JsonOption, emit, progress
+from vestigo_ui.cli.evaluation import print_ranking, ranking_result
+from vestigo_ui.cli.options import ApName, ApOption, JsonOption, ProtocolName, ProtocolOption, RerankOption
+from vestigo_ui.cli.output import emit, progress
 
 
 class MetricName(StrEnum):
-    """`vestigo.evaluation.Metric` as the command line takes it."""
+    """Values of `--distance`."""
 
     cosine = "cosine"
     euclidean = "euclidean"
@@ -23,20 +24,18 @@ class MetricName(StrEnum):
 def score_command(
     features: Annotated[
         Path,
-        typer.Argument(
-            help="Parquet file with pid and camid (whole numbers), split (query or gallery), embedding (list of float) "
-            "and, if wanted, image (text; equal for equal pictures)."
+        Argument(
+            help="Parquet file with pid and camid (integers), split (query or gallery), embedding (list of float) and "
+            "optionally image (text; equal for equal images)."
         ),
     ],
     protocol: ProtocolOption = ProtocolName.cross_camera,
-    distance: Annotated[MetricName, typer.Option("--distance", help="How embeddings are compared.")] = (
-        MetricName.cosine
-    ),
+    distance: Annotated[MetricName, Option("--distance", help="How embeddings are compared.")] = MetricName.cosine,
     ap: ApOption = ApName.standard,
     rerank: RerankOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score features that any program made: the metrics of `vestigo evaluate`, without a model of ours.
+    """Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.
 
     Identity -1 is junk and ignored, identity 0 a distractor. Numbers that do not exist are null with --json.
 
@@ -50,9 +49,9 @@ def score_command(
     query, gallery = read_features(features)
     options = EvaluationOptions(protocol=protocol.value, ap=ap.value, metric=distance.value, rerank=rerank)
     with progress("ranking", len(query.pids)) as update:
-        benchmark = evaluate_features(query, gallery, options, lambda stage: update)
+        evaluation = evaluate_features(query, gallery, options, lambda stage: update)
     result = {
-        **judged(benchmark),
+        **ranking_result(evaluation),
         "attributes": {},
         "attributes_mean": None,
         "attributes_balanced": None,
@@ -64,4 +63,4 @@ def score_command(
         "rerank": rerank,
         "seconds": time.monotonic() - started,
     }
-    emit(result, as_json, print_judged)
+    emit(result, as_json, print_ranking)

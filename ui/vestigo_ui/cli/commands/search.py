@@ -1,4 +1,4 @@
-"""`vestigo search`: find somebody again."""
+"""`vestigo search`: find a person in an archive."""
 
 from __future__ import annotations
 
@@ -7,58 +7,57 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from rich.table import Table
+from typer import Argument, Option
 
+from vestigo_models.errors import BadInput, UsageError
 from vestigo_ui.cli.options import (
     AuthorityOption,
     CamerasOption,
     CaseOption,
+    DeviceOption,
     FilterOption,
     FromOption,
+    HtmlOption,
+    JsonOption,
     MaxLostOption,
     SchemaOption,
+    StoredModelOption,
+    StoreOption,
     ToOption,
     WhereOption,
-    asked,
-    asked_of,
     check_stored_schema,
-    expected,
+    filter_summary,
     login,
+    read_filter,
     read_scope,
+    scope_details,
 )
-from vestigo_ui.cli.output import DeviceOption, HtmlOption, JsonOption, StoredModelOption, StoreOption, emit, note, out
+from vestigo_ui.cli.output import emit, make_table, note, out
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from vestigo.retrieval.query import Query
     from vestigo.retrieval.search import Hit, SearchResult
     from vestigo.store.open import Store
+    from vestigo_models.arrays import UInt8Array
 
 
 def search_command(
     store: StoreOption,
     query: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             help="Image files (a crop, or a frame with --box) or crop ids; several are views of one person. None with "
-            "--where alone.",
-            show_default=False,
+            "--where alone."
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Crops in the answer.")] = 20,
-    box: Annotated[
-        str | None, typer.Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")
-    ] = None,
+    top: Annotated[int, Option("--top", min=1, help="Crops in the answer.")] = 20,
+    box: Annotated[str | None, Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
     model: StoredModelOption = None,
     where: WhereOption = "",
     schema: SchemaOption = None,
     filter_mode: FilterOption = "off",
     max_lost: MaxLostOption = 0.01,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Put the nearest 200 in order by k-reciprocal neighbours.")
-    ] = False,
+    rerank: Annotated[bool, Option("--rerank", help="Re-rank the nearest 200 by k-reciprocal neighbours.")] = False,
     cameras: CamerasOption = None,
     since: FromOption = None,
     until: ToOption = None,
@@ -68,50 +67,49 @@ def search_command(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the crops that look most like a person, or that are as --where describes somebody.
+    """Find the crops that are most similar to a person, or that have the attributes of --where.
 
-    Several views of one person are fused into one query: of each part of the descriptor the mean over the views that
-    show it, which keeps what they share. The query crops themselves are left out, and near-identical frames of one
-    tracklet are shown once. Crops are compared only with crops of the same model version.
+    Several views of one person are fused into one query: each part of the descriptor is the mean over the views that
+    show it. The query crops themselves are left out, and near-identical frames of one tracklet are shown once. Crops
+    are compared only with crops of the same model version.
 
-    --where without a query ranks all crops by how likely they are so; the distance is 1 - that probability. With a
-    query it narrows the search, like --cameras, to crops whose likeliest values are these.
+    --where without a query ranks all crops by the probability of the values; the distance is 1 - that probability. With
+    a query it restricts the search, like --cameras, to crops with these predicted values.
 
-    --filter leaves crops out that the model is sure look different, and says what that is expected to cost. However
-    sure it is, at least 50 crops and 1 % of those in scope stay. With soft the distances contain the penalty.
+    --filter discards crops with confident, different attributes, and states its expected losses. At least 50 crops and
+    1 % of the searched ones are always kept. With soft the distances contain the penalty.
 
-    Who asked what and which crops they got is written to the audit log before anything is shown. Where it cannot be
+    The audit log records who searched for what, and the resulting crops, before anything is shown. If it cannot be
     written, as in a catalogue that this account may only read, the search is refused.
 
-    Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html found.html
+    Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html result.html
     """
     from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.search import search_conditions, search_query
     from vestigo.store.audit.records import shown_crops
     from vestigo.store.open import Store
-    from vestigo_models.errors import UsageError
 
     started = time.monotonic()
     scope = read_scope(cameras, since, until, where if query else "")
-    config = asked(filter_mode, max_lost)
+    config = read_filter(filter_mode, max_lost)
     crops, images = _read_query(query or [], box)
     if not query and not where:
-        raise UsageError("nobody to search for: give an image, the id of a crop, or --where")
+        raise UsageError("the search has no query: give an image, the id of a crop, or --where")
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with Store.open(store, create=False) as opened:
         check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         snapshot = opened.crops.snapshot()
         if query:
-            person = _query(opened, crops, list(images.values()), model, device)
+            person = _build_query(opened, crops, list(images.values()), model, device)
             result = search_query(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
         else:
             digest = model and resolve_digest(opened, model)
             result = search_conditions(opened, where, model=digest, top=top, scope=scope)
         seconds = time.monotonic() - started
         details = {
-            **_asked(crops, list(images), box, where),
-            **asked_of(scope),
+            **_query_details(crops, list(images), box, where),
+            **scope_details(scope),
             "filter": filter_mode,
             "model": result.model,
             **shown_crops([hit.crop for hit in result.hits]),
@@ -126,7 +124,7 @@ def search_command(
             "results": [_row(hit) for hit in result.hits],
             "compared": result.compared,
             "kept_fraction": result.kept_fraction,
-            "filter": expected(result.filter),
+            "filter": filter_summary(result.filter),
             "model": result.model,
             "seconds": seconds,
         },
@@ -135,10 +133,9 @@ def search_command(
     )
 
 
-def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dict[str, NDArray[np.uint8]]]:
-    """Crop ids, and images by file name."""
+def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dict[str, UInt8Array]]:
+    """Return the crop ids of a query, and its images by file name."""
     from vestigo.retrieval.query import Box
-    from vestigo_models.errors import BadInput, UsageError
     from vestigo_models.inference.images import read_image
 
     crops = tuple(text for text in query if not Path(text).is_file())
@@ -157,27 +154,25 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
     return crops, images
 
 
-def _query(
-    store: Store, crops: tuple[str, ...], images: list[NDArray[np.uint8]], model: str | None, device: str
-) -> Any:
+def _build_query(
+    store: Store, crops: tuple[str, ...], images: list[UInt8Array], model: str | None, device: str
+) -> Query:
     from vestigo.resolve import resolve_digest
-    from vestigo.retrieval.query import Query
+    from vestigo.retrieval.query import Query, open_encoder
 
     if not images:
         return Query(crops=crops, model=model and resolve_digest(store, model))
-    from vestigo.retrieval.query import open_encoder
-
     encoder = open_encoder(store, model, device)
     return Query(crops=crops, views=encoder.extract(images), model=encoder.package.digest)
 
 
-def _asked(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:
-    """The query as details of an audit entry."""
+def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:
+    """Return the query as details of an audit entry."""
     from vestigo.store.audit.records import query_key
 
-    pictures = [Path(name).read_bytes() for name in files]
-    # Beside a picture --where narrows the search and is no part of who is looked for.
-    key = query_key(crops=crops, pictures=pictures, box=box or "", where="" if crops or files else where)
+    images = [Path(name).read_bytes() for name in files]
+    # With an image or crop, --where restricts the search and does not identify the person.
+    key = query_key(crops=crops, pictures=images, box=box or "", where="" if crops or files else where)
     details = {"query": key, "query_crops": list(crops), "query_files": files, "box": box, "where": where}
     return {name: value for name, value in details.items() if value}
 
@@ -203,31 +198,34 @@ def _write_page(
     html: Path,
     result: SearchResult,
     crops: tuple[str, ...],
-    images: list[NDArray[np.uint8]],
+    images: list[UInt8Array],
     facts: dict[str, str],
 ) -> None:
     from vestigo.reports.search import search_page
-    from vestigo_models.inference.images import decode_image
-
-    def pictures(ids: tuple[str, ...]) -> list[NDArray[np.uint8]]:
-        return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]
 
     facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     if result.filter is not None:
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
-    page = search_page(result, [*images, *pictures(crops)], pictures(tuple(hit.crop for hit in result.hits)), facts)
+    hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)
+    page = search_page(result, [*images, *read_crops(store, crops, result.model)], hits, facts)
     html.write_text(page, encoding="utf-8")
 
 
+def read_crops(store: Store, ids: tuple[str, ...], model: str) -> list[UInt8Array]:
+    """Return the images of stored crops."""
+    from vestigo_models.inference.images import decode_image
+
+    return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=model)]
+
+
 def _print(result: Mapping[str, Any]) -> None:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name, justify in (("rank", "right"), ("distance", "right"), ("camera", "left"), ("time", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("crop")
+    table = make_table((), ("rank", "distance"))
+    for name in ("camera", "time", "crop"):
+        table.add_column(name)
     for row in result["results"]:
         offset = "" if row["offset"] is None else f"+{row['offset']:.1f} s"
         table.add_row(str(row["rank"]), f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"])
     out.print(table)
     out.print(f"{result['compared']} crops compared in {result['seconds']:.2f} s", style="dim")
     if result["filter"] is not None:
-        out.print(f"{result['kept_fraction']:.1%} of them stayed. {result['filter']['sentence']}", style="dim")
+        out.print(f"{result['kept_fraction']:.1%} of them kept. {result['filter']['sentence']}", style="dim")

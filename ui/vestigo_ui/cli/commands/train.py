@@ -1,4 +1,4 @@
-"""`vestigo train`: a configuration and a dataset become a model package."""
+"""`vestigo train`: train a model on a dataset."""
 
 from __future__ import annotations
 
@@ -6,78 +6,60 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from vestigo_models.parsing.registry import PARSERS
-from vestigo_ui.cli.evaluation import judged, judged_attributes, judged_regions, stages
-from vestigo_ui.cli.options import SchemaOption, read_schema
-from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, out, progress
+from vestigo_ui.cli.evaluation import evaluation_stages, full_result
+from vestigo_ui.cli.options import DeviceOption, JsonOption, LabelMapOption, SchemaOption, read_schema
+from vestigo_ui.cli.output import emit, out, progress
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
+    from vestigo_models.arrays import UInt8Array
     from vestigo_models.training.config import TrainConfig
-    from vestigo_models.training.data import TrainingSet
 
 
 def train_command(
     config: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="A YAML file, or a shipped configuration: baseline, control, clustering, parser, fls, global-attr, "
             "alm, full, or tiny, which is full on the small backbone."
         ),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Dataset: Market-1501 or DukeMTMC-reID layout.")],
-    model: Annotated[Path, typer.Option("--out", help="New folder for the model package, its log and checkpoint.")],
+    data: Annotated[Path, Option("--data", help="Dataset: Market-1501 or DukeMTMC-reID layout.")],
+    model: Annotated[Path, Option("--out", help="New folder for the model package, its log and checkpoint.")],
     backbone: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone", help="resnet50, convnext or tiny instead of the configuration's.", show_default=False
-        ),
+        str | None, Option("--backbone", help="resnet50, convnext or tiny instead of the configuration's.")
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", help="Shorter or longer; the schedule stretches with it.", show_default=False),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Fixes every random choice.", show_default=False)] = None,
+    epochs: Annotated[int | None, Option("--epochs", help="Number of epochs; the schedule scales with it.")] = None,
+    seed: Annotated[int | None, Option("--seed", help="Of every random choice.")] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--weights",
             help="Of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, the backbone of "
             "a model package.",
-            show_default=False,
         ),
     ] = None,
     base: Annotated[
-        str | None,
-        typer.Option("--base", help="Model package to start from: default, a folder or hub:ID.", show_default=False),
+        str | None, Option("--base", help="Model package to start from: default, a folder or hub:ID.")
     ] = None,
-    parser: Annotated[
-        str | None,
-        typer.Option(
-            "--parser",
-            help=f"Parser of the training images: {PARSERS.usage}.",
-            show_default=False,
-        ),
-    ] = None,
-    label_map: Annotated[
-        Path | None,
-        typer.Option("--label-map", help="YAML with the region of each class that hf: or labels: does not name."),
-    ] = None,
+    parser: Annotated[str | None, Option("--parser", help=f"Parser of the training images: {PARSERS.usage}.")] = None,
+    label_map: LabelMapOption = None,
     schema: SchemaOption = None,
     device: DeviceOption = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
-    json_mode: JsonOption = False,
+    resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
+    workers: Annotated[int, Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train a model on the dataset's training split and judge it on its query and gallery splits.
+    """Train a model on the dataset's training split and evaluate it on its query and gallery splits.
 
     Attributes are those of the dataset's layout. With --schema FILE.yaml they are those of the file: labels are read
     from the annotation file if it has their fields, else from attributes.csv in the dataset (columns pid, attribute,
     value, as `vestigo label export` writes them).
 
-    A training that was interrupted goes on with --resume, and ends where an undisturbed one would have.
+    An interrupted training continues with --resume and gives the same model as an uninterrupted one.
 
     Example: vestigo train baseline --backbone tiny --data people/ --out models/mine --epochs 30
     """
@@ -85,6 +67,7 @@ def train_command(
     from vestigo_models.devices import resolve_device
     from vestigo_models.training.config import TrainConfig
     from vestigo_models.training.trainer import train
+    from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
 
     given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
@@ -92,8 +75,10 @@ def train_command(
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = load_dataset(data, schema=read_schema(schema))
     device = resolve_device(device)
-    images = _training_set(dataset, recipe, label_map, device)
-    # The command as anybody could repeat it: no path of this machine enters the package.
+    if recipe.network.attributes != "none":
+        dataset.require_attributes()
+    images = training_set(dataset, recipe, _parse(dataset, recipe, label_map, device))
+    # The command is recorded in the package without paths of this machine.
     options = {
         "data": dataset.root,
         "backbone": backbone,
@@ -104,8 +89,8 @@ def train_command(
         "parser": parser,
         "schema": schema,
     }
-    said = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
-    command = " ".join([f"vestigo train {Path(config).name}", *said])
+    words = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
+    command = " ".join([f"vestigo train {Path(config).name}", *words])
     origin = {"dataset": dataset.name, "command": command}
 
     with progress("training") as update:
@@ -115,40 +100,36 @@ def train_command(
             )
         else:
             result = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
-    metrics = _judge(dataset, model, device)
     emit(
         {
             "model": result.model,
             "epochs": result.epochs,
             "losses": result.losses,
-            "metrics": metrics,
+            "metrics": _evaluate(dataset, model, device),
             "seconds": result.seconds,
         },
-        json_mode,
-        _tell,
+        as_json,
+        _print,
     )
 
 
-def _training_set(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> TrainingSet:
-    """The training split with all that the recipe learns from: attribute labels, and what the parser says."""
+def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> UInt8Array | None:
+    """Return the parser's label maps of the training images; None if the recipe needs no parser."""
     from vestigo_models.parsing.label_maps import read_label_map
     from vestigo_models.parsing.registry import make_parser
     from vestigo_models.training.relabel import parse_labels
     from vestigo_models.training.state import feature_grid
-    from vestigo_workers.training.data import training_set
 
-    if recipe.network.attributes != "none":
-        dataset.require_attributes()
-    parsed = None
-    if recipe.needs_parser:
-        parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
-        with progress("parsing", len(dataset.train)) as update:
-            parsed = parse_labels(dataset.train.paths, parser, feature_grid(recipe), update)
-    return training_set(dataset, recipe, parsed)
+    if not recipe.needs_parser:
+        return None
+    parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
+    paths = dataset.train.paths
+    with progress("parsing", len(paths)) as update:
+        return parse_labels(paths, parser, feature_grid(recipe), update)
 
 
-def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
-    """What `vestigo evaluate` says of the model on the dataset's query and gallery; empty where it has none."""
+def _evaluate(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
+    """Return the result of `vestigo evaluate` on the dataset's query and gallery; empty if it has none."""
     if not len(dataset.query) or not len(dataset.gallery):
         return {}
     from vestigo.evaluation.evaluate import evaluate_model
@@ -157,12 +138,11 @@ def _judge(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
     from vestigo_models.inference.package import ModelPackage
 
     extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
-    with stages() as open_stage:
-        benchmark = evaluate_model(dataset, extractor, EvaluationOptions(), open_stage)
-    return {**judged(benchmark), **judged_attributes(benchmark), **judged_regions(benchmark)}
+    with evaluation_stages() as open_progress:
+        return full_result(evaluate_model(dataset, extractor, EvaluationOptions(), open_progress))
 
 
-def _tell(result: Mapping[str, Any]) -> None:
+def _print(result: Mapping[str, Any]) -> None:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in result["losses"].items())
     out.print(f"{result['model']}: {result['epochs']} epochs in {result['seconds']:.0f} s; last epoch: {losses}")
     metrics = result["metrics"]

@@ -1,72 +1,73 @@
-"""`vestigo train-parser`: a dataset with label maps becomes a parser."""
+"""`vestigo train-parser`: train a parser on a dataset with label maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from vestigo_ui.cli.output import DeviceOption, JsonOption, emit, out, progress
+from vestigo_ui.cli.options import DeviceOption, JsonOption
+from vestigo_ui.cli.output import emit, out, progress
 
 if TYPE_CHECKING:
     from vestigo_models.parsing.training import LabelledImages
+    from vestigo_models.progress import ProgressCallback
 
-JUDGED_AT_ONCE = 256
-
-
-class Hidden(StrEnum):
-    """What is true of a pixel that shows belongings."""
-
-    REGIONS = "regions"
-    BEHIND = "behind"
+BATCH = 256
+"""Images that are parsed together in the evaluation."""
 
 
-class Precision(StrEnum):
-    """In which numbers the network's layers compute while they learn."""
+class BelongingsTruth(StrEnum):
+    """Values of `--hidden-by`: the true region of a pixel that shows belongings."""
 
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
+    regions = "regions"
+    behind = "behind"
+
+
+class FloatType(StrEnum):
+    """Values of `--precision`: the number type of the network's layers in training."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
 
 
 def train_parser_command(
-    data: Annotated[Path, typer.Option("--data", help="Dataset with label maps, as `vestigo render` writes it.")],
-    model: Annotated[Path, typer.Option("--out", help="New folder for the parser's package.")],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 8,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes every random choice.")] = 0,
+    data: Annotated[Path, Option("--data", help="Dataset with label maps, as `vestigo render` writes it.")],
+    model: Annotated[Path, Option("--out", help="New folder for the parser's package.")],
+    epochs: Annotated[int, Option("--epochs", min=1, help="Passes over the training images.")] = 8,
+    seed: Annotated[int, Option("--seed", min=0, help="Of every random choice.")] = 0,
     hidden_by: Annotated[
-        Hidden,
-        typer.Option(
+        BelongingsTruth,
+        Option(
             "--hidden-by",
             help="What belongings are to the parser: background (regions), or the part of the body that they hide "
             "(behind; needs `vestigo render --behind`).",
         ),
-    ] = Hidden.REGIONS,
+    ] = BelongingsTruth.regions,
     hidden_weight: Annotated[
         float,
-        typer.Option(
+        Option(
             "--hidden-weight",
             min=0.01,
-            help="How much more a pixel of belongings counts than others, while they are background to the parser.",
+            help="Weight of a pixel of belongings relative to others, if belongings are background.",
         ),
     ] = 1.0,
-    base: Annotated[
-        str | None, typer.Option("--base", help="Parser package to go on from: default, or a folder.")
-    ] = None,
+    base: Annotated[str | None, Option("--base", help="Parser package to start from: default, or a folder.")] = None,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", min=1e-6, help="The first rate; a cosine takes it to 0.")
+        float, Option("--learning-rate", min=1e-6, help="Initial rate; it decays to 0 along a cosine.")
     ] = 3e-3,
     precision: Annotated[
-        Precision, typer.Option("--precision", help="bfloat16 is faster where the processor has it.")
-    ] = Precision.FLOAT32,
+        FloatType, Option("--precision", help="bfloat16 is faster on processors that support it.")
+    ] = FloatType.float32,
     device: DeviceOption = "auto",
-    json_mode: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train a small parser on the dataset's training split and judge it, region by region, on the two others.
+    """Train a small parser on the dataset's training split and evaluate it, region by region, on the other splits.
 
-    It tells head, upper body, lower body and shoes from the background. Use the result as `package:FOLDER`.
+    It distinguishes head, upper body, lower body and shoes from the background. Use the result as `package:FOLDER`.
 
     Example: vestigo train-parser --data people/ --out parsers/mine --epochs 6
     """
@@ -84,26 +85,26 @@ def train_parser_command(
         learning_rate=learning_rate,
     )
     dataset = load_dataset(data)
-    folder = BEHIND if hidden_by is Hidden.BEHIND else REGIONS
+    folder = BEHIND if hidden_by is BelongingsTruth.behind else REGIONS
     paths = dataset.train.paths
     images = LabelledImages(images=paths, maps=region_maps(dataset.root, paths, folder))
-    tested = dataset.query.paths + dataset.gallery.paths
-    judged = LabelledImages(images=tested, maps=region_maps(dataset.root, tested, folder))
+    test_paths = dataset.query.paths + dataset.gallery.paths
+    test_images = LabelledImages(images=test_paths, maps=region_maps(dataset.root, test_paths, folder))
     device = resolve_device(device)
-    # The command as anybody could repeat it: no path of this machine enters the package.
-    said = (
+    # The command is recorded in the package without paths of this machine.
+    options = (
         f"--epochs {epochs} --seed {seed} --hidden-by {hidden_by} --hidden-weight {hidden_weight:g}"
         f" --learning-rate {learning_rate:g} --precision {precision}"
     )
     if base is not None:
-        said += f" --base {Path(base).name}"
-    command = f"vestigo train-parser --data {dataset.root.name} {said}"
+        options += f" --base {Path(base).name}"
+    command = f"vestigo train-parser --data {dataset.root.name} {options}"
     package = ParserConfig(trained_on={"dataset": dataset.name, "command": command, "images": len(paths)})
 
     with progress("training") as update:
         result = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
     with progress("judging") as update:
-        regions = _judge(model, judged, device, update)
+        regions = _evaluate(model, test_images, device, update)
     emit(
         {
             "model": result.model,
@@ -111,18 +112,16 @@ def train_parser_command(
             "losses": result.losses,
             "regions": regions,
             "images": len(paths),
-            "judged_images": len(tested),
+            "judged_images": len(test_paths),
             "seconds": result.seconds,
         },
-        json_mode,
-        _tell,
+        as_json,
+        _print,
     )
 
 
-def _judge(
-    model: Path, data: LabelledImages, device: str, update: Callable[[int, int | None], None]
-) -> dict[str, float]:
-    """IoU (a fraction) of every region over all pixels of the images."""
+def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCallback) -> dict[str, float]:
+    """Return the IoU (a fraction) of every region over all pixels of the images."""
     import numpy as np
 
     from vestigo_models.inference.images import read_image
@@ -133,17 +132,17 @@ def _judge(
     parser = EmbeddedParser.from_pretrained(model, device=device)
     classes = len(parser.label_set)
     counts = np.zeros((classes, classes), dtype=np.int64)
-    for start in range(0, len(data.images), JUDGED_AT_ONCE):
-        part = slice(start, start + JUDGED_AT_ONCE)
-        found = parser.parse_many([read_image(path) for path in data.images[part]])
-        for path, parsed in zip(data.maps[part], found, strict=True):
+    for start in range(0, len(data.images), BATCH):
+        part = slice(start, start + BATCH)
+        predictions = parser.parse_many([read_image(path) for path in data.images[part]])
+        for path, parsed in zip(data.maps[part], predictions, strict=True):
             truth = read_labels(path)
             counts += confusion(np.where(truth < classes, truth, 0).astype(np.uint8), parsed.labels, classes)
-        update(min(start + JUDGED_AT_ONCE, len(data.images)), len(data.images))
+        update(min(start + BATCH, len(data.images)), len(data.images))
     return dict(zip(parser.label_set.classes, iou(counts).tolist(), strict=True))
 
 
-def _tell(result: Mapping[str, Any]) -> None:
+def _print(result: Mapping[str, Any]) -> None:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in result["losses"].items())
     out.print(f"{result['model']}: {result['epochs']} epochs in {result['seconds']:.0f} s; last epoch: {losses}")
     regions = ", ".join(f"{name} {value:.3f}" for name, value in result["regions"].items())

@@ -1,4 +1,4 @@
-"""`vestigo ui`: the screen."""
+"""`vestigo ui`: serve the screen and manage its users."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.output import JsonOption, StoreOption, emit, note, out
+from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli.output import emit, note, out
 from vestigo_ui.web.auth.users import Role
 
 if TYPE_CHECKING:
     from vestigo_ui.web.auth.users import Users
 
 
-user_app = typer.Typer(help="Say who may sign in to the screen, and as what.", no_args_is_help=True)
+user_app = Typer(help="Manage who may sign in to the screen, and with which role.", no_args_is_help=True)
 
 UsersOption = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--users",
         envvar="VESTIGO_USERS",
-        help="Users file; without it vestigo/users.toml in $XDG_CONFIG_HOME or ~/.config.",
-        show_default=False,
+        help="Users file. Default: vestigo/users.toml in $XDG_CONFIG_HOME or ~/.config.",
     ),
 ]
-NameArgument = Annotated[str, typer.Argument(help="Name that the user signs in with.")]
+NameArgument = Annotated[str, Argument(help="Name that the user signs in with.")]
 RoleOption = Annotated[
     Role,
-    typer.Option(
+    Option(
         "--role",
-        help="viewer (search and look), reviewer (also correct, and send to review) or admin (also promote models).",
+        help="viewer (search and view), reviewer (also correct, and send to review) or admin (also promote models).",
         show_default=False,
     ),
 ]
 PasswordFileOption = Annotated[
-    Path | None,
-    typer.Option("--password-file", help="Take the password from the first line of this file.", show_default=False),
+    Path | None, Option("--password-file", help="Read the password from the first line of this file.")
 ]
 PasswordStdinOption = Annotated[
-    bool, typer.Option("--password-stdin", help="Take the password from the first line of standard input.")
+    bool, Option("--password-stdin", help="Read the password from the first line of standard input.")
 ]
 
 
@@ -55,11 +55,11 @@ def add_command(
     password_file: PasswordFileOption = None,
     password_stdin: PasswordStdinOption = False,
 ) -> None:
-    """Add a user; the password is asked for twice, unless a file or standard input has it.
+    """Add a user; the password is prompted for twice unless a file or standard input holds it.
 
     Example: vestigo ui user add anna --role reviewer
     """
-    _file(users).add(name, role, _password(password_file, password_stdin))
+    _open_users(users).add(name, role, _read_password(password_file, password_stdin))
     note(f"{name} can sign in as {role}")
 
 
@@ -69,7 +69,7 @@ def list_command(users: UsersOption = None, as_json: JsonOption = False) -> None
 
     Example: vestigo ui user list
     """
-    accounts = _file(users).accounts()
+    accounts = _open_users(users).accounts()
     emit({"users": [{"name": name, "role": accounts[name].role} for name in sorted(accounts)]}, as_json, _print_users)
 
 
@@ -79,19 +79,19 @@ def remove_command(name: NameArgument, users: UsersOption = None) -> None:
 
     Example: vestigo ui user remove anna
     """
-    _file(users).remove(name)
+    _open_users(users).remove(name)
     note(f"{name} is removed; open sessions have ended")
 
 
 @user_app.command("role")
 def role_command(
-    name: NameArgument, role: Annotated[Role, typer.Argument(help="The new role.")], users: UsersOption = None
+    name: NameArgument, role: Annotated[Role, Argument(help="The new role.")], users: UsersOption = None
 ) -> None:
     """Give a user another role; open sessions end at once.
 
     Example: vestigo ui user role anna admin
     """
-    _file(users).set_role(name, role)
+    _open_users(users).set_role(name, role)
     note(f"{name} is {role} from the next sign-in on; open sessions have ended")
 
 
@@ -106,20 +106,20 @@ def password_command(
 
     Example: vestigo ui user password anna
     """
-    file = _file(users)
+    file = _open_users(users)
     if name not in file.accounts():
-        raise UsageError(f"{file.path} has no user {name}; `vestigo ui user list` shows who there is")
-    file.set_password(name, _password(password_file, password_stdin))
+        raise UsageError(f"{file.path} has no user {name}; `vestigo ui user list` lists the users")
+    file.set_password(name, _read_password(password_file, password_stdin))
     note(f"{name} has another password; open sessions have ended")
 
 
-def _file(users: Path | None) -> Users:
+def _open_users(users: Path | None) -> Users:
     from vestigo_ui.web.auth.users import Users, users_path
 
     return Users(users_path(users))
 
 
-def _password(file: Path | None, stdin: bool) -> str:
+def _read_password(file: Path | None, stdin: bool) -> str:
     if file is not None and stdin:
         raise UsageError("--password-file and --password-stdin exclude each other; give one")
     if file is not None:
@@ -130,7 +130,7 @@ def _password(file: Path | None, stdin: bool) -> str:
     if stdin:
         return _first_line(sys.stdin.read())
     if not sys.stdin.isatty():
-        raise UsageError("no terminal to ask for the password on; give --password-file or --password-stdin")
+        raise UsageError("no terminal to prompt for the password; give --password-file or --password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
 
@@ -146,7 +146,7 @@ def _print_users(result: Mapping[str, Any]) -> None:
     out.print(table)
 
 
-app = typer.Typer(invoke_without_command=True, subcommand_metavar="[user ...]")
+app = Typer(invoke_without_command=True, subcommand_metavar="[user ...]")
 app.add_typer(user_app, name="user")
 
 
@@ -154,39 +154,33 @@ app.add_typer(user_app, name="user")
 def ui_command(
     context: typer.Context,
     store: StoreOption = "",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
-    address: Annotated[str, typer.Option("--address", help="Address that the page is served on.")] = "127.0.0.1",
+    port: Annotated[int, Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
+    address: Annotated[str, Option("--address", help="Address that the page is served on.")] = "127.0.0.1",
     users: UsersOption = None,
     config: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--config",
             envvar="VESTIGO_UI_CONFIG",
-            help="Settings file; without it vestigo/ui.toml in $XDG_CONFIG_HOME or ~/.config, where there is one.",
-            show_default=False,
+            help="Settings file. Default: vestigo/ui.toml in $XDG_CONFIG_HOME or ~/.config, if it exists.",
         ),
     ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", help="Certificate (PEM) to serve https with.", show_default=False)
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", help="Key (PEM) of that certificate.", show_default=False)
-    ] = None,
+    tls_cert: Annotated[Path | None, Option("--tls-cert", help="Certificate (PEM) to serve https with.")] = None,
+    tls_key: Annotated[Path | None, Option("--tls-key", help="Key (PEM) of that certificate.")] = None,
     behind_proxy: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--behind-proxy",
             envvar="VESTIGO_UI_PROXY",
-            help="A proxy ends TLS before this server: its address (or network, or several with commas between), "
-            "which alone is believed about whom it speaks for.",
-            show_default=False,
+            help="A proxy ends TLS before this server: its address (or network, or several with commas between). Only "
+            "it may state the address of a client.",
         ),
     ] = None,
 ) -> None:
-    """Serve the screen for a store: search, look, review, and see how the archive and its models are doing.
+    """Serve the screen for a store: search, view, review, and the state of the archive and its models.
 
-    Everybody signs in: `vestigo ui user add` says who may, or an OpenID provider does (docs/sign-in.md).
-    Only this machine reaches the page unless another address is named. Ctrl-C ends it.
+    Everybody signs in: with an account of `vestigo ui user add`, or through an OpenID provider (docs/sign-in.md). The
+    page is reachable from this machine only, unless another address is given. Ctrl-C ends it.
 
     Example: vestigo ui --store archive --port 8501
     """
@@ -203,5 +197,5 @@ def ui_command(
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)
     with Store.open(store, create=False) as opened:
-        file, chosen = Users(users_path(users)), settings.load(config)
-        serve(store, binding, file, chosen, on_event=audited(opened), say=note)
+        loaded = settings.load(config)
+        serve(store, binding, Users(users_path(users)), loaded, on_event=audited(opened), say=note)
