@@ -18,13 +18,11 @@ class AttributeEvaluation:
     """Predictions and labels of the N images whose identity is annotated.
 
     Attributes:
-        schema: The attributes.
         images: (N,) int64, their rows among the embedded images.
         predictions: (N, n) int64, the predicted class of each attribute.
         confidences: (N, n) float32, its probability.
         labels: (N, n) int64, -1 where the attribute is not annotated.
         correct: (N, n) bool, whether the annotation accepts the prediction.
-        metrics: Accuracy and recall, in percent.
         calibration_errors: Attribute -> expected calibration error in percent, None if nothing is annotated.
     """
 
@@ -55,14 +53,7 @@ def attribute_mismatch(dataset: ReidDataset, schema: AttributeSchema | None) -> 
 def evaluate_attributes(
     probabilities: Float32Array, split: Split, rows: Int64Array, schema: AttributeSchema
 ) -> AttributeEvaluation:
-    """Evaluate attribute probabilities.
-
-    Args:
-        probabilities: (n, M) of the embedded images of a split.
-        split: The split; images without any annotation do not count.
-        rows: (n,) rows of those images in the split.
-        schema: The attributes.
-    """
+    """Evaluate probabilities (n, M) of the images `rows` (n,) of a split; images without annotation do not count."""
     images = np.flatnonzero(split.labelled[rows])
     annotated = probabilities[images]
     labels, yes = split.labels[rows[images]], split.yes[rows[images]]

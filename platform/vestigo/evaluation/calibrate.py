@@ -42,13 +42,10 @@ class ModelCalibration:
     """A calibration and what it was measured on.
 
     Attributes:
-        calibration: The calibration.
-        images: Embedded images.
         identities: Identities with a query.
         fitted: Identities that the temperatures were fitted on; filter and errors were measured on the others.
         error_before, error_after: Attribute -> expected calibration error (fraction) without and with its temperature,
             identities weighted equally; None if nothing is labelled.
-        notes: Why something was not calibrated.
     """
 
     calibration: Calibration
@@ -70,16 +67,9 @@ def calibrate_model(
     seed: int = 0,
     progress: OpenProgress = ignore_stages,
 ) -> ModelCalibration:
-    """Calibrate a model on identities that it was not trained on; unreadable images are left out.
+    """Calibrate a model on identities that it was not trained on; a calibration that it has is ignored.
 
-    Args:
-        package: The model; a calibration that it has is ignored.
-        dataset: The dataset.
-        split: Images to calibrate on.
-        measured_on: Description of the data; by default the names of the split and of the dataset's folder.
-        device: Device of the network.
-        seed: Seed of the samples.
-        progress: Shows the embedding, stages `query` and `gallery`, or `images`.
+    Unreadable images are left out. `measured_on` describes the data, by default by split and folder.
 
     Raises:
         ConfigError: If the model predicts no attributes, or no identity is seen by two cameras.
@@ -125,14 +115,8 @@ def calibrate(
 ) -> Calibration:
     """Measure what the filter modes `auto` and `soft` need, on identities that the model was not trained on.
 
-    Args:
-        query: Queries with uncalibrated probabilities.
-        gallery: Gallery; it may be the same images.
-        schema: The attributes.
-        measured_on: Description of the data.
-        names: Attributes that the filter compares; none named = all.
-        max_conflicts: Conflicts that a kept crop may have.
-        seed: Seed of the samples.
+    Query and gallery have uncalibrated probabilities and may be the same images. The filter compares the attributes
+    `names` (none named = all) and keeps crops with at most `max_conflicts` conflicts.
 
     Raises:
         ConfigError: If no query has a true match on another camera, or the gallery has no other identity.
@@ -183,18 +167,9 @@ def fit_soft_filter(
     names: Sequence[str] = (),
     seed: int = 0,
 ) -> SoftRecord | None:
-    """Select the weight and threshold of the best mAP; weight 0 is among them.
+    """Select the weight and threshold of the best mAP; weight 0 is among them. None if no query can be scored.
 
-    Args:
-        query: Queries.
-        gallery: Gallery.
-        calibrated: Calibrated probabilities of both.
-        schema: The attributes.
-        names: Attributes that are compared; none named = all.
-        seed: Seed of the sample of queries.
-
-    Returns:
-        The record, None if no query can be scored.
+    `calibrated` are the calibrated probabilities of query and gallery.
     """
     rng = np.random.default_rng(seed)
     sampled = np.sort(rng.permutation(len(query))[:SOFT_QUERIES])

@@ -16,7 +16,6 @@ class ModelComparison:
     """By how much a model is better than another, in percentage points; None for fewer than two identities.
 
     Attributes:
-        mAP: Difference in mAP.
         attributes: Differences in official accuracy; empty if one of the models has none.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +31,10 @@ class Evaluation:
     """The evaluation of one ranking, over the Q queries and G gallery images that could be read.
 
     Attributes:
-        query, gallery: Identities and cameras.
-        scores: Scores of the queries.
         nearest: (Q, `NEAREST_SHOWN`) int64, rows of the nearest compared gallery images, -1 if there are fewer.
         unreadable, gallery_unreadable: Reason -> number of images that could not be read.
-        query_paths, gallery_paths: Files of the images.
-        schema: Attributes that the model predicts, None if it predicts none.
         probabilities: (Q, M) and (G, M) float32 attribute probabilities.
-        attributes: Evaluation of the gallery's attributes, None if impossible.
-        regions: Evaluation of the gallery's regions, None if impossible.
-        belongings_auc: See `vestigo.evaluation.regions.belongings_auc`.
+        attributes, regions: Evaluation of the gallery's attributes and regions, None if impossible.
         filter: Effect of the attribute filter, None without one.
         notes: Why something that the dataset or the model has was not evaluated.
     """
@@ -66,13 +60,8 @@ class Evaluation:
         """Metrics over all queries; unreadable ones count as excluded."""
         summary = self.scores.summary(CMC_RANKS)
         unreadable = {f"query image unreadable ({reason})": count for reason, count in self.unreadable.items()}
-        return RetrievalMetrics(
-            mAP=summary.mAP,
-            mINP=summary.mINP,
-            cmc=summary.cmc,
-            queries=summary.queries + sum(unreadable.values()),
-            excluded=summary.excluded | unreadable,
-        )
+        queries = summary.queries + sum(unreadable.values())
+        return replace(summary, queries=queries, excluded=summary.excluded | unreadable)
 
     def by_camera(self) -> dict[int, RetrievalMetrics]:
         """Return the metrics of the queries of each camera, counted from 0."""

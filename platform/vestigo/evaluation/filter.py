@@ -28,7 +28,6 @@ class FilterEvaluation:
     """The effect of a filter on a dataset.
 
     Attributes:
-        choice: The filter.
         cost: Kept and lost images; the metrics with the filter are those of the evaluation.
         speed_up: Time of matching without the filter over the time with it, features cached; None if nothing is
             discarded.

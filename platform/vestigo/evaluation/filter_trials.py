@@ -39,10 +39,7 @@ class FilterTrial:
     Attributes:
         mode: `off`, `strict`, `quality`, `auto 1 %` and so on, `soft`.
         thresholds: One for each half; above 1 the filter was off.
-        kept_fraction: Share of the compared images that are kept.
-        true_matches_lost: Share of all pairs of a query and a true match.
         identity_loss: The same as `auto` bounds it, a mean over identities.
-        mAP, rank1: Retrieval metrics with the filter.
         speed_up: Of matching all queries with the first half's threshold; None if nothing is discarded.
         reason: Why `auto` was off in the first half, or "".
     """

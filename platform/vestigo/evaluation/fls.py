@@ -31,7 +31,6 @@ class MethodMetrics:
     """Metrics of one method to make label maps.
 
     Attributes:
-        regions: Overlap with the true regions.
         belongings: Carried attribute -> IoU of belongings in percent, over the images of people who carry it; None if
             neither the truth nor the maps show belongings.
     """

@@ -18,8 +18,6 @@ class ImageFeatures:
     """N images and what a model computes for them.
 
     Attributes:
-        images: Identities and cameras.
-        features: Descriptors, attribute probabilities and region areas.
         labels: (N, n) int64 attribute labels, -1 = missing.
     """
 

@@ -17,10 +17,7 @@ class EvaluationOptions:
     """How a ranking is made and scored.
 
     Attributes:
-        protocol: What a query is compared with.
-        ap: Definition of average precision.
         metric: Distance of plain features; models have their own distance.
-        rerank: Whether k-reciprocal re-ranking replaces the distances.
         filter: Attribute filter, for models only.
     """
 

@@ -79,15 +79,8 @@ def belongings_auc(
 ) -> float | None:
     """Compute how well the area of belongings predicts that a person carries a backpack, bag or handbag.
 
-    Args:
-        areas: (n, K) region areas of gallery images.
-        regions: Regions of the model, None without.
-        dataset: The dataset; its labels are those of identities.
-        rows: (n,) rows of the images in the gallery.
-
-    Returns:
-        Area under the ROC curve over images, 0 to 1; None if the model has no belongings, the dataset has no such
-        labels, or all or none of the people carry something.
+    `areas` (n, K) are those of the gallery images `rows` (n,). Returns the area under the ROC curve over images, 0 to
+    1; None if the model has no belongings, the dataset has no such labels, or all or none carry something.
     """
     labels = dataset.gallery.labels[rows]
     columns = [dataset.schema.index(name) for name in carried_attributes(dataset.schema)]
@@ -102,13 +95,9 @@ def belongings_auc(
 def label_overlap(labels: UInt8Array, schema: RegionSchema, maps: Sequence[Path]) -> dict[str, float | None]:
     """Compute the overlap of the label maps that a network learnt from with the true ones.
 
-    Args:
-        labels: (N, rows, columns) region ids of `schema`; ids beyond it (unknown) count as background.
-        schema: Regions of the label maps.
-        maps: Files of the N true label maps.
-
-    Returns:
-        IoU in percent of `foreground`, then of each region that has a name; None if neither map shows the region.
+    `labels` (N, rows, columns) are region ids of `schema`, ids beyond it (unknown) count as background; `maps` are the
+    files of the N true ones. Returns the IoU in percent of `foreground`, then of each region that has a name; None if
+    neither map shows it.
     """
     is_named = set(schema.names) <= set(REGIONS.names)
     ids = np.array([REGIONS.names.index(name) if is_named else min(k, 1) for k, name in enumerate(schema.names)])

@@ -33,15 +33,11 @@ _EMPTY = np.empty(0, np.int64)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingScores:
-    """Scores of Q queries.
+    """Scores of Q queries, and by pair of cameras.
 
     Attributes:
-        names: Names of the queries.
         starts: (Q + 1,) int64, the rows of query i are starts[i] to starts[i + 1].
         pids, camids: (Q,) int64, identities and cameras (positions in `cameras`).
-        cameras: Names of cameras.
-        scores: Scores of the queries.
-        pairs: Scores by pair of cameras.
     """
 
     names: pa.StringArray

@@ -60,7 +60,6 @@ class GateDecision:
     """Whether a candidate model passes the gate.
 
     Attributes:
-        promoted: Whether it passes.
         reasons: One sentence each; decisive ones first, remarks last.
         improved, worsened: Measures that are significantly better, and those that are worse.
     """
@@ -86,12 +85,7 @@ def comparison_differences(comparison: ModelComparison) -> dict[str, Difference 
 
 
 def decide_promotion(differences: Differences, margins: Margins | None = None) -> GateDecision:
-    """Decide whether a candidate passes, from how much better it is than the serving model on the same identities.
-
-    Args:
-        differences: Measures of a dataset's ranking and attributes, or of reviewed attributes alone.
-        margins: Largest acceptable losses; 1 point by default.
-    """
+    """Decide whether a candidate passes, from how much better it is than the serving model on the same identities."""
     margins = margins or Margins()
     known = {name: difference for name, difference in differences.items() if difference is not None}
     # A measure that did not change for any identity cannot be significant and is not counted (Tarone, 1990).

@@ -40,7 +40,6 @@ class Leak:
         kind: `identity`: the dataset's own splits share the identity. `content`: the same bytes, whatever their names.
             `label`: a labelled image of the dataset shows an identity of its test split.
         pid: Identity of the test image, 0 for a distractor.
-        training, test: Names of the images.
     """
 
     kind: LeakKind
@@ -62,13 +61,8 @@ def find_leaks(
     An image that was resized or encoded again has another content and is found by its identity only. Memory is a digest
     for each image of the test split.
 
-    Args:
-        dataset: The dataset; its training split is learnt from.
-        labelled: Labelled images that are learnt from, read one at a time.
-        base: Further files that are learnt from.
-
-    Returns:
-        One leak of each kind for an identity.
+    Learnt from are the dataset's training split, the files `base` and the images `labelled`, which are read one at a
+    time. There is at most one leak of each kind for an identity.
 
     Raises:
         DatasetError: If an image cannot be read.

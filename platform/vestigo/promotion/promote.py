@@ -37,16 +37,8 @@ def promote_manually(
 ) -> Promotion:
     """Promote a model on a person's decision; a model that has passed the gate needs no reason.
 
-    Args:
-        store: The store.
-        model: The model.
-        by: Name of the person.
-        account: Account for the audit entry.
-        serving: Digest of the serving model at the time of the decision.
-        reason: Reason of the person.
-        force: Whether to promote despite an objection.
-        case: Case for the audit entry.
-        authority: Authorisation for the audit entry.
+    `serving` is the digest of the serving model at the time of the decision; `account`, `case` and `authority` are for
+    the audit entry.
 
     Raises:
         UsageError: If there is an objection and `force` or `reason` is missing.

@@ -29,14 +29,7 @@ CROPS_AT_ONCE = 1000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitCrop:
-    """A crop of the test split.
-
-    Attributes:
-        crop: Crop id.
-        identity: Key of `identity_key`.
-        camera: Name of the camera.
-        labels: (n,) int64 attribute labels, -1 if there is none.
-    """
+    """A crop of the test split: its `identity_key` and its labels (n,), -1 if there is none."""
 
     crop: str
     identity: str

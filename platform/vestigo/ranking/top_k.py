@@ -88,13 +88,7 @@ class Ranking:
 
 
 def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranking:
-    """Rank a gallery for Q queries of the same model in one pass.
-
-    Args:
-        queries: Descriptors of the queries.
-        batches: The gallery.
-        k: Crops that are kept for each query.
-    """
+    """Rank a gallery for Q queries of the same model in one pass; the nearest k crops of each query are kept."""
     ranking = Ranking.empty(len(queries), k)
     for batch in batches:
         ranking = ranking.add(queries, batch)
@@ -104,14 +98,7 @@ def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranki
 def rank_batch(
     queries: Descriptors, batch: GalleryBatch, k: int, *, within: NDArray[np.float64] | None = None
 ) -> Ranking:
-    """Rank one batch.
-
-    Args:
-        queries: Descriptors of Q queries.
-        batch: n crops.
-        k: Crops that are kept for each query.
-        within: (Q,) distances; crops that are farther away may be left out.
-    """
+    """Rank one batch; crops that are farther away than `within` (Q,) may be left out."""
     limit = np.full(len(queries), np.inf) if within is None else within
     width = pc.max(pc.binary_length(batch.ids)).as_py() or 1
     ids = np.zeros((len(queries), k), dtype=f"S{width}")

@@ -33,9 +33,6 @@ class BlockMatch:
     """One block of the descriptors: an always-present feature or a part.
 
     Attributes:
-        name: Label of the block.
-        in_query: Whether a view of the query shows it.
-        in_crop: Whether the crop shows it.
         distance: 1 - cosine, 0 to 2; None if a side does not show it.
         share: What it adds to the distance of the crop.
     """
@@ -68,7 +65,6 @@ class Explanation:
     """Why a crop has its place in a search result.
 
     Attributes:
-        model: Digest of the model.
         distance: Equation 14 of docs/method.md, which is the sum of the shares of `blocks`, as `search` gives it
             without a soft filter and without re-ranking; that of `search_conditions` for conditions.
         blocks: Always-present features, then parts; empty for conditions.

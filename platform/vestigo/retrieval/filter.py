@@ -46,8 +46,6 @@ class GalleryFilter:
     """The decisions of a discarding filter for Q queries and one gallery.
 
     Attributes:
-        choice: The filter.
-        schema: Attributes of the model.
         probabilities: (Q, M) float32 of the queries.
         below: (Q,) int64; crops with fewer conflicts are kept.
         penalties, ids: (Q,) float32 and bytes; of the crops with exactly `below` conflicts those are kept whose penalty
@@ -67,11 +65,7 @@ class GalleryFilter:
 
     @classmethod
     def of(
-        cls,
-        choice: FilterChoice,
-        schema: AttributeSchema,
-        probabilities: Float32Array,
-        scan: ProbabilityScan,
+        cls, choice: FilterChoice, schema: AttributeSchema, probabilities: Float32Array, scan: ProbabilityScan
     ) -> GalleryFilter:
         """Decide for (Q, M) queries in one pass over the gallery, and in further ones if crops are restored.
 
@@ -136,8 +130,6 @@ class SoftFilter:
     """The filter that discards nothing: conflicts add to the distance.
 
     Attributes:
-        choice: The filter.
-        schema: Attributes of the model.
         probabilities: (Q, M) float32 of the queries.
     """
 

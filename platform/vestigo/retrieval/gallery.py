@@ -81,14 +81,7 @@ def feature_batches(
     attributes: bool = False,
     progress: OpenProgress = ignore_stages,
 ) -> Iterator[tuple[pa.Array, CropFeatures]]:
-    """Yield ids and features of the crops in scope that a model made.
-
-    Args:
-        store: The store.
-        model: The model.
-        scope: Which crops.
-        attributes: Whether to read attribute probabilities; otherwise M = 0.
-        progress: Shows how many rows are read, as stage `crops`.
+    """Yield ids and features of the crops in scope that a model made; M = 0 without `attributes`.
 
     Raises:
         UsageError: If the model predicts no attributes, and `scope` has conditions or `attributes` is set.

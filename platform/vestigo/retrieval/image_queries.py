@@ -25,15 +25,8 @@ def image_queries(
 ) -> tuple[BulkQueries, dict[str, int]]:
     """Make queries from the images in a folder.
 
-    An image that was indexed as a whole crop is recognised by its name and content.
-
-    Args:
-        folder: A dataset, whose query split is taken, or a folder of images.
-        open_encoder: Loads the network.
-        progress: Shows how many images are embedded.
-
-    Returns:
-        The queries, and reason -> number of unreadable images.
+    Of a dataset, the query split is taken. An image that was indexed as a whole crop is recognised by its name and
+    content. Returns the queries, and reason -> number of unreadable images.
 
     Raises:
         UsageError: If the folder does not exist or has no image.

@@ -74,12 +74,9 @@ class Box:
 
 
 def open_encoder(store: SearchableStore, model: str | None = None, device: str = "auto") -> Extractor:
-    """Load the network that turns images into queries.
+    """Load the network that turns images into queries for a store.
 
-    Args:
-        store: The store to be searched.
-        model: Reference of a model as in `vestigo.resolve`; None for the one that answers searches.
-        device: `auto`, `cpu` or `cuda`.
+    `model` is a reference as in `vestigo.resolve`, None for the model that answers searches.
 
     Raises:
         StoreError: If the store holds no crops of the model, or as `vestigo.resolve.resolve_search_model`.
@@ -116,12 +113,7 @@ def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:
     shows it. Attribute probabilities are means. The mean keeps what the views share and averages out background and
     blur; the smallest distance would follow the worst view. One vector also needs one pass over the gallery.
 
-    Args:
-        views: Features of V >= 1 views.
-        blocks: Lengths of a descriptor's blocks as in `vestigo.store.models.facts.ModelFacts`; () for one block.
-
-    Returns:
-        Features of one crop.
+    `blocks` are the lengths of a descriptor's blocks as in `vestigo.store.models.facts.ModelFacts`, () for one block.
 
     Raises:
         UsageError: If the views cancel each other out, so that they cannot be of one person.

@@ -40,10 +40,7 @@ class Hit:
     """One crop of a search result.
 
     Attributes:
-        rank: Position from 1.
-        crop: Crop id.
         distance: See `search` and `search_conditions`.
-        camera: Name of the camera.
         time: Recording time in UTC, None if unknown.
         offset_s: Seconds from the start of the video, None for images.
         track: Id of the tracklet, "" without one.
@@ -71,9 +68,6 @@ class SearchResult:
     """The result of a search.
 
     Attributes:
-        hits: Nearest first.
-        compared: Crops that were compared.
-        model: Digest of the model.
         kept_fraction: Share of the gallery that the attribute filter keeps, 1.0 without a filter.
         filter: The attribute filter and its expected cost, None without one.
         attributes, confidences: Prediction for the query, as in `Hit`; empty for a search by conditions.
@@ -108,16 +102,9 @@ def search_query(
 ) -> SearchResult:
     """Find the `top` crops nearest to a query in one pass over the gallery; a filter also scans the attributes.
 
-    Query crops are left out. Of near-identical crops of one tracklet only the nearest is kept.
-
-    Args:
-        store: The store.
-        query: What is looked for.
-        top: Hits.
-        scope: The gallery.
-        filter_config: Attribute filter; discarded crops are not in the result.
-        rerank: Whether k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances.
-        progress: Shows each pass, stages `attributes` and `crops`.
+    Query crops are left out. Of near-identical crops of one tracklet only the nearest is kept. With `rerank`,
+    k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances. `progress` shows the
+    stages `attributes` and `crops`.
 
     Raises:
         StoreError: If a crop is unknown, or as `vestigo.resolve.resolve_search_model`.
@@ -161,13 +148,7 @@ def search_conditions(
 ) -> SearchResult:
     """Find the `top` crops that most probably meet conditions; the distance is 1 - the product of the probabilities.
 
-    Args:
-        store: The store.
-        where: Conditions such as `gender=female,backpack=yes`.
-        model: Digest of a model, see `vestigo.resolve.resolve_search_model`.
-        top: Hits.
-        scope: The gallery.
-        progress: Shows each pass, stage `attributes`.
+    `where` is such as `gender=female,backpack=yes`, `model` a digest. `progress` shows the stage `attributes`.
 
     Raises:
         StoreError: As `vestigo.resolve.resolve_search_model`.

@@ -23,12 +23,7 @@ MIN_PROBABILITY = float(np.finfo(np.float32).tiny)
 def where_scores(
     probabilities: NDArray[np.float32], conditions: Mapping[str, str], schema: AttributeSchema
 ) -> NDArray[np.float64]:
-    """Return (n,) logarithms of the probability that all conditions hold.
-
-    Args:
-        probabilities: (n, M), calibrated.
-        conditions: Attribute -> value, as `AttributeSchema.parse` reads them; without conditions, every score is 0.
-        schema: The attributes.
+    """Return (n,) logarithms of the probability that all conditions hold, 0 without conditions.
 
     Raises:
         ConfigError: If the schema has no such attribute.
@@ -47,14 +42,7 @@ def rank_where(
     schema: AttributeSchema,
     k: int,
 ) -> Ranking:
-    """Rank a gallery by conditions in one pass, as the ranking of one query.
-
-    Args:
-        batches: Crop ids (string) with their (n, M) calibrated probabilities.
-        conditions: Attribute -> value.
-        schema: The attributes.
-        k: Crops that are kept.
-    """
+    """Rank a gallery, ids with (n, M) calibrated probabilities, by conditions as the ranking of one query."""
     ranking = Ranking.empty(1, k)
     for ids, probabilities in batches:
         names = ids.to_numpy(zero_copy_only=False).astype("S")

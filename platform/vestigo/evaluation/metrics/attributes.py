@@ -42,8 +42,6 @@ class AttributeCounts:
     """Counts over some images.
 
     Attributes:
-        schema: The attributes.
-        images: Number of images.
         correct, labelled: (n,) int64, correct predictions and labels of each attribute.
         occurrences, recalled: (M,) int64, how often a class is the label, and how often it was then predicted
             correctly.
@@ -96,11 +94,7 @@ def count_attributes(
 ) -> AttributeCounts:
     """Count correct predictions on N images.
 
-    Args:
-        predictions: (N, n), the predicted class of each attribute.
-        labels: (N, n), -1 = missing; one of the accepted classes if there are several.
-        yes: (N, M), all accepted classes.
-        schema: The attributes.
+    `predictions` and `labels` are (N, n) classes, -1 = missing; `yes` (N, M) marks all accepted classes.
     """
     offsets = np.asarray(schema.offsets, dtype=np.int64)
     correct = np.take_along_axis(yes, predictions + offsets, axis=1)

@@ -29,7 +29,6 @@ class Difference:
         low, high: 95 % interval (percentiles of the resamples).
         chance: Two-sided p-value: twice the share of resamples in which the difference is not above 0, or not below,
             whichever is smaller, with the measured difference counted as a resample.
-        identities: Identities that were resampled.
     """
 
     difference: float
@@ -58,17 +57,10 @@ def compare_accuracies(
     *,
     seed: int = 0,
 ) -> dict[str, Difference | None]:
-    """Compare the accuracies of two models on the same N images, attribute by attribute.
+    """Compare the accuracies of two models on the same N images with identities `pids`, attribute by attribute.
 
-    Args:
-        first, second: (N, n), whether each prediction is correct.
-        counted: (N, n), which predictions count.
-        pids: (N,) identities.
-        schema: The attributes.
-        seed: Seed of the resamples.
-
-    Returns:
-        Attribute -> difference, None for fewer than two identities.
+    `first` and `second` (N, n) mark correct predictions, `counted` (N, n) those that count. None for fewer than two
+    identities.
     """
     differences: dict[str, Difference | None] = {}
     for position, name in enumerate(schema.names):

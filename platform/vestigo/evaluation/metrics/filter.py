@@ -35,7 +35,6 @@ class FilterCost:
         kept_fraction: Share of the compared images that are kept, over all queries.
         true_matches_lost: Share of the true matches that are discarded, over all scored queries.
         identity_loss: The same as `auto` bounds it: mean over the queries of an identity, then over identities.
-        without, with_filter: Metrics of both rankings.
     """
 
     kept_fraction: float | None
@@ -50,10 +49,8 @@ class FilterScores:
     """Scores of q queries.
 
     Attributes:
-        pids: (q,) identities.
         compared, kept: (q,) int64, compared images and how many of them are kept.
         matches, lost: (q,) int64, true matches and how many of them are discarded.
-        without, with_filter: Scores of both rankings.
     """
 
     pids: Int64Array

@@ -40,12 +40,7 @@ REASONS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """Identities and cameras of N images.
-
-    Attributes:
-        pids, camids: (N,) int64.
-        ids: (N,) int64, equal for equal images only; None if no query image is in the gallery.
-    """
+    """Identities and cameras of N images; `ids` are equal for equal images only, None if no query is in the gallery."""
 
     pids: Int64Array
     camids: Int64Array
@@ -67,7 +62,6 @@ class RetrievalMetrics:
     Attributes:
         cmc: Rank -> share of scored queries whose first match has that rank or a smaller one.
         queries: All queries, including excluded ones.
-        excluded: Reason -> number of queries.
     """
 
     mAP: float | None
@@ -137,15 +131,7 @@ def score_queries(
     protocol: Protocol = "cross-camera",
     ap: ApDefinition = "standard",
 ) -> QueryScores:
-    """Score q queries; of equal distances the earlier image comes first. Memory is O(q x G).
-
-    Args:
-        distances: (q, G) distances to the whole gallery.
-        query: Identities and cameras of the queries.
-        gallery: Identities and cameras of the gallery.
-        protocol: What a query is compared with.
-        ap: Definition of average precision.
-    """
+    """Score q queries from distances (q, G); of equal distances the earlier image comes first. Memory is O(q x G)."""
     same_pid = query.pids[:, None] == gallery.pids
     admitted = _admitted(query, gallery, protocol)
     not_itself = _not_itself(query, gallery)
@@ -179,7 +165,7 @@ def score_queries(
 
 
 def number_matches(rows: Int64Array, ranks: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
-    """Number the matches of each ranked list.
+    """Number the matches of `size` ranked lists.
 
     Args:
         rows: (m,) the list of each match, ascending.
@@ -197,12 +183,7 @@ def number_matches(rows: Int64Array, ranks: Int64Array, size: int) -> tuple[Int6
 
 
 def count_hits(first: Int64Array, depth: int) -> Int64Array:
-    """Return the CMC as counts: (depth,) queries whose first match has rank 1, 2, ... or a smaller one.
-
-    Args:
-        first: (q,) rank of the first match, 0 without matches.
-        depth: Number of ranks.
-    """
+    """Return the CMC as counts: (depth,) queries whose first match (0 = none) has rank 1, 2, ... or a smaller one."""
     hits = np.bincount(first[(first > 0) & (first <= depth)], minlength=depth + 1)
     return np.cumsum(hits)[1:]
 

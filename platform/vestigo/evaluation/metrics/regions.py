@@ -23,10 +23,8 @@ class RegionMetrics:
 
     Attributes:
         iou: Region -> intersection over union, background included.
-        mean: Mean of `iou` (mIoU).
         two_class: `foreground` and each region -> mean IoU of two classes, the region and everything else, as ISP
             computes its IoU.
-        images: Label maps that were compared.
     """
 
     iou: dict[str, float | None]
@@ -40,8 +38,6 @@ class RegionCounts:
     """Counts over some images.
 
     Attributes:
-        schema: The regions.
-        images: Number of images.
         cells: (K, K) int64 by true region (row) and predicted region (column).
     """
 
@@ -82,11 +78,7 @@ def count_regions(truth: UInt8Array, predicted: UInt8Array, schema: RegionSchema
 
 
 def area_auc(areas: FloatArray, labels: Int64Array) -> float | None:
-    """Compute how well the area of a region predicts a label.
-
-    Args:
-        areas: (N,), in any unit.
-        labels: (N,), 0 or 1; -1 is unknown and left out.
+    """Compute how well an area (N,) predicts a label (N,), 0 or 1; -1 is unknown and left out.
 
     Returns:
         Area under the ROC curve, 0 to 1; None if all labels are equal.

@@ -259,15 +259,9 @@ def _is_admitted(rows: TruncatedRows, protocol: Protocol) -> BoolArray:
 def _score_lists(
     lists: Int64Array, is_match: BoolArray, matches: Int64Array
 ) -> tuple[Float64Array, Int64Array, Int64Array]:
-    """Score ranked lists.
+    """Return average precision, rank of the first match and retrieved matches of ranked lists.
 
-    Args:
-        lists: (r,) the list of each row, ascending.
-        is_match: (r,) whether a row is a true match.
-        matches: (lists,) true matches in the gallery.
-
-    Returns:
-        Average precision, rank of the first match and retrieved matches of each list.
+    `lists` (r,) is the list of each row, ascending; `matches` (lists,) the true matches in the gallery.
     """
     size = len(matches)
     lengths = np.bincount(lists, minlength=size)
