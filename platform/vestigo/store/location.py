@@ -1,4 +1,4 @@
-"""Where a store lies: a folder (SQLite and Parquet under it) or a TOML file that names a database and a data root."""
+"""Location of a store: a folder with SQLite and Parquet, or a TOML file that names a database and a data root."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
 @dataclass(frozen=True)
 class Location:
-    """A store's address; `ref` is absolute, so that it means the same in another process."""
+    """Location of a store; `ref` is absolute, so that it is valid in another process."""
 
     ref: str
     database: URL
     data: str
 
     def describe(self) -> str:
-        """Name both parts, without credentials."""
+        """Return database and data root, without credentials."""
         return f"{self.database.render_as_string(hide_password=True)}, {without_credentials(self.data)}"
 
 
 def locate(ref: str | Path, *, create: bool) -> Location:
-    """Read a store's address; with `create` a folder that does not exist is made, for its owner only.
+    """Return the location of a store; with `create`, a missing folder is created for its owner only.
 
-    Raises StoreError where `ref` is neither a store nor, with `create`, a place for a new one.
+    Raises:
+        StoreError: If `ref` is not a store and, with `create`, cannot become one.
     """
     path = Path(ref).expanduser().absolute()
     if path.is_file():
         return _read_toml(path)
     if path.suffix == ".toml":
         raise StoreError(f"{path} does not exist: write the keys database and data into it, or name a folder")
-    # The catalogue is looked for last: whoever makes this store at the same time makes it before anything else.
+    # The catalogue is checked last: another process that creates this store creates it first.
     occupied = path.is_dir() and any(path.iterdir())
     if not (path / CATALOGUE).exists():
         if not create:
@@ -83,7 +84,7 @@ def _database_url(path: Path, text: str) -> URL:
     try:
         url = make_url(text)
     except ArgumentError as error:
-        # The text may hold a password, so it is not repeated.
+        # The text may hold a password.
         raise StoreError(f"{path}: database is not a URL such as postgresql://user@host/name") from error
     driver = DRIVERS.get(url.get_backend_name())
     if driver is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from vestigo.store.audit.verdicts import VerdictRepository
 from vestigo.store.crops.cameras import CameraRepository
 from vestigo.store.crops.regions import RegionRepository
 from vestigo.store.crops.repository import CropRepository
-from vestigo.store.crops.visible import Span
+from vestigo.store.crops.visible import CropFilter
 from vestigo.store.location import Location, locate, without_credentials
 from vestigo.store.maintenance.check import CheckReport, check
 from vestigo.store.maintenance.export import ExportReport, export_market, person_numbers
@@ -32,6 +32,7 @@ from vestigo.store.runs.shards import ShardRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
 from vestigo_models.errors import StoreError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 
 class Store:
@@ -119,9 +120,9 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    def check(self, progress: ProgressCallback = ignore_progress) -> CheckReport:
         """Verify every file, row and count; `progress` is called with the files done and all files."""
-        return check(self.database, self.root, progress or _ignore)
+        return check(self.database, self.root, progress)
 
     def vacuum(self, *, dry_run: bool = False, now: bool = False) -> VacuumReport:
         """Delete retired and unreferenced files that are older than an hour, or with `now` of any age."""
@@ -134,16 +135,16 @@ class Store:
         cameras: Sequence[str] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: ProgressCallback = ignore_progress,
     ) -> ExportReport:
         """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`.
 
         Raises:
             StoreError: If the store holds no crops, or `out` is not an empty or new folder.
         """
-        span = Span(None if cameras is None else frozenset(cameras), since, until)
-        reader = self.crops.reader(self.models.with_crops()[0].digest, span)
-        return export_market(reader, span, out, progress or _ignore)
+        crop_filter = CropFilter(None if cameras is None else frozenset(cameras), since, until)
+        reader = self.crops.reader(self.models.with_crops()[0].digest, crop_filter)
+        return export_market(reader, out, progress)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
         """Return by crop id the identity numbers of `export_market`; crops without an identity are left out.
@@ -174,7 +175,3 @@ def _connected(location: Location) -> Iterator[Database]:
     except BaseException:
         database.close()
         raise
-
-
-def _ignore(done: int, total: int) -> None:
-    """Ignore the progress."""

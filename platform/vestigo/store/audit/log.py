@@ -1,13 +1,13 @@
-"""The audit log: entries that are only ever added, each chained to the one before by its digest.
+"""The audit log: entries that are only added, each chained to the one before by its digest.
 
 The digest of an entry is the SHA-256 of its canonical JSON (ASCII, sorted keys, no blanks) with the digest of the entry
-before it. `audit_head` remembers how many there are and how they end.
+before it. `audit_head` holds the number of entries and the digest of the last one.
 
-Found are entries that were changed, removed, added or put in another order, also at the end. Not found is who may
-write to the catalogue and computes all digests from there on again, sets the head back together with the end, or puts
-back an older copy of the whole database: there is no secret in the chain. Against that, keep number and digest of the
-last entry (`vestigo audit verify` says them) where the catalogue's administrators cannot write, and compare. Nor does
-the log hold what somebody reads in files and database without this program.
+Verification finds entries that were changed, removed, added or reordered, also at the end. It does not find a writer
+with access to the catalogue who computes all later digests again, resets the head together with the end, or restores
+an older copy of the database: the chain has no secret. To detect that, store the number and digest of the last entry,
+which `vestigo audit verify` shows, where the administrators of the catalogue cannot write. The log does not record
+access to files and database outside this program.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vestigo.store.sql.tables import AuditHeadRow, AuditRow
 from vestigo_models.errors import StoreError, first_line
 
 ORIGIN = "0" * 64
-"""Stands where the first entry names the one before."""
+"""Previous digest of the first entry."""
 DETAILS_BYTES = 64 * 1024
 LINE_LENGTH = 200
 
@@ -85,7 +85,7 @@ def append_entry(
         "snapshot": current_snapshot(session) if snapshot is None else snapshot,
         "case_number": line(case, "case number"),
         "authority": line(authority, "authorisation reference"),
-        "details": _plain(details),
+        "details": _json(details),
     }
     head = session.get(AuditHeadRow, 1, with_for_update=True)
     if head is None:
@@ -106,8 +106,8 @@ def append_entry(
 
 
 def digest_of(row: AuditRow | Row[Any]) -> str:
-    """Return the SHA-256 of what an entry says and of the digest before it."""
-    said = {
+    """Return the SHA-256 of the content of an entry and of the digest before it."""
+    content = {
         "id": row.id,
         "at": row.at.astimezone(UTC).isoformat(timespec="microseconds"),
         "user": row.user,
@@ -118,21 +118,23 @@ def digest_of(row: AuditRow | Row[Any]) -> str:
         "details": row.details,
         "previous": row.previous,
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def printable(text: str) -> str:
-    """Return a name as it can be kept and shown: at most 200 characters, unprintable ones replaced.
-
-    Whoever is refused at the door may have typed anything, and is written down all the same.
-    """
+    """Return the first 200 characters of a name, with unprintable ones replaced; refused sign-ins may have any."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:LINE_LENGTH])
 
 
 def line(text: str | None, what: str) -> str | None:
-    """Return `text` without blanks around it, None for an empty one.
+    """Return `text` without surrounding blanks, None if it is empty.
 
-    Raises StoreError for more than 200 characters or unprintable ones.
+    Args:
+        text: The text.
+        what: Name of the text in the error.
+
+    Raises:
+        StoreError: If it has more than 200 characters or unprintable ones.
     """
     text = (text or "").strip()
     if len(text) > LINE_LENGTH or not text.isprintable():
@@ -141,11 +143,16 @@ def line(text: str | None, what: str) -> str | None:
 
 
 def require_action(action: str) -> None:
+    """Check that the log has an action.
+
+    Raises:
+        StoreError: If it does not.
+    """
     if action not in get_args(AuditAction):
         raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
 
 
-def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
+def _json(details: Mapping[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(dict(details), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -157,6 +164,7 @@ def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_entry(row: AuditRow) -> AuditEntry:
+    """Return the record of an entry."""
     return AuditEntry(
         id=row.id,
         at=row.at,

@@ -1,4 +1,4 @@
-"""What the audit log and verdicts hand out: frozen facts without a database behind them."""
+"""Audit entries and verdicts as the store returns them, and the keys and details that they hold."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ SHOWN_CROPS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """Who did what and saw what.
+    """An entry of the audit log.
 
     Attributes:
-        id: counts from 1 without a gap.
-        snapshot: `Store.snapshot` of what was asked.
-        case: case number.
-        authority: reference of the authorisation.
+        id: Number of the entry, from 1 without a gap.
+        at: Time.
+        user: Who acted.
+        action: What they did.
+        snapshot: Snapshot of the crops that were read.
+        case: Case number.
+        authority: Authorisation reference.
         details: JSON.
-        previous: digest of the entry before.
-        digest: SHA-256 over all of the above.
+        previous: Digest of the entry before.
+        digest: SHA-256 of all of the above.
     """
 
     id: int
@@ -57,7 +60,7 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Whether the log is as it was written; `head` is the digest of its last entry."""
+    """Result of a verification; `head` is the digest of the last entry."""
 
     entries: int
     head: str
@@ -67,7 +70,7 @@ class AuditReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What somebody decided about a crop as an answer to a query; a `verdict` of None takes the one before back."""
+    """A verdict on a crop as a result of a query; a `verdict` of None withdraws the one before."""
 
     id: int
     at: datetime
@@ -80,9 +83,13 @@ class Verdict:
 
 
 def query_key(*, crops: Iterable[str] = (), pictures: Iterable[bytes] = (), box: str = "", where: str = "") -> str:
-    """Return the SHA-256 that names a query in verdicts and in the audit log, whatever the order of its views.
+    """Return the SHA-256 that names a query in verdicts and in the audit log; the order of its views does not matter.
 
-    `pictures` are encoded images as they were given, `box` the place of a person in one of them.
+    Args:
+        crops: Ids of its crops.
+        pictures: Its encoded images.
+        box: Place of a person in one of the images.
+        where: Its attribute conditions.
     """
     parts = [*crops, *(hashlib.sha256(picture).hexdigest() for picture in pictures)]
     text = "\n".join([*sorted(parts), f"box {box}", f"where {where}"])
@@ -90,6 +97,6 @@ def query_key(*, crops: Iterable[str] = (), pictures: Iterable[bytes] = (), box:
 
 
 def shown_crops(crops: Sequence[str]) -> dict[str, Any]:
-    """Return details of what somebody saw: how many crops, the first 1000 ids, and a SHA-256 over all of them."""
+    """Return audit details of shown crops: their number, the first 1000 ids, and the SHA-256 of all ids."""
     digest = hashlib.sha256("\n".join(crops).encode()).hexdigest()
     return {"shown": len(crops), "crops": list(crops[:SHOWN_CROPS]), "crops_sha256": digest}

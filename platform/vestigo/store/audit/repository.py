@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import AuditHeadRow, AuditRow
 from vestigo_models.errors import StoreError
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 PAGE_ROWS = 1000
 NAMED = 20
@@ -83,7 +84,7 @@ class AuditRepository:
         except ValueError as error:
             raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` says which") from error
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> AuditReport:
+    def verify(self, progress: ProgressCallback = ignore_progress) -> AuditReport:
         """Compute the chain again, from the first entry to the recorded end; memory is a page of entries.
 
         Args:
@@ -99,7 +100,7 @@ class AuditRepository:
                     count += 1
                     problems += [problem] if count <= NAMED else []
                 done, last_id, last_digest = done + 1, max(last_id, id_), digest
-                if progress is not None and (done % PAGE_ROWS == 0 or done == total):
+                if done % PAGE_ROWS == 0 or done == total:
                     progress(done, total)
         if head is None:
             problems.append("the recorded end of the log was removed")

@@ -1,4 +1,4 @@
-"""The digest of the visible crops: the same however rows are spread over files, databases and runs."""
+"""Digest of crops that does not depend on how rows are spread over files, databases and runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 
 from vestigo.store.parquet.schemas import CROP_COLUMNS
 
-# A source is named by its path, which says where an archive lies and not what it shows.
+# The source is a path, which depends on the place of the archive.
 DIGESTED = tuple(name for name in CROP_COLUMNS if name != "source")
 
 
 class CropDigest:
-    """Collects rows in any order; keeps them in a temporary file, so that memory does not grow with the store."""
+    """Collects rows in any order, in a temporary file, so that memory does not grow with the store."""
 
     def __init__(self) -> None:
-        # SQLite's private database on disk, gone when closed.
+        # A private database on disk that SQLite deletes when it is closed.
         self._spill = sqlite3.connect("")
         self._spill.execute("CREATE TABLE crop (id TEXT, model TEXT, digest BLOB)")
 
@@ -32,11 +32,11 @@ class CropDigest:
         self._spill.executemany("INSERT INTO crop VALUES (?, ?, ?)", rows)
 
     def count(self) -> int:
-        """Return how many rows were added."""
+        """Return the number of rows."""
         return int(self._spill.execute("SELECT count(*) FROM crop").fetchone()[0])
 
-    def twice(self, limit: int) -> list[tuple[str, str]]:
-        """Return crop id and model of rows that were added more than once."""
+    def duplicates(self, limit: int) -> list[tuple[str, str]]:
+        """Return crop id and model of at most `limit` rows that were added more than once."""
         query = "SELECT id, model FROM crop GROUP BY id, model HAVING count(*) > 1 ORDER BY id LIMIT ?"
         return list(self._spill.execute(query, (limit,)))
 
@@ -53,12 +53,12 @@ class CropDigest:
 
 
 def row_digests(batch: pa.RecordBatch) -> Iterator[bytes]:
-    """Yield the SHA-256 of every row: its columns by name, each as presence, length where it varies, and bytes."""
-    columns = [_encoded(batch.column(name), name) for name in DIGESTED]
+    """Yield the SHA-256 of every row over its columns, each as presence, length if it varies, and bytes."""
+    columns = [_encoded(batch.column(name)) for name in DIGESTED]
     return (hashlib.sha256(b"".join(row)).digest() for row in zip(*columns, strict=True))
 
 
-def _encoded(column: pa.Array, name: str) -> list[bytes]:
+def _encoded(column: pa.Array) -> list[bytes]:
     if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
         numbers = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
         ends = np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))[:-1]

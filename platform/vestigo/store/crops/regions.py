@@ -54,7 +54,7 @@ class RegionRepository:
             missing = set(ids) - rows.keys()
             if not missing:
                 break
-            for batch in rows_with_ids(self.root, path, sorted(missing), REGIONS.names):
+            for batch in rows_with_ids(self.root, path, pa.array(sorted(missing), pa.string()), REGIONS.names):
                 rows.update((row["crop_id"], row) for row in batch.to_pylist())
         return {crop_id: rows[crop_id] for crop_id in ids if crop_id in rows}
 

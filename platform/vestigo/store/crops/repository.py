@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from vestigo.store.crops.reader import CropReader
-from vestigo.store.crops.visible import Span, VisibleFile, clock_offsets, crop_files, current_snapshot
+from vestigo.store.crops.visible import ALL_CROPS, CropFilter, VisibleFile, clock_offsets, crop_files, current_snapshot
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
 from vestigo.store.runs.rows import run_row
@@ -72,8 +72,8 @@ class CropRepository:
         Raises:
             StoreError: If a column or the model is unknown, or embeddings of several models are requested.
         """
-        span = Span(None if cameras is None else frozenset(cameras), since, until)
-        return self.reader(model, span).scan(columns, span, batch_rows)
+        crop_filter = CropFilter(None if cameras is None else frozenset(cameras), since, until)
+        return self.reader(model, crop_filter).scan(columns, batch_rows)
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Yield the visible crops of a run, file after file, each batch with the path of its file; times as recorded.
@@ -85,7 +85,7 @@ class CropRepository:
             run_row(session, run_id)
             files = [file for file in crop_files(session) if file.run == run_id]
         for file in files:
-            for batch in CropReader(self.root, [file], {}).scan(columns, Span(), GROUP_ROWS):
+            for batch in CropReader(self.root, [file], {}).scan(columns, GROUP_ROWS):
                 yield file.path, batch
 
     def select(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
@@ -140,8 +140,9 @@ class CropRepository:
             return current_snapshot(session)
 
     def reader(
-        self, model: str | None = None, span: Span | None = None, files: Collection[int] | None = None
+        self, model: str | None = None, crop_filter: CropFilter = ALL_CROPS, files: Collection[int] | None = None
     ) -> CropReader:
         """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
         with self.database.read() as session:
-            return CropReader(self.root, crop_files(session, model, span, files), clock_offsets(session))
+            visible = crop_files(session, model, crop_filter, files)
+            return CropReader(self.root, visible, clock_offsets(session), crop_filter)

@@ -1,4 +1,4 @@
-"""Which files, and which of their rows, a reader sees."""
+"""Visible crops in the catalogue: their files, hidden rows, clock offsets and snapshot."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from vestigo_models.errors import StoreError
 
 @dataclass(frozen=True)
 class VisibleFile:
-    """A file of visible crops; rows whose `input` is in `hidden` were replaced and are passed over.
+    """A file of visible crops.
 
-    `id` is the catalogue's, `rows` counts all rows, hidden ones too.
+    Attributes:
+        id: Id in the catalogue.
+        path: Path below the data root.
+        rows: Number of rows, hidden ones included.
+        run: Id of its run.
+        model: Digest of its model.
+        hidden: Names of inputs whose rows were replaced; readers skip them.
     """
 
     id: int
@@ -32,21 +38,33 @@ class VisibleFile:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A choice of cameras and of a stretch of corrected time, `since` included and `until` not."""
+class CropFilter:
+    """Cameras and corrected times to read: `since` <= time < `until`; None is no restriction."""
 
     cameras: frozenset[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
 
 
-def crop_files(
-    session: Session, model: str | None = None, span: Span | None = None, ids: Collection[int] | None = None
-) -> list[VisibleFile]:
-    """Return the files with visible crops, those of the newest model first; files outside `span` are left out, and
-    with `ids` all others.
+ALL_CROPS = CropFilter()
 
-    Raises StoreError for a model that is not in the store.
+
+def crop_files(
+    session: Session,
+    model: str | None = None,
+    crop_filter: CropFilter = ALL_CROPS,
+    ids: Collection[int] | None = None,
+) -> list[VisibleFile]:
+    """Return the files with visible crops, those of the newest model first.
+
+    Args:
+        session: The transaction.
+        model: Digest of the only model.
+        crop_filter: Files without crops that it admits are left out.
+        ids: Ids of the only files.
+
+    Raises:
+        StoreError: If the model is not registered.
     """
     if model is not None and session.get(ModelRow, model) is None:
         raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")
@@ -54,47 +72,47 @@ def crop_files(
     query = (
         select(file.id, file.path, file.rows, file.shard_id, file.cameras, file.first_time, file.last_time)
         .add_columns(RunRow.id.label("run"), RunRow.model_digest.label("model"))
-        .join(RunRow, RunRow.id == DataFileRow.run_id)
+        .join(RunRow, RunRow.id == file.run_id)
         .join(ModelRow, ModelRow.digest == RunRow.model_digest)
-        .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
-        .order_by(ModelRow.registered.desc(), ModelRow.digest, DataFileRow.id)
+        .where(file.kind == "crops", file.state == "visible", file.rows > 0)
+        .order_by(ModelRow.registered.desc(), ModelRow.digest, file.id)
     )
     if model is not None:
         query = query.where(RunRow.model_digest == model)
     if ids is not None:
-        query = query.where(DataFileRow.id.in_(list(ids)))
-    hidden = _hidden(session)
+        query = query.where(file.id.in_(list(ids)))
+    hidden = _hidden_inputs(session)
     offsets = clock_offsets(session)
     return [
         VisibleFile(row.id, row.path, row.rows, row.run, row.model, hidden.get(row.shard_id, frozenset()))
         for row in session.execute(query)
-        if span is None or _may_hold(row, span, offsets)
+        if _may_match(row, crop_filter, offsets)
     ]
 
 
 def clock_offsets(session: Session) -> dict[str, timedelta]:
-    """Return what is added to the recorded times of each camera whose clock is not right."""
+    """Return the clock offsets that are not 0, by camera."""
     rows = session.scalars(select(CameraRow).where(CameraRow.clock_offset_s != 0))
     return {row.name: timedelta(seconds=row.clock_offset_s) for row in rows}
 
 
 def current_snapshot(session: Session) -> str:
-    """Return the SHA-256 that names what readers see now: contents of files, rows passed over, clock offsets.
+    """Return the SHA-256 of what readers see now: contents of files, hidden inputs and clock offsets.
 
-    It stays the same under migration, vacuuming and moving the store; equal digests mean equal rows.
+    Equal digests mean equal rows. Migration, vacuum and a move of the store do not change it.
     """
     query = (
         select(DataFileRow.checksum, RunRow.model_digest, DataFileRow.shard_id)
         .join(RunRow, RunRow.id == DataFileRow.run_id)
         .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
     )
-    hidden = _hidden(session)
+    hidden = _hidden_inputs(session)
     files = sorted([sum_, model, sorted(hidden.get(shard, ()))] for sum_, model, shard in session.execute(query))
     clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
     return hashlib.sha256(json.dumps([files, clocks]).encode()).hexdigest()
 
 
-def _hidden(session: Session) -> dict[int | None, frozenset[str]]:
+def _hidden_inputs(session: Session) -> dict[int | None, frozenset[str]]:
     query = (
         select(InputRow.shard_id, InputRow.name)
         .join(DataFileRow, DataFileRow.shard_id == InputRow.shard_id)
@@ -103,18 +121,19 @@ def _hidden(session: Session) -> dict[int | None, frozenset[str]]:
     names: dict[int | None, set[str]] = {}
     for shard_id, name in session.execute(query):
         names.setdefault(shard_id, set()).add(name)
-    return {shard_id: frozenset(some) for shard_id, some in names.items()}
+    return {shard_id: frozenset(of_shard) for shard_id, of_shard in names.items()}
 
 
-def _may_hold(row: Row[Any], span: Span, offsets: dict[str, timedelta]) -> bool:
-    cameras: Collection[str] = row.cameras
-    if span.cameras is not None and span.cameras.isdisjoint(cameras):
+def _may_match(row: Row[Any], crop_filter: CropFilter, offsets: dict[str, timedelta]) -> bool:
+    """Return whether a file may hold crops that the filter admits."""
+    since, until = crop_filter.since, crop_filter.until
+    if crop_filter.cameras is not None and crop_filter.cameras.isdisjoint(row.cameras):
         return False
-    if span.since is None and span.until is None:
+    if since is None and until is None:
         return True
     if row.first_time is None or row.last_time is None:
         return False
-    shifts = [offsets.get(camera, timedelta()) for camera in cameras]
-    late = span.until is not None and row.first_time + min(shifts, default=timedelta()) >= span.until
-    early = span.since is not None and row.last_time + max(shifts, default=timedelta()) < span.since
-    return not (late or early)
+    shifts = [offsets.get(camera, timedelta()) for camera in row.cameras]
+    begins_too_late = until is not None and row.first_time + min(shifts, default=timedelta()) >= until
+    ends_too_early = since is not None and row.last_time + max(shifts, default=timedelta()) < since
+    return not (begins_too_late or ends_too_early)

@@ -1,9 +1,9 @@
-"""Whether a store is what its catalogue says: every file, every row, every count."""
+"""Check of a store: every file, row and count against the catalogue."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,23 +12,24 @@ from sqlalchemy import select
 
 from vestigo.store.crops.digest import CropDigest
 from vestigo.store.crops.reader import CropReader
-from vestigo.store.crops.visible import Span, VisibleFile, crop_files
-from vestigo.store.maintenance.vacuum import is_ours
+from vestigo.store.crops.visible import VisibleFile, crop_files
+from vestigo.store.maintenance.vacuum import is_store_file
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, SCHEMA_VERSIONS, schema_problem
 from vestigo.store.runs.ledger import ledger_problems
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 from vestigo_models.errors import StoreError
+from vestigo_models.progress import ProgressCallback
 
 NAMED = 20
-"""Crops that are there twice and are named; one shows the fault as well as a million."""
+"""Crops visible twice that a report lists."""
 READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found; `digest` is the SHA-256 over the visible crops, `unreferenced` files wait for `vacuum`."""
+    """Result of `check`; `digest` is the SHA-256 of the visible crops, `unreferenced` files are left to `vacuum`."""
 
     intact: bool
     crops: int
@@ -39,12 +40,17 @@ class CheckReport:
     unreferenced: int
 
 
-def check(database: Database, root: DataRoot, progress: Callable[[int, int], None]) -> CheckReport:
-    """Verify the whole store against one snapshot of its catalogue; memory does not grow with the crops.
+def check(database: Database, root: DataRoot, progress: ProgressCallback) -> CheckReport:
+    """Verify a store against one snapshot of its catalogue; memory does not grow with the crops.
 
-    Files that nobody refers to are counted and are no fault: a crash leaves them, and vacuum removes them.
+    Unreferenced files are no problem: a crash leaves them, and `vacuum` removes them.
+
+    Args:
+        database: The catalogue.
+        root: The files.
+        progress: Called with the numbers of verified and of all files.
     """
-    listed = [info.path for info in root.folder.walk() if is_ours(info.path)]
+    listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
     with database.read() as session:
         problems = list(ledger_problems(session))
         runs = len(session.scalars(select(RunRow.id)).all())
@@ -54,12 +60,12 @@ def check(database: Database, root: DataRoot, progress: Callable[[int, int], Non
     with closing(CropDigest()) as digest:
         for done, file in enumerate(files):
             progress(done, len(files))
-            found = list(file_problems(root, file))
-            problems += found
-            if not found and file.path in visible:
+            of_file = list(_file_problems(root, file))
+            problems += of_file
+            if not of_file and file.path in visible:
                 _add_rows(digest, root, visible[file.path])
         progress(len(files), len(files))
-        problems += [f"crop {crop} of model {model} is visible twice" for crop, model in digest.twice(NAMED)]
+        problems += [f"crop {crop} of model {model} is visible twice" for crop, model in digest.duplicates(NAMED)]
         return CheckReport(
             intact=not problems,
             crops=digest.count(),
@@ -71,8 +77,7 @@ def check(database: Database, root: DataRoot, progress: Callable[[int, int], Non
         )
 
 
-def file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
-    """Yield in what a file differs from what the catalogue recorded of it."""
+def _file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
     size = root.folder.size(file.path)
     if size is None:
         yield f"file {file.path} is missing"
@@ -104,6 +109,6 @@ def _checksum(root: DataRoot, path: str) -> str:
 
 
 def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> None:
-    # Clock offsets are a fact about cameras; the digest is about what was stored.
-    for batch in CropReader(root, [file], {}).scan(CROP_COLUMNS, Span(), GROUP_ROWS):
+    # The digest covers the stored times, without clock offsets.
+    for batch in CropReader(root, [file], {}).scan(CROP_COLUMNS, GROUP_ROWS):
         digest.add(batch, file.model)

@@ -1,29 +1,29 @@
-"""Crops out of the store in the Market-1501 folder layout, for every tool that reads it."""
+"""Export of crops in the Market-1501 folder layout."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vestigo.store.crops.reader import CropReader
-from vestigo.store.crops.visible import Span
 from vestigo_models.errors import StoreError
+from vestigo_models.progress import ProgressCallback
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 MAPPING = "crops.csv"
 BATCH_ROWS = 500
-_WHO = ("crop_id", "pid", "tracklet", "camera", "source", "input", "frame")
-_FACTS = (*_WHO, "time", "quality")
+_IDENTITY_COLUMNS = ("crop_id", "pid", "tracklet", "camera", "source", "input", "frame")
+_TABLE_COLUMNS = (*_IDENTITY_COLUMNS, "time", "quality")
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was exported; `left_out` crops belong to no known person or tracklet."""
+    """Numbers of an export; `left_out` crops have neither an identity nor a tracklet."""
 
     crops: int
     identities: int
@@ -31,21 +31,26 @@ class ExportReport:
     left_out: int
 
 
-def export_market(reader: CropReader, span: Span, out: Path, progress: Callable[[int, int], None]) -> ExportReport:
-    """Write crops as `PPPP_cCsS_FFFFFF_II.jpg` below `out`, and beside them the table that says what they were.
+def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> ExportReport:
+    """Write crops as `PPPP_cCsS_FFFFFF_II.jpg` and a table `crops.csv` of their columns.
 
-    PPPP is the dataset's label, or a number of its own for each tracklet without one; C counts the cameras in order
-    of their names, S is 1, FFFFFF is the frame (0 for still images), II counts the crops of one person and camera.
-    The best crop (by quality) of each person and camera that has several is a query, the others are the gallery;
-    nothing goes into the training split. Crops that belong to no known person are left out. Memory grows with the
-    persons, not with the crops.
+    PPPP is the identity of the dataset, or a number for each tracklet without one; C numbers the cameras by name; S is
+    1; FFFFFF is the frame (0 for stills); II counts the crops of an identity and camera. The crop of best quality of
+    each identity and camera with several crops is a query, the others are the gallery; the training split is empty.
+    Crops without identity and tracklet are left out. Memory grows with the identities, not with the crops.
 
-    Raises StoreError where `out` is not an empty or new folder.
+    Args:
+        reader: The crops.
+        out: A new or empty folder.
+        progress: Called with the numbers of written and of all crops.
+
+    Raises:
+        StoreError: If `out` is not an empty or new folder.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} is not an empty folder: name a new one")
-    people, queries, left_out = _survey(reader, span)
-    cameras = {name: number for number, name in enumerate(sorted({camera for _, camera in people.counts}), start=1)}
+    identities, queries, left_out = _survey(reader)
+    cameras = {name: number for number, name in enumerate(sorted({camera for _, camera in identities.counts}), start=1)}
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True)
     numbers: Counter[tuple[int, str]] = Counter()
@@ -53,10 +58,10 @@ def export_market(reader: CropReader, span: Span, out: Path, progress: Callable[
     with ExitStack() as stack:
         stream = stack.enter_context((out / MAPPING).open("w", encoding="utf-8", newline=""))
         table = csv.writer(stream)
-        table.writerow(("file", *_FACTS))
-        for batch in reader.scan((*_FACTS, "image"), span, BATCH_ROWS):
+        table.writerow(("file", *_TABLE_COLUMNS))
+        for batch in reader.scan((*_TABLE_COLUMNS, "image"), BATCH_ROWS):
             for row in batch.to_pylist():
-                pid = people.number(row)
+                pid = identities.number(row)
                 if pid is None:
                     continue
                 key = (pid, row["camera"])
@@ -64,72 +69,74 @@ def export_market(reader: CropReader, span: Span, out: Path, progress: Callable[
                 name = f"{folder}/{_name(pid, cameras[row['camera']], row['frame'], numbers[key])}"
                 numbers[key] += 1
                 (out / name).write_bytes(row["image"])
-                table.writerow((name, *(row[column] for column in _FACTS)))
+                table.writerow((name, *(row[column] for column in _TABLE_COLUMNS)))
                 written += 1
-            progress(written, people.counts.total())
+            progress(written, identities.counts.total())
     return ExportReport(
-        crops=written, identities=len({pid for pid, _ in people.counts}), queries=len(queries), left_out=left_out
+        crops=written, identities=len({pid for pid, _ in identities.counts}), queries=len(queries), left_out=left_out
     )
 
 
 def person_numbers(reader: CropReader, ids: Collection[str]) -> dict[str, int]:
-    """Return the numbers of the persons of crops, as `export_market` gives them; those of nobody known are left out."""
-    people = _survey(reader, Span())[0]
-    wanted, found = set(ids), {}
-    for batch in reader.scan(_WHO, Span(), BATCH_ROWS):
-        for row in batch.to_pylist():
-            if row["crop_id"] in wanted and (number := people.number(row)) is not None:
-                found[row["crop_id"]] = number
-    return found
+    """Return the identity numbers of `export_market` by crop id; crops without an identity are left out."""
+    identities = _survey(reader)[0]
+    wanted = set(ids)
+    return {
+        row["crop_id"]: number
+        for batch in reader.scan(_IDENTITY_COLUMNS, BATCH_ROWS)
+        for row in batch.to_pylist()
+        if row["crop_id"] in wanted and (number := identities.number(row)) is not None
+    }
 
 
-class _People:
-    """Numbers for persons: the dataset's labels, and further numbers for tracklets without one."""
+@dataclass
+class _Identities:
+    """Numbers of identities: those of the dataset, and further numbers for tracklets without one."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[int, str]] = Counter()
-        self.tracklets: dict[tuple[str, str], int] = {}
-        self.first_free = 1
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    tracklets: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_free: int = 1
 
     def number(self, row: dict[str, Any]) -> int | None:
-        """Return the number of a crop's person, None where nobody knows."""
+        """Return the identity number of a crop, None if it has neither identity nor tracklet."""
         if row["pid"] is not None:
             return int(row["pid"])
         tracklet = self.tracklets.get((row["source"], row["tracklet"]))
         return None if tracklet is None else self.first_free + tracklet
 
 
-def _survey(reader: CropReader, span: Span) -> tuple[_People, set[str], int]:
-    people = _People()
+def _survey(reader: CropReader) -> tuple[_Identities, set[str], int]:
+    """Return the identities, the ids of the queries, and the number of crops that are left out."""
+    identities = _Identities()
     best: dict[tuple[int | tuple[str, str], str], tuple[float, str]] = {}
     counts: Counter[tuple[int | tuple[str, str], str]] = Counter()
     left_out = 0
-    for batch in reader.scan((*_WHO, "quality"), span, BATCH_ROWS):
+    for batch in reader.scan((*_IDENTITY_COLUMNS, "quality"), BATCH_ROWS):
         for row in batch.to_pylist():
             if row["pid"] is None and not row["tracklet"]:
                 left_out += 1
                 continue
-            person: int | tuple[str, str] = row["pid"]
+            identity: int | tuple[str, str] = row["pid"]
             if row["pid"] is None:
-                person = (row["source"], row["tracklet"])
-                people.tracklets.setdefault(person, len(people.tracklets))
+                identity = (row["source"], row["tracklet"])
+                identities.tracklets.setdefault(identity, len(identities.tracklets))
             else:
-                people.first_free = max(people.first_free, row["pid"] + 1)
-            key = (person, row["camera"])
+                identities.first_free = max(identities.first_free, row["pid"] + 1)
+            key = (identity, row["camera"])
             counts[key] += 1
             best[key] = max(best.get(key, (-1.0, "")), (row["quality"], row["crop_id"]))
-    for (person, camera), count in counts.items():
-        number = person if isinstance(person, int) else people.first_free + people.tracklets[person]
-        people.counts[number, camera] += count
-    # Market-1501 calls what shows nobody -1 and people who are never asked for 0: they cannot be queries.
+    for (identity, camera), count in counts.items():
+        number = identity if isinstance(identity, int) else identities.first_free + identities.tracklets[identity]
+        identities.counts[number, camera] += count
+    # In Market-1501, -1 is junk and 0 a distractor: neither can be a query.
     queries = {
         crop
-        for (person, camera), (_, crop) in best.items()
-        if counts[person, camera] > 1 and not (isinstance(person, int) and person <= 0)
+        for (identity, camera), (_, crop) in best.items()
+        if counts[identity, camera] > 1 and not (isinstance(identity, int) and identity <= 0)
     }
-    return people, queries, left_out
+    return identities, queries, left_out
 
 
 def _name(pid: int, camera: int, frame: int, number: int) -> str:
-    person = "-1" if pid < 0 else f"{pid:04d}"
-    return f"{person}_c{camera}s1_{max(frame, 0):06d}_{number:02d}.jpg"
+    identity = "-1" if pid < 0 else f"{pid:04d}"
+    return f"{identity}_c{camera}s1_{max(frame, 0):06d}_{number:02d}.jpg"

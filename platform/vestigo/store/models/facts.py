@@ -1,4 +1,4 @@
-"""What a reader of a model's crops must know of the model without loading its weights."""
+"""Facts about a model that readers of its crops need without loading its weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """How the columns `embedding`, `visible`, `attributes` and `regions` of a model's crops are read.
+    """Interpretation of the columns `embedding`, `visible`, `attributes` and `regions` of a model's crops.
 
     Attributes:
-        always: features of a descriptor that are always present.
-        parts: K-1 parts that may be invisible.
-        blocks: lengths of a descriptor's blocks, the always-present ones first, then the parts; () for one block of
-            whatever length, as models have it that were registered before this was kept.
-        attributes: the schema of the probabilities, None for a model without.
-        regions: the schema of the shares, None for a model without.
-        calibration: as in the model's package (`vestigo_models.attribute_filter.record.Calibration` reads it).
+        always: Number of features of a descriptor that are always present.
+        parts: Number K-1 of parts that can be invisible.
+        blocks: Lengths of a descriptor's blocks, the always present ones first; () for models of older stores, whose
+            descriptors are one block.
+        attributes: Schema of the attribute probabilities, None without attributes.
+        regions: Schema of the region shares, None without regions.
+        calibration: Calibration of the package; read by `vestigo_models.attribute_filter.record.Calibration`.
     """
 
     always: int = 1
@@ -36,7 +36,7 @@ class ModelFacts:
 
     @classmethod
     def of(cls, package: ModelPackage) -> ModelFacts:
-        """The facts of a model package."""
+        """Return the facts of a model package."""
         return cls(
             always=package.always,
             parts=package.parts,
@@ -47,7 +47,7 @@ class ModelFacts:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for the catalogue; `from_dict` reads it back."""
+        """Return the facts as JSON for the catalogue."""
         return {
             "always": self.always,
             "parts": self.parts,
@@ -59,9 +59,10 @@ class ModelFacts:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], name: str) -> ModelFacts:
-        """Read what `to_dict` gave; {} for a model `name` that was registered before this was kept.
+        """Return the facts of the model `name` from JSON of `to_dict`; {} gives the defaults.
 
-        Raises StoreError for anything else.
+        Raises:
+            StoreError: If `data` is invalid.
         """
         if not data:
             return cls()

@@ -12,10 +12,17 @@ from vestigo.store.models.facts import ModelFacts
 
 @dataclass(frozen=True)
 class Model:
-    """A model version that the store knows, and what its crops mean.
+    """A registered model version.
 
-    `parent` is the digest of the model that it was trained from, `origin` says how (data, label set, configuration)
-    and `scores` how it was judged; both are {} for a model that was not trained here.
+    Attributes:
+        digest: Digest of its package.
+        name: Name of its package.
+        location: `default`, a folder or `hub:ID`.
+        registered: Time of the registration.
+        facts: Interpretation of its crops.
+        parent: Digest of the model that it was trained from.
+        origin: Data, label set and configuration of its training; {} if it was not trained here.
+        scores: Results of its evaluations by key.
     """
 
     digest: str
@@ -30,7 +37,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A change of the model that serves: `model` (a digest, None for no promoted model) took the place of `before`."""
+    """A change of the serving model from `before` to `model`; both are digests, None for no promoted model."""
 
     kind: Literal["promotion", "rollback"]
     model: str | None

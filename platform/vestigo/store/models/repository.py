@@ -63,7 +63,7 @@ class ModelRepository:
         return sorted(models, key=lambda model: model.digest != serving)
 
     def find(self, ref: str) -> Model | None:
-        """Return the model with a name, a digest, or at least 6 digits that its digest begins with; None if there is none.
+        """Return the model with a name, a digest, or the first 6 or more digits of one; None if there is none.
 
         Raises:
             StoreError: If several models match; the message lists their digests.

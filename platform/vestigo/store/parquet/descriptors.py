@@ -1,4 +1,4 @@
-"""What a model says of crops, as columns of the crops table and back. Symbols: K regions, M classes of attributes."""
+"""Conversion between the output of a model and columns of crops. Symbols: K regions, M attribute values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.parquet.schemas import EMBEDDING
+from vestigo_models.arrays import Float32Array
 from vestigo_models.inference.distance import Descriptors
 
-Floats = NDArray[np.float32]
 
+def feature_columns(descriptors: Descriptors, probabilities: Float32Array, areas: Float32Array) -> dict[str, pa.Array]:
+    """Return the columns of n crops.
 
-def feature_columns(descriptors: Descriptors, probabilities: Floats, areas: Floats) -> dict[str, pa.Array]:
-    """Columns of n crops: descriptors of dimension D, probabilities (n, M), areas (n, K)."""
+    Args:
+        descriptors: Descriptors of the crops.
+        probabilities: Attribute probabilities of shape (n, M), float32.
+        areas: Share of the crop of each region, shape (n, K), float32.
+    """
     vectors = np.ascontiguousarray(descriptors.vectors, dtype=np.float32)
     return {
         "visible": pa.array(packed(descriptors.visible)),
@@ -27,29 +32,29 @@ def feature_columns(descriptors: Descriptors, probabilities: Floats, areas: Floa
 
 
 def descriptors_of(embeddings: pa.Array, visible: pa.Array, facts: ModelFacts) -> Descriptors:
-    """Descriptors of n crops from their columns `embedding` and `visible`."""
+    """Return the descriptors of n crops from their columns `embedding` and `visible`."""
     masks = visible.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     return Descriptors(vectors=matrix(embeddings), visible=unpacked(masks, facts.parts), always=facts.always)
 
 
-def matrix(lists: pa.Array) -> Floats:
-    """(n, width) float32 view of a column of lists of one width; (n, 0) where they are empty."""
+def matrix(lists: pa.Array) -> Float32Array:
+    """Return a column of n lists of one width as an array of shape (n, width), without a copy; (n, 0) if empty."""
     flat = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
     return flat.reshape(len(lists), len(flat) // max(1, len(lists)))
 
 
 def packed(visible: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """One bit a part, the first part lowest: (n, K-1) to (n,)."""
+    """Return visibility of shape (n, K-1) as bits of shape (n,), the first part lowest."""
     bits = np.left_shift(1, np.arange(visible.shape[1]), dtype=np.int32)
     return np.asarray(visible @ bits if visible.shape[1] else np.zeros(len(visible)), dtype=np.int32)
 
 
 def unpacked(masks: NDArray[np.int32], parts: int) -> NDArray[np.bool_]:
-    """The inverse of `packed` for K-1 parts."""
+    """Return visibility of shape (n, K-1) from the bits that `packed` returns."""
     return np.asarray((masks[:, None] >> np.arange(parts, dtype=np.int32)) & 1, dtype=np.bool_)
 
 
-def _lists(table: Floats) -> Any:
+def _lists(table: Float32Array) -> Any:
     n, width = table.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(width))
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(table, dtype=np.float32).reshape(-1)))

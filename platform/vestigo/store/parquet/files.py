@@ -1,4 +1,4 @@
-"""The Parquet side of the store: needs no database, so an actor on another machine can write and read its files."""
+"""Parquet files of a store: a data root writes and reads them without a database, also on another machine."""
 
 from __future__ import annotations
 
@@ -30,9 +30,18 @@ FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A Parquet file that lies under the data root (`path` is relative to it) and that nobody refers to yet.
+    """A Parquet file that the catalogue does not list yet.
 
-    `checksum` is the SHA-256 of its bytes, in hex; `cameras` and times (as recorded) summarise its rows.
+    Attributes:
+        kind: Kind of file.
+        path: Path relative to the data root.
+        rows: Number of rows.
+        bytes: Size.
+        checksum: SHA-256 of its bytes, in hex.
+        schema_version: Version of its schema.
+        cameras: Cameras of its rows.
+        first_time: Earliest recorded time of its rows.
+        last_time: Latest recorded time of its rows.
     """
 
     kind: FileKind
@@ -48,7 +57,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A file under the root; `path` is relative to it, `bytes` its size."""
+    """A file; `path` is relative to the folder, `bytes` its size."""
 
     path: str
     bytes: int
@@ -56,7 +65,7 @@ class FileInfo:
 
 
 class Folder:
-    """A local folder or an `s3://bucket/prefix` (pyarrow's URI options, such as `endpoint_override`, in the query)."""
+    """A local folder or `s3://bucket/prefix`, with pyarrow's options such as `endpoint_override` in the query."""
 
     def __init__(self, uri: str) -> None:
         self._local = None if "://" in uri else Path(uri)
@@ -67,28 +76,29 @@ class Folder:
         self._base = base.rstrip("/")
 
     def make(self) -> None:
-        """Make a local root, for its owner only (what people look like is nobody else's business); find a bucket.
+        """Create a local folder that only its owner can read, or check that the bucket exists.
 
-        Raises StoreError where there is no such bucket, or it does not answer.
+        Raises:
+            StoreError: If the bucket does not exist or does not answer.
         """
         if self._local is not None:
             self._local.mkdir(mode=0o700, parents=True, exist_ok=True)
             return
         bucket = self._base.partition("/")[0]
         try:
-            found = self._fs.get_file_info(bucket).type != fs.FileType.NotFound
+            exists = self._fs.get_file_info(bucket).type != fs.FileType.NotFound
         except OSError as error:
             raise StoreError(f"data s3://{bucket} does not answer: {error}") from error
-        if not found:
+        if not exists:
             raise StoreError(f"data s3://{bucket} does not exist: make the bucket first")
 
     def is_empty(self) -> bool:
-        """Whether nothing at all lies below the root."""
+        """Return whether the folder has no files."""
         return next(self.walk(), None) is None
 
     @contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
-        """Write a new file; it appears under its name, whole and durable, when the block ends without an error."""
+        """Open a new file for writing; it appears, complete and durable, when the block ends without an error."""
         if self._local is None:
             with self._fs.open_output_stream(self._full(path)) as stream:
                 yield stream
@@ -110,23 +120,23 @@ class Folder:
             _sync(folder)
 
     def open(self, path: str) -> Any:
-        """Open a file for reading at any place (a pyarrow NativeFile)."""
+        """Open a file for random access, as a pyarrow NativeFile."""
         return self._fs.open_input_file(self._full(path))
 
     def size(self, path: str) -> int | None:
-        """Return the size in bytes, None where there is no such file."""
+        """Return the size of a file in bytes, None if it does not exist."""
         info = self._fs.get_file_info(self._full(path))
         return int(info.size) if info.type == fs.FileType.File else None
 
     def walk(self) -> Iterator[FileInfo]:
-        """List every file below the root, in order of its path."""
+        """Yield every file below the folder, by path."""
         selector = fs.FileSelector(self._base, recursive=True, allow_not_found=True)
         for info in sorted(self._fs.get_file_info(selector), key=lambda info: info.path):
             if info.type == fs.FileType.File:
                 yield FileInfo(os.path.relpath(info.path, self._base), int(info.size), info.mtime)
 
     def delete(self, path: str) -> None:
-        """Delete a file; one that is gone already is fine."""
+        """Delete a file if it exists."""
         if self.size(path) is not None:
             self._fs.delete_file(self._full(path))
 
@@ -134,22 +144,22 @@ class Folder:
         return f"{self._base}/{path}"
 
 
-class Tally(io.RawIOBase):
-    """Passes bytes on to `sink` while it counts and digests them."""
+class _DigestWriter(io.RawIOBase):
+    """Writes bytes to `sink`, counts them and computes their SHA-256."""
 
-    def __init__(self, sink: BinaryIO, digest: Any) -> None:
+    def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
-        self._digest = digest
+        self.digest = hashlib.sha256()
         self.count = 0
 
     def writable(self) -> bool:
-        """Bytes can be written."""
+        """Return True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Write all of `data` and return its length in bytes."""
+        """Write all of `data` and return its number of bytes."""
         view = memoryview(data)
-        self._digest.update(view)
+        self.digest.update(view)
         self._sink.write(view)
         self.count += view.nbytes
         return view.nbytes
@@ -164,10 +174,10 @@ def _sync(folder: Path) -> None:
 
 
 GROUP_ROWS = 1000
-"""Rows of one row group: about 3 MB of images, so that a reader of few crops reads little else."""
+"""Rows of a row group: about 3 MB of images, so that a reader of few crops reads little else."""
 _GROUPS = {"ranking": 10_000}
-"""Rows of one row group of narrow files: less would be said of each group than stands in it."""
-# Neither JPEG bytes nor unit vectors become smaller, and no two are the same.
+"""Rows of a row group of files with narrow rows, whose metadata would otherwise be larger than the rows."""
+# JPEG bytes and unit vectors do not compress and do not repeat.
 _INCOMPRESSIBLE = frozenset({"image", f"{EMBEDDING}.list.element"})
 
 
@@ -185,12 +195,19 @@ class DataRoot:
         rows: pa.Table | Iterable[pa.RecordBatch],
         schema: pa.Schema | None = None,
     ) -> WrittenFile:
-        """Write a file that nobody refers to yet; it counts once `Store.commit` was given what this returns.
+        """Write a file; it becomes visible when it is committed (`ShardRepository.commit`).
 
-        A table is sorted by `crop_id` where it has one. Batches are written in the order in which they come, in
-        bounded memory; `schema` is needed only where there may be none.
+        Args:
+            kind: Kind of file.
+            run_id: Run, or another first folder of the path.
+            shard_id: Shard, or another number for the name of the file.
+            rows: A table, which is sorted by `crop_id` if it has that column, or batches, which are written in their
+                order with bounded memory.
+            schema: Schema of `rows`; needed if there may be no batch.
 
-        Raises StoreError for columns that are not those of `kind`, OSError where the disk is full or lost.
+        Raises:
+            StoreError: If the columns are not those of `kind`.
+            OSError: If the disk is full or fails.
         """
         if isinstance(rows, pa.Table):
             rows = rows.sort_by("crop_id") if "crop_id" in rows.column_names else rows
@@ -205,13 +222,13 @@ class DataRoot:
         if problem := schema_problem(kind, schema):
             raise StoreError(f"rows do not fit a file of {kind}: {problem}")
         path = f"{run_id}/{kind}/{shard_id}-{secrets.token_hex(8)}.parquet"
-        digest, summary = hashlib.sha256(), _Summary()
+        summary = _Summary()
         fault_point("write.before")
         with self.folder.create(path) as sink:
-            tally = Tally(sink, digest)
+            output = _DigestWriter(sink)
             compression = _compression(schema)
             repeated = [leaf for leaf in compression if leaf not in _INCOMPRESSIBLE]
-            with pq.ParquetWriter(tally, schema, compression=compression, use_dictionary=repeated) as writer:
+            with pq.ParquetWriter(output, schema, compression=compression, use_dictionary=repeated) as writer:
                 for batch in rechunk(batches, _GROUPS.get(kind, GROUP_ROWS)):
                     if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
@@ -223,8 +240,8 @@ class DataRoot:
             kind=kind,
             path=path,
             rows=summary.rows,
-            bytes=tally.count,
-            checksum=digest.hexdigest(),
+            bytes=output.count,
+            checksum=output.digest.hexdigest(),
             schema_version=SCHEMA_VERSIONS[kind],
             cameras=tuple(sorted(summary.cameras)),
             first_time=summary.first,
@@ -244,15 +261,23 @@ class DataRoot:
     def read(
         self, path: str, columns: Sequence[str] | None = None, batch_rows: int = GROUP_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default."""
+        """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default.
+
+        Raises:
+            StoreError: If the file is missing or broken.
+        """
         with closing(self.open(path)) as file:
-            # Most of the work is decoding one column, the descriptor: threads over columns only wait for one another.
+            # Decoding one column, the descriptor, dominates, so threads over columns do not help.
             yield from file.iter_batches(
                 batch_size=batch_rows, columns=None if columns is None else list(columns), use_threads=False
             )
 
     def open(self, path: str) -> pq.ParquetFile:
-        """Open a Parquet file; the caller closes it. Raises StoreError where it is missing or broken."""
+        """Open a Parquet file; the caller closes it.
+
+        Raises:
+            StoreError: If the file is missing or broken.
+        """
         try:
             source = self.folder.open(path)
         except OSError as error:
@@ -265,23 +290,23 @@ class DataRoot:
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in the same order in batches of exactly `rows`, the last one shorter."""
-    held: list[pa.RecordBatch] = []
+    """Yield the rows of `batches` in batches of exactly `rows`; the last one may be shorter."""
+    parts: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
         start = 0
         while (room := rows - count) <= batch.num_rows - start:
-            yield pa.concat_batches([*held, batch.slice(start, room)])
-            held, count, start = [], 0, start + room
+            yield pa.concat_batches([*parts, batch.slice(start, room)])
+            parts, count, start = [], 0, start + room
         if start < batch.num_rows:
-            held.append(batch.slice(start))
+            parts.append(batch.slice(start))
             count += batch.num_rows - start
-    if held:
-        yield pa.concat_batches(held)
+    if parts:
+        yield pa.concat_batches(parts)
 
 
 class _Summary:
-    """What the catalogue keeps of a file's rows."""
+    """Summary of a file's rows for the catalogue."""
 
     def __init__(self) -> None:
         self.rows = 0

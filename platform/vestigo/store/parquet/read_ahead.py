@@ -1,4 +1,4 @@
-"""Reading ahead: threads read what comes next while whoever asked works on what came before."""
+"""Read-ahead: threads read the next items while the caller processes the current ones."""
 
 from __future__ import annotations
 
@@ -15,61 +15,65 @@ T = TypeVar("T")
 Source = Callable[[], Generator[T, None, None]]
 
 
-def read_ahead(sources: Iterable[Source[T]], *, readers: int, held: int) -> Generator[T, None, None]:
-    """Yield what sources yield, one source after the other, each in its order, as if they were read in turn.
+def read_ahead(sources: Iterable[Source[T]], *, readers: int, buffered: int) -> Generator[T, None, None]:
+    """Yield the items of sources, one source after the other, each in its order.
 
-    `readers` sources are read at a time, and at most `held` items of each wait to be asked for. What a source raises is
-    raised where its item was due; whoever stops asking stops the readers.
+    An error of a source is raised at the position of the failed item. Closing the generator stops the readers.
+
+    Args:
+        sources: Sources to read.
+        readers: Number of sources that are read at a time.
+        buffered: Largest number of items of a source that wait for the caller.
     """
-    left = Event()
-    begun: deque[_Reader[T]] = deque()
+    stopped = Event()
+    active: deque[_Reader[T]] = deque()
     pending = iter(sources)
     with ThreadPoolExecutor(readers) as pool:
         try:
             while True:
-                for source in islice(pending, readers - len(begun)):
-                    begun.append(_Reader(held))
-                    pool.submit(begun[-1].read, source, left)
-                if not begun:
+                for source in islice(pending, readers - len(active)):
+                    active.append(_Reader(buffered))
+                    pool.submit(active[-1].read, source, stopped)
+                if not active:
                     return
-                yield from begun[0].items()
-                begun.popleft()
+                yield from active[0].items()
+                active.popleft()
         finally:
-            left.set()
-            for reader in begun:
+            stopped.set()
+            for reader in active:
                 reader.wake()
 
 
 class _Reader(Generic[T]):
-    """One source on its way: its items so far, their end, or what it raised."""
+    """Queue of the items of one source, or of its error."""
 
-    def __init__(self, held: int) -> None:
-        self._room = Semaphore(held)
-        self._come: SimpleQueue[list[T] | BaseException] = SimpleQueue()
+    def __init__(self, buffered: int) -> None:
+        self._room = Semaphore(buffered)
+        self._queue: SimpleQueue[list[T] | BaseException] = SimpleQueue()
 
-    def read(self, source: Source[T], left: Event) -> None:
-        """Read until the end, or until `left` is set."""
+    def read(self, source: Source[T], stopped: Event) -> None:
+        """Read until the end, or until `stopped` is set."""
         try:
             with closing(source()) as items:
                 while True:
                     self._room.acquire()
-                    if left.is_set():
+                    if stopped.is_set():
                         return
-                    one = list(islice(items, 1))
-                    self._come.put(one)
-                    if not one:
+                    item = list(islice(items, 1))
+                    self._queue.put(item)
+                    if not item:
                         return
-        except BaseException as error:  # noqa: BLE001  (raised where its item was due)
-            self._come.put(error)
+        except BaseException as error:  # noqa: BLE001  (raised by items)
+            self._queue.put(error)
 
     def items(self) -> Iterator[T]:
-        """Yield what was read."""
-        while one := self._come.get():
-            if isinstance(one, BaseException):
-                raise one
+        """Yield the items in order; raise the error of the source."""
+        while item := self._queue.get():
+            if isinstance(item, BaseException):
+                raise item
             self._room.release()
-            yield one[0]
+            yield item[0]
 
     def wake(self) -> None:
-        """Let a reader that waits for room see that nobody asks any more."""
+        """Let a reader that waits for room check whether it is stopped."""
         self._room.release()

@@ -1,4 +1,4 @@
-"""The columns of the Parquet files, and the check that a file holds to them."""
+"""Columns of the Parquet files by kind, and checks of schemas and rows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ SCHEMA_VERSIONS = {
     "draw": 1,
     "labels": 1,
 }
-"""What this code writes, a kind of file each. Version 1 of crops lacks `SINCE_2`, which readers fill in; version 1 of
-rankings lacks `TRUTH`."""
+"""Version of each kind that is written. Version 1 of crops lacks `SINCE_2`, version 1 of rankings lacks `TRUTH`."""
 
 _CROP_FIELDS = (
     ("crop_id", pa.string()),  # 20 hex digits: a digest of source content, frame and box
@@ -44,13 +43,13 @@ _CROP_FIELDS = (
 )
 SINCE_2 = pa.schema(
     [
-        ("visible", pa.int32()),  # one bit a part that the crop shows, the first part lowest; 0 without parts
-        # Lists of one length a model, so that files of all models have one schema and a model without has empty ones.
-        ("attributes", pa.list_(pa.float32())),  # calibrated probability of each class, attribute after attribute
-        ("regions", pa.list_(pa.float32())),  # share of the crop that each region has, background first
+        ("visible", pa.int32()),  # a bit for each visible part, the first part lowest; 0 without parts
+        # Lists whose length depends on the model (0 without), so that all models share one schema.
+        ("attributes", pa.list_(pa.float32())),  # calibrated probability of each value, attribute after attribute
+        ("regions", pa.list_(pa.float32())),  # share of the crop of each region, background first
     ]
 )
-EMBEDDING = "embedding"  # the descriptor: blocks of length 1, or 0 for a part that is not visible
+EMBEDDING = "embedding"  # the descriptor: blocks of length 1, or 0 for an invisible part
 CROP_COLUMNS = (*(name for name, _ in _CROP_FIELDS), *SINCE_2.names, EMBEDDING)
 NULLABLE = frozenset({"time", "offset_s", "pid"})
 _EMBEDDED = frozenset({"crops", "candidates"})
@@ -58,12 +57,12 @@ _EMBEDDED = frozenset({"crops", "candidates"})
 REGIONS = pa.schema(
     [
         ("crop_id", pa.string()),
-        ("labels", pa.binary()),  # PNG of one channel, of the size of the crop's image
-        ("areas", pa.list_(pa.float32())),  # share of the grid's cells that each region has, background first
-        ("belongings", pa.bool_()),  # whether any cell shows something carried
+        ("labels", pa.binary()),  # PNG of one channel, as large as the image of the crop
+        ("areas", pa.list_(pa.float32())),  # share of the cells of each region, background first
+        ("belongings", pa.bool_()),  # whether a cell shows a carried object
     ]
 )
-TRUTH = pa.schema([("pid", pa.int32()), ("camera", pa.string())])  # of the crop; null where nobody knows
+TRUTH = pa.schema([("pid", pa.int32()), ("camera", pa.string())])  # of the crop; null if unknown
 RANKING = pa.schema(
     [
         ("query", pa.string()),
@@ -76,16 +75,16 @@ RANKING = pa.schema(
 QUERIES = pa.schema(
     [
         ("query", pa.string()),
-        *TRUTH,  # null where nobody knows, or its crops do not agree
+        *TRUTH,  # null if unknown or if the crops of the query differ
         ("rows", pa.int32()),  # in the ranking
-        ("crop", pa.string()),  # a stored crop that shows it; null for an image that is none
-        ("own", pa.int32()),  # crops of the gallery that it is made of
-        # Crops of its identity in the gallery, its own left out.
+        ("crop", pa.string()),  # a stored crop of the query; null for an image outside the store
+        ("own", pa.int32()),  # crops of the gallery that the query is made of
+        # Crops of the identity in the gallery, without the own ones.
         ("matches", pa.list_(pa.struct([("camera", pa.string()), ("crops", pa.int32())]))),
-        ("image", pa.binary()),  # JPEG of an image that is no stored crop, else null
+        ("image", pa.binary()),  # JPEG of an image outside the store, else null
     ]
 )
-DRAW = pa.schema([("task", pa.string()), ("probability", pa.float64())])  # all tasks that could be drawn
+DRAW = pa.schema([("task", pa.string()), ("probability", pa.float64())])  # every task of the population
 LABELS = pa.schema(
     [
         ("project", pa.string()),
@@ -100,7 +99,7 @@ LABELS = pa.schema(
         ("value", pa.string()),  # or "cannot tell"
         ("predicted", pa.string()),
         ("confidence", pa.float32()),  # of the prediction
-        ("model", pa.string()),  # digest of the model that the answer corrects or confirms
+        ("model", pa.string()),  # digest of the model of the prediction
         ("reviewers", pa.list_(pa.string())),
         ("answered", pa.timestamp("us", tz="UTC")),
     ]
@@ -117,7 +116,7 @@ _REQUIRED = {
     "labels": LABELS,
 }
 _LATER = {"crops": SINCE_2, "candidates": SINCE_2, "ranking": TRUTH}
-"""What files of version 1 do not have."""
+"""Columns that files of version 1 lack."""
 _EXACT = frozenset({"crops", "ranking", "queries", "regions", "draw", "labels"})
 KINDS = tuple(_REQUIRED)
 _DEFAULTS = {"visible": 0, "attributes": [], "regions": []}
@@ -129,7 +128,7 @@ def crop_schema(dim: int) -> pa.Schema:
 
 
 def completed(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """Return `columns` of crops, those that files of version 1 do not have filled with what they stand for: nothing."""
+    """Return `columns` of crops; columns that files of version 1 lack are filled with 0 or empty lists."""
     arrays = [
         pa.array([_DEFAULTS[name]] * batch.num_rows, SINCE_2.field(name).type)
         if name in _DEFAULTS and name not in batch.schema.names
@@ -140,26 +139,34 @@ def completed(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
 
 
 def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> str | None:
-    """Say in what `schema` is not that of a file of `kind`, None where it is; by default of the version written now."""
+    """Return how `schema` differs from that of a kind of file, None if it does not.
+
+    Args:
+        kind: Kind of file.
+        schema: Schema to check.
+        version: Version of the file, by default the one that is written.
+    """
     if kind not in _REQUIRED:
         return f"{kind} is not one of {', '.join(KINDS)}"
-    wanted = {field.name: field.type for field in _REQUIRED[kind]}
-    found = {field.name: field.type for field in schema}
-    later = {field.name: field.type for field in _LATER.get(kind, ())}
-    old = version == 1 and found.keys().isdisjoint(later)
-    wanted = {name: type_ for name, type_ in wanted.items() if not (old and name in later)} | ({} if old else later)
-    if kind in _EMBEDDED and not _is_embedding(found.pop(EMBEDDING, None)):
+    required, actual, later = (
+        {field.name: field.type for field in fields} for fields in (_REQUIRED[kind], schema, _LATER.get(kind, ()))
+    )
+    if version == 1 and actual.keys().isdisjoint(later):
+        required = {name: type_ for name, type_ in required.items() if name not in later}
+    else:
+        required |= later
+    if kind in _EMBEDDED and not _is_embedding(actual.pop(EMBEDDING, None)):
         return f"column {EMBEDDING} is not a fixed-size list of float32"
-    for name, type_ in wanted.items():
-        if found.get(name) != type_:
-            return f"column {name} is {found.get(name, 'missing')}, not {type_}"
-    if kind in _EXACT and (extra := found.keys() - wanted.keys()):
+    for name, type_ in required.items():
+        if actual.get(name) != type_:
+            return f"column {name} is {actual.get(name, 'missing')}, not {type_}"
+    if kind in _EXACT and (extra := actual.keys() - required.keys()):
         return f"column {min(extra)} does not belong to {kind}"
     return None
 
 
 def rows_problem(kind: str, batch: pa.RecordBatch) -> str | None:
-    """Say which column of a crop is null and may not be, or has lists of several lengths; None where none is."""
+    """Return which column of crops has forbidden nulls or lists of several lengths, None if no column has."""
     for name in CROP_COLUMNS if kind in _EMBEDDED else ():
         if name not in NULLABLE and batch.column(name).null_count:
             return f"column {name} is null in {batch.column(name).null_count} rows"

@@ -1,4 +1,4 @@
-"""The ledger: inputs = done with rows + done and empty + quarantined + pending, and what follows from it in SQL."""
+"""Check of the ledger: inputs = done with rows + done and empty + quarantined + pending."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ALLOWED = {
     "quarantined": {"quarantined"},
     "split": set[str](),
 }
-"""The states that the inputs of a shard may be in, by the state of the shard."""
+"""Possible states of the inputs of a shard, by the state of the shard."""
 
 
 def ledger_problems(session: Session) -> Iterator[str]:
-    """Yield one line for everything in the catalogue that cannot be true."""
+    """Yield one line for each contradiction in the catalogue."""
     yield from _equation(session)
     yield from _states(session)
     yield from _rows(session)
@@ -45,15 +45,15 @@ def _states(session: Session) -> Iterator[str]:
     pairs = select(ShardRow.id, ShardRow.state, InputRow.state).join(InputRow, InputRow.shard_id == ShardRow.id)
     wrong = [(ShardRow.state == shard) & InputRow.state.not_in(states) for shard, states in ALLOWED.items()]
     contradictory = or_(*wrong, ShardRow.state.not_in(ALLOWED))
-    for shard, state, inner in session.execute(pairs.where(contradictory).distinct()):
-        yield f"shard {shard} is {state} and has an input that is {inner}"
-    odd = (
+    for shard, state, input_state in session.execute(pairs.where(contradictory).distinct()):
+        yield f"shard {shard} is {state} and has an input that is {input_state}"
+    contradictory_input = (
         ((InputRow.state == "done") & (InputRow.rows <= 0))
         | ((InputRow.state != "done") & (InputRow.rows != 0))
         | ((InputRow.state == "quarantined") & InputRow.reason.is_(None))
     )
     for shard, name, state, rows in session.execute(
-        select(InputRow.shard_id, InputRow.name, InputRow.state, InputRow.rows).where(odd)
+        select(InputRow.shard_id, InputRow.name, InputRow.state, InputRow.rows).where(contradictory_input)
     ):
         yield f"input {name} of shard {shard} is {state} with {rows} rows, or without a reason"
 
@@ -79,12 +79,12 @@ def _rows(session: Session) -> Iterator[str]:
 
 
 def _files(session: Session) -> Iterator[str]:
-    # A video that is done again shows what it showed until it is assembled.
-    redone = (ShardRow.kind == "assembly") & (ShardRow.state == "pending")
+    # The old files of a video that is processed again stay visible until it is assembled.
+    repeated = (ShardRow.kind == "assembly") & (ShardRow.state == "pending")
     query = (
         select(DataFileRow.path, ShardRow.state)
         .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
-        .where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~redone)
+        .where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~repeated)
     )
     for path, state in session.execute(query):
         yield f"file {path} belongs to a shard that is {state}"

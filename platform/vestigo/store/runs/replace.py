@@ -1,4 +1,4 @@
-"""Indexing again under another fingerprint: the new rows appear and the old ones go in one transaction."""
+"""Replacement of rows under other fingerprints when a run succeeds, in one transaction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 
 
 def replace_stale(session: Session, run: RunRow) -> None:
-    """Make the files of `run` visible and retire what other fingerprints hold of the inputs that it did.
+    """Make the files of `run` visible and retire the rows of its inputs under other fingerprints.
 
-    Inputs that `run` quarantined keep their old rows. A video goes as a whole, however it was cut into slices. A file
-    that also holds rows of inputs that stay is kept, and readers pass over the rows of its retired inputs.
+    Inputs that `run` quarantined keep their old rows. A video is replaced as a whole, in any division into slices. A
+    file that also holds rows of other inputs is kept, and readers skip the rows of its retired inputs.
     """
     now = datetime.now(UTC)
     own = aliased(InputRow)
@@ -37,17 +37,17 @@ def replace_stale(session: Session, run: RunRow) -> None:
         .values(retired=True)
         .execution_options(synchronize_session=False)
     )
-    gone = select(ShardRow.id).where(_all_retired())
+    replaced = select(ShardRow.id).where(_all_retired())
     session.execute(
         update(DataFileRow)
-        .where(DataFileRow.shard_id.in_(gone), DataFileRow.retired.is_(None))
+        .where(DataFileRow.shard_id.in_(replaced), DataFileRow.retired.is_(None))
         .values(state="retired", retired=now)
         .execution_options(synchronize_session=False)
     )
-    _close_replaced_work(session, run)
+    _quarantine_replaced_shards(session, run)
     new = aliased(DataFileRow)
-    redone = select(new.shard_id).where(new.run_id == run.id, new.state == "staged").distinct()
-    old = update(DataFileRow).where(DataFileRow.shard_id.in_(redone), DataFileRow.state == "visible")
+    repeated = select(new.shard_id).where(new.run_id == run.id, new.state == "staged").distinct()
+    old = update(DataFileRow).where(DataFileRow.shard_id.in_(repeated), DataFileRow.state == "visible")
     session.execute(
         old.values(state="retired", retired=now, run_id=None, shard_id=None).execution_options(
             synchronize_session=False
@@ -61,8 +61,8 @@ def replace_stale(session: Session, run: RunRow) -> None:
     )
 
 
-def _close_replaced_work(session: Session, run: RunRow) -> None:
-    """Keep an unfinished run from bringing back, when it is resumed, what was replaced meanwhile."""
+def _quarantine_replaced_shards(session: Session, run: RunRow) -> None:
+    """Quarantine pending shards whose inputs were replaced, so that a resumed run does not bring them back."""
     replaced = select(ShardRow.id).where(ShardRow.state == "pending", _all_retired())
     session.execute(
         update(InputRow)
@@ -79,7 +79,7 @@ def _close_replaced_work(session: Session, run: RunRow) -> None:
 
 
 def _all_retired() -> ColumnElement[bool]:
-    """Whether every input of a shard is retired; an assembly goes with its slices."""
+    """Return whether every input of a shard, or some slice of an assembly, is retired."""
     item, live = aliased(InputRow), aliased(InputRow)
     return (
         exists().where(item.shard_id == ShardRow.id, item.retired)
@@ -88,7 +88,7 @@ def _all_retired() -> ColumnElement[bool]:
 
 
 def _slice_retired(shard: type[ShardRow]) -> ColumnElement[bool]:
-    """Whether some slice of the video that `shard` belongs to is retired."""
+    """Return whether some slice of the video of `shard` is retired."""
     part, item = aliased(ShardRow), aliased(InputRow)
     return exists().where(
         part.run_id == shard.run_id,

@@ -1,4 +1,4 @@
-"""Connections to the catalogue: snapshots for reading, serialised transactions for writing, on both databases."""
+"""Connections to the catalogue: snapshots for reading and serialised transactions for writing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_SECONDS = 60
 KEYS_PER_QUERY = 500
-"""Below the limit of bound parameters that every SQLite has."""
+"""Below the limit of bound parameters of SQLite."""
 
 
 class Database:
@@ -34,42 +34,42 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Everything read inside is one snapshot."""
+        """Open a transaction that reads one snapshot."""
         with Session(self._reader) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """One transaction: committed at the end of the block, rolled back where the block raises."""
+        """Open a transaction that is committed at the end of the block, or rolled back if the block raises."""
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def exclusive(self, key: int) -> Iterator[Connection]:
-        """One transaction that no other holder of the same `key` shares (SQLite admits a single writer anyway)."""
+        """Open a transaction that excludes others with the same `key`; SQLite admits a single writer anyway."""
         with self._writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
             yield connection
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
 
 def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
-    """Begin an insert that can say what happens where the row is there already, also by a writer at the same time."""
+    """Return an insert that supports `on_conflict_do_update` and `on_conflict_do_nothing`."""
     sqlite_in_use = session.get_bind().dialect.name == "sqlite"
     return sqlite.insert(table) if sqlite_in_use else postgresql.insert(table)
 
 
 def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield keys, as many at a time as one query asks for."""
+    """Yield keys in chunks of the size of one query."""
     return (keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own implicit BEGIN comes too late to make a snapshot or to take the write lock.
+    # The implicit BEGIN of the driver is too late for a snapshot or the write lock.
     connection.isolation_level = None
     _enter_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
@@ -77,19 +77,19 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _enter_wal(connection: Any) -> None:
-    # SQLite waits its turn for every lock but the one that takes a new file into this mode.
-    until = time.monotonic() + BUSY_SECONDS
+    # SQLite waits for every lock except the one that sets this mode on a new file.
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later cannot wait its turn, so writers say so from the start.
+    # A transaction that reads first and writes later cannot wait for the write lock, so writers take it at the start.
     write = connection.get_execution_options().get("vestigo_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

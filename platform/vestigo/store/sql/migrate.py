@@ -1,4 +1,4 @@
-"""The catalogue's schema: made on first use, brought forward on request, never read when it is newer than this code."""
+"""The schema of the catalogue: created on first use, migrated on request, refused if it is newer than this code."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import SCHEMA_REVISION
 from vestigo_models.errors import StoreError
 
-# A name of its own: the database may hold somebody else's Alembic table.
+# The database may hold the Alembic table of another application.
 VERSION_TABLE = "vestigo_schema"
 _LOCK = 0x76657374
 
 
 def migrations_folder() -> Path:
-    """Return the folder of the Alembic scripts: inside the installed package, or at the root of a checkout."""
+    """Return the folder of the Alembic scripts, in the installed package or at the root of a checkout."""
     package = Path(__file__).resolve().parents[2]
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parents[1] / "migrations"
 
 
 def current_revision(connection: Connection) -> str | None:
-    """Return the revision of a catalogue, None for a database without one."""
+    """Return the revision of a catalogue, None for a database without a catalogue."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
 
 def open_schema(database: Database, location: Location, check_new: Callable[[], None]) -> None:
-    """Make the tables of a new catalogue, after `check_new`; refuse an older or newer one.
+    """Create the tables of a new catalogue, after `check_new`.
 
-    Raises StoreError that names both revisions and what to do.
+    Raises:
+        StoreError: If the catalogue is older or newer; the message names both revisions.
     """
     with database.read() as session:
         revision = current_revision(session.connection())
@@ -53,9 +54,10 @@ def open_schema(database: Database, location: Location, check_new: Callable[[], 
 
 
 def migrate(database: Database, location: Location) -> tuple[str | None, str]:
-    """Bring a catalogue to this code's schema; return the revisions before and after.
+    """Migrate a catalogue to the schema of this version; return the revisions before and after.
 
-    Raises StoreError for a catalogue of a newer Vestigo.
+    Raises:
+        StoreError: If the catalogue is newer.
     """
     with database.exclusive(_LOCK) as connection:
         before = current_revision(connection)

@@ -7,7 +7,7 @@ model ◄── run ◄── shard ◄── input            inputs are planne
 promotion                                    history of the serving model
 camera, ranking
 label_project ◄── label_batch ◄── label_task ◄── label_answer
-                      └── data_file          sampling probability of every task
+                      └── data_file          inclusion probability of every task
 label_set ── data_file                       versions of the labels
 audit ── audit_head                          a chain of digests, and its end
 verdict                                      every verdict; the newest counts
@@ -30,20 +30,20 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Instant(TypeDecorator[datetime]):
-    """A point in time; always timezone-aware UTC in Python (SQLite would drop the zone)."""
+    """A point in time, timezone-aware UTC in Python; SQLite by itself drops the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, which would mean something else on each machine."""
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        """Return the time in UTC; refuse times without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value} has no time zone")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Return the time in UTC."""
         if value is None:
             return None
@@ -51,7 +51,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can address them on both databases."""
+    """Base of the tables; it names every constraint, so that migrations can address them on both databases."""
 
     metadata = MetaData(
         naming_convention={
@@ -70,8 +70,7 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A model version; `facts` is JSON of `facts.ModelFacts`, `origin` of how it was trained (data and label-set
-    digests, configuration), `scores` of how it was judged; both are {} for a model that was not trained here."""
+    """A model version; see `vestigo.store.models.records.Model` for the JSON columns."""
 
     __tablename__ = "model"
 
@@ -86,7 +85,7 @@ class ModelRow(Base):
 
 
 class PromotionRow(Base):
-    """A change of the model that serves; by `kind` it is a `promotion`, or a `rollback` of the last one in force."""
+    """A change of the serving model; `kind` is `promotion` or `rollback`."""
 
     __tablename__ = "promotion"
 
@@ -100,7 +99,7 @@ class PromotionRow(Base):
 
 
 class RunRow(Base):
-    """One indexing run; `config` is everything that entered `fingerprint`, `error` the line with which it failed."""
+    """A run; `config` holds everything that `fingerprint` is a digest of."""
 
     __tablename__ = "run"
 
@@ -130,7 +129,7 @@ class ShardRow(Base):
     __table_args__ = (
         Index("ix_shard_run_state_position", "run_id", "state", "position"),
         Index("ix_shard_run_after", "run_id", "after"),
-        # An assembly has no input whose key could keep it from being planned twice.
+        # An assembly has no input whose key prevents planning it twice.
         Index(
             "uq_shard_assembly",
             "run_id",
@@ -153,10 +152,10 @@ class ShardRow(Base):
 
 
 class InputRow(Base):
-    """One image file, archive member or video slice, and what became of it.
+    """An image file, archive member or video slice, and its outcome.
 
-    `retired` inputs were replaced by a run under another fingerprint: rows that they left in a file shared with
-    inputs that were not replaced are no longer visible.
+    A `retired` input was replaced by a run under another fingerprint. Its rows are hidden, also in a file that other
+    inputs share.
     """
 
     __tablename__ = "input"
@@ -171,7 +170,7 @@ class InputRow(Base):
             sqlite_where=text("retired = 0"),
             postgresql_where=text("NOT retired"),
         ),
-        # Hardly any are; readers ask for all of them.
+        # Few inputs are retired, and readers select all of them.
         Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
         Index(
             "ix_input_quarantined",
@@ -195,7 +194,7 @@ class InputRow(Base):
 
 
 class FrameFailureRow(Base):
-    """A frame that failed inside an input which otherwise went well."""
+    """A frame that failed in an input that did not."""
 
     __tablename__ = "frame_failure"
 
@@ -209,10 +208,10 @@ class FrameFailureRow(Base):
 
 
 class DataFileRow(Base):
-    """An immutable Parquet file; `cameras` and times let readers pass over it unopened.
+    """An immutable Parquet file; readers use `cameras` and times to skip it without opening it.
 
-    State: `staged` (a replacing run has not finished), `visible`, `retired` (replaced, still on disk), `removed`.
-    Rankings, draws and label sets belong to no run.
+    State: `staged` (its run replaces others and has not finished), `visible`, `retired` (replaced, still on disk),
+    `removed`. Files of rankings, samples and label sets have no run.
     """
 
     __tablename__ = "data_file"
@@ -239,7 +238,7 @@ class DataFileRow(Base):
 
 
 class CameraRow(Base):
-    """A camera that was seen, and how many seconds are added to the times it recorded."""
+    """A camera, and the seconds that are added to the times that it recorded."""
 
     __tablename__ = "camera"
 
@@ -248,10 +247,7 @@ class CameraRow(Base):
 
 
 class RankingRow(Base):
-    """A bulk re-identification that is kept under a name; `settings` is JSON of what made it.
-
-    `settings` is {} and `queries_file_id` null for one that is older than these are kept.
-    """
+    """A saved ranking; rankings of older stores have no `settings` ({}) and no `queries_file_id`."""
 
     __tablename__ = "ranking"
 
@@ -265,8 +261,7 @@ class RankingRow(Base):
 
 
 class LabelProjectRow(Base):
-    """A project of review; `schema` is JSON of the attribute schema, `server` and `remote_id` where Label Studio has
-    it (null for labels that came from files)."""
+    """A review project; `schema` is JSON of the attribute schema, `server` and `remote_id` name it in Label Studio."""
 
     __tablename__ = "label_project"
 
@@ -278,10 +273,7 @@ class LabelProjectRow(Base):
 
 
 class LabelBatchRow(Base):
-    """One draw; `population` tasks could be drawn, after thinning the archive to the share `thinned` of its tasks.
-
-    `data_file_id` is null for what was imported: nobody drew it.
-    """
+    """A sample; see `vestigo.store.review.records.SamplingDesign`. `data_file_id` is null for imported tasks."""
 
     __tablename__ = "label_batch"
 
@@ -299,9 +291,9 @@ class LabelBatchRow(Base):
 
 
 class LabelTaskRow(Base):
-    """What a reviewer is asked about: some crops of one person, and what a model said of them.
+    """A task: some crops of one person and a model's prediction.
 
-    State: `drawn` (not on the server yet), `pushed`, `deleted` (on the server, by somebody there), `imported`.
+    State: `drawn` (not on the server yet), `pushed`, `deleted` (on the server), `imported`.
     """
 
     __tablename__ = "label_task"
@@ -327,7 +319,7 @@ class LabelTaskRow(Base):
 
 
 class LabelAnswerRow(Base):
-    """What one reviewer answered; `answers` is attribute to value or "cannot tell"."""
+    """An annotation; `answers` is JSON of the value, or "cannot tell", by attribute."""
 
     __tablename__ = "label_answer"
     __table_args__ = (Index("uq_label_answer_task_id_remote_id", "task_id", "remote_id", unique=True),)
@@ -341,7 +333,7 @@ class LabelAnswerRow(Base):
 
 
 class LabelSetRow(Base):
-    """A version of all agreed labels; `digest` is that of its rows."""
+    """A version of all labels; `digest` is that of its rows."""
 
     __tablename__ = "label_set"
 
@@ -355,7 +347,7 @@ class LabelSetRow(Base):
 
 
 class AuditRow(Base):
-    """One entry of the audit log; `id` counts from 1 without a gap, `previous` is the `digest` of the entry before."""
+    """An audit entry; `id` counts from 1 without a gap, `previous` is the `digest` of the entry before."""
 
     __tablename__ = "audit"
 
@@ -372,7 +364,7 @@ class AuditRow(Base):
 
 
 class AuditHeadRow(Base):
-    """How many entries the log has, and the digest of the last; the only row, made together with the table."""
+    """Number of entries and digest of the last one; the only row, created with the table."""
 
     __tablename__ = "audit_head"
 
@@ -382,7 +374,7 @@ class AuditHeadRow(Base):
 
 
 class VerdictRow(Base):
-    """What somebody decided about a crop as an answer to `query`; a `verdict` of null takes the one before back."""
+    """A verdict on a crop as a result of `query`; null withdraws the verdict before."""
 
     __tablename__ = "verdict"
     __table_args__ = (Index("ix_verdict_query_crop", "query", "crop"),)

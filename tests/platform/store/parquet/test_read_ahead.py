@@ -24,7 +24,7 @@ def source(items: list[int]) -> Generator[int, None, None]:
     held=st.integers(1, 3),
 )
 def test_as_if_read_in_turn(contents: list[list[int]], readers: int, held: int) -> None:
-    found = read_ahead((partial(source, some) for some in contents), readers=readers, held=held)
+    found = read_ahead((partial(source, some) for some in contents), readers=readers, buffered=held)
     assert list(found) == list(chain.from_iterable(contents))
 
 
@@ -40,7 +40,7 @@ def test_little_is_read_before_it_is_asked_for() -> None:
             yield item
 
     asked = 0
-    for item in read_ahead((partial(counted, 50 * k) for k in range(20)), readers=readers, held=held):
+    for item in read_ahead((partial(counted, 50 * k) for k in range(20)), readers=readers, buffered=held):
         assert item == asked
         asked += 1
         with lock:
@@ -53,7 +53,7 @@ def test_what_a_source_raises_comes_where_it_was_due() -> None:
         yield 3
         raise ValueError("broken")
 
-    found = read_ahead([partial(source, [1, 2]), broken, partial(source, [4])], readers=3, held=1)
+    found = read_ahead([partial(source, [1, 2]), broken, partial(source, [4])], readers=3, buffered=1)
     assert [next(found), next(found), next(found)] == [1, 2, 3]
     with pytest.raises(ValueError, match="broken"):
         next(found)
@@ -70,7 +70,7 @@ def test_who_stops_asking_stops_the_readers() -> None:
             closed.set()
 
     before = threading.active_count()
-    found = read_ahead([endless, endless], readers=2, held=1)
+    found = read_ahead([endless, endless], readers=2, buffered=1)
     assert next(found) == 0
     found.close()
     assert closed.is_set()

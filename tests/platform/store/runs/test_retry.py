@@ -22,7 +22,7 @@ def store(store_ref: Path) -> Iterator[Store]:
 
 
 def put_back(store: Store, run: str, *names: str, there: bool = True, **more: Any) -> RetryResult:
-    return store.runs.retry(run, names or None, select=pick, has_video=lambda spec: there, **more)
+    return store.runs.retry(run, names or None, select=pick, has_video=lambda _: there, **more)
 
 
 def visible(store: Store) -> list[str]:
