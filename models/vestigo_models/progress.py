@@ -15,6 +15,6 @@ def ignore_progress(done: int, total: int | None = None) -> None:
     """Do nothing: the default of a `ProgressCallback` argument."""
 
 
-def ignore_stages(stage: str) -> ProgressCallback:
+def ignore_stages(_stage: str) -> ProgressCallback:
     """Return `ignore_progress`: the default of an `OpenProgress` argument."""
     return ignore_progress

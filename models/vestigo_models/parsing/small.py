@@ -132,11 +132,7 @@ class ParserConfig(BaseModel):
 class EmbeddedParser(Parser):
     """The small network as a parser. Batches are padded to one size, so that results do not depend on other crops.
 
-    Args:
-        config: Configuration.
-        network: Network, which is copied; the copy's weights are rounded to float16 as in a package.
-        device: Torch device.
-        batch_size: Crops per forward pass; by default 1 on a CPU, 32 on a GPU.
+    The network is copied, and the copy's weights are rounded to float16 as in a package.
     """
 
     def __init__(

@@ -95,16 +95,9 @@ def train_parser(
     device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
 ) -> TrainingResult:
-    """Train a parser and write its package.
+    """Train a parser, from random weights or those of the package `base`, and write its package into the folder `out`.
 
-    Args:
-        config: Configuration of the training.
-        data: Images and label maps.
-        out: Folder of the package.
-        package: Input size, classes and other content of `config.json`.
-        base: Package to start from; random weights without.
-        device: Torch device.
-        progress: Called with finished and total steps.
+    `package` has the input size, the classes and other content of `config.json`.
 
     Raises:
         ConfigError: If `base` has other classes.

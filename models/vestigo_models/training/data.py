@@ -15,7 +15,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import resize
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.augmentation import augment_pair
-from vestigo_models.training.config import AugmentationConfig
+from vestigo_models.training.config import TrainConfig
 
 LOADER_THREADS = 2
 
@@ -84,10 +84,9 @@ class ImageReader:
 def batches(
     reader: ImageReader,
     plan: Int64Array,
-    config: AugmentationConfig,
-    *,
-    seed: int,
+    config: TrainConfig,
     epoch: int,
+    *,
     first: int,
     share: slice,
     maps: UInt8Array | None = None,
@@ -99,8 +98,7 @@ def batches(
     Args:
         reader: Reader of the images.
         plan: Indices of the images of each step, (steps, whole batch).
-        config: Augmentation.
-        seed: Seed of the training.
+        config: Configuration, of which seed and augmentation are used.
         epoch: 1-based epoch.
         first: First step.
         share: Columns of the plan that this worker takes.
@@ -109,8 +107,8 @@ def batches(
     places = np.arange(plan.size).reshape(plan.shape)
 
     def prepare(index: int, place: int) -> tuple[UInt8Array, UInt8Array | None]:
-        rng = np.random.default_rng((seed, epoch, 1, place))
-        return augment_pair(reader.read(index), None if maps is None else maps[index], config, rng)
+        rng = np.random.default_rng((config.seed, epoch, 1, place))
+        return augment_pair(reader.read(index), None if maps is None else maps[index], config.augmentation, rng)
 
     with ThreadPoolExecutor(LOADER_THREADS) as pool:
         ahead = None
@@ -130,27 +128,21 @@ def _stack(
     return np.stack(images), None if maps[0] is None else np.stack(maps)
 
 
-def identity_batches(pids: Int64Array, *, identities: int, images: int, seed: int, epoch: int) -> Int64Array:
-    """Return the batches of one epoch (Hermans et al., 2017).
+def identity_batches(pids: Int64Array, config: TrainConfig, epoch: int) -> Int64Array:
+    """Return the batches of an epoch (Hermans et al., 2017) for images of the identities `pids` (N,).
 
-    The images of each identity are shuffled and divided into groups of `images`, sampled with replacement if it has
-    fewer; incomplete groups are dropped. Each batch takes one group of `identities` random identities, until fewer have
-    groups left.
-
-    Args:
-        pids: Identities of all images, (N,).
-        identities: Identities in a batch.
-        images: Images of each identity in a batch.
-        seed: Seed of the training.
-        epoch: 1-based epoch.
+    The images of each identity are shuffled and divided into groups of `images_per_identity`, sampled with replacement
+    if it has fewer; incomplete groups are dropped. Each batch takes one group of `batch_identities` random identities,
+    until fewer have groups left.
 
     Returns:
-        Indices of images, (steps, identities * images), with those of an identity adjacent.
+        Indices of images, (steps, batch size), with those of an identity adjacent.
 
     Raises:
         ConfigError: If there are fewer identities than a batch needs.
     """
-    rng = np.random.default_rng((seed, epoch, 0))
+    identities, images = config.batch_identities, config.images_per_identity
+    rng = np.random.default_rng((config.seed, epoch, 0))
     groups: dict[int, list[Int64Array]] = {}
     for pid in np.unique(pids):
         members = np.flatnonzero(pids == pid)

@@ -29,15 +29,8 @@ def finetuning_config(
     """Return the configuration that trains all weights of a package further.
 
     Network and input are those of the package, losses and augmentation those of `full` with its backbone. The learning
-    rate is constant. Label maps are not refreshed, see `predict_label_maps`, except those of clusters.
-
-    Args:
-        package: The base.
-        folder: Folder of the base.
-        identities: Number of training identities; a batch holds 16, or all if there are fewer.
-        epochs: Number of epochs.
-        noise: Error rate of the attribute labels.
-        seed: Seed of everything random.
+    rate is constant. Label maps are not refreshed, see `predict_label_maps`, except those of clusters. `folder` is that
+    of the base, `identities` the number of training identities, and `noise` the error rate of attribute labels.
 
     Raises:
         ConfigError: If there are fewer than two identities, or the package has another normalisation of its input.

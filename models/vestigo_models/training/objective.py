@@ -38,12 +38,7 @@ class BatchTargets(NamedTuple):
 class Objective(nn.Module):
     """Losses of every kind of feature (equation 15 of docs/method.md), of parsing and of attributes.
 
-    Args:
-        network: Network, which determines the kinds of features.
-        config: Weights and settings of the losses.
-        identities: Number of training identities; each has one centre for each kind.
-        schema: Attributes; None without.
-        class_weights: Factors on the attribute loss of each class, (M,).
+    It holds the centres of the identities for each kind, and factors on the attribute loss of each class, (M,).
     """
 
     class_weights: Tensor
@@ -58,6 +53,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        # No cluster is belongings.
+        self.belongings_weight = config.belongings_weight if config.fls.labels == "fls" else 1.0
         self.schema = schema
         even = np.ones(0 if schema is None else schema.classes, dtype=np.float32)
         self.register_buffer("class_weights", torch.from_numpy(even if class_weights is None else class_weights))
@@ -101,11 +98,6 @@ class Objective(nn.Module):
             if config.awm_aux_loss and output.raw_attributes is not output.attributes:
                 total = total + config.awm_aux_loss * self._attributes(output.raw_attributes, targets.attributes)
         return {"total": total, **terms}
-
-    @property
-    def belongings_weight(self) -> float:
-        """Weight of cells of belongings; 1 if label maps are clusters, none of which is belongings."""
-        return self.config.belongings_weight if self.config.fls.labels == "fls" else 1.0
 
     def _attributes(self, log_probabilities: Tensor, labels: Tensor) -> Tensor:
         assert self.schema is not None

@@ -86,17 +86,8 @@ def refresh_labels(
 
     The network is set to evaluation mode. Several workers share the identities, all with the buffers of worker 0.
 
-    Args:
-        network: The network in training.
-        reader: Reader of the images.
-        data: The N training images.
-        previous: Their current label maps, (N, h, w).
-        config: Configuration.
-        ranks: The workers that train together.
-        device: Torch device.
-
     Returns:
-        The new label maps, (N, h, w).
+        The label maps of all images, (N, h, w), like `previous`.
     """
     ranks.broadcast_buffers(network)
     network.eval()

@@ -43,14 +43,7 @@ def learning_rate(epoch: int, config: TrainConfig) -> float:
 
 
 class TrainingRun:
-    """A training at a step of an epoch, on one of its workers.
-
-    Args:
-        config: Configuration.
-        data: Training images.
-        device: Torch device.
-        ranks: The workers that train together.
-    """
+    """A training at a step of an epoch, on one of the workers that train together."""
 
     def __init__(self, config: TrainConfig, data: TrainingSet, device: str, ranks: Ranks) -> None:
         self.config, self.data, self.ranks = config, data, ranks
@@ -83,17 +76,11 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
         self.reader = ImageReader(data.paths, self.size, config.cache_gib)
-        self.maps = (
-            initial_labels(data, feature_grid(config), config.network.regions) if config.network.regions else None
-        )
+        regions = config.network.regions
+        self.maps = initial_labels(data, feature_grid(config), regions) if regions else None
 
     def train(self, out: Path, log: TextIO, progress: ProgressCallback) -> None:
-        """Train to the end with a checkpoint after every epoch and every `checkpoint_steps` steps.
-
-        Args:
-            out: Folder of the checkpoint.
-            log: File of the loss terms of each step.
-            progress: Called after each step with finished and total steps.
+        """Train to the end; write loss terms to `log` and a checkpoint every epoch and every `checkpoint_steps` steps.
 
         Raises:
             WorkError: If the loss is not finite.
@@ -105,25 +92,10 @@ class TrainingRun:
             rate = learning_rate(epoch, config)
             for group in self.adam.param_groups:
                 group["lr"] = rate * group["factor"]
-            plan = identity_batches(
-                self.data.pids,
-                identities=config.batch_identities,
-                images=config.images_per_identity,
-                seed=config.seed,
-                epoch=epoch,
-            )
+            plan = identity_batches(self.data.pids, config, epoch)
             if self.step == 0 and is_refresh_due(epoch, config):
                 self.refresh_maps()
-            upcoming = batches(
-                self.reader,
-                plan,
-                config.augmentation,
-                seed=config.seed,
-                epoch=epoch,
-                first=self.step,
-                share=share,
-                maps=self.maps,
-            )
+            upcoming = batches(self.reader, plan, config, epoch, first=self.step, share=share, maps=self.maps)
             for step, (images, maps) in enumerate(upcoming, start=self.step):
                 terms = self.update(images, maps, plan[step, share])
                 record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
@@ -143,12 +115,7 @@ class TrainingRun:
         )
 
     def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, float]:
-        """Take one step of both optimisers on this worker's share of a batch.
-
-        Args:
-            images: RGB uint8, (B, H, W, 3).
-            maps: Label maps, (B, h, w); None without regions.
-            rows: Indices of the images in the training set, (B,).
+        """Take one step on this worker's images (B, H, W, 3), with label maps (B, h, w) and indices `rows` (B,).
 
         Returns:
             The terms of the objective, averaged over the workers.

@@ -22,7 +22,7 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
-from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.state import TrainingRun, feature_grid
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
@@ -70,7 +70,7 @@ def train(
         WorkError: If the loss is not finite.
     """
     started = time.monotonic()
-    ranks = ranks or SingleProcess()
+    ranks = ranks or Ranks()
     _check(config, data, ranks)
     if (out / CHECKPOINT).exists() and not resume:
         raise ModelError(f"{out} already holds a training; pass --resume to continue it, or give another folder")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import identity_batches
 
 # 40 identities with 1 to 12 images each, shuffled.
@@ -11,7 +12,7 @@ PIDS = np.random.default_rng(3).permutation(np.repeat(np.arange(40), np.arange(4
 
 
 def plan(seed: int = 0, epoch: int = 1) -> np.ndarray:
-    return identity_batches(PIDS, identities=16, images=4, seed=seed, epoch=epoch)
+    return identity_batches(PIDS, TrainConfig(seed=seed), epoch)
 
 
 def test_batch_has_16_identities_with_4_images() -> None:
@@ -44,4 +45,4 @@ def test_batches_depend_on_seed_and_epoch() -> None:
 
 def test_too_few_identities_are_refused() -> None:
     with pytest.raises(ConfigError, match="batch_identities=16: the training set has only 2 identities"):
-        identity_batches(np.array([0, 0, 1, 1]), identities=16, images=4, seed=0, epoch=1)
+        identity_batches(np.array([0, 0, 1, 1]), TrainConfig(), 1)

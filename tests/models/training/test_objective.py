@@ -13,7 +13,7 @@ from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.distributed import SingleProcess
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.objective import UNLABELLED, BatchTargets, Objective, parsing_terms
 
 CHANGES = {"awm_aux_loss": 0.5, "alpha": 0.3, "lambda_attr": 0.7, "globalattr_weight": 0.25}
@@ -77,7 +77,7 @@ def test_total_is_the_weighted_sum_of_terms() -> None:
     maps[:, :, :3] = UNLABELLED
     truth = BatchTargets(torch.arange(6) % 3, maps, labels)
     with torch.no_grad():
-        terms = {name: float(value) for name, value in objective(output, truth, SingleProcess()).items()}
+        terms = {name: float(value) for name, value in objective(output, truth, Ranks()).items()}
 
     squared = identity = 0.0
     for kind, features in output.features.items():
@@ -115,7 +115,7 @@ def test_every_parameter_has_a_gradient() -> None:
     objective = Objective(network, FULL, 3, MARKET_1501)
     labels = torch.zeros(6, 12, dtype=torch.long)
     truth = BatchTargets(torch.arange(6) % 3, torch.randint(0, 6, (6, 32, 16)), labels)
-    objective(network(torch.randn(6, 3, 64, 32)), truth, SingleProcess())["total"].backward()
+    objective(network(torch.randn(6, 3, 64, 32)), truth, Ranks())["total"].backward()
     deaf = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert not deaf
     assert network.reweight.correlate.weight.grad.any()
@@ -130,7 +130,7 @@ def test_centres_are_independent_of_their_weight() -> None:
         objective = Objective(network, config, 3, MARKET_1501)
         labels = torch.zeros(6, 12, dtype=torch.long)
         truth = BatchTargets(torch.arange(6) % 3, torch.randint(0, 6, (6, 32, 16)), labels)
-        objective(network(torch.randn(6, 3, 64, 32)), truth, SingleProcess())["total"].backward()
+        objective(network(torch.randn(6, 3, 64, 32)), truth, Ranks())["total"].backward()
         objective.rescale_gradients()
         moved.append(objective.centres["globalattr"].centres.grad)
     torch.testing.assert_close(moved[1], moved[0])

@@ -16,7 +16,7 @@ from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
-from vestigo_models.training.distributed import SingleProcess
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.relabel import (
     initial_labels,
     is_refresh_due,
@@ -60,7 +60,7 @@ def test_refresh_schedule() -> None:
         assert not any(is_refresh_due(epoch, TrainConfig.load(name)) for epoch in range(1, 121))
 
 
-class Share(SingleProcess):
+class Share(Ranks):
     """One of several workers, whose results the test sums."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -78,7 +78,7 @@ def test_workers_compute_the_maps_of_one_worker(data: TrainingSet, labels: str, 
     previous = initial_labels(data, GRID, 6)
     one, again, *shares = (
         refresh_labels(network, reader, data, previous, settings, ranks, torch.device("cpu"))
-        for ranks in (SingleProcess(), SingleProcess(), Share(0, 3), Share(1, 3), Share(2, 3))
+        for ranks in (Ranks(), Ranks(), Share(0, 3), Share(1, 3), Share(2, 3))
     )
     np.testing.assert_array_equal(one, again)
     np.testing.assert_array_equal(one, np.sum(shares, axis=0))

@@ -63,7 +63,7 @@ def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:
     assert two["identity"] == pytest.approx(one["identity"], rel=0.02)
 
     # A training that loses an image on its way stops; with the image back it ends as if nothing had happened.
-    plan = identity_batches(data.pids, identities=4, images=2, seed=0, epoch=1)
+    plan = identity_batches(data.pids, SMALL, 1)
     lost = data.paths[plan[-1, 0]]
     assert plan[-1, 0] not in plan[0]
     kept = lost.read_bytes()

@@ -17,7 +17,7 @@ from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.data import ImageReader, TrainingSet
-from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.finetune import EPOCHS, MIN_LABEL_PROBABILITY, finetuning_config, predict_label_maps
 from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled
 from vestigo_models.training.head_refit.fit import fit_heads, replace_heads
@@ -128,7 +128,7 @@ def _refit(
 ) -> None:
     settings: dict[str, Any] = {"base": base, "data": data, "out": out, "trained_on": facts}
     if workers == 1:
-        _refit_share(**settings, device=device, ranks=SingleProcess(), progress=progress)
+        _refit_share(**settings, device=device, ranks=Ranks(), progress=progress)
         return
     # Heads are fitted on CPUs, so gradients are summed there.
     run_on_workers(

@@ -29,6 +29,7 @@ from vestigo_models.errors import VestigoError, WorkError
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.trainer import LOG, TrainingResult, train
 from vestigo_workers.executors.ray import connect
 
@@ -85,8 +86,8 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-class ProcessGroup:
-    """Implements `vestigo_models.training.distributed.Ranks` with the process group of Ray Train."""
+class ProcessGroup(Ranks):
+    """The process group of Ray Train."""
 
     def __init__(self) -> None:
         self.rank = dist.get_rank()

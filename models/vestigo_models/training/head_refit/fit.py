@@ -17,7 +17,7 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.alm import PooledFeatures
 from vestigo_models.networks.awm import attribute_log_softmax
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.training.distributed import Ranks, SingleProcess
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.head_refit.data import AttributeTargets, attribute_heads
 from vestigo_models.training.losses import noisy_label_loss, noisy_log_probabilities
 
@@ -149,7 +149,7 @@ def fit_heads(
         DatasetError: If no crop has a target of positive weight.
         ValueError: If the targets have another shape.
     """
-    config, ranks = config or HeadConfig(), ranks or SingleProcess()
+    config, ranks = config or HeadConfig(), ranks or Ranks()
     network, _, schema = attribute_heads(package)
     if targets.probabilities.shape != (len(pooled), schema.classes):
         raise ValueError(f"targets are {targets.probabilities.shape}, not {(len(pooled), schema.classes)}")
