@@ -28,7 +28,7 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, Split
 from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage

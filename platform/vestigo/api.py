@@ -17,7 +17,7 @@ import pandas as pd
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.resolve import resolve_digest, resolve_review_model
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query, open_encoder

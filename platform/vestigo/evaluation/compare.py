@@ -22,6 +22,10 @@ class ModelComparison:
     mAP: Difference | None
     attributes: dict[str, Difference | None] = field(default_factory=dict)
 
+    def measures(self) -> dict[str, Difference | None]:
+        """Return mAP, then the attributes in the order of their schema."""
+        return {"mAP": self.mAP, **self.attributes}
+
 
 def compare(model: Evaluation, other: Evaluation) -> ModelComparison:
     """Compare two models that were evaluated on the same dataset with the same options.

@@ -14,8 +14,7 @@ from vestigo.evaluation.filter import FilterEvaluation, FilterEvaluator
 from vestigo.evaluation.images import embed_split
 from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, RetrievalMetrics
 from vestigo.evaluation.metrics.regions import RegionMetrics
-from vestigo.evaluation.options import EvaluationOptions
-from vestigo.evaluation.ranking import evaluation_distances, rank_and_score
+from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
 from vestigo.evaluation.regions import belongings_auc, make_region_evaluator
 from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.errors import ConfigError
@@ -90,7 +89,9 @@ def evaluate_model(
     gallery, gallery_files = embed_split(dataset.gallery, extractor, progress("gallery"), region_evaluator)
     filter_evaluator = None
     if schema is not None and filters and len(gallery):
-        filter_evaluator = FilterEvaluator(options.filter, schema, query, gallery, options)
+        filter_evaluator = FilterEvaluator(
+            options.filter, schema, query, gallery, protocol=options.protocol, ap=options.ap
+        )
     distances = evaluation_distances(query.features.descriptors, gallery.features.descriptors, options)
     ranked = rank_and_score(
         distances, query.images, gallery.images, options, progress=progress("ranking"), filter=filter_evaluator

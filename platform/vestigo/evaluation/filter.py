@@ -11,8 +11,7 @@ import numpy as np
 
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
-from vestigo.evaluation.metrics.ranking import score_queries
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.metrics.ranking import ApDefinition, Protocol, score_queries
 from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array, UInt64Array
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
@@ -47,9 +46,11 @@ class FilterEvaluator:
         schema: AttributeSchema,
         query: ImageFeatures,
         gallery: ImageFeatures,
-        options: EvaluationOptions,
+        *,
+        protocol: Protocol = "cross-camera",
+        ap: ApDefinition = "standard",
     ) -> None:
-        self._choice, self._schema, self._options = choice, schema, options
+        self._choice, self._schema, self._protocol, self._ap = choice, schema, protocol, ap
         self._query, self._gallery = query, gallery
         self._words = self._encode(gallery.features.probabilities)
         self._parts: list[FilterScores] = []
@@ -95,14 +96,13 @@ class FilterEvaluator:
         changed = np.asarray(distances + self._choice.weight * penalty.astype(np.float64))
         no_conflicts = np.zeros(distances.shape, dtype=np.uint8)
         scores = self._score(distances, no_conflicts, no_conflicts == 0, rows)
-        options, query = self._options, self._query.images[rows]
-        ranked = score_queries(changed, query, self._gallery.images, protocol=options.protocol, ap=options.ap)
+        query, gallery = self._query.images[rows], self._gallery.images
+        ranked = score_queries(changed, query, gallery, protocol=self._protocol, ap=self._ap)
         return replace(scores, with_filter=ranked), changed
 
     def _score(self, distances: Float64Array, conflicts: UInt8Array, kept: BoolArray, rows: slice) -> FilterScores:
-        options, query = self._options, self._query.images[rows]
-        gallery = self._gallery.images
-        return score_filtered(distances, conflicts, kept, query, gallery, protocol=options.protocol, ap=options.ap)
+        query, gallery = self._query.images[rows], self._gallery.images
+        return score_filtered(distances, conflicts, kept, query, gallery, protocol=self._protocol, ap=self._ap)
 
     def _speed_up(self) -> float:
         """Measure the time of matching without the filter over the time with it.

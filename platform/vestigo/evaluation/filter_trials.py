@@ -17,8 +17,7 @@ from vestigo.evaluation.calibrate import fit_soft_filter
 from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import ImageFeatures, embed_split
 from vestigo.evaluation.metrics.filter import FilterCost
-from vestigo.evaluation.options import FILTER_OFF, EvaluationOptions
-from vestigo.evaluation.ranking import evaluation_distances
+from vestigo.evaluation.ranking import FILTER_OFF, EvaluationOptions, evaluation_distances
 from vestigo_models.arrays import Int64Array
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.modes import FilterChoice
@@ -86,7 +85,6 @@ def try_filters(
             thresholds[mode].append(choices[mode].threshold)
         progress(half + 1, halves)
     assert first is not None
-    options = EvaluationOptions()
     return [
         FilterTrial(
             mode=mode,
@@ -96,7 +94,7 @@ def try_filters(
             identity_loss=_mean([cost.identity_loss for cost in by_half]),
             mAP=_mean([cost.with_filter.mAP for cost in by_half]),
             rank1=_mean([cost.with_filter.cmc[1] for cost in by_half]),
-            speed_up=FilterEvaluator(first[0][mode], schema, query, gallery, options).result().speed_up,
+            speed_up=FilterEvaluator(first[0][mode], schema, query, gallery).result().speed_up,
             reason=first[1].get(mode, ""),
         )
         for mode, by_half in costs.items()
@@ -132,10 +130,10 @@ def _choose_filters(
 def _measure_costs(
     choices: dict[str, FilterChoice], query: ImageFeatures, gallery: ImageFeatures, schema: AttributeSchema
 ) -> dict[str, FilterCost]:
-    options = EvaluationOptions()
-    evaluators = {mode: FilterEvaluator(choice, schema, query, gallery, options) for mode, choice in choices.items()}
+    evaluators = {mode: FilterEvaluator(choice, schema, query, gallery) for mode, choice in choices.items()}
+    chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
     start = 0
-    for distances in evaluation_distances(query.features.descriptors, gallery.features.descriptors, options):
+    for distances in chunks:
         for evaluator in evaluators.values():
             evaluator.apply(distances, slice(start, start + len(distances)))
         start += len(distances)

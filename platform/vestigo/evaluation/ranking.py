@@ -8,17 +8,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from vestigo.evaluation.filter import FilterEvaluator
-from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, compared_images, score_queries
-from vestigo.evaluation.options import EvaluationOptions
-from vestigo.ranking.distance import Features, distance_chunks
+from vestigo.evaluation.metrics.ranking import (
+    ApDefinition,
+    ImageSet,
+    Protocol,
+    QueryScores,
+    compared_images,
+    score_queries,
+)
+from vestigo.ranking.distance import Features, Metric, distance_chunks
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+from vestigo_models.attribute_filter.curve import OFF
+from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 NEAREST_SHOWN = 10
 """Nearest images that are kept of each query for reports."""
 PAIRS_AT_ONCE = 2_000_000
 """Query-gallery pairs that are ranked at a time; about 60 bytes each."""
+FILTER_OFF = FilterChoice(mode="off", threshold=OFF)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How a ranking is made and scored.
+
+    Attributes:
+        metric: Distance of plain features; models have their own distance.
+        filter: Attribute filter, for models only.
+    """
+
+    protocol: Protocol = "cross-camera"
+    ap: ApDefinition = "standard"
+    metric: Metric = "cosine"
+    rerank: bool = False
+    filter: FilterChoice = FILTER_OFF
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

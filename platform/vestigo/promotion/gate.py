@@ -1,22 +1,9 @@
 """The gate: whether a candidate model may replace the serving model, as in docs/method.md, "Promotion gate".
 
-The candidate must be proven better in one measure and must not be seen worse in any. The measures are mAP and the
-accuracy of each attribute, on the same identities.
-
-- **Better**: a gain that is significant at 5 % by Holm's step-down procedure over all measures that changed. The
-  percentiles of a bootstrap are too narrow for few identities, so a gain must also pass Student's t-test with the
-  standard error of the interval. Of candidates that are equally good, at most 5 % pass.
-- **Worse**: the measured loss is larger than the margin, and its 95 % interval is below zero. This is not corrected for
-  the number of measures: refusing a good candidate costs a few reviews, serving a worse one costs search results.
-- **Gross loss**: a measured loss of more than `GROSS` margins is worse even if it is not significant, because too few
-  identities are no excuse for it.
-
-In simulations of 13 measures that all vary by chance, none (750 identities whose means vary little) to two in three (40
-identities, one in ten of whom changes from correct to wrong or back) harmless candidates were refused, and losses were
-nearly always detected from three to four standard errors: 5 points on 40 identities whose own means vary by 7 points,
-15 points if one in ten changes; 2 and 8 points on 200. Refusing whatever the interval does not exclude
-(non-inferiority) would refuse nearly all candidates. A smaller loss beyond the margin that may be chance passes and is
-named in the reasons.
+The candidate must be proven better in one measure and must not be seen worse in any. The percentiles of a bootstrap are
+too narrow for few identities, so a gain must also pass Student's t-test. Losses are not corrected for the number of
+measures: refusing a good candidate costs a few reviews, serving a worse one costs search results. A smaller loss beyond
+the margin that may be chance passes and is named in the reasons.
 """
 
 from __future__ import annotations
@@ -28,7 +15,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm, t
 
-from vestigo.evaluation.compare import ModelComparison
 from vestigo.evaluation.metrics.bootstrap import Difference
 
 MEAN_AP = "mAP"
@@ -77,11 +63,6 @@ class GateDecision:
             "improved": list(self.improved),
             "worsened": list(self.worsened),
         }
-
-
-def comparison_differences(comparison: ModelComparison) -> dict[str, Difference | None]:
-    """Return the measures of a comparison: mAP, then the attributes in the order of their schema."""
-    return {MEAN_AP: comparison.mAP, **comparison.attributes}
 
 
 def decide_promotion(differences: Differences, margins: Margins | None = None) -> GateDecision:

@@ -10,8 +10,8 @@ from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo.evaluation.options import EvaluationOptions
-from vestigo.promotion.gate import GATE, MEAN_AP, Differences, comparison_differences
+from vestigo.evaluation.ranking import EvaluationOptions
+from vestigo.promotion.gate import GATE, MEAN_AP, Differences
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
@@ -62,7 +62,7 @@ def evaluate_pair(
     return PairEvaluation(
         before=summarize_scores(before),
         after=summarize_scores(after),
-        differences=comparison_differences(compare(after, before)),
+        differences=compare(after, before).measures(),
     )
 
 

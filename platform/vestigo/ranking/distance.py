@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vestigo_models.arrays import Float64Array, FloatArray
 from vestigo_models.inference.distance import Descriptors, paired_distance, part_visible_distance
 
 Metric = Literal["cosine", "euclidean"]
-Features = NDArray[np.floating] | Descriptors
-Points = NDArray[np.float64] | Descriptors
+Features = FloatArray | Descriptors
+Points = Float64Array | Descriptors
 """Features of N images in float64: (N, D) vectors, or descriptors of several blocks."""
 
 TIE_DECIMALS = 10
@@ -22,7 +22,7 @@ matrix in different orders, which separates equal vectors by some 1e-16."""
 
 def distance_chunks(
     query: Features, gallery: Features, *, metric: Metric = "cosine", chunk: int = 256
-) -> Iterator[NDArray[np.float64]]:
+) -> Iterator[Float64Array]:
     """Yield distances in chunks of queries, in order; memory beyond the inputs is O(chunk x G + G x D).
 
     Args:
@@ -55,7 +55,7 @@ def as_points(features: Features, metric: Metric) -> Points:
     return Descriptors(vectors=vectors, visible=features.visible, always=features.always)
 
 
-def squared_distances(left: Points, right: Points) -> NDArray[np.float64]:
+def squared_distances(left: Points, right: Points) -> Float64Array:
     """Return (q, G) squared Euclidean distances; for descriptors twice equation 14, as it is for unit vectors."""
     if isinstance(left, Descriptors) or isinstance(right, Descriptors):
         return np.asarray(2.0 * np.maximum(_cosine_distances(left, right), 0.0))
@@ -64,14 +64,14 @@ def squared_distances(left: Points, right: Points) -> NDArray[np.float64]:
     return np.asarray(np.maximum((squares - 2.0 * (left @ right.T)).round(TIE_DECIMALS), 0.0))
 
 
-def paired_squares(left: Points, right: Points) -> NDArray[np.float64]:
+def paired_squares(left: Points, right: Points) -> Float64Array:
     """Return (N,) squared distances of the images in the same row of both, as `squared_distances`."""
     if isinstance(left, Descriptors) or isinstance(right, Descriptors):
         return np.asarray(2.0 * paired_distance(_as_descriptors(left), _as_descriptors(right)))
     return np.asarray(((left - right) ** 2).sum(axis=1))
 
 
-def _cosine_distances(left: Points, right: Points) -> NDArray[np.float64]:
+def _cosine_distances(left: Points, right: Points) -> Float64Array:
     distances = part_visible_distance(_as_descriptors(left), _as_descriptors(right))
     return np.asarray(distances.round(TIE_DECIMALS), dtype=np.float64)
 
@@ -82,7 +82,7 @@ def _as_descriptors(points: Points) -> Descriptors:
     return Descriptors(vectors=points, visible=np.empty((len(points), 0), np.bool_), always=1)
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(vectors: Float64Array) -> Float64Array:
     """Return (N, D) vectors divided by their lengths; a zero vector stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0))

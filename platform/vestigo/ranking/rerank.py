@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 from vestigo.ranking.distance import Features, Metric, Points, as_points, paired_squares, squared_distances
+from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.inference.distance import Descriptors
 
 PAIRS_AT_ONCE = 8192
@@ -28,7 +28,7 @@ def reranked_chunks(
     k2: int = 6,
     weight: float = 0.3,
     chunk: int = 256,
-) -> Iterator[NDArray[np.float64]]:
+) -> Iterator[Float64Array]:
     """Yield re-ranked distances in chunks of queries, in order.
 
     Args:
@@ -70,7 +70,7 @@ def _joined(query: Features, gallery: Features) -> Features:
     return np.concatenate([query, gallery])
 
 
-def _neighbours(points: Points, count: int, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _neighbours(points: Points, count: int, chunk: int) -> tuple[Int64Array, Float64Array]:
     """Return the (N, count) nearest images, the nearest first, and the (N,) distance of the farthest image."""
     neighbours = np.empty((len(points), count), dtype=np.int64)
     scale = np.empty(len(points))
@@ -82,19 +82,19 @@ def _neighbours(points: Points, count: int, chunk: int) -> tuple[NDArray[np.int6
     return neighbours, np.where(scale > 0, scale, 1.0)
 
 
-def _membership(neighbours: NDArray[np.int64]) -> csr_array:
+def _membership(neighbours: Int64Array) -> csr_array:
     """Return an (N, N) sparse matrix, 1 where the column is a neighbour of the row."""
     n, count = neighbours.shape
     rows = np.repeat(np.arange(n), count)
     return csr_array((np.ones(n * count), (rows, neighbours.reshape(-1))), shape=(n, n))
 
 
-def _reciprocal(neighbours: NDArray[np.int64]) -> csr_array:
+def _reciprocal(neighbours: Int64Array) -> csr_array:
     near = _membership(neighbours)
     return csr_array(near.multiply(near.T))
 
 
-def _encoding(points: Points, neighbours: NDArray[np.int64], scale: NDArray[np.float64], k1: int) -> csr_array:
+def _encoding(points: Points, neighbours: Int64Array, scale: Float64Array, k1: int) -> csr_array:
     """Return (N, N) sparse weights over each image's expanded k-reciprocal neighbourhood; rows sum to 1."""
     mutual = _reciprocal(neighbours)
     half = _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
@@ -112,7 +112,7 @@ def _encoding(points: Points, neighbours: NDArray[np.int64], scale: NDArray[np.f
     return csr_array((weights / totals[expanded.row], (expanded.row, expanded.col)), shape=mutual.shape)
 
 
-def _shared(row: csr_array, gallery_by_column: csc_array) -> NDArray[np.float64]:
+def _shared(row: csr_array, gallery_by_column: csc_array) -> Float64Array:
     """Return (G,) sums over images of the smaller of two weights, the row's and the gallery image's."""
     columns = gallery_by_column[:, row.indices]
     smaller = np.minimum(columns.data, np.repeat(row.data, np.diff(columns.indptr)))

@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vestigo_models.arrays import BoolArray, Float64Array
 from vestigo_models.inference.distance import Descriptors, paired_distance, part_visible_distance
 
 QUERIES_AT_ONCE = 256
 PAIRS_AT_ONCE = 4096
 
-AddedDistances = Callable[[slice], NDArray[np.float64]]
+AddedDistances = Callable[[slice], Float64Array]
 """Returns what is added to the distances of some queries from a batch: (q, n) float64, infinity to discard a crop."""
 
 
@@ -48,7 +49,7 @@ class Ranking:
     """
 
     ids: NDArray[np.bytes_]
-    distances: NDArray[np.float64]
+    distances: Float64Array
     compared: int
 
     @classmethod
@@ -95,9 +96,7 @@ def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranki
     return ranking
 
 
-def rank_batch(
-    queries: Descriptors, batch: GalleryBatch, k: int, *, within: NDArray[np.float64] | None = None
-) -> Ranking:
+def rank_batch(queries: Descriptors, batch: GalleryBatch, k: int, *, within: Float64Array | None = None) -> Ranking:
     """Rank one batch; crops that are farther away than `within` (Q,) may be left out."""
     limit = np.full(len(queries), np.inf) if within is None else within
     width = pc.max(pc.binary_length(batch.ids)).as_py() or 1
@@ -121,12 +120,8 @@ def rank_batch(
 
 
 def _candidate_pairs(
-    queries: Descriptors,
-    crops: Descriptors,
-    added: NDArray[np.float64] | None,
-    limit: NDArray[np.float64],
-    k: int,
-) -> NDArray[np.bool_]:
+    queries: Descriptors, crops: Descriptors, added: Float64Array | None, limit: Float64Array, k: int
+) -> BoolArray:
     """Return (q, n) pairs that may be among the nearest k: a superset for any rounding of the float32 product."""
     # |computed - true| <= gamma_D sum |x_b| |y_b| over the blocks b, gamma_D = D u, u = 2^-24. Blocks have length 1, or
     # 0 where a part is not visible, so the sum is the number of terms that the product is divided by. Two u more for
@@ -145,7 +140,7 @@ def _candidate_pairs(
 
 def _exact_distances(
     queries: Descriptors, crops: Descriptors, rows: NDArray[np.intp], columns: NDArray[np.intp]
-) -> NDArray[np.float64]:
+) -> Float64Array:
     distances = np.empty(len(rows))
     for start in range(0, len(rows), PAIRS_AT_ONCE):
         pairs = slice(start, start + PAIRS_AT_ONCE)

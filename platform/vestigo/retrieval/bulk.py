@@ -28,6 +28,7 @@ from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
+from vestigo_models.arrays import Int64Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import ProgressCallback, ignore_progress
@@ -203,13 +204,13 @@ def _query_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) 
         yield pa.RecordBatch.from_pylist(rows, schema=QUERIES)
 
 
-def _stored_positions(crops: Sequence[str], truth: RankingTruth) -> NDArray[np.int64]:
+def _stored_positions(crops: Sequence[str], truth: RankingTruth) -> Int64Array:
     """Return the positions in `truth` of those crops of a query that are in the store."""
     positions = truth.positions(np.array([crop.encode() for crop in crops], dtype="S"))
     return np.asarray(positions[truth.camids[positions] != UNKNOWN_CAMERA])
 
 
-def _query_row(queries: BulkQueries, position: int, own: NDArray[np.int64], truth: RankingTruth) -> dict[str, object]:
+def _query_row(queries: BulkQueries, position: int, own: Int64Array, truth: RankingTruth) -> dict[str, object]:
     if len(own):
         pid, camera = _common_identity(truth, own)
     else:
@@ -231,7 +232,7 @@ def _query_row(queries: BulkQueries, position: int, own: NDArray[np.int64], trut
     }
 
 
-def _common_identity(truth: RankingTruth, own: NDArray[np.int64]) -> tuple[int | None, str | None]:
+def _common_identity(truth: RankingTruth, own: Int64Array) -> tuple[int | None, str | None]:
     """Return the identity and the camera of a query's own crops, None if they differ or are unknown."""
     pids, camids = set(truth.pids[own].tolist()), set(truth.camids[own].tolist())
     if len(camids) > 1:

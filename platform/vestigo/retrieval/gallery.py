@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.resolve import ModelRegistry, require_attributes
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import descriptors_of, matrix, unpacked
+from vestigo_models.arrays import BoolArray, Float32Array
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -93,7 +93,7 @@ def feature_batches(
 
 def probability_batches(
     store: SearchableStore, model: Model, scope: Scope = EVERYWHERE, *, progress: OpenProgress = ignore_stages
-) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
+) -> Iterator[tuple[pa.Array, Float32Array]]:
     """Yield ids and (n, M) attribute probabilities of the crops in scope that a model made; descriptors are not read.
 
     Raises:
@@ -147,19 +147,14 @@ def empty_features(model: Model) -> CropFeatures:
     return _features(descriptors, np.empty((0, classes), np.float32))
 
 
-def _features(descriptors: Descriptors, probabilities: NDArray[np.float32]) -> CropFeatures:
+def _features(descriptors: Descriptors, probabilities: Float32Array) -> CropFeatures:
     return CropFeatures(
         descriptors=descriptors, probabilities=probabilities, areas=np.empty((len(descriptors), 0), np.float32)
     )
 
 
 def _scan(
-    store: SearchableStore,
-    model: Model,
-    scope: Scope,
-    columns: Sequence[str],
-    stage: str,
-    progress: OpenProgress,
+    store: SearchableStore, model: Model, scope: Scope, columns: Sequence[str], stage: str, progress: OpenProgress
 ) -> Iterator[pa.RecordBatch]:
     conditions: dict[str, str] = {}
     if scope.where:
@@ -178,7 +173,7 @@ def _scan(
             yield batch
 
 
-def _meets(probabilities: NDArray[np.float32], conditions: dict[str, str], model: Model) -> NDArray[np.bool_]:
+def _meets(probabilities: Float32Array, conditions: dict[str, str], model: Model) -> BoolArray:
     """Return (n,) whether the predicted value of each attribute, the first of equally likely ones, is the given one."""
     schema = require_attributes(model)
     meets = np.ones(len(probabilities), dtype=np.bool_)
@@ -187,7 +182,7 @@ def _meets(probabilities: NDArray[np.float32], conditions: dict[str, str], model
     return meets
 
 
-def _probabilities(batch: pa.RecordBatch, model: Model) -> NDArray[np.float32]:
+def _probabilities(batch: pa.RecordBatch, model: Model) -> Float32Array:
     schema = require_attributes(model)
     probabilities = matrix(batch.column("attributes"))
     if probabilities.shape[1] != schema.classes:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vestigo.datasets.recognise import load_dataset, recognise
 from vestigo.ingest.crops import whole_image_id
 from vestigo.ingest.embedding import embed_files
 from vestigo.retrieval.bulk import BulkQueries
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import IMAGE_SUFFIXES, encode_jpeg, read_image, shrink
@@ -46,7 +44,7 @@ def image_queries(
     names = [path.relative_to(folder).as_posix() for path in paths]
     sizes: dict[int, tuple[int, int]] = {}
 
-    def measure(rows: Sequence[int], crops: Sequence[NDArray[np.uint8]]) -> None:
+    def measure(rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
         sizes.update((row, (crop.shape[0], crop.shape[1])) for row, crop in zip(rows, crops, strict=True))
 
     encoder = open_encoder()

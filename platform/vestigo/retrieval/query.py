@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vestigo.resolve import open_model, open_registered, require_crops, resolve_search_model
 from vestigo.retrieval.gallery import SearchableStore, stored_features
 from vestigo.store.models.records import Model
+from vestigo_models.arrays import Float64Array, UInt8Array
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
@@ -58,7 +58,7 @@ class Box:
             raise UsageError(f"box {text!r} has no area; give width and height above 0")
         return cls(x=x, y=y, w=w, h=h)
 
-    def cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def cut(self, frame: UInt8Array) -> UInt8Array:
         """Return the part of an RGB frame (height, width, 3) inside the box.
 
         Raises:
@@ -119,7 +119,7 @@ def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:
         UsageError: If the views cancel each other out, so that they cannot be of one person.
     """
     descriptors = views.descriptors
-    mean: NDArray[np.float64] = descriptors.vectors.astype(np.float64).mean(axis=0)
+    mean: Float64Array = descriptors.vectors.astype(np.float64).mean(axis=0)
     visible = np.array(descriptors.visible.any(axis=0))
     ends = np.cumsum(blocks or (len(mean),))
     for position, block in enumerate(np.split(mean, ends[:-1])):

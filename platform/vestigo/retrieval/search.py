@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -209,18 +209,14 @@ def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model)
     for positions in by_tracklet.values():
         flags = near_duplicates([rows[position]["dhash"] for position in positions], NEAR_IDENTICAL_BITS)
         repeated.update(position for position, flag in zip(positions, flags, strict=True) if flag)
-    hits = [
-        _hit(row, distance, model)
-        for position, (row, (_, distance)) in enumerate(zip(rows, neighbours, strict=True))
-        if position not in repeated
-    ]
-    return [replace(hit, rank=position) for position, hit in enumerate(hits, start=1)]
+    distinct = [position for position in range(len(rows)) if position not in repeated]
+    return [_hit(rank, rows[at], neighbours[at][1], model) for rank, at in enumerate(distinct, start=1)]
 
 
-def _hit(row: dict[str, Any], distance: float, model: Model) -> Hit:
+def _hit(rank: int, row: dict[str, Any], distance: float, model: Model) -> Hit:
     attributes, confidences = predicted_values(row["attributes"], model)
     return Hit(
-        rank=0,
+        rank=rank,
         crop=row["crop_id"],
         distance=distance,
         camera=row["camera"],

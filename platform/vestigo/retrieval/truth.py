@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
 from vestigo.store.models.records import Model
+from vestigo_models.arrays import BoolArray, Int64Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +30,9 @@ class RankingTruth:
 
     cameras: list[str]
     ids: NDArray[np.bytes_]
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
-    in_gallery: NDArray[np.bool_]
+    pids: Int64Array
+    camids: Int64Array
+    in_gallery: BoolArray
     matches: dict[int, dict[int, int]]
 
     @classmethod
@@ -63,7 +64,7 @@ class RankingTruth:
             cameras=list(cameras), ids=ids, pids=pids, camids=camids, in_gallery=in_gallery, matches=dict(matches)
         )
 
-    def positions(self, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    def positions(self, ids: NDArray[np.bytes_]) -> Int64Array:
         """Return the positions of crops in `ids`; all of them must be in it."""
         return np.asarray(np.searchsorted(self.ids, ids))
 
@@ -74,12 +75,12 @@ def distinct_ids(ids: Iterable[NDArray[np.bytes_]]) -> NDArray[np.bytes_]:
     return np.asarray(distinct[distinct != b""])
 
 
-def pid_codes(column: pa.Array) -> NDArray[np.int64]:
+def pid_codes(column: pa.Array) -> Int64Array:
     """Return identities as int64, `UNKNOWN_PID` for null."""
     return np.asarray(column.cast(pa.int64()).fill_null(UNKNOWN_PID).to_numpy(zero_copy_only=False))
 
 
-def camera_codes(column: pa.Array, cameras: dict[str, int]) -> NDArray[np.int64]:
+def camera_codes(column: pa.Array, cameras: dict[str, int]) -> Int64Array:
     """Return cameras as positions in `cameras`, which is extended by new ones; `UNKNOWN_CAMERA` for null."""
     encoded = column.dictionary_encode()
     codes = [cameras.setdefault(name, len(cameras)) for name in encoded.dictionary.to_pylist()]
@@ -87,7 +88,7 @@ def camera_codes(column: pa.Array, cameras: dict[str, int]) -> NDArray[np.int64]
     return np.asarray(np.array([*codes, UNKNOWN_CAMERA], np.int64)[indices])
 
 
-def _find(ids: NDArray[np.bytes_], column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find(ids: NDArray[np.bytes_], column: pa.Array) -> tuple[Int64Array, Int64Array]:
     """Return the rows of a column that are among `ids`, and their positions there."""
     if not len(ids):
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -11,18 +11,16 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.ranking.top_k import Ranking
+from vestigo_models.arrays import Float32Array, Float64Array
 from vestigo_models.schemas.attributes import AttributeSchema
 
 MIN_PROBABILITY = float(np.finfo(np.float32).tiny)
 """Lower bound of a probability, so that crops that fail one condition keep their order."""
 
 
-def where_scores(
-    probabilities: NDArray[np.float32], conditions: Mapping[str, str], schema: AttributeSchema
-) -> NDArray[np.float64]:
+def where_scores(probabilities: Float32Array, conditions: Mapping[str, str], schema: AttributeSchema) -> Float64Array:
     """Return (n,) logarithms of the probability that all conditions hold, 0 without conditions.
 
     Raises:
@@ -37,7 +35,7 @@ def where_scores(
 
 
 def rank_where(
-    batches: Iterable[tuple[pa.Array, NDArray[np.float32]]],
+    batches: Iterable[tuple[pa.Array, Float32Array]],
     conditions: Mapping[str, str],
     schema: AttributeSchema,
     k: int,

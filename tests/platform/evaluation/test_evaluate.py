@@ -17,7 +17,7 @@ from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
 from vestigo.ingest.embedding import embed_files
 from vestigo_models.attribute_filter.modes import FilterChoice

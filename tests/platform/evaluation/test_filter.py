@@ -8,8 +8,7 @@ import pytest
 from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.ranking import ImageSet
-from vestigo.evaluation.options import EvaluationOptions
-from vestigo.evaluation.ranking import evaluation_distances, rank_and_score
+from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -74,7 +73,7 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
     rng = np.random.default_rng(7)
     query, gallery = side(rng, 23), side(rng, 90)
     choice = FilterChoice(mode=mode, threshold=threshold, weight=0.3 if mode == "soft" else 0.0)  # type: ignore[arg-type]
-    run = FilterEvaluator(choice, SCHEMA, query, gallery, EvaluationOptions())
+    run = FilterEvaluator(choice, SCHEMA, query, gallery)
     chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
     whole = np.concatenate(list(chunks))
     parts = [whole[:9], whole[9:10], whole[10:]]

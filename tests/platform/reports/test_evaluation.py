@@ -14,7 +14,7 @@ from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.reports.attributes import attribute_cards, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
 from vestigo.reports.evaluation import ComparedModel, evaluation_page

@@ -23,7 +23,7 @@ import torch
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
 from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.filter_trials import try_filters
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor

@@ -49,13 +49,7 @@ def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, se
 
 
 def compare_accuracies(
-    first: BoolArray,
-    second: BoolArray,
-    counted: BoolArray,
-    pids: Int64Array,
-    schema: AttributeSchema,
-    *,
-    seed: int = 0,
+    first: BoolArray, second: BoolArray, counted: BoolArray, pids: Int64Array, schema: AttributeSchema, *, seed: int = 0
 ) -> dict[str, Difference | None]:
     """Compare the accuracies of two models on the same N images with identities `pids`, attribute by attribute.
 

@@ -213,11 +213,7 @@ def _not_itself(query: ImageSet, gallery: ImageSet) -> BoolArray:
 
 
 def _status(
-    pids: Int64Array,
-    same_pid: BoolArray,
-    admitted: BoolArray,
-    not_itself: BoolArray,
-    protocol: Protocol,
+    pids: Int64Array, same_pid: BoolArray, admitted: BoolArray, not_itself: BoolArray, protocol: Protocol
 ) -> Int64Array:
     """Return (q,) the first reason that holds, or `SCORED`."""
     other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY

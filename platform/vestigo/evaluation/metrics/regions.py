@@ -51,9 +51,7 @@ class RegionCounts:
         parts = list(parts)
         zero = np.zeros((len(schema), len(schema)), dtype=np.int64)
         return cls(
-            schema=schema,
-            images=sum(part.images for part in parts),
-            cells=sum((part.cells for part in parts), zero),
+            schema=schema, images=sum(part.images for part in parts), cells=sum((part.cells for part in parts), zero)
         )
 
     def summary(self, names: Sequence[str] = ()) -> RegionMetrics:

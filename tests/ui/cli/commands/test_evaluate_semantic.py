@@ -13,7 +13,7 @@ from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.evaluate import evaluate_model
-from vestigo.evaluation.options import EvaluationOptions
+from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501

@@ -14,7 +14,7 @@ import pytest
 from tests.support.archives import write_crops
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
-from vestigo.promotion.gate import GATE, Margins, comparison_differences, decide_promotion, gate_record, has_passed
+from vestigo.promotion.gate import GATE, Margins, decide_promotion, gate_record, has_passed
 from vestigo.promotion.judge import split_name
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
@@ -171,7 +171,7 @@ def test_two_models_compared(
 ) -> None:
     from vestigo.evaluation.compare import compare
     from vestigo.evaluation.evaluate import evaluate_model
-    from vestigo.evaluation.options import EvaluationOptions
+    from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
 
     assert "have no recorded score" in refused("models", "compare", "old", "new")
@@ -183,7 +183,7 @@ def test_two_models_compared(
         )
         for which in ("old", "new")
     ]
-    differences = comparison_differences(compare(judged[1], judged[0]))
+    differences = compare(judged[1], judged[0]).measures()
     assert found["judged"].keys() == {name}
     measures = found["judged"][name]
     assert measures.keys() == {"mAP", *MARKET_1501.names}

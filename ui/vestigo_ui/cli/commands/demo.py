@@ -146,7 +146,7 @@ def evaluate(dataset: Path, page: Path, progress: ProgressCallback, model: str =
     """Evaluate a model on the rendered dataset's test identities and write the page."""
     from vestigo.datasets.recognise import load_dataset
     from vestigo.evaluation.evaluate import evaluate_model
-    from vestigo.evaluation.options import EvaluationOptions
+    from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
 

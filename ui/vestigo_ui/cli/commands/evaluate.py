@@ -75,7 +75,7 @@ def evaluate_command(
     from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.compare import compare as compare_evaluations
     from vestigo.evaluation.evaluate import evaluate_model
-    from vestigo.evaluation.options import EvaluationOptions
+    from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.attribute_filter.modes import choose_filter
     from vestigo_models.attribute_filter.record import Calibration
     from vestigo_models.devices import resolve_device

@@ -43,7 +43,7 @@ def score_command(
     """
     from vestigo.datasets.formats.features import read_features
     from vestigo.evaluation.evaluate import evaluate_features
-    from vestigo.evaluation.options import EvaluationOptions
+    from vestigo.evaluation.ranking import EvaluationOptions
 
     started = time.monotonic()
     query, gallery = read_features(features)

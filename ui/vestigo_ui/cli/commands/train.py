@@ -133,7 +133,7 @@ def _evaluate(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
     if not len(dataset.query) or not len(dataset.gallery):
         return {}
     from vestigo.evaluation.evaluate import evaluate_model
-    from vestigo.evaluation.options import EvaluationOptions
+    from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
 
