@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.app_pages import run_app, widget, words
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo_models.inference.package import ModelPackage
@@ -200,13 +201,17 @@ def test_render_rejects_attributes_that_it_cannot_draw(
     assert not (tmp_path / "people").exists()
 
 
-@pytest.mark.parametrize("page", ["find", "attributes", "review"])
+@pytest.mark.parametrize("page", ["find", "attributes"])
 def test_pages_show_the_schema_of_the_model(store: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
-    from tests.support.app_pages import run_app, words
-
     app = run_app(monkeypatch, store, page=page, role="admin")
     assert not app.exception
-    labels = [widget.label for kind in ("selectbox", "multiselect") for widget in app.get(kind)]
+    labels = [box.label for kind in ("selectbox", "multiselect") for box in app.get(kind)]
     text = words(app) + " ".join(labels) + str([frame.value.to_dict() for frame in app.dataframe])
-    assert "hat" not in labels
     assert "mask" in text.lower()
+    assert "backpack" not in text.lower()
+
+
+def test_review_proposes_attributes_of_the_model(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = run_app(monkeypatch, store, page="review", role="admin", pane="propose")
+    assert not app.exception
+    assert widget(app, "multiselect", "About").options == ["Mask", "Shoes", "Length of the coat"]
