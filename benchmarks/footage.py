@@ -25,6 +25,7 @@ from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.progress import ignore_stages
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
 
@@ -55,7 +56,7 @@ def main() -> None:
 def crops_of(video: Path) -> tuple[list[Image], NDArray[np.str_], NDArray[np.int64]]:
     """Index a video and return its crops, with the tracklet and the frame of each."""
     with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
-        index(store, IndexRequest(sources=(str(video),), executor="inline"), lambda name: lambda done, total: None)
+        index(store, IndexRequest(sources=(str(video),), executor="inline"), ignore_stages)
         columns = ["crop_id", "tracklet", "frame", "image"]
         rows = [row for batch in store.crops.scan(columns) for row in batch.to_pylist()]
     rows.sort(key=lambda row: (row["tracklet"], row["frame"]))

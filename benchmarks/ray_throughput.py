@@ -104,7 +104,7 @@ def time_ray(folder: Path) -> float:
         executor = RayExecutor(factory(store.data), actors=2)
         begin = time.perf_counter()
         ended: list[float] = []
-        drive(store, run.id, lambda: executor, lambda done, total: ended.append(time.perf_counter()))
+        drive(store, run.id, lambda: executor, lambda *_: ended.append(time.perf_counter()))
         assert store.check().intact
         return ended[-1] - begin
 

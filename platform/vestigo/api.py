@@ -86,13 +86,15 @@ def search(
         where: Conditions such as `gender=female,backpack=yes`.
         top: Number of hits.
         cameras: Names of cameras, all by default.
-        since, until: Recording time, `since` <= time < `until`.
+        since: First recording time.
+        until: First recording time after the span.
         filter: Attribute filter: off, strict, quality, a threshold, auto or soft.
         max_miss_rate: For the filter `auto`: the largest share of true matches that it may discard.
         rerank: Whether k-reciprocal re-ranking reorders the nearest crops.
         model: Model reference, see `vestigo.resolve`.
         device: cpu, cuda or auto.
-        case, authority: Case number and authorisation for the audit log.
+        case: Case number for the audit log.
+        authority: Authorisation for the audit log.
 
     Raises:
         UsageError: If there is neither query nor condition, or an option does not fit.

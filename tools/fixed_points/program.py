@@ -90,7 +90,7 @@ def _root_command() -> Any:
     """Return the command group that the entry point runs."""
     groups: list[Any] = []
 
-    def keep(group: Any, *args: Any, **kwargs: Any) -> None:
+    def keep(group: Any, *_args: Any, **_kwargs: Any) -> None:
         groups.append(group)
         raise SystemExit
 

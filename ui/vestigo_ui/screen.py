@@ -1,5 +1,8 @@
-"""What Streamlit runs: the app. It lies apart, because a folder `pages` beside a script is taken for its pages, which
-would run by themselves whenever an address names one before anything else was asked for."""
+"""Script that Streamlit runs: the app.
+
+It is not in the folder of the app, because Streamlit takes a folder `pages` next to a script for its own pages and runs
+them for every address that names one.
+"""
 
 from vestigo_ui.app.main import main
 

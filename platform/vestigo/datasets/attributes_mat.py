@@ -26,8 +26,13 @@ VARIABLE = "market_attribute"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentityLabels:
-    """Annotations of I identities: `pids` (I,) int64 ascending, `labels` (I, n) int64 and `yes` (I, M) bool as in
-    `vestigo.datasets.Split`."""
+    """Attribute labels of I identities.
+
+    Attributes:
+        pids: (I,) int64, ascending.
+        labels: (I, n) int64 values, as in `vestigo.datasets.reid.Split`.
+        yes: (I, M) bool, as in `vestigo.datasets.reid.Split`.
+    """
 
     schema: AttributeSchema
     pids: NDArray[np.int64]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from vestigo.datasets.reid import BEHIND, REGIONS
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.parsing.label_folder import DESCRIPTION
+from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS as REGION_SCHEMA
@@ -47,9 +47,6 @@ FPS = 10
 MAX_CAMERAS = 9
 """The layout's file names have one digit for the camera."""
 JPEG_QUALITY = 95
-
-Progress = Callable[[int, int], object]
-
 
 JUNK = -1
 
@@ -73,7 +70,7 @@ def write_rendered(
     images_per_camera: int | None = None,
     video_seconds: float = 0.0,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: ProgressCallback = ignore_progress,
     processes: int | None = None,
     *,
     behind: bool = False,
@@ -85,13 +82,17 @@ def write_rendered(
     query, the others are gallery, with distractors (pid 0000, other people) and junk (-1, boxes that hold nobody).
 
     Args:
-        out: an empty or new folder.
-        preset: a name of `PRESETS`; its counts are used where an argument is None.
-        video_seconds: length of the footage of each camera; 0 writes none.
-        progress: called with (done, total) files.
-        processes: worker processes; None takes one for each core.
-        behind: also write what lies behind the belongings; no other file changes, the digest covers them too.
-        schema: also write the attributes of this schema to `attributes.csv`; they must be attributes of Market-1501.
+        out: An empty or new folder.
+        preset: A name of `PRESETS`; its counts are used where an argument is None.
+        identities: Number of identities.
+        cameras: Number of cameras.
+        images_per_camera: Images of each identity under each camera.
+        video_seconds: Length of the footage of each camera; 0 writes none.
+        seed: Fixes every random choice.
+        progress: Receives files done and files in total.
+        processes: Worker processes; None takes one for each core.
+        behind: Whether to write the region maps without belongings too; no other file changes.
+        schema: Also write the attributes of this schema to `attributes.csv`; they must be attributes of Market-1501.
 
     Returns:
         `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;
@@ -122,7 +123,6 @@ def write_rendered(
     videos = cameras if video_seconds > 0 else 0
     labels = _world(preset, seed, identities, cameras).labels[:identities]
     total = len(pictures) + videos
-    tell = progress or (lambda done, total: None)
     parts: dict[str, str] = {}
     tables: list[pa.Table] = []
     draw = partial(_write_picture, str(out), preset, seed, identities, cameras, behind)
@@ -132,11 +132,11 @@ def write_rendered(
         try:
             for done, (name, digest) in enumerate(pool.map(draw, pictures, chunksize=16), start=1):
                 parts[name] = digest
-                tell(done, total)
+                progress(done, total)
             for done, (name, digest, table) in enumerate(pool.map(film, range(videos)), start=len(pictures) + 1):
                 parts[name] = digest
                 tables.append(table)
-                tell(done, total)
+                progress(done, total)
         except BrokenProcessPool as error:
             raise WorkError(
                 f"a process that draws people into {out} was killed (is memory short?): remove the folder, draw again"

@@ -52,7 +52,7 @@ class Embedded:
 def embed_files(
     paths: Sequence[Path],
     extractor: CropExtractor,
-    advance: Callable[[int], None] = lambda done: None,
+    advance: Callable[[int], None] = lambda _: None,
     watch: Watch | None = None,
 ) -> Embedded:
     """Put image files through a model; `advance` hears how many are done. Memory is a batch of images, and outputs."""

@@ -58,8 +58,8 @@ def _video_frame(source: Path, name: str, crop: Mapping[str, Any]) -> NDArray[np
 
 
 @lru_cache(maxsize=32)
-def _probed(path: Path, size: int, modified: int) -> VideoInfo:
-    """Read a video through once for as long as it stays the same."""
+def _probed(path: Path, _size: int, _modified: int) -> VideoInfo:
+    """Probe a video, once for as long as its size and modification time stay the same."""
     return probe(path)
 
 

@@ -76,7 +76,7 @@ def gain(results: Results, config: str, base: str | None, read: Callable[[Result
 
 
 def mean_ap(result: Result) -> float | None:
-    """mAP of a result, percent."""
+    """MAP of a result, percent."""
     return _number(result["metrics"]["mAP"])
 
 

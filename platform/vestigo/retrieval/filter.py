@@ -139,7 +139,7 @@ class SoftFilter:
 
     kept_fraction = 1.0
 
-    def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
+    def added_distances(self, _ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
         """Return what a batch's distances increase by: the weighted penalty."""
 
         def added(rows: slice) -> Float64Array:

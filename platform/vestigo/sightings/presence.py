@@ -58,7 +58,8 @@ def camera_presence(
         model: Number of the model.
         bucket_s: Length of a bucket in seconds; buckets are counted from 1970.
         cameras: Names of cameras, all by default.
-        since, until: `since` <= time < `until`.
+        since: First recording time.
+        until: First recording time after the span.
         offsets: Clock offsets of cameras.
 
     Returns:

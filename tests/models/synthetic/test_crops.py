@@ -1,6 +1,7 @@
 """Rendered crops: reproducible, labelled by pixel, with backgrounds independent of the person."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ SMALL = dataclasses.replace(PRESETS["default"], frame_height=240, frame_width=32
 
 
 @pytest.fixture(scope="module")
-def world():
+def world() -> Any:
     return World(SMALL, seed=3, identities=24, cameras=3)
 
 
-def dressed(world, **labels):
+def dressed(world: World, **labels: Any) -> Any:
     """Return a person of the world with some labels changed."""
     row = world.people[0].labels.copy()
     row[[at.BACKPACK, at.HANDBAG, at.BAG, at.HAT]] = 0
@@ -33,7 +34,7 @@ def dressed(world, **labels):
     return dataclasses.replace(world.people[0], labels=row)
 
 
-def layer(world, person, heading, rows=128, cols=64):
+def layer(world: World, person: Any, heading: Any, rows: int = 128, cols: int = 64) -> Any:
     """Render the person alone, filling the raster, at `heading` (0 from behind, pi from the front)."""
     setting = world.setting(0, 0)
     body = pose_body(person, Pose(x=0.0, z=8.0, heading=heading, phase=0.3, walking=0.2))
@@ -41,7 +42,7 @@ def layer(world, person, heading, rows=128, cols=64):
     return render_layer(person, body, setting.camera.view, Raster(x0, y0, x1 - x0, y1 - y0, rows, cols), setting.light)
 
 
-def test_crop_depends_on_seed_and_indices_only(world):
+def test_crop_depends_on_seed_and_indices_only(world: World) -> None:
     one = render_crop(world, 5, 1, 2)
     render_crop(world, 6, 0, 0)
     other = render_crop(World(SMALL, seed=3, identities=12, cameras=2), 5, 1, 2)
@@ -51,7 +52,7 @@ def test_crop_depends_on_seed_and_indices_only(world):
     assert not np.array_equal(one.image, render_crop(World(SMALL, 4, 12, 2), 5, 1, 2).image)
 
 
-def test_crop_shapes_and_dtypes(world):
+def test_crop_shapes_and_dtypes(world: World) -> None:
     for person in range(6):
         crop = render_crop(world, person, person % 3, 0)
         assert crop.image.shape == (128, 64, 3)
@@ -62,13 +63,13 @@ def test_crop_shapes_and_dtypes(world):
         assert np.count_nonzero(crop.regions) > 200
 
 
-def test_world_labels_are_those_of_its_people(world):
+def test_world_labels_are_those_of_its_people(world: World) -> None:
     assert world.labels.shape == (24, 12)
     assert world.labels.dtype == np.int64
     assert np.array_equal(world.labels[7], world.people[7].labels)
 
 
-def test_placement_is_independent_of_the_person(world):
+def test_placement_is_independent_of_the_person(world: World) -> None:
     """Another person in the same view has the same place, box, occluder and camera."""
     other = World(SMALL, seed=3, identities=24, cameras=3)
     swapped = list(other.people)
@@ -79,7 +80,7 @@ def test_placement_is_independent_of_the_person(world):
     assert world.setting(1, 0).response.exposure == other.setting(1, 0).response.exposure
 
 
-def test_clothes_do_not_change_the_background(monkeypatch):
+def test_clothes_do_not_change_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels away from a body, beyond the optical blur, do not depend on its colours."""
     monkeypatch.setattr("vestigo_models.synthetic.crops.compress", lambda shown, _: (shown * 255).astype(np.uint8))
     clean = dataclasses.replace(SMALL, degradation=0.0, occluded=0.0, crowded=0.0, person_pixels=(90.0, 120.0))
@@ -97,14 +98,14 @@ def test_clothes_do_not_change_the_background(monkeypatch):
     assert np.abs(a.image[a.regions == UPPER].astype(int) - b.image[a.regions == UPPER].astype(int)).mean() > 10
 
 
-def test_regions_are_ordered_from_head_to_shoes(world):
+def test_regions_are_ordered_from_head_to_shoes(world: World) -> None:
     for person in world.people[:8]:
         found = layer(world, dressed(world) if person is world.people[0] else person, np.pi)
         rows = {region: np.argwhere(found.region == region)[:, 0].mean() for region in (HEAD, UPPER, LOWER, SHOES)}
         assert rows[HEAD] < rows[UPPER] < rows[LOWER] < rows[SHOES]
 
 
-def test_backpack_is_visible_from_behind(world):
+def test_backpack_is_visible_from_behind(world: World) -> None:
     person = dressed(world, backpack=1)
     behind = np.count_nonzero(layer(world, person, 0.0).region == BELONGINGS)
     front = np.count_nonzero(layer(world, person, np.pi).region == BELONGINGS)
@@ -113,13 +114,13 @@ def test_backpack_is_visible_from_behind(world):
 
 
 @pytest.mark.parametrize("kind", ["handbag", "bag"])
-def test_bags_are_visible(world, kind):
+def test_bags_are_visible(world: World, kind: Any) -> None:
     assert np.count_nonzero(layer(world, dressed(world, **{kind: 1}), np.pi / 2).region == BELONGINGS) > 20
     assert not np.any(layer(world, dressed(world), np.pi / 2).region == BELONGINGS)
 
 
-def test_skirt_is_wider_than_legs(world):
-    def width_at_knees(person):
+def test_skirt_is_wider_than_legs(world: World) -> None:
+    def width_at_knees(person: Any) -> Any:
         found = layer(world, person, np.pi)
         return np.count_nonzero(found.region[76] == LOWER)
 
@@ -130,16 +131,16 @@ def test_skirt_is_wider_than_legs(world):
     )
 
 
-def test_hat_and_long_hair_are_visible(world):
+def test_hat_and_long_hair_are_visible(world: World) -> None:
     bare = np.count_nonzero(layer(world, dressed(world, hair=0), 0.0).region == HEAD)
     assert np.count_nonzero(layer(world, dressed(world, hair=0, hat=1), 0.0).region == HEAD) != bare
     assert np.count_nonzero(layer(world, dressed(world, hair=1), 0.0).region == HEAD) > 1.1 * bare
 
 
-def test_people_differ_more_than_views_of_one_person(world):
+def test_people_differ_more_than_views_of_one_person(world: World) -> None:
     """Mean chest colour differs less between views of one person than between people."""
 
-    def chest(person, heading):
+    def chest(person: Any, heading: Any) -> Any:
         found = layer(world, world.people[person], heading)
         return found.colour[found.region == UPPER].mean(axis=0)
 
@@ -149,7 +150,7 @@ def test_people_differ_more_than_views_of_one_person(world):
     assert between > 1.5 * within
 
 
-def test_body_differs_from_regions_at_belongings_only(world):
+def test_body_differs_from_regions_at_belongings_only(world: World) -> None:
     carried = hidden = covered = 0
     for person in range(24):
         plain = render_crop(world, person, person % 3, 0)
@@ -171,7 +172,7 @@ def test_body_differs_from_regions_at_belongings_only(world):
     assert covered, "no crop has an occluder"
 
 
-def test_body_equals_person_without_backpack(world):
+def test_body_equals_person_without_backpack(world: World) -> None:
     setting = world.setting(0, 0)
     pose = Pose(x=0.0, z=8.0, heading=0.3, phase=0.3, walking=0.2)
     with_backpack, without = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
@@ -182,7 +183,7 @@ def test_body_equals_person_without_backpack(world):
     assert np.array_equal(found, expected)
 
 
-def test_junk_shows_no_person(world):
+def test_junk_shows_no_person(world: World) -> None:
     junk = render_junk(world, 0, 1)
     assert junk.body is None
     assert not render_junk(world, 0, 1, with_body=True).body.any()
@@ -191,11 +192,11 @@ def test_junk_shows_no_person(world):
 
 
 @pytest.mark.parametrize("counts", [(0, 1), (1, 0)])
-def test_empty_world_is_refused(counts):
+def test_empty_world_is_refused(counts: Any) -> None:
     with pytest.raises(ConfigError, match="at least one"):
         World(SMALL, 0, *counts)
 
 
-def test_unknown_camera_is_refused(world):
+def test_unknown_camera_is_refused(world: World) -> None:
     with pytest.raises(ConfigError, match="cameras 0 to 2"):
         render_crop(world, 0, 3, 0)

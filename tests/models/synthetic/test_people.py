@@ -1,5 +1,8 @@
 """Sampled people have the marginals and correlations of the public Market-1501 annotation."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.io import loadmat
@@ -13,13 +16,13 @@ SAMPLES = 5000
 
 
 @pytest.fixture(scope="module")
-def sampled():
+def sampled() -> Any:
     rng = np.random.default_rng(5)
     return np.stack([at.sample_labels(rng) for _ in range(SAMPLES)])
 
 
 @pytest.fixture(scope="module")
-def real(real_data):
+def real(real_data: Path) -> Any:
     root = loadmat(real_data / "market_attribute.mat")["market_attribute"][0, 0]
     parts = []
     for split in ("train", "test"):
@@ -33,14 +36,14 @@ def real(real_data):
     return np.concatenate(parts)
 
 
-def test_columns_follow_the_schema():
+def test_columns_follow_the_schema() -> None:
     names = [name.upper() for name in MARKET_1501.names]
     assert [getattr(at, name) for name in names] == list(range(12))
     assert MARKET_1501.attributes[at.UPPER_COLOUR].values == at.UPPER_COLOURS
     assert MARKET_1501.attributes[at.LOWER_COLOUR].values == at.LOWER_COLOURS
 
 
-def test_marginals_match_the_real_set(sampled, real):
+def test_marginals_match_the_real_set(sampled: Any, real: Any) -> None:
     for column, attribute in enumerate(MARKET_1501.attributes):
         for value in range(-1, len(attribute.values)):
             share, truth = np.mean(sampled[:, column] == value), np.mean(real[:, column] == value)
@@ -62,15 +65,15 @@ def test_marginals_match_the_real_set(sampled, real):
         ((at.LOWER_COLOUR, 2), (at.GENDER, at.MALE)),
     ],
 )
-def test_correlations_match_the_real_set(sampled, real, value, given):
-    def conditional(rows):
+def test_correlations_match_the_real_set(sampled: Any, real: Any, value: Any, given: Any) -> None:
+    def conditional(rows: Any) -> Any:
         chosen = rows[rows[:, given[0]] == given[1]]
         return np.mean(chosen[:, value[0]] == value[1])
 
     assert conditional(sampled) == pytest.approx(conditional(real), abs=0.05)
 
 
-def test_variety_makes_rare_values_common():
+def test_variety_makes_rare_values_common() -> None:
     rng = np.random.default_rng(1)
     rows = np.stack([at.sample_labels(rng, variety=0.8) for _ in range(400)])
     assert np.mean(rows[:, at.HAT] == 1) > 0.25
@@ -78,7 +81,7 @@ def test_variety_makes_rare_values_common():
     assert not np.any((rows[:, at.GENDER] == at.MALE) & (rows[:, at.LOWER_TYPE] == at.DRESS))
 
 
-def test_garment_colours_match_their_names():
+def test_garment_colours_match_their_names() -> None:
     """The main colour of a garment, converted to HSV by other code, is in the range of its name."""
     import colorsys
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -108,7 +109,7 @@ def test_network_without_belongings_learns_bags_as_background(data: TrainingSet,
     assert train(config, bags, tmp_path / "bags").losses == train(config, data, tmp_path / "plain").losses
 
 
-def interrupt_after(steps: int):
+def interrupt_after(steps: int) -> Any:
     def progress(_done: int, _total: int | None) -> None:
         nonlocal steps
         steps -= 1

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -110,7 +111,7 @@ def test_partial_checkpoint_is_ignored(data: TrainingSet, uninterrupted: Path, t
     same(out, uninterrupted)
 
 
-def interrupt_after(steps: int):
+def interrupt_after(steps: int) -> Any:
     def progress(_done: int, _total: int | None) -> None:
         nonlocal steps
         steps -= 1

@@ -1,6 +1,8 @@
 """The synthetic dataset loads like Market-1501, and its digest depends on the seed only."""
 
 import multiprocessing
+from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -19,18 +21,18 @@ from vestigo_models.synthetic.world import World
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("rendered") / "people"
     seen = []
 
-    def note(done, total):
+    def note(done: int, total: int | None) -> None:
         seen.append((done, total))
 
     result = write_rendered(out, "small", 6, 2, 2, video_seconds=0.5, seed=4, progress=note, processes=2)
     return out, result, seen
 
 
-def test_result_counts_written_files(written):
+def test_result_counts_written_files(written: Any) -> None:
     out, result, seen = written
     crops = [p for split in ("bounding_box_train", "query", "bounding_box_test") for p in (out / split).glob("*.jpg")]
     assert result["identities"] == 6
@@ -40,7 +42,7 @@ def test_result_counts_written_files(written):
     assert seen[-1] == (len(crops) + 2, len(crops) + 2)
 
 
-def test_synthetic_dataset_loads_as_market(written):
+def test_synthetic_dataset_loads_as_market(written: Any) -> None:
     dataset = load_dataset(written[0])
     assert dataset.schema is MARKET_1501 or dataset.schema == MARKET_1501
     labels = World(PRESETS["small"], 4, 7, 2).labels
@@ -53,7 +55,7 @@ def test_synthetic_dataset_loads_as_market(written):
     assert dataset.junk == 2
 
 
-def test_attributes_have_the_structure_of_the_real_file(written, real_data):
+def test_attributes_have_the_structure_of_the_real_file(written: Any, real_data: Path) -> None:
     ours, real = (
         loadmat(folder / "market_attribute.mat")["market_attribute"][0, 0] for folder in (written[0], real_data)
     )
@@ -66,7 +68,7 @@ def test_attributes_have_the_structure_of_the_real_file(written, real_data):
         assert mine["image_index"][0, 0][0] == {"train": "0001", "test": "0004"}[split]
 
 
-def test_every_crop_has_a_label_map(written):
+def test_every_crop_has_a_label_map(written: Any) -> None:
     out = written[0]
     for path in out.glob("bounding_box_t*/*.jpg"):
         regions = cv2.imread(str(out / "regions" / path.parent.name / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
@@ -75,7 +77,7 @@ def test_every_crop_has_a_label_map(written):
         assert bool(regions.any()) != path.name.startswith("-1")
 
 
-def test_footage_is_h264_and_matches_its_truth(written):
+def test_footage_is_h264_and_matches_its_truth(written: Any) -> None:
     truth = pq.read_table(written[0] / "truth.parquet")
     assert truth.column_names == ["video", "frame", "pid", "x", "y", "w", "h"]
     assert set(truth["pid"].to_pylist()) <= set(range(1, 7))
@@ -87,20 +89,20 @@ def test_footage_is_h264_and_matches_its_truth(written):
     assert max(truth["frame"].to_pylist(), default=0) < 5
 
 
-def test_digest_depends_on_seed_only(written, tmp_path):
+def test_digest_depends_on_seed_only(written: Any, tmp_path: Path) -> None:
     again = write_rendered(tmp_path / "again", "small", 6, 2, 2, video_seconds=0.5, seed=4, processes=1)
     other = write_rendered(tmp_path / "other", "small", 2, 1, 1, seed=5, processes=1)
     assert again["digest"] == written[1]["digest"]
     assert other["digest"] != again["digest"]
 
 
-def files(root):
+def files(root: Path) -> Any:
     """Every file but the attributes, which bear the time they were written at, by its path."""
     paths = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".mat"]
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
 
-def test_background_ids_are_written(tmp_path):
+def test_background_ids_are_written(tmp_path: Path) -> None:
     plain = write_rendered(tmp_path / "plain", "small", 6, 2, 1, seed=4, processes=1)
     asked = write_rendered(tmp_path / "asked", "small", 6, 2, 1, seed=4, processes=1, behind=True)
     before, after = files(tmp_path / "plain"), files(tmp_path / "asked")
@@ -118,7 +120,7 @@ def test_background_ids_are_written(tmp_path):
     assert differ
 
 
-def test_label_maps_are_matched_to_images(tmp_path):
+def test_label_maps_are_matched_to_images(tmp_path: Path) -> None:
     write_rendered(tmp_path / "people", "small", 2, 1, 1, seed=4, processes=1)
     dataset = load_dataset(tmp_path / "people")
     (found,) = region_maps(dataset.root, dataset.train.paths)
@@ -140,20 +142,20 @@ def test_label_maps_are_matched_to_images(tmp_path):
         ({"video_seconds": -1.0}, "negative"),
     ],
 )
-def test_invalid_arguments_are_reported_in_one_line(tmp_path, arguments, words):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path: Path, arguments: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         write_rendered(tmp_path / "out", **arguments)
 
 
-def test_non_empty_folder_is_rejected(tmp_path):
+def test_non_empty_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ConfigError, match="new or empty"):
         write_rendered(tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-def test_killed_render_worker_is_reported_in_one_line(tmp_path):
-    def kill(done, total):
+def test_killed_render_worker_is_reported_in_one_line(tmp_path: Path) -> None:
+    def kill(done: int, total: int | None) -> None:
         for child in multiprocessing.active_children():
             child.kill()
 

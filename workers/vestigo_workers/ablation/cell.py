@@ -62,7 +62,7 @@ class AblationCell:
         return (self.folder / RESULT).is_file()
 
 
-def run_cell(cell: AblationCell, report: Callable[[int], None] = lambda epoch: None) -> None:
+def run_cell(cell: AblationCell, report: Callable[[int], None] = lambda _: None) -> None:
     """Train, or resume the training, evaluate and write the result; `report` receives each finished epoch.
 
     It computes on one thread, so that parallel cells do not disturb each other.

@@ -51,7 +51,7 @@ def ablate(
     device: str,
     jobs: int,
     command: str,
-    on_event: Callable[[CellEvent, int, int], None] = lambda event, done, total: None,
+    on_event: Callable[[CellEvent, int, int], None] = lambda *_: None,
     parsing: ProgressCallback = ignore_progress,
 ) -> AblationResult:
     """Train and evaluate the cells without a result in the folder `out`, and write the tables.

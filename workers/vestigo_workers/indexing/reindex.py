@@ -48,6 +48,8 @@ def reindex_stale(
     The rows of each run are replaced in the transaction that ends its repetition.
 
     Args:
+        store: The store.
+        open_progress: Shows the stages.
         model: Named as in a request; by default the serving model, else the newest with crops.
         settings: Overrides; keys out of `EXECUTION_SETTINGS`.
 

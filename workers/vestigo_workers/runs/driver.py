@@ -81,6 +81,8 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
     """Take the lease of a planned run, process its pending shards and release it.
 
     Args:
+        store: The store.
+        run_id: The run.
         open_executor: Starts the executor; not called if no shard is pending.
         progress: Receives the inputs that have ended and all inputs of the run.
 

@@ -36,6 +36,9 @@ def retry(
     """Process the quarantined inputs of a run again, and what is pending.
 
     Args:
+        store: The store.
+        run_id: The run.
+        open_progress: Shows the stages.
         names: Inputs to retry; by default all.
         reason: Retry only the inputs that were quarantined for this reason.
         before: Called once the run is known to be resumable and before anything changes.

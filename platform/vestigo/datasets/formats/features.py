@@ -26,8 +26,13 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureSet:
-    """N rows: `embeddings` (N, D) float64 or float32, `pids`, `camids` and `ids` (N,) int64; `ids` are equal for equal
-    images and None where the file names no images."""
+    """N features with their identities.
+
+    Attributes:
+        embeddings: (N, D) float64 or float32.
+        pids, camids: (N,) int64.
+        ids: (N,) int64, equal for equal images; None if the file names no images.
+    """
 
     embeddings: NDArray[np.floating]
     pids: NDArray[np.int64]

@@ -21,9 +21,10 @@ TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What tells one dataset from another: the pattern of its file names (groups `pid` and `camera`, cameras counted
-    from 1), the name of its annotation file and its schema. `overrides` are values missing in the public annotation
-    of the training split that a caller may ask to have filled in."""
+    """File names and annotation of a dataset: pattern (groups `pid` and `camera`, cameras from 1), file and schema.
+
+    `overrides` are values that the public annotation of the training split lacks; a caller may fill them in.
+    """
 
     name: str
     schema: AttributeSchema

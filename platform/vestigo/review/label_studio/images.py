@@ -75,7 +75,7 @@ class InlineImages:
     def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:
         """Do nothing."""
 
-    def save(self, key: str, jpeg: bytes) -> str:
+    def save(self, key: str, jpeg: bytes) -> str:  # noqa: ARG002
         """Return a data URI."""
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 

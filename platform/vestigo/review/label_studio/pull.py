@@ -94,7 +94,7 @@ def watch(
     *,
     every: float,
     until: threading.Event,
-    on_error: Callable[[WorkError], None] = lambda error: None,
+    on_error: Callable[[WorkError], None] = lambda _: None,
 ) -> Iterator[PullResult]:
     """Pull every `every` seconds until the event is set; yield each result.
 

@@ -1,26 +1,28 @@
 """Closed-form intersections equal sphere tracing of distance functions, one ray at a time."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Raster, Solids, Viewpoint, cast_rays
 
 
-def round_cone_distance(p, a, b, r0, r1):
+def round_cone_distance(p: Any, a: Any, b: Any, r0: Any, r1: Any) -> Any:
     """Return the distance to a sampled hull: many spheres between the ends."""
     t = np.linspace(0, 1, 400)[:, None]
     centres, radii = a + t * (b - a), r0 + t[:, 0] * (r1 - r0)
     return np.min(np.linalg.norm(p - centres, axis=1) - radii)
 
 
-def inside_frustum(p, a, b, r0, r1):
+def inside_frustum(p: Any, a: Any, b: Any, r0: Any, r1: Any) -> Any:
     axis = b - a
     t = np.dot(p - a, axis) / np.dot(axis, axis)
     radius = np.linalg.norm(p - a - t * axis)
     return 0 <= t <= 1 and radius <= r0 + t * (r1 - r0)
 
 
-def solid(kind, a, b, r0, r1):
+def solid(kind: Any, a: Any, b: Any, r0: Any, r1: Any) -> Any:
     length = np.linalg.norm(b - a)
     y = (b - a) / length if length else np.array([0.0, 1.0, 0.0])
     x = np.cross(y, [0.3, 0.2, 0.93])
@@ -40,7 +42,7 @@ def solid(kind, a, b, r0, r1):
     )
 
 
-def camera():
+def camera() -> Any:
     return Viewpoint(np.array([0.0, 1.0, -4.0], np.float32), np.eye(3, dtype=np.float32), 40.0, (16.0, 16.0))
 
 
@@ -53,7 +55,7 @@ SHAPES = [
 ]
 
 
-def rays():
+def rays() -> Any:
     view = camera()
     for row in range(1, 32, 3):
         for col in range(1, 32, 3):
@@ -62,7 +64,7 @@ def rays():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_round_cone_equals_sphere_tracing(shape):
+def test_round_cone_equals_sphere_tracing(shape: Any) -> None:
     hits = cast_rays(solid(ROUND_CONE, *shape), camera(), RASTER)
     found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
     assert found
@@ -81,7 +83,7 @@ def test_round_cone_equals_sphere_tracing(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES[:2])
-def test_frustum_equals_marching(shape):
+def test_frustum_equals_marching(shape: Any) -> None:
     hits = cast_rays(solid(FRUSTUM, *shape), camera(), RASTER)
     found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
     for row, col, start, direction in rays():
@@ -96,19 +98,19 @@ def test_frustum_equals_marching(shape):
 
 
 @pytest.mark.parametrize("kind", [ROUND_CONE, FRUSTUM])
-def test_normals_are_unit_and_face_the_camera(kind):
+def test_normals_are_unit_and_face_the_camera(kind: Any) -> None:
     hits = cast_rays(solid(kind, *SHAPES[0]), camera(), RASTER)
     assert np.allclose(np.linalg.norm(hits.normal, axis=1), 1, atol=1e-4)
     towards = camera().position - hits.point
     assert np.all((hits.normal * towards).sum(axis=1) > -1e-2)
 
 
-def test_sphere_normals_point_away_from_the_centre():
+def test_sphere_normals_point_away_from_the_centre() -> None:
     hits = cast_rays(solid(ROUND_CONE, *SHAPES[2]), camera(), RASTER)
     assert np.allclose(hits.normal, (hits.point - SHAPES[2][0]) / 0.6, atol=1e-3)
 
 
-def test_nearer_solid_is_hit():
+def test_nearer_solid_is_hit() -> None:
     near, far = solid(ROUND_CONE, *SHAPES[0]), solid(ROUND_CONE, *SHAPES[0])
     both = Solids(**{name: np.concatenate((getattr(far, name), getattr(near, name))) for name in vars(near)})
     both.origin[0, 2] += 1.0

@@ -49,7 +49,7 @@ def score_command(
     query, gallery = read_features(features)
     options = EvaluationOptions(protocol=protocol.value, ap=ap.value, metric=distance.value, rerank=rerank)
     with progress("ranking", len(query.pids)) as update:
-        evaluation = evaluate_features(query, gallery, options, lambda stage: update)
+        evaluation = evaluate_features(query, gallery, options, lambda _: update)
     result = {
         **ranking_result(evaluation),
         "attributes": {},

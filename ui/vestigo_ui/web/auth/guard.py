@@ -24,7 +24,8 @@ _MAX_NEXT = 2000
 class Guard:
     """Pure ASGI: hands the open paths to `entrance` and, to those who are signed in, the rest to `app`.
 
-    `policy` is the content security policy of the app's answers."""
+    `policy` is the content security policy of the app's answers.
+    """
 
     def __init__(self, app: ASGIApp, entrance: ASGIApp, sessions: Sessions, policy: str) -> None:
         self._app = app

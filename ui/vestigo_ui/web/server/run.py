@@ -104,7 +104,7 @@ def entrance(sessions: Sessions, chosen: settings.Settings, on_event: OnEvent, e
     return Starlette(routes=routes, middleware=middleware)
 
 
-async def _healthz(request: Request) -> PlainTextResponse:
+async def _healthz(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 

@@ -50,7 +50,8 @@ class Row:
 @dataclass(frozen=True, kw_only=True)
 class Strip:
     """A query of a ranking (its `number` there) with rows, nearest first; `crop` is the stored crop that shows it, or
-    `image` a JPEG."""
+    `image` a JPEG.
+    """
 
     number: int
     name: str

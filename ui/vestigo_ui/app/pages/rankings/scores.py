@@ -58,7 +58,8 @@ class ScoredRanking:
 class RankingPair:
     """The n queries that two rankings share: where each stands in the `first` and in the `second` (n,) int64, by how
     much the second's average precision is above the first's (`gain`, fractions, NaN where one is not scored), and that
-    of the mean, None where it cannot be told."""
+    of the mean, None where it cannot be told.
+    """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
