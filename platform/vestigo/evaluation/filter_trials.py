@@ -16,6 +16,7 @@ from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.calibrate import fit_soft_filter
 from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import ImageFeatures, embed_split
+from vestigo.evaluation.metrics.attributes import mean_of_known
 from vestigo.evaluation.metrics.filter import FilterCost
 from vestigo.evaluation.ranking import FILTER_OFF, EvaluationOptions, evaluation_distances
 from vestigo_models.arrays import Int64Array
@@ -89,11 +90,11 @@ def try_filters(
         FilterTrial(
             mode=mode,
             thresholds=tuple(thresholds[mode]),
-            kept_fraction=_mean([cost.kept_fraction for cost in by_half]),
-            true_matches_lost=_mean([cost.true_matches_lost for cost in by_half]),
-            identity_loss=_mean([cost.identity_loss for cost in by_half]),
-            mAP=_mean([cost.with_filter.mAP for cost in by_half]),
-            rank1=_mean([cost.with_filter.cmc[1] for cost in by_half]),
+            kept_fraction=mean_of_known([cost.kept_fraction for cost in by_half]),
+            true_matches_lost=mean_of_known([cost.true_matches_lost for cost in by_half]),
+            identity_loss=mean_of_known([cost.identity_loss for cost in by_half]),
+            mAP=mean_of_known([cost.with_filter.mAP for cost in by_half]),
+            rank1=mean_of_known([cost.with_filter.cmc[1] for cost in by_half]),
             speed_up=FilterEvaluator(first[0][mode], schema, query, gallery).result().speed_up,
             reason=first[1].get(mode, ""),
         )
@@ -143,8 +144,3 @@ def _measure_costs(
 def _identified(side: ImageFeatures) -> IdentifiedCrops:
     images = side.images
     return IdentifiedCrops(pids=images.pids, camids=images.camids, probabilities=side.features.probabilities)
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

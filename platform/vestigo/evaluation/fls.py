@@ -13,9 +13,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vestigo.datasets.reid import ReidDataset, region_maps
-from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions
+from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions, to_percent
 from vestigo.evaluation.regions import carried_attributes, downsample_labels, read_truth
-from vestigo_models.arrays import Int64Array, UInt8Array
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.oracle import oracle_labels
@@ -95,7 +95,7 @@ class FusionEvaluator:
             method: MethodMetrics(
                 regions=(name_clusters(counts) if method == "clustering" else counts).summary(),
                 belongings={
-                    name: None if method == "clustering" else _percent(self._belongings[method, name])
+                    name: None if method == "clustering" else to_percent(float(iou(self._belongings[method, name])[1]))
                     for name in self._names
                 },
             )
@@ -116,8 +116,3 @@ def shares_of_oracle(metrics: Mapping[str, MethodMetrics]) -> dict[str, float | 
     """Return carried attribute -> IoU of belongings with FLS in percent of the oracle's, None if that is zero."""
     fls, oracle = metrics["fls"].belongings, metrics["oracle"].belongings
     return {name: 100 * (fls[name] or 0.0) / value if (value := oracle[name]) else None for name in oracle}
-
-
-def _percent(counts: Int64Array) -> float | None:
-    share = float(iou(counts)[1])
-    return None if np.isnan(share) else 100.0 * share

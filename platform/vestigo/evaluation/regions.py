@@ -13,7 +13,7 @@ import numpy as np
 
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
-from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, area_auc, count_regions
+from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, area_auc, count_regions, to_percent
 from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor
@@ -109,9 +109,8 @@ def label_overlap(labels: UInt8Array, schema: RegionSchema, maps: Sequence[Path]
         truth = read_truth(path, learnt.shape)
         foreground += confusion((truth > 0).astype(np.uint8), (learnt > 0).astype(np.uint8), 2)
         parts.append(count_regions(truth[None], learnt[None], REGIONS))
-    share = float(iou(foreground)[1])
     by_region = RegionCounts.merge(REGIONS, parts).summary(schema.names[1:]).iou if is_named else {}
-    return {"foreground": None if np.isnan(share) else 100.0 * share, **by_region}
+    return {"foreground": to_percent(float(iou(foreground)[1])), **by_region}
 
 
 def read_truth(path: Path, grid: tuple[int, ...]) -> UInt8Array:

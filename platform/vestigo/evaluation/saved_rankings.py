@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import (
     NO_PAIRS,
+    UNKNOWN,
     UNKNOWN_CAMERA,
     UNKNOWN_PID,
     CameraPairScores,
@@ -67,7 +68,7 @@ def score_ranking(
         StoreError: If its files are missing.
     """
     if ranking.queries_path is None:
-        return _unscored(*_queries_of_rows(rankings, ranking), protocol)
+        return _unscored(*_queries_of_rows(rankings, ranking))
     cameras: dict[str, int] = {}
     rows = _RowReader(rankings.scan(ranking, ["pid", "camera"]), cameras)
     names: list[pa.Array] = []
@@ -155,25 +156,16 @@ def _queries_of_rows(rankings: RankingRepository, ranking: SavedRanking) -> tupl
     return pa.array(names, pa.string()), np.array(counts, np.int64)
 
 
-def _unscored(names: pa.StringArray, counts: Int64Array, protocol: Protocol) -> RankingScores:
-    rows = TruncatedRows(
-        pids=np.full(len(names), UNKNOWN_PID),
-        camids=np.full(len(names), UNKNOWN_CAMERA),
-        own=np.zeros(len(names), np.int64),
-        starts=np.zeros(len(names) + 1, np.int64),
-        row_pids=_EMPTY,
-        row_camids=_EMPTY,
-        match_query=_EMPTY,
-        match_camid=_EMPTY,
-        match_count=_EMPTY,
-    )
+def _unscored(names: pa.StringArray, counts: Int64Array) -> RankingScores:
+    zeros, unknown = np.zeros(len(names), np.int64), np.full(len(names), UNKNOWN)
+    ap = np.full(len(names), np.nan)
     return RankingScores(
         names=names,
         starts=_starts(counts),
-        pids=rows.pids,
-        camids=rows.camids,
+        pids=np.full(len(names), UNKNOWN_PID),
+        camids=np.full(len(names), UNKNOWN_CAMERA),
         cameras=(),
-        scores=score_truncated(rows, protocol),
+        scores=TruncatedScores(ap=ap, first=zeros, retrieved=zeros, matches=zeros, status=unknown),
         pairs=NO_PAIRS,
     )
 

@@ -38,11 +38,6 @@ QUERIES_A_BATCH = 256
 QueryKind = Literal["crops", "tracklets", "images"]
 
 
-def no_thumbnail(_position: int) -> bytes | None:
-    """Return None: stored crops need no thumbnail."""
-    return None
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BulkQueries:
     """Q queries of the model with digest `model`.
@@ -62,7 +57,7 @@ class BulkQueries:
     model: str
     kind: QueryKind
     labels: Sequence[tuple[int, str]] = ()
-    thumbnail: Callable[[int], bytes | None] = no_thumbnail
+    thumbnail: Callable[[int], bytes | None] | None = None
     source: str = ""
 
 
@@ -139,7 +134,7 @@ def rank_gallery(
         ranking = ranking.add(queries.features.descriptors, batch)
         progress(ranking.compared, None)
     ranking = ranking.excluding(queries.own, top)
-    truth = RankingTruth.of(store, model, scope, distinct_ids(_all_crops(queries, ranking)))
+    truth = RankingTruth.of(store, model, scope, distinct_ids([ranking.ids.reshape(-1), *map(_encode, queries.own)]))
     rows = store.rankings.save(
         name,
         model=queries.model,
@@ -164,9 +159,8 @@ def rank_gallery(
     return BulkResult(rows=rows, compared=ranking.compared, kept_fraction=scan.kept_fraction, filter=scan.choice)
 
 
-def _all_crops(queries: BulkQueries, ranking: Ranking) -> Iterator[NDArray[np.bytes_]]:
-    yield ranking.ids.reshape(-1)
-    yield np.array([crop.encode() for own in queries.own for crop in own], dtype="S")
+def _encode(crops: Sequence[str]) -> NDArray[np.bytes_]:
+    return np.array([crop.encode() for crop in crops], dtype="S")
 
 
 def _ranking_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) -> Iterator[pa.RecordBatch]:
@@ -206,7 +200,7 @@ def _query_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) 
 
 def _stored_positions(crops: Sequence[str], truth: RankingTruth) -> Int64Array:
     """Return the positions in `truth` of those crops of a query that are in the store."""
-    positions = truth.positions(np.array([crop.encode() for crop in crops], dtype="S"))
+    positions = truth.positions(_encode(crops))
     return np.asarray(positions[truth.camids[positions] != UNKNOWN_CAMERA])
 
 
@@ -228,7 +222,7 @@ def _query_row(queries: BulkQueries, position: int, own: Int64Array, truth: Rank
         "crop": crop,
         "own": own_in_gallery,
         "matches": [{"camera": name, "crops": count} for name, count in sorted(matches.items()) if count],
-        "image": None if crop else queries.thumbnail(position),
+        "image": None if crop or queries.thumbnail is None else queries.thumbnail(position),
     }
 
 

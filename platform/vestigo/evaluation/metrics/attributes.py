@@ -78,14 +78,14 @@ class AttributeCounts:
         return AttributeMetrics(
             images=self.images,
             official=dict(zip(names, official, strict=True)),
-            official_mean=_mean(official),
+            official_mean=mean_of_known(official),
             labelled_only=dict(zip(names, labelled, strict=True)),
-            labelled_only_mean=_mean(labelled),
+            labelled_only_mean=mean_of_known(labelled),
             recall={
                 attribute.name: dict(zip(attribute.values, recall, strict=True))
                 for attribute, recall in zip(self.schema.attributes, by_attribute, strict=True)
             },
-            balanced=_mean([_mean(recall) for recall in by_attribute]),
+            balanced=mean_of_known([mean_of_known(recall) for recall in by_attribute]),
         )
 
 
@@ -114,6 +114,7 @@ def _percent(part: int, whole: int) -> float | None:
     return 100.0 * int(part) / int(whole) if whole else None
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -58,14 +58,14 @@ class RegionCounts:
         """Return the overlap in percent of some regions, background included, or of all."""
         names = tuple(names or self.schema.names)
         shares = dict(zip(self.schema.names, iou(self.cells).tolist(), strict=True))
-        percent = {name: _percent(shares[name]) for name in names}
+        percent = {name: to_percent(shares[name]) for name in names}
         known = [value for value in percent.values() if value is not None]
         masks = {"foreground": np.arange(len(self.schema)) > 0}
         masks |= {name: np.array(self.schema.names) == name for name in names if name != self.schema.names[0]}
         return RegionMetrics(
             iou=percent,
             mean=sum(known) / len(known) if known else None,
-            two_class={name: _percent(float(iou(_binary(self.cells, mask)).mean())) for name, mask in masks.items()},
+            two_class={name: to_percent(float(iou(_binary(self.cells, mask)).mean())) for name, mask in masks.items()},
             images=self.images,
         )
 
@@ -93,5 +93,6 @@ def _binary(cells: Int64Array, mask: BoolArray) -> Int64Array:
     return np.asarray(sides @ cells @ sides.T)
 
 
-def _percent(share: float) -> float | None:
+def to_percent(share: float) -> float | None:
+    """Return a share in percent, None for NaN."""
     return None if np.isnan(share) else 100.0 * share
