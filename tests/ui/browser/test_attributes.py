@@ -42,37 +42,37 @@ def own(reviewed: Path, tmp_path: Path) -> Iterator[Screen]:
         yield screen
 
 
-def most_answered(ref: Path) -> tuple[str, str]:
-    """Of the cells off the diagonal, the one with the most crops: predicted and answered value."""
+def largest_confusion(ref: Path) -> tuple[str, str]:
+    """Return predicted value and label of the largest cell off the diagonal."""
     with Store.open(ref) as store:
         found = estimate_confusion(read_review_sample(store, resolve_review_model(store)).reviewed, ATTRIBUTE)
     cells = {
-        (said, told): found.cells[i][j].crops
-        for i, said in enumerate(found.values)
-        for j, told in enumerate(found.values)
+        (predicted, label): found.cells[i][j].crops
+        for i, predicted in enumerate(found.values)
+        for j, label in enumerate(found.values)
         if i != j
     }
     return max(cells, key=lambda cell: cells[cell])
 
 
-def test_a_mistake_is_followed_to_its_crops(
+def test_cell_of_confusion_opens_its_crops(
     own: Screen, reviewed: Path, enter: Callable[..., Page], tmp_path: Path
 ) -> None:
     from playwright.sync_api import expect
 
-    said, told = most_answered(reviewed)
+    predicted, label = largest_confusion(reviewed)
     page = enter(f"{own.url}/attributes?attribute={ATTRIBUTE}")
     expect(page.get_by_text("tasks with")).to_be_visible()
     plots = page.locator(".js-plotly-plot")
     expect(plots).to_have_count(5)
     keep(page, "attributes")
     keep(page, "attributes", scheme="dark")
-    # Only what the audit log hears of takes a table away.
+    # Tables are exported by audited downloads only.
     page.get_by_test_id("stDataFrame").first.hover()
     expect(page.get_by_role("button", name="Show/hide columns").first).to_be_attached()
     expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)
     page.get_by_role("slider").press("ArrowRight")
-    expect(page.get_by_text("are at least 1 % sure")).to_be_visible()
+    expect(page.get_by_text("have a confidence of at least 1 %")).to_be_visible()
     assert "sure=0.01" in page.url
     with page.expect_download() as download:
         page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
@@ -84,9 +84,9 @@ def test_a_mistake_is_followed_to_its_crops(
     settled(page)
     heat_map = plots.nth(2)
     heat_map.scroll_into_view_if_needed()
-    page.mouse.click(*heat_map.evaluate(WHERE, [told, said]))
-    expect(page.get_by_role("heading", name=f"Predicted {said}, answered {told}")).to_be_visible()
-    assert f"cell={said}~{told}" in page.url
+    page.mouse.click(*heat_map.evaluate(WHERE, [label, predicted]))
+    expect(page.get_by_role("heading", name=f"Predicted {predicted}, label {label}")).to_be_visible()
+    assert f"cell={predicted}~{label}" in page.url
     settled(page)
     page.get_by_role("listitem").get_by_role("button").first.click()
     address = page.get_by_role("link", name="Open in Label Studio").get_attribute("href")
@@ -99,11 +99,11 @@ def test_a_mistake_is_followed_to_its_crops(
     expect(page.get_by_role("heading", name="In the archive")).to_be_visible()
 
 
-def test_what_nobody_reviewed_is_shown_nevertheless(visit: Callable[..., Page]) -> None:
+def test_archive_is_shown_without_annotations(visit: Callable[..., Page]) -> None:
     from playwright.sync_api import expect
 
     page = visit("/attributes?attribute=hat&value=no&first=most", "viewer")
     expect(page.get_by_text("No sampled task is annotated yet")).to_be_visible()
-    expect(page.get_by_text("sightings taken for no")).to_be_visible()
+    expect(page.get_by_text("sightings predicted as no")).to_be_visible()
     expect(page.get_by_role("listitem").first).to_be_visible()
     keep(page, "attributes-unreviewed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -32,14 +32,11 @@ def new_figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = Tr
     return figure
 
 
-def error_bars(low: Sequence[float], value: Sequence[float], high: Sequence[float]) -> dict[str, Any]:
+def error_bars(low: Iterable[float], value: Iterable[float], high: Iterable[float]) -> dict[str, Any]:
     """Return Plotly's error bars of intervals."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [top - middle for top, middle in zip(high, value, strict=True)],
-        "arrayminus": [middle - bottom for middle, bottom in zip(value, low, strict=True)],
-    }
+    sides = [(top - middle, middle - bottom) for bottom, middle, top in zip(low, value, high, strict=True)]
+    above, below = [above for above, _ in sides], [below for _, below in sides]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
 
 
 def show_figure(figure: go.Figure, *, key: str, alt: str, modes: Sequence[str] = ()) -> Any:

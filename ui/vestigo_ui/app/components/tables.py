@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -44,6 +44,12 @@ def show_table(
     result = st.dataframe(frame, column_config=config, hide_index=True, key=f"table-{name}", placeholder="–", **options)
     show_downloads(context, frame, name=name, title=title)
     return result
+
+
+def percent_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a table whose columns with names that end with `(%)` are floats, also where all are None."""
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys((name for name in frame.columns if name.endswith("(%)")), "float64"))
 
 
 def choose_row(context: PageContext, frame: pd.DataFrame, **options: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""Page Attributes: what it says of what was reviewed, of what was not, and of what stands in its address."""
+"""Page Attributes: estimates, crops and address."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app.components import freshness
-from vestigo_ui.app.pages.attributes.confusion import confusion_table, heat_map, written
-from vestigo_ui.app.pages.attributes.curve import Coverage, curve_table, precision_curve
-from vestigo_ui.app.pages.attributes.overview import forest, kept_of, overview
-from vestigo_ui.app.pages.attributes.selection import cells
+from vestigo_ui.app.pages.attributes.confusion import cell_text, confusion_table, heat_map
+from vestigo_ui.app.pages.attributes.overview import dataset_accuracies, overview_figure, overview_table
+from vestigo_ui.app.pages.attributes.precision import Coverage, curve_figure, curve_table
+from vestigo_ui.app.pages.attributes.selection import cell_classes
 
 ALL, CURVE, CONFUSION, SPLIT, SIGHTINGS = range(5)
 """Tables of the page, in order."""
@@ -47,24 +47,24 @@ def sample(reviewed: Path) -> ReviewSample:
 
 def frame(app: AppTest, place: int) -> pd.DataFrame:
     assert not app.exception
-    found: pd.DataFrame = app.dataframe[place].value
-    return found
+    table: pd.DataFrame = app.dataframe[place].value
+    return table
 
 
-def shown(store: Path) -> list[dict[str, object]]:
-    """What was written to the audit log as seen, newest first."""
+def viewed(store: Path) -> list[dict[str, object]]:
+    """Return the details of audit entries about views, the newest first."""
     with Store.open(store) as opened:
         return [dict(entry.details) for entry in opened.audit.entries(newest=True, action="view")]
 
 
-def test_accuracies_are_those_of_the_command(
+def test_accuracies_equal_those_of_command(
     monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample
 ) -> None:
     app = run_app(monkeypatch, reviewed, page="attributes", sure="0.7", attribute="colour", value="red")
-    found = estimate_precision(sample.reviewed, confidence=0.7)
+    report = estimate_precision(sample.reviewed, confidence=0.7)
     table = frame(app, ALL).set_index("Attribute")
     for attribute in SCHEMA.attributes:
-        accuracy = found.attributes[attribute.name].accuracy
+        accuracy = report.attributes[attribute.name].accuracy
         assert accuracy is not None
         row = table.loc[attribute.title]
         assert row["Accuracy (%)"] == pytest.approx(100 * accuracy.value)
@@ -74,17 +74,17 @@ def test_accuracies_are_those_of_the_command(
         assert labelled == SCORES["attributes_labelled_only"][attribute.name]  # type: ignore[index]
         assert pd.isna(official) if attribute.name == "colour" else official == 91.5
     cameras = frame(app, SPLIT).set_index("Camera")
-    for camera, parts in found.cameras.items():
+    for camera, parts in report.cameras.items():
         precision = parts["colour"].values["red"].precision
         assert precision is not None
         assert cameras.loc[camera, "Precision (%)"] == pytest.approx(100 * precision.value)
     said = words(app)
-    assert f"{DRAWN} tasks with {DRAWN * PER_TRACKLET} crops were reviewed" in said
-    assert "less than 70% sure are left out" in said
+    assert f"{DRAWN} tasks with {DRAWN * PER_TRACKLET} crops are annotated" in said
+    assert "left out: predictions with a confidence below 70%" in said
     assert "Precision of red: " in said
 
 
-def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+def test_coverage_counts_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", value="yes")
     with Store.open(reviewed) as store:
         rows = [row["attributes"] for batch in store.crops.scan(["attributes"]) for row in batch.to_pylist()]
@@ -94,18 +94,20 @@ def test_coverage_is_that_of_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed
     assert curve["Coverage (%)"].tolist() == pytest.approx([100 * n / len(hats) for n in curve["Crops"]])
     app.slider(key="attributes-sure").set_value(80).run()
     assert app.query_params["sure"] == "0.8"
-    assert f"{curve['Crops'][80]} of {len(hats)} crops taken for yes are at least 80 % sure" in words(app)
+    assert f"{curve['Crops'][80]} of {len(hats)} crops predicted as yes have a confidence of at least 80 %" in words(
+        app
+    )
     app.slider(key="attributes-sure").set_value(0).run()
     assert "sure" not in app.query_params
 
 
-def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample) -> None:
+def test_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample) -> None:
     wrong = sample.crops[cell_rows(sample.reviewed, "hat", 0, 1)]
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", crop=str(wrong[0]))
     said = words(app)
-    assert "Predicted no, answered yes" in said
+    assert "Predicted no, label yes" in said
     assert f"{len(wrong)} crops of" in said
-    seen = shown(reviewed)
+    seen = viewed(reviewed)
     assert seen[0] == {"crop": wrong[0]}
     crops = seen[1]["shown"]
     assert isinstance(crops, list)
@@ -113,15 +115,15 @@ def test_a_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path,
     sure = dict(zip(sample.crops.tolist(), sample.reviewed.confidence[:, 0].tolist(), strict=True))
     assert [sure[crop] for crop in crops] == sorted((sure[crop] for crop in crops), reverse=True)
     task = sample.tasks[int(sample.reviewed.task[sample.crops.tolist().index(wrong[0])])]
-    url_state = [one.proto.url for one in app.get("link_button")]
-    assert f"/find?crop={wrong[0]}" in url_state
-    assert f"http://studio.example/projects/7/data?task={task.remote_id}" in url_state
+    urls = [button.proto.url for button in app.get("link_button")]
+    assert f"/find?crop={wrong[0]}" in urls
+    assert f"http://studio.example/projects/7/data?task={task.remote_id}" in urls
     next(button for button in app.button if button.label == "Show the archive instead").click().run()
     assert "cell" not in app.query_params
     assert "In the archive" in words(app)
 
 
-def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+def test_other_selection_restarts_sheet(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", value="yes")
     widget(app, "selectbox", "Attribute").select("colour").run()
     assert app.query_params == {"attribute": "colour"}
@@ -132,13 +134,13 @@ def test_other_choices_start_the_sheet_anew(monkeypatch: pytest.MonkeyPatch, rev
     assert frame(app, SPLIT)["Day"].tolist() == ["2026-05-01"]
 
 
-def test_the_archive_comes_with_the_least_sure_first(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+def test_archive_is_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
     with Store.open(reviewed) as store, BrowseIndex.open(store) as index:
         every = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
     blue = [one for one in every if one.attributes["colour"] == "blue"]
-    assert f"{len(blue)} sightings taken for blue" in words(app)
-    seen = shown(reviewed)[0]["shown"]
+    assert f"{len(blue)} sightings predicted as blue" in words(app)
+    seen = viewed(reviewed)[0]["shown"]
     assert isinstance(seen, list)
     sure = {one.crop: one.confidences["colour"] for one in blue}
     assert sorted(seen) == sorted(sure)
@@ -146,8 +148,8 @@ def test_the_archive_comes_with_the_least_sure_first(monkeypatch: pytest.MonkeyP
     assert frame(app, SIGHTINGS)["Sightings"].sum() == PEOPLE
 
 
-def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
-    nonsense = {
+def test_invalid_address_is_ignored(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+    invalid = {
         "model": "none",
         "camera": "roof",
         "attribute": "shoes",
@@ -158,35 +160,32 @@ def test_nonsense_in_the_address_is_passed_over(monkeypatch: pytest.MonkeyPatch,
         "by": "year",
         "first": "middle",
     }
-    app = run_app(monkeypatch, reviewed, page="attributes", **nonsense)  # type: ignore[arg-type]
+    app = run_app(monkeypatch, reviewed, page="attributes", **invalid)  # type: ignore[arg-type]
     assert not app.exception
     assert not app.error
     assert widget(app, "selectbox", "Attribute").value == "hat"
     assert "In the archive" in words(app)
 
 
-def test_without_reviews_the_archive_is_shown_and_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_archive_is_shown_without_annotations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
     app = run_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
     said = words(app)
     assert "No sampled task is annotated yet: `vestigo label push`" in said
     assert f"{PEOPLE} sightings" in said
-    assert f"All {PEOPLE * PER_TRACKLET} crops are covered." in said
+    assert f"all {PEOPLE * PER_TRACKLET} crops." in said
     assert frame(app, ALL)["Tasks"].tolist() == [0, 0]
 
 
-def test_an_attribute_that_nobody_was_asked_about_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_attribute_without_annotations_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", hats_only=True)
     app = run_app(monkeypatch, store, page="attributes", attribute="colour")
     said = words(app)
-    assert (
-        "Nothing was reviewed here of Colour: `vestigo label push --store STORE --project PROJECT --about colour`"
-        in said
-    )
-    assert "Nothing that was reviewed here is as sure" in said
+    assert "No annotations of Colour. `vestigo label push --store STORE --project PROJECT --about colour`" in said
+    assert "No annotated prediction has this confidence" in said
 
 
-def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_new_annotation_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s")
     app = run_app(monkeypatch, store, page="attributes")
     assert f"{DRAWN} tasks" in words(app)
@@ -197,7 +196,7 @@ def test_a_new_answer_is_seen_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert f"{DRAWN - 1} tasks" in words(app)
 
 
-def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_new_crops_are_counted_when_indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
     monkeypatch.setattr(freshness, "MAX_FOREGROUND", -1)
     monkeypatch.setattr(freshness.IndexRefresher, "start", lambda refresher: None)
@@ -210,49 +209,49 @@ def test_new_crops_are_counted_once_they_are_indexed(monkeypatch: pytest.MonkeyP
         index.refresh()
     said = words(app.run())
     assert f"{PEOPLE + 1} sightings" in said
-    assert f"All {PEOPLE * PER_TRACKLET + 1} crops are covered." in said
+    assert f"all {PEOPLE * PER_TRACKLET + 1} crops." in said
 
 
-def test_stores_without_anything_to_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_store_without_crops_or_attributes_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The archive is empty" in words(run_app(monkeypatch, tmp_path / "empty", page="attributes"))
+    assert "The store has no crops yet" in words(run_app(monkeypatch, tmp_path / "empty", page="attributes"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
     with Store.open(plain) as store:
         store.models.register(MODEL, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
     assert "predicts no attributes" in words(run_app(monkeypatch, plain, page="attributes"))
 
 
-def test_figures_have_what_tables_have(reviewed: Path, sample: ReviewSample) -> None:
+def test_figures_equal_tables(reviewed: Path, sample: ReviewSample) -> None:
     with Store.open(reviewed) as store:
         model = find_registered(store, MODEL)
-    (kept,) = kept_of(model)
-    assert kept.dataset == "Market-1501"
-    found = estimate_precision(sample.reviewed).attributes
-    made = forest(SCHEMA, found, [kept])
-    assert [trace.name for trace in made.data] == [
-        "Reviewed, 95 %",
+    (dataset,) = dataset_accuracies(model)
+    assert dataset.dataset == "Market-1501"
+    estimates = estimate_precision(sample.reviewed).attributes
+    overview = overview_figure(SCHEMA, estimates, [dataset])
+    assert [trace.name for trace in overview.data] == [
+        "Archive, 95 %",
         "Market-1501, official",
         "Market-1501, labelled only",
     ]
-    assert list(made.data[0].x) == pytest.approx(overview(SCHEMA, found, [])["Accuracy (%)"].tolist())
+    assert list(overview.data[0].x) == pytest.approx(overview_table(SCHEMA, estimates, [])["Accuracy (%)"].tolist())
     points = threshold_curve(sample.reviewed, "hat")
-    covered = Coverage(sure=np.arange(100, -1, -1), crops=100)
-    figure = precision_curve(points, covered, 60, "Accuracy")
-    table = curve_table(points, covered)
+    coverage = Coverage(counts=np.arange(100, -1, -1), crops=100)
+    figure = curve_figure(points, coverage, 60, "Accuracy")
+    table = curve_table(points, coverage)
     known = table[table["Precision (%)"].notna() & (table["Crops"] > 0)]
     assert list(figure.data[2].x) == pytest.approx(known["Coverage (%)"].tolist())
     assert list(figure.data[2].y) == pytest.approx(known["Precision (%)"].tolist())
     assert list(figure.data[3].x) == [40.0]
-    assert Coverage(sure=np.zeros(101, np.int64), crops=0).share(3) == 0
+    assert Coverage(counts=np.zeros(101, np.int64), crops=0).share(3) == 0
 
 
-def test_every_cell_can_be_clicked(sample: ReviewSample) -> None:
-    found = estimate_confusion(sample.reviewed, "colour")
-    marks = heat_map(found, "red~green").data[1]
+def test_every_cell_has_mark(sample: ReviewSample) -> None:
+    confusion = estimate_confusion(sample.reviewed, "colour")
+    marks = heat_map(confusion, "red~green").data[1]
     codes = [code for (code,) in marks.customdata]
-    assert codes == list(cells(SCHEMA["colour"]))
+    assert codes == list(cell_classes(SCHEMA["colour"]))
     assert [code for code, opacity in zip(codes, marks.marker.opacity, strict=True) if opacity] == ["red~green"]
-    table = confusion_table(found)
-    assert [f"{row.Predicted}~{row.Answered}" for row in table.itertuples()] == codes
-    assert written(ConfusionCell(share=None, tasks=0, crops=0), 3) == ""
+    table = confusion_table(confusion)
+    assert [f"{row.Predicted}~{row.Label}" for row in table.itertuples()] == codes
+    assert cell_text(ConfusionCell(share=None, tasks=0, crops=0), 3) == ""

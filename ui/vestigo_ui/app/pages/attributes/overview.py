@@ -1,4 +1,4 @@
-"""All attributes at once: how right a model is about each in the archive, and on the datasets that it was judged on."""
+"""Overview of all attributes: accuracy in the archive and on datasets."""
 
 from __future__ import annotations
 
@@ -14,153 +14,139 @@ from vestigo.review.estimates.precision import AttributePrecision
 from vestigo.store.models.records import Model
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.tables import percent_frame, show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.attributes.reviews import Reviews, precisions
-from vestigo_ui.app.pages.attributes.selection import View
+from vestigo_ui.app.pages.attributes.estimates import SelectedSample, accuracy_by_attribute, estimate_columns
+from vestigo_ui.app.pages.attributes.selection import AttributesSelection
 
 ROW, LEGEND, MARGIN = 26, 20, 60
-"""Pixels of height of the plot: an attribute's, a line's of the legend, and what surrounds them."""
-REVIEWED, OFFICIAL, LABELLED = "Reviewed, 95 %", "official", "labelled only"
+"""Height in pixels of an attribute, of a line of the legend, and of everything else."""
+ARCHIVE, OFFICIAL, LABELLED_ONLY = "Archive, 95 %", "official", "labelled only"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetAccuracy:
-    """Accuracies on a dataset that the registry keeps, percent by attribute; {} and None where it does not."""
+    """Accuracies of a model on a dataset in percent, by attribute; None or missing if unknown.
+
+    Attributes:
+        dataset: Name of the dataset.
+        official: Over all images, by the rules of the dataset.
+        labelled_only: Over the images that have a label.
+    """
 
     dataset: str
     official: Mapping[str, float | None]
     labelled_only: Mapping[str, float | None]
 
 
-def kept_of(model: Model) -> list[DatasetAccuracy]:
-    """What the registry keeps of a model's attributes, one for each dataset."""
-    judged = {name: one for name, one in model.scores.items() if isinstance(one, dict) and one.get("attributes")}
-    folders = [name.rpartition(" ")[0] or name for name in judged]
+def dataset_accuracies(model: Model) -> list[DatasetAccuracy]:
+    """Return the accuracies that are registered with a model."""
+    scores = {name: part for name, part in model.scores.items() if isinstance(part, dict) and part.get("attributes")}
+    folders = [name.rpartition(" ")[0] or name for name in scores]
     return [
         DatasetAccuracy(
-            # The digest behind a folder's name only tells two of one name apart.
+            # The digest after the name is only needed to tell datasets of one name apart.
             dataset=folder if folders.count(folder) == 1 else name,
-            official=one["attributes"],
-            labelled_only=one.get("attributes_labelled_only") or {},
+            official=part["attributes"],
+            labelled_only=part.get("attributes_labelled_only") or {},
         )
-        for (name, one), folder in zip(judged.items(), folders, strict=True)
+        for (name, part), folder in zip(scores.items(), folders, strict=True)
     ]
 
 
-def show_overview(context: PageContext, view: View, known: Reviews) -> None:
-    """Show a table and a plot of all attributes, and say what was never reviewed, and what is not kept."""
-    kept = kept_of(view.model)
-    found = {} if known.sample is None else precisions(known.key, view.sure, known.sample.reviewed)
+def show_overview(context: PageContext, selection: AttributesSelection, sample: SelectedSample) -> None:
+    """Show a table and a figure of all attributes."""
+    schema, datasets = selection.schema, dataset_accuracies(selection.model)
+    crops = sample.sample
+    estimates = {} if crops is None else accuracy_by_attribute(sample.key, selection.confidence, crops.reviewed)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        if found or kept:
-            _table(context, overview(view.schema, found, kept))
-        if found:
-            _never_reviewed(view.schema, found)
-        if not kept:
+        if estimates or datasets:
+            frame = overview_table(schema, estimates, datasets)
+            show_table(context, frame, name="attributes", title="Accuracy of attributes", max_rows=15)
+        _show_unannotated(schema, estimates)
+        if not datasets:
             st.caption(
-                "No accuracies on a dataset are kept of this model: `vestigo models compare MODEL OTHER --data DATASET "
-                "--store STORE` judges two models and keeps them."
+                "No accuracy on a dataset is registered with this model: `vestigo models compare MODEL OTHER --data "
+                "DATASET --store STORE` evaluates two models and registers their scores."
             )
-        elif not any(one.labelled_only for one in kept):
-            st.caption("Labelled-only accuracies are kept of models that are judged from now on.")
-    made = forest(view.schema, found, kept)
-    if made.data:
+        elif not any(dataset.labelled_only for dataset in datasets):
+            st.caption("Labelled-only accuracies are registered with models that are evaluated from now on.")
+    figure = overview_figure(schema, estimates, datasets)
+    if figure.data:
         with right:
-            charts.show_figure(made, key="attributes-forest", alt="Accuracy of every attribute with its interval")
+            charts.show_figure(figure, key="attributes-forest", alt="Accuracy of every attribute with its interval")
 
 
-def _table(context: PageContext, frame: pd.DataFrame) -> None:
-    number = st.column_config.NumberColumn
-    show_table(
-        context,
-        frame,
-        name="attributes",
-        title="How right the model is about attributes",
-        columns={name: number(format="%.1f") for name in frame.columns if name.endswith("(%)")},
-        height=min(len(frame) + 1, 16) * 35 + 3,
-    )
-
-
-def overview(
-    schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[DatasetAccuracy]
+def overview_table(
+    schema: AttributeSchema, estimates: Mapping[str, AttributePrecision], datasets: list[DatasetAccuracy]
 ) -> pd.DataFrame:
-    """A row for each attribute; shares in percent, None where nothing is known."""
+    """Return one row for each attribute, with shares in percent."""
     rows = []
     for attribute in schema.attributes:
-        one = found.get(attribute.name)
-        accuracy = None if one is None else one.accuracy
+        estimate = estimates.get(attribute.name)
         row: dict[str, Any] = {
             "Attribute": attribute.title.capitalize(),
-            "Accuracy (%)": None if accuracy is None else 100 * accuracy.value,
-            "From (%)": None if accuracy is None else 100 * accuracy.low,
-            "To (%)": None if accuracy is None else 100 * accuracy.high,
-            "Tasks": 0 if accuracy is None else accuracy.reviewed,
-            "Cannot tell": 0 if one is None else one.cannot_tell,
-            "More for ±3 %": None if one is None else one.more_reviews,
+            **estimate_columns("Accuracy", None if estimate is None else estimate.accuracy),
+            "Cannot tell": 0 if estimate is None else estimate.cannot_tell,
+            "More for ±3 %": None if estimate is None else estimate.more_reviews,
         }
-        for judged in kept:
-            row[f"{judged.dataset}, {OFFICIAL} (%)"] = judged.official.get(attribute.name)
-            row[f"{judged.dataset}, {LABELLED} (%)"] = judged.labelled_only.get(attribute.name)
+        for dataset in datasets:
+            for kind, accuracies in _kinds(dataset):
+                row[f"{dataset.dataset}, {kind} (%)"] = accuracies.get(attribute.name)
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    shares = [name for name in frame.columns if name.endswith("%)")]
-    return frame.astype(dict.fromkeys(shares, "float64") | {"More for ±3 %": "Int64"})
+    return percent_frame(rows).astype({"More for ±3 %": "Int64"})
 
 
-def forest(schema: AttributeSchema, found: Mapping[str, AttributePrecision], kept: list[DatasetAccuracy]) -> go.Figure:
-    """A line for each attribute: its accuracy with its interval, and what is kept beside it."""
-    made = charts.new_figure(x="Accuracy (%)", height=MARGIN)
+def overview_figure(
+    schema: AttributeSchema, estimates: Mapping[str, AttributePrecision], datasets: list[DatasetAccuracy]
+) -> go.Figure:
+    """Return the figure: one line for each attribute, with intervals of the estimates."""
     titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
-    sure = {name: one.accuracy for name, one in found.items() if one.accuracy is not None}
-    if sure:
-        made.add_scatter(
-            x=[100 * one.value for one in sure.values()],
-            y=[titles[name] for name in sure],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (one.high - one.value) for one in sure.values()],
-                "arrayminus": [100 * (one.value - one.low) for one in sure.values()],
-            },
-            customdata=[[100 * one.low, 100 * one.high, one.reviewed] for one in sure.values()],
+    figure = charts.new_figure(x="Accuracy (%)", height=MARGIN)
+    known = {name: part.accuracy for name, part in estimates.items() if part.accuracy is not None}
+    if known:
+        low, value, high = (
+            [100 * getattr(estimate, side) for estimate in known.values()] for side in ("low", "value", "high")
+        )
+        tasks = [estimate.reviewed for estimate in known.values()]
+        figure.add_scatter(
+            x=value,
+            y=[titles[name] for name in known],
+            error_x=charts.error_bars(low, value, high),
+            customdata=list(zip(low, high, tasks, strict=True)),
             hovertemplate="%{x:.1f} % (%{customdata[0]:.1f} to %{customdata[1]:.1f}), %{customdata[2]} tasks",
             mode="markers",
             marker={"size": 9, "symbol": charts.SYMBOLS[0]},
-            name=REVIEWED,
+            name=ARCHIVE,
         )
-    series = [(f"{one.dataset}, {kind}", told) for one in kept for kind, told in _kinds(one)]
-    for place, (name, told) in enumerate(series, start=1):
-        points = {attribute: value for attribute, value in told.items() if value is not None and attribute in titles}
+    series = [(f"{dataset.dataset}, {kind}", part) for dataset in datasets for kind, part in _kinds(dataset)]
+    for place, (name, accuracies) in enumerate(series, start=1):
+        points = {titles[each]: share for each, share in accuracies.items() if share is not None and each in titles}
+        symbol = f"{charts.SYMBOLS[place % len(charts.SYMBOLS)]}-open"
         if points:
-            made.add_scatter(
+            figure.add_scatter(
                 x=list(points.values()),
-                y=[titles[attribute] for attribute in points],
+                y=list(points),
                 hovertemplate="%{x:.1f} %",
                 mode="markers",
-                marker={
-                    "size": 9,
-                    "symbol": f"{charts.SYMBOLS[place % len(charts.SYMBOLS)]}-open",
-                    "line": {"width": 2},
-                },
+                marker={"size": 9, "symbol": symbol, "line": {"width": 2}},
                 name=name,
             )
-    made.update_yaxes(categoryorder="array", categoryarray=list(titles.values())[::-1], type="category")
-    # Room for a legend of several lines, which one gets when the page is made narrower later.
-    made.update_layout(
-        margin={"t": 24 + LEGEND * len(made.data)}, height=MARGIN + LEGEND * len(made.data) + ROW * len(schema)
-    )
-    return made
+    figure.update_yaxes(categoryorder="array", categoryarray=list(titles.values())[::-1], type="category")
+    # The legend has several lines when the page is narrow.
+    legend = LEGEND * len(figure.data)
+    figure.update_layout(margin={"t": 24 + legend}, height=MARGIN + legend + ROW * len(schema))
+    return figure
 
 
-def _kinds(kept: DatasetAccuracy) -> tuple[tuple[str, Mapping[str, float | None]], ...]:
-    return (OFFICIAL, kept.official), (LABELLED, kept.labelled_only)
+def _kinds(dataset: DatasetAccuracy) -> tuple[tuple[str, Mapping[str, float | None]], ...]:
+    return (OFFICIAL, dataset.official), (LABELLED_ONLY, dataset.labelled_only)
 
 
-def _never_reviewed(schema: AttributeSchema, found: Mapping[str, AttributePrecision]) -> None:
-    missing = [name for name in schema.names if found[name].accuracy is None]
+def _show_unannotated(schema: AttributeSchema, estimates: Mapping[str, AttributePrecision]) -> None:
+    missing = [name for name in schema.names if name in estimates and estimates[name].accuracy is None]
     if missing:
         titles = ", ".join(schema[name].title for name in missing)
         push = f"vestigo label push --store STORE --project PROJECT --about {','.join(missing)}"
-        st.caption(f"Nothing was reviewed here of {titles}: `{push}` asks, `vestigo label pull` fetches the answers.")
+        st.caption(f"No annotations of {titles}. `{push}` sends tasks, `vestigo label pull` fetches annotations.")

@@ -1,4 +1,4 @@
-"""Page Attributes: how right the model is about what it says of people, from what was reviewed, and what is behind."""
+"""Page Attributes: accuracy of the predicted attributes, estimated from annotations, and the crops behind it."""
 
 from __future__ import annotations
 
@@ -8,94 +8,92 @@ from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.confusion import show_confusion
-from vestigo_ui.app.pages.attributes.curve import coverage, show_curve, slider
+from vestigo_ui.app.pages.attributes.estimates import SelectedSample, load_sample
 from vestigo_ui.app.pages.attributes.overview import show_overview
-from vestigo_ui.app.pages.attributes.reviews import Reviews, reviews
-from vestigo_ui.app.pages.attributes.selection import View, cells, chosen
+from vestigo_ui.app.pages.attributes.precision import choose_threshold, load_coverage, show_curve, show_split
+from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_classes, choose_attribute
 from vestigo_ui.app.pages.attributes.sheet import show_archive, show_cell, show_distribution
-from vestigo_ui.app.pages.attributes.split import show_split
 
 
 def show(context: PageContext) -> None:
-    """Show the page."""
+    """Show the overview of all attributes, one attribute in detail, and its crops."""
     st.title("Attributes", anchor=False)
-    models = _models(context)
+    models = _find_models(context)
     if not models:
         return
-    view = chosen(context, models)
-    # What the index tells is there at once; reviews of a large archive take a moment when they are read first.
+    selection = choose_attribute(context, models)
+    # The browse index answers at once; reading the annotations of a large archive can take a moment.
     above, detail, below = st.container(), st.container(), st.container()
-    cell = url_state.one_of("cell", cells(view.attribute), "")
+    cell = url_state.one_of("cell", cell_classes(selection.attribute), "")
     if not cell:
         with below:
-            show_archive(context, view)
+            show_archive(context, selection)
     with above:
-        known = reviews(context, view)
-        _told(known, view)
-        show_overview(context, view, known)
+        sample = load_sample(context, selection)
+        _show_basis(sample, selection)
+        show_overview(context, selection, sample)
     with detail:
-        _detail(context, view, known, cell)
+        _show_detail(context, selection, sample, cell)
     if cell:
         with below:
-            if known.sample is None:
-                show_archive(context, view)
+            if sample.sample is None:
+                show_archive(context, selection)
             else:
-                show_cell(context, view, known.sample, cell)
+                show_cell(context, selection, sample.sample, cell)
 
 
-def _models(context: PageContext) -> list[Model]:
+def _find_models(context: PageContext) -> list[Model]:
     if not context.store.models.crop_counts():
-        st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
+        st.info("The store has no crops yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return []
     models = [model for model in context.store.models.with_crops() if model.facts.attributes is not None]
     if not models:
         st.info(
-            "The model that the archive was indexed with predicts no attributes. Index it with one that does: "
-            "`vestigo index SOURCE --store STORE --model MODEL`.",
-            icon=":material/info:",
+            "The model of the crops predicts no attributes. Index them with one that does: "
+            "`vestigo index SOURCE --store STORE --model MODEL`."
         )
     return models
 
 
-def _told(known: Reviews, view: View) -> None:
-    """In a sentence, what the numbers rest on."""
-    sample = known.sample
-    if sample is None:
-        st.info(f"{known.why[:1].upper()}{known.why[1:]}.", icon=":material/rate_review:")
+def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
+    """Show what the estimates are made from."""
+    crops = sample.sample
+    if crops is None:
+        st.info(f"{sample.reason[:1].upper()}{sample.reason[1:]}.", icon=":material/rate_review:")
         return
-    error = sample.reviewed.error
-    tasks = len(set(sample.reviewed.task.tolist()))
-    where = f" on {view.camera}" if view.camera else ""
-    said = [
-        f"{tasks:,} tasks with {len(sample.crops):,} crops were reviewed{where}, weighted by how likely each was drawn",
-        f"reviewers are taken for wrong in {error.rate:.1%} of answers, "
-        + (f"from {error.pairs:,} answers given twice" if error.pairs else "assumed, as nobody answered twice"),
+    error = crops.reviewed.error
+    tasks = len(set(crops.reviewed.task.tolist()))
+    where = f" on {selection.camera}" if selection.camera else ""
+    parts = [
+        f"{tasks:,} tasks with {len(crops.crops):,} crops are annotated{where}, weighted by inclusion probability",
+        f"annotator error {error.rate:.1%}, "
+        + (f"from {error.pairs:,} pairs of annotations" if error.pairs else "assumed, as no task has two annotations"),
     ]
-    if sample.learnt:
-        said.append(f"{sample.learnt:,} tasks about people from whom the model may have learnt are left out")
-    if sample.missing:
-        said.append(f"{sample.missing:,} tasks have no crop of this model and are left out")
-    if view.sure:
-        said.append(f"predictions that are less than {view.sure:.0%} sure are left out")
-    st.caption(" · ".join(said) + ".")
+    if crops.learnt:
+        parts.append(f"left out: {crops.learnt:,} tasks of identities that can be in the training data")
+    if crops.missing:
+        parts.append(f"left out: {crops.missing:,} tasks without a crop of this model")
+    if selection.confidence:
+        parts.append(f"left out: predictions with a confidence below {selection.confidence:.0%}")
+    st.caption(" · ".join(parts) + ".")
 
 
-def _detail(context: PageContext, view: View, known: Reviews, cell: str) -> None:
-    title = view.attribute.title.capitalize()
+def _show_detail(context: PageContext, selection: AttributesSelection, sample: SelectedSample, cell: str) -> None:
+    title = selection.attribute.title.capitalize()
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(f"**{title}: precision and coverage**")
-        covered = coverage(context, view)
-        slider(covered, view)
-        show_curve(context, view, known, covered)
-    if known.sample is not None:
+        coverage = load_coverage(context, selection)
+        choose_threshold(coverage, selection)
+        show_curve(context, selection, sample, coverage)
+    if sample.sample is not None:
         with right:
-            st.markdown(f"**{title}: predicted and answered**")
-            show_confusion(context, view, known, cell)
+            st.markdown(f"**{title}: predictions and labels**")
+            show_confusion(context, selection, sample, cell)
         left, right = st.columns(2, gap="medium")
         with left:
             st.markdown(f"**{title}: by camera or over time**")
-            show_split(context, view, known)
+            show_split(context, selection, sample)
     with right:
-        st.markdown(f"**{title}: what the archive shows**")
-        show_distribution(context, view)
+        st.markdown(f"**{title}: predictions in the archive**")
+        show_distribution(context, selection)

@@ -1,4 +1,4 @@
-"""What page Attributes is about, as its address has it: a model, a camera, an attribute, how sure is sure enough."""
+"""Selection of page Attributes, held by the address: model, camera, attribute, value and confidence."""
 
 from __future__ import annotations
 
@@ -15,50 +15,58 @@ from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.context import PageContext
 
-EVERYWHERE, ANY = "", ""
-"""In place of a camera and of a value."""
-BETWEEN = "~"
-SHORT = 8
-"""Digits of a digest that tell two models of one name apart."""
+ALL_CAMERAS, ANY_VALUE = "", ""
+SEPARATOR = "~"
+"""Separates the predicted value from the label in the address of a cell."""
+DIGEST_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One choice; `camera` may be `EVERYWHERE` and `value` `ANY`, `sure` is a fraction of 1."""
+class AttributesSelection:
+    """What the page shows.
+
+    Attributes:
+        model: The model whose predictions are evaluated.
+        schema: Its attribute schema.
+        camera: Name of a camera, or `ALL_CAMERAS`.
+        attribute: The attribute that is shown in detail.
+        value: One of its values, or `ANY_VALUE`.
+        confidence: Least confidence of predictions, in [0, 1].
+    """
 
     model: Model
     schema: AttributeSchema
     camera: str
     attribute: Attribute
     value: str
-    sure: float
+    confidence: float
 
     @property
     def cameras(self) -> tuple[str, ...] | None:
-        """The cameras that are meant, None for all."""
+        """The selected cameras, None for all."""
         return (self.camera,) if self.camera else None
 
+    @property
+    def measure(self) -> str:
+        """Name of the estimated share: precision of a value, or accuracy."""
+        return f"Precision of {self.value}" if self.value else "Accuracy"
 
-def chosen(context: PageContext, models: Sequence[Model]) -> View:
-    """Offer models (with attributes), cameras, attributes and values; return what is chosen."""
-    names = {model.digest: f"{model.name} ({model.digest[:SHORT]})" for model in models}
+
+def choose_attribute(context: PageContext, models: Sequence[Model]) -> AttributesSelection:
+    """Show choices of model (with attributes), camera, attribute and value; return the selection."""
+    names = {model.digest: f"{model.name} ({model.digest[:DIGEST_DIGITS]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        digest = choose_one(
-            "Model", list(names), "model", format_func=names.__getitem__, clear=("page", "crop", "cell"), width=200
-        )
+        clear = ("page", "crop", "cell")
+        digest = choose_one("Model", list(names), "model", format_func=names.__getitem__, clear=clear, width=200)
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
-        cameras = [camera.name for camera in context.index.cameras(digest)]
         camera = choose_one(
             "Camera",
-            [EVERYWHERE, *cameras],
+            [ALL_CAMERAS, *(camera.name for camera in context.index.cameras(digest))],
             "camera",
-            format_func=lambda one: one or "All cameras",
-            clear=(
-                "page",
-                "crop",
-            ),
+            format_func=lambda name: name or "All cameras",
+            clear=("page", "crop"),
             width=160,
         )
         titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
@@ -70,43 +78,39 @@ def chosen(context: PageContext, models: Sequence[Model]) -> View:
             clear=("page", "crop", "value", "cell"),
             width=190,
         )
-        attribute = schema[name]
         value = choose_one(
             "Value",
-            [ANY, *attribute.values],
+            [ANY_VALUE, *schema[name].values],
             "value",
-            format_func=lambda one: one.capitalize() or "Any value",
-            clear=(
-                "page",
-                "crop",
-            ),
+            format_func=lambda value: value.capitalize() or "Any value",
+            clear=("page", "crop"),
             width=140,
         )
-    return View(
+    return AttributesSelection(
         model=model,
         schema=schema,
         camera=camera,
-        attribute=attribute,
+        attribute=schema[name],
         value=value,
-        sure=round(url_state.fraction("sure", 0.0), 2),
+        confidence=round(url_state.fraction("sure", 0.0), 2),
     )
 
 
-def start_again(**values: str | int | float | None) -> None:
-    """Write parameters to the address, where the sheet then begins with its first page and nothing is open."""
+def restart_sheet(**values: str | int | float | None) -> None:
+    """Write parameters to the address, go to the first page of the contact sheet and close the open crop."""
     url_state.put(**(dict.fromkeys(("page", "crop")) | values))
 
 
-def indexed(context: PageContext) -> tuple[str, int]:
-    """What names the archive as the index has it: another one while it lacks crops, and once it has them."""
+def index_state(context: PageContext) -> tuple[str, int]:
+    """Return the state of the browse index: cached values that depend on it are computed again when it changes."""
     return context.index.snapshot, context.index.pending()
 
 
-def cells(attribute: Attribute) -> dict[str, tuple[int, int]]:
-    """How an address names the crops of a predicted and an answered value, and their classes (or `CANNOT_TELL`)."""
-    answers = (*enumerate(attribute.values), (UNDECIDABLE, CANNOT_TELL))
+def cell_classes(attribute: Attribute) -> dict[str, tuple[int, int]]:
+    """Return the predicted class and the label (or `UNDECIDABLE`) of each cell by its name in the address."""
+    labels = (*enumerate(attribute.values), (UNDECIDABLE, CANNOT_TELL))
     return {
-        f"{value}{BETWEEN}{answer}": (said, told)
-        for said, value in enumerate(attribute.values)
-        for told, answer in answers
+        f"{value}{SEPARATOR}{text}": (predicted, label)
+        for predicted, value in enumerate(attribute.values)
+        for label, text in labels
     }
