@@ -46,14 +46,14 @@ def test_search_is_recorded_in_the_audit_log(tmp_path: Path) -> None:
     rows, _ = people(6)
     fill(tmp_path / "store", rows)
     with vestigo.open_store(tmp_path / "store") as store:
-        result = vestigo.retrieval(store, rows[0]["crop_id"], top=3, case="42")
+        result = vestigo.search(store, rows[0]["crop_id"], top=3, case="42")
         frame = result.to_frame()
         assert list(frame["crop"]) == [hit.crop for hit in result.hits]
         (entry,) = store.audit.entries()
         assert (entry.action, entry.case, entry.details["query_crops"]) == ("search", "42", [rows[0]["crop_id"]])
-        assert len(vestigo.retrieval(store, where="hat=yes", top=2).hits) == 2
+        assert len(vestigo.search(store, where="hat=yes", top=2).hits) == 2
         with pytest.raises(UsageError, match="nothing to search for"):
-            vestigo.retrieval(store)
+            vestigo.search(store)
 
 
 def test_model_takes_one_image_or_many() -> None:
