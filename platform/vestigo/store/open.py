@@ -5,34 +5,47 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.exc import DBAPIError
 
-from vestigo.store.audit.repository import AuditRepository
-from vestigo.store.audit.verdicts import VerdictRepository
-from vestigo.store.crops.cameras import CameraRepository
-from vestigo.store.crops.regions import RegionRepository
-from vestigo.store.crops.repository import CropRepository
-from vestigo.store.crops.visible import CropFilter
 from vestigo.store.location import Location, locate, without_credentials
-from vestigo.store.maintenance.check import CheckReport, check
-from vestigo.store.maintenance.export import ExportReport, export_market, person_numbers
-from vestigo.store.maintenance.vacuum import VacuumReport, vacuum
 from vestigo.store.models.repository import ModelRepository
-from vestigo.store.parquet.files import DataRoot
-from vestigo.store.rankings.repository import RankingRepository
-from vestigo.store.review.annotations import AnnotationRepository
-from vestigo.store.review.label_sets import LabelSetRepository
-from vestigo.store.review.repository import ReviewRepository
 from vestigo.store.runs.repository import RunRepository
-from vestigo.store.runs.shards import ShardRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
 from vestigo_models.errors import StoreError
 from vestigo_models.progress import ProgressCallback, ignore_progress
+
+if TYPE_CHECKING:
+    from vestigo.store.audit.repository import AuditRepository
+    from vestigo.store.audit.verdicts import VerdictRepository
+    from vestigo.store.crops.cameras import CameraRepository
+    from vestigo.store.crops.regions import RegionRepository
+    from vestigo.store.crops.repository import CropRepository
+    from vestigo.store.maintenance.check import CheckReport
+    from vestigo.store.maintenance.export import ExportReport
+    from vestigo.store.maintenance.vacuum import VacuumReport
+    from vestigo.store.parquet.files import DataRoot
+    from vestigo.store.rankings.repository import RankingRepository
+    from vestigo.store.review.annotations import AnnotationRepository
+    from vestigo.store.review.label_sets import LabelSetRepository
+    from vestigo.store.review.repository import ReviewRepository
+    from vestigo.store.runs.shards import ShardRepository
+
+
+def _repository(module: str, name: str, *, with_files: bool = False) -> Any:
+    """Return a property that imports a repository on first use: commands that only read the catalogue stay light."""
+
+    def make(store: Store) -> Any:
+        repository = getattr(import_module(f"vestigo.store.{module}"), name)
+        return repository(store.database, store.root) if with_files else repository(store.database)
+
+    return cached_property(make)
 
 
 class Store:
@@ -42,7 +55,6 @@ class Store:
         ref: Absolute folder or TOML file, with which another process opens the same store.
         data: Path or URI of the data root; it may hold credentials.
         database: Connections to the catalogue.
-        root: Reads and writes files below the data root.
         runs: Runs and their leases.
         shards: Shards of runs, their inputs and files.
         crops: Visible crops.
@@ -57,24 +69,31 @@ class Store:
         verdicts: Verdicts on search results.
     """
 
+    shards: ShardRepository = _repository("runs.shards", "ShardRepository", with_files=True)
+    crops: CropRepository = _repository("crops.repository", "CropRepository", with_files=True)
+    regions: RegionRepository = _repository("crops.regions", "RegionRepository", with_files=True)
+    cameras: CameraRepository = _repository("crops.cameras", "CameraRepository")
+    rankings: RankingRepository = _repository("rankings.repository", "RankingRepository", with_files=True)
+    review: ReviewRepository = _repository("review.repository", "ReviewRepository", with_files=True)
+    annotations: AnnotationRepository = _repository("review.annotations", "AnnotationRepository")
+    label_sets: LabelSetRepository = _repository("review.label_sets", "LabelSetRepository", with_files=True)
+    audit: AuditRepository = _repository("audit.repository", "AuditRepository")
+    verdicts: VerdictRepository = _repository("audit.verdicts", "VerdictRepository")
+
     def __init__(self, location: Location, database: Database) -> None:
         self.ref = location.ref
         self.data = location.data
         self.database = database
-        self.root = DataRoot(location.data)
         self.runs = RunRepository(database)
-        self.shards = ShardRepository(database, self.root)
-        self.crops = CropRepository(database, self.root)
-        self.regions = RegionRepository(database, self.root)
-        self.cameras = CameraRepository(database)
         self.models = ModelRepository(database)
-        self.rankings = RankingRepository(database, self.root)
-        self.review = ReviewRepository(database, self.root)
-        self.annotations = AnnotationRepository(database)
-        self.label_sets = LabelSetRepository(database, self.root)
-        self.audit = AuditRepository(database)
-        self.verdicts = VerdictRepository(database)
         self._location = location
+
+    @cached_property
+    def root(self) -> DataRoot:
+        """Reads and writes files below the data root."""
+        from vestigo.store.parquet.files import DataRoot
+
+        return DataRoot(self.data)
 
     @classmethod
     def open(cls, ref: str | Path, *, create: bool = True) -> Self:
@@ -122,10 +141,14 @@ class Store:
 
     def check(self, progress: ProgressCallback = ignore_progress) -> CheckReport:
         """Verify every file, row and count; `progress` is called with the files done and all files."""
+        from vestigo.store.maintenance.check import check
+
         return check(self.database, self.root, progress)
 
     def vacuum(self, *, dry_run: bool = False, now: bool = False) -> VacuumReport:
         """Delete retired and unreferenced files that are older than an hour, or with `now` of any age."""
+        from vestigo.store.maintenance.vacuum import vacuum
+
         return vacuum(self.database, self.root, dry_run=dry_run, now=now)
 
     def export_market(
@@ -142,6 +165,9 @@ class Store:
         Raises:
             StoreError: If the store holds no crops, or `out` is not an empty or new folder.
         """
+        from vestigo.store.crops.visible import CropFilter
+        from vestigo.store.maintenance.export import export_market
+
         crop_filter = CropFilter(None if cameras is None else frozenset(cameras), since, until)
         reader = self.crops.reader(self.models.with_crops()[0].digest, crop_filter)
         return export_market(reader, out, progress)
@@ -152,6 +178,8 @@ class Store:
         Raises:
             StoreError: If the store holds no crops.
         """
+        from vestigo.store.maintenance.export import person_numbers
+
         return person_numbers(self.crops.reader(self.models.with_crops()[0].digest), ids)
 
     def _claim_data(self) -> None:
