@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from vestigo.store.parquet.files import WrittenFile
 from vestigo.store.runs.records import Spec
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
+
+if TYPE_CHECKING:
+    from vestigo.store.parquet.files import WrittenFile
 
 OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
 """The kind of file whose rows are the rows of a shard's inputs, by kind of shard."""
