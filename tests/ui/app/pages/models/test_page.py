@@ -1,4 +1,4 @@
-"""Page Models: what it tells of a registry, who may change what serves, and what is asked for and written down."""
+"""Page Models: the registry, permissions, confirmations and audit entries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.review_archive import PER_TRACKLET
 from vestigo.resolve import find_registered
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
-from vestigo_ui.app.pages.models.lineage import places, tree
-from vestigo_ui.app.pages.models.registry import registry_of
-from vestigo_ui.app.pages.models.scores import compared, gate_rows, intervals, partner_of
-from vestigo_ui.app.pages.models.serving import promote, take_back
+from vestigo_ui.app.pages.models.lineage import layout_tree, lineage_figure
+from vestigo_ui.app.pages.models.registry import read_registry
+from vestigo_ui.app.pages.models.scores import compared_model, comparison_frame, gate_frame, interval_figure
+from vestigo_ui.app.pages.models.serving import promote, roll_back
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
 
@@ -57,8 +57,8 @@ def labels(app: AppTest) -> list[str]:
     return [button.label for button in app.button]
 
 
-def desk_of(store: Store, role: str) -> object:
-    """What actions ask of a context."""
+def context_of(store: Store, role: str) -> object:
+    """Return a context with the fields that actions read."""
     from vestigo_ui.app.context import PageContext
     from vestigo_ui.web.settings import Settings
 
@@ -74,7 +74,7 @@ def desk_of(store: Store, role: str) -> object:
     )
 
 
-def test_the_registry_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
+def test_table_shows_the_registry(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
     app = run_app(monkeypatch, store, page="models", role="viewer")
     rows = table(app).set_index("Model")
     assert rows.index.tolist() == ["worse", "better", "fake"]
@@ -91,7 +91,7 @@ def test_the_registry_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, store: P
     assert not {"Promote", "Roll back"} & set(labels(app))
 
 
-def test_a_model_is_opened_beside_what_it_was_judged_against(
+def test_open_model_is_compared_with_the_model_of_the_gate(
     monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
 ) -> None:
     app = run_app(monkeypatch, store, page="models", role="reviewer", model=digests["better"])
@@ -108,17 +108,15 @@ def test_a_model_is_opened_beside_what_it_was_judged_against(
     ]
     assert rows.loc["Attributes, balanced", "Difference"] == 0.75
     said = words(app)
-    assert f"Judged on {TEST}; before is fake" in said
+    assert f"Evaluated on {TEST}; before is fake" in said
     assert f"Passed against fake ({MODEL[:8]})" in said
     assert any("better beyond chance" in one.value for one in app.text)
     assert "It has never served." in said
-    assert "An admin can let this model serve." in said
+    assert "An admin can promote this model." in said
     assert "Promote" not in labels(app)
 
 
-def test_an_admin_promotes_and_takes_it_back(
-    monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]
-) -> None:
+def test_admin_promotes_and_rolls_back(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
     app = run_app(monkeypatch, store, page="models", role="admin", model=digests["better"])
     press(app, "Promote")
     assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
@@ -148,45 +146,43 @@ def test_an_admin_promotes_and_takes_it_back(
         assert (entry.details["model"], entry.details["before"]) == (MODEL, digests["better"])
 
 
-def test_what_the_gate_refused_needs_a_reason_and_what_is_gone_cannot_serve(
-    store: Path, digests: dict[str, str]
-) -> None:
+def test_refused_model_needs_a_reason_and_missing_model_cannot_serve(store: Path, digests: dict[str, str]) -> None:
     with Store.open(store) as opened:
-        admin = desk_of(opened, "admin")
+        admin = context_of(opened, "admin")
         worse, old = find_registered(opened, digests["worse"]), find_registered(opened, MODEL)
-        with pytest.raises(UsageError, match="Say why"):
+        with pytest.raises(UsageError, match="requires a reason"):
             promote(admin, worse, serving=MODEL, sure=True, reason="  ")  # type: ignore[arg-type]
         promote(admin, worse, serving=MODEL, sure=True, reason="seen by hand")  # type: ignore[arg-type]
         assert opened.models.promotions()[-1].reasons == ("seen by hand",)
         (_, entry) = opened.audit.entries(action="promote")
         assert entry.case == "2026-17"
         with pytest.raises(StoreError, match="serves by now"):
-            take_back(admin, serving=MODEL, sure=True, reason="")  # type: ignore[arg-type]
-        with pytest.raises(Exception, match="fake cannot serve: its files are not where they were") as gone:
+            roll_back(admin, serving=MODEL, sure=True, reason="")  # type: ignore[arg-type]
+        with pytest.raises(Exception, match="fake cannot serve: its files are not where they were") as raised:
             promote(admin, old, serving=digests["worse"], sure=True, reason="back")  # type: ignore[arg-type]
-        assert old.location not in str(gone.value)
-        take_back(admin, serving=digests["worse"], sure=True, reason="")  # type: ignore[arg-type]
+        assert old.location not in str(raised.value)
+        roll_back(admin, serving=digests["worse"], sure=True, reason="")  # type: ignore[arg-type]
         assert opened.models.serving() == MODEL
 
 
 @pytest.mark.parametrize("role", ["viewer", "reviewer"])
-def test_nobody_else_may(store: Path, digests: dict[str, str], role: str) -> None:
+def test_other_roles_cannot_promote(store: Path, digests: dict[str, str], role: str) -> None:
     with Store.open(store) as opened:
-        context, model = desk_of(opened, role), find_registered(opened, digests["better"])
+        context, model = context_of(opened, role), find_registered(opened, digests["better"])
         with pytest.raises(UsageError, match="may not decide what serves"):
             promote(context, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="may not decide what serves"):
-            take_back(context, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
+            roll_back(context, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         assert len(opened.models.promotions()) == 1
         assert len(opened.audit.entries(action="promote")) == 1
 
 
-def test_stores_without_models_and_addresses_of_none(
+def test_empty_registry_and_unknown_model_are_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: Path
 ) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The store knows no model yet" in words(run_app(monkeypatch, tmp_path / "empty", page="models"))
+    assert "The store has no model yet" in words(run_app(monkeypatch, tmp_path / "empty", page="models"))
     app = run_app(monkeypatch, store, page="models", model="none")
     assert "There is no such model" in words(app)
     assert len(table(app)) == 3
@@ -195,9 +191,9 @@ def test_stores_without_models_and_addresses_of_none(
     assert table(app, 2)["Reasons"].tolist() == ["the first"]
 
 
-def test_a_tree_places_parents_amid_their_children() -> None:
+def test_parents_are_centred_on_their_children() -> None:
     parents = {"a": None, "b": "a", "c": "a", "d": "c", "e": "c", "f": "gone"}
-    there = places(parents)
+    there = layout_tree(parents)
     assert there["a"][0] == 0
     assert {one: there[one][0] for one in "bcdef"} == {"b": 1, "c": 1, "d": 2, "e": 2, "f": 1}
     assert there["c"][1] == (there["d"][1] + there["e"][1]) / 2
@@ -205,20 +201,20 @@ def test_a_tree_places_parents_amid_their_children() -> None:
     leaves = [there[one][1] for one in "bdef"]
     assert sorted(leaves) == [0, 1, 2, 3]
     chain: dict[str, str | None] = {str(n): str(n - 1) if n else None for n in range(5000)}
-    assert places(chain)["4999"] == (4999, 0.0)
+    assert layout_tree(chain)["4999"] == (4999, 0.0)
 
 
-def test_figures_have_what_tables_have(store: Path, digests: dict[str, str]) -> None:
+def test_figures_show_the_values_of_tables(store: Path, digests: dict[str, str]) -> None:
     with Store.open(store) as opened:
-        found = registry_of(opened)
+        found = read_registry(opened)
     model = found.models[digests["better"]]
-    assert partner_of(found, model) == found.models[MODEL]
-    frame = compared(model, partner_of(found, model), TEST)
-    drawn = intervals(frame).data[0]
+    assert compared_model(found, model) == found.models[MODEL]
+    frame = comparison_frame(model, compared_model(found, model), TEST)
+    drawn = interval_figure(frame).data[0]
     assert list(drawn.y) == ["mAP", "Hat"]
     assert list(drawn.x) == [0.5, 8.0]
-    assert gate_rows(model)["Measure"].tolist() == ["mAP", "Hat", "Colour"]
+    assert gate_frame(model)["Measure"].tolist() == ["mAP", "Hat", "Colour"]
     # Differences of another test than the scores are not laid beside them.
-    assert compared(model, None, TEST)["95 % from"].isna().all()
-    names = [name for trace in tree(found, MODEL).data for name in trace.text or ()]
+    assert comparison_frame(model, None, TEST)["95 % from"].isna().all()
+    names = [name for trace in lineage_figure(found, MODEL).data for name in trace.text or ()]
     assert sorted(names) == sorted(found.name(one) for one in digests.values())

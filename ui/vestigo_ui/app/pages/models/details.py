@@ -1,4 +1,4 @@
-"""One model: where it came from, what the gate said of it, its scores, and when it served."""
+"""One model: origin, gate result, scores, and history of serving."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vestigo.store.models.records import Model, Promotion
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.models.registry import Registry, gate_words, is_there
-from vestigo_ui.app.pages.models.scores import show_scores, titles_of
-from vestigo_ui.app.pages.models.serving import gone, show_promote
+from vestigo_ui.app.pages.models.registry import RegistryView, gate_result, has_package
+from vestigo_ui.app.pages.models.scores import measure_titles, show_scores
+from vestigo_ui.app.pages.models.serving import describe_missing_package, show_promote
 from vestigo_ui.app.text import escape_md, format_utc
 
 
-def show_opened(context: PageContext, found: Registry, model: Model) -> None:
+def show_model(context: PageContext, registry: RegistryView, model: Model) -> None:
     """Show a model."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader(escape_md(model.name), anchor=False, width="content")
-        if model.digest == found.serving:
+        if model.digest == registry.serving:
             st.badge("Serves", icon=":material/check:", color="green")
         st.button(
             "All models",
@@ -31,86 +31,93 @@ def show_opened(context: PageContext, found: Registry, model: Model) -> None:
             shortcut="Alt+Up",
             on_click=url_state.replace,
         )
-    if not is_there(model):
-        st.warning(f"{gone(model).capitalize()}.", icon=":material/folder_off:")
+    if not has_package(model):
+        st.warning(f"{describe_missing_package(model).capitalize()}.", icon=":material/folder_off:")
     left, right = st.columns([5, 7], gap="medium")
     with left:
-        frame = facts(found, model)
+        frame = model_facts(registry, model)
         show_table(context, frame, name="model", title=f"Model {model.name}", height=(len(frame) + 1) * 35 + 3)
     with right:
-        _gate(found, model)
-        show_promote(context, found, model)
-    show_scores(context, found, model)
+        _gate(registry, model)
+        show_promote(context, registry, model)
+    show_scores(context, registry, model)
 
 
-def facts(found: Registry, model: Model) -> pd.DataFrame:
-    """What is known of a model, a line each."""
+def model_facts(registry: RegistryView, model: Model) -> pd.DataFrame:
+    """Return the facts of a model as a table of names and values."""
     origin, schema = model.origin, model.facts.attributes
     given = {
         "Digest": model.digest,
         "Registered (UTC)": format_utc(model.registered),
-        "Trained from": "–" if model.parent is None else found.name(model.parent),
-        "Crops": f"{found.crops.get(model.digest, 0):,}",
+        "Trained from": "–" if model.parent is None else registry.name(model.parent),
+        "Crops": f"{registry.crops.get(model.digest, 0):,}",
         "Attributes": "None" if schema is None else f"{len(schema.names)} ({schema.name})",
         "Parts": str(model.facts.parts),
         "Descriptor": f"{sum(model.facts.blocks):,} numbers" if model.facts.blocks else "–",
         "Filter": "Not calibrated" if model.facts.calibration is None else "Calibrated",
     }
-    told = {
+    origin_titles = {
         "Label set": "label_set",
         "Reviewed tasks": "lessons",
         "Images replayed": "replayed",
         "Dataset": "data",
-        "Learnt": "mode",
+        "Trained": "mode",
         "Epochs": "epochs",
         "Seed": "seed",
     }
-    given |= {title: str(origin[key]) for title, key in told.items() if origin.get(key) is not None}
+    given |= {title: str(origin[key]) for title, key in origin_titles.items() if origin.get(key) is not None}
     return pd.DataFrame({"Fact": list(given), "Value": list(given.values())})
 
 
-def history(found: Registry, promotions: Sequence[Promotion]) -> pd.DataFrame:
-    """Promotions and rollbacks as a table, the newest first."""
-    columns = ["When (UTC)", "What", "Serves from then on", "Before", "By", "Reasons"]
+def promotion_frame(registry: RegistryView, promotions: Sequence[Promotion]) -> pd.DataFrame:
+    """Return promotions and rollbacks, newest first."""
+    columns = ["Time (UTC)", "Change", "Serving model", "Previous model", "By", "Reasons"]
     rows = [
         [
-            format_utc(one.at),
-            one.kind.capitalize(),
-            "–" if one.model is None else found.name(one.model),
-            "–" if one.before is None else found.name(one.before),
-            one.by,
-            "; ".join(one.reasons) or "–",
+            format_utc(promotion.at),
+            promotion.kind.capitalize(),
+            "–" if promotion.model is None else registry.name(promotion.model),
+            "–" if promotion.before is None else registry.name(promotion.before),
+            promotion.by,
+            "; ".join(promotion.reasons) or "–",
         ]
-        for one in reversed(promotions)
+        for promotion in reversed(promotions)
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def show_history(context: PageContext, found: Registry, model: Model | None = None) -> None:
-    """Show when what served, for all models or those where `model` came or went."""
+def show_history(context: PageContext, registry: RegistryView, model: Model | None = None) -> None:
+    """Show the history of all models, or the promotions and rollbacks of `model`."""
     st.subheader("History", anchor=False)
-    some = [one for one in found.promotions if model is None or model.digest in (one.model, one.before)]
-    if not some:
-        st.caption("Nobody has promoted a model yet." if model is None else "It has never served.")
+    promotions = [
+        promotion
+        for promotion in registry.promotions
+        if model is None or model.digest in (promotion.model, promotion.before)
+    ]
+    if not promotions:
+        st.caption("No model has been promoted yet." if model is None else "It has never served.")
         return
     wide = st.column_config.TextColumn(width="large")
     show_table(
-        context, history(found, some), name="history", title="Promotions and rollbacks", columns={"Reasons": wide}
+        context,
+        promotion_frame(registry, promotions),
+        name="history",
+        title="Promotions and rollbacks",
+        columns={"Reasons": wide},
     )
 
 
-def _gate(found: Registry, model: Model) -> None:
+def _gate(registry: RegistryView, model: Model) -> None:
     gate = model.scores.get(GATE)
     st.markdown("**Gate**")
     if gate is None:
-        st.caption("Not judged: `vestigo retrain --store STORE` judges what it makes, before that may serve.")
+        st.caption("Not evaluated. `vestigo retrain --store STORE` evaluates the candidate model that it trains.")
         return
-    said = gate_words(model.scores)
-    st.caption(f"{said} against {escape_md(found.name(gate.get('against')))}")
-    titles = titles_of(model)
-    named = {"Better": gate.get("improved", ()), "Worse": gate.get("worsened", ())}
-    for what, names in named.items():
+    st.caption(f"{gate_result(model.scores)} against {escape_md(registry.name(gate.get('against')))}")
+    titles = measure_titles(model)
+    changes = {"Better": gate.get("improved", ()), "Worse": gate.get("worsened", ())}
+    for change, names in changes.items():
         if names:
-            st.caption(f"{what}: {', '.join(titles.get(name, name) for name in names)}")
-    # As text: reasons name measures as schemas do, which is no markdown.
-    st.text("\n".join(f"– {reason}" for reason in gate["reasons"]) or "No reasons are kept.")
+            st.caption(f"{change}: {', '.join(titles.get(name, name) for name in names)}")
+    # Shown as text: names of measures can contain Markdown characters.
+    st.text("\n".join(f"– {reason}" for reason in gate["reasons"]) or "No reasons are recorded.")

@@ -1,4 +1,4 @@
-"""The registry as the page Models has it: what there is, what serves, and its table."""
+"""The table of registered models."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.text import format_utc
 
 SHORT = 8
-"""Digits of a digest that are shown to people."""
-NOBODY = "no promoted model"
+"""Number of digits of a digest that are shown."""
+NO_MODEL = "no promoted model"
 SCORES = ("mAP (%)", "Attributes (%)", "Balanced (%)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registry:
-    """All models by digest, the newest first, which one serves, the crops of each, and the history, oldest first."""
+class RegistryView:
+    """The registry of a store.
+
+    Attributes:
+        models: Models by digest, newest first.
+        serving: Digest of the serving model, None without one.
+        crops: Number of crops by digest.
+        promotions: Promotions and rollbacks, oldest first.
+    """
 
     models: Mapping[str, Model]
     serving: str | None
@@ -35,16 +42,16 @@ class Registry:
     promotions: tuple[Promotion, ...]
 
     def name(self, digest: str | None) -> str:
-        """What a model is called, with the digits that tell it from others of its name."""
+        """Return the name of a model with the first digits of its digest."""
         if digest is None:
-            return NOBODY
+            return NO_MODEL
         known = self.models.get(digest)
         return f"{known.name} ({digest[:SHORT]})" if known else f"{digest[:SHORT]}, not in the registry"
 
 
-def registry_of(store: Store) -> Registry:
-    """Read the registry; it has a row for each model, not for each crop."""
-    return Registry(
+def read_registry(store: Store) -> RegistryView:
+    """Read the registry of a store."""
+    return RegistryView(
         models={model.digest: model for model in store.models.list()},
         serving=store.models.serving(),
         crops=store.models.crop_counts(),
@@ -52,26 +59,26 @@ def registry_of(store: Store) -> Registry:
     )
 
 
-def is_there(model: Model) -> bool:
-    """Whether a model's files are where they were when it was registered; one of a hub is taken for there."""
+def has_package(model: Model) -> bool:
+    """Return whether the package of a model is at its registered place; models of a hub count as present."""
     return is_package(model.location)
 
 
-def listed(found: Registry) -> pd.DataFrame:
-    """A row for each model."""
-    frame = pd.DataFrame([_row(found, model) for model in found.models.values()])
+def model_frame(registry: RegistryView) -> pd.DataFrame:
+    """Return a row for each model."""
+    frame = pd.DataFrame([_row(registry, model) for model in registry.models.values()])
     return frame.astype(dict.fromkeys(SCORES, "float64") | {"Label set": "Int64"})
 
 
-def gate_words(scores: Mapping[str, Any]) -> str | None:
-    """What the gate said of a model, None where it was not asked."""
+def gate_result(scores: Mapping[str, Any]) -> str | None:
+    """Return the result of the gate for a model, None if it was not evaluated."""
     gate = scores.get(GATE)
     return None if gate is None else "Passed" if gate["promoted"] else "Refused"
 
 
-def show_registry(context: PageContext, found: Registry) -> None:
-    """Show the table; a selected model opens."""
-    frame = listed(found)
+def show_registry(context: PageContext, registry: RegistryView) -> None:
+    """Show the table; selecting a row opens the model."""
+    frame = model_frame(registry)
     number = st.column_config.NumberColumn
     event = show_table(
         context,
@@ -83,24 +90,24 @@ def show_registry(context: PageContext, found: Registry) -> None:
         selection_mode="single-row",
     )
     if rows := event.selection.rows:
-        url_state.replace(model=list(found.models)[rows[0]])
+        url_state.replace(model=list(registry.models)[rows[0]])
         st.rerun()
 
 
-def _row(found: Registry, model: Model) -> dict[str, Any]:
+def _row(registry: RegistryView, model: Model) -> dict[str, Any]:
     tests = [model.scores[name] for name in split_names(model.scores) if "mAP" in model.scores[name]]
     newest = tests[-1] if tests else {}
-    state = ["Serves"] if model.digest == found.serving else []
+    state = ["Serves"] if model.digest == registry.serving else []
     return {
         "Model": model.name,
         "Digest": model.digest[:SHORT],
-        "State": ", ".join([*state, *([] if is_there(model) else ["Files missing"])]) or None,
-        "Crops": found.crops.get(model.digest, 0),
-        "Trained from": None if model.parent is None else found.name(model.parent),
+        "State": ", ".join([*state, *([] if has_package(model) else ["Files missing"])]) or None,
+        "Crops": registry.crops.get(model.digest, 0),
+        "Trained from": None if model.parent is None else registry.name(model.parent),
         "Label set": model.origin.get("label_set"),
         "Registered (UTC)": format_utc(model.registered),
         SCORES[0]: newest.get("mAP"),
         SCORES[1]: newest.get("attributes_mean"),
         SCORES[2]: newest.get("attributes_balanced"),
-        "Gate": gate_words(model.scores),
+        "Gate": gate_result(model.scores),
     }

@@ -1,4 +1,4 @@
-"""How a model was judged beside the one it was to follow: before and after, measure by measure."""
+"""Scores of a model and of the model that it was compared with, measure by measure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vestigo.store.models.records import Model
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.models.registry import Registry
+from vestigo_ui.app.pages.models.registry import RegistryView
 from vestigo_ui.app.text import escape_md
 
 BEFORE, AFTER, DIFFERENCE = "Before (%)", "After (%)", "Difference"
@@ -25,33 +25,33 @@ MEANS = {
     "attributes_balanced": "Attributes, balanced",
     "attributes_labelled_only_mean": "Attributes, labelled only, mean",
 }
-"""Scores that are shown beside the measures that the gate decides on."""
+"""Scores that are shown in addition to the measures of the gate."""
 ROW, MARGIN = 26, 90
 
 
-def partner_of(found: Registry, model: Model) -> Model | None:
-    """Return what a model is compared with: what it was judged against, else its parent, else what serves."""
+def compared_model(registry: RegistryView, model: Model) -> Model | None:
+    """Return the model for comparison: that of the gate, else the parent, else the serving model."""
     against = model.scores.get(GATE, {}).get("against")
-    for digest in (against, model.parent, found.serving):
-        if digest is not None and digest in found.models and digest != model.digest:
-            return found.models[digest]
+    for digest in (against, model.parent, registry.serving):
+        if digest is not None and digest in registry.models and digest != model.digest:
+            return registry.models[digest]
     return None
 
 
-def titles_of(model: Model) -> dict[str, str]:
-    """Return how measures are called before people."""
+def measure_titles(model: Model) -> dict[str, str]:
+    """Return the titles of attributes by name."""
     schema = model.facts.attributes
-    return {} if schema is None else {one.name: one.title.capitalize() for one in schema.attributes}
+    return {} if schema is None else {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
 
 
-def compared(model: Model, partner: Model | None, test: str) -> pd.DataFrame:
-    """Lay the scores of a test beside each other; None where nothing is kept."""
+def comparison_frame(model: Model, partner: Model | None, test: str) -> pd.DataFrame:
+    """Return the scores of both models on a test; missing scores are None."""
     after = model.scores.get(test, {})
     before = {} if partner is None else partner.scores.get(test, {})
     differences: Differences = stored_differences(model.scores)
     if not matches_scores(differences, before, after):
         differences = {}
-    titles = titles_of(model)
+    titles = measure_titles(model)
     rows: list[dict[str, Any]] = [
         _row(titles.get(name, name), one["a"], one["b"], one["difference"], one["low"], one["high"], one["identities"])
         for name, one in compare_scores(before, after, differences).items()
@@ -62,29 +62,29 @@ def compared(model: Model, partner: Model | None, test: str) -> pd.DataFrame:
         if before.get(name) is not None or after.get(name) is not None
     ]
     # mAP is the first of the measures.
-    return _typed(pd.DataFrame(rows[:1] + means + rows[1:]))
+    return _with_dtypes(pd.DataFrame(rows[:1] + means + rows[1:]))
 
 
-def gate_rows(model: Model) -> pd.DataFrame:
-    """What the gate decided on, where the scores of its test are not kept."""
-    titles = titles_of(model)
+def gate_frame(model: Model) -> pd.DataFrame:
+    """Return the differences that the gate decided on, for models without recorded scores."""
+    titles = measure_titles(model)
     rows = [
         _row(titles.get(name, name), None, None)
         if one is None
         else _row(titles.get(name, name), None, None, one.difference, one.low, one.high, one.identities)
         for name, one in stored_differences(model.scores).items()
     ]
-    return _typed(pd.DataFrame(rows)).drop(columns=[BEFORE, AFTER])
+    return _with_dtypes(pd.DataFrame(rows)).drop(columns=[BEFORE, AFTER])
 
 
-def intervals(frame: pd.DataFrame) -> go.Figure:
-    """The figure: by how many points each measure became better, with its interval."""
+def interval_figure(frame: pd.DataFrame) -> go.Figure:
+    """Return the figure: difference of each measure in percentage points, with its interval."""
     known = frame[frame[INTERVAL[0]].notna()]
-    made = charts.new_figure(
+    figure = charts.new_figure(
         x="Better by (percentage points), 95 % interval", height=MARGIN + ROW * len(known), legend=False
     )
-    made.add_vline(x=0, line={"width": 1, "dash": "dot", "color": charts.COLOURS[-1]})
-    made.add_scatter(
+    figure.add_vline(x=0, line={"width": 1, "dash": "dot", "color": charts.COLOURS[-1]})
+    figure.add_scatter(
         x=known[DIFFERENCE],
         y=known["Measure"],
         error_x={
@@ -98,36 +98,38 @@ def intervals(frame: pd.DataFrame) -> go.Figure:
         mode="markers",
         marker={"size": 9},
     )
-    made.update_yaxes(type="category", autorange="reversed")
-    return made
+    figure.update_yaxes(type="category", autorange="reversed")
+    return figure
 
 
-def show_scores(context: PageContext, found: Registry, model: Model) -> None:
-    """Show every test of a model, beside what it was to follow."""
-    partner = partner_of(found, model)
+def show_scores(context: PageContext, registry: RegistryView, model: Model) -> None:
+    """Show the scores of a model on every test, compared with `compared_model`."""
+    partner = compared_model(registry, model)
     tests = split_names(model.scores)
     st.subheader("Scores", anchor=False)
     if not tests and GATE not in model.scores:
         st.info(
-            "This model was not judged yet: `vestigo models compare A B --data DATASET --store STORE` judges two "
-            "models and keeps their scores."
+            "This model is not evaluated yet. `vestigo models compare A B --data DATASET --store STORE` evaluates two "
+            "models and records their scores."
         )
         return
     drawn = pd.DataFrame()
     for place, test in enumerate(tests):
-        frame = compared(model, partner, test)
+        frame = comparison_frame(model, partner, test)
         shared = partner is not None and test in partner.scores
-        beside = f"; before is {escape_md(found.name(partner.digest))}" if partner is not None and shared else ""
-        st.caption(f"Judged on {escape_md(test)}{beside}")
+        baseline = f"; before is {escape_md(registry.name(partner.digest))}" if partner is not None and shared else ""
+        st.caption(f"Evaluated on {escape_md(test)}{baseline}")
         _table(context, frame, f"scores-{place}")
         if frame[INTERVAL[0]].notna().any():
             drawn = frame
     if drawn.empty and stored_differences(model.scores):
-        drawn = gate_rows(model)
-        st.caption("What the gate decided on; the scores themselves are not kept")
+        drawn = gate_frame(model)
+        st.caption("Differences that the gate decided on; the scores themselves are not recorded")
         _table(context, drawn, "scores-gate")
     if not drawn.empty and drawn[INTERVAL[0]].notna().any():
-        charts.show_figure(intervals(drawn), key="models-intervals", alt="Differences of all measures with intervals")
+        charts.show_figure(
+            interval_figure(drawn), key="models-intervals", alt="Differences of all measures with intervals"
+        )
 
 
 def _table(context: PageContext, frame: pd.DataFrame, name: str) -> None:
@@ -165,6 +167,6 @@ def _row(
     }
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_dtypes(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = dict.fromkeys((BEFORE, AFTER, DIFFERENCE, *INTERVAL), "float64")
     return frame.astype(numbers | {"People": "Int64"})

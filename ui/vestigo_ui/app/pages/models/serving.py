@@ -1,4 +1,4 @@
-"""Which model serves, as admins decide: promotion and rollback, each confirmed in a dialog that names both models."""
+"""Promotion and rollback by admins, each confirmed in a dialog that names both models."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.pages.models.registry import NOBODY, Registry, is_there
+from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView, has_package
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
-DONE, ASKED, TIMES = "models-done", "models-asked", "models-times"
-"""Keys of the session: what was done last, the dialog that is open until it is finished or dismissed, and how many were
-opened: each begins with an empty form, as what confirmed one change must not confirm the next."""
+LAST_CHANGE, OPEN_DIALOG, DIALOGS_OPENED = "models-done", "models-asked", "models-times"
+"""Session keys: the last change, the open dialog, and the number of dialogs opened so far.
+
+The number makes each dialog start with an empty form: the confirmation of one change must not confirm the next.
+"""
 REASON_LENGTH = 2000
 
 
 def promote(context: PageContext, model: Model, *, serving: str | None, sure: bool, reason: str) -> Promotion:
-    """Let a model serve in the place of `serving`, which the person saw.
+    """Promote a model in the place of `serving`, which the user saw.
 
     Raises:
-        UsageError: the person may not, is not sure, or gives no reason where one is needed.
-        ModelError: the model's files are gone, or are another model's by now.
-        StoreError: as `promote_manually`.
+        UsageError: If the user is no admin, has not confirmed, or gives no reason where one is required.
+        ModelError: If the package of the model is missing or has changed.
+        StoreError: As `promote_manually`.
     """
-    _confirmed(context, sure)
+    _require_confirmation(context, sure)
     reason = reason.strip()
     if find_objection(model, serving) is not None and not reason:
-        raise UsageError("Say why: without the gate's word a model serves for a reason, which is kept")
+        raise UsageError("Promoting a model that has not passed the gate requires a reason")
     try:
         open_registered(model)
     except ModelError:
-        raise ModelError(f"{model.name} cannot serve: {gone(model)}") from None
+        raise ModelError(f"{model.name} cannot serve: {describe_missing_package(model)}") from None
     return promote_manually(
         context.store,
         model,
@@ -48,9 +50,14 @@ def promote(context: PageContext, model: Model, *, serving: str | None, sure: bo
     )
 
 
-def take_back(context: PageContext, *, serving: str | None, sure: bool, reason: str) -> Promotion:
-    """Roll the promotion of `serving` back, which the person saw. Raises UsageError, StoreError as `promote`."""
-    _confirmed(context, sure)
+def roll_back(context: PageContext, *, serving: str | None, sure: bool, reason: str) -> Promotion:
+    """Roll back the promotion of `serving`, which the user saw.
+
+    Raises:
+        UsageError: If the user is no admin or has not confirmed.
+        StoreError: If another model serves by now.
+    """
+    _require_confirmation(context, sure)
     reason = reason.strip()
     return context.store.models.rollback(
         by=context.user.name,
@@ -61,127 +68,138 @@ def take_back(context: PageContext, *, serving: str | None, sure: bool, reason: 
     )
 
 
-def gone(model: Model) -> str:
-    """Say that a model's files are not what was registered, and what to do."""
-    what = "its files have changed" if is_there(model) else "its files are not where they were"
-    return f"{what} since it was registered; put them back, or index with another model"
+def describe_missing_package(model: Model) -> str:
+    """Return what is wrong with the package of a model, and the remedy."""
+    problem = "its files have changed" if has_package(model) else "its files are not where they were"
+    return f"{problem} since it was registered; restore them, or index with another model"
 
 
-def show_serving(context: PageContext, found: Registry) -> None:
-    """Say what serves, what was done last and what is left to do; offer admins to take the last promotion back."""
-    if said := st.session_state.pop(DONE, None):
-        st.success(said, icon=":material/check_circle:")
-    stale = count_stale_crops(found.crops, found.serving)
-    if found.serving is None:
+def show_serving(context: PageContext, registry: RegistryView) -> None:
+    """Show the serving model, the last change and stale crops; offer the rollback to admins."""
+    if message := st.session_state.pop(LAST_CHANGE, None):
+        st.success(message, icon=":material/check_circle:")
+    stale = count_stale_crops(registry.crops, registry.serving)
+    if registry.serving is None:
         st.caption("No promotion is in force: the newest model with crops is searched.")
     else:
-        last = found.promotions[-1]
+        last = registry.promotions[-1]
         st.markdown(
-            f"**{escape_md(found.name(found.serving))}** serves since {format_utc(last.at)} UTC, "
+            f"**{escape_md(registry.name(registry.serving))}** serves since {format_utc(last.at)} UTC, "
             f"decided by {escape_md(last.by)}."
         )
         if stale:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
-    if context.may(Role.ADMIN) and promotions_in_force(found.promotions):
-        st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_ask, args=("rollback",))
-    if st.session_state.get(ASKED) == "rollback" and promotions_in_force(found.promotions):
-        st.dialog("Roll back", icon=":material/undo:", on_dismiss=_asked)(_rollback_dialog)(context, found)
+    if context.may(Role.ADMIN) and promotions_in_force(registry.promotions):
+        st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_open_dialog, args=("rollback",))
+    if st.session_state.get(OPEN_DIALOG) == "rollback" and promotions_in_force(registry.promotions):
+        st.dialog("Roll back", icon=":material/undo:", on_dismiss=_close_dialog)(_rollback_dialog)(context, registry)
 
 
-def show_promote(context: PageContext, found: Registry, model: Model) -> None:
-    """Offer admins to let an opened model serve."""
+def show_promote(context: PageContext, registry: RegistryView, model: Model) -> None:
+    """Offer the promotion of a model to admins."""
     if not context.may(Role.ADMIN):
-        if model.digest != found.serving:
-            st.caption("An admin can let this model serve.")
+        if model.digest != registry.serving:
+            st.caption("An admin can promote this model.")
         return
-    if model.digest == found.serving:
+    if model.digest == registry.serving:
         return
     st.button(
         "Promote",
         icon=":material/publish:",
         key="models-promote",
         type="primary",
-        disabled=not is_there(model),
-        on_click=_ask,
+        disabled=not has_package(model),
+        on_click=_open_dialog,
         args=(model.digest,),
     )
-    if st.session_state.get(ASKED) == model.digest and is_there(model):
-        st.dialog("Promote", icon=":material/publish:", on_dismiss=_asked)(_promote_dialog)(context, found, model)
-
-
-def _promote_dialog(context: PageContext, found: Registry, model: Model) -> None:
-    with report_errors():
-        why = find_objection(model, found.serving)
-        st.markdown(
-            f"**{escape_md(found.name(model.digest))}** will serve in the place of "
-            f"**{escape_md(found.name(found.serving))}**."
+    if st.session_state.get(OPEN_DIALOG) == model.digest and has_package(model):
+        st.dialog("Promote", icon=":material/publish:", on_dismiss=_close_dialog)(_promote_dialog)(
+            context, registry, model
         )
-        stale = count_stale_crops(found.crops, model.digest)
+
+
+def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) -> None:
+    with report_errors():
+        objection = find_objection(model, registry.serving)
+        st.markdown(
+            f"**{escape_md(registry.name(model.digest))}** will serve in the place of "
+            f"**{escape_md(registry.name(registry.serving))}**."
+        )
+        stale = count_stale_crops(registry.crops, model.digest)
         st.caption(
             f"Index and search take it from now on; {stale:,} crops are of other models then and must be indexed again."
         )
-        if why is not None:
-            st.warning(f"It {escape_md(why)}.", icon=":material/gavel:")
+        if objection is not None:
+            st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
         with st.form("models-promote-form", border=False):
             reason = st.text_area(
-                "Reason" if why is None else "Reason (needed)",
+                "Reason" if objection is None else "Reason (required)",
                 max_chars=REASON_LENGTH,
-                key=f"models-reason-{st.session_state[TIMES]}",
+                key=f"models-reason-{st.session_state[DIALOGS_OPENED]}",
             )
             sure = st.checkbox(
-                f"Let {escape_md(model.name)} serve" + ("" if why is None else " all the same"),
-                key=f"models-sure-{st.session_state[TIMES]}",
+                f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same"),
+                key=f"models-sure-{st.session_state[DIALOGS_OPENED]}",
             )
             pressed = st.form_submit_button(f"Promote {escape_md(model.name)}", type="primary")
         if pressed:
-            made = promote(context, model, serving=found.serving, sure=sure, reason=reason)
-            _finish(context, found, made, "serves now, in the place of")
+            promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
+            _finish(context, registry, promotion, "serves now, in the place of")
 
 
-def _rollback_dialog(context: PageContext, found: Registry) -> None:
+def _rollback_dialog(context: PageContext, registry: RegistryView) -> None:
     with report_errors():
-        last = promotions_in_force(found.promotions)[-1]
-        now, then = escape_md(found.name(last.model)), escape_md(found.name(last.before))
+        last = promotions_in_force(registry.promotions)[-1]
+        now, then = escape_md(registry.name(last.model)), escape_md(registry.name(last.before))
         st.markdown(f"**{then}** will serve again in the place of **{now}**.")
         if last.before is None:
             st.caption("Without a promoted model the newest one with crops is searched.")
         with st.form("models-rollback-form", border=False):
-            reason = st.text_area("Reason", max_chars=REASON_LENGTH, key=f"models-reason-{st.session_state[TIMES]}")
-            sure = st.checkbox(f"Take the promotion of {now} back", key=f"models-sure-{st.session_state[TIMES]}")
+            reason = st.text_area(
+                "Reason", max_chars=REASON_LENGTH, key=f"models-reason-{st.session_state[DIALOGS_OPENED]}"
+            )
+            sure = st.checkbox(
+                f"Take the promotion of {now} back", key=f"models-sure-{st.session_state[DIALOGS_OPENED]}"
+            )
             pressed = st.form_submit_button("Roll back", type="primary")
         if pressed:
-            made = take_back(context, serving=found.serving, sure=sure, reason=reason)
-            _finish(context, found, made, "serves again, in the place of" if made.model else "serves, in the place of")
+            promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
+            _finish(
+                context,
+                registry,
+                promotion,
+                "serves again, in the place of" if promotion.model else "serves, in the place of",
+            )
 
 
-def _finish(context: PageContext, found: Registry, made: Promotion, verb: str) -> None:
-    """Say at the next run of the page what was done, and close the dialog."""
-    name = NOBODY.capitalize() if made.model is None else found.name(made.model)
-    said = f"{escape_md(name)} {verb} {escape_md(found.name(made.before))}."
-    stale = count_stale_crops(context.store.models.crop_counts(), made.model)
-    if made.model is not None and stale:
-        said += (
+def _finish(context: PageContext, registry: RegistryView, promotion: Promotion, verb: str) -> None:
+    """Store the message for the next run of the page, and close the dialog."""
+    name = NO_MODEL.capitalize() if promotion.model is None else registry.name(promotion.model)
+    message = f"{escape_md(name)} {verb} {escape_md(registry.name(promotion.before))}."
+    stale = count_stale_crops(context.store.models.crop_counts(), promotion.model)
+    if promotion.model is not None and stale:
+        message += (
             f" {stale:,} crops are of other models and are not searched with it: "
             "`vestigo index --reindex-stale --store STORE` indexes them again."
         )
-    st.session_state[DONE] = said
-    _asked()
+    st.session_state[LAST_CHANGE] = message
+    _close_dialog()
     st.rerun()
 
 
-def _confirmed(context: PageContext, sure: bool) -> None:
+def _require_confirmation(context: PageContext, sure: bool) -> None:
     if not context.may(Role.ADMIN):
         raise UsageError(f"{context.user.name} may not decide what serves: ask an administrator for the role admin")
     if not sure:
         raise UsageError("Tick the box to confirm")
 
 
-def _ask(what: str) -> None:
-    st.session_state[ASKED] = what
-    st.session_state[TIMES] = st.session_state.get(TIMES, 0) + 1
+def _open_dialog(name: str) -> None:
+    st.session_state[OPEN_DIALOG] = name
+    st.session_state[DIALOGS_OPENED] = st.session_state.get(DIALOGS_OPENED, 0) + 1
 
 
-def _asked() -> None:
-    st.session_state.pop(ASKED, None)
+def _close_dialog() -> None:
+    st.session_state.pop(OPEN_DIALOG, None)
