@@ -1,4 +1,4 @@
-"""Page Rankings in a real browser: two rankings are chosen, a query of theirs and one of its rows are opened."""
+"""Page Rankings in a browser: two rankings, an open query and an open row."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def choose(page: Page, label: str, option: str) -> None:
     settled(page)
 
 
-def test_choose_compare_and_look_closer(visit: Callable[..., Page]) -> None:
+def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     page = visit("/rankings")
     choose(page, "Ranking", "everybody")
-    page.get_by_label("Queries and who is nearest").wait_for()
+    page.get_by_label("Queries with their nearest crops").wait_for()
     assert "ranking=everybody" in page.url
     tiles = page.locator(".tile")
     assert tiles.first.locator(".mark").inner_text() == "Query"
-    assert {"Right", "Wrong"} & set(page.locator(".tile .mark").all_inner_texts())
+    assert {"True match", "False match"} & set(page.locator(".tile .mark").all_inner_texts())
     keep(page, "rankings-one")
     keep(page, "rankings-one", scheme="dark")
 
-    choose(page, "Beside it", "only-hall")
+    choose(page, "Compare with", "only-hall")
     page.get_by_text("queries that both score").wait_for()
     assert "with=only-hall" in page.url
-    page.get_by_text("Beside it", exact=True).nth(1).wait_for()
+    page.get_by_text("Compared", exact=True).first.wait_for()
     keep(page, "rankings-two")
 
     page.locator(".tile .picture").nth(1).click()
@@ -74,10 +74,10 @@ def test_choose_compare_and_look_closer(visit: Callable[..., Page]) -> None:
     keep(page, "rankings-query")
     page.reload()
     page.get_by_role("button", name="All queries").click()
-    page.get_by_label("Queries and who is nearest").wait_for()
+    page.get_by_label("Queries with their nearest crops").wait_for()
 
 
-def test_curves_and_cameras_by_link_and_pages_by_key(visit: Callable[..., Page]) -> None:
+def test_panes_by_link_and_pages_by_key(visit: Callable[..., Page]) -> None:
     page = visit("/rankings?ranking=everybody&with=shallow&pane=cameras")
     page.get_by_text("Each pair of cameras is ranked by itself").wait_for()
     page.locator(".js-plotly-plot").nth(1).wait_for()
@@ -89,9 +89,9 @@ def test_curves_and_cameras_by_link_and_pages_by_key(visit: Callable[..., Page])
     keep(page, "rankings-curve")
     keep(page, "rankings-curve", scheme="dark")
     page.get_by_role("radio", name="Queries").click()
-    page.get_by_label("Queries and who is nearest").wait_for()
+    page.get_by_label("Queries with their nearest crops").wait_for()
     settled(page)
-    # Keys belong to a choice for as long as it has the focus.
+    # A focused choice handles the keys itself.
     page.get_by_role("heading", name="Rankings").click()
     page.keyboard.press("Alt+ArrowRight")
     page.wait_for_url("**page=2**")

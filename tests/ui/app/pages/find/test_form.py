@@ -16,7 +16,6 @@ from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict, VerdictValue, query_key
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
-from vestigo_ui.app.cache import LruCache
 from vestigo_ui.app.pages.find import form, results, timeline, upload
 from vestigo_ui.app.pages.find.form import SearchForm, Upload
 
@@ -173,19 +172,6 @@ def test_timeline_marks_every_result() -> None:
     assert len({trace.marker.symbol for trace in made.data}) == 3
     assert list(made.layout.yaxis.categoryarray) == ["c0", "c2", "c1"]
     assert made.layout.xaxis.title.text == "Time (UTC)"
-
-
-def test_cache_drops_least_recently_used() -> None:
-    cache: LruCache[int] = LruCache(2)
-    cache.put("a", 1)
-    cache.put("b", 2)
-    assert cache.get("a") == 1
-    cache.put("c", 3)
-    assert cache.get("b") is None
-    assert cache.get("a") == 1
-    assert cache.get_or_compute("c", lambda: 4) == 3
-    assert cache.get_or_compute("d", lambda: 5) == 5
-    assert cache.get("a") is None
 
 
 def test_result_table() -> None:

@@ -1,4 +1,4 @@
-"""Page Rankings: what it says of rankings whose truth is known, and of those whose is not."""
+"""Page Rankings: scores, comparisons, and rankings without known identities."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vestigo.evaluation.metrics.truncated import FALSE_MATCH, NOT_COMPARED, TRUE
 from vestigo.evaluation.saved_rankings import score_ranking
 from vestigo.store.open import Store
 from vestigo_ui.app.pages.rankings.curves import pair_table
-from vestigo_ui.app.pages.rankings.rows import mark_of
-from vestigo_ui.app.pages.rankings.scores import LruCache, ScoredRanking, ordered, paired, scored
-from vestigo_ui.app.pages.rankings.table import query_table
-from vestigo_ui.app.pages.rankings.wording import compared, scores
+from vestigo_ui.app.pages.rankings.query_table import query_table
+from vestigo_ui.app.pages.rankings.scores import OpenRanking, compare_rankings, sort_queries, with_interval
+from vestigo_ui.app.pages.rankings.strips import mark_of
+from vestigo_ui.app.pages.rankings.summary import describe_difference, score_table
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -42,52 +42,52 @@ def page(store: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return show
 
 
-def look(store: Path, name: str, protocol: Any = "cross-camera") -> ScoredRanking:
+def open_saved(store: Path, name: str, protocol: Any = "cross-camera") -> OpenRanking:
     with Store.open(store) as opened:
         ranking = opened.rankings.get(name)
-        return scored(ranking, score_ranking(opened.rankings, ranking, protocol))
+        return with_interval(ranking, protocol, score_ranking(opened.rankings, ranking, protocol))
 
 
 def sheet(app: AppTest) -> list[dict[str, Any]]:
-    """The tiles of the contact sheet that is shown."""
+    """Return the tiles of the contact sheet."""
     import json
 
     (shown,) = [one for one in app.main if one.type == "bidi_component"]
     return json.loads(shown.proto.json)["tiles"]
 
 
-def test_the_list_says_what_made_each(page: Any) -> None:
+def test_list_shows_how_rankings_were_made(page: Any) -> None:
     app = page()
-    (table,) = app.dataframe
-    frame = table.value
+    (listed,) = app.dataframe
+    frame = listed.value
     assert set(frame["Ranking"]) == {"everybody", "only-hall", "shallow", "tracklets", "old", "strangers"}
-    told = frame.set_index("Ranking")
-    assert told.loc["only-hall", "Settings"] == "cameras hall"
-    assert told.loc["tracklets", "Of"] == "Tracklets"
-    assert told.loc["strangers", "Of"] == "Images of strangers"
-    assert (told.loc["old", "Of"], told.loc["old", "Settings"]) == ("–", "–")
-    assert told.loc["shallow", "Top"] == 2
+    table = frame.set_index("Ranking")
+    assert table.loc["only-hall", "Settings"] == "cameras hall"
+    assert table.loc["tracklets", "Source"] == "Tracklets"
+    assert table.loc["strangers", "Source"] == "Images of strangers"
+    assert (table.loc["old", "Source"], table.loc["old", "Settings"]) == ("–", "–")
+    assert table.loc["shallow", "Top"] == 2
 
 
-def test_a_ranking_with_its_truth(page: Any, store: Path) -> None:
+def test_ranking_shows_scores(page: Any, store: Path) -> None:
     app = page(ranking="everybody")
     said = words(app)
-    assert "Judging" not in said
-    one = look(store, "everybody")
+    assert "Scoring" not in said
+    one = open_saved(store, "everybody")
     frame = app.dataframe[0].value
-    ap = one.judged.scores.ap[one.judged.scores.scored]
+    ap = one.scores.scores.ap[one.scores.scores.scored]
     assert frame.loc[0, "mAP (%)"] == pytest.approx(100 * ap.mean())
     assert frame.loc[0, "95 % from"] <= frame.loc[0, "mAP (%)"] <= frame.loc[0, "to"]
-    assert f"{len(one.judged):,} queries" in said
+    assert f"{len(one.scores):,} queries" in said
 
 
-def test_a_shallow_ranking_is_a_lower_bound(page: Any) -> None:
+def test_truncated_ranking_is_lower_bound(page: Any) -> None:
     said = words(page(ranking="shallow"))
-    assert "true matches are not among the kept rows and count as not found: mAP is a lower bound" in said
+    assert "true matches are not among the saved rows and count as missed: mAP is a lower bound" in said
 
 
 @pytest.mark.parametrize("pane", ["table", "curve", "cameras"])
-def test_panes(page: Any, pane: str) -> None:
+def test_panes_are_shown(page: Any, pane: str) -> None:
     app = page(ranking="everybody", pane=pane)
     assert len(app.dataframe) == 2
     if pane == "table":
@@ -95,7 +95,7 @@ def test_panes(page: Any, pane: str) -> None:
         assert list(ap) == sorted(ap)
 
 
-def test_two_settings_side_by_side(page: Any) -> None:
+def test_two_rankings_are_compared(page: Any) -> None:
     app = page(ranking="everybody", **{"with": "shallow"}, pane="table")
     said = words(app)
     assert "queries that both score, everybody has" in said
@@ -104,39 +104,39 @@ def test_two_settings_side_by_side(page: Any) -> None:
     assert app.dataframe[0].value["Ranking"].tolist() == ["everybody", "shallow"]
 
 
-def test_one_query_in_full_and_one_that_is_not_there(page: Any, archive: Archive) -> None:
+def test_query_is_opened_or_reported_missing(page: Any, archive: Archive) -> None:
     crop = archive.crops[0]["crop_id"]
-    assert "true matches found" in words(page(ranking="everybody", query=crop))
-    assert "true matches found" in words(page(ranking="everybody", query=crop, **{"with": "only-hall"}))
+    assert "true matches retrieved" in words(page(ranking="everybody", query=crop))
+    assert "true matches retrieved" in words(page(ranking="everybody", query=crop, **{"with": "only-hall"}))
     assert "The ranking has no query nobody" in words(page(ranking="everybody", query="nobody"))
 
 
-def test_rankings_without_truth_are_shown_all_the_same(page: Any) -> None:
-    assert "older than the truth is kept" in words(page(ranking="old"))
-    assert "Nobody knows who the queries are" in words(page(ranking="strangers"))
-    assert "Without the truth there is nothing to draw" in words(page(ranking="old", pane="curve"))
-    assert "have no query in common" in words(page(ranking="old", **{"with": "strangers"}))
+def test_ranking_without_identities_is_shown(page: Any) -> None:
+    assert "This ranking has no identities" in words(page(ranking="old"))
+    assert "the identities of the queries are unknown" in words(page(ranking="strangers"))
+    assert "Without known identities there are no scores to draw" in words(page(ranking="old", pane="curve"))
+    assert "share no query" in words(page(ranking="old", **{"with": "strangers"}))
 
 
-def test_nonsense_in_the_address(page: Any) -> None:
+def test_invalid_address_is_reported(page: Any) -> None:
     said = words(page(ranking="no-such"))
-    assert "There is no ranking no-such in this store" in said
-    nonsense = {"with": "nothing", "pane": "x", "order": "y", "protocol": "z", "look": "q", "of": "z"}
-    app = page(ranking="everybody", **nonsense)
+    assert "The store has no ranking no-such" in said
+    invalid = {"with": "nothing", "pane": "x", "order": "y", "protocol": "z", "look": "q", "of": "z"}
+    app = page(ranking="everybody", **invalid)
     app.query_params["page"] = "-7"
     app.run()
-    assert "There is no ranking nothing" in words(app)
+    assert "The store has no ranking nothing" in words(app)
     assert app.dataframe[0].value["Ranking"].tolist() == ["everybody"]
     assert "No query has “zzz”" in words(page(ranking="everybody", find="zzz"))
 
 
-def test_a_store_without_rankings(page: Any, archive: Archive, tmp_path: Path) -> None:
+def test_store_without_rankings_names_command(page: Any, archive: Archive, tmp_path: Path) -> None:
     with Store.open(tmp_path / "new"):
         pass
     assert "`vestigo rank QUERIES --store STORE --name NAME` makes one" in words(page(store=tmp_path / "new"))
 
 
-def test_crops_that_are_gone_leave_a_grey_tile(page: Any, tmp_path: Path) -> None:
+def test_missing_crop_has_grey_tile(page: Any, tmp_path: Path) -> None:
     import pyarrow as pa
 
     from vestigo.store.parquet.schemas import QUERIES, RANKING
@@ -151,7 +151,7 @@ def test_crops_that_are_gone_leave_a_grey_tile(page: Any, tmp_path: Path) -> Non
     assert app.dataframe[0].value.loc[0, "mAP (%)"] == 100
 
 
-def test_what_is_shown_is_written_to_the_audit_log(page: Any, store: Path) -> None:
+def test_view_is_audited(page: Any, store: Path) -> None:
     page(ranking="everybody", role="viewer")
     with Store.open(store) as opened:
         (entry,) = opened.audit.entries(newest=True, limit=1)
@@ -160,67 +160,62 @@ def test_what_is_shown_is_written_to_the_audit_log(page: Any, store: Path) -> No
     assert entry.details["shown"] > 0
 
 
-def test_orders_of_queries(store: Path) -> None:
-    one, other = look(store, "everybody"), look(store, "shallow")
-    both = paired(one, other)
-    ap = one.judged.scores.ap
+def test_queries_are_sorted(store: Path) -> None:
+    one, other = open_saved(store, "everybody"), open_saved(store, "shallow")
+    pair = compare_rankings(one, other)
+    ap = one.scores.scores.ap
     for order, sign in (("worst", 1), ("best", -1)):
-        found = ordered(one, None, order)
+        found = sort_queries(one, None, order)
         values = sign * ap[found]
         assert sorted(found) == list(range(len(ap)))
         known = values[~np.isnan(values)]
         assert list(known) == sorted(known)
         assert np.isnan(values[len(known) :]).all()
-    gain = dict(zip(both.first.tolist(), both.gain.tolist(), strict=True))
-    changed = [abs(gain[query]) for query in ordered(one, both, "changed")]
+    gain = dict(zip(pair.first_queries.tolist(), pair.gain.tolist(), strict=True))
+    changed = [abs(gain[query]) for query in sort_queries(one, pair, "changed")]
     changed = [value for value in changed if value == value]
     assert changed == sorted(changed, reverse=True)
-    name = one.judged.names[3].as_py()
-    assert ordered(one, None, "kept", name[4:12].upper()).tolist() == [3]
+    name = one.scores.names[3].as_py()
+    assert sort_queries(one, None, "kept", name[4:12].upper()).tolist() == [3]
 
 
-def test_pairs_of_rankings_are_made_by_name(store: Path) -> None:
-    one, other = look(store, "everybody"), look(store, "only-hall")
-    both = paired(one, other)
-    names = one.judged.names.to_pylist()
-    assert [names[place] for place in both.first] == [other.judged.names[int(place)].as_py() for place in both.second]
-    expected = other.judged.scores.ap - one.judged.scores.ap
-    np.testing.assert_array_equal(both.gain, expected)
-    assert both.difference is not None
-    assert both.difference.difference == pytest.approx(100 * np.nanmean(expected))
-    assert "points of mAP more than" in compared(both, "a", "b")
-    nothing = paired(one, look(store, "strangers"))
-    assert compared(nothing, "a", "b") == "a and b have no query in common."
+def test_rankings_are_paired_by_query_name(store: Path) -> None:
+    one, other = open_saved(store, "everybody"), open_saved(store, "only-hall")
+    pair = compare_rankings(one, other)
+    names = one.scores.names.to_pylist()
+    assert [names[place] for place in pair.first_queries] == [
+        other.scores.names[int(place)].as_py() for place in pair.second_queries
+    ]
+    expected = other.scores.scores.ap - one.scores.scores.ap
+    np.testing.assert_array_equal(pair.gain, expected)
+    assert pair.difference is not None
+    assert pair.difference.difference == pytest.approx(100 * np.nanmean(expected))
+    assert "points of mAP more than" in describe_difference(pair)
+    disjoint = compare_rankings(one, open_saved(store, "strangers"))
+    assert describe_difference(disjoint) == "everybody and strangers have no query in common."
 
 
-def test_numbers_of_queries_and_cameras(store: Path) -> None:
-    one, other = look(store, "everybody", "all"), look(store, "shallow", "all")
-    both = paired(one, other)
-    frame = query_table(one, other, both, ordered(one, both, "kept"))
-    assert frame["Query"].tolist() == one.judged.names.to_pylist()
-    assert frame["Person"].tolist() == one.judged.pids.tolist()
+def test_tables_of_queries_and_cameras(store: Path) -> None:
+    one, other = open_saved(store, "everybody", "all"), open_saved(store, "shallow", "all")
+    pair = compare_rankings(one, other)
+    frame = query_table(one, pair, sort_queries(one, pair, "kept"))
+    assert frame["Query"].tolist() == one.scores.names.to_pylist()
+    assert frame["Identity"].tolist() == one.scores.pids.tolist()
     assert frame["AP gained (%)"].dropna().le(0).all()
     pairs = pair_table([one, other])
     assert set(zip(pairs["Query camera"], pairs["Gallery camera"], strict=True)) <= {
         (here, there) for here in ("gate", "hall") for there in ("gate", "hall")
     }
-    assert pairs["everybody: Queries"].sum() == one.judged.pairs.queries.sum()
-    old = look(store, "old")
-    assert pd.isna(query_table(old, None, None, np.arange(2)).loc[0, "Person"])
-    assert scores([old]).loc[0, "Scored"] == 0
+    assert pairs["everybody: Queries"].sum() == one.scores.pairs.queries.sum()
+    old = open_saved(store, "old")
+    assert pd.isna(query_table(old, None, np.arange(2)).loc[0, "Identity"])
+    assert score_table([old]).loc[0, "Scored"] == 0
 
 
-def test_marks_in_words() -> None:
-    assert mark_of(TRUE_MATCH, 1, "all") == ("Right", "right")
-    assert mark_of(FALSE_MATCH, 1, "all") == ("Wrong", "wrong")
+def test_marks_of_relations() -> None:
+    assert mark_of(TRUE_MATCH, 1, "all") == ("True match", "right")
+    assert mark_of(FALSE_MATCH, 1, "all") == ("False match", "wrong")
     assert mark_of(NOT_COMPARED, 1, "cross-camera")[0] == "Same camera"
     assert mark_of(NOT_COMPARED, 1, "same-camera")[0] == "Other camera"
     assert mark_of(UNLABELLED, 1, "all")[0] == "Unknown"
     assert mark_of(UNLABELLED, 0, "all")[0] == ""
-
-
-def test_memory_forgets_what_was_longest_unused() -> None:
-    memory, made = LruCache(2), []
-    for key in ("a", "b", "a", "c", "a", "b"):
-        memory.get(key, lambda key=key: made.append(key) or key)
-    assert made == ["a", "b", "c", "b"]

@@ -1,1 +1,1 @@
-"""Page Rankings: saved rankings and their scores."""
+"""Page Rankings: saved rankings with their scores."""

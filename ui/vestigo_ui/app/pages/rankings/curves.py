@@ -1,4 +1,4 @@
-"""Scores of rankings as figures: the CMC curve, and how well people of one camera are found on another."""
+"""Figures of rankings: CMC curves, and scores by pair of cameras."""
 
 from __future__ import annotations
 
@@ -8,114 +8,92 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import CameraPairScores
+from vestigo_models.arrays import Float64Array
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.rankings.scores import ScoredRanking
+from vestigo_ui.app.pages.rankings.scores import OpenRanking
 from vestigo_ui.app.text import escape_md
 
 MEASURES = {"first": "Rank-1", "ap": "Mean AP"}
-LABELLED = 14
+MAX_LABELLED = 14
 """Cameras up to which numbers fit into the cells."""
 RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
-def show_curve(context: PageContext, shown: Sequence[ScoredRanking]) -> None:
-    """Show the CMC curves, and their numbers."""
+def show_curve(context: PageContext, shown: Sequence[OpenRanking]) -> None:
+    """Show the CMC curves and their numbers."""
     left, right = st.columns([3, 2], gap="large")
     with left:
-        made = cmc_figure(shown)
-        charts.show_figure(made, key="rankings-cmc", alt="Share of queries with a true match up to each rank")
+        alt = "Share of queries with a true match up to each rank"
+        charts.show_figure(cmc_figure(shown), key="rankings-cmc", alt=alt)
     with right:
-        depth = max(one.depth for one in shown)
+        depth = max(opened.depth for opened in shown)
         ranks = [rank for rank in RANKS if rank <= depth]
         frame = pd.DataFrame({"Rank": ranks})
-        for one in shown:
-            cmc = one.cmc(depth)
-            frame[f"{one.ranking.name} (%)"] = [cmc[rank - 1] for rank in ranks]
-        columns = {name: st.column_config.NumberColumn(format="%.1f") for name in frame.columns[1:]}
-        show_table(context, frame, name="cmc", title="CMC", columns=columns)
+        for opened in shown:
+            frame[f"{opened.ranking.name} (%)"] = opened.cmc(depth)[[rank - 1 for rank in ranks]]
+        show_table(context, frame, name="cmc", title="CMC")
 
 
-def cmc_figure(shown: Sequence[ScoredRanking]) -> go.Figure:
-    """The figure: share of scored queries whose first match stands at a rank or before."""
-    made = charts.new_figure(x="Rank", y="Queries with a match up to there (%)", height=380, legend=len(shown) > 1)
-    for place, one in enumerate(shown):
-        cmc = one.cmc(max(1, one.depth))
-        made.add_scatter(
+def cmc_figure(shown: Sequence[OpenRanking]) -> go.Figure:
+    """Return the figure: share of scored queries whose first match is at a rank or before."""
+    figure = charts.new_figure(x="Rank", y="Queries with a match up to there (%)", height=380, legend=len(shown) > 1)
+    for place, opened in enumerate(shown):
+        cmc = opened.cmc(max(1, opened.depth))
+        figure.add_scatter(
             x=np.arange(1, len(cmc) + 1),
             y=cmc,
-            name=one.ranking.name,
+            name=opened.ranking.name,
             mode="lines+markers" if len(cmc) <= 60 else "lines",
             line={"color": charts.COLOURS[place], "dash": charts.DASHES[place], "shape": "hv"},
             marker={"symbol": charts.SYMBOLS[place], "size": 6},
             hovertemplate="Rank %{x}: %{y:.1f} %<extra></extra>",
         )
-    made.update_yaxes(range=[0, 102])
-    return made
+    figure.update_yaxes(range=[0, 102])
+    return figure
 
 
-def measure_of() -> str:
-    """Offer the measures of a pair of cameras."""
-    return choose_one(
-        "Measure",
-        list(MEASURES),
-        "measure",
-        format_func=MEASURES.__getitem__,
-        widget=st.segmented_control,
-        width="content",
-    )
-
-
-def show_cameras(context: PageContext, shown: Sequence[ScoredRanking], *, measure: str) -> None:
-    """Show the matrices of camera pairs, and their numbers."""
+def show_cameras(context: PageContext, shown: Sequence[OpenRanking], *, measure: str) -> None:
+    """Show a measure (a key of `MEASURES`) by pair of cameras, as a figure and a table."""
     frame = pair_table(shown)
     if frame.empty:
         st.info("No query with a true match on a known camera is scored.")
         return
-    for one, column in zip(shown, st.columns(len(shown), gap="large"), strict=True):
+    for opened, column in zip(shown, st.columns(len(shown), gap="large"), strict=True):
         with column:
+            name = opened.ranking.name
             if len(shown) > 1:
-                st.markdown(f"**{escape_md(one.ranking.name)}**")
-            made = pair_figure(one.judged.pairs, one.judged.cameras, measure)
-            said = f"{MEASURES[measure]} by camera of the query and camera of the gallery, {one.ranking.name}"
-            charts.show_figure(made, key=f"rankings-pairs-{one.ranking.name}", alt=said)
-    st.caption("Each pair of cameras is ranked by itself: only the images of that gallery camera compete.")
-    number = st.column_config.NumberColumn(format="%.1f")
-    show_table(
-        context,
-        frame,
-        name="camera-pairs",
-        title="Camera pairs",
-        columns={name: number for name in frame.columns if name.endswith("(%)")},
-    )
+                st.markdown(f"**{escape_md(name)}**")
+            figure = pair_figure(opened.scores.pairs, opened.scores.cameras, measure)
+            alt = f"{MEASURES[measure]} by camera of the query and camera of the gallery, {name}"
+            charts.show_figure(figure, key=f"rankings-pairs-{name}", alt=alt)
+    st.caption("Each pair of cameras is ranked by itself: only crops of that gallery camera are compared.")
+    show_table(context, frame, name="camera-pairs", title="Camera pairs")
 
 
 def pair_figure(pairs: CameraPairScores, cameras: Sequence[str], measure: str) -> go.Figure:
-    """The figure: one cell a pair of cameras, empty where no query has a true match."""
-    seen = np.flatnonzero(pairs.queries.any(axis=0) | pairs.queries.any(axis=1)).tolist()
-    order = sorted(seen, key=lambda camera: cameras[camera])
+    """Return the figure: one cell for each pair of cameras, empty if no query has a true match."""
+    present = np.flatnonzero(pairs.queries.any(axis=0) | pairs.queries.any(axis=1)).tolist()
+    order = sorted(present, key=lambda camera: cameras[camera])
     names = [cameras[camera] for camera in order]
-    value = mean(pairs, measure)[np.ix_(order, order)]
+    value = mean_scores(pairs, measure)[np.ix_(order, order)]
     queries = pairs.queries[np.ix_(order, order)]
     text = [
         ["" if not count else f"{share:.0f} %<br>{count:,}" for share, count in zip(*row, strict=True)]
         for row in zip(value, queries, strict=True)
     ]
-    made = charts.new_figure(
-        x="Gallery camera", y="Query camera", height=min(900, 150 + 56 * max(2, len(names))), legend=False
-    )
-    made.add_heatmap(
+    height = min(900, 150 + 56 * max(2, len(names)))
+    figure = charts.new_figure(x="Gallery camera", y="Query camera", height=height, legend=False)
+    figure.add_heatmap(
         z=value,
         x=names,
         y=names,
         customdata=queries,
         text=text,
-        texttemplate="%{text}" if len(names) <= LABELLED else "",
+        texttemplate="%{text}" if len(names) <= MAX_LABELLED else "",
         textfont={"size": 13, "weight": 600},
         colorscale=charts.SCALE,
         zmin=0,
@@ -126,35 +104,35 @@ def pair_figure(pairs: CameraPairScores, cameras: Sequence[str], measure: str) -
         hovertemplate="%{y} on %{x}: %{z:.1f} % of %{customdata:,} queries<extra></extra>",
         hoverongaps=False,
     )
-    made.update_xaxes(type="category", showgrid=False)
-    made.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    return made
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
 
 
-def mean(pairs: CameraPairScores, measure: str) -> NDArray[np.float64]:
-    """(N, N) a measure in percent, NaN where no query has a true match."""
+def mean_scores(pairs: CameraPairScores, measure: str) -> Float64Array:
+    """Return (N, N) a measure in percent; NaN if no query has a true match."""
     total = pairs.ap if measure == "ap" else pairs.first
     with np.errstate(invalid="ignore"):
         return np.asarray(100 * total / np.where(pairs.queries, pairs.queries, np.nan))
 
 
-def pair_table(shown: Sequence[ScoredRanking]) -> pd.DataFrame:
-    """Return pairs of cameras as a table: queries with a true match there, Rank-1 and mean AP of each ranking."""
-    columns: dict[tuple[str, str], dict[str, float]] = {}
-    for one in shown:
-        prefix = f"{one.ranking.name}: " if len(shown) > 1 else ""
-        pairs, cameras = one.judged.pairs, one.judged.cameras
-        first, ap = mean(pairs, "first"), mean(pairs, "ap")
-        for here, there in zip(*np.nonzero(pairs.queries), strict=True):
-            columns.setdefault((cameras[here], cameras[there]), {}).update(
+def pair_table(shown: Sequence[OpenRanking]) -> pd.DataFrame:
+    """Return one row for each pair of cameras: scored queries, Rank-1 and mean AP of each ranking."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for opened in shown:
+        prefix = f"{opened.ranking.name}: " if len(shown) > 1 else ""
+        pairs, cameras = opened.scores.pairs, opened.scores.cameras
+        first, ap = mean_scores(pairs, "first"), mean_scores(pairs, "ap")
+        for query, gallery in zip(*np.nonzero(pairs.queries), strict=True):
+            rows.setdefault((cameras[query], cameras[gallery]), {}).update(
                 {
-                    f"{prefix}Queries": int(pairs.queries[here, there]),
-                    f"{prefix}Rank-1 (%)": first[here, there],
-                    f"{prefix}Mean AP (%)": ap[here, there],
+                    f"{prefix}Queries": int(pairs.queries[query, gallery]),
+                    f"{prefix}Rank-1 (%)": first[query, gallery],
+                    f"{prefix}Mean AP (%)": ap[query, gallery],
                 }
             )
-    rows = [{"Query camera": here, "Gallery camera": there} | found for (here, there), found in sorted(columns.items())]
-    frame = pd.DataFrame(rows)
-    # What is compared stands side by side.
+    names = ("Query camera", "Gallery camera")
+    frame = pd.DataFrame([dict(zip(names, key, strict=True)) | row for key, row in sorted(rows.items())])
+    # The same measure of both rankings is side by side.
     ends = ("camera", "Rank-1 (%)", "Mean AP (%)", "Queries")
-    return frame[[name for end in ends for name in frame.columns if name.endswith(end)]]
+    return frame[[column for end in ends for column in frame.columns if column.endswith(end)]]

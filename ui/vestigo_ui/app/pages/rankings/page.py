@@ -1,7 +1,7 @@
-"""Page Rankings: what bulk re-identifications found, right and wrong where the truth is known, two side by side.
+"""Page Rankings: saved rankings with their scores, one or two at a time.
 
-The address holds `ranking`, `with`, `protocol`, `pane`, `order`, `find`, `measure` and `page`; `query` is the one that
-is open, and `look`, `of` and `side` name a row that is.
+The address holds `ranking`, `with`, `protocol`, `pane`, `order`, `find`, `measure` and `page`; `query` is the open
+query, and `look`, `of` and `side` name an open row.
 """
 
 from __future__ import annotations
@@ -9,123 +9,96 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.tables import choose_row
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.rankings.curves import measure_of, show_cameras, show_curve
-from vestigo_ui.app.pages.rankings.detail import show_open
-from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking, opened, paired, shared_rankings
-from vestigo_ui.app.pages.rankings.selection import View, chosen, find, order_of, pane_of
-from vestigo_ui.app.pages.rankings.sheet import show_queries, show_query
-from vestigo_ui.app.pages.rankings.table import show_score_table
-from vestigo_ui.app.pages.rankings.wording import caveats, compared, heading, listed, scores
+from vestigo_ui.app.pages.rankings.curves import MEASURES, show_cameras, show_curve
+from vestigo_ui.app.pages.rankings.query_table import show_query_table
+from vestigo_ui.app.pages.rankings.scores import open_ranking, pair_rankings
+from vestigo_ui.app.pages.rankings.selection import (
+    ORDERS,
+    PAIR_ORDERS,
+    PANES,
+    RankingsSelection,
+    choose_name,
+    choose_ranking,
+)
+from vestigo_ui.app.pages.rankings.sheet import show_open_row, show_queries, show_query
+from vestigo_ui.app.pages.rankings.summary import describe_ranking, ranking_table, show_summary
 from vestigo_ui.app.text import escape_md
 
 
 def show(context: PageContext) -> None:
-    """Show the page."""
+    """Show the list of rankings, or the selected one."""
     st.title("Rankings", anchor=False)
     rankings = context.store.rankings.list()
     if not rankings:
         st.info(
-            "No ranking is kept here yet. `vestigo rank QUERIES --store STORE --name NAME` makes one, of a dataset, a "
-            "folder of images or a list of crops; `--each-tracklet` asks for everybody in the archive.",
+            "The store has no rankings yet. `vestigo rank QUERIES --store STORE --name NAME` makes one from a dataset, "
+            "a folder of images or a list of crops; `--each-tracklet` uses every tracklet of the archive.",
             icon=":material/format_list_numbered:",
         )
         return
-    names = {model.digest: model.name for model in context.store.models.list()}
-    view = chosen(rankings)
-    if view is None:
-        frame = listed(rankings, names)
-        event = show_table(
-            context, frame, name="rankings", title="Rankings", on_select="rerun", selection_mode="single-row"
-        )
-        if rows := event.selection.rows:
-            url_state.put(ranking=frame["Ranking"][rows[0]])
+    models = {model.digest: model.name for model in context.store.models.list()}
+    selection = choose_ranking(rankings)
+    if selection is None:
+        row = choose_row(context, ranking_table(rankings, models), name="rankings", title="Rankings")
+        if row is not None:
+            url_state.put(ranking=rankings[row].name)
             st.rerun()
         return
-    snapshot = context.index.snapshot
-    headings = {
-        one.name: escape_md(heading(one, names, snapshot)) for one in (view.ranking, view.other) if one is not None
-    }
-    first, *more = headings.values()
-    st.caption("  \n".join(f"**{escape_md(name)}**: {said}" for name, said in headings.items()) if more else first)
-    _show(context, view)
+    shown = [ranking for ranking in (selection.ranking, selection.other) if ranking is not None]
+    lines = [escape_md(describe_ranking(ranking, models, context.index.snapshot)) for ranking in shown]
+    if len(shown) > 1:
+        lines = [f"**{escape_md(ranking.name)}**: {line}" for ranking, line in zip(shown, lines, strict=True)]
+    st.caption("  \n".join(lines))
+    _show_ranking(context, selection)
 
 
-def _show(context: PageContext, view: View) -> None:
-    one = opened(context, view.ranking, view.protocol)
-    other = None if view.other is None else opened(context, view.other, view.protocol)
-    both = None if other is None else _paired(context, view, one, other)
-    if not len(one.judged):
-        st.info("This ranking has no queries: nobody was asked for when it was made.")
+def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
+    opened = open_ranking(context, selection.ranking, selection.protocol)
+    other = None if selection.other is None else open_ranking(context, selection.other, selection.protocol)
+    pair = None if other is None else pair_rankings(context, opened, other)
+    query = selection.query
+    if not len(opened.scores):
+        st.info("This ranking has no queries.")
         return
-    if not view.query:
-        _summary(context, view, one, other, both)
-    show_open(context, view, one, other)
-    shown = [one] if other is None else [one, other]
-    order = looked_for = measure = ""
+    if not query:
+        show_summary(context, opened, pair)
+    show_open_row(context, opened, pair)
+    shown = [opened] if pair is None else [opened, pair.second]
+    order = name = measure = ""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        pane = pane_of()
-        if pane in ("queries", "table") and not view.query:
-            order = order_of(known=one.known, two=both is not None)
-        if pane == "queries" and not view.query:
-            looked_for = find()
+        pane = choose_one(
+            "Show",
+            list(PANES),
+            "pane",
+            format_func=PANES.__getitem__,
+            clear=("page", "query"),
+            widget=st.segmented_control,
+            width="content",
+        )
+        if pane in ("queries", "table") and not query:
+            orders = (PAIR_ORDERS if pair is not None else {}) | ORDERS
+            orders = orders if opened.has_scores else {"kept": ORDERS["kept"]}
+            clear = ("page", "query")
+            order = choose_one("Order", list(orders), "order", format_func=orders.__getitem__, clear=clear, width=190)
+        if pane == "queries" and not query:
+            name = choose_name()
         if pane == "cameras":
-            measure = measure_of()
-    if pane in ("curve", "cameras") and not one.known:
-        st.info("Without the truth there is nothing to draw. Choose “Queries” to look at the ranking.")
+            widget, options = st.segmented_control, list(MEASURES)
+            measure = choose_one(
+                "Measure", options, "measure", format_func=MEASURES.__getitem__, widget=widget, width="content"
+            )
+    if pane in ("curve", "cameras") and not opened.has_scores:
+        st.info("Without known identities there are no scores to draw. “Queries” shows the ranking.")
     elif pane == "curve":
         show_curve(context, shown)
     elif pane == "cameras":
         show_cameras(context, shown, measure=measure)
-    elif view.query:
-        show_query(context, view, one, other, both)
+    elif query:
+        show_query(context, opened, pair, query)
     elif pane == "table":
-        show_score_table(context, view, one, other, both, order=order)
+        show_query_table(context, opened, pair, order=order)
     else:
-        show_queries(context, view, one, other, both, order=order, find=looked_for)
-
-
-def _paired(context: PageContext, view: View, one: ScoredRanking, other: ScoredRanking) -> RankingPair:
-    key = (context.store.ref, one.ranking.path, other.ranking.path, view.protocol)
-    both: RankingPair = shared_rankings().get(key, lambda: paired(one, other))
-    return both
-
-
-def _summary(
-    context: PageContext, view: View, one: ScoredRanking, other: ScoredRanking | None, both: RankingPair | None
-) -> None:
-    """The scores, and in sentences what they rest on."""
-    if not one.known and not (other is not None and other.known):
-        _unknown(view)
-        return
-    shown = [one] if other is None else [one, other]
-    frame = scores(shown)
-    number = st.column_config.NumberColumn(format="%.1f")
-    columns = {name: number for name in frame.columns if name.endswith("(%)") or name in ("95 % from", "to")}
-    show_table(context, frame, name="scores", title="Scores", columns=columns)
-    if other is not None and both is not None:
-        st.markdown(escape_md(compared(both, one.ranking.name, other.ranking.name)))
-    told = [
-        (f"**{escape_md(which.ranking.name)}**: " if other is not None else "") + f"{said[0].upper()}{said[1:]}."
-        for which in shown
-        if (said := "; ".join(caveats(which)))
-    ]
-    if told:
-        st.caption("  \n".join(told))
-
-
-def _unknown(view: View) -> None:
-    """Why nothing is scored."""
-    if view.ranking.queries_path is None:
-        st.info(
-            "This ranking is older than the truth is kept with rankings. Rank again to see what is right and wrong: "
-            "`vestigo rank QUERIES --store STORE --name NAME`.",
-            icon=":material/help:",
-        )
-        return
-    st.info(
-        "Nobody knows who the queries are, or the archive has no true match for them, so nothing is marked right or "
-        "wrong. Identities come from datasets in a benchmark's layout.",
-        icon=":material/help:",
-    )
+        show_queries(context, opened, pair, order=order, name=name)

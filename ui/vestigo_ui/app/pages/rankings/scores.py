@@ -1,10 +1,8 @@
-"""Rankings under their truth, as page Rankings needs them: judged at first sight, remembered for the next ones."""
+"""Scores of saved rankings, computed when a ranking is opened and cached."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,43 +10,52 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
-from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.evaluation.metrics.truncated import gain_interval, mean_interval
 from vestigo.evaluation.saved_rankings import RankingScores, score_ranking
 from vestigo.store.rankings.repository import SavedRanking
+from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.errors import UsageError
+from vestigo_ui.app.cache import LruCache
 from vestigo_ui.app.context import PageContext
 
-REMEMBERED = 6
-"""Judged rankings, about 100 bytes a query each."""
-AT_ONCE = 20_000
-"""Queries that are judged before a bar would be worth it."""
+CACHED_RANKINGS = 6
+"""Scored rankings, about 100 bytes for each query, and pairs of them."""
+MIN_PROGRESS = 20_000
+"""Queries from which on a progress bar is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScoredRanking:
-    """A ranking and its scores; `mean` is the mAP with its interval, None where fewer than two people are scored."""
+class OpenRanking:
+    """A saved ranking with its scores.
+
+    Attributes:
+        ranking: The ranking.
+        protocol: Protocol of the scores.
+        scores: Scores of its queries.
+        mean: mAP with its interval; None if fewer than two identities are scored.
+    """
 
     ranking: SavedRanking
-    judged: RankingScores
+    protocol: Protocol
+    scores: RankingScores
     mean: Difference | None
 
     @property
-    def known(self) -> bool:
-        """Whether any query can be scored."""
-        return bool(self.judged.scores.scored.any())
+    def has_scores(self) -> bool:
+        """Whether any query is scored."""
+        return bool(self.scores.scores.scored.any())
 
     @property
     def depth(self) -> int:
-        """The most rows that a query has."""
-        return int(np.diff(self.judged.starts).max(initial=0))
+        """Largest number of rows of a query."""
+        return int(np.diff(self.scores.starts).max(initial=0))
 
-    def cmc(self, depth: int) -> NDArray[np.float64]:
-        """(depth,) the CMC curve in percent; NaN beyond what was kept, unless the gallery holds no more."""
-        curve = 100 * self.judged.scores.cmc(depth)
+    def cmc(self, depth: int) -> Float64Array:
+        """Return (depth,) the CMC curve in percent; NaN beyond the saved rows unless they are the whole gallery."""
+        curve = 100 * self.scores.scores.cmc(depth)
         if self.depth >= self.ranking.settings.get("top", 0):
             curve[self.depth :] = np.nan
         return curve
@@ -56,104 +63,110 @@ class ScoredRanking:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingPair:
-    """The n queries that two rankings share: where each stands in the `first` and in the `second` (n,) int64, by how
-    much the second's average precision is above the first's (`gain`, fractions, NaN where one is not scored), and that
-    of the mean, None where it cannot be told.
+    """Two rankings and the n queries with the same name in both.
+
+    Attributes:
+        first: A ranking.
+        second: The ranking to compare it with.
+        first_queries: (n,) numbers of the queries in the first ranking.
+        second_queries: (n,) their numbers in the second one.
+        gain: (n,) average precision in the second minus that in the first ranking; NaN if one is not scored.
+        difference: Mean gain with its interval; None if it cannot be estimated.
     """
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    gain: NDArray[np.float64]
+    first: OpenRanking
+    second: OpenRanking
+    first_queries: Int64Array
+    second_queries: Int64Array
+    gain: Float64Array
     difference: Difference | None
 
 
-class LruCache:
-    """Remembers the last few answers; one at a time is worked out."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return what is remembered under a key, made first where nothing is."""
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            return self._kept[key]
-
-
 @st.cache_resource(show_spinner=False)
-def shared_rankings() -> LruCache:
-    """Return what this process remembers of rankings."""
-    return LruCache(REMEMBERED)
+def shared_rankings() -> LruCache[Any]:
+    """Return the cache of scored rankings and pairs of this process."""
+    return LruCache(CACHED_RANKINGS)
 
 
-def opened(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> ScoredRanking:
-    """Return a ranking with its scores; a bar shows how far they are while there are none yet.
+def open_ranking(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> OpenRanking:
+    """Return a ranking with its scores, with a progress bar if that takes long.
 
-    Raises StoreError where its files are gone.
+    Raises:
+        StoreError: Files of the ranking are missing.
     """
 
-    def make() -> ScoredRanking:
-        if ranking.queries <= AT_ONCE:
-            return scored(ranking, score_ranking(context.store.rankings, ranking, protocol))
-        bar = st.progress(0.0, "Judging the ranking")
+    def compute() -> OpenRanking:
+        if ranking.queries <= MIN_PROGRESS:
+            return with_interval(ranking, protocol, score_ranking(context.store.rankings, ranking, protocol))
+        bar = st.progress(0.0, "Scoring the ranking")
 
-        def advance(done: int, _total: int | None) -> None:
-            bar.progress(done / ranking.queries, f"Judging the ranking: {done:,} queries")
+        def report(done: int, _total: int | None) -> None:
+            bar.progress(done / ranking.queries, f"Scoring the ranking: {done:,} queries")
 
-        judged = score_ranking(context.store.rankings, ranking, protocol, advance)
+        scores = score_ranking(context.store.rankings, ranking, protocol, report)
         bar.empty()
-        return scored(ranking, judged)
+        return with_interval(ranking, protocol, scores)
 
-    # A file of the store never changes, and no other one ever has its name.
-    found: ScoredRanking = shared_rankings().get((context.store.ref, ranking.path, protocol), make)
-    return found
+    # The path identifies the content: files of a store never change.
+    opened: OpenRanking = shared_rankings().get_or_compute((context.store.ref, ranking.path, protocol), compute)
+    return opened
 
 
-def scored(ranking: SavedRanking, judged: RankingScores) -> ScoredRanking:
-    """Return a judged ranking with the interval of its mAP."""
-    rows = judged.scores.scored
-    return ScoredRanking(
-        ranking=ranking, judged=judged, mean=_told(mean_interval, judged.scores.ap[rows], judged.pids[rows])
+def with_interval(ranking: SavedRanking, protocol: Protocol, scores: RankingScores) -> OpenRanking:
+    """Return a scored ranking with the interval of its mAP."""
+    rows = scores.scores.scored
+    mean = _estimate(mean_interval, scores.scores.ap[rows], scores.pids[rows])
+    return OpenRanking(ranking=ranking, protocol=protocol, scores=scores, mean=mean)
+
+
+def pair_rankings(context: PageContext, first: OpenRanking, second: OpenRanking) -> RankingPair:
+    """Return the cached comparison of two rankings, see `compare_rankings`."""
+    key = (context.store.ref, first.ranking.path, second.ranking.path, first.protocol)
+    pair: RankingPair = shared_rankings().get_or_compute(key, lambda: compare_rankings(first, second))
+    return pair
+
+
+def compare_rankings(first: OpenRanking, second: OpenRanking) -> RankingPair:
+    """Compare two rankings on the queries with the same name, in the order of the first."""
+    place = pc.index_in(first.scores.names, second.scores.names)
+    shared = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+    other = np.asarray(place.drop_null().cast(pa.int64()).to_numpy(), np.int64)
+    before, after = first.scores.scores.ap[shared], second.scores.scores.ap[other]
+    gain = after - before
+    rows = ~np.isnan(gain)
+    return RankingPair(
+        first=first,
+        second=second,
+        first_queries=shared,
+        second_queries=other,
+        gain=gain,
+        difference=_estimate(gain_interval, before[rows], after[rows], first.scores.pids[shared][rows]),
     )
 
 
-def paired(first: ScoredRanking, second: ScoredRanking) -> RankingPair:
-    """Return the queries, by name, that two rankings share, in the order of the first."""
-    place = pc.index_in(first.judged.names, second.judged.names)
-    shared = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
-    other = np.asarray(place.drop_null().cast(pa.int64()).to_numpy(), np.int64)
-    gain = second.judged.scores.ap[other] - first.judged.scores.ap[shared]
-    rows = ~np.isnan(gain)
-    aps = first.judged.scores.ap[shared][rows], second.judged.scores.ap[other][rows]
-    difference = _told(gain_interval, *aps, first.judged.pids[shared][rows])
-    return RankingPair(first=shared, second=other, gain=gain, difference=difference)
+def sort_queries(opened: OpenRanking, pair: RankingPair | None, order: str, name: str = "") -> Int64Array:
+    """Return the numbers of queries in an order.
 
-
-def ordered(one: ScoredRanking, both: RankingPair | None, order: str, find: str = "") -> NDArray[np.int64]:
-    """Return the queries (numbers in `one`; with `both` only those) as `order` has it, whose names contain `find`.
-
-    `worst` and `best` go by average precision, `changed`, `gained` and `lost` by what the second ranking gained;
-    queries that are not scored come last, in the ranking's order as in every other `order`.
+    Args:
+        opened: The ranking.
+        pair: Its comparison with another one; only shared queries are returned then.
+        order: `worst` and `best` by average precision, `changed`, `gained` and `lost` by the gain of the pair, any
+            other as ranked. Queries without a score come last.
+        name: Only queries whose names contain this text, upper or lower case.
     """
-    queries = np.arange(len(one.judged)) if both is None else both.first
-    ap = one.judged.scores.ap[queries]
-    gain = np.full(len(queries), np.nan) if both is None else both.gain
+    queries = np.arange(len(opened.scores)) if pair is None else pair.first_queries
+    ap = opened.scores.scores.ap[queries]
+    gain = np.full(len(queries), np.nan) if pair is None else pair.gain
     keys = {"worst": ap, "best": -ap, "changed": -np.abs(gain), "gained": -gain, "lost": gain}
     # NaN sorts last.
-    found = queries[np.argsort(keys[order], kind="stable")] if order in keys else queries
-    if not find:
-        return found
-    hits = pc.match_substring(one.judged.names, find, ignore_case=True).to_numpy(zero_copy_only=False)
-    return np.asarray(found[hits[found]])
+    ordered = queries[np.argsort(keys[order], kind="stable")] if order in keys else queries
+    if name:
+        matches = pc.match_substring(opened.scores.names, name, ignore_case=True).to_numpy(zero_copy_only=False)
+        ordered = ordered[matches[ordered]]
+    return np.asarray(ordered, np.int64)
 
 
-def _told(interval: Callable[..., Difference], *values: Any) -> Difference | None:
+def _estimate(interval: Callable[..., Difference], *values: Any) -> Difference | None:
     try:
         return interval(*values)
     except UsageError:

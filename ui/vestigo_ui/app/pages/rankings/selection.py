@@ -1,8 +1,8 @@
-"""What page Rankings shows, as its address has it: a ranking, perhaps another beside it, and how to look at them."""
+"""Selection of page Rankings, held by the address: one or two rankings, the protocol and the open query."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,20 +14,16 @@ from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.text import escape_md
 
-PROTOCOL_WORDS = {
-    "cross-camera": "Other cameras only",
-    "same-camera": "Same camera only",
-    "all": "All cameras",
-}
+PROTOCOL_TITLES = {"cross-camera": "Other cameras only", "same-camera": "Same camera only", "all": "All cameras"}
 WIDTH = 220
 PANES = {"queries": "Queries", "table": "Table", "curve": "CMC curve", "cameras": "Camera pairs"}
 ORDERS = {"worst": "Worst first", "best": "Best first", "kept": "As ranked"}
-PAIR_ORDERS = {"changed": "Changed most first", "gained": "Gained most first", "lost": "Lost most first"}
+PAIR_ORDERS = {"changed": "Largest change first", "gained": "Largest gain first", "lost": "Largest loss first"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One choice; `other` stands beside `ranking`; `query` is the name of the query that is open, "" for none."""
+class RankingsSelection:
+    """The selected ranking, one to compare it with, the protocol, and the name of the open query ("" for none)."""
 
     ranking: SavedRanking
     other: SavedRanking | None
@@ -35,82 +31,43 @@ class View:
     query: str
 
 
-def chosen(rankings: Sequence[SavedRanking]) -> View | None:
-    """Offer the rankings and what to do with them; None where none is chosen."""
-    known = {ranking.name: ranking for ranking in rankings}
-    for name in ("ranking", "with"):
-        if (asked := url_state.text(name)) and asked not in known:
-            st.warning(
-                f"There is no ranking {escape_md(asked)} in this store: it was replaced, or the address is wrong."
-            )
+def choose_ranking(rankings: Sequence[SavedRanking]) -> RankingsSelection | None:
+    """Show choices of rankings and protocol; return the selection, None if no ranking is selected."""
+    by_name = {ranking.name: ranking for ranking in rankings}
+    for parameter in ("ranking", "with"):
+        if (name := url_state.text(parameter)) and name not in by_name:
+            st.warning(f"The store has no ranking {escape_md(name)}. Choose another one.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = choose_one(
             "Ranking",
-            ["", *known],
+            ["", *by_name],
             "ranking",
-            format_func=_named("All rankings"),
+            format_func=lambda name: name or "All rankings",
             clear=("page", "with", "query", "find"),
             width=WIDTH,
         )
         if not name:
             return None
-        others = ["", *(other for other in known if other != name)]
         other = choose_one(
-            "Beside it",
-            others,
+            "Compare with",
+            ["", *(other for other in by_name if other != name)],
             "with",
-            format_func=_named("None"),
-            clear=(
-                "page",
-                "query",
-            ),
+            format_func=lambda name: name or "None",
+            clear=("page", "query"),
             width=WIDTH,
         )
-        protocol = choose_one(
-            "True matches", PROTOCOLS, "protocol", format_func=PROTOCOL_WORDS.__getitem__, width=WIDTH
-        )
-    return View(
-        ranking=known[name],
-        other=known.get(other) if other else None,
+        titles = PROTOCOL_TITLES.__getitem__
+        protocol = choose_one("True matches", PROTOCOLS, "protocol", format_func=titles, width=WIDTH)
+    return RankingsSelection(
+        ranking=by_name[name],
+        other=by_name.get(other),
         protocol=cast(Protocol, protocol),
         query=url_state.text("query"),
     )
 
 
-def pane_of() -> str:
-    """Offer the ways to look at a ranking (`PANES`)."""
-    return choose_one(
-        "Show",
-        list(PANES),
-        "pane",
-        format_func=PANES.__getitem__,
-        clear=(
-            "page",
-            "query",
-        ),
-        widget=st.segmented_control,
-        width="content",
-    )
-
-
-def order_of(*, known: bool, two: bool) -> str:
-    """Offer orders of queries: by their scores where these are known, by the difference where there are two."""
-    orders = (PAIR_ORDERS if two else {}) | ORDERS if known else {"kept": ORDERS["kept"]}
-    return choose_one(
-        "Order",
-        list(orders),
-        "order",
-        format_func=orders.__getitem__,
-        clear=(
-            "page",
-            "query",
-        ),
-        width=190,
-    )
-
-
-def find() -> str:
-    """Offer to look for queries by their names; returns the part of a name that is looked for, "" for none."""
+def choose_name() -> str:
+    """Show a search for queries by name; return the part of a name that is searched, "" for none."""
     key = "rankings-find"
     st.session_state[key] = url_state.text("find")
     st.text_input(
@@ -121,8 +78,3 @@ def find() -> str:
         on_change=lambda: url_state.put(find=st.session_state[key], page=None),
     )
     return url_state.text("find")
-
-
-def _named(nothing: str) -> Callable[[str], str]:
-    """A ranking's name as it is, and words for none."""
-    return lambda name: name or nothing

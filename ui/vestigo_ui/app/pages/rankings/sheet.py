@@ -1,87 +1,73 @@
-"""Queries of a ranking as strips: who was asked for, and who stands nearest, right and wrong told apart."""
+"""Contact sheet of page Rankings: queries with their nearest rows, one query in full, and an open row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import streamlit as st
 
+from vestigo.retrieval.query import Query
 from vestigo.store.audit.records import shown_crops
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.images import Image
-from vestigo_ui.app.pages.rankings.detail import look_at
-from vestigo_ui.app.pages.rankings.rows import NO_PICTURE, Row, Strip, images, picture, strips
-from vestigo_ui.app.pages.rankings.scores import RankingPair, ScoredRanking, ordered
-from vestigo_ui.app.pages.rankings.selection import View
-from vestigo_ui.app.pages.rankings.wording import SHORT, percent, points
+from vestigo_ui.app.errors import report_errors
+from vestigo_ui.app.images import Image, load_crops, load_facts
+from vestigo_ui.app.pages.rankings.scores import OpenRanking, RankingPair, sort_queries
+from vestigo_ui.app.pages.rankings.strips import (
+    NO_IMAGE,
+    RankingStrip,
+    StripRow,
+    load_images,
+    load_strips,
+    query_image,
+)
+from vestigo_ui.app.pages.rankings.summary import format_percent, format_points
 from vestigo_ui.app.text import escape_md
 
+OF, SIDE = "of", "side"
+"""Parameters of the address: the query whose row is open, and whether it is a row of the second ranking."""
+MAX_OPEN_ROWS = 500
+"""Rows that the dialog can go through."""
 ACROSS = 12
-"""Tiles of a strip, the query first."""
+"""Tiles of a strip, the query included."""
 STRIPS = 8
-"""Of a page."""
+"""Strips of a page."""
 ROWS = 60
-"""Of one query that is open."""
-WIDE, WIDTH = 150, 112
-"""The most pixels of a tile in a strip, the least of one below an open query."""
-LONG = 20
-"""Names from that length on are digests, or do not fit."""
+"""Rows of a page of one query."""
+MAX_WIDTH, MIN_WIDTH = 150, 112
+"""Width in pixels of a tile in a strip at most, and of a row of one query at least."""
+MAX_NAME, SHORT_NAME = 20, 8
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
-    """A strip of one of the rankings; `beside` it is the other one's, `gain` what the second won (NaN: not known)."""
-
-    one: ScoredRanking
-    strip: Strip
-    second: bool = False
-    gain: float = float("nan")
-
-
-def show_queries(
-    context: PageContext,
-    view: View,
-    one: ScoredRanking,
-    other: ScoredRanking | None,
-    both: RankingPair | None,
-    *,
-    order: str,
-    find: str,
-) -> None:
-    """Show a page of the queries whose names contain `find`, of two rankings one below the other."""
-    queries = ordered(one, both, order, find)
+def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | None, *, order: str, name: str) -> None:
+    """Show a page of queries with their nearest rows; those of a second ranking are below each."""
+    queries = sort_queries(opened, pair, order, name)
     if not len(queries):
-        st.info(
-            f"No query has “{escape_md(find)}” in its name." if find else "The two rankings have no query in common."
-        )
+        st.info(f"No query has “{escape_md(name)}” in its name." if name else "The rankings share no query.")
         return
-    size = STRIPS if both is None else STRIPS // 2
+    size = STRIPS if pair is None else STRIPS // 2
     page = choose_page(len(queries), size)
-    shown = _shown(context, view, one, other, both, queries[page * size : (page + 1) * size].tolist(), ACROSS - 1)
-    _audit(context, view, shown)
-    found = images(context, view.ranking, [part.strip for part in shown])
-    tiles = [
-        tile for place, part in enumerate(shown) for tile in _tiles(context, part, place, found, two=other is not None)
-    ]
-    event = contact_sheet(tiles, key="rankings-strips", label="Queries and who is nearest", across=ACROSS, width=WIDE)
+    strips = _load_strips(context, opened, pair, queries[page * size : (page + 1) * size].tolist(), most=ACROSS - 1)
+    _audit(context, opened, pair, strips)
+    images = load_images(context, strips)
+    tiles = [tile for place, strip in enumerate(strips) for tile in _tiles(context, strip, place, images, pair)]
+    label = "Queries with their nearest crops"
+    event = contact_sheet(tiles, key="rankings-strips", label=label, across=ACROSS, width=MAX_WIDTH)
     if event is not None:
         place, rank = (int(number) for number in event.crop.split("-"))
-        part = shown[place]
         if rank:
-            look_at(part.strip.rows[rank - 1].crop, part.strip.name, second=part.second)
+            _open_row(strips[place], rank)
         else:
-            url_state.put(query=part.strip.name, page=None)
+            url_state.put(query=strips[place].name, page=None)
         st.rerun()
 
 
-def show_query(
-    context: PageContext, view: View, one: ScoredRanking, other: ScoredRanking | None, both: RankingPair | None
-) -> None:
-    """Show all that is kept of one query."""
+def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | None, name: str) -> None:
+    """Show all saved rows of one query."""
     st.button(
         "All queries",
         icon=":material/arrow_back:",
@@ -89,111 +75,151 @@ def show_query(
         on_click=url_state.put,
         kwargs={"query": None, "page": None},
     )
-    number = one.judged.names.index(view.query).as_py()
+    number = opened.scores.names.index(name).as_py()
     if number < 0:
-        st.info(f"The ranking has no query {escape_md(view.query)}; go back to all of them.")
+        st.info(f"The ranking has no query {escape_md(name)}. Go back to all queries.")
         return
-    rows = int(one.judged.starts[number + 1] - one.judged.starts[number])
-    page = choose_page(rows, ROWS)
-    shown = _shown(context, view, one, other, both, [number], ROWS, first=page * ROWS)
-    _audit(context, view, shown)
-    found = images(context, view.ranking, [part.strip for part in shown])
-    for part in shown:
-        query, *results = _tiles(context, part, 0, found, two=other is not None)
+    page = choose_page(int(opened.scores.starts[number + 1] - opened.scores.starts[number]), ROWS)
+    strips = _load_strips(context, opened, pair, [number], first=page * ROWS, most=ROWS)
+    _audit(context, opened, pair, strips)
+    images = load_images(context, strips)
+    for strip in strips:
+        query, *rows = _tiles(context, strip, 0, images, pair)
         left, right = st.columns([1, 9], gap="medium")
         with left:
             st.image(query.image, width="stretch")
             st.markdown(f"**{escape_md(query.title)}**")
-            st.caption("  \n".join(map(escape_md, query.lines)))
+            st.caption("  \n".join(escape_md(line) for line in query.lines if line))
         with right:
             st.caption(escape_md(query.hint))
-            if not results:
-                st.info("Nothing of the gallery is kept for it.")
+            if not rows:
+                st.info("This query has no saved rows.")
                 continue
-            event = contact_sheet(results, key=f"rankings-query-{part.second}", label="Who is nearest", width=WIDTH)
+            key = f"rankings-query-{strip.is_second}"
+            event = contact_sheet(rows, key=key, label="Nearest crops", width=MIN_WIDTH)
             if event is not None:
-                rank = int(event.crop.split("-")[1])
-                look_at(part.strip.rows[rank - 1].crop, part.strip.name, second=part.second)
+                _open_row(strip, int(event.crop.split("-")[1]))
                 st.rerun()
 
 
-def _shown(
+def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair | None) -> None:
+    """Show the row that the address names in a dialog, if the ranking has it."""
+    crop = url_state.text(LOOK)
+    ranked = pair.second if pair is not None and url_state.text(SIDE) else opened
+    number = ranked.scores.names.index(url_state.text(OF)).as_py()
+    if not crop or number < 0:
+        return
+    (strip,) = load_strips(context, ranked, [number], most=MAX_OPEN_ROWS)
+    distances = {row.crop: row.distance for row in strip.rows}
+    if crop not in distances:
+        return
+    model = ranked.ranking.model
+    if strip.crop is None:
+        st.dialog("Result", on_dismiss=_close_row)(_show_crop)(context, crop, model)
+        return
+    is_tracklet = ranked.ranking.settings.get("kind") == "tracklets"
+    sighting = context.index.find(strip.crop, model) if is_tracklet else None
+    views = context.index.crops(sighting.id) if sighting is not None else [strip.crop]
+    answered = AnsweredQuery(query=Query(crops=tuple(views)), model=model, distances=distances)
+    open_dialog(context, answered, crop, on_close=_close_row)
+
+
+def _show_crop(context: PageContext, crop: str, model: str) -> None:
+    """Show a row alone: its query is an image without a stored descriptor."""
+    with report_errors():
+        context.audit_once("view", crop=crop)
+        (row,) = load_facts(context, [crop], model=model)
+        st.image(load_crops(context, [crop], model=model)[crop], width=160)
+        st.caption(f"{escape_md(row['camera'])} · crop {crop}")
+        st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
+
+
+def _open_row(strip: RankingStrip, rank: int) -> None:
+    crop = strip.rows[rank - 1].crop
+    url_state.put(**{LOOK: crop, OF: strip.name, SIDE: "2" if strip.is_second else None})
+
+
+def _close_row() -> None:
+    url_state.put(**dict.fromkeys((LOOK, OF, SIDE)))
+
+
+def _load_strips(
     context: PageContext,
-    view: View,
-    one: ScoredRanking,
-    other: ScoredRanking | None,
-    both: RankingPair | None,
+    opened: OpenRanking,
+    pair: RankingPair | None,
     queries: Sequence[int],
-    most: int,
+    *,
     first: int = 0,
-) -> list[Shown]:
-    made = strips(context, one, queries, view.protocol, first=first, most=most)
-    if other is None or both is None:
-        return [Shown(one=one, strip=strip) for strip in made]
-    places = {query: place for place, query in enumerate(both.first.tolist()) if query in set(queries)}
+    most: int,
+) -> list[RankingStrip]:
+    """Return the strips of queries, each followed by that of the second ranking if it has the query."""
+    strips = load_strips(context, opened, queries, first=first, most=most)
+    if pair is None:
+        return strips
+    wanted = set(queries)
+    places = {query: place for place, query in enumerate(pair.first_queries.tolist()) if query in wanted}
     shared = [query for query in queries if query in places]
-    there = [int(both.second[places[query]]) for query in shared]
-    beside = dict(zip(shared, strips(context, other, there, view.protocol, first=first, most=most), strict=True))
-    shown = []
-    for query, strip in zip(queries, made, strict=True):
-        shown.append(Shown(one=one, strip=strip))
-        if query in beside:
-            gain = float(both.gain[places[query]])
-            shown.append(Shown(one=other, strip=beside[query], second=True, gain=gain))
-    return shown
+    numbers = [int(pair.second_queries[places[query]]) for query in shared]
+    second = dict(zip(shared, load_strips(context, pair.second, numbers, first=first, most=most), strict=True))
+    both = []
+    for strip in strips:
+        both.append(strip)
+        if strip.number in second:
+            gain = float(pair.gain[places[strip.number]])
+            both.append(replace(second[strip.number], gain=gain, is_second=True))
+    return both
 
 
-def _tiles(context: PageContext, part: Shown, place: int, found: Mapping[str, Image], *, two: bool) -> list[Tile]:
-    """The tile of the query, then those of its rows; always as many as there are in a strip."""
-    strip, one = part.strip, part.one
-    who = f"pid {strip.pid}" if strip.pid is not None else ""
-    told = _told(one, strip.number)
-    changed = f"{points(part.gain)} AP" if part.gain == part.gain else ""
+def _tiles(
+    context: PageContext, strip: RankingStrip, place: int, images: Mapping[str, Image], pair: RankingPair | None
+) -> list[Tile]:
+    """Return the tile of the query, then those of its rows."""
+    score, basis = _describe_score(strip)
     name = strip.name.rpartition("/")[2]
-    short = name if len(name) < LONG else f"{name[:SHORT]}…"
-    lines = (one.ranking.name if two else "", changed, strip.camera or "", who or short)
+    short = name if len(name) < MAX_NAME else f"{name[:SHORT_NAME]}…"
     query = Tile(
         crop=f"{place}-0",
-        image=picture(context, strip, found),
-        title=told[0],
-        lines=tuple(line for line in lines if line),
-        mark="Query" if not part.second else "Beside it",
+        image=query_image(context, strip, images),
+        title=score,
+        lines=(
+            "" if pair is None else strip.opened.ranking.name,
+            f"{format_points(strip.gain)} AP" if strip.gain == strip.gain else "",
+            strip.camera or "",
+            short if strip.pid is None else f"pid {strip.pid}",
+        ),
+        mark="Compared" if strip.is_second else "Query",
         tone="plain",
-        hint=f"Query {strip.name}" + (f": {told[1]}" if told[1] else ""),
+        hint=f"Query {strip.name}{basis}",
     )
-    return [query, *(_tile(row, place, position, found) for position, row in enumerate(strip.rows, start=1))]
+    return [query, *(_row_tile(row, f"{place}-{position}", images) for position, row in enumerate(strip.rows, 1))]
 
 
-def _tile(row: Row, place: int, position: int, found: Mapping[str, Image]) -> Tile:
-    gone = row.crop not in found
-    who = "" if row.pid is None else f"pid {row.pid}"
-    lines = (row.camera or "", who, "no longer in the archive" if gone else "")
+def _row_tile(row: StripRow, key: str, images: Mapping[str, Image]) -> Tile:
+    pid = "" if row.pid is None else f"pid {row.pid}"
     return Tile(
-        crop=f"{place}-{position}",
-        image=found.get(row.crop, NO_PICTURE),
+        crop=key,
+        image=images.get(row.crop, NO_IMAGE),
         title=f"{row.rank} · {row.distance:.2f}",
-        lines=tuple(line for line in lines if line),
+        lines=(row.camera or "", pid, "" if row.crop in images else "no longer in the store"),
         mark=row.mark,
         tone=row.tone,
         hint=f"Crop {row.crop}, distance {row.distance:.4f}",
     )
 
 
-def _told(one: ScoredRanking, number: int) -> tuple[str, str]:
-    """A query's score, and what it rests on."""
-    found = one.judged.scores
-    if not found.scored[number]:
-        return ("Not scored" if one.known else "Query"), ""
-    rank = int(found.first[number])
-    first = f"first match at rank {rank}" if rank else "no match is kept"
-    of = f"{int(found.retrieved[number])} of {int(found.matches[number])} true matches found"
-    return f"AP {percent(found.ap[number])}", f"{first}, {of}"
+def _describe_score(strip: RankingStrip) -> tuple[str, str]:
+    """Return the average precision of a query, and what it is computed from."""
+    scores, number = strip.opened.scores.scores, strip.number
+    if not scores.scored[number]:
+        return ("Not scored" if strip.opened.has_scores else "Query"), ""
+    rank = int(scores.first[number])
+    first = f"first match at rank {rank}" if rank else "no match among the saved rows"
+    matches = f"{int(scores.retrieved[number])} of {int(scores.matches[number])} true matches retrieved"
+    return f"AP {format_percent(scores.ap[number])}", f": {first}, {matches}"
 
 
-def _audit(context: PageContext, view: View, shown: Sequence[Shown]) -> None:
-    crops = [row.crop for part in shown for row in part.strip.rows]
-    beside = {} if view.other is None else {"beside": view.other.name}
-    queries = list(dict.fromkeys(part.strip.name for part in shown))
-    context.audit_once(
-        "view", what="ranking", ranking=view.ranking.name, **beside, queries=queries, **shown_crops(crops)
-    )
+def _audit(context: PageContext, opened: OpenRanking, pair: RankingPair | None, strips: Sequence[RankingStrip]) -> None:
+    details = {} if pair is None else {"beside": pair.second.ranking.name}
+    queries = list(dict.fromkeys(strip.name for strip in strips))
+    crops = shown_crops([row.crop for strip in strips for row in strip.rows])
+    context.audit_once("view", what="ranking", ranking=opened.ranking.name, **details, queries=queries, **crops)

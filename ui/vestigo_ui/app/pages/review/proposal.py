@@ -20,12 +20,12 @@ from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, fin
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state
+from vestigo_ui.app.cache import LruCache
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops
-from vestigo_ui.app.pages.rankings.scores import LruCache
 from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
 from vestigo_ui.app.text import count_text, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
@@ -130,13 +130,12 @@ def _proposed(context: PageContext, name: str, model: Model, wish: SamplingReque
         features = replace(found.candidates.features, embeddings=found.candidates.features.embeddings[:, :0])
         return Proposed(proposal=replace(found, candidates=replace(found.candidates, features=features)), reasons=why)
 
-    made: Proposed = shared_proposals().get(key, make)
-    return made
+    return shared_proposals().get_or_compute(key, make)
 
 
 @st.cache_resource(show_spinner=False)
-def shared_proposals() -> LruCache:
-    """Return what this process remembers of proposals."""
+def shared_proposals() -> LruCache[Proposed]:
+    """Return the cache of proposals of this process."""
     return LruCache(HELD)
 
 
