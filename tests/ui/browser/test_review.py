@@ -1,4 +1,4 @@
-"""What a person does on the page Review, in a browser: look at a proposal, correct a tracklet."""
+"""Page Review in a browser: a sample is shown and a tracklet corrected."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     from playwright.sync_api import expect
 
     page = enter(f"{reviewed.url}/review")
-    expect(page.get_by_text(f"{DRAWN} tasks asked")).to_be_visible()
+    expect(page.get_by_text(f"{DRAWN} tasks sampled")).to_be_visible()
     keep(page, "review-progress")
     keep(page, "review-progress", scheme="dark")
     page.goto(f"{reviewed.url}/review?pane=propose&budget=20")
-    page.get_by_role("button", name="Propose").last.click()
-    expect(page.get_by_text("would be asked")).to_be_visible()
+    page.get_by_role("button", name="Sample").last.click()
+    expect(page.get_by_text("are sampled")).to_be_visible()
     keep(page, "review-proposal")
     keep(page, "review-proposal", scheme="dark")
     page.get_by_role("listitem").get_by_role("button").first.click()
-    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_be_visible()
+    expect(page.get_by_text("This sighting has no corrections yet.")).to_be_visible()
     assert "sighting=" in page.url
     page.get_by_role("combobox").first.click()
     page.get_by_role("option", name="cannot tell").click()
@@ -61,7 +61,7 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     keep(page, "review-correction", scheme="dark")
     page.reload()
     expect(page.get_by_role("button", name="Save")).to_be_visible()
-    expect(page.get_by_text("Nobody has corrected this sighting yet.")).to_have_count(0)
+    expect(page.get_by_text("This sighting has no corrections yet.")).to_have_count(0)
     with Store.open(store) as opened:
         (found,) = annotated_tasks(opened, PROJECT)
         assert "cannot tell" in found.annotations["reviewer"].values()

@@ -1,4 +1,4 @@
-"""Page Review: what would be asked and why, how far it is, and tracklets corrected in place by those who may."""
+"""Page Review: what are sampled and why, how far it is, and tracklets corrected in place by those who may."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sighting(ref: Path, place: int = 0) -> Any:
         return index.page(MODEL, ALL_SIGHTINGS, offset=place, limit=1)[0]
 
 
-def desk_of(store: Store, role: str) -> PageContext:
+def context_for(store: Store, role: str) -> PageContext:
     return PageContext(
         store=store,
         index=None,  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def desk_of(store: Store, role: str) -> PageContext:
     )
 
 
-def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_progress_counts_annotations(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     with Store.open(store) as opened:
         task = next(opened.review.tasks("p"))[1]
         held = opened.annotations.get("p", [task.key])[task.key]
@@ -74,33 +74,36 @@ def test_progress_counts_what_was_answered(monkeypatch: pytest.MonkeyPatch, stor
         opened.annotations.replace("p", {task.key: [*held, Annotation(900, "ben", START, other)]})
     app = run_app(monkeypatch, store, page="review", role="viewer")
     said = words(app)
-    assert f"{DRAWN} tasks asked · {DRAWN} answered" in said
-    assert "Two reviewers agree in 50.0 % of 2 answers given twice; 1 differ." in said
+    assert f"{DRAWN} tasks sampled · {DRAWN} annotated" in said
+    assert "Annotators agree in 50.0 % of 2 pairs of annotations; 1 differ." in said
     assert "ana 40, ben 1" in said
     rows = frame(app).set_index("Attribute")
-    assert rows.loc["Hat", ["Answered", "Cannot tell", "Answered twice", "Agreed (%)"]].tolist() == [DRAWN - 1, 1, 1, 0]
+    assert rows.loc["Hat", ["Annotated", "Cannot tell", "Annotated twice", "Agreed (%)"]].tolist() == [
+        DRAWN - 1,
+        1,
+        1,
+        0,
+    ]
     batch = frame(app, 1).iloc[0]
-    assert (batch["Tasks"], batch["Answered"], batch["Of"]) == (DRAWN, DRAWN, PEOPLE)
+    assert (batch["Tasks"], batch["Annotated"], batch["Population"]) == (DRAWN, DRAWN, PEOPLE)
     conflict = frame(app, 2).iloc[0]
-    assert conflict["Said"].startswith("hat: ")
+    assert conflict["Annotations"].startswith("hat: ")
     assert conflict["Label Studio"] == f"{SERVER}/projects/7/data?task={task.remote_id}"
     assert conflict["Sighting"] == f"/review?sighting={task.crops[0]}"
     assert f"{SERVER}/projects/7/data" in [one.proto.url for one in app.get("link_button")]
     assert not app.code
 
 
-def test_without_a_server_the_command_is_told(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_command_is_shown_without_server(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = run_app(monkeypatch, store, page="review")
     assert "`vestigo label pull --store STORE --project p`" in words(app)
     app = run_app(monkeypatch, store, page="review", pane="propose", budget="5")
-    press(app, "Propose")
+    press(app, "Sample")
     assert "`vestigo label push --store STORE --project p --strategy entropy --budget 5 --unit tracklet`" in words(app)
     assert "[label_studio]" in app.code[0].value
 
 
-def test_a_server_that_does_not_answer_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, store: Path, tmp_path: Path
-) -> None:
+def test_unreachable_server_is_reported(monkeypatch: pytest.MonkeyPatch, store: Path, tmp_path: Path) -> None:
     configured = {"label_studio": {"url": "http://127.0.0.1:9", "token_file": str(tmp_path / "none")}}
     app = run_app(monkeypatch, store, page="review", configured=configured)
     press(app, "Pull now")
@@ -109,12 +112,12 @@ def test_a_server_that_does_not_answer_is_one_line(
     assert str(tmp_path) not in error.value
 
 
-def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_sample_is_shown_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = run_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
     assert find_strategy("least-confident").help in words(app)
-    press(app, "Propose")
+    press(app, "Sample")
     said = words(app)
-    assert f"**7 tasks** of {PEOPLE} would be asked" in said
+    assert f"**7 tasks** of {PEOPLE} are sampled" in said
     wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
         found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
@@ -123,10 +126,10 @@ def test_a_proposal_is_shown_before_anything_is_recorded(monkeypatch: pytest.Mon
         assert len(opened.review.samples("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
-    assert "would be asked" not in words(app)
+    assert "are sampled" not in words(app)
 
 
-def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_tracklet_is_corrected_twice(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     one = sighting(store)
     app = run_app(monkeypatch, store, page="review", sighting=one.crop)
     assert f"{PER_TRACKLET} crops" in words(app)
@@ -136,7 +139,7 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
     other = "no" if hat.value == "yes" else "yes"
     hat.select(other)
     press(app, "Save")
-    assert "Saved: 1 of 2 attributes differ from what the model says." in words(app)
+    assert "Saved: 1 of 2 attributes differ from the predictions." in words(app)
     assert frame(app)["Hat"].tolist() == [other]
     app.selectbox(key=f"review-answer-{one.crop}-hat").select("cannot tell")
     press(app, "Save")
@@ -147,31 +150,31 @@ def test_a_tracklet_is_corrected_and_corrected_again(monkeypatch: pytest.MonkeyP
         assert len(opened.audit.entries(action="correct")) == 2
         save_label_set(opened)
     app = run_app(monkeypatch, store, page="review", project=PROJECT)
-    assert "corrected in place" in words(app)
+    assert "These are corrections" in words(app)
     app = run_app(monkeypatch, store, page="review", pane="sets")
     assert frame(app)["Projects"].tolist() == [f"{PROJECT}, p"]
 
 
-def test_a_viewer_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_viewer_cannot_review(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     one = sighting(store)
     app = run_app(monkeypatch, store, page="review", role="viewer", sighting=one.crop)
     assert frame(app)["Predicted"].tolist() == list(one.attributes.values())
     assert not app.selectbox
     assert "Save" not in [button.label for button in app.button]
     with Store.open(store) as opened:
-        context, model = desk_of(opened, "viewer"), find_registered(opened, MODEL)
+        context, model = context_for(opened, "viewer"), find_registered(opened, MODEL)
         for action in (
             lambda: save(context, model, [], {"hat": "yes"}),
             lambda: fetch(context, "p", lambda done, total: None),
             lambda: send_waiting(context, "p", lambda done, total: None),
             lambda: send(context, "p", model, SamplingRequest(budget=1), None, lambda done, total: None),  # type: ignore[arg-type]
         ):
-            with pytest.raises(UsageError, match="ask an administrator for the role reviewer"):
+            with pytest.raises(UsageError, match="requires the role reviewer"):
                 action()
         assert [project.name for project in opened.review.projects()] == ["p"]
 
 
-def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+def test_sightings_are_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = run_app(monkeypatch, store, page="review", pane="correct", attribute="colour")
     assert not app.exception
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
@@ -180,20 +183,20 @@ def test_the_least_sure_sightings_wait_to_be_corrected(monkeypatch: pytest.Monke
     assert entry.details["shown"] == [one.crop for one in first]
 
 
-def test_stores_without_reviews_and_nonsense_in_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_store_without_tasks_and_invalid_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(tmp_path / "empty"):
         pass
-    assert "The archive is empty" in words(run_app(monkeypatch, tmp_path / "empty", page="review"))
+    assert "The store has no crops yet" in words(run_app(monkeypatch, tmp_path / "empty", page="review"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
-    assert "Nothing is under review yet" in words(run_app(monkeypatch, plain, page="review", project="x", pane="y"))
+    assert "There are no tasks yet" in words(run_app(monkeypatch, plain, page="review", project="x", pane="y"))
     app = run_app(monkeypatch, plain, page="review", sighting="none")
     assert "There is no such sighting" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
     assert not app.exception
-    press(app, "Propose")
-    assert "would be asked" in words(app)
+    press(app, "Sample")
+    assert "are sampled" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="sets")
-    assert "No version of the labels is kept yet" in words(app)
+    assert "There are no label sets yet" in words(app)
 
 
 def test_figures_and_shares() -> None:

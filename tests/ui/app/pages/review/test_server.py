@@ -33,7 +33,7 @@ def press(app: AppTest, label: str) -> AppTest:
     return next(button for button in app.button if button.label == label).click().run()
 
 
-def test_what_is_proposed_is_pushed_answered_and_pulled(
+def test_sample_is_pushed_annotated_and_pulled(
     archive: Archive,
     configured: dict[str, Any],
     label_studio: Server,
@@ -42,7 +42,7 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
 ) -> None:
     app = run_app(monkeypatch, archive.store, page="review", pane="propose", budget=str(BUDGET), configured=configured)
     app.text_input(key="review-name-").set_value(PROJECT).run()
-    press(app, "Propose")
+    press(app, "Sample")
     assert f"**{BUDGET} tasks** of" in words(app)
     press(app, f"Push {BUDGET} tasks to Label Studio")
     assert not app.exception
@@ -62,17 +62,17 @@ def test_what_is_proposed_is_pushed_answered_and_pulled(
     app = run_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
     press(app, "Pull now")
     assert not app.exception
-    assert f"New, changed or gone: 1 answer. Reviewed: 1 of {BUDGET} tasks. Corrected: 1 value." in words(app)
+    assert f"New, changed or deleted: 1 annotation. Annotated: 1 of {BUDGET} tasks. Corrected: 1 value." in words(app)
     assert label_studio.token not in words(app)
 
 
-def test_a_token_that_the_server_does_not_know_is_one_line(
+def test_unknown_token_is_reported(
     archive: Archive, configured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = Path(configured["label_studio"]["token_file"])
     token.write_text("0123456789" * 4)
     app = run_app(monkeypatch, archive.store, page="review", pane="propose", budget="6", configured=configured)
-    press(app, "Propose")
+    press(app, "Sample")
     press(app, "Push 6 tasks to Label Studio")
     assert not app.exception
     (error,) = app.error

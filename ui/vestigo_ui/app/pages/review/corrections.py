@@ -1,4 +1,4 @@
-"""One sighting corrected in place: its crops, a choice for each attribute, and who said what of it before."""
+"""Correction of one sighting: its crops, a choice for each attribute, and earlier annotations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from vestigo.review.labels.corrections import CORRECTION_COLUMNS, correct_sighti
 from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import Annotation, LabelTask
-from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
@@ -46,12 +45,12 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
     schema = model.facts.attributes
     if sighting is None:
         st.warning(
-            "There is no such sighting in this archive: it was indexed anew, or the address is wrong.",
+            "There is no such sighting: it was indexed again, or the address is wrong.",
             icon=":material/link_off:",
         )
         return
     if schema is None:
-        st.info("The model of the archive predicts no attributes, so that there is nothing to correct.")
+        st.info("The model of the crops predicts no attributes, so there is nothing to correct.")
         return
     ids = context.index.crops(sighting.id)
     context.audit_once("view", what="sighting", crop=crop, crops=len(ids))
@@ -60,39 +59,40 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
         f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)} · "
         f"{count_text(len(ids), 'crop')}"
     )
-    _strip(context, model, ids)
+    _show_crops(context, model, ids)
     held = find_corrections(context.store, model, rows)
-    if said := st.session_state.pop(SAVED, None):
-        st.success(said, icon=":material/check_circle:")
+    if message := st.session_state.pop(SAVED, None):
+        st.success(message, icon=":material/check_circle:")
     if context.may(Role.REVIEWER):
-        _form(context, model, schema, rows, held, crop)
+        _show_form(context, model, schema, rows, held, crop)
     else:
-        st.caption("A reviewer can correct what the model says.")
+        st.caption("A reviewer can correct the predictions.")
         show_table(
             context, predicted(schema, correction_task(rows).prediction), name="predicted", title="Predicted attributes"
         )
-    _said(context, schema, held)
+    _show_annotations(context, schema, held)
 
 
 def save(context: PageContext, model: Model, rows: Rows, answers: Mapping[str, str]) -> LabelTask:
-    """Record what the person says of a sighting. Raises UsageError for somebody who may not, and as `correct`."""
-    if not context.may(Role.REVIEWER):
-        raise UsageError(f"{context.user.name} may look and not correct: ask an administrator for the role reviewer")
+    """Record the user's annotation of a sighting; raises UsageError unless the user is a reviewer."""
+    context.require(Role.REVIEWER, "A correction")
     return correct_sighting(
         context.store, model, rows, answers, user=context.user.name, case=context.case, authority=context.authority
     )
 
 
 def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.DataFrame:
-    """What the model says of all attributes."""
+    """Return one row for each attribute with its prediction."""
     rows = []
     for attribute in schema.attributes:
         value, share = predicted_value(schema, attribute.name, prediction)
-        rows.append({"Attribute": attribute.title.capitalize(), "Predicted": value, "Sure (%)": round(100 * share, 1)})
+        rows.append(
+            {"Attribute": attribute.title.capitalize(), "Predicted": value, "Confidence (%)": round(100 * share, 1)}
+        )
     return pd.DataFrame(rows)
 
 
-def _strip(context: PageContext, model: Model, ids: list[str]) -> None:
+def _show_crops(context: PageContext, model: Model, ids: list[str]) -> None:
     step = max(1, -(-len(ids) // STRIP))
     shown = ids[::step]
     images = load_crops(context, shown, model=model.digest)
@@ -102,7 +102,7 @@ def _strip(context: PageContext, model: Model, ids: list[str]) -> None:
         st.caption(f"{len(shown):,} of {len(ids):,} crops are shown.")
 
 
-def _form(
+def _show_form(
     context: PageContext, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[Annotation, ...], crop: str
 ) -> None:
     own = next((one.answers for one in held if one.annotator == context.user.name), {})
@@ -115,27 +115,27 @@ def _form(
             options = [*attribute.values, CANNOT_TELL]
             with columns[place % len(columns)]:
                 answers[attribute.name] = st.selectbox(
-                    f"{attribute.title.capitalize()}: {value}, {share:.1%} sure",
+                    f"{attribute.title.capitalize()}: {value}, {share:.1%}",
                     options,
                     options.index(own.get(attribute.name, value)),
                     key=f"review-answer-{crop}-{attribute.name}",
                 )
-        st.caption(f"Saving says that every choice here is right, also those that {escape_md(model.name)} made.")
+        st.caption(f"Saving confirms every choice, also those that {escape_md(model.name)} predicted.")
         pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
     if pressed:
         save(context, model, rows, answers)
         changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in answers.items())
-        st.session_state[SAVED] = f"Saved: {changed:,} of {len(answers):,} attributes differ from what the model says."
+        st.session_state[SAVED] = f"Saved: {changed:,} of {len(answers):,} attributes differ from the predictions."
         st.rerun()
 
 
-def _said(context: PageContext, schema: AttributeSchema, held: tuple[Annotation, ...]) -> None:
+def _show_annotations(context: PageContext, schema: AttributeSchema, held: tuple[Annotation, ...]) -> None:
     if not held:
-        st.caption("Nobody has corrected this sighting yet.")
+        st.caption("This sighting has no corrections yet.")
         return
     rows: list[dict[str, str | None]] = [
         {
-            "Reviewer": one.annotator,
+            "Annotator": one.annotator,
             "When (UTC)": format_utc(one.answered),
             **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
         }
@@ -148,16 +148,16 @@ def _said(context: PageContext, schema: AttributeSchema, held: tuple[Annotation,
 PAGE = 48
 
 
-def show_pick(context: PageContext, model: Model) -> None:
+def show_sightings(context: PageContext, model: Model) -> None:
     """Show the sightings; a click opens one."""
     schema = model.facts.attributes
     if schema is None:
-        st.info("The model of the archive predicts no attributes, so that there is nothing to correct.")
+        st.info("The model of the crops predicts no attributes, so there is nothing to correct.")
         return
     titles = {one.name: one.title.capitalize() for one in schema.attributes}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = choose_one("Attribute", list(titles), "attribute", format_func=titles.__getitem__, width=200)
-        st.caption("Least sure first; a click opens a sighting to correct it.", width="content")
+        st.caption("Lowest confidence first; a click opens a sighting to correct it.", width="content")
     total = context.index.count(model.digest)
     page = choose_page(total, PAGE)
     found = context.index.by_confidence(
@@ -172,7 +172,7 @@ def show_pick(context: PageContext, model: Model) -> None:
             image=images[one.crop],
             title=one.camera,
             lines=(
-                f"{one.attributes[name]}, {one.confidences[name]:.0%} sure",
+                f"{one.attributes[name]}, {one.confidences[name]:.0%}",
                 format_moment(one.time, one.offset_s).removesuffix(" UTC"),
             ),
         )

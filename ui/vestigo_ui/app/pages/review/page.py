@@ -1,6 +1,6 @@
-"""Page Review: what is asked of people and why, how far they are, and tracklets corrected in place.
+"""Page Review: samples of tasks, progress of annotation, corrections and label sets.
 
-The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the one that is being corrected.
+The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the open one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.review.corrections import show_correct, show_pick
+from vestigo_ui.app.pages.review.corrections import show_correct, show_sightings
 from vestigo_ui.app.pages.review.progress import show_progress
-from vestigo_ui.app.pages.review.proposal import DONE, show_propose
+from vestigo_ui.app.pages.review.proposal import DONE, show_sampling
 from vestigo_ui.app.text import format_utc
 
 PROGRESS, PROPOSE, CORRECT, SETS = "progress", "propose", "correct", "sets"
-PANES = {PROGRESS: "Progress", PROPOSE: "Propose", CORRECT: "Correct", SETS: "Label sets"}
+PANES = {PROGRESS: "Progress", PROPOSE: "Sample", CORRECT: "Correct", SETS: "Label sets"}
 
 
 def pane_of() -> str:
@@ -35,15 +35,15 @@ def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Review", anchor=False)
     if not context.store.models.crop_counts():
-        st.info("The archive is empty. Fill it with `vestigo index SOURCE --store STORE`.", icon=":material/info:")
+        st.info("The store has no crops yet. Index an archive with `vestigo index SOURCE --store STORE`.")
         return
     model = resolve_review_model(context.store)
-    if said := st.session_state.pop(DONE, None):
-        st.success(said, icon=":material/check_circle:")
+    if message := st.session_state.pop(DONE, None):
+        st.success(message, icon=":material/check_circle:")
     if crop := url_state.text("sighting"):
         show_correct(context, model, crop)
         return
-    # What was corrected in place comes last: nobody asked for it.
+    # The project of corrections comes last.
     known = sorted(context.store.review.projects(), key=lambda one: is_corrections_project(one.name))
     projects = {one.name: one for one in known}
     project: LabelProject | None = None
@@ -54,39 +54,38 @@ def show(context: PageContext) -> None:
         elif projects:
             project = projects[url_state.one_of("project", projects, next(iter(projects)))]
     if pane == PROPOSE:
-        show_propose(context, project)
+        show_sampling(context, project)
     elif pane == CORRECT:
-        show_pick(context, model)
+        show_sightings(context, model)
     elif pane == SETS:
-        _sets(context)
+        _show_label_sets(context)
     elif project is None:
         st.info(
-            "Nothing is under review yet. “Propose” shows what is worth a reviewer's time and why; “Correct” puts "
-            "single tracklets right at once.",
+            "There are no tasks yet. “Sample” chooses tasks to annotate; “Correct” shows tracklets to correct.",
             icon=":material/rate_review:",
         )
     else:
         show_progress(context, project)
 
 
-def _sets(context: PageContext) -> None:
+def _show_label_sets(context: PageContext) -> None:
     sets = context.store.label_sets.list()
     if not sets:
         st.info(
-            "No version of the labels is kept yet: `vestigo retrain --store STORE` keeps what is agreed on and learns "
-            "from it, `vestigo label export --store STORE` writes it to a file.",
+            "There are no label sets yet. `vestigo retrain --store STORE` saves one and trains on it; `vestigo label "
+            "export --store STORE` writes one to a file.",
             icon=":material/label:",
         )
         return
-    learnt = {model.origin.get("label_set"): model.name for model in reversed(context.store.models.list())}
+    newest = {model.origin.get("label_set"): model.name for model in reversed(context.store.models.list())}
     rows = [
         {
             "Version": one.version,
-            "Kept (UTC)": format_utc(one.created),
+            "Saved (UTC)": format_utc(one.created),
             "Labels": one.labels,
             "Tasks": one.tasks,
             "Projects": ", ".join(one.projects),
-            "Newest model from it": learnt.get(one.version),
+            "Newest model from it": newest.get(one.version),
             "Digest": one.digest[:12],
         }
         for one in reversed(sets)

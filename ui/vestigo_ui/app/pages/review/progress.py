@@ -1,4 +1,4 @@
-"""How far the review of a project is: asked and answered, by attribute, batch and day, and where reviewers differ."""
+"""Progress of a project: annotated tasks by attribute, sample and day, and agreement of annotators."""
 
 from __future__ import annotations
 
@@ -17,47 +17,44 @@ from vestigo.store.review.records import LabelProject
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext, shared_store
-from vestigo_ui.app.pages.review.server import bar, fetch, how_to_set_up, send_waiting
+from vestigo_ui.app.pages.review.server import fetch, progress_bar, send_waiting, show_setup
 from vestigo_ui.app.text import count_text, escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
-HELD = 16
-"""Projects whose progress is remembered."""
+CACHED_PROJECTS = 16
 
 
 def show_progress(context: PageContext, project: LabelProject) -> None:
     """Show a project."""
     counts = context.store.review.task_counts(project.name)
-    asked = sum(counts.get(state, 0) for state in ("drawn", "pushed", "imported"))
-    told = [f"{count_text(asked, 'task')} asked", f"{counts['answered']:,} answered"]
+    sampled = sum(counts.get(state, 0) for state in ("drawn", "pushed", "imported"))
+    parts = [f"{count_text(sampled, 'task')} sampled", f"{counts['answered']:,} annotated"]
     if waiting := counts.get("drawn", 0):
-        told.append(f"{waiting:,} not on the server yet")
+        parts.append(f"{waiting:,} not on the server yet")
     if deleted := counts.get("deleted", 0):
-        told.append(f"{deleted:,} deleted on the server")
-    st.caption(" · ".join(told))
-    st.progress(counts["answered"] / asked if asked else 0.0)
+        parts.append(f"{deleted:,} deleted on the server")
+    st.caption(" · ".join(parts))
+    st.progress(counts["answered"] / sampled if sampled else 0.0)
     _server(context, project, waiting)
-    if not asked:
-        st.info("Nothing was asked yet in this project: “Propose” draws tasks.", icon=":material/rate_review:")
+    if not sampled:
+        st.info("This project has no tasks yet. “Sample” chooses some.", icon=":material/rate_review:")
         return
-    found = _progress(context.store.ref, context.store.annotations.version(), project.name, asked)
+    found = _progress(context.store.ref, context.store.annotations.version(), project.name, sampled)
     left, right = st.columns(2, gap="medium")
-    percent = st.column_config.NumberColumn(format="%.1f")
     with left:
         st.markdown("**By attribute**")
         frame = by_attribute(found)
-        columns = {name: percent for name in frame.columns if name.endswith("(%)")}
-        show_table(context, frame, name="review-attributes", title="Review by attribute", columns=columns)
-        st.markdown("**By batch**")
-        show_table(context, by_batch(context, project), name="review-batches", title="Review by batch")
+        show_table(context, frame, name="review-attributes", title="Review by attribute")
+        st.markdown("**By sample**")
+        show_table(context, by_batch(context, project), name="review-batches", title="Review by sample")
     with right:
         if found.days:
-            charts.show_figure(over_time(found.days, asked), key="review-days", alt="Answered tasks over time")
+            charts.show_figure(over_time(found.days, sampled), key="review-days", alt="Annotated tasks over time")
         _agreement(context, project, found)
 
 
-@st.cache_data(max_entries=HELD, show_spinner="Reading the answers")
-def _progress(ref: str, version: str, project: str, asked: int) -> ReviewProgress:
+@st.cache_data(max_entries=CACHED_PROJECTS, show_spinner="Reading annotations")
+def _progress(ref: str, version: str, project: str, sampled: int) -> ReviewProgress:
     return review_progress(shared_store(), project)
 
 
@@ -66,10 +63,10 @@ def by_attribute(found: ReviewProgress) -> pd.DataFrame:
     rows = [
         {
             "Attribute": one.title.capitalize(),
-            "Answered": found.answered.get(one.name, 0),
+            "Annotated": found.answered.get(one.name, 0),
             "Corrected": found.corrected.get(one.name, 0),
             "Cannot tell": found.cannot_tell.get(one.name, 0),
-            "Answered twice": found.pairs[one.name].pairs,
+            "Annotated twice": found.pairs[one.name].pairs,
             "Agreed (%)": agreed(found.pairs[one.name].pairs, found.pairs[one.name].differ),
         }
         for one in found.schema.attributes
@@ -87,32 +84,32 @@ def by_batch(context: PageContext, project: LabelProject) -> pd.DataFrame:
     names = {model.digest: model.name for model in context.store.models.list()}
     rows = [
         {
-            "Batch": batch.id,
-            "Made (UTC)": format_utc(batch.created),
-            "Drawn by": batch.design.strategy,
-            "Tasks": batch.tasks,
-            "Answered": context.store.review.task_counts(project.name, batch.id)["answered"],
-            "Of": batch.design.population or None,
-            "Model": f"{names.get(batch.design.model, 'unknown')} ({batch.design.model[:8]})",
+            "Sample": sample.id,
+            "Made (UTC)": format_utc(sample.created),
+            "Strategy": sample.design.strategy,
+            "Tasks": sample.tasks,
+            "Annotated": context.store.review.task_counts(project.name, sample.id)["answered"],
+            "Population": sample.design.population or None,
+            "Model": f"{names.get(sample.design.model, 'unknown')} ({sample.design.model[:8]})",
         }
-        for batch in reversed(context.store.review.samples(project.name))
+        for sample in reversed(context.store.review.samples(project.name))
     ]
-    columns = ["Batch", "Made (UTC)", "Drawn by", "Tasks", "Answered", "Of", "Model"]
-    return pd.DataFrame(rows, columns=columns).astype({"Of": "Int64"})
+    columns = ["Sample", "Made (UTC)", "Strategy", "Tasks", "Annotated", "Population", "Model"]
+    return pd.DataFrame(rows, columns=columns).astype({"Population": "Int64"})
 
 
-def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
-    """The figure: tasks answered until each day, below those that were asked."""
-    made = charts.new_figure(x="Day (UTC)", y="Tasks answered", height=260)
+def over_time(days: Mapping[date, int], sampled: int) -> go.Figure:
+    """The figure: tasks answered until each day, below those that were sampled."""
+    made = charts.new_figure(x="Day (UTC)", y="Annotated tasks", height=260)
     made.add_scatter(
         x=list(days),
         y=list(accumulate(days.values())),
         mode="lines+markers",
         line={"shape": "hv", "color": charts.COLOURS[0]},
         hovertemplate="%{x|%Y-%m-%d}: %{y:,}<extra></extra>",
-        name="Answered",
+        name="Annotated",
     )
-    made.add_hline(y=asked, line={"dash": "dot", "color": charts.COLOURS[-1]}, annotation_text=f"{asked:,} asked")
+    made.add_hline(y=sampled, line={"dash": "dot", "color": charts.COLOURS[-1]}, annotation_text=f"{sampled:,} sampled")
     made.update_layout(showlegend=False)
     made.update_xaxes(tickformat="%Y-%m-%d")
     if len(days) == 1:
@@ -125,14 +122,15 @@ def over_time(days: Mapping[date, int], asked: int) -> go.Figure:
 def _agreement(context: PageContext, project: LabelProject, found: ReviewProgress) -> None:
     pairs = sum(one.pairs for one in found.pairs.values())
     differ = sum(one.differ for one in found.pairs.values())
-    st.markdown("**Agreement between reviewers**")
+    st.markdown("**Agreement of annotators**")
     share = agreed(pairs, differ)
     if share is None:
-        st.caption("No task was answered by two reviewers yet.")
+        st.caption("No task has two annotations yet.")
     else:
-        st.caption(f"Two reviewers agree in {share:.1f} % of {pairs:,} answers given twice; {differ:,} differ.")
+        st.caption(f"Annotators agree in {share:.1f} % of {pairs:,} pairs of annotations; {differ:,} differ.")
     st.caption(
-        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.annotators.items()) or "Nobody answered yet."
+        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.annotators.items())
+        or "There are no annotations yet."
     )
     if not found.conflicts:
         return
@@ -140,18 +138,18 @@ def _agreement(context: PageContext, project: LabelProject, found: ReviewProgres
         {
             "Task": task.tracklet or task.key[:12],
             "Camera": task.camera,
-            "Said": str(conflict),
+            "Annotations": str(conflict),
             "Label Studio": task_url(project, task),
             "Sighting": f"/review?sighting={task.crops[0]}",
         }
         for task, conflict in found.conflicts
     ]
-    st.caption(f"{len(rows):,} of {found.conflict_count:,} questions on which a task's reviewers do not agree")
+    st.caption(f"{len(rows):,} of {found.conflict_count:,} conflicts between annotators")
     show_table(
         context,
         pd.DataFrame(rows),
         name="review-conflicts",
-        title="Conflicts of reviewers",
+        title="Conflicts of annotators",
         columns={
             "Label Studio": st.column_config.LinkColumn(display_text="Open"),
             "Sighting": st.column_config.LinkColumn(display_text="Look"),
@@ -160,21 +158,21 @@ def _agreement(context: PageContext, project: LabelProject, found: ReviewProgres
 
 
 def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
-    """Where the project is, and what a reviewer may do about it."""
+    """Show the server of the project, with buttons for reviewers."""
     if is_corrections_project(project.name):
-        st.caption("These tracklets were corrected in place. They are learnt from, and take no part in precision.")
+        st.caption("These are corrections. They are used for training and not for estimates.")
         return
     there = project_url(project)
     if there is not None:
         st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
     elif not waiting:
-        st.caption("This project is on no server: its labels were imported.")
+        st.caption("This project is on no server; its labels were imported.")
         return
     if not context.may(Role.REVIEWER):
         return
     if context.settings.label_studio is None:
         verb = "push" if there is None else "pull"
-        how_to_set_up(f"vestigo label {verb} --store STORE --project {project.name}")
+        show_setup(f"vestigo label {verb} --store STORE --project {project.name}")
         return
     with st.container(horizontal=True, gap="small"):
         pulled = there is not None and st.button(
@@ -184,10 +182,10 @@ def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
             f"Send {count_text(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
         )
     if pulled:
-        found = fetch(context, project.name, bar("Tasks listed"))
+        found = fetch(context, project.name, progress_bar("Tasks listed"))
         st.success(
-            f"New, changed or gone: {count_text(found.pulled, 'answer')}. Reviewed: {found.reviewed:,} of "
+            f"New, changed or deleted: {count_text(found.pulled, 'annotation')}. Annotated: {found.reviewed:,} of "
             f"{count_text(found.tasks, 'task')}. Corrected: {count_text(found.corrections, 'value')}."
         )
     if pushed:
-        st.success(f"Sent: {count_text(send_waiting(context, project.name, bar('Tasks sent')), 'task')}.")
+        st.success(f"Sent: {count_text(send_waiting(context, project.name, progress_bar('Tasks sent')), 'task')}.")

@@ -1,4 +1,4 @@
-"""What the sampler would ask next, and why, before anything is recorded or sent."""
+"""Preview of a sample of tasks with the reason of each, before it is recorded or sent."""
 
 from __future__ import annotations
 
@@ -26,57 +26,56 @@ from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops
-from vestigo_ui.app.pages.review.server import bar, how_to_set_up, send
+from vestigo_ui.app.pages.review.server import progress_bar, send, show_setup
 from vestigo_ui.app.text import count_text, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 48
-BUDGET, MOST = 200, 5000
-HELD = 2
-"""Proposals that are remembered, each with the tasks of up to 20,000 that could be drawn."""
+DEFAULT_BUDGET, MAX_BUDGET = 200, 5000
+CACHED_SAMPLES = 2
+"""Samples, each with up to 20,000 candidate tasks."""
 PROPOSED, DONE = "review-proposed", "review-done"
-"""Keys of the session: what was asked for, and what was done last."""
+"""Session keys: the request whose sample is shown, and the message about the last push."""
 UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposed:
-    """A proposal, without the embeddings that it was made from, and why each of its tasks is in it."""
+class ExplainedSample:
+    """A sample without the embeddings of its candidates, and the reason of each task."""
 
-    proposal: TaskSample
+    sample: TaskSample
     reasons: list[SamplingReason]
 
 
-def show_propose(context: PageContext, project: LabelProject | None) -> None:
-    """Offer a draw; show what it would ask, and offer to push that."""
+def show_sampling(context: PageContext, project: LabelProject | None) -> None:
+    """Show the settings of a sample, its tasks, and a button that pushes them."""
     model = resolve_review_model(context.store)
     if model.facts.attributes is None:
-        st.info("The model of the archive predicts no attributes, so that there is nothing to ask about.")
+        st.info("The model of the crops predicts no attributes, so there is nothing to annotate.")
         return
-    name, wish = _wish(context, project, model)
+    name, request = _choose_request(context, project, model)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
-            "Propose",
+            "Sample",
             key="review-propose",
             icon=":material/casino:",
             type="primary",
             shortcut="Alt+Enter",
-            on_click=_ask,
-            args=(name, wish),
+            on_click=_remember_request,
+            args=(name, request),
         )
-        st.caption("Nothing is recorded or sent by looking.", width="content")
-    asked = st.session_state.get(PROPOSED)
-    if asked != (name, wish):
-        return
-    found = _proposed(context, name, model, wish)
-    _show(context, name, model, wish, found)
+        st.caption("A preview records and sends nothing.", width="content")
+    if st.session_state.get(PROPOSED) == (name, request):
+        _show_sample(context, name, model, request, _explained_sample(context, name, model, request))
 
 
-def _wish(context: PageContext, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
+def _choose_request(context: PageContext, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
     schema = require_attributes(model)
-    held = "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
+    default = (
+        "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.text_input("Into project", held or "review", key=f"review-name-{held}", width=180).strip()
+        name = st.text_input("Project", default or "review", key=f"review-name-{default}", width=180).strip()
         strategy = st.selectbox(
             "Strategy",
             STRATEGIES.usages,
@@ -85,11 +84,11 @@ def _wish(context: PageContext, project: LabelProject | None, model: Model) -> t
             bind="query-params",
             width=180,
         )
-        budget = st.number_input("Tasks", 1, MOST, BUDGET, key="budget", bind="query-params", width=120)
+        budget = st.number_input("Tasks", 1, MAX_BUDGET, DEFAULT_BUDGET, key="budget", bind="query-params", width=120)
         unit = st.selectbox(
-            "Of", list(UNITS), format_func=UNITS.__getitem__, key="unit", bind="query-params", width=140
+            "Unit", list(UNITS), format_func=UNITS.__getitem__, key="unit", bind="query-params", width=140
         )
-        titles = {one.name: one.title.capitalize() for one in schema.attributes}
+        titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
         about = st.multiselect(
             "About",
             list(titles),
@@ -104,12 +103,12 @@ def _wish(context: PageContext, project: LabelProject | None, model: Model) -> t
     )
 
 
-def _ask(name: str, wish: SamplingRequest) -> None:
-    st.session_state[PROPOSED] = (name, wish)
+def _remember_request(name: str, request: SamplingRequest) -> None:
+    st.session_state[PROPOSED] = (name, request)
     url_state.put(page=None)
 
 
-def _proposed(context: PageContext, name: str, model: Model, wish: SamplingRequest) -> Proposed:
+def _explained_sample(context: PageContext, name: str, model: Model, request: SamplingRequest) -> ExplainedSample:
     total = context.store.models.crop_counts()[model.digest]
     batches = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
     key = (
@@ -119,93 +118,99 @@ def _proposed(context: PageContext, name: str, model: Model, wish: SamplingReque
         batches,
         model.digest,
         name,
-        wish,
+        request,
     )
 
-    def make() -> Proposed:
-        read = bar("Crops read")
-        found = sample_tasks(context.store, name, model, wish, lambda done, _: read(done, total))
-        why = explain_sample(found, wish)
-        read(total, total)
-        features = replace(found.candidates.features, embeddings=found.candidates.features.embeddings[:, :0])
-        return Proposed(proposal=replace(found, candidates=replace(found.candidates, features=features)), reasons=why)
+    def compute() -> ExplainedSample:
+        report = progress_bar("Crops read")
+        sample = sample_tasks(context.store, name, model, request, lambda done, _: report(done, total))
+        reasons = explain_sample(sample, request)
+        report(total, total)
+        features = sample.candidates.features
+        features = replace(features, embeddings=features.embeddings[:, :0])
+        candidates = replace(sample.candidates, features=features)
+        return ExplainedSample(sample=replace(sample, candidates=candidates), reasons=reasons)
 
-    return shared_proposals().get_or_compute(key, make)
+    return shared_samples().get_or_compute(key, compute)
 
 
 @st.cache_resource(show_spinner=False)
-def shared_proposals() -> LruCache[Proposed]:
-    """Return the cache of proposals of this process."""
-    return LruCache(HELD)
+def shared_samples() -> LruCache[ExplainedSample]:
+    """Return the cache of samples of this process."""
+    return LruCache(CACHED_SAMPLES)
 
 
-def _show(context: PageContext, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
-    drawn = found.proposal.design
-    if not found.reasons:
-        st.info("Everything was asked already: no task is left to draw in this project.")
+def _show_sample(
+    context: PageContext, name: str, model: Model, request: SamplingRequest, explained: ExplainedSample
+) -> None:
+    design = explained.sample.design
+    if not explained.reasons:
+        st.info("Every task of this project is sampled already.")
         return
-    thinned = f", a share of {drawn.thinned:.1%} of the archive's," if drawn.thinned < 1 else ""
+    thinned = f", a share of {design.thinned:.1%} of the archive's," if design.thinned < 1 else ""
     st.markdown(
-        f"**{count_text(len(found.reasons), 'task')}** of {drawn.population:,}{thinned} would be asked. "
-        "Half of a draw is chance, so that "
-        "precision can be told of the whole archive; the reason names what raised a task's score most."
+        f"**{count_text(len(explained.reasons), 'task')}** of {design.population:,}{thinned} are sampled. "
+        "Half of the sample is random, so that precision can be estimated for the whole archive. The reason names "
+        "what raised a task's score most."
     )
-    _push(context, name, model, wish, found)
-    page = choose_page(len(found.reasons), PAGE)
-    some = found.reasons[page * PAGE : (page + 1) * PAGE]
-    ids = [one.task.crops[0] for one in some]
-    context.audit_once("view", what="proposal", project=name, strategy=wish.description, page=page + 1, shown=ids)
+    _show_push(context, name, model, request, explained)
+    page = choose_page(len(explained.reasons), PAGE)
+    shown = explained.reasons[page * PAGE : (page + 1) * PAGE]
+    ids = [reason.task.crops[0] for reason in shown]
+    context.audit_once("view", what="proposal", project=name, strategy=request.description, page=page + 1, shown=ids)
     images = load_crops(context, ids, model=model.digest)
     tiles = [
         Tile(
             crop=crop,
             image=images[crop],
-            title=one.task.camera,
-            lines=(one.text, f"probability {one.probability:.1%}"),
-            hint=format_moment(one.task.time, None),
+            title=reason.task.camera,
+            lines=(reason.text, f"probability {reason.probability:.1%}"),
+            hint=format_moment(reason.task.time, None),
         )
-        for crop, one in zip(ids, some, strict=True)
+        for crop, reason in zip(ids, shown, strict=True)
     ]
-    event = contact_sheet(tiles, key="review-proposal", label="Proposed tasks", width=132)
-    _downloads(context, found)
+    event = contact_sheet(tiles, key="review-proposal", label="ExplainedSample tasks", width=132)
+    _show_downloads(context, explained)
     if event is not None:
         url_state.put(sighting=event.crop)
         st.rerun()
 
 
-def _push(context: PageContext, name: str, model: Model, wish: SamplingRequest, found: Proposed) -> None:
-    about = f" --about {','.join(wish.about)}" if wish.about else ""
+def _show_push(
+    context: PageContext, name: str, model: Model, request: SamplingRequest, explained: ExplainedSample
+) -> None:
+    about = f" --about {','.join(request.about)}" if request.about else ""
     command = (
-        f"vestigo label push --store STORE --project {name} --strategy {wish.strategy} --budget {wish.budget} "
-        f"--unit {wish.unit}{about}"
+        f"vestigo label push --store STORE --project {name} --strategy {request.strategy} --budget {request.budget} "
+        f"--unit {request.unit}{about}"
     )
     if not context.may(Role.REVIEWER):
         st.caption("A reviewer can send these tasks to Label Studio.")
         return
     if context.settings.label_studio is None:
-        how_to_set_up(command)
+        show_setup(command)
         return
-    label = f"Push {count_text(len(found.reasons), 'task')} to Label Studio"
+    label = f"Push {count_text(len(explained.reasons), 'task')} to Label Studio"
     if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
-        made = send(context, name, model, wish, found.proposal, bar("Tasks sent"))
+        result = send(context, name, model, request, explained.sample, progress_bar("Tasks sent"))
         st.session_state.pop(PROPOSED, None)
-        st.session_state[DONE] = f"Sent: {count_text(made.created, 'task')}. The server has {made.on_server:,}."
+        st.session_state[DONE] = f"Sent: {count_text(result.created, 'task')}. The server has {result.on_server:,}."
         url_state.replace(project=name)
         st.rerun()
 
 
-def _downloads(context: PageContext, found: Proposed) -> None:
+def _show_downloads(context: PageContext, explained: ExplainedSample) -> None:
     rows = [
         {
-            "Task": one.task.key,
-            "Camera": one.task.camera,
-            "Time (UTC)": None if one.task.time is None else format_utc(one.task.time),
-            "Crop": one.task.crops[0],
-            "Crops": len(one.task.crops),
-            "Probability": one.probability,
-            "Attribute": one.attribute,
-            "Why": one.text,
+            "Task": reason.task.key,
+            "Camera": reason.task.camera,
+            "Time (UTC)": None if reason.task.time is None else format_utc(reason.task.time),
+            "Crop": reason.task.crops[0],
+            "Crops": len(reason.task.crops),
+            "Probability": reason.probability,
+            "Attribute": reason.attribute,
+            "Reason": reason.text,
         }
-        for one in found.reasons
+        for reason in explained.reasons
     ]
-    show_downloads(context, pd.DataFrame(rows), name="proposal", title="Proposed tasks")
+    show_downloads(context, pd.DataFrame(rows), name="proposal", title="ExplainedSample tasks")
