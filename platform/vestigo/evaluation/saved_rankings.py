@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,10 +51,6 @@ class RankingScores:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def rows_of(self, queries: Sequence[int]) -> list[int]:
-        """Return the numbers of all rows of some queries, query by query."""
-        return [row for query in queries for row in range(int(self.starts[query]), int(self.starts[query + 1]))]
 
 
 def score_ranking(
