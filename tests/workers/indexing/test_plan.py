@@ -17,8 +17,8 @@ def plan(store: Store, *sources: Path, shard_size: int = 4) -> tuple[int, int]:
     store.models.register("m" * 64, name="m", location="")
     with survey(store, request, FINGERPRINT, lambda done, total: None) as surveyed:
         run = store.runs.create(fingerprint=FINGERPRINT, config={}, model="m" * 64, command="{}")
-        planned = store.shards.plan(run.id, shard_plans(surveyed.items(), request))
-        assert planned.inputs == surveyed.new
+        store.shards.plan(run.id, shard_plans(surveyed.items(), request))
+        assert store.runs.totals(run.id).inputs == surveyed.new
         return surveyed.new, surveyed.skipped
 
 

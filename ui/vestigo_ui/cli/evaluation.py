@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vestigo_ui.cli.options import filter_summary
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import number_text, out, progress_stages
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def filter_result(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     cost = measured.cost
     return {
-        **(filter_summary(measured.choice) or {}),
+        **(opts.filter_summary(measured.choice) or {}),
         "kept_fraction": cost.kept_fraction,
         "true_matches_lost": cost.true_matches_lost,
         "identity_loss": cost.identity_loss,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
     from vestigo.review.label_studio.client import LabelStudioClient
     from vestigo.store.models.records import Model
+    from vestigo.store.open import Store
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -168,6 +169,13 @@ CaseOption = Annotated[str | None, Option("--case", help="Case number, for the a
 AuthorityOption = Annotated[
     str | None, Option("--authority", help="Reference of the authorisation, for the audit log.")
 ]
+
+
+def open_store(ref: str, *, create: bool = False) -> Store:
+    """Open the store of `--store`."""
+    from vestigo.store.open import Store
+
+    return Store.open(ref, create=create)
 
 
 def read_scope(cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:

@@ -11,7 +11,7 @@ import yaml
 from typer import Argument, Option
 
 from vestigo_models.errors import ConfigError, WorkError
-from vestigo_ui.cli.options import DeviceOption, JsonOption, ParserOption, SchemaOption, read_schema
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, note, out, progress
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ablate_command(
     weights: Annotated[
         str | None, Option("--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.")
     ] = None,
-    parser: ParserOption = "default",
+    parser: opts.ParserOption = "default",
     jobs: Annotated[
         int | None,
         Option("--jobs", min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA."),
@@ -38,9 +38,9 @@ def ablate_command(
     changes: Annotated[
         list[str] | None, Option("--set", help="KEY=VALUE of every configuration, such as batch_identities=8.")
     ] = None,
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Train every configuration of docs/method.md, tables 4 to 7, with several seeds, and write the tables.
 
@@ -66,7 +66,7 @@ def ablate_command(
     )
     names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
     configurations = names or list(CONFIGS)
-    loaded = load_dataset(dataset, schema=read_schema(schema))
+    loaded = load_dataset(dataset, schema=opts.read_schema(schema))
     # The command enters the page without paths of this machine.
     options = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
     options += [f"--configs {','.join(names)}"] if names else []

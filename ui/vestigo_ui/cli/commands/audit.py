@@ -13,7 +13,7 @@ from rich.text import Text
 from typer import Option, Typer
 
 from vestigo_models.errors import WorkError
-from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, out, progress
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @app.command("show")
 def show_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     limit: Annotated[int, Option("--limit", min=0, help="Entries in the answer, 0 for all of them.")] = 50,
     user: Annotated[str | None, Option("--user", help="Only of this user.")] = None,
     action: Annotated[
@@ -40,7 +40,7 @@ def show_command(
     table: Annotated[
         Path | None, Option("--csv", help="Write the entries to this file; the answer then holds their number.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Show the audit log, newest entries first, and whether it is intact (see `vestigo audit verify`).
 
@@ -49,9 +49,7 @@ def show_command(
 
     Example: vestigo audit show --store archive --action search --case 12/26
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         entries = _entries(opened, limit, user=user, action=action, case=case)
         shown: Any = [_row(entry) for entry in entries] if table is None else _write_csv(entries, table)
         with progress("entries verified") as update:
@@ -60,7 +58,7 @@ def show_command(
 
 
 @app.command("verify")
-def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def verify_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Verify the chain of the audit log; exits 1 if entries were changed, removed, added or reordered.
 
     Somebody who may write to the database and computes the whole chain again is not detected. Keep the number and
@@ -69,9 +67,7 @@ def verify_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
     Example: vestigo audit verify --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened, progress("entries verified") as update:
+    with opts.open_store(store) as opened, progress("entries verified") as update:
         report = opened.audit.verify(update)
     emit(asdict(report), as_json, _print_report)
     if not report.intact:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from typer import Option
 
 from vestigo_models.errors import ConfigError
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.options import DeviceOption, JsonOption, SchemaOption, check_schema
 from vestigo_ui.cli.output import emit, note, out
 
 
@@ -30,9 +30,9 @@ def calibrate_command(
         SplitName, Option("--split", help="test: the queries against the gallery; train: the training images.")
     ] = SplitName.test,
     measured_on: Annotated[str | None, Option("--measured-on", help="Description of the data, for users.")] = None,
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Calibrate a model's attributes and its attribute filter, and write the calibration into the package.
 
@@ -52,7 +52,7 @@ def calibrate_command(
     if not folder.is_dir():
         raise ConfigError(f"model {model!r}: a calibration is written into the package, so give its folder")
     package = ModelPackage.from_pretrained(folder)
-    check_schema(schema, package.name, package.schema)
+    opts.check_schema(schema, package.name, package.schema)
     dataset = load_dataset_for_model(data, package.schema)
     with evaluation_stages() as open_progress:
         fit = calibrate_model(

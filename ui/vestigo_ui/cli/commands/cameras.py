@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.table import Table
 from typer import Argument, Option, Typer
 
-from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ app = Typer(help="List cameras and correct their clocks.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """List the cameras of a store with their clock offsets.
 
     Example: vestigo cameras list --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         _emit_cameras(opened, as_json)
 
 
@@ -36,16 +34,14 @@ def set_command(
     clock_offset: Annotated[
         float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
     ],
-    store: StoreOption,
-    as_json: JsonOption = False,
+    store: opts.StoreOption,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Set the clock offset of a camera; stored crops show the corrected time at once, files are not rewritten.
 
     Example: vestigo cameras set entrance --clock-offset 42.5 --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         opened.cameras.set_clock_offset(name, clock_offset)
         _emit_cameras(opened, as_json)
 

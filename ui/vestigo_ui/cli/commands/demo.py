@@ -18,10 +18,10 @@ import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.index import read_strips
 from vestigo_ui.cli.commands.search import read_crops
 from vestigo_ui.cli.evaluation import attribute_result, write_page
-from vestigo_ui.cli.options import JsonOption
 from vestigo_ui.cli.output import emit, note, out, progress
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def offer_screen(account: DemoAccount) -> None:
 def demo_command(
     folder: Annotated[Path, Option("--out", help="Output folder; an earlier demo in it is replaced.")] = Path("demo"),
     seed: Annotated[int, Option(help="Of the rendered world.")] = 2026,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.
 

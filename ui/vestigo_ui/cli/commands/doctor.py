@@ -18,7 +18,7 @@ from rich.text import Text
 from typer import Exit, Option
 
 from vestigo_models.errors import ModelError, StoreError
-from vestigo_ui.cli.options import JsonOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out
 
 GIB = 2**30
@@ -196,10 +196,8 @@ def check_postgres_driver() -> Check:
 
 def check_store(ref: str) -> Check:
     """Check that the store of --store or VESTIGO_STORE can be opened and read."""
-    from vestigo.store.open import Store
-
     try:
-        with Store.open(ref, create=False) as store:
+        with opts.open_store(ref) as store:
             return _ok("store", f"{store.describe()}, {len(store.runs.list())} runs")
     except StoreError as error:
         return _missing("store", error, "correct --store or VESTIGO_STORE, or create a store with `vestigo index`")
@@ -215,7 +213,7 @@ def check_browser() -> Check:
 
 def doctor_command(
     store: Annotated[str | None, Option("--store", "-s", envvar="VESTIGO_STORE", help="Also check this store.")] = None,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Print what is installed and missing, and the remedies.
 

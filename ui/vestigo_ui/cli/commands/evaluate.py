@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import (
     comparison_result,
     evaluation_stages,
@@ -18,23 +19,6 @@ from vestigo_ui.cli.evaluation import (
     print_ranking,
     write_page,
 )
-from vestigo_ui.cli.options import (
-    ApName,
-    ApOption,
-    DeviceOption,
-    FilterOption,
-    HtmlOption,
-    JsonOption,
-    MaxLostOption,
-    ModelOption,
-    ParserOption,
-    ProtocolName,
-    ProtocolOption,
-    RerankOption,
-    SchemaOption,
-    check_schema,
-    read_filter,
-)
 from vestigo_ui.cli.output import emit, note, out
 
 if TYPE_CHECKING:
@@ -43,7 +27,7 @@ if TYPE_CHECKING:
 
 def evaluate_command(
     dataset: Annotated[Path, Argument(help="Folder in the Market-1501 or DukeMTMC-reID layout.")],
-    model: ModelOption = "default",
+    model: opts.ModelOption = "default",
     compare: Annotated[
         str | None,
         Option("--compare", help="Another model on the same images: the advantage of --model, with 95 % intervals."),
@@ -51,16 +35,16 @@ def evaluate_command(
     format: Annotated[
         str | None, Option("--format", help="market-1501 or dukemtmc-reid, if the content does not tell.")
     ] = None,
-    protocol: ProtocolOption = ProtocolName.cross_camera,
-    ap: ApOption = ApName.standard,
-    rerank: RerankOption = False,
-    filter: FilterOption = "off",
-    max_lost: MaxLostOption = 0.01,
-    html: HtmlOption = None,
-    parser: ParserOption = "default",
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    protocol: opts.ProtocolOption = opts.ProtocolName.cross_camera,
+    ap: opts.ApOption = opts.ApName.standard,
+    rerank: opts.RerankOption = False,
+    filter: opts.FilterOption = "off",
+    max_lost: opts.MaxLostOption = 0.01,
+    html: opts.HtmlOption = None,
+    parser: opts.ParserOption = "default",
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Evaluate a model on a dataset: the ranking, attributes, regions, and the losses of an attribute filter.
 
@@ -83,12 +67,12 @@ def evaluate_command(
     from vestigo_models.inference.package import ModelPackage
 
     def read_options(package: ModelPackage, mode: str) -> EvaluationOptions:
-        choice = choose_filter(read_filter(mode, max_lost), Calibration.read(package.config.calibration))
+        choice = choose_filter(opts.read_filter(mode, max_lost), Calibration.read(package.config.calibration))
         return EvaluationOptions(protocol=protocol.value, ap=ap.value, rerank=rerank, filter=choice)
 
     started = time.monotonic()
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
-    check_schema(schema, packages[0].name, packages[0].schema)
+    opts.check_schema(schema, packages[0].name, packages[0].schema)
     loaded = load_dataset_for_model(dataset, packages[0].schema, format)
     options = [read_options(packages[0], filter)]
     for package in packages[1:]:

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from vestigo_models.detection.registry import DETECTORS
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import HtmlOption, JsonOption, StoreOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, note, out, print_run, progress, run_and_report, run_with_bars
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MAX_STRIPS = 200
 
 
 def index_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     sources: Annotated[
         list[str] | None,
         Argument(
@@ -63,8 +63,8 @@ def index_command(
         ),
     ] = False,
     config: Annotated[Path | None, Option(help="YAML file with any of these settings.")] = None,
-    html: HtmlOption = None,
-    as_json: JsonOption = False,
+    html: opts.HtmlOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Index an archive: detect and track people, embed their crops and store them.
 
@@ -85,10 +85,9 @@ def index_command(
         _reindex(store, given.keys() - {"store", "reindex_stale", "as_json"}, options, as_json)
         return
     request = build_request({**options, "sources": tuple(sources)}, config)
-    from vestigo.store.open import Store
     from vestigo_workers.indexing.run import estimate_index, index
 
-    with Store.open(store) as opened:
+    with opts.open_store(store, create=True) as opened:
         if plan_only:
             with progress("reading") as update:
                 emit(estimate_index(opened, request, update), as_json, _print_estimate)
@@ -114,7 +113,6 @@ def _reindex(ref: str, given: set[str], options: Mapping[str, Any], as_json: boo
     Raises:
         UsageError: An option that belongs to a source is given.
     """
-    from vestigo.store.open import Store
     from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
     from vestigo_workers.runs.result import summarize
 
@@ -123,7 +121,7 @@ def _reindex(ref: str, given: set[str], options: Mapping[str, Any], as_json: boo
         named = ", ".join(f"--{name.replace('_', '-')}" for name in unfit)
         raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
     settings = {name: value for name, value in options.items() if name in EXECUTION_SETTINGS}
-    with Store.open(ref, create=False) as store:
+    with opts.open_store(ref) as store:
         done = run_with_bars(
             store,
             lambda open_progress: reindex_stale(store, open_progress, model=options.get("model"), settings=settings),

@@ -12,26 +12,8 @@ from typer import Option, Typer
 
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_models.errors import UsageError
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.label_sets import NO_COUNTS, export_command, import_command, sets_command
-from vestigo_ui.cli.options import (
-    AuthorityOption,
-    CamerasOption,
-    CaseOption,
-    FromOption,
-    JsonOption,
-    PatienceOption,
-    ProjectOption,
-    SchemaOption,
-    StoredModelOption,
-    StoreOption,
-    TokenFileOption,
-    ToOption,
-    UrlOption,
-    check_stored_schema,
-    connect,
-    login,
-    read_scope,
-)
 from vestigo_ui.cli.output import emit, err, make_table, note, out, progress
 
 if TYPE_CHECKING:
@@ -47,8 +29,8 @@ app.command("sets")(sets_command)
 
 @app.command("push")
 def push_command(
-    store: StoreOption,
-    project: ProjectOption,
+    store: opts.StoreOption,
+    project: opts.ProjectOption,
     strategy: Annotated[
         str | None,
         Option(help=f"What is sampled first: {STRATEGIES.usage}.", show_default=DEFAULT_STRATEGY),
@@ -61,8 +43,8 @@ def push_command(
         str | None,
         Option(help="Attributes that the strategy uses, such as hat,gender; tasks ask for all. Default: all."),
     ] = None,
-    model: StoredModelOption = None,
-    schema: SchemaOption = None,
+    model: opts.StoredModelOption = None,
+    schema: opts.SchemaOption = None,
     seed: Annotated[int | None, Option(help="Of the sample. Default: another one for each batch.")] = None,
     another: Annotated[
         bool, Option("--another", help="Sample even if the last batch of the same sampling is not reviewed yet.")
@@ -70,17 +52,17 @@ def push_command(
     images: Annotated[
         str, Option(help="Where images are served from: inline, local:ROOT or s3://BUCKET/PREFIX.")
     ] = "inline",
-    cameras: CamerasOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
+    cameras: opts.CamerasOption = None,
+    since: opts.FromOption = None,
+    until: opts.ToOption = None,
     chunk: Annotated[int, Option(min=1, help="Tasks per request.")] = 50,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the sample; nothing is stored or sent.")] = False,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    patience: PatienceOption = 60.0,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    as_json: JsonOption = False,
+    url: opts.UrlOption = None,
+    token_file: opts.TokenFileOption = None,
+    patience: opts.PatienceOption = 60.0,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Sample tasks and push them to Label Studio with the model's predictions.
 
@@ -92,7 +74,6 @@ def push_command(
     """
     from vestigo.resolve import resolve_review_model
     from vestigo.review.sampling.sample import SamplingRequest
-    from vestigo.store.open import Store
 
     if unit not in ("tracklet", "crop"):
         raise UsageError(f"unit {unit!r} is not tracklet or crop")
@@ -101,11 +82,11 @@ def push_command(
         budget=budget,
         unit="tracklet" if unit == "tracklet" else "crop",
         seed=seed,
-        scope=read_scope(cameras, since, until),
+        scope=opts.read_scope(cameras, since, until),
         about=tuple(name.strip() for name in about.split(",")) if about else (),
     )
-    with Store.open(store, create=False) as opened:
-        check_stored_schema(schema, lambda: resolve_review_model(opened, model))
+    with opts.open_store(store) as opened:
+        opts.check_stored_schema(schema, lambda: resolve_review_model(opened, model))
         if dry_run:
             emit(_plan(opened, project, model, sampling), as_json, _print_pushed)
             return
@@ -114,7 +95,7 @@ def push_command(
 
         place = open_image_storage(images)
         with (
-            connect(url, token_file, patience) as studio,
+            opts.connect(url, token_file, patience) as studio,
             progress("crops read") as read,
             progress("tasks sent") as sent,
         ):
@@ -125,7 +106,7 @@ def push_command(
                 resolve_review_model(opened, model),
                 sampling,
                 place,
-                account=login(),
+                account=opts.login(),
                 case=case,
                 authority=authority,
                 another=another,
@@ -139,49 +120,47 @@ def push_command(
 
 @app.command("pull")
 def pull_command(
-    store: StoreOption,
-    project: ProjectOption,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    patience: PatienceOption = 60.0,
-    as_json: JsonOption = False,
+    store: opts.StoreOption,
+    project: opts.ProjectOption,
+    url: opts.UrlOption = None,
+    token_file: opts.TokenFileOption = None,
+    patience: opts.PatienceOption = 60.0,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Pull new, edited and deleted annotations; afterwards the store's annotations equal the server's.
 
     Example: vestigo label pull --store archive --project spring
     """
     from vestigo.review.label_studio.pull import pull
-    from vestigo.store.open import Store
 
-    with Store.open(store, create=False) as opened:
-        with connect(url, token_file, patience) as studio, progress("tasks listed") as update:
+    with opts.open_store(store) as opened:
+        with opts.connect(url, token_file, patience) as studio, progress("tasks listed") as update:
             pulled = pull(opened, studio, project, update)
         emit(_pulled(opened, project, pulled), as_json, _print_pulled)
 
 
 @app.command("watch")
 def watch_command(
-    store: StoreOption,
-    project: ProjectOption,
+    store: opts.StoreOption,
+    project: opts.ProjectOption,
     every: Annotated[float, Option(min=0.1, help="Seconds between two pulls.")] = 30.0,
     seconds: Annotated[float | None, Option(min=0, help="Stop after this time. Default: Ctrl-C.")] = None,
     until_reviewed: Annotated[int | None, Option(min=1, help="Stop when this number of tasks is reviewed.")] = None,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    patience: PatienceOption = 60.0,
-    as_json: JsonOption = False,
+    url: opts.UrlOption = None,
+    token_file: opts.TokenFileOption = None,
+    patience: opts.PatienceOption = 60.0,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Pull repeatedly. Ctrl-C stops; pulled annotations are kept.
 
     Example: vestigo label watch --store archive --project spring --every 30
     """
     from vestigo.review.label_studio.pull import watch
-    from vestigo.store.open import Store
 
     end = None if seconds is None else time.monotonic() + seconds
     stop = threading.Event()
     last: dict[str, Any] = {}
-    with Store.open(store, create=False) as opened, connect(url, token_file, patience) as studio:
+    with opts.open_store(store) as opened, opts.connect(url, token_file, patience) as studio:
         pulls = watch(
             opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error), markup=False)
         )
@@ -200,14 +179,12 @@ def watch_command(
 
 
 @app.command("status")
-def status_command(store: StoreOption, project: ProjectOption, as_json: JsonOption = False) -> None:
+def status_command(store: opts.StoreOption, project: opts.ProjectOption, as_json: opts.JsonOption = False) -> None:
     """Print the progress of a review by attribute, annotator and batch; the server is not contacted.
 
     Example: vestigo label status --store archive --project spring
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         emit(_status(opened, project), as_json, _print_status)
 
 

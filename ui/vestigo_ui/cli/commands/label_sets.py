@@ -9,19 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import (
-    AuthorityOption,
-    CaseOption,
-    JsonOption,
-    ProjectOption,
-    ProjectsOption,
-    SchemaOption,
-    StoredModelOption,
-    StoreOption,
-    check_schema,
-    login,
-    read_schema,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, out
 
 if TYPE_CHECKING:
@@ -34,16 +22,16 @@ NO_COUNTS = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
 
 
 def export_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     path: Annotated[Path, Option("--out", "-o", help="File to write: .csv, or .mat for the Market-1501 structure.")],
-    project: ProjectsOption = None,
+    project: opts.ProjectsOption = None,
     version: Annotated[
         int | None, Option("--version", help="A label set. Default: a new one of the labels that are agreed now.")
     ] = None,
-    schema: SchemaOption = None,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    as_json: JsonOption = False,
+    schema: opts.SchemaOption = None,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Write a label set to a file; labels that are agreed now become a new label set.
 
@@ -55,11 +43,10 @@ def export_command(
     from vestigo.datasets.attributes_mat import write_annotations
     from vestigo.review.labels.export import identity_labels, write_csv
     from vestigo.review.labels.sets import read_label_set, save_label_set
-    from vestigo.store.open import Store
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         label_set = save_label_set(opened, project) if version is None else opened.label_sets.load(version)[0]
         if schema is not None:
             _check_projects(opened, label_set, schema)
@@ -71,7 +58,7 @@ def export_command(
             "labels": label_set.labels,
             "projects": list(label_set.projects),
         }
-        opened.audit.record(login(), "export", details=details, case=case, authority=authority)
+        opened.audit.record(opts.login(), "export", details=details, case=case, authority=authority)
         if path.suffix == ".csv":
             count = write_csv(read_label_set(opened, label_set), path)
         else:
@@ -84,12 +71,12 @@ def export_command(
 
 
 def import_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     path: Annotated[Path, Argument(help="File of `vestigo label export`, or a .mat annotation of identities.")],
-    project: ProjectOption,
-    model: StoredModelOption = None,
-    schema: SchemaOption = None,
-    as_json: JsonOption = False,
+    project: opts.ProjectOption,
+    model: opts.StoredModelOption = None,
+    schema: opts.SchemaOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Read labels from a file into a project of its own; existing labels of the same crops are replaced.
 
@@ -99,13 +86,12 @@ def import_command(
     from vestigo.resolve import require_attributes, resolve_review_model
     from vestigo.review.labels.export import read_csv
     from vestigo.review.labels.importing import group_label_rows, import_labels, match_identity_labels
-    from vestigo.store.open import Store
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: give a .csv or a .mat file")
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         labelled = resolve_review_model(opened, model)
-        check_schema(schema, labelled.name, labelled.facts.attributes)
+        opts.check_schema(schema, labelled.name, labelled.facts.attributes)
         attributes = require_attributes(labelled)
         if path.suffix == ".csv":
             labels = group_label_rows(read_csv(path, attributes), path.name)
@@ -127,14 +113,12 @@ def import_command(
     )
 
 
-def sets_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def sets_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """List the label sets, oldest first.
 
     Example: vestigo label sets --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         emit({"sets": [_row(label_set) for label_set in opened.label_sets.list()]}, as_json, _print_sets)
 
 
@@ -159,7 +143,7 @@ def _check_projects(store: Store, label_set: LabelSet, reference: str) -> None:
     Raises:
         UsageError: A project has others.
     """
-    schema = read_schema(reference)
+    schema = opts.read_schema(reference)
     for name in label_set.projects:
         actual = store.review.get_project(name).schema
         if schema is not None and actual.digest != schema.digest:

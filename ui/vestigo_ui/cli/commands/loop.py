@@ -9,27 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, read_mode, run_retraining
-from vestigo_ui.cli.options import (
-    BaseOption,
-    ByOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    MapMarginOption,
-    MarginOption,
-    ModelsOption,
-    ModeOption,
-    PatienceOption,
-    ProjectOption,
-    ReplayOption,
-    SchemaOption,
-    StoreOption,
-    TokenFileOption,
-    UrlOption,
-    connect,
-    login,
-)
 from vestigo_ui.cli.output import emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
@@ -37,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def loop_command(
-    store: StoreOption,
-    project: ProjectOption,
-    base: BaseOption,
-    data: DataOption = None,
+    store: opts.StoreOption,
+    project: opts.ProjectOption,
+    base: opts.BaseOption,
+    data: opts.DataOption = None,
     strategy: Annotated[str | None, Option(help="See `vestigo label push`.")] = None,
     budget: Annotated[int, Option(min=1, help="Tasks per round.")] = 200,
     enough: Annotated[
@@ -55,24 +36,24 @@ def loop_command(
     ] = None,
     rounds: Annotated[int | None, Option(min=1, help="Stop after this number of rounds.")] = None,
     images: Annotated[str, Option(help="See `vestigo label push`.")] = "inline",
-    mode: ModeOption = "heads",
-    margin: MarginOption = 1.0,
-    map_margin: MapMarginOption = 1.0,
-    replay: ReplayOption = 2000,
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
-    models: ModelsOption = None,
-    by: ByOption = None,
+    mode: opts.ModeOption = "heads",
+    margin: opts.MarginOption = 1.0,
+    map_margin: opts.MapMarginOption = 1.0,
+    replay: opts.ReplayOption = 2000,
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
+    models: opts.ModelsOption = None,
+    by: opts.ByOption = None,
     reindex: Annotated[
         bool, Option("--reindex", help="After a promotion, index the archive again with the new model and continue.")
     ] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print the steps of a round; nothing is stored, sent or trained.")
     ] = False,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    patience: PatienceOption = 60.0,
-    as_json: JsonOption = False,
+    url: opts.UrlOption = None,
+    token_file: opts.TokenFileOption = None,
+    patience: opts.PatienceOption = 60.0,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.
 
@@ -84,7 +65,6 @@ def loop_command(
     from vestigo.promotion.gate import Margins
     from vestigo.review.sampling.sample import SamplingRequest
     from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
-    from vestigo.store.open import Store
     from vestigo_models.devices import resolve_device
     from vestigo_workers.indexing.reindex import reindex_stale
     from vestigo_workers.retraining.candidate import RetrainRequest
@@ -105,20 +85,20 @@ def loop_command(
             replay=replay,
             margins=Margins(mAP=map_margin, attributes=margin),
             folder=models,
-            by=by or login(),
-            account=login(),
+            by=by or opts.login(),
+            account=opts.login(),
             device=resolve_device(device),
         ),
     )
     rows: list[dict[str, Any]] = []
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         check_base_schema(opened, base, schema)
         if dry_run:
             emit({"dry_run": True, **plan_round(opened, request), "rounds": []}, as_json, _print_plan)
             return
         while True:
             began = time.monotonic()
-            with connect(url, token_file, patience) as studio, progress("reviewed") as update:
+            with opts.connect(url, token_file, patience) as studio, progress("reviewed") as update:
                 result = review_round(
                     opened,
                     studio,

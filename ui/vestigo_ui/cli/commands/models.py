@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.options import ByOption, DeviceOption, JsonOption, StoreOption, login
 from vestigo_ui.cli.output import emit, make_table, note, number_text, out
 
 if TYPE_CHECKING:
@@ -27,28 +27,24 @@ ReasonOption = Annotated[str | None, Option("--reason", help="The reason, which 
 
 
 @app.command("list")
-def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """List the models of a store, newest first, with parents, scores and numbers of crops.
 
     Example: vestigo models list --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         serving, counts = opened.models.serving(), opened.models.crop_counts()
         rows = [_model_row(model, serving, counts) for model in opened.models.list()]
     emit({"models": rows, "serving": serving}, as_json, _print_models)
 
 
 @app.command("show")
-def show_command(model: ModelArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+def show_command(model: ModelArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Show a model: its training, scores, promotions, and the meaning of its crops' columns.
 
     Example: vestigo models show 3f2a9c --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         shown = _find(opened, model)
         promotions = [made for made in opened.models.promotions() if shown.digest in (made.model, made.before)]
         result = {
@@ -65,15 +61,15 @@ def show_command(model: ModelArgument, store: StoreOption, as_json: JsonOption =
 def compare_command(
     first: Annotated[str, Argument(metavar="A", help="A model, in the role of the serving model.")],
     second: Annotated[str, Argument(metavar="B", help="Another model, in the role of the candidate.")],
-    store: StoreOption,
+    store: opts.StoreOption,
     data: Annotated[
         Path | None, Option("--data", help="Dataset whose query and gallery both are evaluated on.")
     ] = None,
     margin: Annotated[
         float, Option("--margin", min=0, help="Points of mAP or accuracy that the gate lets B lose.")
     ] = 1.0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Compare two models: the advantage of B over A with 95 % intervals, and the gate's verdict on B.
 
@@ -82,9 +78,7 @@ def compare_command(
 
     Example: vestigo models compare tiny 3f2a9c --data Market-1501-v15.09.15 --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         if data is None:
             result = _compare_recorded(_find(opened, first), _find(opened, second))
         else:
@@ -95,13 +89,13 @@ def compare_command(
 @app.command("promote")
 def promote_command(
     model: ModelArgument,
-    store: StoreOption,
+    store: opts.StoreOption,
     reason: ReasonOption = None,
     force: Annotated[
         bool, Option("--force", help="Promote a model that the gate refused or has not judged; requires --reason.")
     ] = False,
-    by: ByOption = None,
-    as_json: JsonOption = False,
+    by: opts.ByOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Promote a model by hand: index and search use it from now on.
 
@@ -112,16 +106,15 @@ def promote_command(
     """
     from vestigo.promotion.promote import promote_manually
     from vestigo.resolve import open_registered
-    from vestigo.store.open import Store
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         promoted = _find(opened, model)
         open_registered(promoted)
         promotion = promote_manually(
             opened,
             promoted,
-            by=by or login(),
-            account=login(),
+            by=by or opts.login(),
+            account=opts.login(),
             serving=opened.models.serving(),
             reason=reason,
             force=force,
@@ -131,20 +124,20 @@ def promote_command(
 
 @app.command("rollback")
 def rollback_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     reason: ReasonOption = None,
-    by: ByOption = None,
-    as_json: JsonOption = False,
+    by: opts.ByOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Undo the last promotion that is in force: the model before it serves again.
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         reasons = [reason] if reason else []
-        _emit_promotion(opened, opened.models.rollback(by=by or login(), reasons=reasons, account=login()), as_json)
+        _emit_promotion(
+            opened, opened.models.rollback(by=by or opts.login(), reasons=reasons, account=opts.login()), as_json
+        )
 
 
 def _model_row(model: Model, serving: str | None, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -9,27 +9,20 @@ from rich.table import Table
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import (
-    JsonOption,
-    ProjectsOption,
-    SchemaOption,
-    StoredModelOption,
-    StoreOption,
-    check_schema,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, out
 
 
 def precision_command(
-    store: StoreOption,
-    model: StoredModelOption = None,
-    project: ProjectsOption = None,
+    store: opts.StoreOption,
+    model: opts.StoredModelOption = None,
+    project: opts.ProjectsOption = None,
     confidence: Annotated[float, Option(min=0, max=1, help="Leave out predictions below this confidence.")] = 0.0,
     period: Annotated[str, Option(help="Period of results over time: day, week or month.")] = "month",
     by: Annotated[str | None, Option(help="Also print a table for each camera or period.")] = None,
-    schema: SchemaOption = None,
+    schema: opts.SchemaOption = None,
     values: Annotated[bool, Option("--values", help="Also print precision and recall of every value.")] = False,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.
 
@@ -41,15 +34,14 @@ def precision_command(
     from vestigo.resolve import resolve_review_model
     from vestigo.review.estimates.precision import Period, estimate_precision
     from vestigo.review.estimates.review_sample import read_review_sample
-    from vestigo.store.open import Store
 
     if period not in get_args(Period):
         raise UsageError(f"period {period!r} is not one of {', '.join(get_args(Period))}")
     if by not in (None, "camera", "period"):
         raise UsageError(f"--by {by!r} is not camera or period")
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         judged = resolve_review_model(opened, model)
-        check_schema(schema, judged.name, judged.facts.attributes)
+        opts.check_schema(schema, judged.name, judged.facts.attributes)
         sample = read_review_sample(opened, judged, project)
     estimate = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
     error = sample.reviewed.error

@@ -10,27 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import (
-    AuthorityOption,
-    CamerasOption,
-    CaseOption,
-    DeviceOption,
-    FilterOption,
-    FromOption,
-    JsonOption,
-    MaxLostOption,
-    SchemaOption,
-    StoredModelOption,
-    StoreOption,
-    ToOption,
-    WhereOption,
-    check_stored_schema,
-    filter_summary,
-    login,
-    read_filter,
-    read_scope,
-    scope_details,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out, progress
 
 if TYPE_CHECKING:
@@ -39,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def rank_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     name: Annotated[str, Option("--name", help="Name of the ranking in the store.")],
     queries: Annotated[
         Path | None,
@@ -49,18 +29,18 @@ def rank_command(
         bool, Option("--each-tracklet", help="Every tracklet of the store is a query, its crops fused.")
     ] = False,
     top: Annotated[int, Option("--top", min=1, help="Crops kept per query.")] = 50,
-    model: StoredModelOption = None,
-    where: WhereOption = "",
-    schema: SchemaOption = None,
-    filter_mode: FilterOption = "off",
-    max_lost: MaxLostOption = 0.01,
-    cameras: CamerasOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    model: opts.StoredModelOption = None,
+    where: opts.WhereOption = "",
+    schema: opts.SchemaOption = None,
+    filter_mode: opts.FilterOption = "off",
+    max_lost: opts.MaxLostOption = 0.01,
+    cameras: opts.CamerasOption = None,
+    since: opts.FromOption = None,
+    until: opts.ToOption = None,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Rank the archive for many queries in one pass and save the ranking in the store.
 
@@ -74,27 +54,26 @@ def rank_command(
     from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.bulk import rank_gallery
     from vestigo.store.audit.records import query_key
-    from vestigo.store.open import Store
 
     if (queries is None) != each_tracklet:
         raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
     started = time.monotonic()
-    scope = read_scope(cameras, since, until, where)
-    config = read_filter(filter_mode, max_lost)
-    with Store.open(store, create=False) as opened:
-        check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
+    scope = opts.read_scope(cameras, since, until, where)
+    config = opts.read_filter(filter_mode, max_lost)
+    with opts.open_store(store) as opened:
+        opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         bulk, excluded = _read_queries(opened, queries, model, device)
         details = {
             "ranking": name,
             "query": query_key(crops=bulk.names),
             "queries": len(bulk.names),
             "source": "every tracklet" if queries is None else str(queries),
-            **scope_details(scope),
+            **opts.scope_details(scope),
             "filter": filter_mode,
             "top": top,
             "model": bulk.model,
         }
-        opened.audit.record(login(), "rank", details=details, case=case, authority=authority)
+        opened.audit.record(opts.login(), "rank", details=details, case=case, authority=authority)
         with progress("crops compared") as update:
             ranked = rank_gallery(opened, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
     emit(
@@ -105,7 +84,7 @@ def rank_command(
             "rows": ranked.rows,
             "compared": ranked.compared,
             "kept_fraction": ranked.kept_fraction,
-            "filter": filter_summary(ranked.filter),
+            "filter": opts.filter_summary(ranked.filter),
             "excluded": excluded,
             "model": bulk.model,
             "seconds": time.monotonic() - started,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import DeviceOption, JsonOption, LabelMapOption, ParserOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, note, number_text, out, print_run, progress, run_with_bars
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ForegroundMode(StrEnum):
 
 def regions_command(
     source: Annotated[str, Argument(help="Folder of images, one image, a dataset; with --store a run.")],
-    parser: ParserOption = "default",
+    parser: opts.ParserOption = "default",
     folder: Annotated[
         Path | None,
         Option("--out", help="Folder for one label map per image; with --store for the pictures of --panel."),
@@ -97,7 +97,7 @@ def regions_command(
         ),
     ] = False,
     split: Annotated[str | None, Option("--split", help="Of a dataset only train, query or gallery.")] = None,
-    label_map: LabelMapOption = None,
+    label_map: opts.LabelMapOption = None,
     seed: Annotated[int, Option("--seed", min=0, help="Of the clustering.")] = 0,
     executor: Annotated[
         ExecutorName | None, Option("--executor", help="Of a run: inline, ray or auto. Default: auto.")
@@ -111,8 +111,8 @@ def regions_command(
     shard_size: Annotated[
         int | None, Option("--shard-size", min=1, help="Crops of a run per shard, at most. Default: 256.")
     ] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.
 
@@ -178,9 +178,8 @@ def _fls_config(model: str | None, changes: Mapping[str, Any]) -> FlsConfig:
 
 def _locate(store: str, model: str) -> str:
     from vestigo.resolve import locate_model
-    from vestigo.store.open import Store
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         return locate_model(opened, model)
 
 
@@ -240,11 +239,10 @@ def _label_folder(
 
 
 def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
-    from vestigo.store.open import Store
     from vestigo_workers.regions.run import draw_panels, label_run
     from vestigo_workers.runs.result import summarize
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         labelled = run_with_bars(opened, lambda open_progress: label_run(opened, request, open_progress))
         result = summarize(opened, labelled)
         if pictures is not None:

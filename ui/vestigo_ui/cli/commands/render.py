@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from vestigo_ui.cli.options import JsonOption, SchemaOption, read_schema
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out, progress
 
 
@@ -26,12 +26,12 @@ def render_command(
     video_seconds: Annotated[
         float, Option("--video-seconds", help="Seconds of footage by each camera; 0 writes no video.")
     ] = 0.0,
-    schema: SchemaOption = None,
+    schema: opts.SchemaOption = None,
     seed: Annotated[int, Option("--seed", help="Of every random choice.")] = 0,
     behind: Annotated[
         bool, Option("--behind", help="Also write regions-behind/: the regions without carried objects.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Render synthetic people as a labelled dataset in the Market-1501 layout.
 
@@ -55,7 +55,7 @@ def render_command(
             seed,
             progress=update,
             behind=behind,
-            schema=read_schema(schema),
+            schema=opts.read_schema(schema),
         )
     emit(
         result,

@@ -8,23 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import (
-    BaseOption,
-    ByOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    MapMarginOption,
-    MarginOption,
-    ModelsOption,
-    ModeOption,
-    ProjectsOption,
-    ReplayOption,
-    SchemaOption,
-    StoreOption,
-    check_schema,
-    login,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
@@ -35,29 +19,29 @@ Mode = Literal["heads", "all"]
 
 
 def retrain_command(
-    store: StoreOption,
-    base: BaseOption,
-    data: DataOption = None,
-    mode: ModeOption = "heads",
-    project: ProjectsOption = None,
+    store: opts.StoreOption,
+    base: opts.BaseOption,
+    data: opts.DataOption = None,
+    mode: opts.ModeOption = "heads",
+    project: opts.ProjectsOption = None,
     label_set: Annotated[
         int | None, Option("--label-set", help="Version of labels. Default: the labels that are agreed now.")
     ] = None,
-    margin: MarginOption = 1.0,
-    map_margin: MapMarginOption = 1.0,
-    replay: ReplayOption = 2000,
+    margin: opts.MarginOption = 1.0,
+    map_margin: opts.MapMarginOption = 1.0,
+    replay: opts.ReplayOption = 2000,
     epochs: Annotated[int | None, Option(min=1, help="Of --mode all. Default: 3.")] = None,
     seed: Annotated[int, Option(help="Of every random choice.")] = 0,
     workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
     name: Annotated[
         str | None, Option(help="Of the candidate model. Default: that of the base and the label set.")
     ] = None,
-    models: ModelsOption = None,
-    by: ByOption = None,
+    models: opts.ModelsOption = None,
+    by: opts.ByOption = None,
     keep: Annotated[bool, Option("--no-promote", help="Train and evaluate only; promote nothing.")] = False,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Train a candidate model from labels, and promote it if it passes the gate.
 
@@ -68,7 +52,6 @@ def retrain_command(
     Example: vestigo retrain --store archive --base default --data market/
     """
     from vestigo.promotion.gate import Margins
-    from vestigo.store.open import Store
     from vestigo_models.devices import resolve_device
     from vestigo_workers.retraining.candidate import RetrainRequest
 
@@ -83,14 +66,14 @@ def retrain_command(
         name=name,
         folder=models,
         promote=not keep,
-        by=by or login(),
-        account=login(),
+        by=by or opts.login(),
+        account=opts.login(),
         workers=workers,
         device=resolve_device(device),
         seed=seed,
         epochs=epochs,
     )
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         check_base_schema(opened, base, schema)
         result = candidate_row(run_retraining(opened, request), store)
     emit(result, as_json, print_candidate)
@@ -102,7 +85,7 @@ def check_base_schema(store: Store, base: str, schema: str | None) -> None:
 
     if schema is not None:
         package = open_model(store, base)
-        check_schema(schema, package.name, package.schema)
+        opts.check_schema(schema, package.name, package.schema)
 
 
 def read_mode(mode: str) -> Mode:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from rich.table import Table
 from typer import Argument, Option, Typer
 
-from vestigo_ui.cli.options import AuthorityOption, ByOption, CaseOption, JsonOption, StoreOption, login
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out, print_run, run_and_report, run_with_bars
 
 app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
@@ -16,15 +16,14 @@ RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it
 
 
 @app.command("list")
-def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """List the runs, oldest first.
 
     Example: vestigo runs list --store archive
     """
-    from vestigo.store.open import Store
     from vestigo_workers.runs.result import read_result, summarize_totals
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         runs = [
             {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
             for run in opened.runs.list()
@@ -33,43 +32,41 @@ def list_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
 
 @app.command("show")
-def show_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+def show_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Show one run: its counts, and every quarantined input with the reason.
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    from vestigo.store.open import Store
     from vestigo_workers.runs.result import read_result, summarize
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         emit(summarize(opened, read_result(opened, run)), as_json, print_run)
 
 
 @app.command("resume")
-def resume_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+def resume_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Process the pending inputs of a run; a finished run gives its totals.
 
     Example: vestigo runs resume 20260501-080000-3f --store archive
     """
-    from vestigo.store.open import Store
     from vestigo_workers.runs.resume import resume
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         run_and_report(opened, lambda open_progress: resume(opened, run, open_progress), as_json)
 
 
 @app.command("retry")
 def retry_command(
     run: RunArgument,
-    store: StoreOption,
+    store: opts.StoreOption,
     inputs: Annotated[
         list[str] | None, Argument(metavar="INPUT", help="Quarantined inputs. Default: all of them.")
     ] = None,
     reason: Annotated[str | None, Option(help="Only inputs that were quarantined for this reason.")] = None,
-    by: ByOption = None,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    as_json: JsonOption = False,
+    by: opts.ByOption = None,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Process the quarantined inputs of a run again, and its pending ones; what fails again is quarantined again.
 
@@ -78,16 +75,15 @@ def retry_command(
 
     Example: vestigo runs retry 20260501-080000-3f --reason worker-died --store archive
     """
-    from vestigo.store.open import Store
     from vestigo_workers.runs.result import summarize
     from vestigo_workers.runs.resume import retry
 
     details = {"run": run, "inputs": inputs or None, "reason": reason}
     details = {name: value for name, value in details.items() if value is not None}
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
 
         def record() -> None:
-            opened.audit.record(by or login(), "retry", details=details, case=case, authority=authority)
+            opened.audit.record(by or opts.login(), "retry", details=details, case=case, authority=authority)
 
         retried, result = run_with_bars(
             opened,
@@ -98,15 +94,14 @@ def retry_command(
 
 
 @app.command("cancel")
-def cancel_command(run: RunArgument, store: StoreOption, as_json: JsonOption = False) -> None:
+def cancel_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Stop a run after the shards that are being processed; it can be resumed later.
 
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """
-    from vestigo.store.open import Store
     from vestigo_workers.runs.result import read_result, summarize
 
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         opened.runs.request_cancel(run)
         emit(summarize(opened, read_result(opened, run)), as_json, print_run)
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import print_ranking, ranking_result
-from vestigo_ui.cli.options import ApName, ApOption, JsonOption, ProtocolName, ProtocolOption, RerankOption
 from vestigo_ui.cli.output import emit, progress
 
 
@@ -29,11 +29,11 @@ def score_command(
             "optionally image (text; equal for equal images)."
         ),
     ],
-    protocol: ProtocolOption = ProtocolName.cross_camera,
+    protocol: opts.ProtocolOption = opts.ProtocolName.cross_camera,
     distance: Annotated[MetricName, Option("--distance", help="How embeddings are compared.")] = MetricName.cosine,
-    ap: ApOption = ApName.standard,
-    rerank: RerankOption = False,
-    as_json: JsonOption = False,
+    ap: opts.ApOption = opts.ApName.standard,
+    rerank: opts.RerankOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.
 

@@ -10,28 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import BadInput, UsageError
-from vestigo_ui.cli.options import (
-    AuthorityOption,
-    CamerasOption,
-    CaseOption,
-    DeviceOption,
-    FilterOption,
-    FromOption,
-    HtmlOption,
-    JsonOption,
-    MaxLostOption,
-    SchemaOption,
-    StoredModelOption,
-    StoreOption,
-    ToOption,
-    WhereOption,
-    check_stored_schema,
-    filter_summary,
-    login,
-    read_filter,
-    read_scope,
-    scope_details,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, note, out
 
 if TYPE_CHECKING:
@@ -42,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def search_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     query: Annotated[
         list[str] | None,
         Argument(
@@ -52,20 +31,20 @@ def search_command(
     ] = None,
     top: Annotated[int, Option("--top", min=1, help="Crops in the answer.")] = 20,
     box: Annotated[str | None, Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
-    model: StoredModelOption = None,
-    where: WhereOption = "",
-    schema: SchemaOption = None,
-    filter_mode: FilterOption = "off",
-    max_lost: MaxLostOption = 0.01,
+    model: opts.StoredModelOption = None,
+    where: opts.WhereOption = "",
+    schema: opts.SchemaOption = None,
+    filter_mode: opts.FilterOption = "off",
+    max_lost: opts.MaxLostOption = 0.01,
     rerank: Annotated[bool, Option("--rerank", help="Re-rank the nearest 200 by k-reciprocal neighbours.")] = False,
-    cameras: CamerasOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    html: HtmlOption = None,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    cameras: opts.CamerasOption = None,
+    since: opts.FromOption = None,
+    until: opts.ToOption = None,
+    html: opts.HtmlOption = None,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Find the crops that are most similar to a person, or that have the attributes of --where.
 
@@ -87,18 +66,17 @@ def search_command(
     from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.search import search_conditions, search_query
     from vestigo.store.audit.records import shown_crops
-    from vestigo.store.open import Store
 
     started = time.monotonic()
-    scope = read_scope(cameras, since, until, where if query else "")
-    config = read_filter(filter_mode, max_lost)
+    scope = opts.read_scope(cameras, since, until, where if query else "")
+    config = opts.read_filter(filter_mode, max_lost)
     crops, images = _read_query(query or [], box)
     if not query and not where:
         raise UsageError("the search has no query: give an image, the id of a crop, or --where")
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
-    with Store.open(store, create=False) as opened:
-        check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
+    with opts.open_store(store) as opened:
+        opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         snapshot = opened.crops.snapshot()
         if query:
             person = _build_query(opened, crops, list(images.values()), model, device)
@@ -109,12 +87,12 @@ def search_command(
         seconds = time.monotonic() - started
         details = {
             **_query_details(crops, list(images), box, where),
-            **scope_details(scope),
+            **opts.scope_details(scope),
             "filter": filter_mode,
             "model": result.model,
             **shown_crops([hit.crop for hit in result.hits]),
         }
-        opened.audit.record(login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
+        opened.audit.record(opts.login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
         if html is not None:
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
             _write_page(opened, html, result, crops, list(images.values()), facts)
@@ -124,7 +102,7 @@ def search_command(
             "results": [_row(hit) for hit in result.hits],
             "compared": result.compared,
             "kept_fraction": result.kept_fraction,
-            "filter": filter_summary(result.filter),
+            "filter": opts.filter_summary(result.filter),
             "model": result.model,
             "seconds": seconds,
         },

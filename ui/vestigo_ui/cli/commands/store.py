@@ -9,34 +9,21 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
-from vestigo_ui.cli.options import (
-    AuthorityOption,
-    CamerasOption,
-    CaseOption,
-    FromOption,
-    JsonOption,
-    StoreOption,
-    ToOption,
-    login,
-    read_scope,
-    scope_details,
-)
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out, progress
 
 app = Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_help=True)
 
 
 @app.command("check")
-def check_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def check_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Verify every file, row and count of a store; exits 1 if something is wrong.
 
     The digest is a SHA-256 over the visible crops: two stores with the same digest hold the same crops.
 
     Example: vestigo store check --store archive
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened, progress("checking files") as update:
+    with opts.open_store(store) as opened, progress("checking files") as update:
         report = opened.check(update)
     emit(asdict(report), as_json, _print_check)
     if not report.intact:
@@ -45,10 +32,10 @@ def check_command(store: StoreOption, as_json: JsonOption = False) -> None:
 
 @app.command("vacuum")
 def vacuum_command(
-    store: StoreOption,
+    store: opts.StoreOption,
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be removed, and remove nothing.")] = False,
     now: Annotated[bool, Option("--now", help="Also remove files younger than an hour.")] = False,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Remove files that a crash left, and files that were replaced.
 
@@ -56,15 +43,13 @@ def vacuum_command(
 
     Example: vestigo store vacuum --store archive --dry-run
     """
-    from vestigo.store.open import Store
-
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         report = opened.vacuum(dry_run=dry_run, now=now)
     emit({**asdict(report), "dry_run": dry_run}, as_json, _print_vacuum)
 
 
 @app.command("migrate")
-def migrate_command(store: StoreOption, as_json: JsonOption = False) -> None:
+def migrate_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Migrate a store of an older Vestigo to this version's schema; back up the database before.
 
     Example: vestigo store migrate --store archive
@@ -79,13 +64,13 @@ def migrate_command(store: StoreOption, as_json: JsonOption = False) -> None:
 @app.command("export")
 def export_command(
     folder: Annotated[Path, Argument(help="New or empty folder.")],
-    store: StoreOption,
-    cameras: CamerasOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    case: CaseOption = None,
-    authority: AuthorityOption = None,
-    as_json: JsonOption = False,
+    store: opts.StoreOption,
+    cameras: opts.CamerasOption = None,
+    since: opts.FromOption = None,
+    until: opts.ToOption = None,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Write the crops of one model in the Market-1501 layout, with their origins in crops.csv.
 
@@ -97,17 +82,16 @@ def export_command(
     Example: vestigo store export market/ --store archive --cameras entrance
     """
     from vestigo.resolve import resolve_review_model
-    from vestigo.store.open import Store
 
-    scope = read_scope(cameras, since, until)
-    with Store.open(store, create=False) as opened:
+    scope = opts.read_scope(cameras, since, until)
+    with opts.open_store(store) as opened:
         details = {
             "what": "crops",
             "to_folder": str(folder.absolute()),
             "model": resolve_review_model(opened).digest,
-            **scope_details(scope),
+            **opts.scope_details(scope),
         }
-        opened.audit.record(login(), "export", details=details, case=case, authority=authority)
+        opened.audit.record(opts.login(), "export", details=details, case=case, authority=authority)
         with progress("writing crops") as update:
             report = opened.export_market(
                 folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update

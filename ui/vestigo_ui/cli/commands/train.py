@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.parsing.registry import PARSERS
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages, full_result
-from vestigo_ui.cli.options import DeviceOption, JsonOption, LabelMapOption, SchemaOption, read_schema
 from vestigo_ui.cli.output import emit, out, progress
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def train_command(
         str | None, Option("--base", help="Model package to start from: default, a folder or hub:ID.")
     ] = None,
     parser: Annotated[str | None, Option("--parser", help=f"Parser of the training images: {PARSERS.usage}.")] = None,
-    label_map: LabelMapOption = None,
-    schema: SchemaOption = None,
-    device: DeviceOption = "auto",
+    label_map: opts.LabelMapOption = None,
+    schema: opts.SchemaOption = None,
+    device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
     workers: Annotated[int, Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
-    as_json: JsonOption = False,
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Train a model on the dataset's training split and evaluate it on its query and gallery splits.
 
@@ -73,7 +73,7 @@ def train_command(
     given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
     overrides = {key: value for key, value in given.items() if value is not None}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
-    dataset = load_dataset(data, schema=read_schema(schema))
+    dataset = load_dataset(data, schema=opts.read_schema(schema))
     device = resolve_device(device)
     if recipe.network.attributes != "none":
         dataset.require_attributes()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from vestigo_ui.cli.options import DeviceOption, JsonOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, out, progress
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def train_parser_command(
     precision: Annotated[
         FloatType, Option("--precision", help="bfloat16 is faster on processors that support it.")
     ] = FloatType.float32,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: opts.DeviceOption = "auto",
+    as_json: opts.JsonOption = False,
 ) -> None:
     """Train a small parser on the dataset's training split and evaluate it, region by region, on the other splits.
 

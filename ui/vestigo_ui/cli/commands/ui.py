@@ -12,7 +12,7 @@ from rich.table import Table
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.options import JsonOption, StoreOption
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, note, out
 from vestigo_ui.web.auth.users import Role
 
@@ -64,7 +64,7 @@ def add_command(
 
 
 @user_app.command("list")
-def list_command(users: UsersOption = None, as_json: JsonOption = False) -> None:
+def list_command(users: UsersOption = None, as_json: opts.JsonOption = False) -> None:
     """List the users and their roles.
 
     Example: vestigo ui user list
@@ -153,7 +153,7 @@ app.add_typer(user_app, name="user")
 @app.callback()
 def ui_command(
     context: typer.Context,
-    store: StoreOption = "",
+    store: opts.StoreOption = "",
     port: Annotated[int, Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
     address: Annotated[str, Option("--address", help="Address that the page is served on.")] = "127.0.0.1",
     users: UsersOption = None,
@@ -189,13 +189,12 @@ def ui_command(
     if not store:
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
-    from vestigo.store.open import Store
     from vestigo_ui.web import settings
     from vestigo_ui.web.auth.events import audited
     from vestigo_ui.web.auth.users import Users, users_path
     from vestigo_ui.web.server.run import Binding, serve
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)
-    with Store.open(store, create=False) as opened:
+    with opts.open_store(store) as opened:
         loaded = settings.load(config)
         serve(store, binding, Users(users_path(users)), loaded, on_event=audited(opened), say=note)
