@@ -171,12 +171,32 @@ def test_one_opencv_with_the_people_detector() -> None:
     assert cv2.HOGDescriptor_getDefaultPeopleDetector().size > 0
 
 
-def test_the_command_line_starts_light() -> None:
-    """Heavy libraries are loaded by the command that needs them, so `--help` answers at once."""
-    heavy = "{'torch', 'ray', 'streamlit', 'transformers', 'pandas', 'cv2'}"
+LIGHT_COMMANDS = [
+    ["--help"],
+    ["runs", "list"],
+    ["models", "list"],
+    ["cameras", "list"],
+    ["audit", "show"],
+    ["store", "check"],
+]
+HEAVY = {"torch", "ray", "transformers", "streamlit", "pandas", "cv2", "scipy", "sklearn"}
+
+
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from vestigo.store.open import Store
+
+    folder = tmp_path_factory.mktemp("light") / "store"
+    Store.open(folder).close()
+    return folder
+
+
+@pytest.mark.parametrize("command", LIGHT_COMMANDS, ids=" ".join)
+def test_light_command_imports_no_heavy_library(command: list[str], small_store: Path) -> None:
+    arguments = command if command == ["--help"] else [*command, "--store", str(small_store)]
     code = (
-        "import sys; from vestigo_ui.cli.main import build_app; build_app(); "
-        f"sys.exit(' '.join({heavy} & sys.modules.keys()))"
+        "import sys; from vestigo_ui.cli.main import run; status = run(sys.argv[1:]); "
+        f"sys.exit(status or ' '.join({HEAVY!r} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, "")

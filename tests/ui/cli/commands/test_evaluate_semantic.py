@@ -93,7 +93,7 @@ def test_two_models_and_their_page(people: Path, model: Path, tmp_path: Path, ca
     assert gained == pytest.approx({name: result["attributes"][name] - alone["attributes"][name] for name in gained})
     text = page.read_text("utf-8")
     digests = [found["model"]["digest"][:8] for found in (result, alone)]
-    assert f"random ({digests[0]}) beside random ({digests[1]})" in text
+    assert f"random ({digests[0]}) compared with random ({digests[1]})" in text
     assert "http" not in text
 
 
