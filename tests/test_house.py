@@ -174,6 +174,7 @@ def test_one_opencv_with_the_people_detector() -> None:
 LIGHT_COMMANDS = [
     ["--help"],
     ["runs", "list"],
+    ["runs", "show", "RUN"],
     ["models", "list"],
     ["cameras", "list"],
     ["audit", "show"],
@@ -187,13 +188,20 @@ def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vestigo.store.open import Store
 
     folder = tmp_path_factory.mktemp("light") / "store"
-    Store.open(folder).close()
+    with Store.open(folder) as store:
+        store.models.register("m" * 64, name="m", location="nowhere")
+        store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
     return folder
 
 
 @pytest.mark.parametrize("command", LIGHT_COMMANDS, ids=" ".join)
 def test_light_command_imports_no_heavy_library(command: list[str], small_store: Path) -> None:
-    arguments = command if command == ["--help"] else [*command, "--store", str(small_store)]
+    from vestigo.store.open import Store
+
+    with Store.open(small_store) as store:
+        run = store.runs.list()[0].id
+    arguments = [run if word == "RUN" else word for word in command]
+    arguments += [] if command == ["--help"] else ["--store", str(small_store)]
     code = (
         "import sys; from vestigo_ui.cli.main import run; status = run(sys.argv[1:]); "
         f"sys.exit(status or ' '.join({HEAVY!r} & sys.modules.keys()))"
