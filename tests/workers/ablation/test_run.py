@@ -139,7 +139,7 @@ def test_stopped_at_any_stage_it_ends_the_same(
 
     with monkeypatch.context() as broken:
         if stage == "judging":
-            broken.setattr(ablation_cell, "judge_model", stop)
+            broken.setattr(ablation_cell, "evaluate_model", stop)
         if stage == "writing":
             broken.setattr(ablation_cell, "write_json", dying_write)
         with pytest.raises(Stopped):

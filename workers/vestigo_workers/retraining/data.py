@@ -182,7 +182,9 @@ def _replay_store(
     replayed = select_replay(store, resolve_replay_model(store, base.digest).digest, examples, count)
     identities = [identity for _, identity in replayed]
     paths = list(write_crops(store, [crop for crop, _ in replayed], folder))
-    images = [_Image(path=path, identity=who, camera="replay") for path, who in zip(paths, identities, strict=True)]
+    images = [
+        _Image(path=path, identity=identity, camera="replay") for path, identity in zip(paths, identities, strict=True)
+    ]
     extractor = Extractor(base)
     assert base.schema is not None
     probabilities: list[Float32Array] = [np.zeros((0, base.schema.classes), np.float32)]
