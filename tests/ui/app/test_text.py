@@ -1,4 +1,4 @@
-"""The pure functions behind the screen."""
+"""Formats and images of pages, and the events of a contact sheet."""
 
 from __future__ import annotations
 
@@ -13,68 +13,66 @@ import pytest
 
 from vestigo.reports.search import describe_attributes
 from vestigo.retrieval.search import Hit
-from vestigo_ui.app import text as present
+from vestigo_ui.app import text as page_text
 from vestigo_ui.app.components import contact_sheet as sheet
 from vestigo_ui.cli.main import run
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def test_moments() -> None:
-    assert present.moment(NOON, 3.0) == "2026-05-01 12:00:00 UTC"
-    assert present.moment(None, 83.44) == "1:23.4 into the video"
-    assert present.moment(None, None) == "time unknown"
+def test_moment_is_time_or_offset() -> None:
+    assert page_text.format_moment(NOON, 3.0) == "2026-05-01 12:00:00 UTC"
+    assert page_text.format_moment(None, 83.44) == "1:23.4 into the video"
+    assert page_text.format_moment(None, None) == "time unknown"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.0, "0:00.0"), (59.96, "1:00.0"), (3599.99, "1:00:00.0"), (3725.5, "1:02:05.5")]
 )
-def test_clock_carries(seconds: float, text: str) -> None:
-    assert present.clock(seconds) == text
+def test_duration_carries(seconds: float, text: str) -> None:
+    assert page_text.format_duration(seconds) == text
 
 
-def test_a_box_that_is_the_frame_is_told_from_one_inside() -> None:
-    assert present.fills([0, 0, 64, 128], (128, 64))
-    assert not present.fills([1, 0, 63, 128], (128, 64))
+def test_box_of_whole_frame_is_recognised() -> None:
+    assert page_text.covers_frame([0, 0, 64, 128], (128, 64))
+    assert not page_text.covers_frame([1, 0, 63, 128], (128, 64))
 
 
-def test_the_box_is_drawn_where_it_is_and_the_frame_is_left_alone() -> None:
+def test_box_is_drawn_on_copy_of_frame() -> None:
     frame = np.full((480, 640, 3), 100, np.uint8)
-    drawn = present.with_box(frame, [100, 50, 80, 200])
+    drawn = page_text.draw_boxes(frame, [100, 50, 80, 200])
     assert (frame == 100).all()
-    assert tuple(drawn[50, 140]) == present.BOX_COLOUR
-    assert tuple(drawn[249, 140]) == present.BOX_COLOUR
-    assert tuple(drawn[150, 100]) == present.BOX_COLOUR
+    assert tuple(drawn[50, 140]) == page_text.BOX_COLOUR
+    assert tuple(drawn[249, 140]) == page_text.BOX_COLOUR
+    assert tuple(drawn[150, 100]) == page_text.BOX_COLOUR
     assert (drawn[150, 140] == 100).all()
     assert (drawn[20, 20] == 100).all()
 
 
-def test_a_wide_frame_is_scaled_with_its_box() -> None:
+def test_wide_frame_is_scaled_with_its_box() -> None:
     frame = np.zeros((2000, 4000, 3), np.uint8)
-    drawn = present.with_box(frame, [2000, 1000, 400, 800])
+    drawn = page_text.draw_boxes(frame, [2000, 1000, 400, 800])
     assert drawn.shape == (800, 1600, 3)
-    assert tuple(drawn[400, 880]) == present.BOX_COLOUR
+    assert tuple(drawn[400, 880]) == page_text.BOX_COLOUR
 
 
 @pytest.mark.parametrize("shape", [(128, 64), (300, 40), (40, 300), (1, 1)])
-def test_tiles_are_alike_and_keep_the_shape_of_the_crop(shape: tuple[int, int]) -> None:
-    made = present.tile(np.full((*shape, 3), 7, np.uint8))
-    assert made.shape == (*present.TILE, 3)
-    solid = (made != present.GROUND).all(axis=2)
+def test_tile_keeps_shape_of_crop(shape: tuple[int, int]) -> None:
+    tile = page_text.fit_tile(np.full((*shape, 3), 7, np.uint8))
+    assert tile.shape == (*page_text.TILE, 3)
+    solid = (tile != page_text.GROUND).all(axis=2)
     height, width = solid.any(1).sum(), solid.any(0).sum()
-    assert height == present.TILE[0] or width == present.TILE[1]
+    assert height == page_text.TILE[0] or width == page_text.TILE[1]
     assert width / height == pytest.approx(shape[1] / shape[0], rel=0.05)
-    assert (made[solid] == 7).all()
+    assert (tile[solid] == 7).all()
 
 
-def test_a_store_that_is_none_is_refused_before_anything_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_store_is_refused_before_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ui", "--store", str(tmp_path / "nowhere")]) == 2
     assert "is not a store" in capsys.readouterr().err
 
 
-def test_people_are_described_in_words() -> None:
+def test_attributes_are_described_in_words() -> None:
     hit = Hit(
         rank=1,
         crop="a",
@@ -93,8 +91,8 @@ def test_people_are_described_in_words() -> None:
     assert describe_attributes(replace(hit, attributes={}, confidences={})) == ""
 
 
-def test_a_click_on_a_sheet_that_is_gone_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[sheet.Chosen] = []
+def test_click_on_removed_sheet_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[sheet.SheetEvent] = []
     callbacks: list[Any] = []
 
     def mount(*, on_event_change: Any, **given: Any) -> SimpleNamespace:
@@ -105,9 +103,9 @@ def test_a_click_on_a_sheet_that_is_gone_does_nothing(monkeypatch: pytest.Monkey
     session: dict[str, Any] = {}
     monkeypatch.setattr(sheet.st, "session_state", session)
     tile = sheet.Tile(crop="c1", image=np.zeros((8, 4, 3), np.uint8), title="gate")
-    assert sheet.contact_sheet([tile], key="some", label="Some", on_choose=heard.append) is None
+    assert sheet.contact_sheet([tile], key="some", label="Some", on_event=events.append) is None
     callbacks[0]()
-    assert heard == []
+    assert events == []
     session["some"] = SimpleNamespace(event={"action": "open", "crop": "c1"})
     callbacks[0]()
-    assert heard == [sheet.Chosen("open", "c1")]
+    assert events == [sheet.SheetEvent("open", "c1")]
