@@ -94,7 +94,7 @@ def test_reviews_make_a_better_model_serve(
     program("index", world.archive, "--store", store, "--model", world.model)
 
     planned = program("loop", *review_of, "--base", "damaged", "--data", world.base, "--dry-run")
-    assert "draw 200 of " in planned["steps"][0]
+    assert "sample 200 of " in planned["steps"][0]
     assert program("label", "push", *review_of, "--dry-run")["tasks"] == 200
     pushed = program("label", "push", *review_of, "--budget", 200)
     assert (pushed["tasks"], pushed["created"], pushed["on_server"]) == (200, 200, 200)

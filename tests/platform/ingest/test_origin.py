@@ -55,7 +55,7 @@ def stored(root: Path, kind: str) -> dict[str, Any]:
             tar.add(path, arcname=name)
     else:
         with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.root.write(path, name)
+            archive.write(path, name)
     return crop(source, name, path.read_bytes())
 
 

@@ -43,7 +43,7 @@ def test_annotator_corrects_by_key_and_submits(
         page.press("input[name=password]", "Enter")
         page.wait_for_url(lambda url: "/login" not in url, wait_until="commit")
         page.goto(f"{label_studio.url}/projects/{store.review.get_project(project).remote_id}/data?labeling=1")
-        instructions = page.get_by_text("Correct what is wrong, choose")
+        instructions = page.get_by_text("Correct wrong values, select cannot tell")
         expect(instructions).to_be_visible(timeout=SECONDS)
         page.keyboard.press("Escape")
         expect(instructions).to_be_hidden()

@@ -193,7 +193,7 @@ def test_pull_rejects_unknown_values_without_changes(studio: LabelStudioClient, 
         answer(studio, ids[key(0)], {"hat": "yes"})
         wrong = answer(studio, ids[key(1)], {"hat": "maybe"})
         studio.sdk.tasks.delete(str(ids[key(2)]))
-        line = rf"^1 answers .*the first is annotation {wrong} of task {ids[key(1)]}, hat=maybe: not one of no, yes"
+        line = rf"^1 annotations .*the first is annotation {wrong} of task {ids[key(1)]}, hat=maybe: not one of no, yes"
         with pytest.raises(ConfigError, match=line):
             pull(store, studio, project)
         assert state(store, project) == {key(number): ("pushed", []) for number in range(3)}
