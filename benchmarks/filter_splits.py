@@ -41,7 +41,7 @@ def main() -> None:
     people = IdentifiedCrops(
         pids=np.concatenate([split.pids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
         camids=np.concatenate([split.camids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
-        probabilities=np.concatenate([found.outputs.probabilities for found in outputs]),
+        probabilities=np.concatenate([found.features.probabilities for found in outputs]),
     )
     curve = measure_curve(people, people, package.schema)
     print(f"{len(curve.pids)} identities, {len(people.pids)} images")

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from vestigo.ingest.shards import ImageShard, plan_shards
+from vestigo.ingest.shards import ImageShard, plan_shards, shard_to_json
 from vestigo.ingest.sources.discover import discover
 from vestigo.store.open import Store
 from vestigo.store.runs.records import ShardTask
@@ -65,7 +65,9 @@ def plain_process(data: str, shards: list[ImageShard], bare: bool, barrier: Barr
     extractor = Extractor(ModelPackage.from_pretrained(resolve_model("default")), batch_size=32)
     extractor.extract([np.zeros((128, 64, 3), np.uint8)])
     tasks = [
-        ShardTask(index, "plain", "images", "crops", None, {"shard": shard.to_json()}, 0, ("",) * len(shard.inputs))
+        ShardTask(
+            index, "plain", "images", "crops", None, {"shard": shard_to_json(shard)}, 0, ("",) * len(shard.inputs)
+        )
         for index, shard in enumerate(shards)
     ]
     barrier.wait()

@@ -20,14 +20,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
+from tests.support.crop_candidates import candidate_table
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.ingest.crops import candidate_table
+from vestigo.ingest.crops import tracklet_id
 from vestigo.ingest.inputs import VideoInput
 from vestigo.ingest.shards import SliceShard, plan_shards
 from vestigo.ingest.sources.discover import discover
-from vestigo.ingest.video.assembly import assemble, tracks_of
+from vestigo.ingest.video.assembly import assemble_tracklets, join_tracks
 from vestigo.ingest.video.decode import FrameReader
-from vestigo.ingest.video.slices import extract_part
+from vestigo.ingest.video.slices import process_slice
 from vestigo_models.detection.base import iou_matrix
 from vestigo_models.detection.registry import make_detector
 from vestigo_models.tracking.config import TrackingConfig
@@ -45,23 +46,28 @@ def detections_of(
     sampled: list[int] = []
 
     def frames() -> Iterable:
-        for frame in FrameReader(video.path, video.info, shard.slice, shard.fps):
+        for frame in FrameReader(video.path, video.info, shard.slice, shard.tracking.fps):
             sampled.append(frame.index)
             yield frame
 
     start = time.perf_counter()
     owned = range(shard.first, shard.last)
-    part = extract_part(
+    part = process_slice(
         frames(), detector, name=video.name, digest=video.digest, owned=owned, complete=True, config=shard.tracking
     )
     seconds = (time.perf_counter() - start) / max(1, len(sampled))
-    found = assemble(part.detections, candidate_table(part.candidates), digest=video.digest, config=shard.tracking)
+    found = assemble_tracklets(
+        part.detections, candidate_table(part.candidates), digest=video.digest, config=shard.tracking
+    )
     table = part.detections.to_pandas()
     table["tracklet"] = ""
     kept = set(found.rows["tracklet"].to_pylist())
-    for tracklet, ids in tracks_of(part.detections, video.digest).items():
+    ordered = part.detections.sort_by([("frame", "ascending"), ("id", "ascending")])
+    ids = ordered["id"].to_pylist()
+    for root, rows in join_tracks(ids, ordered["predecessor"].to_pylist()).items():
+        tracklet = tracklet_id(video.digest, ids[root])
         if tracklet in kept:
-            table.loc[table["id"].isin(ids), "tracklet"] = tracklet
+            table.loc[table["id"].isin([ids[row] for row in rows]), "tracklet"] = tracklet
     return table, sampled, seconds
 
 

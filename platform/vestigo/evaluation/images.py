@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vestigo.datasets.reid import Split
 from vestigo.evaluation.metrics.ranking import ImageSet
-from vestigo.ingest.embedding import Embedded, Watch, embed_files
+from vestigo.ingest.embedding import FileFeatures, OnBatch, embed_files
 from vestigo_models.arrays import Int64Array
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
@@ -33,10 +33,10 @@ class ImageFeatures:
 
 
 def embed_split(
-    split: Split, extractor: Extractor, progress: ProgressCallback = ignore_progress, watch: Watch | None = None
-) -> tuple[ImageFeatures, Embedded]:
+    split: Split, extractor: Extractor, progress: ProgressCallback = ignore_progress, watch: OnBatch | None = None
+) -> tuple[ImageFeatures, FileFeatures]:
     """Embed the readable images of a split; returns them and which they are."""
-    embedded = embed_files(split.paths, extractor, lambda done: progress(done, len(split)), watch)
+    embedded = embed_files(split.paths, extractor, progress, watch)
     rows = embedded.rows
     images = ImageSet(pids=split.pids[rows], camids=split.camids[rows], ids=embedded.ids)
-    return ImageFeatures(images=images, features=embedded.outputs, labels=split.labels[rows]), embedded
+    return ImageFeatures(images=images, features=embedded.features, labels=split.labels[rows]), embedded

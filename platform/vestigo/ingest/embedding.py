@@ -1,4 +1,4 @@
-"""Image files to what a model says of them: read, skip and count what cannot be read, extract in batches."""
+"""Extract the features of image files in batches; unreadable files are skipped and counted."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from numpy.typing import NDArray
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.images import decode_image
+from vestigo_models.progress import ProgressCallback, ignore_progress
 
 READERS = 2
-IMAGES_AT_ONCE = 256
-
-Watch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
-"""Sees every lot of images that could be read: which of the N files they are, and their RGB uint8 pixels."""
+IMAGES_PER_BATCH = 256
+OnBatch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
+"""Called with each batch of readable images: their rows among the N files, and their RGB uint8 pixels."""
 
 
 class CropExtractor(Protocol):
-    """What `vestigo_models.inference.extractor.Extractor` does."""
+    """The interface of `vestigo_models.inference.extractor.Extractor`."""
 
     def extract(self, crops: Sequence[NDArray[np.uint8]]) -> CropFeatures:
-        """What the model says of N RGB uint8 crops, N = 0 included."""
+        """Return the features of N RGB uint8 crops; N can be 0."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Embedded:
-    """What became of N image files.
+class FileFeatures:
+    """Features of N image files.
 
     Attributes:
-        rows: (n,) int64, which of the N files could be read, ascending.
-        outputs: what the model says of those.
-        ids: (n,) int64, equal exactly for files of equal name and content: the same picture in two splits.
-        unreadable: reason -> number of files left out.
+        rows: (n,) int64, the readable ones of the N files, ascending.
+        features: Of those.
+        ids: (n,) int64, equal for files with equal name and content, such as one image in two splits.
+        unreadable: Reason to number of skipped files.
     """
 
     rows: NDArray[np.int64]
-    outputs: CropFeatures
+    features: CropFeatures
     ids: NDArray[np.int64]
     unreadable: dict[str, int] = field(default_factory=dict)
 
@@ -52,38 +52,39 @@ class Embedded:
 def embed_files(
     paths: Sequence[Path],
     extractor: CropExtractor,
-    advance: Callable[[int], None] = lambda _: None,
-    watch: Watch | None = None,
-) -> Embedded:
-    """Put image files through a model; `advance` hears how many are done. Memory is a batch of images, and outputs."""
+    progress: ProgressCallback = ignore_progress,
+    on_batch: OnBatch | None = None,
+) -> FileFeatures:
+    """Extract the features of image files; memory is a batch of images, and the features."""
     rows: list[int] = []
     ids: list[int] = []
-    outputs: list[CropFeatures] = []
+    features: list[CropFeatures] = []
     unreadable: Counter[str] = Counter()
     with ThreadPoolExecutor(READERS) as readers:
-        for start in range(0, len(paths), IMAGES_AT_ONCE):
+        for start in range(0, len(paths), IMAGES_PER_BATCH):
             crops = []
             first = len(rows)
-            for row, read in enumerate(readers.map(_read, paths[start : start + IMAGES_AT_ONCE]), start):
-                if isinstance(read, BadInput):
-                    unreadable[read.reason] += 1
+            for row, result in enumerate(readers.map(_read, paths[start : start + IMAGES_PER_BATCH]), start):
+                if isinstance(result, BadInput):
+                    unreadable[result.reason] += 1
                 else:
                     rows.append(row)
-                    ids.append(read[0])
-                    crops.append(read[1])
-            outputs.append(extractor.extract(crops))
-            if watch is not None:
-                watch(rows[first:], crops)
-            advance(min(start + IMAGES_AT_ONCE, len(paths)))
-    return Embedded(
+                    ids.append(result[0])
+                    crops.append(result[1])
+            features.append(extractor.extract(crops))
+            if on_batch is not None:
+                on_batch(rows[first:], crops)
+            progress(min(start + IMAGES_PER_BATCH, len(paths)), len(paths))
+    return FileFeatures(
         rows=np.array(rows, dtype=np.int64),
-        outputs=CropFeatures.joined(outputs or [extractor.extract([])]),
+        features=CropFeatures.joined(features or [extractor.extract([])]),
         ids=np.array(ids, dtype=np.int64),
         unreadable=dict(unreadable),
     )
 
 
 def _read(path: Path) -> tuple[int, NDArray[np.uint8]] | BadInput:
+    """Return an image with its id, or why it is unreadable."""
     try:
         data = path.read_bytes()
         digest = hashlib.sha256(f"{path.name}\0".encode() + data).digest()

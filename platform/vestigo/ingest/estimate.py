@@ -1,10 +1,11 @@
-"""What indexing a plan will cost, from a few of its own frames and images rather than from a table of machines."""
+"""Estimate the time and disk space of indexing by timing a sample of the planned frames and images."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,18 @@ BYTES_PER_CROP = 8_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """shards, images and frames are counted; seconds and disk_bytes are extrapolated from `timed` of them."""
+class IndexingEstimate:
+    """Estimated cost of indexing.
+
+    Attributes:
+        shards: Counted.
+        images: Counted.
+        frames: Counted.
+        seconds: Extrapolated.
+        disk_bytes: Extrapolated.
+        timed: Number of images and frames that were timed.
+        device: For which the seconds hold.
+    """
 
     shards: int
     images: int
@@ -32,31 +43,30 @@ class Estimate:
 
 
 @dataclass
-class _Timed:
-    """Work of one kind: units in the plan, and what some of them took."""
+class _Sample:
+    """Timings of one kind of unit: units in the plan, and the cost of those that were timed."""
 
     units: float = 0
-    done: int = 0
+    timed: int = 0
     crops: int = 0
     seconds: float = 0.0
 
-    def spend(self, work: Callable[[NDArray[np.uint8]], int], image: NDArray[np.uint8], reading: float) -> None:
+    def measure(self, images: Iterator[NDArray[np.uint8]], work: Callable[[NDArray[np.uint8]], int]) -> None:
+        """Time reading and working on each image."""
         start = time.perf_counter()
-        self.crops += work(image)
-        self.seconds += reading + time.perf_counter() - start
-        self.done += 1
+        for image in images:
+            self.crops += work(image)
+            now = time.perf_counter()
+            self.seconds += now - start
+            self.timed += 1
+            start = now
 
-    def scaled(self, total: float) -> float:
-        return total * self.units / self.done if self.done else 0.0
-
-
-@dataclass
-class _Plan:
-    images: _Timed = field(default_factory=_Timed)
-    frames: _Timed = field(default_factory=_Timed)
+    def extrapolate(self, total: float) -> float:
+        """Scale a total of the timed units to all units."""
+        return total * self.units / self.timed if self.timed else 0.0
 
 
-def estimate(
+def estimate_indexing(
     shards: Iterable[Shard],
     work: Callable[[NDArray[np.uint8]], int],
     *,
@@ -64,57 +74,60 @@ def estimate(
     device: str,
     sample: int = 6,
     bytes_per_crop: int = BYTES_PER_CROP,
-) -> Estimate:
+) -> IndexingEstimate:
     """Count a plan, and time at most `sample` images and `sample` frames of it on this machine.
 
-    work: what is done with one RGB uint8 image, from detection to embedding; returns how many crops came out. It has
-    run once before (the first image pays for loading). Seconds are of work divided by `workers`, start-up excluded,
-    and hold for `device` only. Disk is an upper bound for videos, where tracklets keep only their best crops.
+    Disk space is an upper bound for videos, where tracklets keep only their best crops.
+
+    Args:
+        shards: The plan.
+        work: Processes one RGB uint8 image from detection to embedding and returns its number of crops. It has run
+            once before, because the first image includes loading.
+        workers: By which the seconds are divided; start-up is excluded.
+        device: On which `work` runs.
+        sample: Images and frames to time.
+        bytes_per_crop: Size of a stored row.
     """
-    plan = _Plan()
+    images, frames = _Sample(), _Sample()
     count = 0
     for shard in shards:
         count += 1
         if isinstance(shard, ImageShard):
-            plan.images.units += len(shard.inputs)
-            _time_images(shard, work, plan.images, sample)
+            images.units += len(shard.inputs)
+            images.measure(_read_images(shard, sample - images.timed), work)
         elif isinstance(shard, SliceShard):
             info = shard.video.info
             owned_s = (shard.last - shard.first) * info.duration_s / max(1, info.frames)
             lead_s = shard.lead_s if shard.first else 0.0
-            plan.frames.units += (owned_s + lead_s) * shard.fps
-            _time_frames(shard, work, plan.frames, sample)
-    kinds = (plan.images, plan.frames)
-    return Estimate(
+            frames.units += (owned_s + lead_s) * shard.tracking.fps
+            frames.measure(_read_frames(shard, min(sample - frames.timed, max(1, sample // 2))), work)
+    samples = (images, frames)
+    return IndexingEstimate(
         shards=count,
-        images=round(plan.images.units),
-        frames=round(plan.frames.units),
-        seconds=sum(kind.scaled(kind.seconds) for kind in kinds) / max(1, workers),
-        disk_bytes=round(sum(kind.scaled(kind.crops) for kind in kinds) * bytes_per_crop),
-        timed=sum(kind.done for kind in kinds),
+        images=round(images.units),
+        frames=round(frames.units),
+        seconds=sum(kind.extrapolate(kind.seconds) for kind in samples) / max(1, workers),
+        disk_bytes=round(sum(kind.extrapolate(kind.crops) for kind in samples) * bytes_per_crop),
+        timed=sum(kind.timed for kind in samples),
         device=device,
     )
 
 
-def _time_images(shard: ImageShard, work: Callable[[NDArray[np.uint8]], int], timed: _Timed, sample: int) -> None:
-    for item in shard.inputs[: max(0, sample - timed.done)]:
-        start = time.perf_counter()
+def _read_images(shard: ImageShard, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield at most the first `count` images, without unreadable ones."""
+    for item in shard.inputs[: max(0, count)]:
         try:
             image = read_image_input(item)
         except BadInput:
             continue
-        timed.spend(work, image, time.perf_counter() - start)
+        yield image
 
 
-def _time_frames(shard: SliceShard, work: Callable[[NDArray[np.uint8]], int], timed: _Timed, sample: int) -> None:
-    wanted = min(sample - timed.done, max(1, sample // 2))
-    start = time.perf_counter()
+def _read_frames(shard: SliceShard, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield at most `count` frames, until one is unreadable."""
+    reader = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.tracking.fps)
     try:
-        for frame in FrameReader(shard.video.path, shard.video.info, shard.slice, shard.fps):
-            if wanted <= 0:
-                return
-            timed.spend(work, frame.image, time.perf_counter() - start)
-            wanted -= 1
-            start = time.perf_counter()
+        for frame in islice(reader, max(0, count)):
+            yield frame.image
     except BadInput:
         return

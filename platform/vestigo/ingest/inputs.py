@@ -1,33 +1,28 @@
-"""What a camera archive consists of, as small frozen facts that travel as JSON."""
+"""Inputs of an archive, as records that can be stored as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from vestigo_models.errors import ConfigError
 
 
-class _Json:
-    """Flat dataclasses to and from plain JSON objects."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object of this value."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the value of a JSON object that `to_json` made."""
-        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in data.items() if name in known})
-
-
 @dataclass(frozen=True)
-class Locator(_Json):
-    """Where the bytes of an image are, such that reading it touches nothing else of a large archive.
+class Locator:
+    """Where the bytes of an image are, so that they are read without the rest of a large archive.
 
-    kind: a file of its own, bytes as they are in a tar, or an entry of a zip; member: its name in the archive;
-    offset: first byte in a tar, local header in a zip; size: bytes of content; packed: bytes in the zip.
+    Attributes:
+        kind: A file, uncompressed bytes in a tar, or an entry of a zip.
+        path: Of the file or archive.
+        member: Name in the archive.
+        offset: First byte in a tar, or local header in a zip.
+        size: Bytes of content.
+        packed: Compressed bytes in a zip.
     """
 
     kind: Literal["file", "tar", "zip"]
@@ -39,11 +34,16 @@ class Locator(_Json):
 
 
 @dataclass(frozen=True)
-class ImageInput(_Json):
-    """One still image: a crop or a frame.
+class ImageInput:
+    """A still image: a crop or a frame.
 
-    name: path inside the source; digest: SHA-256 (hex) of the content; time: ISO 8601 or None; pid: label from the
-    name of a dataset's file, None where there is none.
+    Attributes:
+        name: Path inside the source.
+        digest: SHA-256 (hex) of the content.
+        locator: Where its bytes are.
+        camera: Name of the camera.
+        time: ISO 8601, if known.
+        pid: Identity of a dataset's file, if known.
     """
 
     name: str
@@ -53,18 +53,16 @@ class ImageInput(_Json):
     time: str | None = None
     pid: int | None = None
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the value of a JSON object that `to_json` made."""
-        return super().from_json({**data, "locator": Locator.from_json(data["locator"])})
-
 
 @dataclass(frozen=True)
 class Keyframe:
     """A frame at which decoding can start.
 
-    index: its number in order of presentation; key: what the decoder reports as this frame's `pts` (ticks of the
-    stream's time base); seek: the timestamp to seek to; offset_s: seconds from the start of the video.
+    Attributes:
+        index: Its number in order of presentation.
+        key: The `pts` that the decoder reports for it, in ticks of the stream's time base.
+        seek: The timestamp to seek to.
+        offset_s: Seconds from the start of the video.
     """
 
     index: int
@@ -74,13 +72,25 @@ class Keyframe:
 
 
 @dataclass(frozen=True)
-class VideoInfo(_Json):
-    """What is known about a video before it is decoded.
+class VideoInfo:
+    """Facts about a video, known before it is decoded.
 
-    frames: pictures found by reading the file through; declared_frames: what its header says (0 = nothing);
-    ordered: presentation times can be trusted, else time is the frame's index over the rate; origin: timestamp of
-    the first picture; rate, time_base: exact fractions as text; truncated: a sentence when the file is shorter than
-    its own container says.
+    Attributes:
+        digest: SHA-256 (hex) of the file.
+        size_bytes: Of the file.
+        container: Name of the container format.
+        codec: Name of the codec.
+        width: Of a frame.
+        height: Of a frame.
+        rate: Frames per second, an exact fraction as text.
+        time_base: Seconds per tick, an exact fraction as text.
+        origin: Timestamp of the first frame.
+        frames: Number of frames, found by reading the file through.
+        declared_frames: Number of frames in the header; 0 if it has none.
+        duration_s: Seconds.
+        ordered: Whether presentation times are reliable; else a frame's time is its index over the rate.
+        keyframes: In order of presentation.
+        truncated: A sentence if the file is shorter than its container declares.
     """
 
     digest: str
@@ -99,19 +109,14 @@ class VideoInfo(_Json):
     keyframes: tuple[Keyframe, ...]
     truncated: str | None = None
 
-    def around(self, first: int, last: int) -> VideoInfo:
-        """The same, with only the keyframes of a stretch (indices first .. last): small enough for a shard."""
+    def with_keyframes(self, first: int, last: int) -> VideoInfo:
+        """Return a copy with the keyframes of frames first .. last only, small enough for a shard."""
         return replace(self, keyframes=tuple(k for k in self.keyframes if first <= k.index <= last))
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the value of a JSON object that `to_json` made."""
-        return super().from_json({**data, "keyframes": tuple(Keyframe(**keyframe) for keyframe in data["keyframes"])})
 
 
 @dataclass(frozen=True)
-class VideoInput(_Json):
-    """One video file; start: ISO 8601 time of its first frame, or None."""
+class VideoInput:
+    """A video file; `start` is the ISO 8601 time of its first frame, or None."""
 
     name: str
     digest: str
@@ -120,15 +125,10 @@ class VideoInput(_Json):
     start: str | None
     info: VideoInfo
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the value of a JSON object that `to_json` made."""
-        return super().from_json({**data, "info": VideoInfo.from_json(data["info"])})
-
 
 @dataclass(frozen=True)
-class Problem(_Json):
-    """An input that cannot be processed, found while planning: it is quarantined under its name and reason."""
+class InvalidInput:
+    """An input that cannot be processed; it is quarantined with its reason."""
 
     name: str
     reason: str
@@ -136,29 +136,54 @@ class Problem(_Json):
 
 
 @dataclass(frozen=True)
-class Ignored(_Json):
-    """A file that is neither image nor video; it is counted and left alone."""
+class IgnoredFile:
+    """A file that is neither image nor video; it is only counted."""
 
     name: str
 
 
-Item = ImageInput | VideoInput | Problem | Ignored
-_KINDS: dict[str, type[ImageInput] | type[VideoInput] | type[Problem] | type[Ignored]] = {
+Input = ImageInput | VideoInput | InvalidInput | IgnoredFile
+INPUT_KINDS: dict[str, type] = {
     "image": ImageInput,
     "video": VideoInput,
-    "problem": Problem,
-    "ignored": Ignored,
+    "problem": InvalidInput,
+    "ignored": IgnoredFile,
 }
 
 
-def item_to_json(item: Item) -> dict[str, Any]:
-    """Return the JSON object of any item, with its `kind`."""
-    kind = next(name for name, known in _KINDS.items() if type(item) is known)
-    return {"kind": kind, **item.to_json()}
+def input_to_json(item: Input) -> dict[str, Any]:
+    """Return an input as a JSON object with its `kind`."""
+    return to_json(item, INPUT_KINDS)
 
 
-def item_from_json(data: dict[str, Any]) -> Item:
-    """Return the item of a JSON object that `item_to_json` made."""
-    if data.get("kind") not in _KINDS:
-        raise ConfigError(f"unknown kind of input {data.get('kind')!r}: expected one of {', '.join(_KINDS)}")
-    return _KINDS[data["kind"]].from_json(data)
+def input_from_json(data: Mapping[str, Any]) -> Input:
+    """Return the input of a JSON object of `input_to_json`.
+
+    Raises:
+        ConfigError: If the kind is unknown.
+    """
+    item: Input = from_json(data, INPUT_KINDS, "input")
+    return item
+
+
+def to_json(value: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return a dataclass as a JSON object with the name of its type in `kinds`."""
+    kind = next(name for name, known in kinds.items() if type(value) is known)
+    return {"kind": kind, **asdict(value)}
+
+
+def from_json(data: Mapping[str, Any], kinds: Mapping[str, type], what: str) -> Any:
+    """Return the dataclass of a JSON object of `to_json`; `what` names it in errors.
+
+    Raises:
+        ConfigError: If the kind is unknown.
+    """
+    kind = str(data.get("kind"))
+    if kind not in kinds:
+        raise ConfigError(f"unknown kind of {what} {kind!r}: expected one of {', '.join(kinds)}")
+    return _adapter(kinds[kind]).validate_python({name: value for name, value in data.items() if name != "kind"})
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

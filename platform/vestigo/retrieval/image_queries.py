@@ -48,11 +48,11 @@ def image_queries(
         sizes.update((row, (crop.shape[0], crop.shape[1])) for row, crop in zip(rows, crops, strict=True))
 
     encoder = open_encoder()
-    embedded = embed_files(paths, encoder, lambda done: progress(done, len(paths)), measure)
+    embedded = embed_files(paths, encoder, progress, measure)
     rows = embedded.rows.tolist()
     queries = BulkQueries(
         names=[names[row] for row in rows],
-        features=embedded.outputs,
+        features=embedded.features,
         own=[(whole_image_id(names[row], paths[row].read_bytes(), sizes[row]),) for row in rows],
         model=encoder.package.digest,
         kind="images",

@@ -252,10 +252,10 @@ def test_images_are_watched_as_they_pass(dataset: ReidDataset, extractor: Extrac
     paths = [dataset.query.paths[0], broken, dataset.query.paths[1]]
     seen: list[tuple[int, int]] = []
     found = embed_files(
-        paths, extractor, watch=lambda rows, crops: seen.extend(zip(rows, map(len, crops), strict=True))
+        paths, extractor, on_batch=lambda rows, crops: seen.extend(zip(rows, map(len, crops), strict=True))
     )
     assert seen == [(0, 128), (2, 128)]
     assert found.rows.tolist() == [0, 2]
-    assert len(found.outputs) == 2
+    assert len(found.features) == 2
     nothing = embed_files([], extractor)
-    assert (len(nothing.outputs), nothing.outputs.probabilities.shape) == (0, (0, MARKET_1501.classes))
+    assert (len(nothing.features), nothing.features.probabilities.shape) == (0, (0, MARKET_1501.classes))

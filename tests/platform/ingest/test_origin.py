@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from vestigo.ingest.crops import crop_id
-from vestigo.ingest.origin import frame_of
+from vestigo.ingest.origin import read_source_frame
 from vestigo_models.errors import BadInput
 
 BOX = (3.0, 4.0, 10.0, 20.0)
@@ -61,7 +61,7 @@ def stored(root: Path, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["folder", "image", "tar", "zip"])
 def test_still_frame_is_found(tmp_path: Path, kind: str) -> None:
-    frame = frame_of(stored(tmp_path, kind))
+    frame = read_source_frame(stored(tmp_path, kind))
     assert frame.shape == (48, 64, 3)
     assert frame[0, 0].tolist() == [80, 80, 80]
 
@@ -70,14 +70,14 @@ def test_still_frame_is_found(tmp_path: Path, kind: str) -> None:
 def test_missing_member_is_reported(tmp_path: Path, kind: str) -> None:
     row = stored(tmp_path, kind)
     with pytest.raises(BadInput, match=r"^moved: .*camera=gate/two.png|^changed: ") as caught:
-        frame_of(row | {"input": "camera=gate/two.png"})
+        read_source_frame(row | {"input": "camera=gate/two.png"})
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_missing_source_is_reported(tmp_path: Path) -> None:
     row = stored(tmp_path, "folder")
     with pytest.raises(BadInput, match=r"^moved: camera=gate/one\.png is no longer where it was indexed") as caught:
-        frame_of(row | {"source": str(tmp_path / "elsewhere")})
+        read_source_frame(row | {"source": str(tmp_path / "elsewhere")})
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_changed_file_is_reported(tmp_path: Path) -> None:
     row = stored(tmp_path, "folder")
     picture(Path(row["source"]) / row["input"], value=90)
     with pytest.raises(BadInput, match=r"^changed: .* is no longer the file that was indexed"):
-        frame_of(row)
+        read_source_frame(row)
 
 
 def test_damaged_archive_is_reported(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_damaged_archive_is_reported(tmp_path: Path) -> None:
     source = Path(row["source"])
     source.write_bytes(source.read_bytes()[:40] + bytes(20) + source.read_bytes()[60:])
     with pytest.raises(BadInput):
-        frame_of(row)
+        read_source_frame(row)
 
 
 def test_video_frame_is_found(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_video_frame_is_found(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     for number in (0, 5, 11):
         row = crop(path, path.name, path.read_bytes(), frame=number)
-        assert frame_of(row).mean() == pytest.approx(20 * number, abs=4)
+        assert read_source_frame(row).mean() == pytest.approx(20 * number, abs=4)
     row = crop(tmp_path, path.name, path.read_bytes(), frame=5)
-    assert frame_of(row).mean() == pytest.approx(100, abs=4)
+    assert read_source_frame(row).mean() == pytest.approx(100, abs=4)
     with pytest.raises(BadInput, match=r"^changed"):
-        frame_of(row | {"frame": 6})
+        read_source_frame(row | {"frame": 6})
     with pytest.raises(BadInput, match=r"^no-such-frame"):
-        frame_of(crop(path, path.name, path.read_bytes(), frame=40))
+        read_source_frame(crop(path, path.name, path.read_bytes(), frame=40))

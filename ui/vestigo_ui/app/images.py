@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from vestigo.ingest.origin import ORIGIN_COLUMNS, frame_of
+from vestigo.ingest.origin import ORIGIN_COLUMNS, read_source_frame
 from vestigo.retrieval.query import open_encoder
 from vestigo_models.inference.anonymize import anonymize_crops, anonymize_frame
 from vestigo_models.inference.extractor import Extractor
@@ -63,7 +63,7 @@ def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Seque
     Raises:
         BadInput: The archive no longer has the frame.
     """
-    frame = frame_of(row)
+    frame = read_source_frame(row)
     if not context.blurred:
         return frame
     boxes = [(round(x), round(y), round(w), round(h)) for x, y, w, h in people]

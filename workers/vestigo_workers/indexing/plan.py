@@ -12,10 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vestigo.ingest.inputs import Ignored, ImageInput, Item, Problem, VideoInput, item_from_json, item_to_json
-from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json
+from vestigo.ingest.inputs import (
+    IgnoredFile,
+    ImageInput,
+    Input,
+    InvalidInput,
+    VideoInput,
+    input_from_json,
+    input_to_json,
+)
+from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json, shard_to_json
 from vestigo.ingest.sources.discover import discover
-from vestigo.ingest.video.decode import slices
+from vestigo.ingest.video.decode import split_video
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputPlan, ShardPlan
 from vestigo_models.progress import ProgressCallback
@@ -47,15 +55,15 @@ class Survey:
         """Inputs that the store already holds under this fingerprint."""
         return self.inputs - self.new
 
-    def add(self, source: str, item: Item, key: str, weight: int) -> None:
+    def add(self, source: str, item: Input, key: str, weight: int) -> None:
         """Add an item to be planned; `weight` is the number of inputs that it counts for."""
-        row = (key, source, json.dumps(item_to_json(item)))
+        row = (key, source, json.dumps(input_to_json(item)))
         self.new += weight * self._spool.execute("INSERT OR IGNORE INTO item VALUES (?, ?, ?)", row).rowcount
 
-    def items(self) -> Iterator[tuple[str, Item]]:
+    def items(self) -> Iterator[tuple[str, Input]]:
         """Yield (source, item) of everything new, in order of discovery."""
         for source, text in self._spool.execute("SELECT source, json FROM item ORDER BY rowid"):
-            yield source, item_from_json(json.loads(text))
+            yield source, input_from_json(json.loads(text))
 
     def __enter__(self) -> Survey:
         return self
@@ -73,13 +81,13 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, progress: Prog
         for item in discover(source, camera=request.camera, start=request.start)
     )
     while chunk := list(islice(discovered, KEYS_PER_QUERY)):
-        keyed = [(source, item, item_key(item)) for source, item in chunk if not isinstance(item, Ignored)]
+        keyed = [(source, item, item_key(item)) for source, item in chunk if not isinstance(item, IgnoredFile)]
         result.ignored += len(chunk) - len(keyed)
         keys = list({key for _, _, key in keyed})
         unseen = store.shards.unplanned(fingerprint, keys)
         result.stale |= store.shards.other_fingerprints(fingerprint, keys)
         for source, item, key in keyed:
-            weight = len(slices(item.info, request.slice_seconds, 0.0)) if isinstance(item, VideoInput) else 1
+            weight = len(split_video(item.info, request.slice_seconds, 0.0)) if isinstance(item, VideoInput) else 1
             result.inputs += weight
             if key in unseen:
                 result.add(source, item, key, weight)
@@ -87,10 +95,10 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, progress: Prog
     return result
 
 
-def shard_plans(items: Iterable[tuple[str, Item]], request: IndexRequest) -> Iterator[ShardPlan]:
+def shard_plans(items: Iterable[tuple[str, Input]], request: IndexRequest) -> Iterator[ShardPlan]:
     """Divide surveyed items into shards, source by source; unreadable inputs come last in their source."""
     for source, group in groupby(items, key=itemgetter(0)):
-        problems: list[Problem] = []
+        problems: list[InvalidInput] = []
         readable = _readable((item for _, item in group), problems)
         for shard in plan_shards(
             readable, shard_size=request.shard_size, slice_s=request.slice_seconds, tracking=request.tracking
@@ -100,18 +108,18 @@ def shard_plans(items: Iterable[tuple[str, Item]], request: IndexRequest) -> Ite
             yield _problem_plan(source, problems[start : start + request.shard_size])
 
 
-def _readable(items: Iterable[Item], problems: list[Problem]) -> Iterator[ImageInput | VideoInput]:
+def _readable(items: Iterable[Input], problems: list[InvalidInput]) -> Iterator[ImageInput | VideoInput]:
     """Yield images and videos, and append the problems between them to `problems`."""
     for item in items:
-        if isinstance(item, Problem):
+        if isinstance(item, InvalidInput):
             problems.append(item)
-        elif not isinstance(item, Ignored):
+        elif not isinstance(item, IgnoredFile):
             yield item
 
 
 def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> ShardPlan:
     """Return the plan of one shard for the catalogue."""
-    spec = {"shard": shard.to_json()}
+    spec = {"shard": shard_to_json(shard)}
     if isinstance(shard, ImageShard):
         inputs = tuple(InputPlan(name=item.name, key=item_key(item)) for item in shard.inputs)
         return ShardPlan(kind="images", source=source, after=None, spec=spec, inputs=inputs)
@@ -123,7 +131,7 @@ def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> S
     return ShardPlan(kind="assembly", source=source, after=video_key, spec=spec)
 
 
-def _problem_plan(source: str, problems: list[Problem]) -> ShardPlan:
+def _problem_plan(source: str, problems: list[InvalidInput]) -> ShardPlan:
     """Return the plan of unreadable inputs; processing it records their reasons."""
     return ShardPlan(
         kind="images",
@@ -134,12 +142,12 @@ def _problem_plan(source: str, problems: list[Problem]) -> ShardPlan:
     )
 
 
-def item_key(item: ImageInput | VideoInput | Problem) -> str:
+def item_key(item: ImageInput | VideoInput | InvalidInput) -> str:
     """Return the key of an input, a digest of its name and content.
 
     The key of a video is that of its first slice, which begins at frame 0 wherever the others begin.
     """
-    if isinstance(item, Problem):
+    if isinstance(item, InvalidInput):
         return _digest("problem", item.name, item.reason, item.detail)
     if isinstance(item, VideoInput):
         return _digest("video", item.name, item.digest) + ":0"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import MAX_HEIGHT, Candidate
+from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate
 from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
 from vestigo_models.inference.extractor import Extractor
@@ -40,7 +40,7 @@ def crop_row(
     name: str,
     camera: str,
     start: datetime | None,
-    candidate: Candidate,
+    candidate: CropCandidate,
     pid: int | None = None,
     encoded: bytes | None = None,
 ) -> CropRow:
@@ -79,7 +79,7 @@ def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.Rec
         columns: dict[str, Any] = {
             name: [row.fields[name] for row in batch] for name in schema.names if name not in computed
         }
-        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, MAX_HEIGHT)) for row in batch]
+        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, MAX_CROP_HEIGHT)) for row in batch]
         columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vestigo.ingest.estimate import estimate
+from vestigo.ingest.estimate import estimate_indexing
 from vestigo.ingest.inputs import ImageInput, Locator
 from vestigo.ingest.shards import shard_from_json
 from vestigo.ingest.sources.discover import source_kind
@@ -193,7 +193,7 @@ def estimate_index(store: Store, request: IndexRequest, progress: ProgressCallba
     with survey(store, request, fingerprint(setup.config), progress) as surveyed:
         specs = (plan.spec for plan in shard_plans(surveyed.items(), request))
         shards = (shard_from_json(spec["shard"]) for spec in specs if "shard" in spec)
-        costs = estimate(shards, work, workers=workers, device=device)
+        costs = estimate_indexing(shards, work, workers=workers, device=device)
         return {
             "dry_run": True,
             "inputs": surveyed.new,

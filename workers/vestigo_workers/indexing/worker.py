@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import MAX_HEIGHT, Candidate, crop_id, detect_still
+from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate, crop_id, detect_still
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
 from vestigo.ingest.sources.containers import read_member
-from vestigo.ingest.video.assembly import assemble
+from vestigo.ingest.video.assembly import assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
-from vestigo.ingest.video.slices import extract_part
+from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
 from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
@@ -113,7 +113,7 @@ class ExtractionWorker:
         files = self._write_rows("crops", task, rows())
         return ShardResult(files=files, outcomes=tuple(outcomes))
 
-    def candidates(self, item: ImageInput, image: NDArray[np.uint8]) -> Sequence[Candidate]:
+    def candidates(self, item: ImageInput, image: NDArray[np.uint8]) -> Sequence[CropCandidate]:
         """Return the crops of a still image: the image itself if it is a crop, else the people detected in it."""
         is_crop = self._accepts_crops and is_crop_size(*image.shape[:2])
         if self._detector is None or is_crop:
@@ -126,8 +126,8 @@ class ExtractionWorker:
             error = BadInput("no-detector", "a video needs a detector: --detector hog or hf:…")
             return ShardResult(outcomes=(_quarantined(0, error),))
         try:
-            reader = FrameReader(video.path, video.info, shard.slice, fps=shard.fps)
-            part = extract_part(
+            reader = FrameReader(video.path, video.info, shard.slice, fps=shard.tracking.fps)
+            part = process_slice(
                 reader,
                 self._detector,
                 name=video.name,
@@ -159,7 +159,9 @@ class ExtractionWorker:
         batches = [b for path in stored["candidates"] for b in self._files.root.read(path, columns=columns)]
         if not batches:
             return ShardResult()
-        joined = assemble(detections, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking)
+        joined = assemble_tracklets(
+            detections, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking
+        )
         tracklet_of = dict(
             zip(joined.crops.column("crop_id").to_pylist(), joined.crops.column("tracklet").to_pylist(), strict=True)
         )
@@ -231,15 +233,15 @@ def decode_input(item: ImageInput) -> DecodedImage | BadInput:
         image = decode_image(data)
     except BadInput as error:
         return error
-    is_storable = data.startswith(JPEG_MAGIC) and image.shape[0] <= MAX_HEIGHT
+    is_storable = data.startswith(JPEG_MAGIC) and image.shape[0] <= MAX_CROP_HEIGHT
     return image, data if is_storable else None
 
 
-def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> Candidate:
+def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> CropCandidate:
     """Return the candidate of an image that is a crop as a whole."""
     height, width = image.shape[:2]
     box = np.array([0, 0, width, height], dtype=np.float32)
-    return Candidate(
+    return CropCandidate(
         crop_id=crop_id(item.name, item.digest, -1, box),
         frame=-1,
         offset_s=None,

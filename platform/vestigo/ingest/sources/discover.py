@@ -1,4 +1,4 @@
-"""From what a user names as SOURCE to a stream of inputs, in an order that never changes."""
+"""Discover the inputs of a source, in a fixed order."""
 
 from __future__ import annotations
 
@@ -6,102 +6,38 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from vestigo.ingest.inputs import Ignored, ImageInput, Item, Locator, Problem, VideoInput
-from vestigo.ingest.sources.containers import digest_of, tar_items, zip_items
-from vestigo.ingest.sources.naming import COMPRESSED_TARS, Naming, is_archive, is_image, is_video
-from vestigo.ingest.video.probe import probe
+from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
+from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
+from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, is_archive, is_image, is_video
+from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput, SourceError
 
-
-def folder_items(folder: Path, root: Path, naming: Naming) -> Iterator[Item]:
-    """Yield what lies under `folder`, named relative to `root`, depth first and sorted.
-
-    A link to somewhere inside the root is left out, because its target is met anyway; one that leads outside is a
-    `Problem` and is never opened. So are an empty folder below the root (a camera that recorded nothing) and an
-    archive that lies among the files.
-    """
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        yield Problem(_name(folder, root), "unreadable", f"{folder.name}: {error.strerror or error}")
-        return
-    if not entries and folder != root:
-        yield Problem(_name(folder, root), "empty-folder", f"{_name(folder, root)} holds no file")
-    for entry in entries:
-        path = Path(entry.path)
-        name = _name(path, root)
-        if not _is_text(entry.path):
-            yield Problem(name, "undecodable-name", f"{name}: the name is not UTF-8; rename the file")
-        elif entry.is_symlink():
-            inside = path.resolve().is_relative_to(root)
-            yield Ignored(name) if inside else Problem(name, "outside-source", f"{name} is a link that leads outside")
-        elif entry.is_dir(follow_symlinks=False):
-            yield from folder_items(path, root, naming)
-        else:
-            yield file_item(path, name, path.stem if is_video(name) else root.name, naming)
-
-
-def file_item(path: Path, name: str, fallback_camera: str, naming: Naming) -> Item:
-    """Say what one file is; it is read once, for its digest."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return Problem(name, "not-a-file", f"{name} is a pipe, socket or device; only plain files are read")
-        camera = naming.camera(name, fallback_camera)
-        if is_image(name):
-            return ImageInput(name, digest_of(path), Locator("file", str(path)), camera)
-        if is_video(name):
-            info = probe(path)
-            return VideoInput(name, info.digest, str(path), camera, naming.start, info)
-    except BadInput as error:
-        return Problem(name, error.reason, error.detail)
-    except OSError as error:
-        return Problem(name, "unreadable", f"{name}: {error.strerror or error}")
-    if is_archive(name):
-        return Problem(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
-    return Ignored(name)
-
-
-def _name(path: Path, root: Path) -> str:
-    name = path.relative_to(root).as_posix()
-    return name if _is_text(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-Kind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
-
+SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
 DATASET_SPLITS = ("bounding_box_test", "bounding_box_train", "query")
-"""The splits of the Market-1501 and DukeMTMC-reID layouts; all three are indexed."""
-
+"""The folders of the Market-1501 and DukeMTMC-reID layouts; all three are indexed."""
 _LABELLED = re.compile(r"^(?P<pid>-1|\d+)_c(?P<camid>\d+)")
+_EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
 
 
-def source_kind(source: str | Path) -> Kind:
-    """Say what a source is.
+def source_kind(source: str | Path) -> SourceKind:
+    """Return the kind of a source.
 
     Raises:
-        SourceError: it does not exist, or is of no known kind.
+        SourceError: If it does not exist or its kind is unknown.
     """
     path = Path(source)
     name = path.name.lower()
     if not path.exists():
-        raise SourceError(f"no such source: {source}; name a video, an image, a folder, a .tar or a .zip")
+        raise SourceError(f"no such source: {source}; {_EXAMPLES}")
     if path.is_dir():
         return "dataset" if all((path / split).is_dir() for split in ("bounding_box_test", "query")) else "folder"
     if not path.is_file():
-        raise SourceError(
-            f"{source} is neither a file nor a folder; name a video, an image, a folder, a .tar or a .zip"
-        )
+        raise SourceError(f"{source} is neither a file nor a folder; {_EXAMPLES}")
     if name.endswith(COMPRESSED_TARS):
         raise SourceError(f"{source}: members of a compressed tar cannot be read in place; decompress it to a .tar")
     if name.endswith(".tar"):
@@ -112,7 +48,7 @@ def source_kind(source: str | Path) -> Kind:
         return "video"
     if is_image(name):
         return "image"
-    raise SourceError(f"{source}: unknown ending {path.suffix!r}; name a video, an image, a folder, a .tar or a .zip")
+    raise SourceError(f"{source}: unknown ending {path.suffix!r}; {_EXAMPLES}")
 
 
 def discover(
@@ -121,59 +57,121 @@ def discover(
     camera: str | None = None,
     camera_pattern: str | None = None,
     start: datetime | None = None,
-) -> Iterator[Item]:
-    """Yield every input of a source, sorted by name (members of a tar in their own order), one at a time.
+) -> Iterator[Input]:
+    """Yield every input of a source, sorted by name (members of a tar in their own order).
 
-    Each input is read once, for the digest of its content. A file that cannot be used is a `Problem`, one that is
-    none of ours `Ignored`; neither ends the walk. Memory holds the names of one folder, or of one archive's members.
+    Each input is read once for the digest of its content. An unusable file is an `InvalidInput`, a file of another kind
+    an `IgnoredFile`. Memory is the names of one folder or one archive.
 
-    The camera is `camera=NAME/` in an input's path, else what the group `camera` of `camera_pattern` (a regular
-    expression, searched in the name) finds, else `camera`, else the name of the video or archive without ending, or
-    of the folder that is the source. `start` is the time of a video's first frame.
+    Args:
+        source: A video, image, folder, tar, zip or dataset.
+        camera: Name of the camera, for inputs without `camera=NAME/` in the path and without a match of the pattern;
+            the default is the name of the video, archive or source folder.
+        camera_pattern: Regular expression with a group `camera`, searched in the name.
+        start: Time of a video's first frame.
 
     Raises:
-        SourceError: as `source_kind`.
-        ConfigError: a wrong `camera_pattern`.
+        SourceError: As `source_kind`.
+        ConfigError: If `camera_pattern` is invalid.
     """
     kind = source_kind(source)
-    return _found(Path(source).resolve(), kind, Naming.of(camera, camera_pattern, start))
+    return _discover(Path(source).resolve(), kind, NamingRules.create(camera, camera_pattern, start))
 
 
-def _found(root: Path, kind: Kind, naming: Naming) -> Iterator[Item]:
-    empty = True
-    for item in _contents(root, kind, naming):
-        nothing = isinstance(item, Ignored) or (isinstance(item, Problem) and item.reason == "empty-folder")
-        empty = empty and nothing
+def _discover(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
+    is_empty = True
+    for item in _list_inputs(root, kind, naming):
+        is_nothing = isinstance(item, IgnoredFile) or (isinstance(item, InvalidInput) and item.reason == "empty-folder")
+        is_empty = is_empty and is_nothing
         yield item
-    if empty:
-        yield Problem(root.name, "empty-source", f"{root.name} holds no image and no video; name a source that does")
+    if is_empty:
+        message = f"{root.name} holds no image and no video; name a source that does"
+        yield InvalidInput(root.name, "empty-source", message)
 
 
-def _contents(root: Path, kind: Kind, naming: Naming) -> Iterator[Item]:
+def _list_inputs(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
     if kind == "folder":
-        return folder_items(root, root, naming)
+        return _list_folder(root, root, naming)
     if kind == "tar":
-        return tar_items(root, naming)
+        return list_tar(root, naming)
     if kind == "zip":
-        return zip_items(root, naming)
+        return list_zip(root, naming)
     if kind == "dataset":
-        return _dataset_items(root, naming)
-    return iter([file_item(root, root.name, root.stem, naming)])
+        return _list_dataset(root, naming)
+    return iter([_inspect_file(root, root.name, root.stem, naming)])
 
 
-def _dataset_items(root: Path, naming: Naming) -> Iterator[Item]:
-    """Images of the splits; `0002_c1s1_000451_03.jpg` is pid 2 under camera c1, -1 (junk) is nobody."""
+def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Input]:
+    """Yield the files under `folder`, named relative to `root`, depth first and sorted.
+
+    A link to a place inside the root is ignored, because its target is listed anyway. A link that leads outside is
+    never opened; it is an `InvalidInput`, and so are an empty folder below the root (a camera without recordings) and
+    an archive.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield InvalidInput(_relative_name(folder, root), "unreadable", f"{folder.name}: {error.strerror or error}")
+        return
+    if not entries and folder != root:
+        name = _relative_name(folder, root)
+        yield InvalidInput(name, "empty-folder", f"{name} holds no file")
+    for entry in entries:
+        path = Path(entry.path)
+        name = _relative_name(path, root)
+        if not _is_utf8(entry.path):
+            yield InvalidInput(name, "undecodable-name", f"{name}: the name is not UTF-8; rename the file")
+        elif entry.is_symlink():
+            if path.resolve().is_relative_to(root):
+                yield IgnoredFile(name)
+            else:
+                yield InvalidInput(name, "outside-source", f"{name} is a link that leads outside")
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _list_folder(path, root, naming)
+        else:
+            yield _inspect_file(path, name, path.stem if is_video(name) else root.name, naming)
+
+
+def _inspect_file(path: Path, name: str, fallback_camera: str, naming: NamingRules) -> Input:
+    """Classify a file and read it once for its digest."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return InvalidInput(name, "not-a-file", f"{name} is a pipe, socket or device; only plain files are read")
+        camera = naming.camera(name, fallback_camera)
+        if is_image(name):
+            return ImageInput(name, file_digest(path), Locator("file", str(path)), camera)
+        if is_video(name):
+            info = probe_video(path)
+            return VideoInput(name, info.digest, str(path), camera, naming.start, info)
+    except BadInput as error:
+        return InvalidInput(name, error.reason, error.detail)
+    except OSError as error:
+        return InvalidInput(name, "unreadable", f"{name}: {error.strerror or error}")
+    if is_archive(name):
+        return InvalidInput(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
+    return IgnoredFile(name)
+
+
+def _list_dataset(root: Path, naming: NamingRules) -> Iterator[Input]:
+    """Yield the images of the splits; `0002_c1s1_000451_03.jpg` is identity 2 of camera c1, and -1 is junk."""
     for split in DATASET_SPLITS:
-        for item in folder_items(root / split, root, naming) if (root / split).is_dir() else ():
+        for item in _list_folder(root / split, root, naming) if (root / split).is_dir() else ():
             label = _LABELLED.match(Path(item.name).name)
             if isinstance(item, ImageInput) and label is not None:
                 pid = int(label["pid"])
-                yield ImageInput(
-                    name=item.name,
-                    digest=item.digest,
-                    locator=item.locator,
-                    camera=f"c{int(label['camid'])}",
-                    pid=None if pid < 0 else pid,
-                )
+                yield replace(item, camera=f"c{int(label['camid'])}", pid=None if pid < 0 else pid)
             else:
                 yield item
+
+
+def _relative_name(path: Path, root: Path) -> str:
+    name = path.relative_to(root).as_posix()
+    return name if _is_utf8(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

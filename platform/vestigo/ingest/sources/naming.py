@@ -1,4 +1,4 @@
-"""How inputs get their kind, camera and time from their names and from what the user said."""
+"""Kind, camera and time of inputs, from their names and the user's options."""
 
 from __future__ import annotations
 
@@ -13,41 +13,39 @@ from vestigo_models.inference.images import IMAGE_SUFFIXES
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
 )
-
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-
 _CAMERA_FOLDER = re.compile(r"(?:^|/)camera=(?P<camera>[^/]+)/")
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's ending is that of an image."""
+    """Whether a file has the suffix of an image."""
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_video(name: str) -> bool:
-    """Whether a file's ending is that of a video."""
+    """Whether a file has the suffix of a video."""
     return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's ending is that of a tar or zip, compressed or not."""
+    """Whether a file has the suffix of a tar or zip, compressed or not."""
     return name.lower().endswith((".tar", ".zip", *COMPRESSED_TARS))
 
 
 @dataclass(frozen=True)
-class Naming:
-    """What the user said about camera and time."""
+class NamingRules:
+    """The user's options for camera and time."""
 
     default: str | None
     pattern: re.Pattern[str] | None
     start: str | None
 
     @classmethod
-    def of(cls, camera: str | None, pattern: str | None, start: datetime | None) -> Naming:
-        """Check it; a start without a zone is UTC.
+    def create(cls, camera: str | None, pattern: str | None, start: datetime | None) -> NamingRules:
+        """Check the options; a start without a zone is UTC.
 
         Raises:
-            ConfigError: the pattern is no regular expression or lacks the group `camera`.
+            ConfigError: If the pattern is no regular expression or lacks the group `camera`.
         """
         try:
             compiled = re.compile(pattern) if pattern else None
@@ -60,9 +58,9 @@ class Naming:
         return cls(camera, compiled, start.isoformat() if start else None)
 
     def camera(self, name: str, fallback: str) -> str:
-        """`camera=NAME/` in the path, else the pattern, else the name given by hand, else `fallback`."""
+        """Return `camera=NAME/` in the path, else the match of the pattern, else the default, else `fallback`."""
         if folder := _CAMERA_FOLDER.search(name):
             return folder["camera"]
-        if self.pattern is not None and (found := self.pattern.search(name)) and found["camera"]:
-            return found["camera"]
+        if self.pattern is not None and (match := self.pattern.search(name)) and match["camera"]:
+            return match["camera"]
         return self.default or fallback

@@ -1,7 +1,8 @@
-"""The second stage of a video: parts to tracklets. Pure, and the same whatever the slices were."""
+"""Assemble the slices of a video into tracklets and select their best crops; the result does not depend on slicing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,49 +28,59 @@ TRACKLET_SCHEMA = pa.schema(
         ("motion", pa.float32()),
     ]
 )
-PICK_SCHEMA = pa.schema(
+BEST_CROP_SCHEMA = pa.schema(
     [("crop_id", pa.string()), ("tracklet", pa.string()), ("rank", pa.int32()), ("near_duplicate", pa.bool_())]
 )
 
 
 @dataclass(frozen=True)
-class Tracklets:
-    """rows: one a tracklet, by first frame; crops: the picked ones, best first (rank 0) within their tracklet."""
+class VideoTracklets:
+    """The tracklets of a video.
+
+    Attributes:
+        rows: `TRACKLET_SCHEMA`, by first frame.
+        crops: `BEST_CROP_SCHEMA`, the selected crops, best first (rank 0) within their tracklet.
+    """
 
     rows: pa.Table
     crops: pa.Table
 
 
-def assemble(detections: pa.Table, candidates: pa.Table, *, digest: str, config: TrackingConfig) -> Tracklets:
-    """Join the links of all parts of a video, keep the tracks that are people, and pick their best crops.
+def assemble_tracklets(
+    detections: pa.Table, candidates: pa.Table, *, digest: str, config: TrackingConfig
+) -> VideoTracklets:
+    """Join the links of all slices of a video, keep the tracks of people, and select their best crops.
 
-    detections: `DETECTION_SCHEMA`, all parts, in any order; candidates: at least crop_id, offset_s, quality, dhash,
-    all parts, in any order; digest: the video's.
+    Args:
+        detections: `DETECTION_SCHEMA`, of all slices, in any order.
+        candidates: At least crop_id, offset_s, quality and dhash, of all slices, in any order.
+        digest: Of the video.
+        config: At the video's rate.
     """
     table = detections.sort_by([("frame", "ascending"), ("id", "ascending")])
     ids = table["id"].to_pylist()
-    tracks = _tracks(ids, table["predecessor"].to_pylist())
+    tracks = join_tracks(ids, table["predecessor"].to_pylist())
     scores, motion = _column(table, "score"), _column(table, "motion")
     frames, offsets = _column(table, "frame"), _column(table, "offset_s")
-    crops_of = _crops_of(ids, tracks, candidates["crop_id"].to_pylist())
+    crop_ids = candidates["crop_id"].to_pylist()
+    crops_of = _crops_by_track(ids, tracks, crop_ids)
     quality = candidates["quality"].to_pylist()
     hashes = candidates["dhash"].to_pylist()
     buckets = [bucket_of(offset, config.bucket_s) for offset in candidates["offset_s"].to_pylist()]
-    names = candidates["crop_id"].to_pylist()
     rows: list[dict[str, object]] = []
-    picks: list[dict[str, object]] = []
+    selected: list[dict[str, object]] = []
     for root, members in tracks.items():
         if not is_person_track(scores[members], motion[members], config):
             continue
         tracklet = tracklet_id(digest, ids[root])
         own = crops_of.get(root, [])
-        chosen = best_crops(
-            [names[i] for i in own], [quality[i] for i in own], [buckets[i] for i in own], config.crops_per_tracklet
+        kept = best_crops(
+            [crop_ids[i] for i in own], [quality[i] for i in own], [buckets[i] for i in own], config.crops_per_tracklet
         )
-        best = [own[row] for row in chosen]
+        best = [own[row] for row in kept]
         repeated = near_duplicates([hashes[i] for i in best], config.near_duplicate_bits)
-        picks += [
-            {"crop_id": names[i], "tracklet": tracklet, "rank": rank, "near_duplicate": bool(repeated[rank])}
+        selected += [
+            {"crop_id": crop_ids[i], "tracklet": tracklet, "rank": rank, "near_duplicate": bool(repeated[rank])}
             for rank, i in enumerate(best)
         ]
         first, last = members[0], members[-1]
@@ -82,46 +93,38 @@ def assemble(detections: pa.Table, candidates: pa.Table, *, digest: str, config:
                 "last_offset_s": offsets[last],
                 "detections": len(members),
                 "crops": len(best),
-                "best_crop": names[best[0]] if best else "",
+                "best_crop": crop_ids[best[0]] if best else "",
                 "score": strongest_third(scores[members]),
                 "motion": strongest_third(motion[members]),
             }
         )
-    return Tracklets(
-        pa.Table.from_pylist(rows, schema=TRACKLET_SCHEMA), pa.Table.from_pylist(picks, schema=PICK_SCHEMA)
+    return VideoTracklets(
+        pa.Table.from_pylist(rows, schema=TRACKLET_SCHEMA), pa.Table.from_pylist(selected, schema=BEST_CROP_SCHEMA)
     )
 
 
-def _tracks(ids: list[str], predecessors: list[str]) -> dict[int, list[int]]:
-    """Rows of each track by its first row; detections come in order of time, so a predecessor is met before."""
+def join_tracks(ids: Sequence[str], predecessors: Sequence[str]) -> dict[int, list[int]]:
+    """Return the rows of each track by its first row; detections are in order of time."""
     row_of = {name: row for row, name in enumerate(ids)}
     roots: list[int] = []
     tracks: dict[int, list[int]] = {}
-    for row, before in enumerate(predecessors):
-        # A predecessor whose slice was quarantined is unknown here: the track begins anew.
-        root = roots[row_of[before]] if before in row_of else row
+    for row, predecessor in enumerate(predecessors):
+        # The predecessor is missing if its slice was quarantined: a new track starts.
+        root = roots[row_of[predecessor]] if predecessor in row_of else row
         roots.append(root)
         tracks.setdefault(root, []).append(row)
     return tracks
 
 
-def _crops_of(ids: list[str], tracks: dict[int, list[int]], crops: list[str]) -> dict[int, list[int]]:
-    """Rows of `crops` by the track to which they belong."""
+def _crops_by_track(ids: list[str], tracks: dict[int, list[int]], crops: list[str]) -> dict[int, list[int]]:
+    """Return the rows of `crops` by the first row of their track."""
     root_of = {ids[row]: root for root, members in tracks.items() for row in members}
-    found: dict[int, list[int]] = {}
+    rows: dict[int, list[int]] = {}
     for row, crop in enumerate(crops):
         if crop in root_of:
-            found.setdefault(root_of[crop], []).append(row)
-    return found
+            rows.setdefault(root_of[crop], []).append(row)
+    return rows
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.floating]:
     return np.asarray(table[name].to_numpy())
-
-
-def tracks_of(detections: pa.Table, digest: str) -> dict[str, list[str]]:
-    """Ids of the detections of every track, kept or not, by tracklet id, in order of time."""
-    table = detections.sort_by([("frame", "ascending"), ("id", "ascending")])
-    ids = table["id"].to_pylist()
-    tracks = _tracks(ids, table["predecessor"].to_pylist())
-    return {tracklet_id(digest, ids[root]): [ids[row] for row in members] for root, members in tracks.items()}

@@ -1,4 +1,4 @@
-"""Finding out what a video holds, by reading it through rather than by trusting its header."""
+"""Probe a video by reading it through; headers are often wrong."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vestigo.ingest.inputs import Keyframe, VideoInfo
-from vestigo.ingest.sources.containers import digest_of
+from vestigo.ingest.sources.containers import file_digest
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS
 
-TRIED_FRAMES = 48
-"""Frames that are decoded to judge a file's times and entry points; no codec reorders over so many."""
+PROBED_FRAMES = 48
+"""Frames that are decoded to check times and entry points; no codec reorders over so many."""
 FALLBACK_RATE = Fraction(25)
 
 
-def probe(path: Path) -> VideoInfo:
-    """Read a video through once, without decoding more than its first frames.
+def probe_video(path: Path) -> VideoInfo:
+    """Read a video through once, decoding only its first frames.
 
     Raises:
         BadInput: `empty-file`, `unreadable`, `not-a-video`, `no-video`, `no-frames`, `too-large`, `truncated`.
@@ -35,13 +35,13 @@ def probe(path: Path) -> VideoInfo:
     try:
         if path.stat().st_size == 0:
             raise BadInput("empty-file", f"{path.name} holds no byte")
-        digest = digest_of(path)
+        digest = file_digest(path)
         truncated = missing_bytes(path)
     except OSError as error:
         raise BadInput("unreadable", f"{path.name}: {error.strerror or error}") from None
     try:
         with open_video(path) as container:
-            return _probe(path, container, digest, truncated)
+            return _read_info(path, container, digest, truncated)
     except BadInput as error:
         if truncated is not None and error.reason in ("not-a-video", "no-frames"):
             raise BadInput("truncated", f"{path.name}: {truncated}, and no frame can be read") from None
@@ -49,7 +49,11 @@ def probe(path: Path) -> VideoInfo:
 
 
 def open_video(path: Path) -> InputContainer:
-    """Open a container, or raise BadInput `not-a-video` or `unreadable`."""
+    """Open a container.
+
+    Raises:
+        BadInput: `not-a-video` or `unreadable`.
+    """
     try:
         return av.open(str(path), metadata_errors="replace")
     except av.error.InvalidDataError:
@@ -59,7 +63,11 @@ def open_video(path: Path) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures, decoded by one thread; BadInput `no-video` where there is none."""
+    """Return the first video stream, decoded by one thread; cover images do not count.
+
+    Raises:
+        BadInput: `no-video`.
+    """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             stream.thread_count = 1
@@ -67,8 +75,8 @@ def video_stream(container: InputContainer) -> VideoStream:
     raise BadInput("no-video", f"{Path(container.name).name} holds no video stream")
 
 
-def decode(packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame | str]:
-    """Decode packet by packet; what cannot be decoded comes out as the decoder's message, and decoding goes on."""
+def decode_packets(packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame | str]:
+    """Decode packet by packet; yield the decoder's message for what cannot be decoded."""
     while True:
         try:
             packet = next(packets, None)
@@ -84,21 +92,21 @@ def decode(packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame | str]:
             yield "the decoder calls the frame corrupt" if frame.is_corrupt else frame
 
 
-def stamp(frame: VideoFrame | Packet[Any]) -> int | None:
-    """The time that identifies a frame, in ticks; in an AVI it is no time of presentation, but still unique."""
+def timestamp_of(frame: VideoFrame | Packet[Any]) -> int | None:
+    """Return the unique timestamp of a frame, in ticks; in an AVI it is not the presentation time."""
     return frame.pts if frame.pts is not None else frame.dts
 
 
 @dataclass
 class _Scan:
-    """What the packets of a stream say, in constant memory but for the keyframes."""
+    """Facts from the packets of a stream; memory is that of the keyframes."""
 
     frames: int = 0
     origin: int | None = None
     end: int | None = None
-    stamped: bool = True
+    has_timestamps: bool = True
     broken: str | None = None
-    entries: list[list[int]] = field(default_factory=list)  # index, stamp, position in decoding order
+    entries: list[list[int]] = field(default_factory=list)  # index, timestamp, position in decoding order
 
     def read(self, packets: Iterator[Packet[Any]]) -> None:
         try:
@@ -111,21 +119,21 @@ class _Scan:
             self.broken = f"reading stops after {self.frames} frames: {error.strerror or error}"
 
     def _add(self, packet: Packet[Any]) -> None:
-        at = stamp(packet)
-        self.stamped &= packet.pts is not None
+        at = timestamp_of(packet)
+        self.has_timestamps &= packet.pts is not None
         if at is not None:
             self.origin = at if self.origin is None else min(self.origin, at)
             self.end = at if self.end is None else max(self.end, at)
             if packet.is_keyframe:
-                self.stamped &= not self.entries or at > self.entries[-1][1]
+                self.has_timestamps &= not self.entries or at > self.entries[-1][1]
                 self.entries.append([self.frames, at, self.frames])
             elif self.entries and at < self.entries[-1][1]:
-                # A picture that is decoded after the keyframe but shown before it.
+                # A frame that is decoded after the keyframe and presented before it.
                 self.entries[-1][0] += 1
         self.frames += 1
 
 
-def _probe(path: Path, container: InputContainer, digest: str, truncated: str | None) -> VideoInfo:
+def _read_info(path: Path, container: InputContainer, digest: str, truncated: str | None) -> VideoInfo:
     stream = video_stream(container)
     context = stream.codec_context
     if context.width * context.height > MAX_PIXELS:
@@ -134,16 +142,16 @@ def _probe(path: Path, container: InputContainer, digest: str, truncated: str | 
     scan.read(container.demux(stream))
     if not scan.frames:
         raise BadInput("no-frames", f"{path.name} holds a video stream without a frame")
-    stamps = _first_stamps(path, None)
-    if not stamps:
-        raise BadInput("no-frames", f"{path.name}: none of the first {TRIED_FRAMES} frames can be decoded")
-    ordered = scan.stamped and all(earlier < later for earlier, later in pairwise(stamps))
+    timestamps = _first_timestamps(path, None)
+    if not timestamps:
+        raise BadInput("no-frames", f"{path.name}: none of the first {PROBED_FRAMES} frames can be decoded")
+    ordered = scan.has_timestamps and all(earlier < later for earlier, later in pairwise(timestamps))
     base = stream.time_base or Fraction(1, 1000)
     origin = scan.origin or 0
     span = Fraction((scan.end or 0) - origin) * base
     declared_rate = stream.average_rate or stream.guessed_rate or FALLBACK_RATE
     measured = Fraction(scan.frames - 1) / span if ordered and span else declared_rate
-    # A header's rate is exact where it is true; where it is not (variable rates), the mean is.
+    # The declared rate is exact unless it is wrong (variable rates); then the mean is used.
     rate = declared_rate if abs(measured / declared_rate - 1) < Fraction(1, 50) else measured.limit_denominator(1001)
     keyframes = tuple(
         Keyframe(
@@ -173,23 +181,23 @@ def _probe(path: Path, container: InputContainer, digest: str, truncated: str | 
     )
 
 
-def _first_stamps(path: Path, seek: int | None) -> list[int]:
-    """Stamps of the first frames in order of presentation, from the beginning or from an entry point."""
+def _first_timestamps(path: Path, seek: int | None) -> list[int]:
+    """Return the timestamps of the first frames in order of presentation, from the beginning or an entry point."""
     with open_video(path) as container:
         stream = video_stream(container)
         if seek is not None:
             container.seek(seek, stream=stream)
-        frames = islice(decode(container.demux(stream)), TRIED_FRAMES)
-        return [at for frame in frames if isinstance(frame, VideoFrame) and (at := stamp(frame)) is not None]
+        frames = islice(decode_packets(container.demux(stream)), PROBED_FRAMES)
+        return [at for frame in frames if isinstance(frame, VideoFrame) and (at := timestamp_of(frame)) is not None]
 
 
 def _is_closed(path: Path, key: int) -> bool:
-    """Whether decoding can start at a keyframe of a file whose stamps merely count pictures in decoding order.
+    """Whether decoding can start at a keyframe of a file whose timestamps count frames in decoding order.
 
-    It can when the keyframe comes out first and none of the next pictures is missing: with an open group of
-    pictures, those shown before the keyframe would be, and every index behind them would be off.
+    It can if the keyframe is the first decoded frame and none of the next is missing. In an open group of pictures the
+    frames that are presented before the keyframe are missing, and all later indices would be wrong.
     """
-    stamps = _first_stamps(path, key)
-    settled = sorted(stamps)[: len(stamps) // 2]
-    step = settled[1] - settled[0] if len(settled) > 1 else 1
-    return stamps[:1] == [key] and settled == list(range(key, key + step * len(settled), step))
+    timestamps = _first_timestamps(path, key)
+    first_half = sorted(timestamps)[: len(timestamps) // 2]
+    step = first_half[1] - first_half[0] if len(first_half) > 1 else 1
+    return timestamps[:1] == [key] and first_half == list(range(key, key + step * len(first_half), step))

@@ -1,4 +1,4 @@
-"""What one slice of a video contributes: its detections with their links, and candidate crops."""
+"""Process one slice of a video: detections with their links, and crop candidates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from vestigo.ingest.crops import Candidate, find_people
-from vestigo.ingest.video.decode import Frame
+from vestigo.ingest.crops import CropCandidate, detect_people
+from vestigo.ingest.video.decode import SampledFrame
 from vestigo_models.detection.base import Detector
 from vestigo_models.tracking.association import FrameDetections, Linker
 from vestigo_models.tracking.color import histograms
@@ -33,31 +33,37 @@ DETECTION_SCHEMA = pa.schema(
         ("predecessor", pa.string()),
     ]
 )
-"""One row a detection; motion is NaN where unknown, predecessor "" where none, and may lie in an earlier slice."""
+"""Motion is NaN where unknown; predecessor is "" without one, and can be in an earlier slice."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Detections that a slice owns, the candidate crops among them, and the number of frames it owns and sampled."""
+class SliceResult:
+    """Result of a slice.
+
+    Attributes:
+        detections: `DETECTION_SCHEMA`, in the frames that the slice owns.
+        candidates: Their crops.
+        sampled: Number of owned frames that were sampled.
+    """
 
     detections: pa.Table
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CropCandidate, ...]
     sampled: int
 
 
 @dataclass
 class _Chain:
-    """The stretch of a track that this slice sees."""
+    """The part of a track that is in this slice."""
 
-    crops: BestCrops[Candidate]
+    crops: BestCrops[CropCandidate]
     begins_here: bool
     last_cell: int = -1
     scores: list[float] = field(default_factory=list)
     motion: list[float] = field(default_factory=list)
 
 
-def extract_part(
-    frames: Iterable[Frame],
+def process_slice(
+    frames: Iterable[SampledFrame],
     detector: Detector,
     *,
     name: str,
@@ -65,62 +71,67 @@ def extract_part(
     owned: range,
     complete: bool,
     config: TrackingConfig,
-) -> Part:
+) -> SliceResult:
     """Detect, link and cut out the people of a slice.
 
-    frames: sampled frames in order of time, the lead-in first; name, digest: the video's; owned: indices of the
-    frames whose detections are returned; complete: the video ends with this slice; config: at the video's rate (see
-    `TrackingConfig.at_rate`).
+    With a lead-in of `config.lead_s` the detections, links and motion do not depend on slicing. Memory is the frames
+    that motion compares, all boxes, and at most `crops_per_tracklet` + 1 crops of each track.
 
-    With a lead-in of `config.lead_s` the detections, links and motion are those of the whole video, whatever the
-    slice. Memory: the frames that motion compares, all boxes, and at most `crops_per_tracklet` + 1 crops a chain.
+    Args:
+        frames: Sampled frames in order of time, lead-in first.
+        detector: The person detector.
+        name: Of the video.
+        digest: Of the video.
+        owned: Indices of the frames whose detections are returned.
+        complete: Whether the video ends with this slice.
+        config: At the video's rate (see `TrackingConfig.at_rate`).
     """
     linker, meter = Linker(config), MotionMeter(config)
-    rows: dict[str, list[object]] = {column: [] for column in DETECTION_SCHEMA.names}
-    seen: list[tuple[list[str], list[_Chain]]] = []
+    columns: dict[str, list[object]] = {column: [] for column in DETECTION_SCHEMA.names}
+    earlier_frames: list[tuple[list[str], list[_Chain]]] = []
     chains: list[_Chain] = []
     sampled, end_cell = 0, -1
     for frame in frames:
-        people = find_people(frame.image, detector, name=name, digest=digest, frame=frame.index)
+        people = detect_people(frame.image, detector, name=name, digest=digest, frame=frame.index)
         motion = meter.measure(frame.cell, frame.image, people.boxes)
-        colours = histograms(frame.image, people.boxes)
-        links = linker.push(FrameDetections(frame.cell, people.raw, colours))
+        links = linker.push(FrameDetections(frame.cell, people.raw, histograms(frame.image, people.boxes)))
         is_owned = frame.index in owned
         sampled, end_cell = sampled + is_owned, frame.cell
-        followed: list[_Chain] = []
+        frame_chains: list[_Chain] = []
         for row, (position, earlier) in enumerate(links.tolist()):
-            linked = position >= 0
-            chain = seen[position][1][earlier] if linked else _Chain(BestCrops(config.crops_per_tracklet), is_owned)
-            followed.append(chain)
+            if position >= 0:
+                earlier_ids, earlier_chains = earlier_frames[position]
+                predecessor, chain = earlier_ids[earlier], earlier_chains[earlier]
+            else:
+                predecessor, chain = "", _Chain(BestCrops(config.crops_per_tracklet), is_owned)
+                chains.append(chain)
+            frame_chains.append(chain)
             chain.last_cell = frame.cell
             chain.scores.append(float(people.scores[row]))
             chain.motion.append(float(motion[row]))
-            if not linked:
-                chains.append(chain)
             if not is_owned:
                 continue
             bucket = bucket_of(frame.offset_s, config.bucket_s)
-            candidate = people.candidate(row, frame.image, frame.index, frame.offset_s, float(motion[row]))
+            candidate = people.make_candidate(row, frame.image, frame.index, frame.offset_s, float(motion[row]))
             chain.crops.add(candidate.crop_id, candidate.quality, bucket, candidate)
             box = people.boxes[row].tolist()
-            before = seen[position][0][earlier] if linked else ""
             values = (people.ids[row], frame.index, frame.cell, frame.offset_s, *box, people.scores[row], motion[row])
-            for column, value in zip(rows.values(), (*values, before), strict=True):
+            for column, value in zip(columns.values(), (*values, predecessor), strict=True):
                 column.append(value)
-        seen.append((people.ids, followed))
+        earlier_frames.append((people.ids, frame_chains))
     last_linkable = end_cell + 1 - config.cells(config.max_gap_s)
-    kept = [
+    candidates = [
         candidate
         for chain in chains
         if not _is_rejected(chain, complete or chain.last_cell < last_linkable, config)
         for candidate in chain.crops.best()
     ]
-    kept.sort(key=lambda candidate: (candidate.frame, candidate.crop_id))
-    return Part(pa.table(rows, schema=DETECTION_SCHEMA), tuple(kept), sampled)
+    candidates.sort(key=lambda candidate: (candidate.frame, candidate.crop_id))
+    return SliceResult(pa.table(columns, schema=DETECTION_SCHEMA), tuple(candidates), sampled)
 
 
 def _is_rejected(chain: _Chain, ends_here: bool, config: TrackingConfig) -> bool:
-    """Whether assembly would reject the tracklet of this chain: known only when all of it lies in this slice."""
+    """Whether assembly rejects the track; this is known only if the whole track is in this slice."""
     if not (chain.begins_here and ends_here):
         return False
     return not is_person_track(np.array(chain.scores), np.array(chain.motion), config)

@@ -1,4 +1,4 @@
-"""How long a video file ought to be, by the container's own account; the one header that healthy files get right."""
+"""Detect truncated video files from the sizes that their container declares."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(path: Path) -> str | None:
-    """Say what a file lacks against its container's own sizes, or None where nothing is missing.
+    """Return what is missing from a file, or None.
 
-    Frame counts in headers are no measure: a healthy H.264 AVI may declare twice the frames it holds. Sizes of
-    chunks are: AVI names the length of the whole file, MP4 of each box, Matroska of its segment. Containers made
-    for broadcast (MPEG-TS) declare nothing and can be cut anywhere.
+    AVI declares the length of the file, MP4 of each box, Matroska of its segment. Frame counts are not reliable: an
+    intact H.264 AVI can declare twice its frames. MPEG-TS declares nothing and can be cut anywhere.
     """
     size = path.stat().st_size
     with path.open("rb") as handle:
         start = handle.read(12)
         if start[:4] == RIFF:
-            return _short(size, _riff_end(handle, size))
+            return _describe_gap(size, _riff_end(handle, size))
         if start[4:8] in MP4_BOXES:
-            return _mp4(handle, size)
+            return _check_mp4(handle, size)
         if start[:4] == EBML:
-            return _short(size, _segment_end(handle))
+            return _describe_gap(size, _segment_end(handle))
     return None
 
 
-def _short(size: int, promised: int | None) -> str | None:
+def _describe_gap(size: int, declared: int | None) -> str | None:
     # One byte of padding may be left out at the end of a chunk.
-    if promised is None or size >= promised - 1:
+    if declared is None or size >= declared - 1:
         return None
-    return f"{size:,} of the {promised:,} bytes that the container promises are there"
+    return f"{size:,} of the {declared:,} bytes that the container declares are there"
 
 
 def _riff_end(handle: BinaryIO, size: int) -> int:
-    """End of the last RIFF chunk; OpenDML files are several, one behind the other."""
+    """Return the end of the last RIFF chunk; OpenDML files have several."""
     end = 0
     while end + 8 <= size:
         handle.seek(end)
@@ -52,7 +51,7 @@ def _riff_end(handle: BinaryIO, size: int) -> int:
     return end
 
 
-def _mp4(handle: BinaryIO, size: int) -> str | None:
+def _check_mp4(handle: BinaryIO, size: int) -> str | None:
     end, names = 0, set()
     while end + 8 <= size:
         handle.seek(end)
@@ -67,23 +66,23 @@ def _mp4(handle: BinaryIO, size: int) -> str | None:
         end += length
     if b"moov" not in names:
         return "the index of the file (moov) is missing; the recording was cut off or never closed"
-    return _short(size, end)
+    return _describe_gap(size, end)
 
 
 def _segment_end(handle: BinaryIO) -> int | None:
     handle.seek(len(EBML))
-    header = _vint(handle)
+    header = _read_vint(handle)
     if header is None:
         return None
     handle.seek(header, os.SEEK_CUR)
     if handle.read(len(SEGMENT)) != SEGMENT:
         return None
-    length = _vint(handle)
+    length = _read_vint(handle)
     return None if length is None else handle.tell() + length
 
 
-def _vint(handle: BinaryIO) -> int | None:
-    """A Matroska length (RFC 8794, section 4); None for "unknown", as live recordings say."""
+def _read_vint(handle: BinaryIO) -> int | None:
+    """Read a Matroska length (RFC 8794, section 4); None for "unknown", as in live recordings."""
     first = handle.read(1)
     if not first or first[0] == 0:
         return None

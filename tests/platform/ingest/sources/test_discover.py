@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from tests.support.footage import numbered, write_video
-from vestigo.ingest.inputs import Ignored, ImageInput, Item, Locator, Problem, VideoInput, item_from_json, item_to_json
+from vestigo.ingest.inputs import (
+    IgnoredFile,
+    ImageInput,
+    Input,
+    InvalidInput,
+    Locator,
+    VideoInput,
+    input_from_json,
+    input_to_json,
+)
 from vestigo.ingest.sources import containers as members_module
 from vestigo.ingest.sources.containers import read_image_input, read_member
 from vestigo.ingest.sources.discover import discover, source_kind
@@ -31,12 +40,12 @@ def put(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def images(items: list[Item]) -> dict[str, ImageInput]:
+def images(items: list[Input]) -> dict[str, ImageInput]:
     return {item.name: item for item in items if isinstance(item, ImageInput)}
 
 
-def problems(items: list[Item]) -> dict[str, str]:
-    return {item.name: item.reason for item in items if isinstance(item, Problem)}
+def problems(items: list[Input]) -> dict[str, str]:
+    return {item.name: item.reason for item in items if isinstance(item, InvalidInput)}
 
 
 @pytest.fixture
@@ -73,7 +82,7 @@ def test_folder_is_walked_in_order(archive: Path) -> None:
         "text.jpg",
     ]
     assert problems(items) == {"bad.mp4": "not-a-video"}
-    assert [item.name for item in items if isinstance(item, Ignored)] == ["notes.txt"]
+    assert [item.name for item in items if isinstance(item, IgnoredFile)] == ["notes.txt"]
     assert {item.camera for item in images(items).values()} == {"site", "door"}
     assert images(items)["b.jpg"].digest == hashlib.sha256(jpeg(1)).hexdigest()
 
@@ -98,9 +107,9 @@ def test_folder_without_images_is_empty(tmp_path: Path) -> None:
 
 def test_inputs_round_trip_through_json(archive: Path) -> None:
     for item in discover(archive, start=datetime(2024, 5, 1, 12)):
-        assert item_from_json(json.loads(json.dumps(item_to_json(item)))) == item
+        assert input_from_json(json.loads(json.dumps(input_to_json(item)))) == item
     with pytest.raises(ConfigError, match="unknown kind of input 'sound'"):
-        item_from_json({"kind": "sound"})
+        input_from_json({"kind": "sound"})
 
 
 def test_images_are_read_in_place(archive: Path) -> None:
@@ -176,7 +185,7 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
         "pipe.jpg": "not-a-file",
         "caf\\xe9.jpg": "undecodable-name",
     }
-    json.dumps([item_to_json(item) for item in items], ensure_ascii=False).encode()
+    json.dumps([input_to_json(item) for item in items], ensure_ascii=False).encode()
 
 
 def test_dataset_gives_identities_and_cameras(tmp_path: Path) -> None:
@@ -246,7 +255,7 @@ def test_archive_members_are_read_safely_in_place(kind: str, tmp_path: Path) -> 
     assert found["ok/camera=gate/a.jpg"].camera == "gate"
     assert found["empty.jpg"].camera == "crops"
     assert read_member(found["ok/camera=gate/a.jpg"].locator) == jpeg(1)
-    assert [item.name for item in items if isinstance(item, Ignored)] == ["readme.md"]
+    assert [item.name for item in items if isinstance(item, IgnoredFile)] == ["readme.md"]
     assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {path.name}
 
 
@@ -268,7 +277,7 @@ def test_repeated_name_counts_once(tmp_path: Path) -> None:
             header.size = len(jpeg(seed))
             archive.addfile(header, io.BytesIO(jpeg(seed)))
     items = list(discover(path))
-    assert [type(item) for item in items] == [ImageInput, Problem]
+    assert [type(item) for item in items] == [ImageInput, InvalidInput]
     assert problems(items) == {"a.jpg": "duplicate-name"}
 
 

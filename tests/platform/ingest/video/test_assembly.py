@@ -6,15 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.support.crop_candidates import candidate_table
 from tests.support.footage import ColourDetector, numbered, street, write_video
-from vestigo.ingest.crops import Candidate, candidate_table, crop_id, detect_still, tracklet_id
-from vestigo.ingest.estimate import estimate
+from vestigo.ingest.crops import CropCandidate, crop_id, detect_still, tracklet_id
+from vestigo.ingest.estimate import estimate_indexing
 from vestigo.ingest.inputs import ImageInput, Locator, VideoInput
-from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json
+from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json, shard_to_json
 from vestigo.ingest.sources.discover import discover
-from vestigo.ingest.video.assembly import Tracklets, assemble
+from vestigo.ingest.video.assembly import VideoTracklets, assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
-from vestigo.ingest.video.slices import Part, extract_part
+from vestigo.ingest.video.slices import SliceResult, process_slice
 from vestigo_models.detection.base import Detections, Detector
 from vestigo_models.detection.registry import make_detector
 from vestigo_models.errors import ConfigError
@@ -23,18 +24,20 @@ from vestigo_models.tracking.config import TrackingConfig
 CONFIG = TrackingConfig(crops_per_tracklet=3)
 
 
-def run(video: VideoInput, detector: Detector, slice_s: float, config: TrackingConfig) -> tuple[list[Part], Tracklets]:
+def run(
+    video: VideoInput, detector: Detector, slice_s: float, config: TrackingConfig
+) -> tuple[list[SliceResult], VideoTracklets]:
     """All shards of a video, each through JSON, the parts handed to assembly in reverse order."""
     shards = [
-        shard_from_json(json.loads(json.dumps(shard.to_json())))
+        shard_from_json(json.loads(json.dumps(shard_to_json(shard))))
         for shard in plan_shards([video], shard_size=10, slice_s=slice_s, tracking=config)
     ]
     parts = []
     for shard in shards[:-1]:
         assert isinstance(shard, SliceShard)
-        frames = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.fps)
+        frames = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.tracking.fps)
         parts.append(
-            extract_part(
+            process_slice(
                 frames,
                 detector,
                 name=video.name,
@@ -49,7 +52,7 @@ def run(video: VideoInput, detector: Detector, slice_s: float, config: TrackingC
     assert assembly.parts == len(parts)
     detections = pa.concat_tables([part.detections for part in reversed(parts)])
     candidates = pa.concat_tables([candidate_table(part.candidates) for part in reversed(parts)])
-    return parts, assemble(detections, candidates, digest=video.digest, config=assembly.tracking)
+    return parts, assemble_tracklets(detections, candidates, digest=video.digest, config=assembly.tracking)
 
 
 def only(path: Path) -> VideoInput:
@@ -63,7 +66,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> VideoInput:
     return only(write_video(tmp_path_factory.mktemp("street") / "street.mp4", street, 120, keyframe_every=6))
 
 
-def assert_same(one: tuple[list[Part], Tracklets], other: tuple[list[Part], Tracklets]) -> None:
+def assert_same(one: tuple[list[SliceResult], VideoTracklets], other: tuple[list[SliceResult], VideoTracklets]) -> None:
     ordered = [("frame", "ascending"), ("id", "ascending")]
     first, second = (
         pa.concat_tables([part.detections for part in parts]).sort_by(ordered) for parts, _ in (one, other)
@@ -145,7 +148,7 @@ def test_video_without_people_gives_empty_tables(tmp_path: Path) -> None:
 def test_missing_slice_affects_only_its_range(video: VideoInput) -> None:
     parts, whole = run(video, ColourDetector(), 2.0, CONFIG)
     left = [part for number, part in enumerate(parts) if number != 2]
-    found = assemble(
+    found = assemble_tracklets(
         pa.concat_tables([part.detections for part in left]),
         pa.concat_tables([candidate_table(part.candidates) for part in left]),
         digest=video.digest,
@@ -173,7 +176,7 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
             # Only what lies within the memory of the tracker before the cut can matter after it.
             wanted = (frame for frame in frames if frame.index >= 215)
             parts[-1].append(
-                extract_part(
+                process_slice(
                     wanted,
                     detector,
                     name=video.name,
@@ -184,7 +187,7 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
                 )
             )
     found = [
-        assemble(
+        assemble_tracklets(
             pa.concat_tables([part.detections for part in of]),
             pa.concat_tables([candidate_table(part.candidates) for part in of]),
             digest=video.digest,
@@ -224,7 +227,7 @@ def test_boxes_are_clipped_to_the_frame() -> None:
     first = found[0]
     np.testing.assert_array_equal(first.image, image[5:45, 0:20])
     assert (first.frame, first.offset_s, first.frame_width, first.frame_height) == (-1, None, 80, 60)
-    assert isinstance(first, Candidate)
+    assert isinstance(first, CropCandidate)
     assert 0 < first.quality < 1
 
 
@@ -256,7 +259,7 @@ def test_shards_are_ordered_and_limited_in_size(video: VideoInput) -> None:
     slices = [shard for shard in shards if isinstance(shard, SliceShard)]
     assert all(len(shard.video.info.keyframes) < len(video.info.keyframes) for shard in slices)
     for shard in shards:
-        assert shard_from_json(json.loads(json.dumps(shard.to_json()))) == shard
+        assert shard_from_json(json.loads(json.dumps(shard_to_json(shard)))) == shard
     with pytest.raises(ConfigError, match="unknown kind of shard"):
         shard_from_json({"kind": "sound"})
 
@@ -264,7 +267,7 @@ def test_shards_are_ordered_and_limited_in_size(video: VideoInput) -> None:
 def test_sampling_rate_is_limited_to_the_frame_rate(video: VideoInput) -> None:
     shard = next(iter(plan_shards([video], shard_size=1, slice_s=4.0, tracking=TrackingConfig(fps=60.0))))
     assert isinstance(shard, SliceShard)
-    assert shard.fps == 10.0
+    assert shard.tracking.fps == 10.0
     assert shard.lead_s == pytest.approx((shard.tracking.memory + 1) / 10)
 
 
@@ -277,7 +280,7 @@ def test_estimate_counts_everything_and_times_a_sample(video: VideoInput, tmp_pa
 
     missing = ImageInput("gone.jpg", "d", Locator("file", str(tmp_path / "gone.jpg")), "c")
     shards = list(plan_shards([missing, video], shard_size=2, slice_s=4.0, tracking=CONFIG))
-    costs = estimate(shards, work, workers=2, device="cpu", sample=4, bytes_per_crop=100)
+    costs = estimate_indexing(shards, work, workers=2, device="cpu", sample=4, bytes_per_crop=100)
     assert costs.shards == len(shards)
     assert costs.images == 1
     assert 60 <= costs.frames <= 60 + 3 * 13

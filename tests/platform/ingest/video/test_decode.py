@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,13 +7,13 @@ import numpy as np
 import pytest
 
 from tests.support.footage import number_of, numbered, write_video
-from vestigo.ingest.inputs import VideoInfo
-from vestigo.ingest.video.decode import Frame, FrameReader, VideoSlice, read_frame, slices
-from vestigo.ingest.video.probe import probe
+from vestigo.ingest.inputs import VideoInfo, VideoInput, input_from_json, input_to_json
+from vestigo.ingest.video.decode import FrameReader, SampledFrame, VideoSlice, read_frame, split_video
+from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
 
 
-def read(path: Path, info: VideoInfo, part: VideoSlice, fps: float) -> tuple[list[Frame], FrameReader]:
+def read(path: Path, info: VideoInfo, part: VideoSlice, fps: float) -> tuple[list[SampledFrame], FrameReader]:
     reader = FrameReader(path, info, part, fps)
     return list(reader), reader
 
@@ -41,7 +42,7 @@ def test_frames_are_independent_of_slicing(kind: str, tmp_path: Path) -> None:
     """The picture itself says which frame it is, so a wrong index or a wrong landing cannot hide."""
     settings = dict(VIDEOS[kind])
     path = write_video(tmp_path / settings.pop("name"), numbered, 75, **settings)
-    info = probe(path)
+    info = probe_video(path)
     assert info.frames == 75
     assert info.truncated is None
     frames, reader = read(path, info, whole(info), 1000.0)
@@ -53,7 +54,7 @@ def test_frames_are_independent_of_slicing(kind: str, tmp_path: Path) -> None:
     reference = {frame.index: frame for frame in read(path, info, whole(info), 5.0)[0]}
     for seconds in (0.5, 1.0, 2.5):
         owned: list[int] = []
-        for part in slices(info, seconds, 1.3):
+        for part in split_video(info, seconds, 1.3):
             frames, reader = read(path, info, part, 5.0)
             assert reader.decoded == part.last - part.first
             owned += [frame.index for frame in frames if frame.index >= part.first]
@@ -68,15 +69,15 @@ def test_frames_are_independent_of_slicing(kind: str, tmp_path: Path) -> None:
 
 
 def test_slices_partition_frames_and_start_at_keyframes(tmp_path: Path) -> None:
-    info = probe(write_video(tmp_path / "a.mp4", numbered, 75))
-    parts = slices(info, 2.0, 1.0)
+    info = probe_video(write_video(tmp_path / "a.mp4", numbered, 75))
+    parts = split_video(info, 2.0, 1.0)
     assert [(part.first, part.last) for part in parts] == [(0, 20), (20, 40), (40, 60), (60, 75)]
     assert {part.first for part in parts} <= {keyframe.index for keyframe in info.keyframes}
 
 
 def test_one_frame_is_sampled_per_cell(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 60, rate=30)
-    info = probe(path)
+    info = probe_video(path)
     frames, _ = read(path, info, whole(info), 5.0)
     assert [frame.index for frame in frames] == list(range(0, 60, 6))
     assert [frame.cell for frame in frames] == list(range(10))
@@ -84,7 +85,7 @@ def test_one_frame_is_sampled_per_cell(tmp_path: Path) -> None:
 
 def test_variable_frame_rate_keeps_times(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 30, times=lambda n: 100 * n + (50 if n % 2 else 0))
-    info = probe(path)
+    info = probe_video(path)
     frames, _ = read(path, info, whole(info), 100.0)
     assert info.ordered
     expected = [n / 10 + (0.05 if n % 2 else 0) for n in range(30)]
@@ -93,15 +94,16 @@ def test_variable_frame_rate_keeps_times(tmp_path: Path) -> None:
 
 def test_single_frame_is_read_again(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 75)
-    info = probe(path)
+    info = probe_video(path)
     assert [number_of(read_frame(path, info, index)) for index in (0, 9, 10, 74)] == [0, 9, 10, 74]
     with pytest.raises(BadInput, match="no readable frame 75"):
         read_frame(path, info, 75)
 
 
 def test_video_info_round_trips_through_json(tmp_path: Path) -> None:
-    info = probe(write_video(tmp_path / "a.mp4", numbered, 30))
-    assert VideoInfo.from_json(info.to_json()) == info
+    info = probe_video(write_video(tmp_path / "a.mp4", numbered, 30))
+    video = VideoInput("a.mp4", info.digest, "a.mp4", "c1", None, info)
+    assert input_from_json(json.loads(json.dumps(input_to_json(video)))) == video
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
@@ -111,9 +113,9 @@ def test_truncated_video_is_reported_and_partly_read(name: str, tmp_path: Path) 
     if name == "a.mp4":
         data = _faststart(path)
     path.write_bytes(data[: len(data) // 2])
-    info = probe(path)
+    info = probe_video(path)
     assert info.truncated is not None
-    assert "bytes that the container promises" in info.truncated
+    assert "bytes that the container declares" in info.truncated
     frames, reader = read(path, info, whole(info), 1000.0)
     assert 10 < len(frames) < 50
     assert reader.decoded == len(frames)
@@ -142,7 +144,7 @@ def test_damaged_frames_are_skipped(tmp_path: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 900] = np.random.default_rng(1).bytes(900)
     path.write_bytes(data)
-    info = probe(path)
+    info = probe_video(path)
     frames, reader = read(path, info, whole(info), 1000.0)
     assert len(frames) > 40
     assert reader.failures or len(frames) < 60
@@ -170,7 +172,7 @@ def test_invalid_videos_are_reported(reason: str, tmp_path: Path) -> None:
     else:
         path.write_bytes(BAD[reason] or b"")
     with pytest.raises(BadInput) as caught:
-        probe(path)
+        probe_video(path)
     assert caught.value.reason == reason
     assert "a.mp4" in caught.value.detail
 
@@ -189,13 +191,13 @@ def _write_sound(path: Path) -> None:
 def test_video_without_frames_is_reported(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.avi", numbered, 0)
     with pytest.raises(BadInput) as caught:
-        probe(path)
+        probe_video(path)
     assert caught.value.reason == "no-frames"
 
 
 def test_file_changed_after_planning_is_rejected(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered, 20)
-    info = probe(path)
+    info = probe_video(path)
     write_video(path, numbered, 30)
     with pytest.raises(BadInput, match="not the file that was planned"):
         list(FrameReader(path, info, whole(info), 5.0))
@@ -213,7 +215,7 @@ def test_damaged_file_prints_nothing(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_real_footage_is_cut_at_its_keyframes(real_data: Path) -> None:
     path = real_data / "pedestrians.avi"
-    info = probe(path)
+    info = probe_video(path)
     assert (info.frames, info.width, info.height, info.rate) == (795, 480, 360, "10")
     assert [keyframe.index for keyframe in info.keyframes] == [0, 250, 500, 750]
     assert not info.ordered
@@ -230,7 +232,7 @@ def test_truncated_real_footage_is_reported(real_data: Path, tmp_path: Path) -> 
     data = (real_data / "pedestrians.avi").read_bytes()
     path = tmp_path / "cut.avi"
     path.write_bytes(data[:70_000])
-    info = probe(path)
+    info = probe_video(path)
     assert info.truncated is not None
     assert 0 < info.frames < 20
     assert info.declared_frames == 795
