@@ -36,7 +36,7 @@ def run_app(
     monkeypatch.setenv("VESTIGO_STORE", str(store))
     user = User(name=f"the-{role}", role=Role(role), session="test")
     monkeypatch.setattr(main, "signed_in_user", lambda: user)
-    monkeypatch.setattr(context, "current", lambda: settings.Settings.model_validate(configured or {}))
+    monkeypatch.setattr(context, "current_settings", lambda: settings.Settings.model_validate(configured or {}))
     st.cache_resource.clear()
     st.cache_data.clear()
     app = AppTest.from_file(str(SCRIPT), default_timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""The settings file of the screen."""
+"""The settings file of the app."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vestigo_ui.web.settings import (
     PrivacySettings,
     SessionSettings,
     Settings,
-    load,
-    secret_of,
+    load_settings,
+    read_secret,
 )
 
-WHOLE = """
+COMPLETE = """
 [session]
 hours = 8
 [oidc]
@@ -44,44 +44,44 @@ token_file = "/elsewhere/token"
 """
 
 
-def written(folder: Path, text: str) -> Path:
+def write_settings(folder: Path, text: str) -> Path:
     path = folder / "ui.toml"
     path.write_text(text)
     return path
 
 
-def test_everything_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_key_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    chosen = load(None)
-    assert chosen == Settings()
-    assert (chosen.session.hours, chosen.oidc, chosen.label_studio) == (12, None, None)
-    assert (chosen.audit.require_case, chosen.audit.require_authority) == (False, False)
-    assert chosen.privacy.blur == "optional"
+    loaded = load_settings(None)
+    assert loaded == Settings()
+    assert (loaded.session.hours, loaded.oidc, loaded.label_studio) == (12, None, None)
+    assert (loaded.audit.require_case, loaded.audit.require_authority) == (False, False)
+    assert loaded.privacy.blur == "optional"
 
 
-def test_the_file_of_the_convention_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_the_configuration_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "vestigo").mkdir()
-    written(tmp_path / "vestigo", "[session]\nhours = 3\n")
-    assert load(None).session.hours == 3
+    write_settings(tmp_path / "vestigo", "[session]\nhours = 3\n")
+    assert load_settings(None).session.hours == 3
 
 
-def test_a_whole_file(tmp_path: Path) -> None:
-    chosen = load(written(tmp_path, WHOLE))
-    assert chosen.oidc is not None
-    assert chosen.label_studio is not None
-    assert chosen.oidc.issuer == "https://login.example.org/realms/police"
-    assert chosen.oidc.client_secret_file == tmp_path / "oidc.secret"
-    assert chosen.oidc.roles == {"vestigo-admins": Role.ADMIN}
-    assert chosen.oidc.default_role is Role.VIEWER
-    assert str(chosen.label_studio.token_file) == "/elsewhere/token"
-    assert (chosen.audit.require_case, chosen.privacy.blur) == (True, "always")
+def test_complete_file_is_read(tmp_path: Path) -> None:
+    loaded = load_settings(write_settings(tmp_path, COMPLETE))
+    assert loaded.oidc is not None
+    assert loaded.label_studio is not None
+    assert loaded.oidc.issuer == "https://login.example.org/realms/police"
+    assert loaded.oidc.client_secret_file == tmp_path / "oidc.secret"
+    assert loaded.oidc.roles == {"vestigo-admins": Role.ADMIN}
+    assert loaded.oidc.default_role is Role.VIEWER
+    assert str(loaded.label_studio.token_file) == "/elsewhere/token"
+    assert (loaded.audit.require_case, loaded.privacy.blur) == (True, "always")
 
 
-def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
+def test_all_errors_are_reported_together(tmp_path: Path) -> None:
     text = '[session]\nhours = 0\nminutes = 3\n[privacy]\nblur = "maybe"\n[oidc]\nclient_id = "x"\n[colours]\nred = 1\n'
     with pytest.raises(ConfigError) as refused:
-        load(written(tmp_path, text))
+        load_settings(write_settings(tmp_path, text))
     line = str(refused.value)
     assert "\n" not in line
     for part in (
@@ -95,7 +95,7 @@ def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"https://login.example.org/realms/police"', '"http://login.example.org"', "https://"),
         ('"https://login.example.org/realms/police"', '"https://"', "https://"),
@@ -105,45 +105,45 @@ def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
         ('url = "https://labels.example.org"', 'url = "labels"', "label_studio.url"),
     ],
 )
-def test_values_that_cannot_be(tmp_path: Path, old: str, new: str, said: str) -> None:
-    assert old in WHOLE
-    with pytest.raises(ConfigError, match=said):
-        load(written(tmp_path, WHOLE.replace(old, new)))
+def test_invalid_value_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in COMPLETE
+    with pytest.raises(ConfigError, match=message):
+        load_settings(write_settings(tmp_path, COMPLETE.replace(old, new)))
 
 
-def test_a_provider_that_lets_nobody_in_is_a_mistake(tmp_path: Path) -> None:
-    text = WHOLE.replace('default_role = "viewer"', "").replace('"vestigo-admins" = "admin"', "")
-    with pytest.raises(ConfigError, match="nobody is let in"):
-        load(written(tmp_path, text))
+def test_provider_without_roles_is_refused(tmp_path: Path) -> None:
+    text = COMPLETE.replace('default_role = "viewer"', "").replace('"vestigo-admins" = "admin"', "")
+    with pytest.raises(ConfigError, match="no user could sign in"):
+        load_settings(write_settings(tmp_path, text))
 
 
 @pytest.mark.parametrize("text", ["no toml", None])
-def test_files_that_are_none(tmp_path: Path, text: str | None) -> None:
-    path = tmp_path / "ui.toml" if text is None else written(tmp_path, text)
+def test_unusable_file_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "ui.toml" if text is None else write_settings(tmp_path, text)
     with pytest.raises(ConfigError, match=r"ui\.toml"):
-        load(path)
+        load_settings(path)
 
 
-def test_secrets_are_for_nobody_else(tmp_path: Path) -> None:
+def test_secret_must_be_private(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    with pytest.raises(ConfigError, match="is not there"):
-        secret_of(path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_secret(path)
     path.write_text("quiet\n")
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
-        secret_of(path)
+        read_secret(path)
     path.chmod(0o600)
-    assert secret_of(path) == "quiet"
+    assert read_secret(path) == "quiet"
     path.write_text("\n")
     with pytest.raises(ConfigError, match="is empty"):
-        secret_of(path)
+        read_secret(path)
 
 
-def test_the_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_has_one_settings_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_current", Settings())
     other = Settings.model_validate({"privacy": {"blur": "off"}})
-    settings.use(other)
-    assert settings.current() is other
+    settings.use_settings(other)
+    assert settings.current_settings() is other
 
 
 def test_every_key_is_documented() -> None:

@@ -15,9 +15,9 @@ from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
-from vestigo_ui.web.auth.identity import User, user_of
+from vestigo_ui.web.auth.identity import User, find_user
 from vestigo_ui.web.auth.users import Role
-from vestigo_ui.web.settings import Settings, current
+from vestigo_ui.web.settings import Settings, current_settings
 
 CASE, AUTHORITY, BLUR = "account-case", "account-authority", "account-blur"
 """Session keys of the case, of the authorisation, and of whether heads are hidden."""
@@ -96,12 +96,12 @@ def shared_index() -> BrowseIndex:
 
 def signed_in_user() -> User | None:
     """Return the user of this request, None without a valid session."""
-    return user_of(st.context.headers)
+    return find_user(st.context.headers)
 
 
 def make_context(user: User) -> PageContext:
     """Return the context of a page for a user; raises StoreError if the store does not open."""
-    settings, state = current(), st.session_state
+    settings, state = current_settings(), st.session_state
     blur = settings.privacy.blur
     return PageContext(
         store=shared_store(),

@@ -1,4 +1,4 @@
-"""Where the screen keeps its own files, and how it writes them: whole, and for nobody else to read."""
+"""The private configuration files of the app: mode 0600, written atomically."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from vestigo_models.errors import ConfigError
 Content = TypeVar("Content")
 
 
-class Watched(Generic[Content]):
-    """What a file says now: it is read again when its identity has changed.
+class WatchedFile(Generic[Content]):
+    """The parsed content of a file, which is read again when the file has changed."""
 
-    Raises (`value`):
-        ConfigError: the file cannot be read, or `parse` refuses it.
-    """
-
-    def __init__(self, path: Path, parse: Callable[[Path], Content], absent: Content) -> None:
+    def __init__(self, path: Path, parse: Callable[[Path], Content], default: Content) -> None:
         self.path = path
         self._parse = parse
-        self._absent = absent
-        self._seen: tuple[tuple[int, ...], Content] | None = None
+        self._default = default
+        self._cached: tuple[tuple[int, ...], Content] | None = None
 
     def value(self) -> Content:
-        """Return what the file says, or `absent` where there is none."""
+        """Return the content, or the default if there is no file.
+
+        Raises:
+            ConfigError: If the file cannot be read or `parse` rejects it.
+        """
         try:
             status = self.path.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-            if self._seen is None or self._seen[0] != seen:
-                self._seen = (seen, self._parse(self.path))
-            return self._seen[1]
+            version = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+            if self._cached is None or self._cached[0] != version:
+                self._cached = (version, self._parse(self.path))
+            return self._cached[1]
         except FileNotFoundError:
-            self._seen = None
-            return self._absent
+            self._cached = None
+            return self._default
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from error
 
 
-def own_folder() -> Path:
-    """Return the folder of the screen's files, by the XDG convention."""
+def config_folder() -> Path:
+    """Return the folder of the configuration files, by the XDG convention."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "vestigo"
 
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a file of mode 0600 so that a reader sees all of the old text or all of the new.
+    """Write a file of mode 0600 atomically.
 
     Raises:
-        FileExistsError: it exists, and is not to be replaced.
-        ConfigError: the file system refuses.
+        FileExistsError: If the file exists and `replace` is false.
+        ConfigError: If the file cannot be written.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,11 +78,11 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
 
 
 def read_private(path: Path) -> str:
-    """Read a file that nobody else may read.
+    """Return the text of a private file.
 
     Raises:
-        FileNotFoundError: there is none.
-        ConfigError: others may read or write it, or it is no text that can be read.
+        FileNotFoundError: If there is no file.
+        ConfigError: If other users may read or write the file, or it cannot be read as UTF-8.
     """
     try:
         mode = path.stat().st_mode
@@ -92,17 +92,13 @@ def read_private(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if mode & 0o077:
-        raise ConfigError(f"{path} is open to others (mode {mode & 0o777:04o}); close it: chmod 600 {path}")
+        raise ConfigError(f"{path} is accessible to other users (mode {mode & 0o777:04o}); run: chmod 600 {path}")
     return text
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from changing `path` meanwhile; readers are not kept waiting.
-
-    Raises:
-        ConfigError: the file system refuses.
-    """
+    """Lock `path` against changes by other processes; readers do not wait. Raises ConfigError if it cannot."""
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Settings of the screen: one TOML file, every key with a default, all mistakes reported together."""
+"""Settings of the app: one TOML file with a default for every key."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.web.auth.users import Role
-from vestigo_ui.web.private_files import own_folder, read_private
+from vestigo_ui.web.private_files import config_folder, read_private
 
 
-def _address(text: str) -> str:
-    """A provider compares its issuer letter by letter, so the text is checked and left as it is."""
+def _check_address(text: str) -> str:
+    """Return the text unchanged, because a provider compares its issuer letter by letter."""
     parts = urlsplit(text)
-    own_machine = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if not parts.hostname or parts.scheme not in (("https", "http") if own_machine else ("https",)):
+    is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or parts.scheme not in (("https", "http") if is_local else ("https",)):
         raise ValueError("must be an address that begins with https:// (http:// on this machine only)")
     return text
 
 
-SecureAddress = Annotated[str, AfterValidator(_address)]
+SecureAddress = Annotated[str, AfterValidator(_check_address)]
 
 
 class _Table(BaseModel):
@@ -39,47 +39,47 @@ class SessionSettings(_Table):
 class OidcSettings(_Table):
     """`[oidc]`: sign-in through an OpenID provider."""
 
-    issuer: SecureAddress = Field(description="The provider's issuer, as its discovery document names it.")
+    issuer: SecureAddress = Field(description="The provider's issuer, as in its discovery document.")
     client_id: str = Field(min_length=1, description="The identifier that the provider gave to this app.")
     client_secret_file: Path = Field(description="A file of mode 0600 that holds the client's secret.")
-    scopes: tuple[str, ...] = Field(default=("openid", "profile", "email"), description="What is asked for.")
-    role_claim: str = Field(default="groups", description="The claim of the identity token that tells roles.")
-    roles: dict[str, Role] = Field(default={}, description="Role by value of that claim; the highest counts.")
-    default_role: Role | None = Field(default=None, description="Role of all others; without it they are refused.")
+    scopes: tuple[str, ...] = Field(default=("openid", "profile", "email"), description="Scopes to request.")
+    role_claim: str = Field(default="groups", description="Claim of the identity token that holds roles.")
+    roles: dict[str, Role] = Field(default={}, description="Role by value of that claim; the highest applies.")
+    default_role: Role | None = Field(default=None, description="Role of all other users, who are refused without it.")
 
     @field_validator("scopes")
     @classmethod
-    def _openid(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    def _require_openid(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
         if "openid" not in scopes:
             raise ValueError("must contain openid")
         return scopes
 
     @model_validator(mode="after")
-    def _somebody_may(self) -> OidcSettings:
+    def _require_role(self) -> OidcSettings:
         if not self.roles and self.default_role is None:
-            raise ValueError("name roles or a default_role, or nobody is let in")
+            raise ValueError("needs roles or a default_role; no user could sign in without them")
         return self
 
 
 class AuditSettings(_Table):
-    """`[audit]`: what must be named before anything is searched, viewed or exported."""
+    """`[audit]`: required before a search, view or export."""
 
-    require_case: bool = Field(default=False, description="Ask for a case number.")
-    require_authority: bool = Field(default=False, description="Ask for a reference of the authorisation.")
+    require_case: bool = Field(default=False, description="Require a case number.")
+    require_authority: bool = Field(default=False, description="Require a reference of the authorisation.")
 
 
 class PrivacySettings(_Table):
     """`[privacy]`."""
 
     blur: Literal["off", "optional", "always"] = Field(
-        default="optional", description="Whether faces and heads are blurred in everything shown."
+        default="optional", description="Whether faces and heads are blurred in all images."
     )
 
 
 class LabelStudioSettings(_Table):
-    """`[label_studio]`: the server that reviews go to."""
+    """`[label_studio]`: the server for review."""
 
-    url: str = Field(pattern=r"^https?://[^/]", description="Its address, as browsers reach it.")
+    url: str = Field(pattern=r"^https?://[^/]", description="Address of the server for browsers.")
     token_file: Path = Field(description="A file of mode 0600 that holds an access token.")
 
 
@@ -93,21 +93,21 @@ class Settings(_Table):
     label_studio: LabelStudioSettings | None = None
 
 
-def load(named: Path | None) -> Settings:
-    """Return the settings of the named file, else of `ui.toml` among the screen's files, else the defaults.
+def load_settings(named: Path | None) -> Settings:
+    """Return the settings of `named`, else of `ui.toml` in the configuration folder, else the defaults.
 
     Paths in the file are relative to its folder.
 
     Raises:
-        ConfigError: the named file is not there, is no TOML, or holds mistakes.
+        ConfigError: If the named file does not exist, is not TOML, or has invalid keys; all of them are reported.
     """
-    path = named or own_folder() / "ui.toml"
+    path = named or config_folder() / "ui.toml"
     try:
         keys = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if named is None:
             return Settings()
-        raise ConfigError(f"{path} is not there; name the settings file with --config") from None
+        raise ConfigError(f"{path} does not exist; name the settings file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
     for table, key in (("oidc", "client_secret_file"), ("label_studio", "token_file")):
@@ -116,25 +116,25 @@ def load(named: Path | None) -> Settings:
     try:
         return Settings.model_validate(keys)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_mistake(dict(each)) for each in error.errors())) from None
+        raise ConfigError(f"{path}: " + "; ".join(_format_error(dict(item)) for item in error.errors())) from None
 
 
-def secret_of(path: Path) -> str:
-    """Return the secret that a file of mode 0600 holds.
+def read_secret(path: Path) -> str:
+    """Return the secret in a file of mode 0600.
 
     Raises:
-        ConfigError: it is not there, empty, or open to others.
+        ConfigError: If the file does not exist, is empty or is accessible to other users.
     """
     try:
         secret = read_private(path).strip()
     except FileNotFoundError:
-        raise ConfigError(f"{path} is not there; it should hold the secret that the settings name") from None
+        raise ConfigError(f"{path} does not exist; the settings need a secret in it") from None
     if not secret:
-        raise ConfigError(f"{path} is empty; it should hold the secret that the settings name")
+        raise ConfigError(f"{path} is empty; the settings need a secret in it")
     return secret
 
 
-def _mistake(error: dict[str, Any]) -> str:
+def _format_error(error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key}: no such key"
@@ -144,12 +144,12 @@ def _mistake(error: dict[str, Any]) -> str:
 _current = Settings()
 
 
-def current() -> Settings:
-    """Return the settings of this process: the defaults until the server has started with others."""
+def current_settings() -> Settings:
+    """Return the settings of this process; the defaults until the server has set others."""
     return _current
 
 
-def use(settings: Settings) -> None:
-    """Make `settings` those of this process."""
+def use_settings(settings: Settings) -> None:
+    """Set the settings of this process."""
     global _current
     _current = settings

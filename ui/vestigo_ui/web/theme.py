@@ -1,4 +1,4 @@
-"""The product's colours, of the app and of the pages before it."""
+"""The colours of the app and of the sign-in pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At the level of HTTP, against the running server: without a session that counts, nothing about a person is told."""
+"""The running server over HTTP: without a valid session, it returns no data."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PROGRAM = (
     f"from pathlib import Path; from vestigo_ui.web.server import run; run.SCRIPT = Path({str(PROBE)!r}); "
     "from vestigo_ui.cli.main import main; main()",
 )
-PICTURE = b"\xff\xd8\xff"
-TELLING = (CROP.encode(), CAMERA.encode(), PICTURE)
+JPEG = b"\xff\xd8\xff"
+PRIVATE = (CROP.encode(), CAMERA.encode(), JPEG)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The server, its folder, and what somebody who is signed in finds: addresses of a picture and of a download."""
+    """The server, its store, and the addresses of an image and of a download that a signed-in user has."""
 
     screen: Screen
     store: Path
@@ -41,7 +41,7 @@ class Probe:
     streamlit_session: str
 
     def sessions(self, **settings: object) -> Sessions:
-        """The server's own way to sign cookies, as whoever has its key could use it."""
+        """Sessions with the server's key."""
         return Sessions(self.screen.users, Settings.model_validate(settings))
 
 
@@ -58,12 +58,12 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
             media = tuple(sorted({found.decode() for found in MEDIA.findall(shown)}))
             bodies = [client.get(path) for path in media]
         assert [body.status_code for body in bodies] == [200, 200]
-        assert any(body.content.startswith(PICTURE) for body in bodies)
+        assert any(body.content.startswith(JPEG) for body in bodies)
         assert any(CROP.encode() in body.content for body in bodies)
         yield Probe(screen, folder / "store", media, session)
 
 
-def nothing(probe: Probe) -> str:
+def no_cookie(probe: Probe) -> str:
     return ""
 
 
@@ -85,23 +85,23 @@ def expired(probe: Probe) -> str:
 
 
 def removed_user(probe: Probe) -> str:
-    return _signed_in_before(probe, lambda: probe.screen.users.remove("passing"))
+    return _cookie_before(probe, lambda: probe.screen.users.remove("passing"))
 
 
 def changed_password(probe: Probe) -> str:
-    return _signed_in_before(probe, lambda: probe.screen.users.set_password("passing", "quite another one"))
+    return _cookie_before(probe, lambda: probe.screen.users.set_password("passing", "quite another one"))
 
 
 def changed_role(probe: Probe) -> str:
-    return _signed_in_before(probe, lambda: probe.screen.users.set_role("passing", Role.ADMIN))
+    return _cookie_before(probe, lambda: probe.screen.users.set_role("passing", Role.ADMIN))
 
 
-def back_under_the_same_name(probe: Probe) -> str:
+def added_again(probe: Probe) -> str:
     def again() -> None:
         probe.screen.users.remove("passing")
         probe.screen.users.add("passing", Role.VIEWER, PASSWORD)
 
-    return _signed_in_before(probe, again)
+    return _cookie_before(probe, again)
 
 
 def signed_out(probe: Probe) -> str:
@@ -113,11 +113,11 @@ def signed_out(probe: Probe) -> str:
     return cookie
 
 
-def role_made_higher(probe: Probe) -> str:
+def raised_role(probe: Probe) -> str:
     return _cookie(probe.sessions(), "viewer", Role.ADMIN)
 
 
-def of_a_provider_that_is_not_configured(probe: Probe) -> str:
+def unknown_provider(probe: Probe) -> str:
     sessions = probe.sessions()
     return f"{sessions.cookie}={sessions.begin('oidc:anna', Role.ADMIN, 'oidc', 'any')}"
 
@@ -127,7 +127,7 @@ def _cookie(sessions: Sessions, name: str, role: Role) -> str:
     return f"{sessions.cookie}={sessions.begin(name, role, 'password', version)}"
 
 
-def _signed_in_before(probe: Probe, change: Callable[[], None]) -> str:
+def _cookie_before(probe: Probe, change: Callable[[], None]) -> str:
     users = probe.screen.users
     if "passing" in users.accounts():
         users.remove("passing")
@@ -139,25 +139,23 @@ def _signed_in_before(probe: Probe, change: Callable[[], None]) -> str:
         return cookie_of(client)
 
 
-WITHOUT_RIGHT = [
-    nothing,
+INVALID_COOKIES = [
+    no_cookie,
     forged,
     signed_by_another_key,
     expired,
     removed_user,
     changed_password,
     changed_role,
-    back_under_the_same_name,
+    added_again,
     signed_out,
-    role_made_higher,
-    of_a_provider_that_is_not_configured,
+    raised_role,
+    unknown_provider,
 ]
 
 
-@pytest.mark.parametrize("cookie_for", WITHOUT_RIGHT, ids=lambda case: case.__name__)
-def test_no_page_picture_download_upload_component_or_websocket(
-    probe: Probe, cookie_for: Callable[[Probe], str]
-) -> None:
+@pytest.mark.parametrize("cookie_for", INVALID_COOKIES, ids=lambda case: case.__name__)
+def test_invalid_session_reaches_nothing_of_the_app(probe: Probe, cookie_for: Callable[[Probe], str]) -> None:
     cookie = cookie_for(probe)
     upload = f"/_stcore/upload_file/{probe.streamlit_session}/a"
     addresses = [
@@ -180,29 +178,29 @@ def test_no_page_picture_download_upload_component_or_websocket(
         "/_stcore/health/",
     ]
     with visitor(probe.screen.url, cookie) as client:
-        answers = [client.get(address) for address in addresses]
-        answers += [client.get(address, headers={"Range": "bytes=0-10"}) for address in probe.media]
-        answers += [client.put(upload, files={"file": b"picture"}), client.delete(upload), client.post(upload)]
-        answers += [client.post("/_stcore/agent/interact", json={}), client.options("/media/x")]
-        assert {answer.status_code for answer in answers} == {401}
-        assert {answer.text for answer in answers} == {"sign in first"}
+        responses = [client.get(address) for address in addresses]
+        responses += [client.get(address, headers={"Range": "bytes=0-10"}) for address in probe.media]
+        responses += [client.put(upload, files={"file": b"picture"}), client.delete(upload), client.post(upload)]
+        responses += [client.post("/_stcore/agent/interact", json={}), client.options("/media/x")]
+        assert {response.status_code for response in responses} == {401}
+        assert {response.text for response in responses} == {"sign in first"}
         pages = [client.get(address, headers={"Accept": "text/html"}) for address in addresses]
         assert {page.status_code for page in pages} == {303}
         assert {page.content for page in pages} == {b""}
         assert all(page.headers["location"].startswith("/sign-in") for page in pages)
-        assert all(answer.headers["cache-control"] == "no-store" for answer in (*answers, *pages))
+        assert all(response.headers["cache-control"] == "no-store" for response in (*responses, *pages))
         health = client.get("/_stcore/health")
         assert (health.status_code, health.text) == (200, "ok")
-        everything = [answer.content for answer in (*answers, *pages, client.get("/sign-in"), health)]
-    assert [body for body in everything for mark in TELLING if mark in body] == []
+        everything = [response.content for response in (*responses, *pages, client.get("/sign-in"), health)]
+    assert [body for body in everything for mark in PRIVATE if mark in body] == []
     with pytest.raises(InvalidStatus) as refused, web_client.socket(probe.screen.url, cookie):
         pass
     assert refused.value.response.status_code == 403
-    assert not any(mark in (refused.value.response.body or b"") for mark in TELLING)
+    assert not any(mark in (refused.value.response.body or b"") for mark in PRIVATE)
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
-def test_no_other_site_opens_the_websocket_in_somebodys_name(probe: Probe, origin: str) -> None:
+def test_websocket_of_another_site_is_refused(probe: Probe, origin: str) -> None:
     with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         cookie = cookie_of(client)
@@ -211,20 +209,20 @@ def test_no_other_site_opens_the_websocket_in_somebodys_name(probe: Probe, origi
     assert refused.value.response.status_code == 403
 
 
-def test_nobody_tells_the_app_who_they_are(probe: Probe) -> None:
+def test_user_headers_of_a_request_are_removed(probe: Probe) -> None:
     claims = {"X_Vestigo_User": "admin", "X_Vestigo_Role": "admin", "x_vestigo_session": "mine"}
     with visitor(probe.screen.url) as client:
-        smuggled = client.get("/", headers={name.replace("_", "-"): value for name, value in claims.items()})
-        assert smuggled.status_code == 401
+        forged_response = client.get("/", headers={name.replace("_", "-"): value for name, value in claims.items()})
+        assert forged_response.status_code == 401
         sign_in(client, "viewer")
         shown, _ = looked_at(probe.screen.url, cookie_of(client), **claims)
-    assert b"told: viewer viewer " in shown
+    assert b"headers: viewer viewer " in shown
     assert b"user: viewer viewer " in shown
     assert b"admin" not in shown
     assert b"mine" not in shown
 
 
-def test_an_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
+def test_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
     users = probe.screen.users
     users.add("leaving", Role.VIEWER, PASSWORD)
     with visitor(probe.screen.url) as client:
@@ -239,7 +237,7 @@ def test_an_open_websocket_closes_when_its_session_ends(probe: Probe) -> None:
     assert closed.value.rcvd.code == 4401
 
 
-def test_uploads_keep_their_protection_from_other_sites(probe: Probe) -> None:
+def test_upload_requires_the_xsrf_token(probe: Probe) -> None:
     with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         with web_client.socket(probe.screen.url, cookie_of(client)) as connection:
@@ -253,7 +251,7 @@ def test_uploads_keep_their_protection_from_other_sites(probe: Probe) -> None:
             assert sent.status_code == 204
 
 
-def test_every_answer_carries_its_headers(probe: Probe) -> None:
+def test_every_response_has_security_headers(probe: Probe) -> None:
     with visitor(probe.screen.url) as client:
         sign_in(client, "viewer")
         page = client.get("/", headers={"Accept": "text/html"})
@@ -261,16 +259,16 @@ def test_every_answer_carries_its_headers(probe: Probe) -> None:
         component = client.get("/component/any/index.html")
     assert "Vestigo" in page.text
     assert "unsafe-inline" not in page.headers["content-security-policy"].partition("style-src")[0]
-    for answer in (page, picture):
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "same-origin"
-        assert answer.headers["x-frame-options"] == "DENY"
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    for response in (page, picture):
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "same-origin"
+        assert response.headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
     assert component.headers["x-frame-options"] == "SAMEORIGIN"
 
 
-def test_a_session_survives_a_restart_and_the_log_is_silent(tmp_path: Path) -> None:
+def test_session_survives_a_restart_and_the_log_names_no_crop(tmp_path: Path) -> None:
     Store.open(tmp_path / "store").close()
     (tmp_path / "ui.toml").write_text('[privacy]\nblur = "always"\n')
     port, options = free_port(), ("--config", str(tmp_path / "ui.toml"))

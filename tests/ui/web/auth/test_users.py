@@ -24,7 +24,7 @@ def users(tmp_path: Path) -> Users:
     return Users(tmp_path / "folder" / "users.toml")
 
 
-def test_each_role_may_do_what_those_before_it_may() -> None:
+def test_each_role_includes_the_rights_of_lower_roles() -> None:
     assert [[role.may(needed) for needed in Role] for role in Role] == [
         [True, False, False],
         [True, True, False],
@@ -33,7 +33,7 @@ def test_each_role_may_do_what_those_before_it_may() -> None:
     assert Role.ADMIN.may("viewer")
 
 
-def test_a_user_is_kept_with_a_hash_in_a_file_that_nobody_else_reads(users: Users) -> None:
+def test_users_are_stored_hashed_in_a_private_file(users: Users) -> None:
     users.add("anna@example.org", Role.REVIEWER, PASSWORD)
     text = users.path.read_text()
     assert PASSWORD not in text
@@ -46,32 +46,32 @@ def test_a_user_is_kept_with_a_hash_in_a_file_that_nobody_else_reads(users: User
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("anna", "another password"), ("nobody", PASSWORD), ("anna", "x" * 5000)]
+    ("name", "password"), [("anna", "another password"), ("unknown", PASSWORD), ("anna", "x" * 5000)]
 )
-def test_wrong_names_and_passwords_are_nobodys(users: Users, name: str, password: str) -> None:
+def test_wrong_name_or_password_is_refused(users: Users, name: str, password: str) -> None:
     users.add("anna", Role.VIEWER, PASSWORD)
     assert users.verify(name, password) is None
 
 
-def test_an_unknown_name_is_hashed_as_a_known_one(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_name_takes_the_time_of_a_hash(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     users.add("anna", Role.VIEWER, PASSWORD)
     hashed = []
 
     class Counting:
         def hash(self, password: str) -> str:
-            return "nobody's"
+            return "dummy hash"
 
         def verify(self, against: str, password: str) -> bool:
             hashed.append(against)
             return True
 
     monkeypatch.setattr(users, "_hasher", Counting())
-    assert users.verify("nobody", PASSWORD) is None
-    assert hashed == ["nobody's"]
+    assert users.verify("unknown", PASSWORD) is None
+    assert hashed == ["dummy hash"]
 
 
 @pytest.mark.parametrize("change", ["role", "password", "again"])
-def test_every_change_is_another_version_that_others_see_at_once(users: Users, change: str) -> None:
+def test_every_change_sets_a_new_version(users: Users, change: str) -> None:
     users.add("anna", Role.VIEWER, PASSWORD)
     other = Users(users.path)
     before = other.accounts()["anna"].version
@@ -87,7 +87,7 @@ def test_every_change_is_another_version_that_others_see_at_once(users: Users, c
     assert other.accounts()["anna"].version != before
 
 
-def test_changes_at_once_are_all_kept(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simultaneous_changes_are_all_saved(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Users, "_hash", lambda self, password: f"hash of {password}")
     names = [f"user{number}" for number in range(12)]
     threads = [threading.Thread(target=Users(users.path).add, args=(name, Role.VIEWER, PASSWORD)) for name in names]
@@ -99,12 +99,12 @@ def test_changes_at_once_are_all_kept(users: Users, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", ["", "-anna", "an na", "a" * 65, "anna\n", "oidc:anna", "ännä"])
-def test_names_that_are_none(users: Users, name: str) -> None:
-    with pytest.raises(UsageError, match="is no user name"):
+def test_invalid_user_name_is_refused(users: Users, name: str) -> None:
+    with pytest.raises(UsageError, match="is not a valid user name"):
         users.add(name, Role.VIEWER, PASSWORD)
 
 
-def test_what_cannot_be_done(users: Users) -> None:
+def test_impossible_changes_are_refused(users: Users) -> None:
     users.add("anna", Role.VIEWER, PASSWORD)
     with pytest.raises(UsageError, match="exists already"):
         users.add("anna", Role.ADMIN, PASSWORD)
@@ -116,7 +116,7 @@ def test_what_cannot_be_done(users: Users) -> None:
         users.set_password("anna", "too short")
 
 
-def test_a_file_that_is_open_to_others_is_refused(users: Users) -> None:
+def test_file_accessible_to_others_is_refused(users: Users) -> None:
     users.add("anna", Role.VIEWER, PASSWORD)
     users.path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
@@ -127,7 +127,7 @@ def test_a_file_that_is_open_to_others_is_refused(users: Users) -> None:
     "text",
     ["users = 3", "no toml", '[users.anna]\nrole = "king"', '[users.anna]\nrole = "admin"\npassword = 1\nversion = 2'],
 )
-def test_a_file_that_is_none_of_ours_is_refused(users: Users, text: str) -> None:
+def test_damaged_file_is_refused(users: Users, text: str) -> None:
     users.path.parent.mkdir()
     users.path.write_text(text)
     users.path.chmod(0o600)
@@ -135,7 +135,7 @@ def test_a_file_that_is_none_of_ours_is_refused(users: Users, text: str) -> None
         users.accounts()
 
 
-def test_the_file_lies_where_the_convention_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_path_follows_the_xdg_convention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert users_path(None) == tmp_path / "vestigo" / "users.toml"
     monkeypatch.delenv("XDG_CONFIG_HOME")
@@ -148,7 +148,9 @@ def cli(monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: str = "") -> in
     return run(["ui", "user", *arguments])
 
 
-def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_commands_change_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("VESTIGO_USERS", str(tmp_path / "users.toml"))
     users = Users(tmp_path / "users.toml")
     file = tmp_path / "password"
@@ -170,24 +172,24 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "otto" not in capsys.readouterr().out
 
 
-def test_the_password_is_asked_for_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_prompt_is_hidden_and_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
-    asked = {}
+    prompt_options: dict[str, object] = {}
 
     def prompt(text: str, **options: object) -> str:
-        asked.update(options)
+        prompt_options.update(options)
         return PASSWORD
 
     monkeypatch.setattr(typer, "prompt", prompt)
     monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
     assert run(["ui", "user", "add", "anna", "--role", "viewer", "--users", str(tmp_path / "users.toml")]) == 0
-    assert asked["hide_input"]
-    assert asked["confirmation_prompt"]
+    assert prompt_options["hide_input"]
+    assert prompt_options["confirmation_prompt"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("add", "anna", "--role", "viewer"), "no terminal"),
         (("add", "anna", "--role", "viewer", "--password-stdin"), "at least 10 characters"),
@@ -198,15 +200,15 @@ def test_the_password_is_asked_for_twice(tmp_path: Path, monkeypatch: pytest.Mon
         (("remove", "otto"), "has no user otto"),
     ],
 )
-def test_one_clear_line(
+def test_user_error_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv("VESTIGO_USERS", str(tmp_path / "users.toml"))
     assert cli(monkeypatch, *arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert said in lines[0]
+    assert message in lines[0]

@@ -189,12 +189,12 @@ def ui_command(
     if not store:
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
-    from vestigo_ui.web import settings
-    from vestigo_ui.web.auth.events import audited
+    from vestigo_ui.web.auth.events import audit_events
     from vestigo_ui.web.auth.users import Users, users_path
     from vestigo_ui.web.server.run import Binding, serve
+    from vestigo_ui.web.settings import load_settings
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)
     with opts.open_store(store) as opened:
-        loaded = settings.load(config)
-        serve(store, binding, Users(users_path(users)), loaded, on_event=audited(opened), say=note)
+        settings = load_settings(config)
+        serve(store, binding, Users(users_path(users)), settings, on_event=audit_events(opened), report=note)

@@ -1,4 +1,4 @@
-"""What happens at the door and belongs in the audit log."""
+"""Sign-in events and their entry in the audit log."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from typing import Literal
 from vestigo.store.open import Store
 
 Action = Literal["sign-in", "sign-in refused", "sign-out"]
-NOBODY = "unknown"
-"""The user of a refusal whose name is no account's: people type passwords into the wrong field."""
+UNKNOWN_USER = "unknown"
+"""User of a refused sign-in without an account. The typed name is not logged: it may be a password."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
-    """Somebody signed in or out, or was refused."""
+class SignInEvent:
+    """A sign-in, a refused sign-in or a sign-out."""
 
     action: Action
     user: str
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[SignInEvent], None]
 
 
-def audited(store: Store) -> OnEvent:
-    """Return what writes an event to the audit log of a store. Raises StoreError where it cannot."""
-
-    def write(event: Event) -> None:
-        store.audit.record(event.user, event.action, details=dict(event.details))
-
-    return write
+def audit_events(store: Store) -> OnEvent:
+    """Return a function that writes an event to the store's audit log, or raises StoreError."""
+    return lambda event: store.audit.record(event.user, event.action, details=dict(event.details))

@@ -1,4 +1,4 @@
-"""The door: nothing of the app is reached without a session, whether page, picture, upload or websocket."""
+"""ASGI guard: every page, image, upload and websocket of the app requires a valid session."""
 
 from __future__ import annotations
 
@@ -8,70 +8,69 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vestigo_ui.web.auth.identity import ROLE, SESSION, USER, session_in
 from vestigo_ui.web.auth.sessions import Session, Sessions
-from vestigo_ui.web.server.headers import ENTRANCE_POLICY, secured
+from vestigo_ui.web.server.headers import SIGN_IN_POLICY, add_security_headers
 from vestigo_ui.web.server.shell import is_page_request
 
-ENTRANCE = ("/sign-in", "/sign-out", "/healthz")
-OIDC = "/oidc/"
+PUBLIC_PATHS = ("/sign-in", "/sign-out", "/healthz")
+PUBLIC_PREFIX = "/oidc/"
 HEALTH = "/_stcore/health"
-ENDED = 4401
-"""Code of a websocket that is closed because its session does not count, after HTTP's 401."""
+SESSION_ENDED = 4401
+"""Close code of a websocket without a valid session, after HTTP's 401."""
+_USER_HEADERS = b"x-vestigo-"
 _MAX_NEXT = 2000
 
 
 class Guard:
-    """Pure ASGI: hands the open paths to `entrance` and, to those who are signed in, the rest to `app`.
+    """Passes public paths to `public_app` and, for signed-in users, all other paths to `app`.
 
-    `policy` is the content security policy of the app's answers.
+    `policy` is the content security policy of the app's responses.
     """
 
-    def __init__(self, app: ASGIApp, entrance: ASGIApp, sessions: Sessions, policy: str) -> None:
+    def __init__(self, app: ASGIApp, public_app: ASGIApp, sessions: Sessions, policy: str) -> None:
         self._app = app
-        self._policy = policy
-        self._entrance = entrance
+        self._public_app = public_app
         self._sessions = sessions
+        self._policy = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, refuse or pass on one request."""
         if scope["type"] == "http":
-            await self._http(_without_claims(scope), receive, send)
+            await self._http(_remove_user_headers(scope), receive, send)
         elif scope["type"] == "websocket":
-            await self._websocket(_without_claims(scope), receive, send)
+            await self._websocket(_remove_user_headers(scope), receive, send)
         else:
             await self._app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if path in ENTRANCE or path.startswith(OIDC):
-            await self._entrance(scope, receive, secured(scope, send, ENTRANCE_POLICY))
+        if path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIX):
+            await self._public_app(scope, receive, add_security_headers(scope, send, SIGN_IN_POLICY))
             return
-        send = secured(scope, send, self._policy)
+        send = add_security_headers(scope, send, self._policy)
         if path == HEALTH and method in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        session = session_in(headers.get("cookie", ""), self._sessions)
+        session = self._sessions.from_cookies(Headers(scope=scope).get("cookie", ""))
         if session is not None:
-            await self._app(_with_claims(scope, session), receive, send)
+            await self._app(_add_user_headers(scope, session), receive, send)
         elif is_page_request(scope):
-            await RedirectResponse(_sign_in_for(scope), 303)(scope, receive, send)
+            await RedirectResponse(_sign_in_path(scope), 303)(scope, receive, send)
         else:
             await PlainTextResponse("sign in first", 401)(scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        session = session_in(headers.get("cookie", ""), self._sessions)
-        if session is None or not _own_origin(headers):
+        session = self._sessions.from_cookies(headers.get("cookie", ""))
+        if session is None or not _has_own_origin(headers):
             await receive()
-            await send({"type": "websocket.close", "code": ENDED})
+            await send({"type": "websocket.close", "code": SESSION_ENDED})
             return
-        await _Channel(self._sessions, session, receive, send).run(self._app, _with_claims(scope, session))
+        await _Channel(self._sessions, session, receive, send).run(self._app, _add_user_headers(scope, session))
 
 
 class _Channel:
-    """An open websocket, which closes as soon as its session ends, whichever side speaks next."""
+    """An open websocket. It closes at the first message in either direction after its session ended."""
 
     def __init__(self, sessions: Sessions, session: Session, receive: Receive, send: Send) -> None:
         self._sessions = sessions
@@ -85,15 +84,15 @@ class _Channel:
 
     async def _incoming(self) -> Message:
         message = await self._receive()
-        if message["type"] == "websocket.receive" and not self._sessions.counts(self._session):
+        if message["type"] == "websocket.receive" and not self._sessions.is_valid(self._session):
             await self._close()
-            return {"type": "websocket.disconnect", "code": ENDED}
+            return {"type": "websocket.disconnect", "code": SESSION_ENDED}
         return message
 
     async def _outgoing(self, message: Message) -> None:
         if self._closed:
             return
-        if message["type"] == "websocket.send" and not self._sessions.counts(self._session):
+        if message["type"] == "websocket.send" and not self._sessions.is_valid(self._session):
             await self._close()
             return
         await self._send(message)
@@ -101,27 +100,28 @@ class _Channel:
     async def _close(self) -> None:
         if not self._closed:
             self._closed = True
-            await self._send({"type": "websocket.close", "code": ENDED})
+            await self._send({"type": "websocket.close", "code": SESSION_ENDED})
 
 
-def _without_claims(scope: Scope) -> Scope:
-    """Nobody tells the app who they are but the guard."""
-    return {**scope, "headers": [pair for pair in scope["headers"] if not pair[0].lower().startswith(b"x-vestigo-")]}
+def _remove_user_headers(scope: Scope) -> Scope:
+    """Remove the headers that only the guard may set."""
+    headers = [pair for pair in scope["headers"] if not pair[0].lower().startswith(_USER_HEADERS)]
+    return {**scope, "headers": headers}
 
 
-def _with_claims(scope: Scope, session: Session) -> Scope:
-    claims = {USER: quote(session.user, safe="@:"), ROLE: session.role.value, SESSION: session.id}
-    return {**scope, "headers": [*scope["headers"], *((key.encode(), value.encode()) for key, value in claims.items())]}
+def _add_user_headers(scope: Scope, session: Session) -> Scope:
+    values = {b"user": quote(session.user, safe="@:"), b"role": session.role.value, b"session": session.id}
+    headers = [(_USER_HEADERS + name, value.encode()) for name, value in values.items()]
+    return {**scope, "headers": [*scope["headers"], *headers]}
 
 
-def _own_origin(headers: Headers) -> bool:
-    """A page of another site cannot open a websocket in the name of who looks at it."""
+def _has_own_origin(headers: Headers) -> bool:
+    """Return whether a page of this server opens the websocket, not one of another site."""
     origin, host = headers.get("origin"), headers.get("host")
     return bool(origin and host) and urlsplit(origin or "").netloc.lower() == (host or "").lower()
 
 
-def _sign_in_for(scope: Scope) -> str:
-    asked = quote(scope["path"], safe="/") + (
-        f"?{scope['query_string'].decode('latin-1')}" * bool(scope["query_string"])
-    )
-    return "/sign-in" if asked == "/" or len(asked) > _MAX_NEXT else f"/sign-in?next={quote(asked, safe='')}"
+def _sign_in_path(scope: Scope) -> str:
+    path, query = quote(scope["path"], safe="/"), scope["query_string"].decode("latin-1")
+    target = f"{path}?{query}" if query else path
+    return "/sign-in" if target == "/" or len(target) > _MAX_NEXT else f"/sign-in?next={quote(target, safe='')}"

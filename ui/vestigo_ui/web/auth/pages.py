@@ -1,4 +1,4 @@
-"""The pages before the app: plain HTML that needs no script."""
+"""The sign-in and sign-out pages: plain HTML without scripts."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ input:focus-visible, button:focus-visible, a:focus-visible {{ outline: 3px solid
 def sign_in_page(
     *,
     token: str | None,
-    following: str,
+    next_path: str,
     error: str = "",
     name: str = "",
     provider: str | None = None,
     status: int = 200,
 ) -> HTMLResponse:
-    """Return the page that asks for name and password (where there is a `token`), or points to the provider."""
+    """Return the page with a password form (if there is a `token`) and a link to the provider (if there is one)."""
     parts = ["<h1>Vestigo</h1>", "<p>Sign in to search the archive.</p>"]
     if error:
         parts.append(f'<div class="error" role="alert">{escape(error)}</div>')
     if token is not None:
         parts.append(
             f'<form method="post" action="/sign-in"><input type="hidden" name="token" value="{escape(token)}">'
-            f'<input type="hidden" name="next" value="{escape(following)}">'
+            f'<input type="hidden" name="next" value="{escape(next_path)}">'
             f'<label>Name<input name="name" value="{escape(name)}" autocomplete="username" required maxlength="64"'
             f' autocapitalize="none" spellcheck="false"{"" if name else " autofocus"}></label>'
             '<label>Password<input type="password" name="password" autocomplete="current-password" required'
@@ -64,14 +64,14 @@ def sign_in_page(
         )
     if provider is not None:
         parts.append(
-            f'<a class="button" href="/oidc/start?next={quote(following, safe="")}">'
+            f'<a class="button" href="/oidc/start?next={quote(next_path, safe="")}">'
             f"Sign in through {escape(provider)}</a>"
         )
     return _page("Sign in", "".join(parts), status)
 
 
 def sign_out_page(user: str) -> HTMLResponse:
-    """Return the page that asks whether to sign out."""
+    """Return the page that confirms signing out."""
     return _page(
         "Sign out",
         f"<h1>Vestigo</h1><p>You are signed in as {escape(user)}.</p>"

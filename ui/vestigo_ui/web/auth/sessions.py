@@ -1,7 +1,7 @@
-"""Sessions: a signed cookie tells who signed in; the files beside it tell whether that still counts.
+"""Sessions as signed cookies, checked against the users file and a list of ended sessions.
 
-Nothing about a session is kept in memory, so that one survives a restart of the server. It ends after some hours, on
-signing out, and as soon as its user's password or role changes or the user is removed.
+Nothing is held in memory, so a session survives a restart of the server. It ends when it expires, at sign-out, and when
+its user is removed or gets another password or role.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from itsdangerous import BadSignature, URLSafeSerializer
+from starlette.requests import cookie_parser
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.web.auth.users import Role, Users
-from vestigo_ui.web.private_files import Watched, locked, read_private, write_private
+from vestigo_ui.web.private_files import WatchedFile, locked, read_private, write_private
 from vestigo_ui.web.settings import OidcSettings, Settings
 
 Kind = Literal["password", "oidc"]
@@ -29,7 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One sign-in; `version` is the account's at that time, or the provider's settings'; `expires` in epoch seconds."""
+    """One sign-in.
+
+    `version` is that of the account or of the provider's settings at sign-in; `expires` is in epoch seconds.
+    """
 
     id: str
     user: str
@@ -40,31 +44,36 @@ class Session:
 
 
 class Sessions:
-    """Begins sessions, finds the one of a cookie, and ends them."""
+    """Begins, finds and ends sessions."""
 
     def __init__(self, users: Users, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.users = users
         self.seconds = settings.session.hours * 3600
         self.key = _key(users.path.with_name("session.key"))
         self.cookie = f"vestigo_{hashlib.sha256(self.key.encode()).hexdigest()[:8]}"
-        """Servers with other keys on the same host, which cookies do not tell apart by port, have other names."""
+        """The name contains a digest of the key, because servers on other ports of a host share its cookies."""
         self._provider = None if settings.oidc is None else provider_version(settings.oidc)
-        self._signed = URLSafeSerializer(self.key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
-        self._ended: Watched[Mapping[str, float]] = Watched(users.path.with_name("sessions.ended"), _parse_ended, {})
+        self._serializer = URLSafeSerializer(self.key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
+        self._ended: WatchedFile[Mapping[str, float]]
+        self._ended = WatchedFile(users.path.with_name("sessions.ended"), _parse_ended, {})
         self._clock = clock
 
     def begin(self, user: str, role: Role, kind: Kind, version: str) -> str:
-        """Return the cookie's value for somebody who has just signed in."""
+        """Return the cookie value of a new session."""
         facts = {"i": secrets.token_hex(8), "u": user, "r": role, "k": kind, "v": version, "t": self._clock()}
-        signed = self._signed.dumps(facts)
+        signed = self._serializer.dumps(facts)
         return signed if isinstance(signed, str) else signed.decode("ascii")
 
-    def of(self, cookie: str | None) -> Session | None:
-        """Return the session that a cookie's value stands for, while it counts."""
+    def from_cookies(self, header: str) -> Session | None:
+        """Return the valid session of a `Cookie` header, or None."""
+        return self.find(cookie_parser(header).get(self.cookie))
+
+    def find(self, cookie: str | None) -> Session | None:
+        """Return the valid session of a cookie value, or None."""
         if not cookie:
             return None
         try:
-            facts: dict[str, Any] = self._signed.loads(cookie)
+            facts: dict[str, Any] = self._serializer.loads(cookie)
             session = Session(
                 id=facts["i"],
                 user=facts["u"],
@@ -75,10 +84,10 @@ class Sessions:
             )
         except (BadSignature, KeyError, TypeError, ValueError):
             return None
-        return session if self.counts(session) else None
+        return session if self.is_valid(session) else None
 
-    def counts(self, session: Session) -> bool:
-        """Say whether a session still counts; not while a file that would tell cannot be read."""
+    def is_valid(self, session: Session) -> bool:
+        """Return whether a session is valid. None is valid while one of the files cannot be read."""
         if self._clock() >= session.expires:
             return False
         try:
@@ -88,15 +97,15 @@ class Sessions:
                 return session.version == self._provider
             account = self.users.accounts().get(session.user)
         except ConfigError as error:
-            log.error("nobody is let in: %s", error)
+            log.error("all sessions are refused: %s", error)
             return False
         return account is not None and (account.version, account.role) == (session.version, session.role)
 
     def end(self, session: Session) -> None:
-        """End a session wherever its cookie may have been copied to.
+        """End a session, copies of its cookie included.
 
         Raises:
-            ConfigError: the list of ended sessions cannot be written.
+            ConfigError: If the list of ended sessions cannot be written.
         """
         with locked(self._ended.path):
             now = self._clock()
@@ -106,13 +115,13 @@ class Sessions:
 
 
 def provider_version(oidc: OidcSettings) -> str:
-    """Return what ends the sessions of a provider's users when it changes: who vouches, and for which roles."""
-    told = oidc.model_dump_json(include={"issuer", "client_id", "role_claim", "roles", "default_role"})
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Return a digest of the settings that decide roles. A change of it ends the sessions of the provider's users."""
+    text = oidc.model_dump_json(include={"issuer", "client_id", "role_claim", "roles", "default_role"})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _key(path: Path) -> str:
-    """Return the key that signs cookies, made on first use; of two processes that make one, the first wins."""
+    """Return the key that signs cookies. The first process that needs it creates the file."""
     try:
         key = read_private(path).strip()
     except FileNotFoundError:
@@ -120,7 +129,7 @@ def _key(path: Path) -> str:
             write_private(path, secrets.token_hex(32), replace=False)
         key = read_private(path).strip()
     if len(key) < 32:
-        raise ConfigError(f"{path} holds no key; remove it, and a new one is made (everybody signs in again)")
+        raise ConfigError(f"{path} holds no key; remove it to create a new one (all users must sign in again)")
     return key
 
 
@@ -129,4 +138,4 @@ def _parse_ended(path: Path) -> Mapping[str, float]:
         pairs = [line.split() for line in read_private(path).splitlines()]
         return {name: float(expires) for name, expires in pairs}
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged; remove it (sessions that were signed out may come back)") from error
+        raise ConfigError(f"{path} is damaged; remove it (ended sessions may become valid again)") from error

@@ -14,23 +14,22 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from vestigo_models.errors import VestigoError
-from vestigo_ui.web.auth.events import NOBODY, Event, OnEvent
-from vestigo_ui.web.auth.identity import session_in
+from vestigo_ui.web.auth.events import UNKNOWN_USER, Action, OnEvent, SignInEvent
 from vestigo_ui.web.auth.pages import sign_in_page, sign_out_page
 from vestigo_ui.web.auth.sessions import Kind, Session, Sessions
 from vestigo_ui.web.auth.throttle import Throttle
 from vestigo_ui.web.auth.users import Role
 
 MAX_FORM_BYTES = 16_384
-AT_ONCE = 2
-"""Passwords that are hashed at the same time: each takes 64 MiB and a core's attention."""
+MAX_HASHES = 2
+"""Passwords hashed at the same time. Each takes 64 MiB and one core."""
 WRONG = "Name or password is wrong."
-CLOSED = "Signing in is not possible at the moment; whoever runs this server finds the reason in its output."
+CLOSED = "Signing in is not possible at the moment. The server's output names the reason."
 log = logging.getLogger(__name__)
 
 
 class SignIn:
-    """What `/sign-in` and `/sign-out` do, and how any way of signing in begins a session."""
+    """The routes `/sign-in` and `/sign-out`, and the beginning of a session for every kind of sign-in."""
 
     def __init__(self, sessions: Sessions, on_event: OnEvent, provider: str | None = None) -> None:
         self.sessions = sessions
@@ -39,37 +38,37 @@ class SignIn:
         self._throttle = Throttle()
         self._tokens = URLSafeSerializer(sessions.key, salt="sign-in form")
         self._token_cookie = f"{sessions.cookie}_form"
-        self._hashing = CapacityLimiter(AT_ONCE)
+        self._hashing = CapacityLimiter(MAX_HASHES)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route("/sign-in", self.show, methods=["GET"]),
             Route("/sign-in", self.submit, methods=["POST"]),
-            Route("/sign-out", self.ask, methods=["GET"]),
-            Route("/sign-out", self.leave, methods=["POST"]),
+            Route("/sign-out", self.confirm_sign_out, methods=["GET"]),
+            Route("/sign-out", self.sign_out, methods=["POST"]),
         ]
 
     async def show(self, request: Request) -> Response:
-        """Show the form, or pass on who is signed in already."""
-        following = local_path(request.query_params.get("next"))
+        """Show the form, or redirect a signed-in user."""
+        next_path = local_path(request.query_params.get("next"))
         if self._session(request) is not None:
-            return RedirectResponse(following, 303)
-        return self.page(request, following)
+            return RedirectResponse(next_path, 303)
+        return self.page(request, next_path)
 
     async def submit(self, request: Request) -> Response:
-        """Judge a name and a password."""
-        body = await _limited(request)
+        """Check a name and a password."""
+        body = await _read_form(request)
         if body is None:
             return PlainTextResponse("too large", 413)
         fields = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        name, following = fields.get("name", "").strip(), local_path(fields.get("next"))
-        if not self._token_fits(request, fields.get("token", "")):
-            return self.page(request, following, "This page was out of date. Please try again.", name, 403)
-        address = client(request)
+        name, next_path = fields.get("name", "").strip(), local_path(fields.get("next"))
+        if not self._has_valid_token(request, fields.get("token", "")):
+            return self.page(request, next_path, "This page was out of date. Please try again.", name, 403)
+        address = client_address(request)
         if (wait := self._throttle.attempt(name, address)) > 0:
             error = f"Too many attempts. Please try again in {math.ceil(wait)} seconds."
-            page = self.page(request, following, error, name, 429)
+            page = self.page(request, next_path, error, name, 429)
             page.headers["Retry-After"] = str(math.ceil(wait))
             return page
         try:
@@ -78,22 +77,21 @@ class SignIn:
             )
             known = name in self.sessions.users.accounts()
         except VestigoError as error:
-            log.error("nobody can sign in: %s", error)
-            return self.page(request, following, CLOSED, name, 503)
+            log.error("sign-in is not possible: %s", error)
+            return self.page(request, next_path, CLOSED, name, 503)
         if account is None:
-            await self.refused(request, name if known else NOBODY, "password")
-            return self.page(request, following, WRONG, name, 401)
-        self._throttle.succeeded(name, address)
-        return await self.let_in(request, name, account.role, "password", account.version, following)
+            await self.record_refusal(request, name if known else UNKNOWN_USER, "password")
+            return self.page(request, next_path, WRONG, name, 401)
+        self._throttle.record_success(name, address)
+        return await self.begin_session(request, name, account.role, "password", account.version, next_path)
 
-    async def let_in(
-        self, request: Request, user: str, role: Role, kind: Kind, version: str, following: str, **details: str
+    async def begin_session(
+        self, request: Request, user: str, role: Role, kind: Kind, version: str, next_path: str, **details: str
     ) -> Response:
-        """Begin a session, once the audit log knows of it."""
-        event = Event(action="sign-in", user=user, details={"address": client(request), "by": kind, **details})
-        if not await self._tell(event):
-            return self.page(request, following, CLOSED, status=503)
-        response = RedirectResponse(following, 303)
+        """Begin a session after its audit entry is committed."""
+        if not await self._record(request, "sign-in", user, by=kind, **details):
+            return self.page(request, next_path, CLOSED, status=503)
+        response = RedirectResponse(next_path, 303)
         response.set_cookie(
             self.sessions.cookie,
             self.sessions.begin(user, role, kind, version),
@@ -105,20 +103,17 @@ class SignIn:
         response.delete_cookie(self._token_cookie, path="/sign-in")
         return response
 
-    async def refused(self, request: Request, user: str, kind: Kind, **details: str) -> None:
-        """Tell the audit log that somebody was refused."""
-        address = client(request)
-        await self._tell(
-            Event(action="sign-in refused", user=user, details={"address": address, "by": kind, **details})
-        )
+    async def record_refusal(self, request: Request, user: str, kind: Kind, **details: str) -> None:
+        """Record a refused sign-in in the audit log."""
+        await self._record(request, "sign-in refused", user, by=kind, **details)
 
-    async def ask(self, request: Request) -> Response:
-        """Ask whether to sign out."""
+    async def confirm_sign_out(self, request: Request) -> Response:
+        """Show the page that confirms signing out."""
         session = self._session(request)
         return RedirectResponse("/sign-in", 303) if session is None else sign_out_page(session.user)
 
-    async def leave(self, request: Request) -> Response:
-        """End the session; a page of another site cannot, as its posts come without the cookie."""
+    async def sign_out(self, request: Request) -> Response:
+        """End the session. Posts of other sites come without the cookie and cannot end it."""
         session = self._session(request)
         if session is not None:
             try:
@@ -126,21 +121,21 @@ class SignIn:
             except VestigoError as error:
                 log.error("a session cannot be ended: %s", error)
                 return PlainTextResponse("the session cannot be ended at the moment", 503)
-            await self._tell(Event(action="sign-out", user=session.user, details={"address": client(request)}))
+            await self._record(request, "sign-out", session.user)
         response = RedirectResponse("/sign-in", 303)
         response.delete_cookie(self.sessions.cookie)
         return response
 
     def page(
-        self, request: Request, following: str, error: str = "", name: str = "", status: int = 200
+        self, request: Request, next_path: str, error: str = "", name: str = "", status: int = 200
     ) -> HTMLResponse:
-        """Return the sign-in page; its form is good only together with a cookie that comes with it."""
-        kept = request.cookies.get(self._token_cookie, "")
-        token = kept if self._signed(kept) else str(self._tokens.dumps(secrets.token_hex(16)))
+        """Return the sign-in page. Its form is valid only with the cookie that the response sets."""
+        stored = request.cookies.get(self._token_cookie, "")
+        token = stored if self._is_signed(stored) else str(self._tokens.dumps(secrets.token_hex(16)))
         passwords = self._provider is None or self._has_accounts()
         page = sign_in_page(
             token=token if passwords else None,
-            following=following,
+            next_path=next_path,
             error=error,
             name=name,
             provider=self._provider,
@@ -158,20 +153,21 @@ class SignIn:
             return True
 
     def _session(self, request: Request) -> Session | None:
-        return session_in(request.headers.get("cookie", ""), self.sessions)
+        return self.sessions.from_cookies(request.headers.get("cookie", ""))
 
-    def _token_fits(self, request: Request, token: str) -> bool:
-        kept = request.cookies.get(self._token_cookie, "")
-        return secrets.compare_digest(kept.encode(), token.encode()) and self._signed(kept)
+    def _has_valid_token(self, request: Request, token: str) -> bool:
+        stored = request.cookies.get(self._token_cookie, "")
+        return secrets.compare_digest(stored.encode(), token.encode()) and self._is_signed(stored)
 
-    def _signed(self, token: str) -> bool:
+    def _is_signed(self, token: str) -> bool:
         try:
             self._tokens.loads(token)
         except BadSignature:
             return False
         return True
 
-    async def _tell(self, event: Event) -> bool:
+    async def _record(self, request: Request, action: Action, user: str, **details: str) -> bool:
+        event = SignInEvent(action=action, user=user, details={"address": client_address(request), **details})
         try:
             await to_thread.run_sync(self._on_event, event)
         except VestigoError as error:
@@ -181,7 +177,7 @@ class SignIn:
 
 
 def local_path(text: str | None) -> str:
-    """Return a path of this server with its query, or `/` for anything that could lead elsewhere."""
+    """Return a path of this server with its query, or `/` for any other address."""
     if not text or not text.startswith("/") or text.startswith("//") or "\\" in text or len(text) > 4000:
         return "/"
     if any(ord(letter) < 33 or ord(letter) == 127 for letter in text):
@@ -190,16 +186,16 @@ def local_path(text: str | None) -> str:
     return "/" if parts.scheme or parts.netloc or parts.path.startswith("/sign-") else text
 
 
-def client(request: Request) -> str:
-    """Return the address that a request came from."""
-    return request.client.host if request.client else NOBODY
+def client_address(request: Request) -> str:
+    """Return the network address of the client."""
+    return request.client.host if request.client else UNKNOWN_USER
 
 
 def _encrypted(request: Request) -> bool:
     return request.url.scheme == "https"
 
 
-async def _limited(request: Request) -> bytes | None:
+async def _read_form(request: Request) -> bytes | None:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Guessing passwords slows down: after some failures each further attempt waits, longer every time."""
+"""Limit of password attempts: after some failures, each further attempt must wait longer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-FREE = {"both": 5, "address": 20, "name": 50}
-"""Failures before the first wait: of a name from one address, of all names from it, of a name from anywhere."""
-LONGEST_S = 60.0
-FORGOTTEN_S = 900.0
+FREE_ATTEMPTS = {"both": 5, "address": 20, "name": 50}
+"""Failures before the first wait: of one name from one address, of all names from an address, of a name."""
+MAX_WAIT_S = 60.0
+FORGET_AFTER_S = 900.0
 MAX_ENTRIES = 10_000
 
 
@@ -22,16 +22,16 @@ class _Failures:
 
 
 class Throttle:
-    """Counts failures in bounded memory; what was touched least recently is forgotten first."""
+    """Counts failures in bounded memory; the least recently used entry is dropped first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[tuple[str, str, str], _Failures] = OrderedDict()
 
     def attempt(self, name: str, address: str) -> float:
-        """Return the seconds to wait, or count an attempt as failed in advance and return 0.
+        """Return the seconds to wait, or count the attempt as a failure and return 0.
 
-        Counting in advance leaves nothing to be won by many attempts at once; `succeeded` takes it back.
+        Counting before the password is checked also limits simultaneous attempts; `record_success` undoes it.
         """
         now = self._clock()
         entries = [(kind, self._entry(key, now)) for kind, key in _keys(name, address)]
@@ -41,12 +41,12 @@ class Throttle:
         for kind, entry in entries:
             entry.count += 1
             entry.last = now
-            if (over := entry.count - FREE[kind]) > 0:
-                entry.until = now + min(LONGEST_S, 2.0 ** min(over, 10))
+            if (over := entry.count - FREE_ATTEMPTS[kind]) > 0:
+                entry.until = now + min(MAX_WAIT_S, 2.0 ** min(over, 10))
         return 0.0
 
-    def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name from an address, and this one attempt of all others."""
+    def record_success(self, name: str, address: str) -> None:
+        """Drop the failures of a name from an address, and this attempt from the other counts."""
         for kind, key in _keys(name, address):
             if kind == "both":
                 self._entries.pop(key, None)
@@ -56,7 +56,7 @@ class Throttle:
 
     def _entry(self, key: tuple[str, str, str], now: float) -> _Failures:
         entry = self._entries.get(key)
-        if entry is None or now - entry.last > FORGOTTEN_S:
+        if entry is None or now - entry.last > FORGET_AFTER_S:
             entry = self._entries[key] = _Failures(last=now)
         self._entries.move_to_end(key)
         while len(self._entries) > MAX_ENTRIES:

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, whatever made it."""
+"""Security headers of all responses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Scope, Send
 
-# What Streamlit's front end needs: scripts of its own, of components (blob:) and compiled ones (expressions of plots),
-# styles that scripts write, pictures that they draw. Nothing from anywhere else.
+# Streamlit's front end needs its own scripts, those of components (blob:), compiled expressions of plots, styles set by
+# scripts and images drawn by scripts. Other origins are excluded.
 _APP = {
     "default-src": "'self'",
     "script-src": "'self' 'unsafe-eval' blob:",
@@ -23,7 +23,7 @@ _APP = {
     "base-uri": "'self'",
     "form-action": "'self'",
 }
-_ENTRANCE = {
+_SIGN_IN = {
     "default-src": "'none'",
     "style-src": "'unsafe-inline'",
     "img-src": "data:",
@@ -37,20 +37,19 @@ def _policy(sources: dict[str, str], ancestors: str) -> str:
 
 
 COMPONENT_POLICY = _policy(_APP | {"script-src": f"{_APP['script-src']} 'unsafe-inline'"}, "'self'")
-ENTRANCE_POLICY = _policy(_ENTRANCE, "'none'")
+SIGN_IN_POLICY = _policy(_SIGN_IN, "'none'")
 
 
 def app_policy(scripts: Iterable[str]) -> str:
-    """Return the policy of the app's pages, whose inline `scripts` are named by their digests."""
+    """Return the content security policy of the app's pages with the digests of their inline `scripts`."""
     return _policy(_APP | {"script-src": " ".join([_APP["script-src"], *scripts])}, "'none'")
 
 
-def secured(scope: Scope, send: Send, policy: str) -> Send:
-    """Return a `send` that adds the headers to whatever answer passes through it."""
-    path = scope["path"]
-    # The app shows custom components in frames of its own; its bundles tell nothing and are named by their digest.
-    framed = path.startswith("/component/")
-    bundle = path.startswith("/static/")
+def add_security_headers(scope: Scope, send: Send, policy: str) -> Send:
+    """Return a `send` that adds the headers to every response."""
+    # Custom components are shown in frames. Bundles hold no data and have their digest in the name, so they are cached.
+    framed = scope["path"].startswith("/component/")
+    bundle = scope["path"].startswith("/static/")
 
     async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

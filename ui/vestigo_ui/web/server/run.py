@@ -1,4 +1,4 @@
-"""Serving the app: settings, users, the guard and Streamlit in one process of uvicorn."""
+"""Serve the app: settings, users, the guard and Streamlit in one uvicorn process."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.web import settings
-from vestigo_ui.web.auth import identity
 from vestigo_ui.web.auth.events import OnEvent
 from vestigo_ui.web.auth.guard import Guard
+from vestigo_ui.web.auth.identity import use_sessions
 from vestigo_ui.web.auth.oidc import Oidc, provider_name
 from vestigo_ui.web.auth.sessions import Sessions
 from vestigo_ui.web.auth.sign_in import SignIn
 from vestigo_ui.web.auth.users import Users
 from vestigo_ui.web.server.headers import app_policy
 from vestigo_ui.web.server.shell import Shell
-from vestigo_ui.web.server.streamlit_options import options
+from vestigo_ui.web.server.streamlit_options import make_options
+from vestigo_ui.web.settings import Settings, use_settings
 
 SCRIPT = Path(__file__).parents[2] / "screen.py"
 PING_S = 30
-LEAVE_S = 5
-"""How long an answer that is under way may take after Ctrl-C."""
+SHUTDOWN_S = 5
+"""Seconds that open requests may take after Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """Where the server listens, and how its connections are encrypted.
+    """Address, port and encryption of the server.
 
-    `proxies` are the addresses or networks, joined by commas, whose `X-Forwarded-For` and `-Proto` are believed.
+    `proxies` are the trusted addresses or networks, joined by commas, of `X-Forwarded-For` and `X-Forwarded-Proto`.
     """
 
     address: str = "127.0.0.1"
@@ -62,16 +62,16 @@ class Binding:
             try:
                 ipaddress.ip_network(proxy.strip(), strict=False)
             except ValueError:
-                raise UsageError(f"--behind-proxy {proxy.strip()!r} is no IP address or network") from None
+                raise UsageError(f"--behind-proxy {proxy.strip()!r} is not an IP address or network") from None
         if not (self.is_local or self.tls_cert or self.proxies):
             raise UsageError(
                 f"passwords would cross the network unencrypted on {self.address}; give --tls-cert and --tls-key, "
-                "or --behind-proxy where a proxy ends TLS"
+                "or --behind-proxy if a proxy ends TLS"
             )
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches the server."""
+        """Whether the address is a loopback address."""
         try:
             return ipaddress.ip_address(self.address).is_loopback
         except ValueError:
@@ -84,14 +84,18 @@ class Binding:
         return f"http{'s' if self.tls_cert else ''}://{host}:{self.port}"
 
 
-def entrance(sessions: Sessions, chosen: settings.Settings, on_event: OnEvent, encrypted: bool) -> ASGIApp:
-    """Return the app of the open paths: signing in and out, and the sign of life."""
-    sign_in = SignIn(sessions, on_event, None if chosen.oidc is None else provider_name(chosen.oidc))
+def make_public_app(sessions: Sessions, settings: Settings, on_event: OnEvent, encrypted: bool) -> ASGIApp:
+    """Return the app of the public paths: sign-in, sign-out and the health check.
+
+    Raises:
+        ConfigError: If the secret of the OpenID client cannot be read.
+    """
+    sign_in = SignIn(sessions, on_event, None if settings.oidc is None else provider_name(settings.oidc))
     routes = [Route("/healthz", _healthz, methods=["GET"]), *sign_in.routes()]
     middleware = []
-    if chosen.oidc is not None:
-        routes += Oidc(chosen.oidc, sign_in).routes()
-        between = Middleware(
+    if settings.oidc is not None:
+        routes += Oidc(settings.oidc, sign_in).routes()
+        session_middleware = Middleware(
             SessionMiddleware,
             secret_key=sessions.key,
             session_cookie=f"{sessions.cookie}_oidc",
@@ -100,7 +104,7 @@ def entrance(sessions: Sessions, chosen: settings.Settings, on_event: OnEvent, e
             same_site="lax",
             https_only=encrypted,
         )
-        middleware.append(between)
+        middleware.append(session_middleware)
     return Starlette(routes=routes, middleware=middleware)
 
 
@@ -108,59 +112,58 @@ async def _healthz(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
-def guarded(binding: Binding, users: Users, chosen: settings.Settings, on_event: OnEvent) -> Guard:
-    """Return Streamlit's app behind the guard, and make settings and sessions those of this process.
+def make_app(binding: Binding, users: Users, settings: Settings, on_event: OnEvent) -> Guard:
+    """Return Streamlit's app behind the guard, and set the settings and sessions of this process.
 
     Raises:
-        ConfigError: the users file, the key or a secret cannot be used.
-        UsageError: nobody could sign in.
+        ConfigError: If the users file, the key or a secret cannot be used.
+        UsageError: If there is no user and no OpenID provider.
     """
-    if not users.accounts() and chosen.oidc is None:
-        raise UsageError(
-            f"nobody can sign in yet ({users.path} names no user): `vestigo ui user add NAME --role admin`"
-        )
-    sessions = Sessions(users, chosen)
-    door = entrance(sessions, chosen, on_event, encrypted=binding.tls_cert is not None)
-    settings.use(chosen)
-    identity.use(sessions)
+    if not users.accounts() and settings.oidc is None:
+        raise UsageError(f"{users.path} has no user who could sign in; run `vestigo ui user add NAME --role admin`")
+    sessions = Sessions(users, settings)
+    public_app = make_public_app(sessions, settings, on_event, encrypted=binding.tls_cert is not None)
+    use_settings(settings)
+    use_sessions(sessions)
 
     from streamlit import file_util
     from streamlit.starlette import App
     from streamlit.web.bootstrap import load_config_options
 
-    load_config_options(options(binding.address, binding.port))
+    load_config_options(make_options(binding.address, binding.port))
     app = Shell(App(SCRIPT), Path(file_util.get_static_dir()))
-    return Guard(app, door, sessions, app_policy(app.scripts))
+    return Guard(app, public_app, sessions, app_policy(app.scripts))
 
 
 def serve(
     store: str,
     binding: Binding,
     users: Users,
-    chosen: settings.Settings,
+    settings: Settings,
     *,
     on_event: OnEvent,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """Serve the app for one store until it is interrupted; `say` is told where, once it listens.
+    """Serve the app for one store until it is interrupted; `report` receives the address of the page.
 
     Raises:
-        UsageError: the address cannot be listened on, or nobody could sign in.
+        ConfigError: If the users file, the key or a secret cannot be used.
+        UsageError: If the port is not available, or no user could sign in.
     """
     os.environ["VESTIGO_STORE"] = store
-    app = guarded(binding, users, chosen, on_event)
+    app = make_app(binding, users, settings, on_event)
     logging.basicConfig(format="vestigo: %(message)s", level=logging.WARNING)
-    with _listening(binding) as listener:
+    with _listen(binding) as listener:
         if not binding.is_local:
-            say(f"{binding.address} is reached from other machines: whoever has an account can sign in there")
-        say(f"the screen is on {binding.url} (Ctrl-C ends it)")
+            report(f"{binding.address} is reachable from other machines: any user with an account can sign in there")
+        report(f"the screen is on {binding.url} (Ctrl-C ends it)")
         config = uvicorn.Config(
             app,
             lifespan="on",
             log_level="warning",
             access_log=False,
             server_header=False,
-            # As Streamlit runs itself: its messages are large and mostly pictures, which compress to nothing.
+            # As in Streamlit's own server. Its messages are mostly images, which do not compress.
             ws="websockets-sansio",
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
@@ -169,17 +172,17 @@ def serve(
             ssl_keyfile=binding.tls_key,
             proxy_headers=binding.proxies is not None,
             forwarded_allow_ips=binding.proxies or "",
-            timeout_graceful_shutdown=LEAVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(binding: Binding) -> socket.socket:
+def _listen(binding: Binding) -> socket.socket:
     family = socket.AF_INET6 if ":" in binding.address else socket.AF_INET
     try:
         return socket.create_server((binding.address, binding.port), family=family)
     except OSError as error:
         raise UsageError(
-            f"port {binding.port} of {binding.address} cannot be listened on ({error.strerror}); name another: --port"
+            f"port {binding.port} of {binding.address} is not available ({error.strerror}); choose another with --port"
         ) from error

@@ -1,4 +1,4 @@
-"""How Streamlit runs behind the guard: silent towards the outside, in the project's colours."""
+"""Options of Streamlit behind the guard."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from vestigo_ui.web.theme import DARK, LIGHT
 MAX_UPLOAD_MB = 20
 
 
-def options(address: str, port: int) -> dict[str, str | int | bool]:
-    """Return Streamlit's settings, which stand above those of any configuration file of its own.
+def make_options(address: str, port: int) -> dict[str, str | int | bool]:
+    """Return Streamlit's options, which override its configuration files.
 
-    Errors of ours are shown by the page; a traceback, which may name paths, stays in the terminal. What is taken away
-    from a table goes through the page's own downloads, which the audit log hears of.
+    Tracebacks may contain paths and stay in the terminal. Tables are exported only by the audited downloads of a page.
     """
     return {
         "server.address": address,
