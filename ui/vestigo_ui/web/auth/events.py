@@ -22,7 +22,7 @@ class SignInEvent:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-OnEvent = Callable[[SignInEvent], None]
+OnEvent = Callable[[SignInEvent], object]
 
 
 def audit_events(store: Store) -> OnEvent:

@@ -90,7 +90,8 @@ class Users:
         """
         if not NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} is not a valid user name: use up to 64 letters, digits and . _ @ -, beginning with a letter or digit"
+                f"{name!r} is not a valid user name: use up to 64 letters, digits and . _ @ -, "
+                "beginning with a letter or digit"
             )
         account = Account(role=role, password=self._hash(password), version=_new_version())
         with self._open_for_change() as accounts:
