@@ -49,7 +49,7 @@ class IdentityLabels:
 
     @classmethod
     def none(cls, schema: AttributeSchema) -> IdentityLabels:
-        """Annotations of nobody."""
+        """Return the labels of no identity."""
         return cls(
             schema=schema,
             pids=np.empty(0, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Which layout a folder has, told from its content."""
+"""Recognise the layout of a dataset folder by its content."""
 
 from __future__ import annotations
 

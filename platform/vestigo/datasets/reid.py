@@ -21,7 +21,7 @@ DISTRACTOR_PID = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """N images in the order of their file names. The images themselves are read only when somebody asks for one.
+    """N images in the order of their file names. Images are read on demand.
 
     Attributes:
         paths: N image files.

@@ -1,8 +1,8 @@
 """Write rendered people to disk: the Market-1501 layout with attributes and regions, and footage with its truth.
 
 bounding_box_train/  query/  bounding_box_test/    PPPP_cCsS_FFFFFF_II.jpg
-regions/<split>/NAME.png                           region ids 0-5, one channel; labels.json beside them names the ids
-regions-behind/<split>/NAME.png                    on demand: ids 0-4, as if nobody carried anything
+regions/<split>/NAME.png                           region ids 0-5, one channel; labels.json names the ids
+regions-behind/<split>/NAME.png                    on demand: ids 0-4, without belongings
 market_attribute.mat                               as specification 2.3 describes the public file
 videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
 """
@@ -79,7 +79,7 @@ def write_rendered(
     """Render a dataset into `out`.
 
     The first half of the identities trains, the rest is tested: the first image of each of them under each camera is a
-    query, the others are gallery, with distractors (pid 0000, other people) and junk (-1, boxes that hold nobody).
+    query, the others are gallery, with distractors (pid 0000, other people) and junk (-1, boxes without a person).
 
     Args:
         out: An empty or new folder.

@@ -224,7 +224,7 @@ class TaskListing:
         return {key for (key,) in self._database.execute(expected, list(keys))} - self.ids(keys).keys()
 
     def remove_copies(self, client: LabelStudioClient, project: int) -> None:
-        """Delete the copies that nobody worked on, all but one of each key."""
+        """Delete copies without annotations, all but one of each key."""
         repeated = self._database.execute("SELECT key FROM task WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1")
         removable: list[int] = []
         for (key,) in repeated.fetchall():

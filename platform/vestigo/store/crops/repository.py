@@ -113,7 +113,7 @@ class CropRepository:
 
         Args:
             positions: Row numbers by `VisibleFile.id`.
-            columns: Columns to read, beside `crop_id` and `model`.
+            columns: Columns to read in addition to `crop_id` and `model`.
 
         Raises:
             StoreError: If a column is unknown.

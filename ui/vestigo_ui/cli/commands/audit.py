@@ -61,8 +61,8 @@ def show_command(
 def verify_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
     """Verify the chain of the audit log; exits 1 if entries were changed, removed, added or reordered.
 
-    Somebody who may write to the database and computes the whole chain again is not detected. Keep the number and
-    digest of the last entry where they cannot write: as long as `vestigo audit show` gives that entry that digest, all
+    A writer of the database who computes the whole chain again is not detected. Keep the number and digest of the last
+    entry where they cannot write: as long as `vestigo audit show` gives that entry that digest, all
     entries up to it are unchanged.
 
     Example: vestigo audit verify --store archive

@@ -14,7 +14,7 @@ from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView, has_pac
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
-LAST_CHANGE, OPEN_DIALOG, DIALOGS_OPENED = "models-done", "models-asked", "models-times"
+LAST_CHANGE, OPEN_DIALOG, DIALOGS_OPENED = "models-done", "models-dialog", "models-times"
 """Session keys: the last change, the open dialog, and the number of dialogs opened so far.
 
 The number makes each dialog start with an empty form: the confirmation of one change must not confirm the next.
