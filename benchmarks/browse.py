@@ -1,9 +1,9 @@
-"""The browse index of a large store: how long it takes to make and to ask, beside the store without it.
+"""The browse index of a large store: times of building and querying it, compared with the store without it.
 
     python benchmarks/browse_store.py STORE [--crops 1000000]
     python benchmarks/browse.py STORE [--rounds 9]
 
-Each question is asked `--rounds` times, with arguments drawn anew and outside the clock; the median of time and of CPU
+Each query runs `--rounds` times, with arguments sampled anew outside the clock; the median of time and of CPU
 time, all threads together, and the slowest are shown. The peer answers a question from the store alone, once, after
 all questions, so that peak memory is the index's.
 """
@@ -73,7 +73,7 @@ class Draws:
     def crops(self) -> list[str]:
         return [self._page(1)[0] for _ in range(PAGE)]
 
-    def beside(self) -> list[str]:
+    def same_page(self) -> list[str]:
         return self._page(PAGE)
 
     def offset(self) -> int:
@@ -127,7 +127,7 @@ def questions(store: Store, index: BrowseIndex) -> list[Question]:
         Question("find", lambda ids: index.find(ids[0], model), draws.crops),
         Question("neighbours", lambda ids: index.neighbours(ids[0], model), draws.crops),
         Question("pids of 48", lambda ids: index.pids(ids, model), draws.crops),
-        Question("sureness", lambda _: index.confidence_histograms(model)),
+        Question("confidence histograms", lambda _: index.confidence_histograms(model)),
         Question(
             "page of the least sure",
             lambda choice: index.by_confidence(model, choice, next(iter(names)), first="least", offset=0, limit=PAGE),
@@ -135,7 +135,7 @@ def questions(store: Store, index: BrowseIndex) -> list[Question]:
         ),
         Question("48 crops anywhere", lambda ids: index.rows(ids, CARD, model=model), draws.crops, peers.crops),
         Question("their embeddings", lambda ids: index.rows(ids, ("embedding",), model=model), draws.crops),
-        Question("48 crops of a page", lambda ids: index.rows(ids, CARD, model=model), draws.beside),
+        Question("48 crops of a page", lambda ids: index.rows(ids, CARD, model=model), draws.same_page),
     ]
 
 
@@ -183,14 +183,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     with Store.open(given.store, create=False) as store, make(store) as index:
-        asked = questions(store, index)
-        times = {question.name: np.array([asking(question) for _ in range(given.rounds)]) for question in asked}
-        print(f"peak memory after {len(asked)} questions {peak_mb():.0f} MB")
+        queries = questions(store, index)
+        times = {question.name: np.array([asking(question) for _ in range(given.rounds)]) for question in queries}
+        print(f"peak memory after {len(queries)} queries {peak_mb():.0f} MB")
         print(f"{'question':26} median ms   CPU ms  slowest ms    peer ms")
-        for question in asked:
+        for question in queries:
             (wall, cpu), slowest = np.median(times[question.name], axis=0), times[question.name][:, 0].max()
-            beside = "" if question.peer is None else f"{timed(question.peer, question.draw())[0]:10.0f}"
-            print(f"{question.name:26} {wall:9.1f} {cpu:8.1f} {slowest:11.1f} {beside}", flush=True)
+            peer = "" if question.peer is None else f"{timed(question.peer, question.draw())[0]:10.0f}"
+            print(f"{question.name:26} {wall:9.1f} {cpu:8.1f} {slowest:11.1f} {peer}", flush=True)
 
 
 def asking(question: Question) -> tuple[float, float]:

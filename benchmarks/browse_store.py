@@ -131,8 +131,8 @@ def probabilities(facts: ModelFacts, tracklet: NDArray[np.int64], rng: np.random
     """(n, M): what is said of a tracklet, and a little of its own for each crop."""
     assert facts.attributes is not None
     schema = facts.attributes
-    told = 2 * rng.standard_normal((tracklet[-1] + 1, schema.classes)).astype(np.float32)
-    logits = told[tracklet] + 0.5 * rng.standard_normal((len(tracklet), schema.classes), np.float32)
+    logits_of_tracklet = 2 * rng.standard_normal((tracklet[-1] + 1, schema.classes)).astype(np.float32)
+    logits = logits_of_tracklet[tracklet] + 0.5 * rng.standard_normal((len(tracklet), schema.classes), np.float32)
     for name in schema.names:
         part = logits[:, schema.slice(name)]
         np.exp(part - part.max(axis=1, keepdims=True), out=part)

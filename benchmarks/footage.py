@@ -7,7 +7,7 @@ one person. Three ways, each harder: as they are; without crops of the same seco
 comparison finds; and with the query under other light, at another distance, in another box, half of them mirrored.
 
 The peer is a histogram of colours (HSV, 8x4x4 bins in each of six stripes), which knows nothing of people. Neither can
-reach 100 %: somebody who crosses twice has two tracklets, and a tracklet may hold two people.
+reach 100 %: a person who crosses twice has two tracklets, and a tracklet may hold two people.
 """
 
 from __future__ import annotations

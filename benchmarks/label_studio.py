@@ -1,4 +1,4 @@
-"""Pushing to and pulling from a real Label Studio server, beside its bare SDK.
+"""Pushing to and pulling from a real Label Studio server, compared with its bare SDK.
 
     python -m benchmarks.label_studio [--tasks 10000] [--answers 1000]
 
@@ -78,14 +78,14 @@ def peer_pull(_: Path, url: str, token: str) -> int:
 
 
 def answer_some(folder: Path, url: str, token: str, count: int) -> None:
-    told = {attribute.name: attribute.values[0] for attribute in MARKET_1501.attributes}
+    annotation = {attribute.name: attribute.values[0] for attribute in MARKET_1501.attributes}
     with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
         project = next(one.id for one in studio.sdk.projects.list(title=PEER))
         theirs = (task.id for task in studio.sdk.tasks.list(project=project, include="id", page_size=500))
         ours = iter(remote_ids(store, PROJECT).values())
         for _, one, other in zip(range(count), ours, theirs, strict=False):
-            answer(studio, one, told)
-            answer(studio, other, told)
+            answer(studio, one, annotation)
+            answer(studio, other, annotation)
 
 
 def measured(work: Callable[..., int], *where: object) -> tuple[int, float, float]:

@@ -1,4 +1,4 @@
-"""Streaming ranking beside the plain peer: the full distance matrix in NumPy and a sort of it.
+"""Streaming ranking compared with the plain peer: the full distance matrix in NumPy and a sort of it.
 
     python benchmarks/ranking.py [--crops 100000] [--dim 512] [--queries 1 64 512] [--top 50]
 

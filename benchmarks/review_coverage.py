@@ -6,7 +6,7 @@ The truth is the accuracy of the shipped model on all crops of the archive (see 
 reviews draws half of the tasks by the strategy's scores, then the other half where the first half found errors: scores
 are multiplied by the share of wrong answers of the task's camera and predicted value. A fifth of the second half is
 not reviewed in time. Naive is what the same reviews say without their probabilities: the plain share of right crops,
-with the binomial interval of as many answers (Wilson's). A garment of no named colour is one of which nobody can tell.
+with the binomial interval of as many answers (Wilson's). A garment of no named colour counts as "cannot tell".
 """
 
 from __future__ import annotations

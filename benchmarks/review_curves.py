@@ -1,4 +1,4 @@
-"""How fast reviews make a model better: learning curves of every strategy beside random choice.
+"""How fast reviews make a model better: learning curves of every strategy compared with random sampling.
 
     OMP_NUM_THREADS=1 python benchmarks/review_curves.py [--starts shipped weak] [--strategies NAME ...] [--seeds 4]
     OMP_NUM_THREADS=1 python benchmarks/review_curves.py --table        # what has been run so far, and a picture
@@ -6,7 +6,7 @@
 Rounds of 50 tracklets of rendered people under unknown cameras (`review_people`). Reviewers answer all attributes, the
 same for all crops of a tracklet, and one answer of twenty is wrong. After every round the heads of the first model are
 refitted to all answers so far, as `vestigo retrain` does it without a dataset: unreviewed crops are replayed with what
-the first model says of them. Judged are 500 people of the same archive whom nobody reviews.
+the first model says of them. Judged are 500 people of the same archive who are not reviewed.
 
 `shipped` begins with the model that ships; `weak` with its network and heads that learnt from nothing but the first 40
 people. Seeds choose the draws, the wrong answers and what is replayed. A run is a line in `curves.jsonl` under --cache;
@@ -81,7 +81,7 @@ def weak(package: ModelPackage, taught: People) -> ModelPackage:
 
 
 def answers(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """What reviewers say of tasks (T, n): the truth, or now and then any other value; -1 where nobody can tell."""
+    """What reviewers say of tasks (T, n): the truth, or now and then any other value; -1 for "cannot tell"."""
     values = np.array([len(attribute.values) for attribute in SCHEMA.attributes])
     wrong = (rng.random(truth.shape) < WRONG) & (truth >= 0)
     return np.where(wrong, (truth + rng.integers(1, values, truth.shape)) % values, truth)

@@ -2,12 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/review_reasons.py [--starts shipped weak] [--seeds 3]
 
-Beside the curves of `review_curves.py`, which are to be there for `random` and the default strategy:
+Needs the curves of `review_curves.py` for `random` and the default strategy:
 
 - *all*: the accuracy after all tasks of the archive were reviewed, which no choice of some can beat by much;
 - *own*: runs in which the draw follows the doubt about one attribute alone, so that no other spends its reviews;
 - *doubted*: how often the model that learnt all tasks is still wrong about the tenth of them that the first model
-  doubts most (in this attribute), beside all tasks. Where it is, answers to them teach nothing.
+  doubts most (in this attribute), compared with all tasks. Where it is, answers to them teach nothing.
 """
 
 from __future__ import annotations

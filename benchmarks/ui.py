@@ -1,4 +1,4 @@
-"""How long pages of the screen take on a large store, beside the same pages of a small one, and what memory they need.
+"""Times and memory of pages of the screen on a large store, compared with the same pages of a small one.
 
     python benchmarks/browse_store.py LARGE --crops 1000000
     python benchmarks/browse_store.py SMALL --crops 10000
@@ -57,14 +57,14 @@ def addresses(store: Path) -> Mapping[str, tuple[str, str]]:
         index.refresh()
         model = opened.models.list()[0].digest
         middle = index.count(model) // 2
-        (somebody,) = index.page(model, ALL_SIGHTINGS, offset=middle, limit=1)
+        (sighting,) = index.page(model, ALL_SIGHTINGS, offset=middle, limit=1)
     picture = ".picture"
     return {
         "archive": ("/", picture),
         "find": ("/find", picture),
         "find, page 1000 of the archive": ("/find?page=1000", picture),
-        "find-query": (f"/find?crop={somebody.crop}", picture),
-        "find-search": (f"/find?crop={somebody.crop}", "text=/nearest/"),
+        "find-query": (f"/find?crop={sighting.crop}", picture),
+        "find-search": (f"/find?crop={sighting.crop}", "text=/nearest/"),
         "attributes": ("/attributes", "text=/so sure/"),
         "rankings": ("/rankings", "text=No ranking"),
         "review": ("/review", "h1"),

@@ -136,6 +136,67 @@ def test_files_are_short() -> None:
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
 
 
+MOST_FILES = 18
+COMMANDS = ROOT / "ui" / "vestigo_ui" / "cli" / "commands"
+DIALECT = re.compile(
+    r"\b(told|heard|asked|gone|nobody|somebody|whoever|beside|worked off|sureness|put right)\b", re.IGNORECASE
+)
+CONTRACT = ('"told":', '"beside":', '"gone"')
+"""Keys of JSON and of the audit log, and a reason of quarantine: scripts read them, so they stay."""
+
+
+def test_folders_are_small() -> None:
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in MODULES.values()}}
+    del counts[COMMANDS]
+    assert {str(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_no_file_repeats_the_name_of_its_folder() -> None:
+    repeated = [
+        str(path.relative_to(ROOT))
+        for path in MODULES.values()
+        if path.stem.startswith((path.parent.name, path.parent.name.removesuffix("s") + "_"))
+    ]
+    assert repeated == []
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    places: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
+def test_words_are_plain() -> None:
+    """Product code, documents and help texts keep to docs/glossary.md."""
+    files = [*MODULES.values(), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*")]
+    files += [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    lines = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        if path.suffix in {".py", ".md"} and path.name != "glossary.md"
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if DIALECT.search(line) and not any(part in line for part in CONTRACT)
+    ]
+    assert lines == []
+
+
+def test_walks_of_the_architecture_exist() -> None:
+    """Each walk of ARCHITECTURE.md names files that exist, and no more than a reader has patience for."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    walks = {
+        title: re.findall(r"^\d+\. `([^`]+\.py)`", section, re.MULTILINE)
+        for title, section in re.findall(r"^### Walk: (.+?)\n(.*?)(?=^#)", text, re.MULTILINE | re.DOTALL)
+    }
+    limits = {"index to visible row": 20, "search to results": 15, "annotation to promotion": 25}
+    assert walks.keys() == limits.keys()
+    for title, files in walks.items():
+        assert 5 < len(files) <= limits[title]
+        assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_nothing_is_unpickled() -> None:
     breaches = [
         f"{path.relative_to(ROOT)} imports {imported}"
