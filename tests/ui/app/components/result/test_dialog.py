@@ -211,7 +211,7 @@ def test_missing_frame_leaves_crop(context: PageContext, reason: str, monkeypatc
     def missing(row: object) -> None:
         raise BadInput(reason, "gate-0.png is no longer what it was")
 
-    monkeypatch.setattr(app_images, "frame_of", missing)
+    monkeypatch.setattr(app_images, "read_source_frame", missing)
     ids = crops_of(context)
     app = open_result(context, Query(crops=(ids[0],)), ids[5])
     assert "gate-0.png is no longer what it was. The crop itself is in the store" in words(app)
@@ -249,7 +249,7 @@ def test_heads_are_hidden_in_all_images(context: PageContext, monkeypatch: pytes
     assert (shown == plain).all(axis=2).mean() < 0.3
     assert np.abs(hide_upload(hidden, plain).astype(int) - plain).mean() > 1
     calls = []
-    monkeypatch.setattr(app_images, "frame_of", lambda row: calls.append(row) or plain)
+    monkeypatch.setattr(app_images, "read_source_frame", lambda row: calls.append(row) or plain)
     app = open_result(hidden, Query(crops=(ids[0],)), ids[1])
     assert len(calls) == 1
     assert len(app.image) == 3
