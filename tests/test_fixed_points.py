@@ -9,6 +9,8 @@ import pytest
 
 from tools.fixed_points import RECORDED, collect, compare
 
+pytestmark = pytest.mark.slow
+
 PARTS: dict[str, Any] = json.loads(RECORDED.read_text("utf-8")) if RECORDED.exists() else {}
 
 

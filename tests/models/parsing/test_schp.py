@@ -19,6 +19,8 @@ from vestigo_models.parsing.region_merge import merge, merge_hard, middle_row
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.parsing.schp import INPUT_SIDE, MEAN, STD, SchpParser, fit, undo
 
+pytestmark = pytest.mark.slow
+
 EPS = 1e-5
 State = dict[str, Tensor]
 

@@ -32,6 +32,8 @@ from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
 from vestigo_models.training.config import AugmentationConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = ParserConfig(input_size=(32, 16))
 Image = NDArray[np.uint8]
 

@@ -7,6 +7,8 @@ from vestigo_models.tracking.association import FrameDetections, Linker
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.person_filter import is_person_track, strongest_third
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrackingConfig()
 
 

@@ -24,6 +24,8 @@ from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.relabel import initial_labels
 from vestigo_models.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 GRID = (32, 16)
 SHORT = {
     "input_size": (64, 32),

@@ -19,6 +19,8 @@ from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 SMALL = TrainConfig.model_validate(
     {
         "network": {"backbone": "tiny"},

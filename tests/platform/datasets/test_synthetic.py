@@ -19,6 +19,8 @@ from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Any:

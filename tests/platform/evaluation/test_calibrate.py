@@ -16,6 +16,8 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:

@@ -27,6 +27,8 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, cluster_regions
 
+pytestmark = pytest.mark.slow
+
 NAMES = REGIONS.names
 
 

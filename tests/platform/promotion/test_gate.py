@@ -6,6 +6,8 @@ import pytest
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_means
 from vestigo.promotion.gate import Margins, decide_promotion, select_significant
 
+pytestmark = pytest.mark.slow
+
 
 def difference(gain: float, error: float, identities: int = 100) -> Difference:
     """A difference whose draws were normal, with this standard error."""

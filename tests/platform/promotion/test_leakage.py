@@ -13,6 +13,8 @@ from vestigo.promotion.leakage import TrainingImage, find_leaks, require_no_leak
 from vestigo.promotion.splits import identity_key, is_test
 from vestigo_models.errors import DatasetError
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 
 

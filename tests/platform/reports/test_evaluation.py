@@ -30,6 +30,8 @@ from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.builtin import MARKET_1501
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:

@@ -21,6 +21,8 @@ from vestigo_models.attribute_filter.record import Calibration, SoftRecord, reco
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
+pytestmark = pytest.mark.slow
+
 BLOCK, ALWAYS, PARTS = 6, 3, 5
 BLOCKS = (BLOCK,) * (ALWAYS + PARTS)
 

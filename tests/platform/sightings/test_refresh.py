@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_pipeline import MODEL
+from tests.support.forkserver import preloaded_context
 from tests.support.sightings_archive import add, contents, random_files, refreshed, sightings
 from vestigo.sightings import refresh
 from vestigo.sightings.database import NAME, index_path
@@ -23,10 +23,9 @@ from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["pytest", "alembic.command", "vestigo.sightings.index", "tests.support.sightings_archive"]
-)
+pytestmark = pytest.mark.slow
+
+FORKS = preloaded_context("vestigo.sightings.index", "tests.support.sightings_archive")
 STEPS = 3
 
 

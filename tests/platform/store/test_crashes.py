@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from itertools import count
@@ -12,12 +11,14 @@ import psycopg
 import pytest
 
 from tests.support import fake_pipeline
+from tests.support.forkserver import preloaded_context
 from vestigo.store.maintenance.check import CheckReport
 from vestigo.store.open import Store
 
-FORKS = multiprocessing.get_context("forkserver")
+pytestmark = pytest.mark.slow
+
 # Every child is forked from a process that has imported all of this, pytest (its main module) included.
-FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.fake_pipeline"])
+FORKS = preloaded_context("tests.support.fake_pipeline")
 
 
 @pytest.fixture(scope="module")

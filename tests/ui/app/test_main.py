@@ -19,6 +19,8 @@ from vestigo_ui.app import context, main
 from vestigo_ui.app.components import contact_sheet as sheet
 from vestigo_ui.app.pages.registry import registered_pages
 
+pytestmark = pytest.mark.slow
+
 PAGES = {page.path: page.title for page in registered_pages()}
 
 

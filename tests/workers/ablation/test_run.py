@@ -29,6 +29,8 @@ from vestigo_workers.ablation.processes import CellEvent
 from vestigo_workers.ablation.recipe import CONFIGS, AblationRecipe
 from vestigo_workers.ablation.run import AblationResult, ablate
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "input_size": [64, 32],
     "batch_identities": 4,

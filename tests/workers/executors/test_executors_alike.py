@@ -18,6 +18,8 @@ from vestigo_workers.executors.base import Executor
 from vestigo_workers.executors.inline import InlineExecutor
 from vestigo_workers.runs.driver import drive
 
+pytestmark = pytest.mark.slow
+
 OpenExecutor = Callable[[FakeFactory], Executor]
 NAMES = [f"in{i:03d}" for i in range(40)] + ["bad1", "bad2", "empty1"]
 

@@ -31,6 +31,8 @@ from vestigo_workers.regions.worker import load_groups
 from vestigo_workers.runs.result import RunResult, summarize
 from vestigo_workers.runs.resume import resume
 
+pytestmark = pytest.mark.slow
+
 TRACKLETS = {"t1": ("a0", "a1", "a2"), "t2": ("b0", "b1"), "t3": ("c0", "bad c1")}
 PEOPLE = {7: ("0007_c1s1_000000_00.jpg", "0007_c2s1_000000_00.jpg"), 0: ("0000_c1s1_000000_00.jpg",)}
 ALONE = ("still.jpg", "bad.jpg")

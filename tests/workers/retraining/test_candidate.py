@@ -26,6 +26,8 @@ from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
 from vestigo_workers.retraining.candidate import RetrainRequest, retrain_candidate
 
+pytestmark = pytest.mark.slow
+
 
 def silent(_: str) -> Any:
     return lambda done, total: None

@@ -25,6 +25,8 @@ from vestigo_models.training.head_refit.fit import fit_heads
 from vestigo_models.training.trainer import LOG, RECIPE
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 
+pytestmark = pytest.mark.slow
+
 PEOPLE, IMAGES = 4, 3
 COUNT = PEOPLE * IMAGES
 

@@ -22,6 +22,8 @@ from vestigo_models.training.head_refit.data import AttributeTargets, extract_po
 from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, replace_heads
 from vestigo_models.training.losses import noisy_label_loss
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = MARKET_1501
 TEMPERATURES = {"gender": 0.7, "hat": 1.6, "upper_colour": 1.2}
 

@@ -21,6 +21,8 @@ from vestigo_models.detection.registry import make_detector
 from vestigo_models.errors import ConfigError
 from vestigo_models.tracking.config import TrackingConfig
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrackingConfig(crops_per_tracklet=3)
 
 

@@ -12,6 +12,8 @@ from vestigo.ingest.video.decode import FrameReader, SampledFrame, VideoSlice, r
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 
 def read(path: Path, info: VideoInfo, part: VideoSlice, fps: float) -> tuple[list[SampledFrame], FrameReader]:
     reader = FrameReader(path, info, part, fps)

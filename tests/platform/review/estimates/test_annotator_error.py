@@ -15,6 +15,8 @@ from vestigo.review.estimates.precision import AnnotatedCrops, estimate_precisio
 from vestigo.review.estimates.shares import ShareEstimate
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
+pytestmark = pytest.mark.slow
+
 COLOURS = AttributeSchema(
     name="one",
     attributes=(Attribute(name="colour", title="Colour", values=("red", "green", "blue"), fields=("r", "g", "b")),),

@@ -15,6 +15,8 @@ from vestigo.review.sampling.probabilities import combine_rounds, systematic_sam
 from vestigo.review.sampling.probabilities import inclusion_probabilities as likely
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = AttributeSchema(
     "small",
     (

@@ -21,6 +21,8 @@ from vestigo.review.label_studio.pull import pull
 from vestigo.review.label_studio.push import push_tasks
 from vestigo_models.errors import ConfigError, VestigoError, WorkError
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "s3cret" * 6
 
 

@@ -16,6 +16,8 @@ from vestigo.review.label_studio.push import push_tasks
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, StoreError
 
+pytestmark = pytest.mark.slow
+
 
 def image_of(studio: LabelStudioClient, task: int) -> str:
     """The address that the browser gets for a task's picture."""

@@ -19,6 +19,8 @@ from vestigo_models.schemas.builtin import MARKET_1501
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60_000
 # Label Studio gives radio buttons of several groups one name, so that "checked" is true of one of them only.
 CHOSEN = ".ant-radio-checked input"

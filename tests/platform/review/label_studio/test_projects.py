@@ -18,6 +18,8 @@ from vestigo_models.errors import ConfigError, StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 
+pytestmark = pytest.mark.slow
+
 
 def titled(studio: LabelStudioClient, title: str) -> list[int]:
     return [one.id for one in studio.sdk.projects.list(title=title) if one.title == title]

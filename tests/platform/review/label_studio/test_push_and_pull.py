@@ -37,6 +37,8 @@ from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.schemas.builtin import MARKET_1501
 
+pytestmark = pytest.mark.slow
+
 
 def pushed(store: Store, studio: LabelStudioClient, project: str, count: int) -> int:
     """Bring `count` tasks to the server; the project's id there."""

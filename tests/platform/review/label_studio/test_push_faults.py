@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import shutil
 import signal
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.flaky_proxy import flaky_proxy
+from tests.support.forkserver import preloaded_context
 from tests.support.label_studio import answer, drawn, key, on_server, open_store, pictures, remote_ids, result, state
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import LabelStudioClient
@@ -21,11 +21,10 @@ from vestigo.review.label_studio.push import PushResult, push_tasks
 from vestigo.store import faults
 from vestigo.store.open import Store
 
+pytestmark = pytest.mark.slow
+
 TASKS = 12
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["pytest", "alembic.command", "vestigo.review.label_studio.pull", "tests.support.label_studio"]
-)
+FORKS = preloaded_context("vestigo.review.label_studio.pull", "tests.support.label_studio")
 
 
 def review(studio: LabelStudioClient, ids: Mapping[str, int], other: int) -> None:

@@ -11,6 +11,8 @@ import pytest
 from vestigo.review.estimates.shares import estimate_share, reviews_needed
 from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample
 
+pytestmark = pytest.mark.slow
+
 
 class Comb:
     """Stands in for a generator: the order as it is, one chosen start."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from itertools import count
 from pathlib import Path
 
+import pytest
+
+from tests.support.forkserver import preloaded_context
 from tests.support.review_archive import SCHEMA, answer, fill, people
 from vestigo.review.labels.sets import save_label_set
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
 from vestigo.store import faults
 from vestigo.store.open import Store
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.review_archive"])
+pytestmark = pytest.mark.slow
+
+FORKS = preloaded_context("tests.support.review_archive")
 COUNT = 20
 REQUEST = SamplingRequest(strategy="random", budget=8)
 

@@ -21,6 +21,8 @@ from vestigo.store.audit.repository import NAMED, PAGE_ROWS
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 FORKS = multiprocessing.get_context("forkserver")
 SNAPSHOT = "5" * 64
 ENTRIES = 9

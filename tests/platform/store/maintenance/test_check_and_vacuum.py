@@ -24,6 +24,8 @@ from vestigo.store.runs.records import InputOutcome
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
@@ -11,14 +10,16 @@ from typing import Any
 import pytest
 
 from tests.support import fake_pipeline
+from tests.support.forkserver import preloaded_context
 from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputOutcome
 from vestigo_models.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND, THIRD = "aaaaaa" + "1" * 58, "aaaaaa" + "2" * 58, "bbbbbb" + "3" * 58
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", "alembic.command", "vestigo.store.open", "tests.support.fake_pipeline"])
+FORKS = preloaded_context("tests.support.fake_pipeline")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import MARKET_1501
 
+pytestmark = pytest.mark.slow
+
 MODEL = "a" * 64
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SCHEMA = AttributeSchema(

@@ -29,6 +29,8 @@ from vestigo.store.runs.records import InputOutcome, Owner, ShardPlan, status_te
 from vestigo.store.sql.tables import RunRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(store_ref: Path) -> Iterator[Store]:

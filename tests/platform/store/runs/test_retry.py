@@ -14,6 +14,8 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import Owner, RetryResult
 from vestigo_models.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(store_ref: Path) -> Iterator[Store]:

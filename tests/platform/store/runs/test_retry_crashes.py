@@ -14,6 +14,8 @@ from tests.support import fake_pipeline
 from vestigo.store.maintenance.check import CheckReport
 from vestigo.store.open import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def gapped(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from vestigo.store.sql.migrate import VERSION_TABLE, migrations_folder
 from vestigo.store.sql.tables import SCHEMA_REVISION, Base
 from vestigo_models.errors import StoreError
 
+pytestmark = pytest.mark.slow
+
 
 def test_migrated_schema_is_that_of_the_models(store_ref: Path) -> None:
     Store.open(store_ref).close()

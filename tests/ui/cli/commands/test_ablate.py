@@ -15,6 +15,8 @@ from vestigo_workers.ablation import run as ablation
 from vestigo_workers.ablation.cell import AblationCell, run_cell
 from vestigo_workers.ablation.processes import CellEvent, CellFailure
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 SMALL = ("input_size=[64,32]", "batch_identities=4", "images_per_identity=2", "network.channels=64")
 

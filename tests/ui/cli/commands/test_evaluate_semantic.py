@@ -21,6 +21,8 @@ from vestigo_models.schemas.regions import REGIONS
 from vestigo_ui.cli.commands import demo
 from vestigo_ui.cli.main import run
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 
 

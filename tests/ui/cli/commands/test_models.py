@@ -22,6 +22,8 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_ui.cli.main import run
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 

@@ -18,6 +18,8 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.cli.main import run
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = """
 name: shop
 attributes:

@@ -15,6 +15,8 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.parsing.registry import make_parser
 from vestigo_ui.cli.main import run
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 
 

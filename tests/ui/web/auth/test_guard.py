@@ -20,6 +20,8 @@ from vestigo_ui.web.auth.sessions import Sessions
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PROBE = Path(probe_app.__file__)
 PROGRAM = (
     sys.executable,

@@ -19,6 +19,8 @@ from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.server.run import make_public_app
 from vestigo_ui.web.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "long enough for it"
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
 

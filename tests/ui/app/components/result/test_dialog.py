@@ -32,6 +32,8 @@ from vestigo_ui.web.settings import Settings
 from vestigo_workers.regions.plan import RegionsRequest
 from vestigo_workers.regions.run import label_run
 
+pytestmark = pytest.mark.slow
+
 KEY = query_key(crops=["0" * 20])
 
 

@@ -23,6 +23,8 @@ from vestigo_ui.app.pages.archive import cameras, retry, runs
 from vestigo_ui.app.pages.archive.timeline import STEPS, Gap, choose_step, find_gaps, presence_figure, time_span
 from vestigo_ui.app.text import format_span
 
+pytestmark = pytest.mark.slow
+
 T0 = datetime(2026, 5, 1, 8, tzinfo=UTC)
 
 

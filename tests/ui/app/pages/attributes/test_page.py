@@ -30,6 +30,8 @@ from vestigo_ui.app.pages.attributes.overview import dataset_accuracies, overvie
 from vestigo_ui.app.pages.attributes.precision import Coverage, curve_figure, curve_table
 from vestigo_ui.app.pages.attributes.selection import cell_classes
 
+pytestmark = pytest.mark.slow
+
 ALL, CURVE, CONFUSION, SPLIT, SIGHTINGS = range(5)
 """Tables of the page, in order."""
 

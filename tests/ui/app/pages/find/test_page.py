@@ -24,6 +24,8 @@ from vestigo_ui.app.pages.find import results
 if TYPE_CHECKING:
     from tests.ui.conftest import Archive
 
+pytestmark = pytest.mark.slow
+
 
 def test_picker_shows_one_crop_for_each_tracklet(page: Open, archive: Archive, sheets: Any) -> None:
     app = page()

@@ -21,6 +21,8 @@ from vestigo_ui.app.pages.find import upload
 if TYPE_CHECKING:
     from tests.ui.conftest import Archive
 
+pytestmark = pytest.mark.slow
+
 
 def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[5]["crop_id"]

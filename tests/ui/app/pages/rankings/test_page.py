@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.ui.conftest import Archive
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -33,6 +33,8 @@ from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:

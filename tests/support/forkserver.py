@@ -1,0 +1,30 @@
+"""A fork server that has imported the store: a process that a test kills costs no new start of Python."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+STORE_MODULES = (
+    "vestigo.store.audit.repository",
+    "vestigo.store.audit.verdicts",
+    "vestigo.store.crops.cameras",
+    "vestigo.store.crops.regions",
+    "vestigo.store.crops.repository",
+    "vestigo.store.maintenance.check",
+    "vestigo.store.maintenance.export",
+    "vestigo.store.maintenance.vacuum",
+    "vestigo.store.open",
+    "vestigo.store.rankings.repository",
+    "vestigo.store.review.annotations",
+    "vestigo.store.review.label_sets",
+    "vestigo.store.review.repository",
+    "vestigo.store.runs.shards",
+)
+"""`Store` imports its repositories on first use; here they are imported once for all processes."""
+
+
+def preloaded_context(*modules: str) -> multiprocessing.context.ForkServerContext:
+    """Return a context whose fork server has imported the store, Alembic, pytest and `modules`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "alembic.command", *STORE_MODULES, *modules])
+    return context
