@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from review_curves import Learning
-from review_people import People, candidates, people, predictions
 from scipy.stats import binomtest
 
+from review_curves import Learning
+from review_people import People, candidates, people, predictions
 from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, estimate_precision
 from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample

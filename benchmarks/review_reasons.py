@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from review_curves import HELD_OUT, ROUND, ROUNDS, TAUGHT, Learning, Scene, plain, weak
 from review_people import candidates, people, predictions
 from review_table import Curves
-
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, decay_by_rank, normalised_entropy
 from vestigo_models.inference.package import ModelPackage

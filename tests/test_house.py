@@ -21,12 +21,14 @@ FLOORS = {
     "vestigo_models": ROOT / "models",
     "vestigo": ROOT / "platform",
     "vestigo_workers": ROOT / "workers",
+    "vestigo_benchmarks": ROOT / "benchmarks",
     "vestigo_ui": ROOT / "ui",
 }
 FORBIDDEN = {
     "vestigo_models": {"ray", "sqlalchemy", "alembic", "psycopg", "streamlit", "typer", "label_studio_sdk"},
     "vestigo": {"ray", "streamlit", "typer"},
     "vestigo_workers": {"streamlit", "typer"},
+    "vestigo_benchmarks": {"streamlit", "typer"},
     "vestigo_ui": set(),
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -10,14 +10,20 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parent.parent
-SOURCE_ROOTS = ("models", "platform", "workers", "ui")
+SOURCE_ROOTS = {
+    "models": "vestigo_models",
+    "platform": "vestigo",
+    "workers": "vestigo_workers",
+    "benchmarks": "vestigo_benchmarks",
+    "ui": "vestigo_ui",
+}
 
 
 def packages() -> dict[str, list[str]]:
     """Return the public modules of every package, both by their dotted names, in order of the floors."""
     listed: dict[str, list[str]] = {}
-    for source_root in SOURCE_ROOTS:
-        for path in sorted((ROOT / source_root).rglob("*.py")):
+    for source_root, package in SOURCE_ROOTS.items():
+        for path in sorted((ROOT / source_root / package).rglob("*.py")):
             module = path.relative_to(ROOT / source_root).with_suffix("")
             if path.stem != "__init__" and not path.stem.startswith("_"):
                 listed.setdefault(".".join(module.parent.parts), []).append(".".join(module.parts))

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import pytest
 
 from vestigo.datasets.synthetic import write_rendered
+from vestigo_benchmarks.ablation import run as ablation
+from vestigo_benchmarks.ablation.cell import AblationCell, run_cell
+from vestigo_benchmarks.ablation.processes import CellEvent, CellFailure
 from vestigo_ui.cli.main import run
-from vestigo_workers.ablation import run as ablation
-from vestigo_workers.ablation.cell import AblationCell, run_cell
-from vestigo_workers.ablation.processes import CellEvent, CellFailure
 
 pytestmark = pytest.mark.slow
 

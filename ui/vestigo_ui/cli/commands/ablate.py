@@ -15,7 +15,7 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, note, out, progress
 
 if TYPE_CHECKING:
-    from vestigo_workers.ablation.processes import CellEvent
+    from vestigo_benchmarks.ablation.processes import CellEvent
 
 
 def ablate_command(
@@ -51,9 +51,9 @@ def ablate_command(
     Example: vestigo ablate people/ --out ablation/ --seeds 3 --epochs 20
     """
     from vestigo.datasets.recognise import load_dataset
+    from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
+    from vestigo_benchmarks.ablation.run import ablate
     from vestigo_models.devices import resolve_device
-    from vestigo_workers.ablation.recipe import CONFIGS, AblationRecipe
-    from vestigo_workers.ablation.run import ablate
 
     device = resolve_device(device)
     is_cuda = device.startswith("cuda")

@@ -17,17 +17,17 @@ import pytest
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
+from vestigo_benchmarks.ablation import cell as ablation_cell
+from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, run_cell
+from vestigo_benchmarks.ablation.processes import CellEvent
+from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
+from vestigo_benchmarks.ablation.run import AblationResult, ablate
 from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.relabel import parse_labels
 from vestigo_models.training.state import feature_grid
-from vestigo_workers.ablation import cell as ablation_cell
-from vestigo_workers.ablation.cell import RESULT, AblationCell, run_cell
-from vestigo_workers.ablation.processes import CellEvent
-from vestigo_workers.ablation.recipe import CONFIGS, AblationRecipe
-from vestigo_workers.ablation.run import AblationResult, ablate
 
 pytestmark = pytest.mark.slow
 

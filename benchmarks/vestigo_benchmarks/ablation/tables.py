@@ -1,6 +1,6 @@
 """Tables 4 to 7 of the paper, and the filter's, from the results of single trainings.
 
-A result is what one training of one configuration with one seed gave (`vestigo_workers.ablation.cell` writes it).
+A result is what one training of one configuration with one seed gave (`vestigo_benchmarks.ablation.cell` writes it).
 Means are over seeds, spreads are sample standard deviations. Gains are paired: differences between two configurations
 with the same seed, whose spread is not that of either.
 """
@@ -47,7 +47,7 @@ AS_PAPER, MISSES = "as in the paper", "misses"
 
 
 def ablation_tables(results: Results) -> Table:
-    """Return all tables; rows whose configuration has no result yet are left out."""
+    """Return all tables; rows without a result are omitted."""
     return {
         "table4": _retrieval(results, TABLE_4),
         "table5": _retrieval(results, TABLE_5),
@@ -92,7 +92,7 @@ def attributes_mean(result: Result) -> float | None:
 
 def _retrieval(results: Results, rows: Mapping[str, str]) -> list[Table]:
     first = next(iter(rows))
-    found = []
+    table: list[Table] = []
     for config, before in zip(rows, [None, *rows], strict=False):
         if not results.get(config):
             continue
@@ -109,55 +109,55 @@ def _retrieval(results: Results, rows: Mapping[str, str]) -> list[Table]:
             "step": step,
             "paper": {"mAP": paper[0], "rank1": paper[1]},
         }
-        found.append({**row, **_verdict(step, results[config])})
-    return found
+        table.append({**row, **_verdict(step, results[config])})
+    return table
 
 
 def _attributes(results: Results) -> list[Table]:
-    found = []
+    table: list[Table] = []
     for config, before in zip(TABLE_7, [None, *TABLE_7], strict=False):
-        judged = [result for result in results.get(config, {}).values() if result["attributes"]]
-        if not judged:
+        labelled = [result for result in results.get(config, {}).values() if result["attributes"]]
+        if not labelled:
             continue
-        names = list(judged[0]["attributes"]["official"])
+        names = list(labelled[0]["attributes"]["official"])
         steps = {name: gain(results, config, before, _accuracy(name)) for name in names}
         step = gain(results, config, before, attributes_mean)
         row = {
             "name": TABLE_7[config],
             "config": config,
             "seeds": sorted(results[config]),
-            "attributes": {name: spread(_accuracy(name)(result) for result in judged) for name in names},
-            "mean": spread(map(attributes_mean, judged)),
-            "balanced": spread(_number(result["attributes"]["balanced"]) for result in judged),
+            "attributes": {name: spread(_accuracy(name)(result) for result in labelled) for name in names},
+            "mean": spread(map(attributes_mean, labelled)),
+            "balanced": spread(_number(result["attributes"]["balanced"]) for result in labelled),
             "step": step,
             "steps": steps,
-            "better": sum(one is not None and one["mean"] > 0 for one in steps.values()) if before else None,
+            "better": sum(step is not None and step["mean"] > 0 for step in steps.values()) if before else None,
             "paper": list(ATTRIBUTES[config]),
         }
-        found.append({**row, **_verdict(step, results[config])})
-    return found
+        table.append({**row, **_verdict(step, results[config])})
+    return table
 
 
 def _filter(cells: Mapping[int, Result]) -> list[Table]:
     """Return one row for each mode, in the order of the first cell."""
     trials = [{trial["mode"]: trial for trial in result["filter"]} for result in cells.values() if result["filter"]]
     gallery = next((result["metrics"]["gallery"] for result in cells.values()), 0)
-    found = []
+    rows = []
     for mode in trials[0] if trials else ():
-        some = [trial[mode] for trial in trials if mode in trial]
-        row: Table = {"mode": mode, "seeds": len(some), "gallery": gallery}
+        of_mode = [trial[mode] for trial in trials if mode in trial]
+        row: Table = {"mode": mode, "seeds": len(of_mode), "gallery": gallery}
         for key in ("kept_fraction", "true_matches_lost", "identity_loss", "mAP", "rank1", "speed_up"):
-            row[key] = spread(trial[key] for trial in some)
-        thresholds = [threshold for trial in some for threshold in trial["thresholds"]]
+            row[key] = spread(trial[key] for trial in of_mode)
+        thresholds = [threshold for trial in of_mode for threshold in trial["thresholds"]]
         row["threshold"] = spread(threshold for threshold in thresholds if threshold <= 1)
         row["on"] = sum(threshold <= 1 for threshold in thresholds) / len(thresholds)
-        row["reason"] = next((trial["reason"] for trial in some if trial["reason"]), "")
+        row["reason"] = next((trial["reason"] for trial in of_mode if trial["reason"]), "")
         row["verdict"] = None
         if mode == "strict":
             faster = row["speed_up"] is not None and row["speed_up"]["mean"] > 1
             row |= {"paper": {"speed_up": FILTER_SPEED_UP}, "verdict": AS_PAPER if faster else MISSES}
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _control(results: Results) -> Table | None:
@@ -194,25 +194,25 @@ def _diagnosis(cells: Mapping[int, Result]) -> Table:
 
     `labels` are the last label maps that the network learnt from, `regions` what it sees on the gallery.
     """
-    some = list(cells.values())
+    results = list(cells.values())
     return {
-        "labels": _means([result["labels"] for result in some]),
-        "regions": _means([result["regions"]["iou"] for result in some if result["regions"]]),
-        "belongings_auc": _mean([result["belongings_auc"] for result in some]),
-        "attributes_mean": _mean(list(map(attributes_mean, some))),
-        "attributes_balanced": _mean([result["attributes"]["balanced"] for result in some if result["attributes"]]),
-        "losses": _means([result["losses"] for result in some]),
+        "labels": _means([result["labels"] for result in results]),
+        "regions": _means([result["regions"]["iou"] for result in results if result["regions"]]),
+        "belongings_auc": _mean([result["belongings_auc"] for result in results]),
+        "attributes_mean": _mean(list(map(attributes_mean, results))),
+        "attributes_balanced": _mean([result["attributes"]["balanced"] for result in results if result["attributes"]]),
+        "losses": _means([result["losses"] for result in results]),
     }
 
 
-def _means(found: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None]:
-    known = [each for each in found if each]
+def _means(values: Sequence[Mapping[str, float | None] | None]) -> dict[str, float | None]:
+    known = [each for each in values if each]
     return {name: _mean([each.get(name) for each in known]) for name in (known[0] if known else ())}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    found = spread(values)
-    return None if found is None else float(found["mean"])
+    summary = spread(values)
+    return None if summary is None else float(summary["mean"])
 
 
 def _accuracy(name: str) -> Callable[[Result], float | None]:

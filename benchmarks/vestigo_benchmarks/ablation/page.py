@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vestigo.reports.ablation_tables import MISSES, Table
+from vestigo_benchmarks.ablation.tables import MISSES, Table
 
 MISSING = "–"
 RETRIEVAL_HEAD = ("", "seeds", "mAP", "Rank-1", "gain in mAP", "over the row above", "paper", "")
@@ -15,7 +15,7 @@ def ablation_page(tables: Mapping[str, Any], facts: Mapping[str, str], *, parser
     """Return the page.
 
     Args:
-        tables: Result of `vestigo.reports.ablation_tables.ablation_tables`.
+        tables: Result of `vestigo_benchmarks.ablation.tables.ablation_tables`.
         facts: Name -> value: dataset, command and device.
         parser: Name of the parser whose regions `parser` and `fls` are trained on.
     """
@@ -93,7 +93,7 @@ def _filter(rows: Sequence[Table]) -> list[str]:
         for row in rows
     ]
     note = (
-        "The full model. Half of the held-out people calibrate, the queries of the other half are judged among the"
+        "The full model. Half of the held-out people calibrate, the queries of the other half are ranked among the"
         " whole gallery, over several random halves. *kept* is the share of the gallery that stays, *by identity* the"
         " loss that `auto` bounds, *speed-up* that of matching, measured side by side on this gallery. The paper's"
         " speed-up at 0.7 is read as 7.1."
@@ -114,7 +114,7 @@ def _control(row: Table | None) -> list[str]:
     return [
         "## Control",
         f"The neck alone, without regions: mAP {_spread(row['mAP'])}, Rank-1 {_spread(row['rank1'])}; over the baseline"
-        f" {_spread(row['over_baseline'], sign=True)}. What FLS has above it is the regions' share:"
+        f" {_spread(row['over_baseline'], sign=True)}. The gain of FLS over it is due to the regions:"
         f" {_spread(row['fls_over_control'], sign=True)}.",
     ]
 
@@ -162,11 +162,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _spread(found: Table | None, *, digits: int = 1, sign: bool = False, scale: float = 1) -> str:
-    if found is None:
+def _spread(value: Table | None, *, digits: int = 1, sign: bool = False, scale: float = 1) -> str:
+    if value is None:
         return MISSING
-    text = f"{scale * found['mean']:{'+' if sign else ''}.{digits}f}"
-    return text if found["sd"] is None else f"{text} ± {scale * found['sd']:.{digits}f}"
+    text = f"{scale * value['mean']:{'+' if sign else ''}.{digits}f}"
+    return text if value["sd"] is None else f"{text} ± {scale * value['sd']:.{digits}f}"
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -16,9 +16,9 @@ from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import dataset_digest
 from vestigo.evaluation.evaluate import evaluate_model
-from vestigo.evaluation.filter_trials import try_filters
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
+from vestigo_benchmarks.ablation.filter_trials import try_filters
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.images import read_image

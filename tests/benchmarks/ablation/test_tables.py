@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vestigo.reports.ablation import ablation_page
-from vestigo.reports.ablation_tables import ablation_tables
+from vestigo_benchmarks.ablation.page import ablation_page
+from vestigo_benchmarks.ablation.tables import ablation_tables
 from vestigo_models.schemas.builtin import MARKET_1501
 
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")

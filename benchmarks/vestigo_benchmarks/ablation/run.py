@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.reports.ablation import ablation_page
-from vestigo.reports.ablation_tables import Results, ablation_tables
+from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, device_name, locked_folder, write_json
+from vestigo_benchmarks.ablation.page import ablation_page
+from vestigo_benchmarks.ablation.processes import CellEvent, CellFailure, run_cells
+from vestigo_benchmarks.ablation.recipe import AblationRecipe
+from vestigo_benchmarks.ablation.tables import Results, ablation_tables
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.relabel import parse_labels
 from vestigo_models.training.state import feature_grid
-from vestigo_workers.ablation.cell import RESULT, AblationCell, device_name, locked_folder, write_json
-from vestigo_workers.ablation.processes import CellEvent, CellFailure, run_cells
-from vestigo_workers.ablation.recipe import AblationRecipe
 
 CELLS, PARSED, RECORD, PAGE = "cells", "parsed.npz", "ablation.json", "ablation.md"
 
@@ -89,7 +89,7 @@ def ablate(
             f" {len(np.unique(dataset.train.pids))} people, {len(dataset.query)} queries, {len(dataset.gallery)}"
             f" gallery images; digest `{record['dataset']['digest']}`",
             "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, otherwise as"
-            " `vestigo_workers/ablation/recipe.py` says"
+            " `vestigo_benchmarks/ablation/recipe.py` says"
             + (f", with {dict(recipe.overrides)}" if recipe.overrides else ""),
             "Device": f"{device_name(device)} a training, {jobs} side by side",
         }

@@ -22,9 +22,9 @@ import torch
 
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
 from vestigo.evaluation.evaluate import evaluate_model
-from vestigo.evaluation.filter_trials import try_filters
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
+from vestigo_benchmarks.ablation.filter_trials import try_filters
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage

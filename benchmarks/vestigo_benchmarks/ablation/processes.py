@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from vestigo_benchmarks.ablation.cell import AblationCell, run_cell
 from vestigo_models.errors import VestigoError, first_line
-from vestigo_workers.ablation.cell import AblationCell, run_cell
 
 
 @dataclass(frozen=True, kw_only=True)
