@@ -15,6 +15,8 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.executors.ray import RayExecutor
 from vestigo_workers.indexing.plan import shard_plan
 from vestigo_workers.indexing.request import IndexRequest
-from vestigo_workers.indexing.worker import ExtractionFactory
+from vestigo_workers.indexing.worker import ExtractionWorker
 from vestigo_workers.runs.driver import drive
 
 SHARD = 256
@@ -52,10 +54,10 @@ def shards_of(folder: Path) -> list[ImageShard]:
     return [shard for shard in planned if isinstance(shard, ImageShard)]
 
 
-def factory(data: str) -> ExtractionFactory:
+def factory(data: str) -> Callable[[], ExtractionWorker]:
     model = str(resolve_model("default"))
     request = IndexRequest(sources=("crops",), model=model, detector="none", device="cpu", batch_size=32)
-    return ExtractionFactory(data=data, request=request)
+    return partial(ExtractionWorker, data, request)
 
 
 def plain_process(data: str, shards: list[ImageShard], bare: bool, barrier: Barrier) -> None:

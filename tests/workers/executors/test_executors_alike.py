@@ -55,7 +55,7 @@ def test_every_input_ends_once(tmp_path: Path, open_executor: OpenExecutor) -> N
         assert report.crops == 40
 
 
-def test_rows_do_not_depend_on_how_the_work_is_cut(tmp_path: Path, open_executor: OpenExecutor) -> None:
+def test_rows_do_not_depend_on_shard_size(tmp_path: Path, open_executor: OpenExecutor) -> None:
     digests = set()
     for size in (1, 7, 100):
         with Store.open(tmp_path / str(size)) as store:
@@ -64,7 +64,7 @@ def test_rows_do_not_depend_on_how_the_work_is_cut(tmp_path: Path, open_executor
     assert len(digests) == 1
 
 
-def test_only_the_deadly_input_is_lost(tmp_path: Path, open_executor: OpenExecutor) -> None:
+def test_only_deadly_input_is_quarantined(tmp_path: Path, open_executor: OpenExecutor) -> None:
     kill = open_executor is not InlineExecutor
     with Store.open(tmp_path / "s") as store:
         factory = FakeFactory(store.data, deadly=("in005",), kill=kill)
@@ -74,7 +74,7 @@ def test_only_the_deadly_input_is_lost(tmp_path: Path, open_executor: OpenExecut
         assert store.check().intact
 
 
-def test_a_cancelled_run_goes_on_later(tmp_path: Path) -> None:
+def test_cancelled_run_resumes(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
         store.models.register("m" * 64, name="fake", location="nowhere")
         run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
@@ -92,7 +92,7 @@ def test_a_cancelled_run_goes_on_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path, ray_cluster: str) -> None:
+def test_worker_killed_from_outside_loses_no_input(tmp_path: Path, ray_cluster: str) -> None:
     from ray import cloudpickle
 
     from vestigo_workers.executors.ray import RayExecutor
@@ -121,7 +121,7 @@ def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path, ray_cluster:
 
 
 @pytest.mark.ray
-def test_more_gpus_than_there_are_is_said(ray_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_for_missing_gpus_is_an_error(ray_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray import cloudpickle
 
     from vestigo_workers.executors import ray as ray_executor

@@ -22,7 +22,7 @@ def plan(store: Store, *sources: Path, shard_size: int = 4) -> tuple[int, int]:
         return surveyed.new, surveyed.skipped
 
 
-def test_what_is_known_is_left_out(tmp_path: Path) -> None:
+def test_known_inputs_are_skipped(tmp_path: Path) -> None:
     folder = write_crops(tmp_path / "crops", 6)
     with Store.open(tmp_path / "s") as store:
         assert plan(store, folder) == (6, 0)
@@ -32,7 +32,7 @@ def test_what_is_known_is_left_out(tmp_path: Path) -> None:
         assert plan(store, folder) == (1, 6)
 
 
-def test_a_video_is_known_however_it_is_cut(tmp_path: Path) -> None:
+def test_video_is_known_under_any_slice_length(tmp_path: Path) -> None:
     video = walkers_video(tmp_path / "v.mp4", seconds=4)
     with Store.open(tmp_path / "s") as store:
         new, _ = plan(store, video)
@@ -40,13 +40,13 @@ def test_a_video_is_known_however_it_is_cut(tmp_path: Path) -> None:
         assert plan(store, video) == (0, new)
 
 
-def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
+def test_folder_given_twice_counts_once(tmp_path: Path) -> None:
     folder = write_crops(tmp_path / "crops", 3)
     with Store.open(tmp_path / "s") as store:
         assert plan(store, folder, folder) == (3, 3)
 
 
-def test_unreadable_inputs_are_planned_to_be_written_down(tmp_path: Path) -> None:
+def test_unreadable_inputs_get_a_shard(tmp_path: Path) -> None:
     folder = write_crops(tmp_path / "crops", 2)
     (folder / "broken.mp4").write_bytes(b"not a video")
     with Store.open(tmp_path / "s") as store:
@@ -55,7 +55,7 @@ def test_unreadable_inputs_are_planned_to_be_written_down(tmp_path: Path) -> Non
         assert any("problems" in spec for spec in specs)
 
 
-def test_a_spec_is_picked_where_asked() -> None:
+def test_pick_spec_keeps_inputs_at_positions() -> None:
     picked = pick_spec({"shard": {"kind": "images", "inputs": [1, 2, 3]}}, [0, 2])
     assert picked == {"shard": {"kind": "images", "inputs": [1, 3]}}
     assert pick_spec({"problems": [1, 2]}, [1]) == {"problems": [2]}

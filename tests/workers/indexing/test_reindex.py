@@ -69,9 +69,7 @@ def again(store: Store, model: str | None = None, **settings: Any) -> ReindexRes
     return reindex_stale(store, silent, model=model, settings=settings)
 
 
-def test_an_index_without_a_model_takes_the_one_that_serves(
-    store: Store, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_index_without_model_uses_serving_model(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
     one, two, three = (write_crops(tmp_path / name, count) for name, count in (("a", 2), ("b", 3), ("c", 4)))
     indexed(store, one, model=str(models["old"]))
     served = promote(store, models["new"])
@@ -85,9 +83,7 @@ def test_an_index_without_a_model_takes_the_one_that_serves(
         indexed(store, three, model="newer")
 
 
-def test_a_model_that_is_no_longer_what_was_registered_is_refused(
-    store: Store, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_changed_package_of_registered_model_is_refused(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
     folder = write_crops(tmp_path / "a", 2)
     moved = Path(shutil.copytree(models["new"], tmp_path / "moved"))
     promote(store, moved)
@@ -100,7 +96,7 @@ def test_a_model_that_is_no_longer_what_was_registered_is_refused(
     assert store.runs.list() == []
 
 
-def test_everything_of_other_models_is_repeated_as_it_was(
+def test_reindex_repeats_runs_with_their_settings(
     store: Store, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detectors, "make_detector", lambda name, device="cpu": BrightDetector())
@@ -132,7 +128,7 @@ def rows(store: Store) -> list[dict[str, Any]]:
     return [row for batch in store.crops.scan(["crop_id", "input", "camera", "model"]) for row in batch.to_pylist()]
 
 
-def test_there_and_back(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
+def test_reindex_after_rollback_restores_rows(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
     indexed(store, write_crops(tmp_path / "crops", 4), model=str(models["old"]))
     digest = store.check().digest
     promote(store, models["new"])
@@ -145,7 +141,7 @@ def test_there_and_back(store: Store, models: dict[str, Path], tmp_path: Path) -
     assert (store.models.crop_counts(), store.check().digest) == ({old.digest: 4}, digest)
 
 
-def test_sources_that_are_gone_are_named_and_the_others_go_on(
+def test_missing_sources_are_reported_and_others_reindexed(
     store: Store, models: dict[str, Path], tmp_path: Path
 ) -> None:
     kept, lost, other = (write_crops(tmp_path / name, 2) for name in ("kept", "lost", "other"))
@@ -163,7 +159,7 @@ def test_sources_that_are_gone_are_named_and_the_others_go_on(
         again(store)
 
 
-def test_without_a_promotion_the_newest_with_crops_is_meant(
+def test_reindex_without_promotion_uses_newest_model_with_crops(
     store: Store, models: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(StoreError, match="holds no crops yet"):
@@ -179,7 +175,7 @@ def test_without_a_promotion_the_newest_with_crops_is_meant(
         again(store, "old", batch_size=0)
 
 
-def test_a_run_that_was_cut_off_is_repeated_too_unless_somebody_may_drive_it(
+def test_killed_run_is_repeated_unless_another_process_drives_it(
     store: Store, models: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = write_crops(tmp_path / "crops", 4)

@@ -12,14 +12,14 @@ from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.request import IndexRequest, build_request, fingerprint
 
 
-def test_options_win_over_the_file(tmp_path: Path) -> None:
+def test_options_override_file(tmp_path: Path) -> None:
     config = tmp_path / "index.yaml"
     config.write_text("fps: 2\ncamera: gate\n", encoding="utf-8")
     request = build_request({"sources": ("a.mp4",), "fps": 4.0, "camera": None}, config)
     assert (request.fps, request.camera) == (4.0, "gate")
 
 
-def test_all_mistakes_of_a_file_are_named_together(tmp_path: Path) -> None:
+def test_all_mistakes_of_file_are_reported_together(tmp_path: Path) -> None:
     config = tmp_path / "index.yaml"
     config.write_text("fps: -1\nframes: 3\nexecutor: spark\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -29,13 +29,13 @@ def test_all_mistakes_of_a_file_are_named_together(tmp_path: Path) -> None:
     assert all(word in line for word in ("fps", "-1", "frames", "executor", "spark"))
 
 
-def test_a_start_without_zone_is_utc() -> None:
+def test_start_without_zone_is_utc() -> None:
     request = IndexRequest.model_validate({"sources": ("a",), "start": "2026-05-01T08:00:00"})
     assert request.start == datetime(2026, 5, 1, 8, tzinfo=UTC)
     assert IndexRequest.model_validate_json(request.model_dump_json()) == request
 
 
-def test_what_is_there_is_named_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("gate.mp4", "hog", "default"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def test_every_setting_is_documented() -> None:
     assert [name for name in IndexRequest.model_fields if f"{name}:" not in documented] == []
 
 
-def test_a_fingerprint_changes_with_any_value_and_not_with_order() -> None:
+def test_fingerprint_depends_on_values_and_not_on_order() -> None:
     config = {"model": "a", "tracking": {"fps": 5.0}}
     assert fingerprint(config) == fingerprint({"tracking": {"fps": 5.0}, "model": "a"})
     assert fingerprint(config) != fingerprint({"model": "a", "tracking": {"fps": 4.0}})

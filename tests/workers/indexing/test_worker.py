@@ -10,7 +10,7 @@ from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_workers.indexing.worker import whole_image
 
 
-def test_an_image_that_is_a_crop_is_found_again_by_name_and_content() -> None:
+def test_id_of_whole_image_depends_on_name_and_content() -> None:
     data = encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 17, 3), np.uint8))
     item = ImageInput("query/0001.jpg", hashlib.sha256(data).hexdigest(), Locator("file", "0001.jpg"), "c1")
     stored = whole_image(item, decode_image(data))

@@ -25,8 +25,8 @@ from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.regions.folder import encode_png
-from vestigo_workers.regions.plan import CropGroup, RegionsRequest, RunCrops, region_shards
-from vestigo_workers.regions.run import draw_panels, label_run, prepare_resume, read_request
+from vestigo_workers.regions.plan import CropGroup, FinderSettings, RegionsRequest, RunCrops, region_shards
+from vestigo_workers.regions.run import draw_panels, label_run, prepare_resume
 from vestigo_workers.regions.worker import load_groups
 from vestigo_workers.runs.result import RunResult, summarize
 from vestigo_workers.runs.resume import resume
@@ -159,12 +159,12 @@ def test_every_crop_is_labelled_with_its_tracklet(store: Store, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("shard_size", [1, 4, 256])
-def test_maps_do_not_depend_on_how_the_work_is_cut(store: Store, tmp_path: Path, model: Path, shard_size: int) -> None:
+def test_maps_do_not_depend_on_shard_size(store: Store, tmp_path: Path, model: Path, shard_size: int) -> None:
     label_run(store, ask(index(store), tmp_path, model, shard_size=shard_size), SILENT)
     assert stored(store) == naive(tmp_path, model)
 
 
-def test_the_same_again_adds_nothing(store: Store, tmp_path: Path, model: Path) -> None:
+def test_second_run_skips_labelled_crops(store: Store, tmp_path: Path, model: Path) -> None:
     request = ask(index(store), tmp_path, model)
     first = label_run(store, request, SILENT)
     again = label_run(store, request, SILENT)
@@ -177,7 +177,7 @@ def test_the_same_again_adds_nothing(store: Store, tmp_path: Path, model: Path) 
     assert stored(store, again.run.id) == stored(store, first.run.id)
 
 
-def test_maps_of_different_settings_stand_beside_each_other(store: Store, tmp_path: Path, model: Path) -> None:
+def test_maps_of_different_settings_are_kept_apart(store: Store, tmp_path: Path, model: Path) -> None:
     run = index(store)
     fused = label_run(store, ask(run, tmp_path, model), SILENT).run.id
     parsed = label_run(store, ask(run, tmp_path, None), SILENT).run.id
@@ -187,7 +187,7 @@ def test_maps_of_different_settings_stand_beside_each_other(store: Store, tmp_pa
     assert store.runs.get(fused).fingerprint != store.runs.get(parsed).fingerprint
 
 
-def test_areas_can_be_read_back(store: Store, tmp_path: Path) -> None:
+def test_stored_areas_equal_those_of_maps(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no label maps"):
         list(store.regions.scan())
     label_run(store, ask(index(store), tmp_path, None), SILENT)
@@ -213,33 +213,33 @@ def cancelled(store: Store, request: RegionsRequest) -> RunResult:
     return label_run(store, request, stage)
 
 
-def test_a_cancelled_run_goes_on_where_it_stopped(store: Store, tmp_path: Path, model: Path) -> None:
+def test_cancelled_run_resumes_at_next_shard(store: Store, tmp_path: Path, model: Path) -> None:
     request = ask(index(store), tmp_path, model, shard_size=2)
     first = cancelled(store, request)
     assert first.run.status == "cancelled"
     assert first.totals.pending > 0
-    assert read_request(first.run) == request
+    assert RegionsRequest.of_run(first.run) == request
     done = resume(store, first.run.id, SILENT)
     assert (done.run.id, done.run.status) == (first.run.id, "succeeded")
     assert stored(store) == naive(tmp_path, model)
     assert summarize(store, resume(store, first.run.id, SILENT))["images"] == GOOD
 
 
-def test_the_same_command_goes_on_with_an_unfinished_run(store: Store, tmp_path: Path, model: Path) -> None:
+def test_same_command_resumes_unfinished_run(store: Store, tmp_path: Path, model: Path) -> None:
     request = ask(index(store), tmp_path, model, shard_size=2)
     first = cancelled(store, request)
     assert label_run(store, request, SILENT).run.id == first.run.id
     assert stored(store) == naive(tmp_path, model)
 
 
-def test_a_run_is_not_resumed_with_another_parser(store: Store, tmp_path: Path, model: Path) -> None:
+def test_resume_with_another_parser_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
     first = cancelled(store, ask(index(store), tmp_path, model, shard_size=2))
     write_maps(tmp_path / "maps", {"other": drawn()})
     with pytest.raises(FingerprintMismatch, match="parser"):
         prepare_resume(store, first.run.id)
 
 
-def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
+def test_unusable_requests_are_refused(store: Store, tmp_path: Path, model: Path) -> None:
     with pytest.raises(StoreError, match="run nowhere is not in the store"):
         label_run(store, ask("nowhere", tmp_path, None), SILENT)
     unfinished = index(store, finish=False)
@@ -255,7 +255,7 @@ def test_what_is_refused(store: Store, tmp_path: Path, model: Path) -> None:
         label_run(store, ask(maps, tmp_path, None), SILENT)
 
 
-def test_an_archive_without_crops_gives_no_maps(store: Store, tmp_path: Path) -> None:
+def test_run_without_crops_gives_no_maps(store: Store, tmp_path: Path) -> None:
     store.models.register("m" * 64, name="fake", location="nowhere")
     run = store.runs.create(fingerprint="f" * 64, config={}, model="m" * 64, command="{}")
     store.shards.plan(run.id, [])
@@ -286,13 +286,13 @@ def test_shards_hold_whole_tracklets(store: Store) -> None:
     assert [CropGroup.from_json(data) for data in tail["shard"]["inputs"]] == groups[4:6]
 
 
-def test_a_large_identity_is_clustered_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_identity_is_clustered_in_groups(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vestigo_workers.regions.plan.MOST_IMAGES", 2)
     with RunCrops(store, index(store)) as crops:
         assert [len(group.crops) for group in crops.groups()] == [2, 1, 2, 2, 2, 1, 1, 1]
 
 
-def test_crops_that_were_replaced_meanwhile_are_gone(store: Store) -> None:
+def test_crops_replaced_since_planning_are_failures(store: Store) -> None:
     with RunCrops(store, index(store)) as crops:
         groups = list(crops.groups())
     missing, *_ = dict.fromkeys(path for group in groups for path in group.files)
@@ -304,13 +304,13 @@ def test_crops_that_were_replaced_meanwhile_are_gone(store: Store) -> None:
     assert reasons == [["gone", "gone", "gone"], ["gone", ""]]
 
 
-def test_only_what_is_new_is_planned(store: Store) -> None:
+def test_only_new_groups_are_planned(store: Store) -> None:
     with RunCrops(store, index(store)) as crops:
         assert len(list(crops.new_groups(store, "e" * 64))) == GROUPS
         assert crops.skipped == 0
 
 
-def test_pictures_of_a_run(store: Store, tmp_path: Path, model: Path) -> None:
+def test_panels_of_a_run_are_written(store: Store, tmp_path: Path, model: Path) -> None:
     heard: list[int] = []
     request = ask(index(store), tmp_path, model)
     folder = tmp_path / "pictures"
@@ -322,7 +322,7 @@ def test_pictures_of_a_run(store: Store, tmp_path: Path, model: Path) -> None:
     assert not list(folder.glob("*.partial"))
 
 
-def test_names_of_files_keep_their_meaning_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "maps").mkdir()
     (tmp_path / "schp.pth").touch()
     monkeypatch.chdir(tmp_path)
@@ -333,5 +333,5 @@ def test_names_of_files_keep_their_meaning_elsewhere(tmp_path: Path, monkeypatch
 
 
 def test_every_setting_is_documented() -> None:
-    documented = f"{RegionsRequest.__doc__} {ExecutorSettings.__doc__}"
+    documented = f"{RegionsRequest.__doc__} {FinderSettings.__doc__} {ExecutorSettings.__doc__}"
     assert [name for name in RegionsRequest.model_fields if f"{name}:" not in documented] == []

@@ -17,7 +17,8 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo.promotion.gate import GATE
 from vestigo.promotion.splits import STORE_SPLIT, SplitCrop, build_test_set, is_test
 from vestigo.review.labels.importing import import_labels, match_identity_labels
-from vestigo.review.labels.training_examples import TrainingExample, read_training_examples, select_replay
+from vestigo.review.labels.sets import save_label_set
+from vestigo.review.labels.training_examples import read_training_examples, select_replay
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import ModelPackage
@@ -35,17 +36,18 @@ def silent(_: str) -> Any:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of rendered people, seen by a damaged model, with the labels of all of them imported."""
+    """A store of rendered people, indexed with a damaged model, with a label set of all of them."""
     root = tmp_path_factory.mktemp("candidate")
     write_rendered(root / "people", identities=40, cameras=2, images_per_camera=3, seed=31)
     model = damaged(root / "damaged")
     with Store.open(root / "store") as store:
         sources = (str(root / "people"),)
         index(store, IndexRequest(sources=sources, model=str(model), executor="inline"), silent)
-        (found,) = store.models.list()
+        (damaged_model,) = store.models.list()
         splits = [read_annotations(root / "people/market_attribute.mat", SCHEMA, split) for split in ("train", "test")]
-        given = list(match_identity_labels(store, found, splits, "labels.mat"))
-        import_labels(store, "annotations", found, given, "labels.mat")
+        given = list(match_identity_labels(store, damaged_model, splits, "labels.mat"))
+        import_labels(store, "annotations", damaged_model, given, "labels.mat")
+        save_label_set(store, ["annotations"])
     return root
 
 
@@ -55,46 +57,41 @@ def store(filled: Path) -> Iterator[Store]:
         yield opened
 
 
-def lesson(who: str, crops: tuple[str, ...] = ("c",)) -> TrainingExample:
-    labels = np.zeros(len(SCHEMA), dtype=np.int64)
-    return TrainingExample(identity=who, camera="c1", source="s", pid=None, crops=crops, labels=labels, noise=0.0)
-
-
-def test_a_store_alone_makes_a_challenger_and_a_test(store: Store, filled: Path) -> None:
+def test_store_alone_gives_candidate_and_test_split(store: Store, filled: Path) -> None:
     (base,) = [model for model in store.models.list() if model.name == "damaged"]
     request = RetrainRequest(base="damaged", replay=50, by="ana", name="first")
-    made = retrain_candidate(store, request, silent)
-    assert made.folder == filled / "store" / "models" / "first"
-    assert made.tested_on == STORE_SPLIT
-    assert made.base == made.serving == base.digest
-    assert made.after["attributes_mean"] > made.before["attributes_mean"]
-    kept = next(model for model in store.models.list() if model.digest == made.digest)
-    assert (kept.name, kept.parent) == ("first", base.digest)
-    assert kept.origin["label_set_digest"] == made.label_set.digest
-    assert kept.scores[GATE]["promoted"] == made.verdict.promoted
-    assert kept.scores[STORE_SPLIT]["attributes_mean"] == made.after["attributes_mean"]
-    assert ModelPackage.from_pretrained(made.folder).config.trained_on["retrained"]["label_set"] == 1
-    assert (store.models.serving() == made.digest) == made.promoted
-    assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".")]
+    candidate = retrain_candidate(store, request, silent)
+    assert candidate.folder == filled / "store" / "models" / "first"
+    assert candidate.tested_on == STORE_SPLIT
+    assert candidate.base == candidate.serving == base.digest
+    assert candidate.scores.after["attributes_mean"] > candidate.scores.before["attributes_mean"]
+    registered = next(model for model in store.models.list() if model.digest == candidate.digest)
+    assert (registered.name, registered.parent) == ("first", base.digest)
+    assert registered.origin["label_set_digest"] == candidate.label_set.digest
+    assert registered.scores[GATE]["promoted"] == candidate.verdict.promoted
+    assert registered.scores[STORE_SPLIT]["attributes_mean"] == candidate.scores.after["attributes_mean"]
+    assert ModelPackage.from_pretrained(candidate.folder).config.trained_on["retrained"]["label_set"] == 1
+    assert (store.models.serving() == candidate.digest) == candidate.promoted
+    assert not [path for path in candidate.folder.parent.iterdir() if path.name.startswith(".")]
     again = retrain_candidate(store, request, silent)
-    assert (again.folder.name, again.digest) == ("first.2", made.digest)
+    assert (again.folder.name, again.digest) == ("first.2", candidate.digest)
 
 
-def test_nobody_is_both_taught_and_tested(store: Store) -> None:
+def test_training_replay_and_test_share_no_identity(store: Store) -> None:
     rows = [row for batch in store.label_sets.load(1)[1] for row in batch.to_pylist()]
-    lessons = read_training_examples(rows, SCHEMA, 0.05)
-    assert [lesson.noise for lesson in lessons] == pytest.approx([0.05] * len(lessons))
-    taught = {lesson.identity for lesson in lessons if not is_test(lesson.identity)}
-    tested = {lesson.identity for lesson in lessons if is_test(lesson.identity)}
-    assert taught
+    examples = read_training_examples(rows, SCHEMA, 0.05)
+    assert [example.noise for example in examples] == pytest.approx([0.05] * len(examples))
+    training = {example.identity for example in examples if not is_test(example.identity)}
+    tested = {example.identity for example in examples if is_test(example.identity)}
+    assert training
     assert tested
     digest = next(iter(store.models.crop_counts()))
-    replayed = select_replay(store, digest, lessons, 1000)
-    assert not {who for _, who in replayed} & (taught | tested)
-    assert not [who for _, who in replayed if is_test(who)]
+    replayed = {identity for _, identity in select_replay(store, digest, examples, 1000)}
+    assert not replayed & (training | tested)
+    assert not [identity for identity in replayed if is_test(identity)]
 
 
-def test_replay_is_the_best_of_a_hash(store: Store) -> None:
+def test_replay_takes_crops_of_smallest_hashes(store: Store) -> None:
     digest = next(iter(store.models.crop_counts()))
     crops = [
         row["crop_id"]
@@ -108,7 +105,7 @@ def test_replay_is_the_best_of_a_hash(store: Store) -> None:
     assert select_replay(store, digest, [], 0) == []
 
 
-def test_lessons_leave_out_what_nobody_could_tell() -> None:
+def test_training_examples_skip_cannot_tell() -> None:
     row = {
         "project": "p",
         "task": "t1",
@@ -119,19 +116,19 @@ def test_lessons_leave_out_what_nobody_could_tell() -> None:
         "crops": ["a", "b"],
         "reviewers": ["ana", "ben"],
     }
-    told = [
+    rows = [
         row | {"attribute": "hat", "value": "yes"},
         row | {"attribute": "bag", "value": "cannot tell"},
         row | {"task": "t2", "attribute": "bag", "value": "cannot tell"},
     ]
-    (only,) = read_training_examples(told, SCHEMA, 0.1)
-    assert only.labels[SCHEMA.index("hat")] == 1
-    assert (np.delete(only.labels, SCHEMA.index("hat")) == -1).all()
-    assert only.noise == pytest.approx(0.01 / (0.01 + 0.81))
-    assert only.identity == "tracklet x"
+    (example,) = read_training_examples(rows, SCHEMA, 0.1)
+    assert example.labels[SCHEMA.index("hat")] == 1
+    assert (np.delete(example.labels, SCHEMA.index("hat")) == -1).all()
+    assert example.noise == pytest.approx(0.01 / (0.01 + 0.81))
+    assert example.identity == "tracklet x"
 
 
-def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
+def test_test_set_is_a_dataset_of_stored_crops(store: Store, tmp_path: Path) -> None:
     digest = next(iter(store.models.crop_counts()))
     rows = [
         row
@@ -145,19 +142,19 @@ def test_own_people_are_a_dataset(store: Store, tmp_path: Path) -> None:
         SplitCrop(crop=row["crop_id"], identity=f"pid {row['pid']}", camera=row["camera"], labels=labels)
         for row in rows
     ]
-    found = build_test_set(store, known, SCHEMA, tmp_path / "test")
-    assert len(found.gallery) == len(rows)
-    assert len(found.train) == 0
-    assert sorted(found.query.pids.tolist()) == [1, 1, 2, 2]
-    assert sorted(found.query.camids.tolist()) == [0, 0, 1, 1]
-    assert (found.gallery.labels[:, 0] == 1).all()
-    assert found.gallery.yes[:, SCHEMA.slice(SCHEMA.names[0])][:, 1].all()
-    assert found.gallery.yes.sum() == len(rows)
+    test_set = build_test_set(store, known, SCHEMA, tmp_path / "test")
+    assert len(test_set.gallery) == len(rows)
+    assert len(test_set.train) == 0
+    assert sorted(test_set.query.pids.tolist()) == [1, 1, 2, 2]
+    assert sorted(test_set.query.camids.tolist()) == [0, 0, 1, 1]
+    assert (test_set.gallery.labels[:, 0] == 1).all()
+    assert test_set.gallery.yes[:, SCHEMA.slice(SCHEMA.names[0])][:, 1].all()
+    assert test_set.gallery.yes.sum() == len(rows)
     images = store.crops.get([known[0].crop], ["image"])
-    assert found.gallery.paths[0].read_bytes() == images[0]["image"]
+    assert test_set.gallery.paths[0].read_bytes() == images[0]["image"]
 
 
-def test_what_cannot_be_learnt_from(store: Store, filled: Path) -> None:
+def test_unusable_retraining_is_refused(store: Store, filled: Path) -> None:
     with pytest.raises(UsageError, match="no project has the attributes"):
         retrain_candidate(Store.open(filled / "empty"), RetrainRequest(base="default"), silent)
     with pytest.raises(ConfigError, match="epochs=3: heads are refitted to convergence"):

@@ -62,7 +62,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RetrainingData:
     return RetrainingData(paths=tuple(paths), identities=np.arange(COUNT) // IMAGES, camids=camids, targets=targets)
 
 
-def test_heads_are_the_plain_function(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_mode_heads_equals_fit_heads(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     out = tmp_path / "new" / "candidate"
     made = retrain(
@@ -84,7 +84,7 @@ def test_heads_are_the_plain_function(base: Path, data: RetrainingData, tmp_path
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_two_workers_fit_what_one_fits(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_two_workers_fit_the_heads_of_one(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     one = retrain(base, data, tmp_path / "one", mode="heads")
     two = retrain(base, data, tmp_path / "two", mode="heads", workers=2)
     weights, others = one.network.state_dict(), two.network.state_dict()
@@ -97,7 +97,7 @@ def test_two_workers_fit_what_one_fits(base: Path, data: RetrainingData, tmp_pat
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_errors_of_workers_arrive_and_nothing_is_left(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_error_of_worker_leaves_no_package(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     nothing = AttributeTargets.from_labels(np.full((COUNT, 12), -1), MARKET_1501)
     empty = RetrainingData(paths=data.paths, identities=data.identities, camids=data.camids, targets=nothing)
     with pytest.raises(DatasetError, match="no crop has an attribute label"):
@@ -105,7 +105,7 @@ def test_errors_of_workers_arrive_and_nothing_is_left(base: Path, data: Retraini
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_whole_network_is_trained_on(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_mode_all_trains_whole_network(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     made = retrain(
         base,
@@ -138,13 +138,13 @@ def test_the_whole_network_is_trained_on(base: Path, data: RetrainingData, tmp_p
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_two_workers_train_a_whole_network_on(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_two_workers_train_whole_network(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     made = retrain(base, data, tmp_path / "all", mode="all", epochs=1, workers=2)
     assert made.digest != ModelPackage.from_pretrained(base).digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
 
 
-def test_a_killed_retraining_leaves_no_package(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_killed_retraining_leaves_no_package(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     work = multiprocessing.get_context("spawn").Process(
         target=retrain, args=(base, data, tmp_path / "out"), kwargs={"mode": "all", "epochs": 1000}
     )
@@ -159,7 +159,7 @@ def test_a_killed_retraining_leaves_no_package(base: Path, data: RetrainingData,
     assert made.digest == ModelPackage.from_pretrained(tmp_path / "out").digest
 
 
-def test_attributes_of_the_whole_person_are_refitted_too(data: RetrainingData, tmp_path: Path) -> None:
+def test_heads_on_global_features_are_refitted(data: RetrainingData, tmp_path: Path) -> None:
     made = random_package()
     config = made.config.model_copy(
         update={"network": NetworkConfig(backbone="tiny", neck="concat", channels=16, attributes="global")}
@@ -175,7 +175,7 @@ def test_attributes_of_the_whole_person_are_refitted_too(data: RetrainingData, t
     }
 
 
-def test_what_cannot_be_done_is_refused_and_leaves_nothing(base: Path, data: RetrainingData, tmp_path: Path) -> None:
+def test_refused_retraining_leaves_no_package(base: Path, data: RetrainingData, tmp_path: Path) -> None:
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "note").write_text("mine")
     with pytest.raises(ModelError, match="occupied already exists; give a new folder"):

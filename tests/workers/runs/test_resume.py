@@ -78,7 +78,7 @@ def unreadable(names: Collection[str], slices: Collection[int] = ()) -> Iterator
         yield
 
 
-def test_a_disk_that_answers_again(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
+def test_inputs_of_failed_disk_are_retried(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     with Store.open(tmp_path / "calm") as calm:
         undisturbed = indexed(calm, sources, model).totals
         expected = calm.check()
@@ -98,7 +98,7 @@ def test_a_disk_that_answers_again(tmp_path: Path, sources: tuple[Path, Path], m
         assert (found.problems, found.digest, found.crops) == ((), expected.digest, expected.crops)
 
 
-def test_a_video_that_is_elsewhere_is_left(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
+def test_retry_skips_moved_video(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
     video = Path(shutil.move(sources[1], folder / "walk.mp4"))
@@ -116,7 +116,7 @@ def test_a_video_that_is_elsewhere_is_left(tmp_path: Path, sources: tuple[Path, 
         assert again(store, run)[1].totals.quarantined == 0
 
 
-def test_another_content_is_another_input(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
+def test_changed_content_is_a_new_input(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     folder = sources[0]
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg"]):
@@ -131,9 +131,7 @@ def test_another_content_is_another_input(tmp_path: Path, sources: tuple[Path, P
         assert indexed(store, [folder], model).totals.done == 1
 
 
-def test_another_model_is_refused_before_anything_is_changed(
-    tmp_path: Path, sources: tuple[Path, Path], model: Path
-) -> None:
+def test_retry_with_another_model_changes_nothing(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         with unreadable(["001.jpg"]):
             run = indexed(store, [sources[0]], model).run.id
@@ -145,7 +143,7 @@ def test_another_model_is_refused_before_anything_is_changed(
         assert store.audit.entries() == []
 
 
-def test_the_command(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
+def test_retry_command_reports_counts(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:
     ref = tmp_path / "store"
     with Store.open(ref) as store, unreadable(["001.jpg", "002.jpg"]):
         run = indexed(store, [sources[0]], model).run.id

@@ -43,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     return TrainingSet(paths=tuple(paths), pids=np.arange(24) // 4, camids=np.zeros(24, dtype=np.int64))
 
 
-def test_one_worker_is_the_plain_loop(data: TrainingSet, tmp_path: Path) -> None:
+def test_one_ray_worker_gives_weights_of_plain_loop(data: TrainingSet, tmp_path: Path) -> None:
     steps: list[tuple[int, int | None]] = []
     result = train_distributed(SMALL, data, tmp_path / "ray", workers=1, progress=lambda *step: steps.append(step))
     plain = train(SMALL, data, tmp_path / "plain")
@@ -77,13 +77,13 @@ def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:
     assert len({ModelPackage.from_pretrained(tmp_path / folder).digest for folder in ("two", "again")}) == 1
 
 
-def test_errors_of_workers_arrive_as_they_are(data: TrainingSet, tmp_path: Path) -> None:
+def test_error_of_worker_keeps_type_and_message(data: TrainingSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="batch_identities=4: not a multiple of the 3 workers"):
         train_distributed(SMALL, data, tmp_path / "a", workers=3)
 
 
 @pytest.mark.parametrize("labels", ["fls", "cluster"])
-def test_two_workers_share_the_making_of_label_maps(labels: str, data: TrainingSet, tmp_path: Path) -> None:
+def test_two_workers_share_refresh_of_label_maps(labels: str, data: TrainingSet, tmp_path: Path) -> None:
     keys = {
         "fls.labels": labels,
         "fls_start_epoch": 1,

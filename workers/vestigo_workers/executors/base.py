@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo.store.parquet.files import WrittenFile
-from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, Run, ShardTask
+from vestigo_models.errors import StoreError
 
 
 class ExecutorSettings(BaseModel):
@@ -35,6 +36,18 @@ class ExecutorSettings(BaseModel):
     device: str = "auto"
     shard_size: int = Field(default=256, ge=1)
 
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """Return the settings that a run was started with.
+
+        Raises:
+            StoreError: Another version of Vestigo made the run.
+        """
+        try:
+            return cls.model_validate_json(run.command)
+        except ValueError:
+            raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
@@ -54,7 +67,7 @@ class Worker(Protocol):
 
 
 WorkerFactory = Callable[[], Worker]
-"""Builds a worker where it runs; Ray pickles it, so it is a dataclass with `__call__` and never a closure."""
+"""Builds a worker where it runs; Ray pickles it, so it is a `partial` of a class and never a closure."""
 
 
 @dataclass(frozen=True, kw_only=True)

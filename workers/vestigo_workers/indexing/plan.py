@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from vestigo.ingest.inputs import (
     IgnoredFile,
@@ -33,8 +32,23 @@ KEYS_PER_QUERY = 500
 """Inputs whose keys one query looks up in the catalogue."""
 
 
-class Survey:
-    """The new inputs of the sources, spooled to a temporary database so that memory does not grow with the archive.
+class Spool:
+    """A temporary SQLite database of one table, so that memory does not grow with the archive."""
+
+    def __init__(self, table: str) -> None:
+        # SQLite opens a private database on disk for an empty name and deletes it on close.
+        self._spool = sqlite3.connect("")
+        self._spool.execute(f"CREATE TABLE {table}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+
+class Survey(Spool):
+    """The new inputs of the sources.
 
     Attributes:
         inputs: images, slices of videos, and problems that were discovered.
@@ -44,9 +58,7 @@ class Survey:
     """
 
     def __init__(self) -> None:
-        # SQLite opens a private database on disk for an empty name and deletes it on close.
-        self._spool = sqlite3.connect("")
-        self._spool.execute("CREATE TABLE item (key TEXT PRIMARY KEY, source TEXT, json TEXT)")
+        super().__init__("item (key TEXT PRIMARY KEY, source TEXT, json TEXT)")
         self.inputs = self.ignored = self.new = 0
         self.stale: set[str] = set()
 
@@ -64,12 +76,6 @@ class Survey:
         """Yield (source, item) of everything new, in order of discovery."""
         for source, text in self._spool.execute("SELECT source, json FROM item ORDER BY rowid"):
             yield source, input_from_json(json.loads(text))
-
-    def __enter__(self) -> Survey:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._spool.close()
 
 
 def survey(store: Store, request: IndexRequest, fingerprint: str, progress: ProgressCallback) -> Survey:
@@ -105,7 +111,10 @@ def shard_plans(items: Iterable[tuple[str, Input]], request: IndexRequest) -> It
         ):
             yield shard_plan(source, shard)
         for start in range(0, len(problems), request.shard_size):
-            yield _problem_plan(source, problems[start : start + request.shard_size])
+            batch = problems[start : start + request.shard_size]
+            spec = {"problems": [{"reason": problem.reason, "detail": problem.detail} for problem in batch]}
+            inputs = tuple(InputPlan(name=problem.name, key=item_key(problem)) for problem in batch)
+            yield ShardPlan(kind="images", source=source, after=None, spec=spec, inputs=inputs)
 
 
 def _readable(items: Iterable[Input], problems: list[InvalidInput]) -> Iterator[ImageInput | VideoInput]:
@@ -129,17 +138,6 @@ def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> S
         inputs = (InputPlan(name=name, key=f"{video_key}:{shard.first}"),)
         return ShardPlan(kind="slice", source=source, after=video_key, spec=spec, inputs=inputs)
     return ShardPlan(kind="assembly", source=source, after=video_key, spec=spec)
-
-
-def _problem_plan(source: str, problems: list[InvalidInput]) -> ShardPlan:
-    """Return the plan of unreadable inputs; processing it records their reasons."""
-    return ShardPlan(
-        kind="images",
-        source=source,
-        after=None,
-        spec={"problems": [{"reason": problem.reason, "detail": problem.detail} for problem in problems]},
-        inputs=tuple(InputPlan(name=problem.name, key=item_key(problem)) for problem in problems),
-    )
 
 
 def item_key(item: ImageInput | VideoInput | InvalidInput) -> str:

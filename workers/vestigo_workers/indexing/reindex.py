@@ -14,7 +14,7 @@ from vestigo_models.errors import SourceError
 from vestigo_models.progress import OpenProgress
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.request import IndexRequest, build_request
-from vestigo_workers.indexing.run import index, read_request, with_located_model
+from vestigo_workers.indexing.run import index, with_located_model
 from vestigo_workers.runs.result import RunResult
 
 EXECUTION_SETTINGS = (*ExecutorSettings.model_fields, "slice_seconds", "batch_size", "decode_threads")
@@ -89,7 +89,7 @@ def _distinct_requests(runs: Sequence[Run]) -> list[IndexRequest]:
     requests: dict[str, IndexRequest] = {}
     for run in runs:
         if run.status != "running":
-            request = read_request(run)
+            request = IndexRequest.of_run(run)
             key = request.model_dump_json(exclude={"model", *EXECUTION_SETTINGS})
             requests.pop(key, None)
             requests[key] = request

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate
 from vestigo.store.parquet.descriptors import feature_columns
@@ -19,20 +16,14 @@ from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg, shrink
 
+CropRow = dict[str, Any]
+"""Columns of a crop row except those that a model computes.
 
-@dataclass(frozen=True, kw_only=True)
-class CropRow:
-    """One crop before it is stored.
-
-    Attributes:
-        image: RGB uint8 (height, width, 3), the input of the network.
-        encoded: the crop's own JPEG bytes if the archive holds them, else None.
-        fields: the other columns of a crop row, without `image` and without what a model computes.
-    """
-
-    image: NDArray[np.uint8]
-    encoded: bytes | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
+`image` is RGB uint8 (height, width, 3); `encoded` is the crop's own JPEG bytes if the archive holds them, else None.
+"""
+CANDIDATE_COLUMNS = (
+    "crop_id", "frame", "offset_s", "frame_width", "frame_height", "score", "quality", "dhash", "image",
+)  # fmt: skip
 
 
 def crop_row(
@@ -46,27 +37,10 @@ def crop_row(
 ) -> CropRow:
     """Return the row of a candidate from the input `name`; `start` is when its video began or the still was taken."""
     x, y, w, h = (float(value) for value in candidate.box)
-    fields = {
-        "crop_id": candidate.crop_id,
-        "source": source,
-        "input": name,
-        "frame": candidate.frame,
-        "time": start + timedelta(seconds=candidate.offset_s or 0.0) if start is not None else None,
-        "offset_s": candidate.offset_s,
-        "camera": camera,
-        "tracklet": "",
-        "x": x,
-        "y": y,
-        "w": w,
-        "h": h,
-        "frame_width": candidate.frame_width,
-        "frame_height": candidate.frame_height,
-        "score": candidate.score,
-        "quality": candidate.quality,
-        "dhash": candidate.dhash,
-        "pid": pid,
-    }
-    return CropRow(image=candidate.image, encoded=encoded, fields=fields)
+    time = start + timedelta(seconds=candidate.offset_s or 0.0) if start is not None else None
+    columns = {column: getattr(candidate, column) for column in CANDIDATE_COLUMNS}
+    place = {"x": x, "y": y, "w": w, "h": h, "camera": camera, "time": time, "tracklet": ""}
+    return {**columns, **place, "source": source, "input": name, "pid": pid, "encoded": encoded}
 
 
 def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
@@ -75,11 +49,9 @@ def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.Rec
     computed = {*SINCE_2.names, EMBEDDING, "image"}
     pending = iter(rows)
     while batch := list(islice(pending, extractor.batch_size)):
-        outputs = extractor.extract([row.image for row in batch])
-        columns: dict[str, Any] = {
-            name: [row.fields[name] for row in batch] for name in schema.names if name not in computed
-        }
-        columns["image"] = [row.encoded or encode_jpeg(shrink(row.image, MAX_CROP_HEIGHT)) for row in batch]
+        outputs = extractor.extract([row["image"] for row in batch])
+        columns: dict[str, Any] = {name: [row[name] for row in batch] for name in schema.names if name not in computed}
+        columns["image"] = [row["encoded"] or encode_jpeg(shrink(row["image"], MAX_CROP_HEIGHT)) for row in batch]
         columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
 

@@ -20,38 +20,37 @@ from vestigo.ingest.sources.discover import source_kind
 from vestigo.resolve import resolve_index_model
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Run
 from vestigo_models.detection.registry import active_detector, resolve_auto
 from vestigo_models.devices import resolve_device
-from vestigo_models.errors import FingerprintMismatch, StoreError
+from vestigo_models.errors import FingerprintMismatch
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.progress import OpenProgress, ProgressCallback, ignore_stages
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
-from vestigo_workers.indexing.worker import ExtractionFactory
+from vestigo_workers.indexing.worker import ExtractionWorker
 from vestigo_workers.runs.driver import drive, open_executor
 from vestigo_workers.runs.result import RunResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSetup:
-    """A request with its model loaded; `factory` builds the workers of its run."""
+    """A request with its model loaded; in `resolved`, the model is a folder and the detector is that of the sources."""
 
     request: IndexRequest
+    resolved: IndexRequest
     package: ModelPackage
-    factory: ExtractionFactory
 
     @property
     def location(self) -> str:
         """Where a search loads the model from: `default` or `hub:ID` if it is named so, else its folder."""
         model = self.request.model
-        return model if model == "default" or model.startswith("hub:") else self.factory.request.model
+        return model if model == "default" or model.startswith("hub:") else self.resolved.model
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything that changes a stored row."""
-        reference = self.factory.request.detector
+        reference = self.resolved.detector
         detector = active_detector(reference)
         return {
             "schema": CROPS_SCHEMA_VERSION,
@@ -63,7 +62,7 @@ class IndexSetup:
         }
 
 
-def prepare(store: Store, request: IndexRequest) -> IndexSetup:
+def prepare(request: IndexRequest) -> IndexSetup:
     """Load the model of a request and resolve its detector.
 
     Raises:
@@ -75,11 +74,7 @@ def prepare(store: Store, request: IndexRequest) -> IndexSetup:
     detector = resolve_auto(request.detector, only_crops=is_dataset)
     folder = resolve_model(request.model)
     resolved = request.model_copy(update={"model": str(folder), "detector": detector})
-    return IndexSetup(
-        request=request,
-        package=ModelPackage.from_pretrained(folder),
-        factory=ExtractionFactory(data=store.data, request=resolved),
-    )
+    return IndexSetup(request=request, resolved=resolved, package=ModelPackage.from_pretrained(folder))
 
 
 def index(
@@ -93,11 +88,11 @@ def index(
         FingerprintMismatch: The store holds inputs under another fingerprint and `reindex_stale` is false.
     """
     request = with_located_model(store, request)
-    setup = prepare(store, request)
+    setup = prepare(request)
     config = setup.config
     digest = fingerprint(config)
     earlier = store.runs.find_unfinished(digest)
-    if earlier is not None and IndexRequest.model_validate_json(earlier.command).sources == request.sources:
+    if earlier is not None and IndexRequest.of_run(earlier).sources == request.sources:
         return prepare_resume(store, earlier.id)(open_progress)
     with survey(store, request, digest, open_progress("reading")) as surveyed:
         if surveyed.stale and not reindex_stale:
@@ -126,8 +121,8 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunRes
         FingerprintMismatch: The model, the detector or a setting is no longer that of the run.
     """
     run = store.runs.get(run_id)
-    request = read_request(run)
-    setup = prepare(store, request)
+    request = IndexRequest.of_run(run)
+    setup = prepare(request)
     store.runs.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
 
     def resume(open_progress: OpenProgress) -> RunResult:
@@ -140,20 +135,9 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunRes
 
 
 def _drive(store: Store, run_id: str, setup: IndexSetup, open_progress: OpenProgress) -> RunResult:
-    opener = partial(open_executor, store, run_id, setup.factory, setup.request)
+    factory = partial(ExtractionWorker, store.data, setup.resolved)
+    opener = partial(open_executor, store, run_id, factory, setup.request)
     return drive(store, run_id, opener, open_progress("indexing"))
-
-
-def read_request(run: Run) -> IndexRequest:
-    """Return the request of a run.
-
-    Raises:
-        StoreError: Another version of Vestigo made the run.
-    """
-    try:
-        return IndexRequest.model_validate_json(run.command)
-    except ValueError:
-        raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
 
 
 def with_located_model(store: Store, request: IndexRequest) -> IndexRequest:
@@ -174,12 +158,12 @@ def estimate_index(store: Store, request: IndexRequest, progress: ProgressCallba
     Nothing is written to the store. Seconds hold for this machine and device, without start-up.
     """
     request = with_located_model(store, request)
-    setup = prepare(store, request)
+    setup = prepare(request)
     device = resolve_device(request.device)
     workers = request.actors or (1 if request.executor == "inline" or device != "cpu" else os.cpu_count() or 1)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    worker = setup.factory()
+    worker = ExtractionWorker(store.data, setup.resolved)
     # Batches of one crop: the time of a crop without the padding of its batch.
     extractor = Extractor(setup.package, device=device, batch_size=1)
     item = ImageInput("sample", "", Locator("file", "sample"), "", None, None)

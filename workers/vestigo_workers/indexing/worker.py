@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from itertools import starmap
 
 import cv2
 import numpy as np
@@ -44,25 +44,13 @@ DecodedImage = tuple[NDArray[np.uint8], bytes | None]
 """RGB pixels (height, width, 3), and the file's bytes if they can be stored unchanged."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtractionFactory:
-    """Builds the worker in this process or in an actor; can be pickled.
-
-    Attributes:
-        data: URI of the store's data root.
-        request: settings of the run; `model` is a folder and `detector` is resolved for the sources.
-    """
-
-    data: str
-    request: IndexRequest
-
-    def __call__(self) -> ExtractionWorker:
-        """Load model and detector."""
-        return ExtractionWorker(self.data, self.request)
-
-
 class ExtractionWorker:
-    """Loads model and detector once and processes whole shards of an indexing run."""
+    """Loads model and detector once and processes whole shards of an indexing run.
+
+    Args:
+        data: URI of the store's data root.
+        request: Settings of the run; `model` is a folder and `detector` is resolved for the sources.
+    """
 
     def __init__(self, data: str, request: IndexRequest) -> None:
         cv2.setNumThreads(1)
@@ -85,7 +73,7 @@ class ExtractionWorker:
         """
         if "problems" in task.spec:
             errors = [BadInput(problem["reason"], problem["detail"]) for problem in task.spec["problems"]]
-            return ShardResult(outcomes=tuple(_quarantined(position, error) for position, error in enumerate(errors)))
+            return ShardResult(outcomes=tuple(starmap(quarantined_outcome, enumerate(errors))))
         shard = shard_from_json(task.spec["shard"])
         if isinstance(shard, ImageShard):
             return self._process_images(task, shard)
@@ -99,7 +87,7 @@ class ExtractionWorker:
         def rows() -> Iterator[CropRow]:
             for position, item, decoded in decode_ahead(shard.inputs, self._threads):
                 if isinstance(decoded, BadInput):
-                    outcomes.append(_quarantined(position, decoded))
+                    outcomes.append(quarantined_outcome(position, decoded))
                     continue
                 image, encoded = decoded
                 candidates = self.candidates(item, image)
@@ -124,7 +112,7 @@ class ExtractionWorker:
         video = shard.video
         if self._detector is None:
             error = BadInput("no-detector", "a video needs a detector: --detector hog or hf:…")
-            return ShardResult(outcomes=(_quarantined(0, error),))
+            return ShardResult(outcomes=(quarantined_outcome(0, error),))
         try:
             reader = FrameReader(video.path, video.info, shard.slice, fps=shard.tracking.fps)
             part = process_slice(
@@ -137,7 +125,7 @@ class ExtractionWorker:
                 config=shard.tracking,
             )
         except BadInput as error:
-            return ShardResult(outcomes=(_quarantined(0, error),))
+            return ShardResult(outcomes=(quarantined_outcome(0, error),))
         start = datetime.fromisoformat(video.start) if video.start else None
         to_row = partial(crop_row, task.source, video.name, video.camera, start)
         files = self._write_rows("candidates", task, map(to_row, part.candidates))
@@ -212,15 +200,13 @@ def decode_ahead(
     if not threads:
         yield from ((position, item, decode_input(item)) for position, item in enumerate(inputs))
         return
-    waiting: deque[tuple[int, ImageInput, Future[DecodedImage | BadInput]]] = deque()
+    window = 4 * threads
     with ThreadPoolExecutor(threads) as pool:
+        futures = deque(pool.submit(decode_input, item) for item in inputs[:window])
         for position, item in enumerate(inputs):
-            waiting.append((position, item, pool.submit(decode_input, item)))
-            if len(waiting) > 4 * threads:
-                position, item, future = waiting.popleft()
-                yield position, item, future.result()
-        for position, item, future in waiting:
-            yield position, item, future.result()
+            upcoming = inputs[position + window : position + window + 1]
+            futures.extend(pool.submit(decode_input, each) for each in upcoming)
+            yield position, item, futures.popleft().result()
 
 
 def decode_input(item: ImageInput) -> DecodedImage | BadInput:
@@ -259,7 +245,8 @@ def _processed(position: int, rows: int) -> InputOutcome:
     return InputOutcome(position=position, state="done" if rows else "empty", rows=rows)
 
 
-def _quarantined(position: int, error: BadInput) -> InputOutcome:
+def quarantined_outcome(position: int, error: BadInput) -> InputOutcome:
+    """Return the outcome of an unreadable input at a position of its shard."""
     return InputOutcome(position=position, state="quarantined", reason=error.reason, detail=error.detail)
 
 

@@ -44,30 +44,12 @@ class SourceImage:
     identity: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnlabelledImage:
-    """An image without a label map, and the reason."""
-
-    image: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderResult:
-    """Counts of a labelled source: images = label maps + unlabelled."""
-
-    images: int
-    with_belongings: int
-    unlabelled: tuple[UnlabelledImage, ...]
-
-
 def source_images(source: Path, out: Path, split: str | None = None) -> list[SourceImage]:
     """Find the images of a source, in order of their paths.
 
     A dataset gives those of its splits, junk included, or of one `split`; their maps are written to one folder. A
     folder gives those in and below it, and their maps keep the sub-folders; maps that an earlier call wrote to `out`
-    are left out.
+    are skipped.
 
     Raises:
         UsageError: There is no image, or two of them would have one map.
@@ -131,10 +113,13 @@ def label_images(
     panels: bool,
     progress: ProgressCallback,
     judge: JudgeMaps | None = None,
-) -> FolderResult:
-    """Write the label map of every image below `out`, and with `panels` its panel; a failing image is left out.
+) -> tuple[int, list[dict[str, str]]]:
+    """Write the label map of every image below `out`, and with `panels` its panel; a failing image is skipped.
 
     Files are written atomically. Memory is the images of one identity.
+
+    Returns:
+        The number of images with belongings; and `image`, `reason` and `detail` of every failing image.
 
     Raises:
         UsageError: `out` holds label maps of another kind.
@@ -170,20 +155,18 @@ def label_images(
                 write_description(folder, finder.description)
                 write_file(folder / name, encode_png(region_map.labels))
                 if panels:
-                    picture = region_panel(named.pixels, region_map, fused=finder.adds_belongings)
-                    write_file(out / PANELS / image.target.parent / name, encode_png(picture))
+                    drawing = region_panel(named.pixels, region_map, fused=finder.adds_belongings)
+                    write_file(out / PANELS / image.target.parent / name, encode_png(drawing))
                 labelled += 1
             if judge and judged:
                 judge(*zip(*judged, strict=True))
             progress(labelled + len(errors), len(images))
     except OSError as error:
         raise WorkError(f"cannot write to {out}: {error.strerror or error}") from error
-    unlabelled = [
-        UnlabelledImage(image=str(path), reason=errors[path].reason, detail=errors[path].detail)
-        for path in (image.path for image in images)
-        if path in errors
+    failed = [(image.path, errors[image.path]) for image in images if image.path in errors]
+    return with_belongings, [
+        {"image": str(path), "reason": error.reason, "detail": error.detail} for path, error in failed
     ]
-    return FolderResult(images=len(images), with_belongings=with_belongings, unlabelled=tuple(unlabelled))
 
 
 def write_description(folder: Path, description: dict[str, Any]) -> None:
@@ -209,7 +192,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return the PNG bytes of a label map (h x w) or an RGB picture (h x w x 3), uint8."""
+    """Return the PNG bytes of a label map (h x w) or an RGB image (h x w x 3), uint8."""
     done, buffer = cv2.imencode(".png", pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if not done:
         raise ValueError(f"cannot encode an array of shape {pixels.shape}")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
-from types import TracebackType
 from typing import Any
 
 from pydantic import field_validator
@@ -19,24 +17,22 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.region_finder import MOST_IMAGES
 from vestigo_models.parsing.registry import PARSERS
 from vestigo_workers.executors.base import ExecutorSettings
-from vestigo_workers.indexing.plan import KEYS_PER_QUERY
+from vestigo_workers.indexing.plan import KEYS_PER_QUERY, Spool
 from vestigo_workers.indexing.request import absolute_reference
 
 REGIONS_SCHEMA_VERSION = 1
 
 
-class RegionsRequest(ExecutorSettings):
-    """All settings of `vestigo regions --store` that `vestigo runs resume` needs.
+class FinderSettings(ExecutorSettings):
+    """Settings of a `RegionFinder` and its executor; can be pickled.
 
     Attributes:
-        run: the run whose crops are labelled.
         parser: as `make_parser` takes it, with absolute paths.
         label_map: regions of the classes that the parser does not name.
         model: model whose features FLS clusters: `default`, a package folder or `hub:ID`; None for the parser alone.
         fls: keys of FLS.
     """
 
-    run: str
     parser: str = "default"
     label_map: dict[str, str] | None = None
     model: str | None = None
@@ -52,6 +48,16 @@ class RegionsRequest(ExecutorSettings):
     @classmethod
     def _with_absolute_model(cls, model: str | None) -> str | None:
         return None if model is None else absolute_reference(model)
+
+
+class RegionsRequest(FinderSettings):
+    """All settings of `vestigo regions --store` that `vestigo runs resume` needs.
+
+    Attributes:
+        run: the run whose crops are labelled.
+    """
+
+    run: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +89,15 @@ class CropGroup:
         return cls(name=data["name"], crops=tuple(data["crops"]), files=tuple(data["files"]))
 
 
-class RunCrops:
-    """The crops of a run by identity, spooled to a temporary database so that memory does not grow with the archive.
+class RunCrops(Spool):
+    """The crops of a run by identity.
 
     Attributes:
-        skipped: groups that `new_groups` left out.
+        skipped: groups that `new_groups` skipped.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
-        # SQLite opens a private database on disk for an empty name and deletes it on close.
-        self._spool = sqlite3.connect("")
-        self._spool.execute("CREATE TABLE crop (identity TEXT, name TEXT, crop TEXT, file TEXT)")
+        super().__init__("crop (identity TEXT, name TEXT, crop TEXT, file TEXT)")
         self.skipped = 0
         for path, batch in store.crops.scan_run(run_id, ("crop_id", "tracklet", "pid", "input")):
             rows = ((*_identity(row), row["crop_id"], path) for row in batch.to_pylist())
@@ -121,12 +125,6 @@ class RunCrops:
             new = [group for group in chunk if group.key in unseen]
             self.skipped += len(chunk) - len(new)
             yield from new
-
-    def __enter__(self) -> RunCrops:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._spool.close()
 
 
 def _identity(row: dict[str, Any]) -> tuple[str, str]:

@@ -19,18 +19,18 @@ from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import fingerprint
 from vestigo_workers.regions.folder import encode_png, region_panel, write_file
 from vestigo_workers.regions.plan import REGIONS_SCHEMA_VERSION, RegionsRequest, RunCrops, region_shards
-from vestigo_workers.regions.worker import FinderFactory, RegionsFactory, label_groups
+from vestigo_workers.regions.worker import RegionsWorker, label_groups, make_finder
 from vestigo_workers.runs.driver import drive, open_executor
 from vestigo_workers.runs.result import RunResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionsSetup:
-    """A request with the run of its crops, and its parser and model loaded."""
+    """A request with the run of its crops; in `resolved`, the model is a folder. `finder` is that of the request."""
 
     request: RegionsRequest
+    resolved: RegionsRequest
     source: Run
-    factory: FinderFactory
     finder: RegionFinder
 
     @property
@@ -60,14 +60,9 @@ def prepare(store: Store, request: RegionsRequest) -> RegionsSetup:
         raise StoreError(f"run {source.id} made label maps, not crops: name a run of `vestigo index`")
     if source.status != "succeeded":
         raise StoreError(f"run {source.id} is {source.status}: finish it first (`vestigo runs resume {source.id}`)")
-    factory = FinderFactory(
-        parser=request.parser,
-        label_map=request.label_map,
-        model=None if request.model is None else str(resolve_model(request.model)),
-        fls=request.fls.model_dump(),
-        device=request.device,
-    )
-    return RegionsSetup(request=request, source=source, factory=factory, finder=factory())
+    model = None if request.model is None else str(resolve_model(request.model))
+    resolved = request.model_copy(update={"model": model})
+    return RegionsSetup(request=request, resolved=resolved, source=source, finder=make_finder(resolved))
 
 
 def label_run(store: Store, request: RegionsRequest, open_progress: OpenProgress) -> RunResult:
@@ -79,7 +74,7 @@ def label_run(store: Store, request: RegionsRequest, open_progress: OpenProgress
     config = setup.config
     digest = fingerprint(config)
     earlier = store.runs.find_unfinished(digest)
-    if earlier is not None and read_request(earlier).run == request.run:
+    if earlier is not None and RegionsRequest.of_run(earlier).run == request.run:
         return prepare_resume(store, earlier.id)(open_progress)
     run = store.runs.create(
         fingerprint=digest, config=config, model=setup.source.model, command=request.model_dump_json()
@@ -94,21 +89,9 @@ def prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunRes
         FingerprintMismatch: The parser, the model or a setting is no longer that of the run.
     """
     run = store.runs.get(run_id)
-    setup = prepare(store, read_request(run))
+    setup = prepare(store, RegionsRequest.of_run(run))
     store.runs.require_fingerprint(run.id, fingerprint(setup.config), setup.config)
     return partial(_plan_and_drive, store, run, setup)
-
-
-def read_request(run: Run) -> RegionsRequest:
-    """Return the request of a run.
-
-    Raises:
-        StoreError: Another version of Vestigo made the run.
-    """
-    try:
-        return RegionsRequest.model_validate_json(run.command)
-    except ValueError:
-        raise StoreError(f"run {run.id} was made by another version of Vestigo and cannot be resumed") from None
 
 
 def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, open_progress: OpenProgress) -> RunResult:
@@ -118,7 +101,7 @@ def _plan_and_drive(store: Store, run: Run, setup: RegionsSetup, open_progress: 
             groups = crops.new_groups(store, run.fingerprint)
             store.shards.plan(run.id, region_shards(groups, setup.source.id, setup.request.shard_size))
             skipped = crops.skipped
-    factory = RegionsFactory(data=store.data, finder=setup.factory)
+    factory = partial(RegionsWorker, store.data, setup.resolved)
     opener = partial(open_executor, store, run.id, factory, setup.request)
     return replace(drive(store, run.id, opener, open_progress("regions")), skipped=skipped)
 
@@ -136,7 +119,7 @@ def draw_panels(store: Store, request: RegionsRequest, folder: Path, progress: P
         WorkError: A file cannot be written.
     """
     setup = prepare(store, request)
-    finder = replace(setup.factory, clusters=setup.finder.adds_belongings)()
+    finder = make_finder(setup.resolved, clusters=setup.finder.adds_belongings)
     root = DataRoot(store.data)
     drawn = 0
     with RunCrops(store, setup.source.id) as crops:
@@ -145,9 +128,9 @@ def draw_panels(store: Store, request: RegionsRequest, folder: Path, progress: P
             for labelled in label_groups(root, batch, finder):
                 for crop, region_map in labelled:
                     if isinstance(region_map, RegionMap) and isinstance(crop.image, NamedImage):
-                        picture = region_panel(crop.image.pixels, region_map, fused=finder.adds_belongings)
+                        drawing = region_panel(crop.image.pixels, region_map, fused=finder.adds_belongings)
                         try:
-                            write_file(folder / f"{crop.id}.png", encode_png(picture))
+                            write_file(folder / f"{crop.id}.png", encode_png(drawing))
                         except OSError as error:
                             raise WorkError(f"cannot write to {folder}: {error.strerror or error}") from error
                         drawn += 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,67 +15,36 @@ from vestigo.store.parquet.schemas import REGIONS
 from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput
-from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, load_feature_model
 from vestigo_models.parsing.registry import make_parser
 from vestigo_workers.executors.base import ShardResult
-from vestigo_workers.indexing.worker import ShardFiles
+from vestigo_workers.indexing.worker import ShardFiles, quarantined_outcome
 from vestigo_workers.regions.folder import encode_png
-from vestigo_workers.regions.plan import CropGroup
+from vestigo_workers.regions.plan import CropGroup, FinderSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinderFactory:
-    """Builds a `RegionFinder` in this process or in an actor; can be pickled.
+def make_finder(settings: FinderSettings, *, clusters: bool = False) -> RegionFinder:
+    """Load parser and model; with `clusters`, the finder keeps part clusters for panels.
 
-    Attributes:
-        parser: as `make_parser` takes it, with `label_map` if it needs one.
-        model: folder of the model whose features are clustered, None for the parser alone.
-        fls: keys of `FlsConfig`.
-        clusters: keep part clusters for panels.
+    Raises:
+        ConfigError: There is no such parser.
+        ModelError: There is no such model, or it has no feature map.
     """
-
-    parser: str
-    label_map: Mapping[str, str] | None = None
-    model: str | None = None
-    fls: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    clusters: bool = False
-
-    def __call__(self) -> RegionFinder:
-        """Load parser and model.
-
-        Raises:
-            ConfigError: There is no such parser.
-            ModelError: There is no such model, or it has no feature map.
-        """
-        cv2.setNumThreads(1)
-        device = resolve_device(self.device)
-        extractor = None if self.model is None else Extractor(load_feature_model(self.model), device=device)
-        parser = make_parser(self.parser, self.label_map, device)
-        return RegionFinder(parser, extractor, FlsConfig.model_validate(self.fls), clusters=self.clusters)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionsFactory:
-    """Builds the worker of a regions run; `data` is the URI of the store's data root."""
-
-    data: str
-    finder: FinderFactory
-
-    def __call__(self) -> RegionsWorker:
-        """Load parser and model."""
-        return RegionsWorker(self.data, self.finder())
+    cv2.setNumThreads(1)
+    device = resolve_device(settings.device)
+    extractor = None if settings.model is None else Extractor(load_feature_model(settings.model), device=device)
+    parser = make_parser(settings.parser, settings.label_map, device)
+    return RegionFinder(parser, extractor, settings.fls, clusters=clusters)
 
 
 class RegionsWorker:
-    """Loads parser and model once and processes whole shards of a regions run."""
+    """Loads parser and model once and processes whole shards of a regions run; `data` is the URI of the data root."""
 
-    def __init__(self, data: str, finder: RegionFinder) -> None:
+    def __init__(self, data: str, settings: FinderSettings) -> None:
         self._files = ShardFiles(data)
-        self._finder = finder
+        self._finder = make_finder(settings)
 
     def process(self, task: ShardTask) -> ShardResult:
         """Process one shard; crops that cannot be labelled are outcomes, never exceptions.
@@ -91,17 +60,28 @@ class RegionsWorker:
         failures: list[InputFailure] = []
         labelled = label_groups(self._files.root, groups, self._finder)
         for position, (group, crops) in enumerate(zip(groups, labelled, strict=True)):
-            maps = [_row(crop.id, region_map) for crop, region_map in crops if isinstance(region_map, RegionMap)]
+            maps = [
+                {
+                    "crop_id": crop.id,
+                    "labels": encode_png(region_map.labels),
+                    "areas": region_map.areas,
+                    "belongings": region_map.has_belongings,
+                }
+                for crop, region_map in crops
+                if isinstance(region_map, RegionMap)
+            ]
             errors = [(crop, error) for crop, error in crops if isinstance(error, BadInput)]
             rows += maps
-            if maps:
-                outcomes.append(InputOutcome(position=position, state="done", rows=len(maps)))
-                failures += [_failure(group, crop, error) for crop, error in errors]
-            else:
-                _, error = errors[0]
-                outcomes.append(
-                    InputOutcome(position=position, state="quarantined", reason=error.reason, detail=error.detail)
+            if not maps:
+                outcomes.append(quarantined_outcome(position, errors[0][1]))
+                continue
+            outcomes.append(InputOutcome(position=position, state="done", rows=len(maps)))
+            failures += [
+                InputFailure(
+                    input=group.name, frame=crop.frame, reason=error.reason, detail=f"crop {crop.id}: {error.detail}"
                 )
+                for crop, error in errors
+            ]
         files = self._files.write("regions", task, pa.Table.from_pylist(rows, schema=REGIONS))
         return ShardResult(files=files, outcomes=tuple(outcomes), failures=tuple(failures))
 
@@ -148,17 +128,3 @@ def _decode_row(row: dict[str, Any]) -> LoadedCrop:
     except BadInput as error:
         image = error
     return LoadedCrop(id=row["crop_id"], frame=row["frame"], image=image)
-
-
-def _row(crop_id: str, region_map: RegionMap) -> dict[str, Any]:
-    return {
-        "crop_id": crop_id,
-        "labels": encode_png(region_map.labels),
-        "areas": region_map.areas,
-        "belongings": region_map.has_belongings,
-    }
-
-
-def _failure(group: CropGroup, crop: LoadedCrop, error: BadInput) -> InputFailure:
-    detail = f"crop {crop.id}: {error.detail}"
-    return InputFailure(input=group.name, frame=crop.frame, reason=error.reason, detail=detail)

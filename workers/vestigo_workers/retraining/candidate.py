@@ -10,8 +10,8 @@ from typing import Any
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.promotion.gate import Differences, GateDecision, Margins, decide_promotion, gate_record
-from vestigo.promotion.judge import evaluate_pair, split_name
+from vestigo.promotion.gate import GateDecision, Margins, decide_promotion, gate_record
+from vestigo.promotion.judge import PairEvaluation, evaluate_pair, split_name
 from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.resolve import locate_model, open_model, open_registered
 from vestigo.review.estimates.annotator_error import count_pairs, estimate_annotator_error
@@ -71,9 +71,8 @@ class RetrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateResult:
-    """A candidate model and the gate's verdict; `before` and `after` are scores of both models in percent."""
+    """A candidate model in `folder`, named like it; its scores and those of the serving model; the gate's verdict."""
 
-    model: str
     digest: str
     folder: Path
     base: str
@@ -84,9 +83,7 @@ class CandidateResult:
     tested_on: str
     verdict: GateDecision
     promoted: bool
-    before: dict[str, Any]
-    after: dict[str, Any]
-    differences: Differences
+    scores: PairEvaluation
 
 
 def retrain_candidate(store: Store, request: RetrainRequest, open_progress: OpenProgress) -> CandidateResult:
@@ -116,7 +113,8 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     )
     examples = read_training_examples(read_label_set(store, label_set), base.schema, _error_rate(store, projects, base))
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
-    home = request.folder or _default_folder(store)
+    store_place = Path(store.ref)
+    home = request.folder or (store_place if store_place.is_dir() else store_place.parent) / "models"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     out = _free_folder(home, name)
     with TemporaryDirectory(prefix=".retrain-", dir=home) as temporary:
@@ -175,7 +173,6 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
             account=request.account,
         )
     return CandidateResult(
-        model=out.name,
         digest=candidate.digest,
         folder=out,
         base=base.digest,
@@ -186,9 +183,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         tested_on=test,
         verdict=verdict,
         promoted=promoted,
-        before=pair.before,
-        after=pair.after,
-        differences=pair.differences,
+        scores=pair,
     )
 
 
@@ -217,11 +212,6 @@ def _origin(
         "epochs": request.epochs,
         "margins": {"mAP": request.margins.mAP, "attributes": request.margins.attributes},
     }
-
-
-def _default_folder(store: Store) -> Path:
-    place = Path(store.ref)
-    return (place if place.is_dir() else place.parent) / "models"
 
 
 def _free_folder(home: Path, name: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +35,8 @@ MAX_TEST_CROPS = 5000
 """Crops of a store's own identities that are tested at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Image:
-    path: Path
-    identity: str
-    camera: str
+_Image = tuple[Path, str, str]
+"""File, identity and camera."""
 
 
 def refuse_leaks(
@@ -51,17 +47,15 @@ def refuse_leaks(
     Raises:
         DatasetError: Annotated crops show an identity of the dataset's test split, or its splits share one.
     """
-    require_no_leak(dataset, _training_images(store, examples, progress))
-
-
-def _training_images(
-    store: Store, examples: Sequence[TrainingExample], progress: ProgressCallback
-) -> Iterator[TrainingImage]:
     example_of = {crop: example for example in examples for crop in example.crops}
-    for done, (crop, image) in enumerate(crop_images(store, list(example_of)), start=1):
-        example = example_of[crop]
-        yield TrainingImage(name=f"crop {crop}", content=image, source=example.source, pid=example.pid)
-        progress(done, len(example_of))
+
+    def training_images() -> Iterator[TrainingImage]:
+        for done, (crop, image) in enumerate(crop_images(store, list(example_of)), start=1):
+            example = example_of[crop]
+            yield TrainingImage(name=f"crop {crop}", content=image, source=example.source, pid=example.pid)
+            progress(done, len(example_of))
+
+    require_no_leak(dataset, training_images())
 
 
 def exclude_test_identities(examples: Sequence[TrainingExample]) -> list[TrainingExample]:
@@ -73,7 +67,7 @@ def exclude_test_identities(examples: Sequence[TrainingExample]) -> list[Trainin
     training = [example for example in examples if not is_test(example.identity)]
     if not training:
         raise UsageError(
-            f"all {len(examples)} reviewed tasks show identities that are held out (a fifth of all): review more"
+            f"all {len(examples)} reviewed tasks show identities of the test split (a fifth of all): review more"
         )
     return training
 
@@ -133,7 +127,7 @@ def collect_data(
     crops = list(dict.fromkeys(crop for example in examples for crop in example.crops))
     files = {path.stem: path for path in write_crops(store, crops, folder)}
     for example in examples:
-        images += [_Image(path=files[crop], identity=example.identity, camera=example.camera) for crop in example.crops]
+        images += [(files[crop], example.identity, example.camera) for crop in example.crops]
         labels = np.repeat(example.labels[None], len(example.crops), axis=0)
         parts.append(
             AttributeTargets.from_labels(labels, base.schema, noise=example.noise, weight=1 / len(example.crops))
@@ -143,15 +137,13 @@ def collect_data(
     else:
         replayed, targets = _replay_store(store, base, examples, replay, folder, progress)
     images += replayed
-    _, identities = np.unique([image.identity for image in images], return_inverse=True)
-    _, cameras = np.unique([image.camera for image in images], return_inverse=True)
+    paths, identities, cameras = zip(*images, strict=True)
+    annotated = AttributeTargets.concatenate(parts)
     return RetrainingData(
-        paths=tuple(image.path for image in images),
-        identities=identities.reshape(-1).astype(np.int64),
-        camids=cameras.reshape(-1).astype(np.int64),
-        targets=AttributeTargets.concatenate(parts).with_replay(targets)
-        if replayed
-        else AttributeTargets.concatenate(parts),
+        paths=paths,
+        identities=np.unique(identities, return_inverse=True)[1].reshape(-1).astype(np.int64),
+        camids=np.unique(cameras, return_inverse=True)[1].reshape(-1).astype(np.int64),
+        targets=annotated.with_replay(targets) if replayed else annotated,
         replayed=len(replayed),
     )
 
@@ -164,7 +156,7 @@ def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tup
     rows = np.sort(np.random.default_rng(0).permutation(labelled)[:count])
     pids = split.pids[rows].tolist()
     images = [
-        _Image(path=split.paths[row], identity=f"base {pid}", camera=f"base {split.camids[row]}")
+        (split.paths[row], f"base {pid}", f"base {split.camids[row]}")
         for row, pid in zip(rows.tolist(), pids, strict=True)
     ]
     return images, AttributeTargets.from_labels(split.labels[rows], base.schema, weight=_shared_weights(pids))
@@ -182,9 +174,7 @@ def _replay_store(
     replayed = select_replay(store, resolve_replay_model(store, base.digest).digest, examples, count)
     identities = [identity for _, identity in replayed]
     paths = list(write_crops(store, [crop for crop, _ in replayed], folder))
-    images = [
-        _Image(path=path, identity=identity, camera="replay") for path, identity in zip(paths, identities, strict=True)
-    ]
+    images = [(path, identity, "replay") for path, identity in zip(paths, identities, strict=True)]
     extractor = Extractor(base)
     assert base.schema is not None
     probabilities: list[Float32Array] = [np.zeros((0, base.schema.classes), np.float32)]

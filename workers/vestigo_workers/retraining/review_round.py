@@ -42,18 +42,6 @@ class RoundRequest:
     retraining: RetrainRequest
 
 
-@dataclass(frozen=True, kw_only=True)
-class RoundResult:
-    """Counts of a round and its candidate; `candidate` is None if no task was reviewed."""
-
-    batch: int | None
-    tasks: int
-    created: int
-    reviewed: int
-    corrections: int
-    candidate: CandidateResult | None
-
-
 def review_round(
     store: Store,
     studio: LabelStudioClient,
@@ -62,7 +50,7 @@ def review_round(
     message: Callable[[str], None],
     progress: ProgressCallback,
     retrain: Callable[[RetrainRequest], CandidateResult],
-) -> RoundResult:
+) -> tuple[dict[str, int | None], CandidateResult | None]:
     """Run one round; after an error, the same round continues from what was committed.
 
     Args:
@@ -72,6 +60,9 @@ def review_round(
         message: Receives one line per step.
         progress: Receives reviewed tasks and all tasks of the batch.
         retrain: Trains the candidate.
+
+    Returns:
+        The id of the batch and the counts of the round; and its candidate, None if no task was reviewed.
     """
     sent = push_batch(
         store,
@@ -95,14 +86,8 @@ def review_round(
         f"{reviewed} of {sent.tasks} tasks reviewed, {pulled.corrections} corrections, "
         f"{len(pulled.conflicts)} conflicts"
     )
-    return RoundResult(
-        batch=sent.batch,
-        tasks=sent.tasks,
-        created=sent.created,
-        reviewed=reviewed,
-        corrections=pulled.corrections,
-        candidate=retrain(request.retraining) if pulled.reviewed else None,
-    )
+    counts = {"tasks": sent.tasks, "created": sent.created, "reviewed": reviewed, "corrections": pulled.corrections}
+    return {"batch": sent.batch, **counts}, retrain(request.retraining) if pulled.reviewed else None
 
 
 def _pull_until_answered(

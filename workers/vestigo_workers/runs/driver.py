@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
 
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
@@ -38,43 +38,39 @@ def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:
     return len(shards) > 1 and (os.cpu_count() or 1) > 1
 
 
-class Lease:
-    """The lease of a run and its heartbeat, which continues while a shard takes minutes."""
+@contextmanager
+def hold_lease(store: Store, run_id: str) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a run, with a heartbeat that continues while a shard takes minutes; release it after an error.
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._lost: StoreError | None = None
+    Yields:
+        A check that this process still holds the run; it raises StoreError if another driver took the lease.
+    """
+    stop = threading.Event()
+    lost: list[StoreError] = []
 
-    def __enter__(self) -> Lease:
-        self._store.runs.take_lease(self._run_id)
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._lost is None and error is not None:
-            self._store.runs.release_lease(self._run_id)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_S):
+    def beat() -> None:
+        while not lost and not stop.wait(HEARTBEAT_S):
             try:
-                self._store.runs.heartbeat(self._run_id)
+                store.runs.heartbeat(run_id)
             except StoreError as error:
-                self._lost = error
-                return
+                lost.append(error)
 
-    def check(self) -> None:
-        """Check that this process still holds the run.
+    def check() -> None:
+        if lost:
+            raise lost[0]
 
-        Raises:
-            StoreError: Another driver took the lease.
-        """
-        if self._lost is not None:
-            raise self._lost
+    store.runs.take_lease(run_id)
+    heartbeat = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    heartbeat.start()
+    failed = True
+    try:
+        yield check
+        failed = False
+    finally:
+        stop.set()
+        heartbeat.join()
+        if failed and not lost:
+            store.runs.release_lease(run_id)
 
 
 def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], progress: ProgressCallback) -> RunResult:
@@ -90,7 +86,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
         StoreError: Another process drives the run, or took it over.
         VestigoError: The run cannot continue; its status is `failed` and it can be resumed.
     """
-    with Lease(store, run_id) as lease:
+    with hold_lease(store, run_id) as check_lease:
         executor: Executor | None = None
         try:
             busy: dict[int, ShardTask] = {}
@@ -110,7 +106,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
                     continue
                 ended = executor.next()
                 task = busy.pop(ended.task.id)
-                lease.check()
+                check_lease()
                 _settle(store, task, ended)
                 totals = store.runs.totals(run_id)
                 progress(totals.inputs - totals.pending, totals.inputs)
@@ -137,7 +133,6 @@ def _with_files(store: Store, task: ShardTask) -> ShardTask:
 
 
 def _settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
-    """Commit a finished shard, or count a death against it."""
     if isinstance(ended, Died):
         store.shards.record_death(task.id, ended.reason, pick_spec)
         return

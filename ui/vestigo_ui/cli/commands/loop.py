@@ -14,7 +14,7 @@ from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, pr
 from vestigo_ui.cli.output import emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo_workers.retraining.review_round import RoundResult
+    pass
 
 
 def loop_command(
@@ -99,7 +99,7 @@ def loop_command(
         while True:
             began = time.monotonic()
             with opts.connect(url, token_file, patience) as studio, progress("reviewed") as update:
-                result = review_round(
+                counts, candidate = review_round(
                     opened,
                     studio,
                     request,
@@ -107,10 +107,9 @@ def loop_command(
                     progress=update,
                     retrain=lambda settings: run_retraining(opened, settings),
                 )
-            rows.append(_row(result, store))
+            rows.append({**counts, "retrain": None if candidate is None else candidate_row(candidate, store)})
             if not as_json:
                 _print_round(len(rows), rows[-1])
-            candidate = result.candidate
             if candidate is None or (candidate.promoted and not reindex):
                 break
             if candidate.promoted:
@@ -121,17 +120,6 @@ def loop_command(
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
     promoted = any(row["retrain"] and row["retrain"]["promoted"] for row in rows)
     emit({"dry_run": False, "rounds": rows, "promoted": promoted}, as_json, lambda _: None)
-
-
-def _row(result: RoundResult, store: str) -> dict[str, Any]:
-    return {
-        "batch": result.batch,
-        "tasks": result.tasks,
-        "created": result.created,
-        "reviewed": result.reviewed,
-        "corrections": result.corrections,
-        "retrain": None if result.candidate is None else candidate_row(result.candidate, store),
-    }
 
 
 def _print_plan(result: Mapping[str, Any]) -> None:

@@ -18,8 +18,7 @@ from vestigo_ui.cli.output import emit, make_table, note, number_text, out, prin
 
 if TYPE_CHECKING:
     from vestigo_models.fls.config import FlsConfig
-    from vestigo_workers.regions.plan import RegionsRequest
-    from vestigo_workers.regions.worker import FinderFactory
+    from vestigo_workers.regions.plan import FinderSettings, RegionsRequest
 
 MAX_LISTED = 10
 """Failed images that are printed; the JSON lists all of them."""
@@ -147,11 +146,10 @@ def regions_command(
             raise UsageError(f"{named}: a folder is labelled in this process; index it and label the run (--store)")
         if judge and features is None:
             raise UsageError("--judge: compares fused regions; add --fls")
-        from vestigo_workers.regions.worker import FinderFactory
+        from vestigo_workers.regions.plan import FinderSettings
 
-        clusters = (panel or judge) and features is not None
-        factory = FinderFactory(**shared, fls=config.model_dump(), clusters=clusters)
-        _label_folder(Path(source), folder, split, factory, config if judge else None, panel, as_json)
+        finder = FinderSettings.model_validate({**shared, "fls": config})
+        _label_folder(Path(source), folder, split, finder, panel, judge, as_json)
         return
     if judge:
         raise UsageError("--judge: a run has no true label maps; label a dataset in a folder (--out)")
@@ -187,12 +185,12 @@ def _label_folder(
     source: Path,
     target: Path,
     split: str | None,
-    factory: FinderFactory,
-    judged: FlsConfig | None,
+    settings: FinderSettings,
     panels: bool,
+    with_judge: bool,
     as_json: bool,
 ) -> None:
-    """Write the label maps of a folder or dataset, and compare them with true ones if settings to judge are given.
+    """Write the label maps of a folder or dataset, and compare them with true ones if that is requested.
 
     Raises:
         UsageError: An option does not fit the source.
@@ -202,17 +200,18 @@ def _label_folder(
     from vestigo.datasets.recognise import load_dataset
     from vestigo.evaluation.fls import FusionEvaluator, shares_of_oracle
     from vestigo_workers.regions.folder import SPLITS, label_images, source_images
+    from vestigo_workers.regions.worker import make_finder
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
-    judge = FusionEvaluator(load_dataset(source), judged) if judged is not None else None
+    judge = FusionEvaluator(load_dataset(source), settings.fls) if with_judge else None
     started = time.monotonic()
     images = source_images(source, target, split)
     # One thread, as in the actors: the order of sums, and so the maps, do not depend on the number of cores.
     torch.set_num_threads(1)
-    finder = factory()
+    finder = make_finder(settings, clusters=(panels or with_judge) and settings.model is not None)
     with progress("regions", len(images)) as update:
-        labelled = label_images(images, target, finder, panels=panels, progress=update, judge=judge)
+        with_belongings, failures = label_images(images, target, finder, panels=panels, progress=update, judge=judge)
     seconds = time.monotonic() - started
     scores: dict[str, Any] = {}
     if judge is not None:
@@ -225,12 +224,12 @@ def _label_folder(
         {
             "out": target,
             "labels": finder.description["name"],
-            "images": labelled.images,
-            "quarantined": len(labelled.unlabelled),
-            "with_belongings": labelled.with_belongings,
-            "failures": [vars(image) for image in labelled.unlabelled],
+            "images": len(images),
+            "quarantined": len(failures),
+            "with_belongings": with_belongings,
+            "failures": failures,
             "seconds": seconds,
-            "images_per_second": labelled.images / seconds,
+            "images_per_second": len(images) / seconds,
             **scores,
         },
         as_json,

@@ -111,7 +111,7 @@ def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
     """Return a candidate under the names of the contract."""
     promoted = candidate.promoted
     return {
-        "model": candidate.model,
+        "model": candidate.folder.name,
         "digest": candidate.digest,
         "folder": candidate.folder,
         "base": candidate.base,
@@ -119,11 +119,11 @@ def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
         "promoted": promoted,
         "passed": candidate.verdict.promoted,
         "reasons": list(candidate.verdict.reasons),
-        "before": candidate.before,
-        "after": candidate.after,
+        "before": candidate.scores.before,
+        "after": candidate.scores.after,
         "differences": {
             name: difference and {"difference": difference.difference, "low": difference.low, "high": difference.high}
-            for name, difference in candidate.differences.items()
+            for name, difference in candidate.scores.differences.items()
         },
         "tested_on": candidate.tested_on,
         "label_set": candidate.label_set.version,
