@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +57,13 @@ def read_attributes_csv(path: Path, schema: AttributeSchema) -> tuple[IdentityLa
             if name not in schema.names:
                 continue
             named.add(name)
-            if value and value not in (*schema[name].values, CANNOT_TELL):
-                values = ", ".join(schema[name].values)
-                raise DatasetError(f"{where}: {name} cannot be {value!r}; it is one of {values}")
+            if value:
+                require_value(schema, name, value, where)
             pid = _read_pid(row["pid"], where)
             if value and value != CANNOT_TELL and pid > 0:
                 yield pid, name, value
 
-    labels = count_votes(votes(_rows(path)), schema)
+    labels = count_votes(votes(read_csv_rows(path, COLUMNS)), schema)
     return labels, tuple(name for name in schema.names if name not in named)
 
 
@@ -80,16 +79,27 @@ def write_attributes_csv(path: Path, splits: Iterable[IdentityLabels]) -> None:
                         table.writerow((pid, attribute.name, attribute.values[value]))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+def read_csv_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place of each row of a CSV file, for messages, and the row.
+
+    Raises:
+        DatasetError: If the file is unreadable or lacks one of `columns`.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             table = csv.DictReader(stream, restval="")
-            if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
-                raise DatasetError(f"{path}: column {missing[0]!r} is missing; give {', '.join(COLUMNS)}")
+            if missing := [name for name in columns if name not in (table.fieldnames or ())]:
+                raise DatasetError(f"{path}: column {missing[0]!r} is missing; give {', '.join(columns)}")
             for row in table:
                 yield f"{path}, line {table.line_num}", row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is no CSV file ({' '.join(str(error).split())})") from None
+
+
+def require_value(schema: AttributeSchema, name: str, value: str, where: str) -> None:
+    """Raise DatasetError unless `value` is "cannot tell" or a value of the attribute `name`."""
+    if value not in (*schema[name].values, CANNOT_TELL):
+        raise DatasetError(f"{where}: {name} cannot be {value!r}; it is one of {', '.join(schema[name].values)}")
 
 
 def _read_pid(text: str, where: str) -> int:

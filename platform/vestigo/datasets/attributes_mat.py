@@ -1,4 +1,4 @@
-"""Attribute annotations of the public `.mat` files (specification section 2.3).
+"""Attribute annotations of the public `.mat` files (docs/method.md, "Attribute annotations").
 
 One 1x1 MATLAB struct holds `train` and `test`; each has one 1xN field an annotation column and `image_index`, the
 N identities. The order of fields differs between splits and files, so everything is accessed by name. Annotation is
@@ -22,6 +22,8 @@ from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
 VARIABLE = "market_attribute"
 """Name of the one struct in files that are written here; any is read."""
+UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, NotImplementedError, zlib.error)
+"""What SciPy raises for other files than MATLAB v5."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,30 +52,21 @@ class IdentityLabels:
     @classmethod
     def none(cls, schema: AttributeSchema) -> IdentityLabels:
         """Return the labels of no identity."""
-        return cls(
-            schema=schema,
-            pids=np.empty(0, dtype=np.int64),
-            labels=np.empty((0, len(schema)), dtype=np.int64),
-            yes=np.empty((0, schema.classes), dtype=np.bool_),
-        )
+        return cls.from_labels(schema, np.empty(0, dtype=np.int64), np.empty((0, len(schema)), dtype=np.int64))
 
     def expand(self, pids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Give every image the labels of its identity.
+        """Return the labels (N, n) int64 and `yes` (N, M) bool of the images of identities `pids` (N,) int64.
 
-        Args:
-            pids: (N,) int64.
-
-        Returns:
-            labels (N, n) int64 and yes (N, M) bool; an identity without annotation has -1 and False throughout.
+        An identity without annotation has -1 and False throughout.
         """
-        # One extra row at the end stands for everybody who is not annotated.
+        # One extra row at the end stands for every identity without annotation.
         labels = np.vstack([self.labels, np.full((1, len(self.schema)), -1, dtype=np.int64)])
         yes = np.vstack([self.yes, np.zeros((1, self.schema.classes), dtype=np.bool_)])
         if not len(self.pids):
             rows: NDArray[np.int64] = np.zeros(len(pids), dtype=np.int64)
         else:
-            found = np.minimum(np.searchsorted(self.pids, pids), len(self.pids) - 1)
-            rows = np.where(self.pids[found] == pids, found, len(self.pids))
+            places = np.minimum(np.searchsorted(self.pids, pids), len(self.pids) - 1)
+            rows = np.where(self.pids[places] == pids, places, len(self.pids))
         return labels[rows], yes[rows]
 
 
@@ -86,7 +79,7 @@ def read_annotations(
     missing in the file: {(pid, attribute): value}.
 
     Raises:
-        DatasetError: the file is missing or broken, or a field is missing or has values outside the schema.
+        DatasetError: If the file is missing or broken, or a field is missing or has values outside the schema.
     """
     fields = _struct(_load(path), split, path)
     pids = _identities(fields, f"{path}, {split}")
@@ -140,18 +133,16 @@ def _load(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{path}: no such annotation file; copy it there")
     try:
         content: dict[str, Any] = scipy.io.loadmat(path)
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, NotImplementedError, zlib.error) as error:
+    except (*UNREADABLE, scipy.io.matlab.MatReadError) as error:
         raise DatasetError(f"{path}: not a MATLAB v5 file ({' '.join(str(error).split())})") from None
-    except scipy.io.matlab.MatReadError as error:
-        raise DatasetError(f"{path}: not a MATLAB v5 file ({error})") from None
     return content
 
 
 def _struct(content: Mapping[str, Any], split: str, path: Path) -> dict[str, Any]:
-    """Fields of `<the one variable>.<split>` by name."""
+    """Return the fields of `<the one variable>.<split>` by name."""
     variables = [name for name in content if not name.startswith("__")]
     if len(variables) != 1:
-        raise DatasetError(f"{path}: expected one struct with 'train' and 'test', found {variables or 'nothing'}")
+        raise DatasetError(f"{path}: expected one struct with 'train' and 'test', not {variables or 'nothing'}")
     outer = content[variables[0]]
     if outer.dtype.names is None or split not in outer.dtype.names or outer.size != 1:
         raise DatasetError(f"{path}: {variables[0]!r} has no {split!r}; is this an attribute annotation?")

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from vestigo.datasets.formats.dukemtmc import DUKE_LAYOUT
 from vestigo.datasets.formats.layout import GALLERY, QUERY, TRAIN, Layout, image_names, read_layout
-from vestigo.datasets.formats.market1501 import MARKET_LAYOUT
 from vestigo.datasets.reid import ReidDataset
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 
+MARKET_LAYOUT = Layout(
+    name="market-1501",
+    schema=MARKET_1501,
+    pattern=re.compile(r"(?P<pid>-1|\d+)_c(?P<camera>[1-9]\d*)s\d+_\d+_\d+\."),
+    example="0002_c1s1_000451_03.jpg",
+    annotation="market_attribute.mat",
+)
+# The authors withdrew the dataset; archives and tools still use its layout.
+DUKE_LAYOUT = Layout(
+    name="dukemtmc-reid",
+    schema=DUKEMTMC_REID,
+    pattern=re.compile(r"(?P<pid>\d+)_c(?P<camera>[1-9]\d*)_f\d+\."),
+    example="0001_c2_f0046182.jpg",
+    annotation="duke_attribute.mat",
+    # Missing (0) in the public file; the public attribute baseline hard-codes these two.
+    overrides={(370, "upper_length"): "short", (679, "upper_length"): "long"},
+)
 FORMATS: dict[str, Layout] = {layout.name: layout for layout in (MARKET_LAYOUT, DUKE_LAYOUT)}
-"""What `--format` takes."""
+"""The names of `--format`."""
 
 
 def recognise(root: Path) -> Layout | None:
-    """Return the layout whose file names `root`'s query folder holds, or None where it is no benchmark dataset."""
+    """Return the layout of the file names in `root`'s query folder; None if it is no benchmark dataset."""
     if not all((root / folder).is_dir() for folder in (TRAIN, QUERY, GALLERY)):
         return None
     names = image_names(root / QUERY)
@@ -34,13 +51,9 @@ def load_dataset(
 ) -> ReidDataset:
     """Load a dataset in the Market-1501 or DukeMTMC-reID layout, recognised by its content or forced by `format`.
 
-    Args:
-        root: Folder of the dataset.
-        format: Name of a layout.
-        schema: Attributes of the labels; by default those of the layout. They are read from the annotation file if it
-            has the fields of the schema, else from `attributes.csv` (columns `pid`, `attribute` and `value`).
-        duke_top_override: Give the two Duke training identities without upper-body length the values that the public
-            attribute baseline hard-codes.
+    The labels are those of `schema`, by default of the layout. They are read from the annotation file if it has the
+    fields of the schema, else from `attributes.csv` (columns `pid`, `attribute` and `value`). `duke_top_override` gives
+    the two Duke training identities without upper-body length the values that the public attribute baseline hard-codes.
 
     Raises:
         DatasetError: If the folder or its annotation is wrong; one line says what.
@@ -56,16 +69,7 @@ def load_dataset(
 
 
 def load_dataset_for_model(root: Path, schema: AttributeSchema | None, format: str | None = None) -> ReidDataset:
-    """Load a dataset with the attributes that a model predicts, or with those of its layout if it has no such labels.
-
-    Args:
-        root: Folder of the dataset.
-        schema: Attributes of the model, None if it predicts none.
-        format: See `load_dataset`.
-
-    Raises:
-        DatasetError: As `load_dataset`.
-    """
+    """Load a dataset with a model's attributes, or with those of its layout if it has no labels of them."""
     dataset = load_dataset(root, format, schema=schema)
     return load_dataset(root, format) if dataset.without_labels else dataset
 

@@ -14,7 +14,7 @@ from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
 
 JUNK_PID = -1
-"""Badly detected boxes that are neither right nor wrong; dropped on load (specification section 2.1)."""
+"""Badly detected boxes that are neither right nor wrong; dropped on load."""
 DISTRACTOR_PID = 0
 """False detections and people outside the benchmark; they stay in the gallery as negatives."""
 
@@ -46,11 +46,7 @@ class Split:
         return np.asarray((self.labels >= 0).any(axis=1), dtype=np.bool_)
 
     def relabelled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Identities counted 0, 1, ... in sorted order, for a classifier.
-
-        Returns:
-            (N,) int64 new identity of each image, and (identities,) int64 the old identity of each new one.
-        """
+        """Return (N,) int64 identities counted 0, 1, ... in sorted order, and the original one of each (int64)."""
         pids, inverse = np.unique(self.pids, return_inverse=True)
         return inverse.reshape(-1).astype(np.int64), pids
 
@@ -60,9 +56,9 @@ class ReidDataset:
     """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits.
 
     Attributes:
-        junk: number of images dropped on load because their identity is -1.
-        without_labels: why there are no attribute labels, or "" where there are. Identities and cameras never
-            need the annotation, so a dataset without it still loads; `require_attributes` is for those who do.
+        junk: Number of images dropped on load because their identity is -1.
+        without_labels: Why there are no attribute labels, "" if there are. Identities and cameras do not need the
+            annotation, so a dataset without it still loads.
     """
 
     name: str
@@ -75,45 +71,49 @@ class ReidDataset:
     without_labels: str
 
     def require_attributes(self) -> None:
-        """Insist on attribute labels.
-
-        Raises:
-            DatasetError: the dataset has none; the line says why.
-        """
+        """Raise DatasetError with the reason if the dataset has no attribute labels."""
         if self.without_labels:
             raise DatasetError(f"{self.root}: attributes are needed, but {self.without_labels}")
 
 
 def dataset_digest(dataset: ReidDataset) -> str:
-    """SHA-256 over the three splits, in their order: file names, contents, and everything that is known of each image.
+    """Return the SHA-256 over the three splits in order: file names, contents, and all facts about each image.
 
     Raises:
-        DatasetError: an image cannot be read.
+        DatasetError: If an image cannot be read.
     """
     whole = hashlib.sha256(dataset.schema.digest.encode())
     for split in (dataset.train, dataset.query, dataset.gallery):
         whole.update(len(split).to_bytes(8, "big"))
         for path in split.paths:
-            whole.update(f"{path.name}\0".encode())
-            try:
-                with path.open("rb") as file:
-                    whole.update(hashlib.file_digest(file, "sha256").digest())
-            except OSError as error:
-                raise DatasetError(f"{path} cannot be read ({error.strerror}); restore it") from None
+            whole.update(f"{path.name}\0".encode() + image_digest(path))
         for array in (split.pids, split.camids, split.labels, split.yes):
             whole.update(array.tobytes())
     return whole.hexdigest()
 
 
+def image_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a dataset's file.
+
+    Raises:
+        DatasetError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); restore it") from None
+
+
 REGIONS, BEHIND = "regions", "regions-behind"
-"""What each pixel shows (ids 0-5), and what it would show of the person were it not for their belongings (0-4)."""
+"""Folders of label maps: the region of each pixel (0-5), and the region that it would be without belongings (0-4)."""
 
 
 def region_maps(root: Path, images: Sequence[Path], folder: str = REGIONS) -> tuple[Path, ...]:
-    """The label map of each of the dataset's images, in their order.
+    """Return the file of the label map of each image.
 
     Raises:
-        DatasetError: the dataset under `root` has no label maps, or lacks one.
+        DatasetError: If the dataset under `root` has no label maps, or lacks one.
     """
     if not (root / folder).is_dir():
         option = " --behind" if folder == BEHIND else ""

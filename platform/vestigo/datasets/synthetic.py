@@ -2,8 +2,8 @@
 
 bounding_box_train/  query/  bounding_box_test/    PPPP_cCsS_FFFFFF_II.jpg
 regions/<split>/NAME.png                           region ids 0-5, one channel; labels.json names the ids
-regions-behind/<split>/NAME.png                    on demand: ids 0-4, without belongings
-market_attribute.mat                               as specification 2.3 describes the public file
+regions-behind/<split>/NAME.png                    optional: ids 0-4, without belongings
+market_attribute.mat                               as the public file (docs/method.md, "Attribute annotations")
 videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
 """
 
@@ -52,8 +52,8 @@ JUNK = -1
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """One crop to render: who (or JUNK), where, which view, and the file it becomes."""
+class _PlannedCrop:
+    """One crop to render: its person (or JUNK), camera and view, and its file."""
 
     split: str
     name: str
@@ -100,16 +100,16 @@ def write_rendered(
         differently: of 480 crops, 3 differed by up to 4 grey levels with AVX-512 and without.
 
     Raises:
-        ConfigError: unknown preset, a schema with other attributes, a count out of range, or a folder that
-            already holds something.
-        WorkError: a process that draws was killed.
+        ConfigError: If the preset is unknown, the schema has other attributes, a count is out of range, or the folder
+            is not empty.
+        WorkError: If a render process was killed.
     """
     if preset not in PRESETS:
         raise ConfigError(f"preset {preset!r} is unknown; choose one of {', '.join(sorted(PRESETS))}")
-    chosen = PRESETS[preset]
-    identities = chosen.identities if identities is None else identities
-    cameras = chosen.cameras if cameras is None else cameras
-    images_per_camera = chosen.images_per_camera if images_per_camera is None else images_per_camera
+    defaults = PRESETS[preset]
+    identities = defaults.identities if identities is None else identities
+    cameras = defaults.cameras if cameras is None else cameras
+    images_per_camera = defaults.images_per_camera if images_per_camera is None else images_per_camera
     if schema is not None:
         _check_schema(schema)
     _check(out, identities, cameras, images_per_camera, video_seconds)
@@ -119,27 +119,27 @@ def write_rendered(
             (out / maps / folder).mkdir(parents=True, exist_ok=True)
             described = {"name": REGION_SCHEMA.name, "classes": list(REGION_SCHEMA.names)}
             (out / maps / folder / DESCRIPTION).write_text(json.dumps(described) + "\n", encoding="utf-8")
-    pictures = _plan(identities, cameras, images_per_camera)
+    planned = _plan(identities, cameras, images_per_camera)
     videos = cameras if video_seconds > 0 else 0
     labels = _world(preset, seed, identities, cameras).labels[:identities]
-    total = len(pictures) + videos
+    total = len(planned) + videos
     parts: dict[str, str] = {}
     tables: list[pa.Table] = []
-    draw = partial(_write_picture, str(out), preset, seed, identities, cameras, behind)
+    render = partial(_write_crop, str(out), preset, seed, identities, cameras, behind)
     film = partial(_write_video, str(out), preset, seed, identities, cameras, video_seconds)
     # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            for done, (name, digest) in enumerate(pool.map(draw, pictures, chunksize=16), start=1):
+            for done, (name, digest) in enumerate(pool.map(render, planned, chunksize=16), start=1):
                 parts[name] = digest
                 progress(done, total)
-            for done, (name, digest, table) in enumerate(pool.map(film, range(videos)), start=len(pictures) + 1):
+            for done, (name, digest, table) in enumerate(pool.map(film, range(videos)), start=len(planned) + 1):
                 parts[name] = digest
                 tables.append(table)
                 progress(done, total)
         except BrokenProcessPool as error:
             raise WorkError(
-                f"a process that draws people into {out} was killed (is memory short?): remove the folder, draw again"
+                f"a process rendering into {out} was killed (is memory short?): remove the folder and render again"
             ) from error
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "truth.parquet")
@@ -150,7 +150,7 @@ def write_rendered(
         write_attributes_csv(out / ATTRIBUTES_CSV, [IdentityLabels.from_labels(schema, pids, labels[:, columns])])
     parts["market_attribute.mat"] = hashlib.sha256(labels.tobytes()).hexdigest()
     whole = hashlib.sha256("".join(f"{name} {parts[name]}\n" for name in sorted(parts)).encode())
-    return {"identities": identities, "images": len(pictures), "videos": videos, "digest": whole.hexdigest()}
+    return {"identities": identities, "images": len(planned), "videos": videos, "digest": whole.hexdigest()}
 
 
 def _check_schema(schema: AttributeSchema) -> None:
@@ -179,59 +179,58 @@ def _check(out: Path, identities: int, cameras: int, images_per_camera: int, vid
 
 @lru_cache(maxsize=1)
 def _world(preset: str, seed: int, identities: int, cameras: int) -> World:
-    """The world of one process; a tenth more people than identities walk in it as distractors."""
-    return World(PRESETS[preset], seed, identities + _strangers(identities), cameras)
+    """Return the world of one process; it has a tenth more people than identities, who are distractors."""
+    return World(PRESETS[preset], seed, identities + _distractors(identities), cameras)
 
 
-def _strangers(identities: int) -> int:
-    """People beyond the identities, who are the distractors."""
+def _distractors(identities: int) -> int:
     return max(1, identities // 10)
 
 
-def _plan(identities: int, cameras: int, images_per_camera: int) -> list[_Picture]:
-    pictures: list[_Picture] = []
+def _plan(identities: int, cameras: int, images_per_camera: int) -> list[_PlannedCrop]:
+    planned: list[_PlannedCrop] = []
 
     def add(split: str, pid: str, person: int, camera: int, view: int) -> None:
         frame = 1 + (person * 37 + view * 211) % 99991
-        pictures.append(_Picture(split, f"{pid}_c{camera + 1}s1_{frame:06d}_{view:02d}", person, camera, view))
+        planned.append(_PlannedCrop(split, f"{pid}_c{camera + 1}s1_{frame:06d}_{view:02d}", person, camera, view))
 
     for person in range(identities):
         for camera in range(cameras):
             for view in range(images_per_camera):
                 split = TRAIN if person < identities // 2 else (QUERY if view == 0 else TEST)
                 add(split, f"{person + 1:04d}", person, camera, view)
-    for person in range(identities, identities + _strangers(identities)):
+    for person in range(identities, identities + _distractors(identities)):
         for camera in range(cameras):
             add(TEST, "0000", person, camera, 0)
             add(TEST, "-1", JUNK, camera, person)
-    return pictures
+    return planned
 
 
-def _write_picture(
-    out: str, preset: str, seed: int, identities: int, cameras: int, behind: bool, picture: _Picture
+def _write_crop(
+    out: str, preset: str, seed: int, identities: int, cameras: int, behind: bool, planned: _PlannedCrop
 ) -> tuple[str, str]:
-    """Render one crop and write it and its label maps; returns its name and the digest of the decoded content."""
+    """Render one crop and write it and its label maps; return its name and the digest of the decoded content."""
     cv2.setNumThreads(1)
     world = _world(preset, seed, identities, cameras)
-    if picture.person == JUNK:
-        crop = render_junk(world, picture.camera, picture.view, with_body=behind)
+    if planned.person == JUNK:
+        crop = render_junk(world, planned.camera, planned.view, with_body=behind)
     else:
-        crop = render_crop(world, picture.person, picture.camera, picture.view, with_body=behind)
+        crop = render_crop(world, planned.person, planned.camera, planned.view, with_body=behind)
     encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
-    (Path(out) / picture.split / f"{picture.name}.jpg").write_bytes(encoded)
+    (Path(out) / planned.split / f"{planned.name}.jpg").write_bytes(encoded)
     content = hashlib.sha256(decode_image(encoded).tobytes())
     for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.body)):
         if labels is not None:
             png = cv2.imencode(".png", labels)[1]
-            (Path(out) / folder / picture.split / f"{picture.name}.png").write_bytes(png.tobytes())
+            (Path(out) / folder / planned.split / f"{planned.name}.png").write_bytes(png.tobytes())
             content.update(labels.tobytes())
-    return f"{picture.split}/{picture.name}", content.hexdigest()
+    return f"{planned.split}/{planned.name}", content.hexdigest()
 
 
 def _write_video(
     out: str, preset: str, seed: int, identities: int, cameras: int, seconds: float, camera: int
 ) -> tuple[str, str, pa.Table]:
-    """Render one camera's footage; returns its name, the digest of its frames before compression, and its truth."""
+    """Render one camera's footage; return its name, the digest of its frames before compression, and its truth."""
     cv2.setNumThreads(1)
     world = World(PRESETS[preset], seed, identities, cameras)
     name = f"camera-{camera + 1}.mp4"
@@ -268,5 +267,5 @@ def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
     half = len(labels) // 2
     pids = np.arange(1, len(labels) + 1)
     splits = {"train": slice(half), "test": slice(half, None)}
-    people = {name: IdentityLabels.from_labels(MARKET_1501, pids[some], labels[some]) for name, some in splits.items()}
+    people = {name: IdentityLabels.from_labels(MARKET_1501, pids[rows], labels[rows]) for name, rows in splits.items()}
     write_annotations(path, people)

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from vestigo.datasets.reid import ReidDataset, Split
+from vestigo.datasets.reid import ReidDataset, Split, image_digest
 from vestigo_models.errors import DatasetError
 
 LeakKind = Literal["identity", "content", "label"]
@@ -75,7 +75,7 @@ def find_leaks(
     }
     contents: dict[bytes, tuple[int, Path]] = {}
     for path, pid in _members(dataset.query, dataset.gallery):
-        contents.setdefault(_file_digest(path), (pid, path))
+        contents.setdefault(image_digest(path), (pid, path))
     root = dataset.root.resolve()
 
     def add_same_content(name: str, digest: bytes) -> None:
@@ -84,7 +84,7 @@ def find_leaks(
             leaks.setdefault(("content", pid), Leak(kind="content", pid=pid, training=name, test=str(path)))
 
     for path in chain(dataset.train.paths, base):
-        add_same_content(str(path), _file_digest(path))
+        add_same_content(str(path), image_digest(path))
     for image in labelled:
         add_same_content(image.name, hashlib.sha256(image.content).digest())
         if image.pid in tested and image.source and Path(image.source).resolve() == root:
@@ -118,11 +118,3 @@ def _first_by_pid(*splits: Split) -> dict[int, Path]:
         if pid > 0:
             first.setdefault(pid, path)
     return first
-
-
-def _file_digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}); restore it") from None

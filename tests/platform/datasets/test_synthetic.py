@@ -161,5 +161,5 @@ def test_killed_render_worker_is_reported_in_one_line(tmp_path: Path) -> None:
         for child in multiprocessing.active_children():
             child.kill()
 
-    with pytest.raises(WorkError, match=f"draws people into {tmp_path / 'out'} was killed"):
+    with pytest.raises(WorkError, match=f"rendering into {tmp_path / 'out'} was killed"):
         write_rendered(tmp_path / "out", "small", 20, 2, 2, seed=4, progress=kill, processes=1)

@@ -1,7 +1,7 @@
-"""Anybody's features: a Parquet file with `pid`, `camid`, `split` and `embedding`, and, if wanted, `image`.
+"""Features of other programs: a Parquet file with `pid`, `camid`, `split`, `embedding` and optionally `image`.
 
 `split` is `query` or `gallery`, `embedding` a list of float, all of one length. Rows with equal `image` (text) are the
-same picture: a query is never compared with itself under the protocols that look into its own camera.
+same image: a query is never compared with itself under the protocols that look into its own camera.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
     """Read the query and the gallery rows.
 
     Raises:
-        DatasetError: one line with everything that is wrong with the file.
+        DatasetError: If the file is wrong; one line names all mistakes.
     """
     try:
         table = pq.read_table(path)

@@ -1,4 +1,4 @@
-"""Reading a folder of `bounding_box_train`, `query` and `bounding_box_test`, the layout that benchmarks share."""
+"""Read a folder of `bounding_box_train`, `query` and `bounding_box_test`, the layout that benchmarks share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Layout:
 
 
 def image_names(folder: Path) -> list[str]:
-    """Names of the image files directly in `folder`, sorted; anything else there (`Thumbs.db`) is ignored."""
+    """Return the names of the image files directly in `folder`, sorted."""
     return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -49,7 +49,7 @@ def read_layout(
     layout's own without one), from the annotation file if it has all fields of the schema, else from `attributes.csv`.
 
     Raises:
-        DatasetError: a folder is missing, or empty other than the training split (exported archives have none), a
+        DatasetError: If a folder is missing, or empty other than the training split (exported archives have none), a
             file name does not follow the layout, or the annotation file exists and is broken.
     """
     schema = schema or layout.schema
@@ -102,11 +102,11 @@ def _split(folder: Path, layout: Layout, identities: IdentityLabels) -> tuple[Sp
     if not names and folder.name != TRAIN:
         raise DatasetError(f"{folder}: holds no image; expected names like {layout.example}")
     matches = [layout.pattern.match(name) for name in names]
-    strangers = [name for name, match in zip(names, matches, strict=True) if match is None]
-    if strangers:
+    unmatched = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if unmatched:
         raise DatasetError(
-            f"{folder}: {len(strangers)} of {len(names)} image names are not like {layout.example}, "
-            f"the first is {strangers[0]!r}; remove them or choose another --format"
+            f"{folder}: {len(unmatched)} of {len(names)} image names are not like {layout.example}, "
+            f"the first is {unmatched[0]!r}; remove them or choose another --format"
         )
     pids = np.array([int(match["pid"]) for match in matches if match], dtype=np.int64)
     camids = np.array([int(match["camera"]) for match in matches if match], dtype=np.int64) - 1

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vestigo.datasets.attributes_csv import count_votes
+from vestigo.datasets.attributes_csv import count_votes, read_csv_rows, require_value
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.parquet.schemas import LABELS
@@ -40,23 +40,15 @@ def read_csv(path: Path, schema: AttributeSchema) -> Iterator[dict[str, Any]]:
     Raises:
         DatasetError: If the file is unreadable, or a row has an unknown attribute, value or time.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            table = csv.DictReader(stream)
-            if missing := {"crops", "attribute", "value"} - set(table.fieldnames or ()):
-                raise DatasetError(f"{path}: column {min(missing)} is missing (see `vestigo label export`)")
-            for row in table:
-                yield _parse_row(row, schema, f"{path}, line {table.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is no CSV file ({' '.join(str(error).split())})") from None
+    for where, row in read_csv_rows(path, ("crops", "attribute", "value")):
+        yield _parse_row(row, schema, where)
 
 
 def _parse_row(row: dict[str, str], schema: AttributeSchema, where: str) -> dict[str, Any]:
-    name, value = row["attribute"], row["value"]
+    name = row["attribute"]
     if name not in schema.names:
         raise DatasetError(f"{where}: {name!r} is not an attribute of {schema.name}: {', '.join(schema.names)}")
-    if value not in (*schema[name].values, CANNOT_TELL):
-        raise DatasetError(f"{where}: {name} cannot be {value!r}; it is one of {', '.join(schema[name].values)}")
+    require_value(schema, name, row["value"], where)
     try:
         answered = datetime.fromisoformat(row["answered"]) if row.get("answered") else datetime.now(UTC)
     except ValueError:
@@ -69,19 +61,15 @@ def _parse_row(row: dict[str, str], schema: AttributeSchema, where: str) -> dict
 def identity_labels(
     rows: Iterable[Mapping[str, Any]], pids: Mapping[str, int], schema: AttributeSchema
 ) -> IdentityLabels:
-    """Reduce label rows to one label for each identity and attribute.
+    """Reduce label rows (columns of `store.parquet.schemas.LABELS`) to one label for each identity and attribute.
 
-    The value of most tasks wins, and of equally frequent ones the first of the schema. "Cannot tell" is missing.
-
-    Args:
-        rows: Columns of `store.parquet.schemas.LABELS`.
-        pids: Crop id to identity; rows of other crops are left out.
-        schema: The attributes.
+    The value of most tasks wins, and of equally frequent ones the first of the schema. "Cannot tell" is missing. `pids`
+    is crop id to identity; rows of other crops are skipped.
     """
-    labels = (row for row in rows if row["value"] != CANNOT_TELL)
     votes = (
         (pid, row["attribute"], row["value"])
-        for row in labels
+        for row in rows
+        if row["value"] != CANNOT_TELL
         for pid in {pids[crop] for crop in row["crops"] if crop in pids}
     )
     return count_votes(votes, schema)

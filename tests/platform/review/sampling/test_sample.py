@@ -294,7 +294,7 @@ def test_csv_errors_name_the_line(tmp_path: Path, change: dict[str, str], compla
 
 def test_unreadable_csv_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("crop,attribute\n")
-    with pytest.raises(DatasetError, match="column crops is missing"):
+    with pytest.raises(DatasetError, match="column 'crops' is missing"):
         list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
     with pytest.raises(DatasetError, match="is no CSV file"):
         list(exporting.read_csv(tmp_path / "missing.csv", SCHEMA))
