@@ -1,13 +1,12 @@
-"""The archive of the review benchmarks: rendered people whom the model never saw, under cameras it does not know.
+"""The archive of the review benchmarks: rendered people and cameras that the model was not trained on.
 
-Worse cameras than those of its training: further away, more blur and noise, looser boxes, three times of day. A task is
-a tracklet: one person under one camera, one to six crops. Other people of the same archive are held out to judge on.
-What the model reads of the crops is kept in a file, so that many rounds of review need neither pixels nor network.
+The cameras are worse than those of its training: further away, more blur and noise, looser boxes, three times of day. A
+task is a tracklet: one person under one camera, with one to six crops. The model's outputs are cached in a file, so
+that many rounds of review need neither pixels nor network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -27,19 +26,19 @@ from vestigo_models.training.head_refit.data import extract_pooled
 PRESET = replace(
     PRESETS["default"], name="review", degradation=1.6, sloppiness=1.4, person_pixels=(36.0, 130.0), scenes=3
 )
-SEED, CAMERAS, LONGEST = 2026, 5, 6
-SEEN = 0.6
-"""Share of people whom a camera sees."""
+SEED, CAMERAS, MAX_CROPS = 2026, 5, 6
+PRESENCE = 0.6
+"""Probability that a camera records a person."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class People:
+class CropArchive:
     """R crops of rendered people.
 
     Attributes:
-        pids, cameras, task: (R,) int64; a task is a person under a camera, 0..T-1 in the order of the crops.
+        pids, cameras, task: (R,) int64; a task is a person under a camera, 0 to T-1 in the order of the crops.
         labels: (R, n) int64, the truth, -1 where a garment has none of the named colours.
-        pooled: (R, K+1, C) float32, what the attribute heads read.
+        pooled: (R, K+1, C) float32, the pooled features that the attribute heads read.
         vectors: (R, D) float32, descriptors.
     """
 
@@ -50,33 +49,33 @@ class People:
     pooled: NDArray[np.float32]
     vectors: NDArray[np.float32]
 
-    def of(self, rows: NDArray[np.bool_]) -> People:
-        """Some of the crops, tasks numbered anew."""
+    def select(self, rows: NDArray[np.bool_]) -> CropArchive:
+        """Return the crops of a mask (R,), with tasks numbered from 0."""
         parts = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
-        return People(**{**parts, "task": np.unique(parts["task"], return_inverse=True)[1]})
+        return CropArchive(**{**parts, "task": np.unique(parts["task"], return_inverse=True)[1]})
 
 
-def people(package: ModelPackage, identities: int, cache: Path) -> People:
-    """Render the archive, or read what is kept of it under `cache`."""
+def load_archive(package: ModelPackage, identities: int, cache: Path) -> CropArchive:
+    """Return the archive from its file under `cache`; render and embed it first if there is none."""
     file = cache / f"review-{identities}-{package.digest[:12]}.npz"
     if not file.is_file():
-        found = _render(package, identities)
+        archive = _render(package, identities)
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **{field.name: getattr(found, field.name) for field in fields(found)})
-    with np.load(file) as kept:
-        return People(**{name: kept[name] for name in kept.files})
+        np.savez(file, **{field.name: getattr(archive, field.name) for field in fields(archive)})
+    with np.load(file) as arrays:
+        return CropArchive(**{name: arrays[name] for name in arrays.files})
 
 
 def predictions(probabilities: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """The likeliest class of each attribute and its probability, (R, n) each, from (R, M)."""
+    """Return the most probable class of each attribute and its probability, (R, n) each, from (R, M)."""
     groups = [probabilities[:, SCHEMA.slice(name)] for name in SCHEMA.names]
     return np.stack([p.argmax(axis=1) for p in groups], axis=1), np.stack([p.max(axis=1) for p in groups], axis=1)
 
 
-def candidates(
-    archive: People, probabilities: NDArray[np.float32], labels: NDArray[np.int64] | None = None
+def task_features(
+    archive: CropArchive, probabilities: NDArray[np.float32], labels: NDArray[np.int64] | None = None
 ) -> TaskFeatures:
-    """The tasks of an archive as strategies see them; labels: (T, n), None where nothing is believed."""
+    """Return the input of sampling strategies; labels: (T, n), -1 without a label; None if no task has one."""
     first, counts = np.unique(archive.task, return_index=True, return_counts=True)[1:]
     votes = np.zeros_like(probabilities)
     np.put_along_axis(votes, predictions(probabilities)[0] + np.array(SCHEMA.offsets), 1, axis=1)
@@ -90,24 +89,24 @@ def candidates(
     )
 
 
-def _render(package: ModelPackage, identities: int) -> People:
+def _render(package: ModelPackage, identities: int) -> CropArchive:
     cv2.setNumThreads(1)
     world = World(PRESET, SEED, identities, CAMERAS)
     rng = np.random.default_rng(SEED)
     rows = [
         (person, camera, view)
         for person in range(identities)
-        for camera in np.flatnonzero(rng.random(CAMERAS) < SEEN).tolist()
-        for view in range(int(rng.integers(1, LONGEST + 1)))
+        for camera in np.flatnonzero(rng.random(CAMERAS) < PRESENCE).tolist()
+        for view in range(int(rng.integers(1, MAX_CROPS + 1)))
     ]
     pids, cameras, _ = np.array(rows).T
     extractor = Extractor(package)
     vectors, pooled = [], []
-    for lot in _lots(rows, 512):
-        images = [render_crop(world, *row).image for row in lot]
+    for start in range(0, len(rows), 512):
+        images = [render_crop(world, *row).image for row in rows[start : start + 512]]
         vectors.append(extractor.extract(images).descriptors.vectors)
         pooled.append(extract_pooled(package, images))
-    return People(
+    return CropArchive(
         pids=pids,
         cameras=cameras,
         task=np.unique(pids * CAMERAS + cameras, return_inverse=True)[1],
@@ -115,7 +114,3 @@ def _render(package: ModelPackage, identities: int) -> People:
         pooled=np.concatenate(pooled),
         vectors=np.concatenate(vectors),
     )
-
-
-def _lots(rows: list[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))

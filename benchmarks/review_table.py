@@ -1,4 +1,4 @@
-"""Tables and a picture of the learning curves that `review_curves.py` has run."""
+"""Tables and a chart of the learning curves of `review_curves.py`."""
 
 from __future__ import annotations
 
@@ -13,86 +13,88 @@ from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
 
 Floats = NDArray[np.float64]
 LEVELS = (200, 400, 600, 800)
-"""Random's numbers of tasks whose accuracy the others are to reach."""
+"""Numbers of tasks; the accuracy of random sampling there is the level that other strategies should reach."""
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 260, 44, 30
 COLOURS = {"random": "#888888", DEFAULT_STRATEGY: "#d55e00", "mix": "#0072b2", "least-confident": "#009e73"}
 
 
 class Curves:
-    """Runs of one start: accuracies S x rounds by strategy, seeds in order."""
+    """Accuracies of the runs of one start, (S, rounds) for each measure and strategy, in the order of seeds."""
 
     def __init__(self, lines: list[dict[str, object]], start: str) -> None:
-        mine = sorted((line for line in lines if line["start"] == start), key=lambda line: str(line["seed"]))
-        self.tasks = np.array(mine[0]["tasks"], dtype=np.float64)
-        self.by: dict[str, dict[str, list[Floats]]] = defaultdict(lambda: defaultdict(list))
-        for line in mine:
+        runs = sorted((line for line in lines if line["start"] == start), key=lambda line: str(line["seed"]))
+        self.tasks = np.array(runs[0]["tasks"], dtype=np.float64)
+        self.accuracies: dict[str, dict[str, list[Floats]]] = defaultdict(lambda: defaultdict(list))
+        for line in runs:
             attributes = line["attributes"]
             assert isinstance(attributes, dict)
             for measure, values in {"official": line["official"], "balanced": line["balanced"], **attributes}.items():
-                self.by[measure][str(line["strategy"])].append(np.array(values, dtype=np.float64))
+                self.accuracies[measure][str(line["strategy"])].append(np.array(values, dtype=np.float64))
 
     def mean(self, measure: str, strategy: str) -> Floats:
-        return np.asarray(np.mean(self.by[measure][strategy], axis=0))
+        """Return the mean over seeds, (rounds,)."""
+        return np.asarray(np.mean(self.accuracies[measure][strategy], axis=0))
 
     def spread(self, measure: str, strategy: str) -> Floats:
-        """The standard deviation over seeds."""
-        return np.asarray(np.std(self.by[measure][strategy], axis=0, ddof=min(1, self.seeds(strategy) - 1)))
+        """Return the standard deviation over seeds, (rounds,)."""
+        return np.asarray(np.std(self.accuracies[measure][strategy], axis=0, ddof=min(1, self.seeds(strategy) - 1)))
 
     def seeds(self, strategy: str) -> int:
-        return len(self.by["official"][strategy])
+        """Return the number of seeds of a strategy."""
+        return len(self.accuracies["official"][strategy])
 
-    def needed(self, measure: str, strategy: str, level: float) -> float | None:
-        """Tasks until the mean curve reaches a level for the first time, interpolated; None where it never does."""
+    def tasks_needed(self, measure: str, strategy: str, level: float) -> float | None:
+        """Return the interpolated number of tasks at which the mean curve first reaches a level, or None."""
         curve = self.mean(measure, strategy)
         above = np.flatnonzero(curve >= level)
         if not len(above):
             return None
-        at = int(above[0])
-        if at == 0:
+        end = int(above[0])
+        if end == 0:
             return 0.0
-        part = (level - curve[at - 1]) / (curve[at] - curve[at - 1])
-        return float(self.tasks[at - 1] + part * (self.tasks[at] - self.tasks[at - 1]))
+        part = (level - curve[end - 1]) / (curve[end] - curve[end - 1])
+        return float(self.tasks[end - 1] + part * (self.tasks[end] - self.tasks[end - 1]))
 
 
-def show(log: Path, picture: Path) -> None:
-    """Print the tables of all runs in `log`, and draw the mean accuracies."""
+def write_report(log: Path, chart: Path) -> None:
+    """Print the tables of all runs in `log`, and write a chart of the mean accuracies as SVG."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     starts = sorted({line["start"] for line in lines})
     for start in starts:
         curves = Curves(lines, start)
         for measure in ("official", "balanced"):
-            _table(curves, start, measure)
-        _attributes(curves)
-    picture.write_text(_svg({start: Curves(lines, start) for start in starts}))
+            _print_strategies(curves, start, measure)
+        _print_attributes(curves)
+    chart.write_text(_svg({start: Curves(lines, start) for start in starts}))
 
 
-def _table(curves: Curves, start: str, measure: str) -> None:
-    at = {count: int(np.flatnonzero(curves.tasks == count)[0]) for count in LEVELS}
-    levels = {count: curves.mean(measure, "random")[place] for count, place in at.items()}
+def _print_strategies(curves: Curves, start: str, measure: str) -> None:
+    rounds = {count: int(np.flatnonzero(curves.tasks == count)[0]) for count in LEVELS}
+    levels = {count: curves.mean(measure, "random")[index] for count, index in rounds.items()}
     before = curves.mean(measure, "random")[0]
     print(f"\n### {start}, {measure}, {before:.2f} before\n")
     print(f"| strategy (seeds) | {' | '.join(f'after {count}' for count in LEVELS)} | tasks for random's level |")
     print("|---|" + "---|" * (len(LEVELS) + 1))
-    for strategy in sorted(curves.by[measure], key=lambda name: -curves.mean(measure, name)[at[400]]):
+    for strategy in sorted(curves.accuracies[measure], key=lambda name: -curves.mean(measure, name)[rounds[400]]):
         mean, spread = curves.mean(measure, strategy), curves.spread(measure, strategy)
         several = curves.seeds(strategy) > 1
-        cells = [f"{mean[place]:.2f}" + f" ± {spread[place]:.2f}" * several for place in at.values()]
-        found = [(count, curves.needed(measure, strategy, level)) for count, level in levels.items()]
-        needed = ", ".join(f"{count}: {'more' if tasks is None else f'{tasks:.0f}'}" for count, tasks in found)
+        cells = [f"{mean[index]:.2f}" + f" ± {spread[index]:.2f}" * several for index in rounds.values()]
+        counts = [(count, curves.tasks_needed(measure, strategy, level)) for count, level in levels.items()]
+        needed = ", ".join(f"{count}: {'more' if tasks is None else f'{tasks:.0f}'}" for count, tasks in counts)
         needed = "falls" if levels[LEVELS[-1]] < before else needed
         print(f"| {strategy} ({curves.seeds(strategy)}) | {' | '.join(cells)} | {needed} |")
 
 
-def _attributes(curves: Curves) -> None:
-    ours = f"{DEFAULT_STRATEGY}, 400 | {DEFAULT_STRATEGY} needs for random's 800"
-    print(f"\n| attribute | before | random, 400 | random, 800 | {ours} |")
+def _print_attributes(curves: Curves) -> None:
+    columns = f"{DEFAULT_STRATEGY}, 400 | {DEFAULT_STRATEGY} needs for random's 800"
+    print(f"\n| attribute | before | random, 400 | random, 800 | {columns} |")
     print("|---|---|---|---|---|---|")
     middle, last = (int(np.flatnonzero(curves.tasks == count)[0]) for count in (400, 800))
-    for name in (name for name in curves.by if name not in ("official", "balanced")):
-        random, ours = curves.mean(name, "random"), curves.mean(name, DEFAULT_STRATEGY)
-        needed = curves.needed(name, DEFAULT_STRATEGY, random[last])
+    for name in (name for name in curves.accuracies if name not in ("official", "balanced")):
+        random, default = curves.mean(name, "random"), curves.mean(name, DEFAULT_STRATEGY)
+        needed = curves.tasks_needed(name, DEFAULT_STRATEGY, random[last])
         print(
-            f"| {name} | {random[0]:.1f} | {random[middle]:.1f} | {random[last]:.1f} | {ours[middle]:.1f}"
+            f"| {name} | {random[0]:.1f} | {random[middle]:.1f} | {random[last]:.1f} | {default[middle]:.1f}"
             f" | {'more than 800' if needed is None else f'{needed:.0f}'} |"
         )
 
@@ -111,24 +113,24 @@ def _svg(starts: dict[str, Curves]) -> str:
 
 
 def _panel(curves: Curves, title: str, measure: str, x0: int, y0: int) -> str:
-    means = {name: curves.mean(measure, name) for name in COLOURS if name in curves.by[measure]}
+    means = {name: curves.mean(measure, name) for name in COLOURS if name in curves.accuracies[measure]}
     low = float(np.floor(min(mean.min() for mean in means.values())))
     high = float(np.ceil(max(mean.max() for mean in means.values())))
 
-    def place(tasks: float, value: float) -> str:
+    def point(tasks: float, value: float) -> str:
         x = x0 + LEFT + (WIDTH - LEFT) * tasks / curves.tasks[-1]
         return f"{x:.1f},{y0 + 20 + (HEIGHT - BOTTOM) * (high - value) / (high - low):.1f}"
 
     parts = [f"<text x='{x0 + LEFT}' y='{y0 + 10}'>{title} ({measure})</text>"]
     for value in np.arange(low, high + 0.5):
-        (left, y), (right, _) = place(0, value).split(","), place(curves.tasks[-1], value).split(",")
+        (left, y), (right, _) = point(0, value).split(","), point(curves.tasks[-1], value).split(",")
         parts.append(f"<line x1='{left}' y1='{y}' x2='{right}' y2='{y}' stroke='#dddddd'/>")
         parts.append(f"<text x='{x0 + LEFT - 6}' y='{float(y) + 4}' text-anchor='end'>{value:.0f}</text>")
     for tasks in (0, *LEVELS):
-        x, y = place(tasks, low).split(",")
+        x, y = point(tasks, low).split(",")
         parts.append(f"<text x='{x}' y='{float(y) + 16}' text-anchor='middle'>{tasks}</text>")
     for row, (name, mean) in enumerate(means.items()):
-        points = " ".join(place(tasks, value) for tasks, value in zip(curves.tasks, mean, strict=True))
+        points = " ".join(point(tasks, value) for tasks, value in zip(curves.tasks, mean, strict=True))
         parts.append(f"<polyline points='{points}' fill='none' stroke='{COLOURS[name]}' stroke-width='1.8'/>")
         x, y = x0 + WIDTH - 110, y0 + HEIGHT - 70 + 14 * row
         parts.append(f"<text x='{x}' y='{y}' fill='{COLOURS[name]}'>{name}</text>")
