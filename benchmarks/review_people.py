@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.review.sampling.strategies import TaskFeatures
+from vestigo.review.sampling.scores import TaskFeatures
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA

@@ -24,7 +24,8 @@ from review_curves import AnnotationLearner, Experiment, fit_weak_heads, run_rec
 from review_people import load_archive, predictions, task_features
 from review_table import Curves
 from vestigo.evaluation.metrics.attributes import AttributeMetrics
-from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, decay_by_rank, normalised_entropy
+from vestigo.review.sampling.scores import decay_by_rank, normalised_entropy
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import predict_attributes

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from vestigo.store.models.records import Model
 from vestigo_models.errors import ModelError, StoreError, UsageError
-from vestigo_models.inference.package import CONFIG, HUB_PREFIX, ModelPackage
 from vestigo_models.schemas.attributes import AttributeSchema
 
 if TYPE_CHECKING:
     from vestigo.store.models.repository import ModelRepository
+    from vestigo_models.inference.package import ModelPackage
 
 
 class ModelRegistry(Protocol):
@@ -38,7 +38,7 @@ class ModelRegistry(Protocol):
 
 def is_package(ref: str) -> bool:
     """Return whether a reference is the place of a package and not a name of the registry."""
-    return ref == "default" or ref.startswith(HUB_PREFIX) or (Path(ref) / CONFIG).is_file()
+    return ref == "default" or ref.startswith("hub:") or (Path(ref) / "config.json").is_file()
 
 
 def find_registered(registry: ModelRegistry, ref: str) -> Model:
@@ -65,6 +65,8 @@ def open_model(registry: ModelRegistry, ref: str) -> ModelPackage:
         ModelError: If there is none, or it differs from the registered one.
         StoreError: If the registry has several of that name.
     """
+    from vestigo_models.inference.package import ModelPackage
+
     return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(find_registered(registry, ref))
 
 
@@ -74,6 +76,8 @@ def open_registered(model: Model) -> ModelPackage:
     Raises:
         ModelError: If the package is missing or has changed since it was registered.
     """
+    from vestigo_models.inference.package import ModelPackage
+
     try:
         package = ModelPackage.from_pretrained(model.location)
     except ModelError:
@@ -99,7 +103,7 @@ def locate_model(registry: ModelRegistry, ref: str) -> str:
 
 def resolve_digest(registry: ModelRegistry, ref: str) -> str:
     """Return the digest of a reference's model; a registered package is not read. Raises as `open_model`."""
-    return ModelPackage.from_pretrained(ref).digest if is_package(ref) else find_registered(registry, ref).digest
+    return open_model(registry, ref).digest if is_package(ref) else find_registered(registry, ref).digest
 
 
 def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:

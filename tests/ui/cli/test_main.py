@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import pytest
+import typer
 
-from vestigo_ui.cli.main import run
+from vestigo_ui.cli.main import COMMANDS, GROUPS, build_app, run
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,3 +20,9 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr()
     assert "Usage: vestigo" in shown.out
     assert shown.err == ""
+
+
+def test_summaries_equal_the_help_of_the_commands() -> None:
+    command = typer.main.get_command(build_app())
+    texts = {name: " ".join(child.help.split("\n\n")[0].split()) for name, child in command.commands.items()}
+    assert texts == COMMANDS | GROUPS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -17,32 +16,45 @@ from vestigo_ui.cli.output import err
 # Typer carries its own copy of Click since 0.26 and depends on Click before; usage errors of both have this root.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
-# A command is a function NAME_command, a group of commands a Typer object `app`, in the module of its name.
-COMMANDS = (
-    "demo",
-    "index",
-    "search",
-    "rank",
-    "evaluate",
-    "score",
-    "regions",
-    "train",
-    "train-parser",
-    "ablate",
-    "calibrate",
-    "precision",
-    "retrain",
-    "loop",
-    "render",
-    "doctor",
-)
-GROUPS = ("runs", "label", "store", "cameras", "models", "audit", "ui")
+# A command is a function NAME_command, a group of commands a Typer object `app`, in the module of its name. The
+# summaries stand here, so that the list of commands is shown without importing them.
+COMMANDS = {
+    "demo": "Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.",
+    "index": "Index an archive: detect and track people, embed their crops and store them.",
+    "search": "Find the crops that are most similar to a person, or that have the attributes of --where.",
+    "rank": "Rank the archive for many queries in one pass and save the ranking in the store.",
+    "evaluate": "Evaluate a model on a dataset: ranking, attributes, regions, and losses of an attribute filter.",
+    "score": "Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.",
+    "regions": "Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.",
+    "train": "Train a model on the dataset's training split and evaluate it on its query and gallery splits.",
+    "train-parser": "Train a small parser on a dataset's training split and evaluate each region on the others.",
+    "ablate": "Train every configuration of docs/method.md, tables 4 to 7, with several seeds, and write the tables.",
+    "calibrate": "Calibrate a model's attributes and its attribute filter, and write the calibration into the package.",
+    "precision": "Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.",
+    "retrain": "Train a candidate model from labels, and promote it if it passes the gate.",
+    "loop": "Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.",
+    "render": "Render synthetic people as a labelled dataset in the Market-1501 layout.",
+    "doctor": "Print what is installed and missing, and the remedies.",
+}
+GROUPS = {
+    "runs": "Runs and their results; resume, retry or cancel them.",
+    "label": "Review in Label Studio: push tasks, pull annotations; labels as files.",
+    "store": "Check, clean, migrate a store; export its crops.",
+    "cameras": "List cameras and correct their clocks.",
+    "models": "The models of a store: compare, promote, roll back.",
+    "audit": "The audit log: who requested what and saw what; whether it is intact.",
+    "ui": "Serve the screen for a store: search, view, review, and the state of the archive and its models.",
+}
 
 
-def build_app(name: str | None = None) -> typer.Typer:
-    """Return the Typer application with every command, or with the one called `name` if there is one.
+def build_app(names: Iterable[str] = (*COMMANDS, *GROUPS), *, only_list: bool = False) -> typer.Typer:
+    """Return the Typer application with some commands.
 
     Commands import heavy libraries when they run, not here.
+
+    Args:
+        names: Keys of `COMMANDS` and `GROUPS`.
+        only_list: Whether the commands are listed only, without their options; no module is imported then.
     """
     app = typer.Typer(
         name="vestigo",
@@ -55,8 +67,10 @@ def build_app(name: str | None = None) -> typer.Typer:
         add_completion=True,
     )
     app.callback()(_program)
-    names = [name] if name in (*COMMANDS, *GROUPS) else [*COMMANDS, *GROUPS]
     for name in names:
+        if only_list:
+            app.command(name, short_help=(COMMANDS | GROUPS)[name])(lambda: None)
+            continue
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"vestigo_ui.cli.commands.{module_name}")
         if name in COMMANDS:
@@ -68,6 +82,8 @@ def build_app(name: str | None = None) -> typer.Typer:
 
 def _print_version(value: bool) -> None:
     if value:
+        from importlib.metadata import version
+
         typer.echo(f"vestigo {version('vestigo')}")
         raise typer.Exit
 
@@ -84,7 +100,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit status."""
     debug = "--debug" in arguments or bool(os.environ.get("VESTIGO_DEBUG"))
     arguments = [argument for argument in arguments if argument != "--debug"]
-    command = typer.main.get_command(build_app(next((word for word in arguments if word[:1] != "-"), None)))
+    names = [word for word in arguments if word[:1] != "-"][:1]
+    if names and names[0] in COMMANDS | GROUPS:
+        app = build_app(names)
+    else:
+        app = build_app(only_list="_VESTIGO_COMPLETE" not in os.environ)
+    command = typer.main.get_command(app)
     try:
         status = command.main(args=arguments, prog_name="vestigo", standalone_mode=False)
     except ClickException as error:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from vestigo.resolve import require_attributes
 from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore
-from vestigo.review.sampling.strategies import TaskFeatures
+from vestigo.review.sampling.scores import TaskFeatures
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import matrix
 from vestigo.store.review.records import NewTask, Unit

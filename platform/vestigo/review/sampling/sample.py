@@ -13,7 +13,8 @@ from vestigo.retrieval.gallery import EVERYWHERE, Scope
 from vestigo.review.labels.agreement import known_labels
 from vestigo.review.sampling.candidates import CandidateTasks, collect_tasks
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
-from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, SamplingStrategy, TaskFeatures, find_strategy
+from vestigo.review.sampling.scores import TaskFeatures
+from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, SamplingStrategy, find_strategy
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW

@@ -10,17 +10,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from vestigo.review.sampling.scores import CLUSTERS, NEIGHBOURS, RANK_DECAY, TaskFeatures, uncertainty
 from vestigo.review.sampling.strategies import (
-    CLUSTERS,
     DEFAULT_STRATEGY,
-    NEIGHBOURS,
-    RANK_DECAY,
     STRATEGIES,
     SamplingStrategy,
-    TaskFeatures,
     find_strategy,
     register_strategy,
-    uncertainty,
 )
 from vestigo_models.errors import ConfigError
 from vestigo_models.registry import Component

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -12,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from packaging.requirements import Requirement
 from rich.table import Table
 from rich.text import Text
 from typer import Exit, Option
@@ -77,6 +75,10 @@ def check_python() -> Check:
 
 def check_libraries(distribution: str = "vestigo") -> Iterator[Check]:
     """Check the installed version of every library that the distribution requires."""
+    import importlib.metadata
+
+    from packaging.requirements import Requirement
+
     for line in importlib.metadata.requires(distribution) or ():
         required = Requirement(line)
         if required.marker is not None and not required.marker.evaluate({"extra": ""}):
@@ -95,6 +97,8 @@ def check_libraries(distribution: str = "vestigo") -> Iterator[Check]:
 
 def check_opencv() -> Check:
     """Check for exactly one OpenCV distribution, with the people detector of the default detector."""
+    import importlib.metadata
+
     name = "opencv people detector"
     remedy = "pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'"
     names = (distribution.name for distribution in importlib.metadata.distributions())

@@ -46,7 +46,7 @@ def evaluate_command(
     device: opts.DeviceOption = "auto",
     as_json: opts.JsonOption = False,
 ) -> None:
-    """Evaluate a model on a dataset: the ranking, attributes, regions, and the losses of an attribute filter.
+    """Evaluate a model on a dataset: ranking, attributes, regions, and losses of an attribute filter.
 
     Retrieval and attributes are in percent. mAP, CMC and mINP are those of the requested ranking, filtered if a filter
     is given. Attributes are evaluated on the annotated gallery images, regions if the dataset holds label maps

@@ -65,7 +65,7 @@ def train_parser_command(
     device: opts.DeviceOption = "auto",
     as_json: opts.JsonOption = False,
 ) -> None:
-    """Train a small parser on the dataset's training split and evaluate it, region by region, on the other splits.
+    """Train a small parser on a dataset's training split and evaluate each region on the others.
 
     It distinguishes head, upper body, lower body and shoes from the background. Use the result as `package:FOLDER`.
 
