@@ -1,10 +1,10 @@
-"""Time a crop of a model on one thread, against the baseline on the same backbone in the same run.
+"""Measure a model's time for one crop on one thread, compared with the baseline on the same backbone in the same run.
 
 python benchmarks/extraction.py --crops 512 --rounds 9
 
-The rounds alternate; quoted are the medians of processor time and of the ratio. The crops are 60 to 240 pixels high and
-lie decoded in memory: resizing, network and descriptor are timed, files and JPEG are not. Weights do not matter for
-time, so the baseline has fresh ones.
+The rounds alternate; the medians of processor time and of the ratio are reported. The crops are 60 to 240 pixels high
+and decoded in memory: resizing, network and descriptor are timed, files and JPEG are not. Weights do not affect the
+time, so the baseline has random ones.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def main() -> None:
     baseline = ModelPackage(
         PackageConfig(name="baseline", network=plain, input_size=model.input_size), build_network(plain)
     )
-    pair = [Extractor(package, arguments.device, arguments.batch_size) for package in (model, baseline)]
-    for extractor in pair:
+    extractors = [Extractor(package, arguments.device, arguments.batch_size) for package in (model, baseline)]
+    for extractor in extractors:
         extractor.extract(crops[: arguments.batch_size])
-    rounds = [[milliseconds(extractor, crops) for extractor in pair] for _ in range(arguments.rounds)]
+    rounds = [[milliseconds(extractor, crops) for extractor in extractors] for _ in range(arguments.rounds)]
     ours, theirs = (statistics.median(times) for times in zip(*rounds, strict=True))
     ratio = statistics.median(a / b for a, b in rounds)
     print(f"{model.name}: {ours:.2f} ms a crop, baseline: {theirs:.2f} ms, ratio {ratio:.2f}")
 
 
 def milliseconds(extractor: Extractor, crops: list[NDArray[np.uint8]]) -> float:
-    """Processor time a crop."""
+    """Return the processor time for one crop, milliseconds."""
     started = time.process_time()
     extractor.extract(crops)
     return 1000 * (time.process_time() - started) / len(crops)

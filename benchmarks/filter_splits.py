@@ -1,10 +1,10 @@
-"""What `--filter auto` really loses: many random halvings of identities, one half chooses, the other is filtered.
+"""Measure the true matches that `--filter auto` loses: half of the identities selects the threshold, the rest is filtered.
 
 vestigo render people --preset default --identities 1000 --cameras 4 --images-per-camera 2 --seed 77
 python benchmarks/filter_splits.py people --splits 1000
 
-All identities of the dataset are used, so the model must have seen none of them. An identity's loss depends on its own
-images alone; a split therefore only chooses rows of one table of losses. The model's temperatures are used as they are.
+All identities of the dataset are used, so the model must not have been trained on any. An identity's loss depends on its
+own images only; a split therefore selects rows of one table of losses. The model's temperatures are not fitted again.
 """
 
 from __future__ import annotations
@@ -39,25 +39,27 @@ def main() -> None:
     splits = (dataset.train, dataset.query, dataset.gallery)
     outputs = [embed_files(split.paths, extractor) for split in splits]
     people = IdentifiedCrops(
-        pids=np.concatenate([split.pids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
-        camids=np.concatenate([split.camids[found.rows] for split, found in zip(splits, outputs, strict=True)]),
-        probabilities=np.concatenate([found.features.probabilities for found in outputs]),
+        pids=np.concatenate([split.pids[output.rows] for split, output in zip(splits, outputs, strict=True)]),
+        camids=np.concatenate([split.camids[output.rows] for split, output in zip(splits, outputs, strict=True)]),
+        probabilities=np.concatenate([output.features.probabilities for output in outputs]),
     )
     curve = measure_curve(people, people, package.schema)
     print(f"{len(curve.pids)} identities, {len(people.pids)} images")
     for name, tau in (("strict", STRICT), ("quality", QUALITY)):
-        at = int(np.searchsorted(curve.thresholds, tau))
-        print(f"{name} {tau}: keeps {curve.kept_fractions[at]:.1%}, loses {curve.miss_rates[:, at].mean():.2%}")
+        column = int(np.searchsorted(curve.thresholds, tau))
+        print(f"{name} {tau}: keeps {curve.kept_fractions[column]:.1%}, loses {curve.miss_rates[:, column].mean():.2%}")
     rng = np.random.default_rng(0)
     for bound in (0.01, 0.02, 0.05, 0.1):
         lost, kept = [], []
         for _ in range(arguments.splits):
             order = rng.permutation(len(curve.pids))
-            mine, others = np.array_split(order, 2)
-            record = record_filter(replace(curve, miss_rates=curve.miss_rates[mine], pids=curve.pids[mine]))
-            at = int(np.searchsorted(curve.thresholds, choose_threshold(record, bound).threshold - 1e-9))
-            lost.append(curve.miss_rates[others, at].mean())
-            kept.append(curve.kept_fractions[at])
+            calibrating, tested = np.array_split(order, 2)
+            record = record_filter(
+                replace(curve, miss_rates=curve.miss_rates[calibrating], pids=curve.pids[calibrating])
+            )
+            column = int(np.searchsorted(curve.thresholds, choose_threshold(record, bound).threshold - 1e-9))
+            lost.append(curve.miss_rates[tested, column].mean())
+            kept.append(curve.kept_fractions[column])
         print(
             f"auto {bound:.0%}: keeps {np.mean(kept):.1%}, loses {np.mean(lost):.2%} on average over {arguments.splits}"
             f" splits (5th to 95th percentile {np.quantile(lost, 0.05):.2%} to {np.quantile(lost, 0.95):.2%})"
