@@ -6,7 +6,7 @@ RUN python -m venv /opt/vestigo
 ENV PATH=/opt/vestigo/bin:$PATH
 WORKDIR /src
 
-# The heavy layer changes only with the pins. For a machine without GPUs, name an index that carries CPU builds of
+# This large layer changes only with the pins. For a machine without GPUs, name an index with CPU builds of
 # torch: docker compose build --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PIP_EXTRA_INDEX_URL=""
 COPY constraints.txt ./
@@ -23,7 +23,7 @@ RUN pip install --constraint constraints.txt --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 
-# The folders exist before the volumes do, so that a fresh named volume belongs to the user who writes into it.
+# The folders exist before the volumes, so that a new named volume belongs to the user who writes into it.
 RUN useradd --create-home --uid 1000 vestigo \
     && install --directory --owner=vestigo --group=vestigo --mode=0750 /var/lib/vestigo /etc/vestigo \
     && install --directory --owner=vestigo --group=vestigo --mode=0700 /var/lib/vestigo-ui

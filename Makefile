@@ -1,12 +1,12 @@
-# Everything happens in .venv of this checkout; each target does all of its own set-up.
+# Everything is installed into .venv of this checkout; each target sets up what it needs.
 #
-#   make demo    the main job on the embedded defaults; says where the report is
+#   make demo    indexes and searches rendered footage with the defaults; prints the report's path
 #   make test    lint, types and the whole test suite; `make test T=tests/models/fls` runs only what T names
-#   make test-fast    the tests that need no server, browser, cluster or footage, without the slow ones
+#   make test-fast    tests that need no server, browser, cluster or footage, without slow tests
 #   make check   lint and types only
-#   make docs    writes docs/commands.md from the program itself, and builds the documentation site in build/site
-#   make label-studio    a Label Studio server of your own on 127.0.0.1:8080, until Ctrl-C
-#   make clean   removes what make made
+#   make docs    generates docs/commands.md from the program, and builds the documentation site in build/site
+#   make label-studio    runs a local Label Studio server on 127.0.0.1:8080 until Ctrl-C
+#   make clean   removes everything that make created
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-# The suite reads real footage where there is some beside the checkout.
+# Tests on real footage use ../shared/data if it exists.
 ifeq ($(strip $(VESTIGO_TEST_DATA)),)
 export VESTIGO_TEST_DATA := $(abspath $(wildcard ../shared/data))
 endif
@@ -55,7 +55,7 @@ label-studio: install
 
 install: $(INSTALLED)
 
-# torch goes first, by itself: with it in place nothing later pulls in another build of it.
+# torch is installed first, so that no other package installs another build of it.
 $(INSTALLED): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "vestigo: Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -66,7 +66,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# After a change of dependencies: pin what is installed now. A build's own tag (+cpu, +cu130) is left to the machine.
+# After a change of dependencies: pin the installed versions, without local build tags such as +cpu and +cu130.
 constraints: install
 	@echo "# Every version that the tests ran with, development tools included; 'make constraints' writes this file." > $@.txt
 	$(BIN)/python -m pip --disable-pip-version-check freeze --all --exclude pip --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' >> $@.txt

@@ -1,10 +1,10 @@
-"""Measure the true matches that `--filter auto` loses: half of the identities selects the threshold, the rest is filtered.
+"""Measure the true matches that `--filter auto` loses: half of the identities selects the threshold, half is filtered.
 
 vestigo render people --preset default --identities 1000 --cameras 4 --images-per-camera 2 --seed 77
 python benchmarks/filter_splits.py people --splits 1000
 
-All identities of the dataset are used, so the model must not have been trained on any. An identity's loss depends on its
-own images only; a split therefore selects rows of one table of losses. The model's temperatures are not fitted again.
+All identities of the dataset are used, so the model must not have been trained on any. The loss of an identity depends
+on its images only; a split therefore selects rows of one table of losses. Temperatures are not fitted again.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from label_studio_sdk import LabelStudio
 
-from tests.support.label_studio import answer, drawn, open_store, pictures, remote_ids
+from tests.support.label_studio import annotate, open_store, record_sample, render_images, stored_remote_ids
 from tools import label_studio
 from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.label_studio.form import build_form, build_prediction, build_task_data
@@ -42,12 +42,12 @@ def nothing(folder: Path, url: str, token: str) -> int:
 
 def our_push(folder: Path, url: str, token: str) -> int:
     with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
-        return push_tasks(store, studio, PROJECT, pictures, InlineImages()).created
+        return push_tasks(store, studio, PROJECT, render_images, InlineImages()).created
 
 
 def push_again(folder: Path, url: str, token: str) -> int:
     with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
-        return push_tasks(store, studio, PROJECT, pictures, InlineImages()).tasks
+        return push_tasks(store, studio, PROJECT, render_images, InlineImages()).tasks
 
 
 def our_pull(folder: Path, url: str, token: str) -> int:
@@ -62,7 +62,7 @@ def peer_push(folder: Path, url: str, token: str) -> int:
     with open_store(folder) as store:
         for page in store.review.tasks(PROJECT, rows=CHUNK):
             request: list[Any] = []
-            for task, jpeg in zip(page, pictures(page), strict=True):
+            for task, jpeg in zip(page, render_images(page), strict=True):
                 shares = np.array(task.prediction)
                 data = build_task_data(MARKET_1501, shares, InlineImages().save(task.key, jpeg), "")
                 request.append({"data": data, "predictions": [build_prediction(MARKET_1501, shares, "m")]})
@@ -82,10 +82,10 @@ def answer_some(folder: Path, url: str, token: str, count: int) -> None:
     with open_store(folder) as store, LabelStudioClient.connect(url, token) as studio:
         project = next(one.id for one in studio.sdk.projects.list(title=PEER))
         theirs = (task.id for task in studio.sdk.tasks.list(project=project, include="id", page_size=500))
-        ours = iter(remote_ids(store, PROJECT).values())
+        ours = iter(stored_remote_ids(store, PROJECT).values())
         for _, one, other in zip(range(count), ours, theirs, strict=False):
-            answer(studio, one, annotation)
-            answer(studio, other, annotation)
+            annotate(studio, one, annotation)
+            annotate(studio, other, annotation)
 
 
 def measured(work: Callable[..., int], *where: object) -> tuple[int, float, float]:
@@ -125,7 +125,7 @@ def main() -> None:
                 token=token,
             ) as server,
         ):
-            drawn(store, PROJECT, args.tasks)
+            record_sample(store, PROJECT, args.tasks)
             where = (Path(folder), server.url, token)
             floor = measured(nothing, *where)[2]
             steps: list[tuple[str, Callable[..., int]]] = [

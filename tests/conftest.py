@@ -1,7 +1,7 @@
-"""What every test may ask for, and which tests this machine leaves out.
+"""Fixtures for all tests, and the exclusion of tests whose requirements this machine lacks.
 
-A test whose part is not there is deselected, never skipped, and the end of the run says how many and why.
-Fixtures of one subject live in a plugin of their own: `tests.support.datasets`, `tests.support.postgres`.
+A test whose part is missing is deselected, never skipped, and the end of the run prints the numbers and reasons.
+Fixtures of one subject have their own plugin: `tests.support.datasets`, `tests.support.postgres`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 
-# One thread a process, as in the pipeline's actors: sums come in one order. It counts only before torch is imported.
+# One thread a process, as in the pipeline's actors, so that sums have one order; set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
-# The clusters of the tests ask for a token of their own, and leave none in anybody's home.
+# Clusters of the tests require their own token and write none into the home folder.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 from collections import Counter
@@ -34,16 +34,16 @@ pytest_plugins = [
 
 FOOTAGE = "VESTIGO_TEST_DATA"
 SERVERS = ("label_studio", "ray_cluster", "screen")
-"""What takes long to start and serves all tests of a session that ask for it."""
+"""Fixtures that take long to start and are shared by all tests of a session."""
 SLOW_PARTS = {*SERVERS, "browser", "postgres", "ray", "real_data"}
-"""Fixtures and markers of tests that `make test-fast` leaves out."""
-_LEFT_OUT = pytest.StashKey[Counter[str]]()
+"""Fixtures and markers of tests that `make test-fast` excludes."""
+_EXCLUDED = pytest.StashKey[Counter[str]]()
 
 
 def _reasons() -> dict[str, str]:
-    """Return why the tests of a part are left out, by the name of the part's marker and fixture."""
+    """Return the reason why the tests of a part are excluded, by the name of the part's marker and fixture."""
     try:
-        reasons = {part: f"VESTIGO_WITHOUT={part}" for part in provide.left_out()}
+        reasons = {part: f"VESTIGO_WITHOUT={part}" for part in provide.excluded_parts()}
     except provide.Missing as error:
         raise pytest.UsageError(str(error)) from None
     footage = os.environ.get(FOOTAGE)
@@ -57,20 +57,20 @@ def _reasons() -> dict[str, str]:
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = _reasons()
-    left_out: Counter[str] = Counter()
+    excluded: Counter[str] = Counter()
     kept, dropped = [], []
     for item in items:
         named = set(getattr(item, "fixturenames", ())) | {mark.name for mark in item.iter_markers()}
         part = next((part for part in reasons if part in named), None)
         (kept if part is None else dropped).append(item)
         if part is not None:
-            left_out[f"{part} ({reasons[part]})"] += 1
+            excluded[f"{part} ({reasons[part]})"] += 1
         if SLOW_PARTS & named or "end_to_end" in item.path.parts:
             item.add_marker(pytest.mark.slow)
-        # Side by side, a file stays in one process, and so do all tests of a server.
+        # In parallel runs, the tests of a file and the tests of a server stay in one process.
         server = next((server for server in SERVERS if server in named), str(item.path))
         item.add_marker(pytest.mark.xdist_group(server))
-    config.stash[_LEFT_OUT] = left_out
+    config.stash[_EXCLUDED] = excluded
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
@@ -78,34 +78,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["left_out"] = dict(session.config.stash[_LEFT_OUT])
+        session.config.workeroutput["excluded"] = dict(session.config.stash[_EXCLUDED])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     # Each process has collected all tests.
-    node.config.stash[_LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+    node.config.stash[_EXCLUDED] = Counter(getattr(node, "workeroutput", {}).get("excluded", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left_out: Counter[str] = config.stash.get(_LEFT_OUT, Counter())
-    for reason, count in sorted(left_out.items()):
-        terminalreporter.write_line(f"left out: {count} {'test' if count == 1 else 'tests'} of {reason}", yellow=True)
+    excluded: Counter[str] = config.stash.get(_EXCLUDED, Counter())
+    for reason, count in sorted(excluded.items()):
+        terminalreporter.write_line(f"excluded: {count} {'test' if count == 1 else 'tests'} of {reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of the real footage and the real attribute file."""
+    """Return the folder of the real footage and the real attribute file."""
     return Path(os.environ[FOOTAGE])
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium that talks to this machine only."""
+    """Start a headless Chromium that connects to this machine only."""
     from playwright.sync_api import sync_playwright
 
     program = provide.find_browser()
-    assert program is not None, "no browser: run `make test`, or go on without: VESTIGO_WITHOUT=browser"
+    assert program is not None, "no browser: run `make test`, or exclude its tests: VESTIGO_WITHOUT=browser"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=program,

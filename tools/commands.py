@@ -1,4 +1,4 @@
-"""docs/commands.md, written from the program itself: `python -m tools.commands`."""
+"""Generate docs/commands.md from the command-line program: `python -m tools.commands`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Written by `make docs` from the program itself. Every command takes `--debug` (s
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ("vestigo",)) -> Iterator[tuple[str, Any]]:
-    """Yield every command of the program that does something, with its full name, in the order of `--help`."""
+    """Yield every executable command of the program with its full name, in the order of `--help`."""
     command = command or typer.main.get_command(build_app())
     children = getattr(command, "commands", None)
     if children is None or command.invoke_without_command:
@@ -30,13 +30,13 @@ def commands(command: Any = None, path: tuple[str, ...] = ("vestigo",)) -> Itera
 
 
 def page() -> str:
-    """Return docs/commands.md as it should be."""
+    """Return the text of docs/commands.md."""
     return "\n".join([HEAD, *(section(name, command) for name, command in commands())]).rstrip() + "\n"
 
 
 def section(name: str, command: Any) -> str:
-    """Return what the page says about one command."""
-    text, example = described(command)
+    """Return the page's section about one command."""
+    text, example = split_help(command)
     arguments = [param for param in command.params if param.param_type_name == "argument"]
     options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
     usage = " ".join([name, *map(_placeholder, arguments), "[OPTIONS]"])
@@ -48,8 +48,8 @@ def section(name: str, command: Any) -> str:
     return "\n".join(lines)
 
 
-def described(command: Any) -> tuple[str, str]:
-    """Split a command's help into what it says and its example."""
+def split_help(command: Any) -> tuple[str, str]:
+    """Return a command's description and its example."""
     text, _, example = (command.help or "").partition("Example:")
     return "\n".join(line.strip() for line in text.strip().splitlines()), " ".join(example.split())
 
@@ -70,8 +70,8 @@ def _placeholder(argument: Any) -> str:
     return text if argument.required else f"[{text}]"
 
 
-def current() -> bool:
-    """Say whether docs/commands.md is what the program says."""
+def is_current() -> bool:
+    """Return whether docs/commands.md matches the program."""
     return PAGE.exists() and PAGE.read_text("utf-8") == page()
 
 

@@ -1,7 +1,7 @@
-"""A Label Studio server of one's own: installed apart from Vestigo, on the loopback, and it calls nobody.
+"""Run a local Label Studio server on the loopback, in its own virtual environment and without telemetry.
 
-`python -m tools.label_studio` (`make label-studio`) installs it where it is missing, starts it, and says where it
-answers and where its password and token lie. Data stay in `.label-studio/data`, so the next start goes on with them.
+`python -m tools.label_studio` (`make label-studio`) installs the server if necessary, starts it, and prints its URL and
+the files of its password and token. Data stay in `.label-studio/data` and are used again by the next start.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tools.provide import Missing
 VERSION = "1.23.2"
 FOLDER = Path(__file__).parent.parent / ".label-studio"
 PORT = 8080
-PATIENCE = 600
-"""Seconds that the first start may take: it makes its database."""
+START_TIMEOUT_S = 600
+"""The first start creates the database."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers; `files` is the folder whose files it shows (`--images local:FILES`)."""
+    """A running server; `files` is the folder that it serves files from (`--images local:FILES`)."""
 
     url: str
     user: str
@@ -41,10 +41,10 @@ class Server:
 
 
 def install(folder: Path = FOLDER) -> Path:
-    """Return the server's program; it is installed with pip into a virtual environment of its own, once.
+    """Return the server's executable; the first call installs it with pip into its own virtual environment.
 
     Raises:
-        Missing: pip failed; the message is the line in which it said why.
+        Missing: pip failed; the message ends with the last line of its output.
     """
     venv = folder / f"venv-{VERSION}"
     program = venv / "bin" / "label-studio"
@@ -60,8 +60,8 @@ def install(folder: Path = FOLDER) -> Path:
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-                raise Missing(f"Label Studio {VERSION} cannot be installed: {said[-1] if said else command[0]}")
+                output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+                raise Missing(f"Label Studio {VERSION} cannot be installed: {output[-1] if output else command[0]}")
     return program
 
 
@@ -76,17 +76,24 @@ def running(
     token: str,
     extra: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Start a server over `data`, made where it is missing, and end it with the block.
+    """Run a server on the folder `data` for the length of the block.
 
-    token: at most 40 characters; it and the password count from the first start on. extra: more of its environment.
+    Args:
+        program: The executable that `install` returns.
+        data: Folder of the database and files; created if it does not exist.
+        port: Port on the loopback.
+        user: Email address of the owner.
+        password: Password of the owner, set by the first start.
+        token: API token of at most 40 characters, set by the first start.
+        extra: Further environment variables.
 
     Raises:
-        Missing: the server ended, or did not answer in time; the message names its log.
+        Missing: The server ended or did not answer in time; the message names its log.
     """
     files = data / "files"
     files.mkdir(parents=True, exist_ok=True)
     environment = {
-        # Nothing of this stands on the command line, which every user of the machine can read.
+        # Secrets are not on the command line, which every user of the machine can read.
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
         "LABEL_STUDIO_USERNAME": user,
         "LABEL_STUDIO_PASSWORD": password,
@@ -120,30 +127,30 @@ def running(
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Missing(f"Label Studio ended with status {process.returncode}: see {log}")
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-                if answer.status == 200:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+                if response.status == 200:
                     return
         except (urllib.error.URLError, OSError):
             pass
         time.sleep(0.5)
-    raise Missing(f"Label Studio does not answer at {url} after {PATIENCE} seconds: see {log}")
+    raise Missing(f"Label Studio does not answer at {url} after {START_TIMEOUT_S} seconds: see {log}")
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody uses."""
+    """Return an unused port of the loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
-def _secret(path: Path) -> str:
-    """Return what a file for its owner only holds; made of chance where it is missing."""
+def _load_secret(path: Path) -> str:
+    """Return the secret in a file that only its owner can read; create a random one if there is none."""
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(20))
@@ -156,24 +163,29 @@ def main() -> int:
         program = install()
         user, password, token = "vestigo@localhost", FOLDER / "password", FOLDER / "token"
         with running(
-            program, FOLDER / "data", port=PORT, user=user, password=_secret(password), token=_secret(token)
+            program,
+            FOLDER / "data",
+            port=PORT,
+            user=user,
+            password=_load_secret(password),
+            token=_load_secret(token),
         ) as server:
             print(
-                f"Label Studio {VERSION} answers at {server.url}\n"
+                f"Label Studio {VERSION} runs at {server.url}\n"
                 f"  user           {user}\n"
                 f"  password in    {password}\n"
                 f"  API token in   {token}\n"
-                f"  next           vestigo label push --store STORE --project NAME --url {server.url} "
+                f"  next step      vestigo label push --store STORE --project NAME --url {server.url} "
                 f"--token-file {token}\n"
-                "Ctrl-C ends it.",
+                "Press Ctrl-C to stop it.",
                 flush=True,
             )
             while True:
                 time.sleep(3600)
     except KeyboardInterrupt:
         return 0
-    except Missing as missing:
-        print(f"vestigo: {missing}", file=sys.stderr)
+    except Missing as error:
+        print(f"vestigo: {error}", file=sys.stderr)
         return 2
 
 

@@ -1,7 +1,7 @@
-"""What the test suite needs and pip cannot always give: a PostgreSQL server and a browser.
+"""Find or install the tests' requirements that pip cannot always install: a PostgreSQL server and a browser.
 
-`python -m tools.provide` finds both, installs a browser where that is possible, and otherwise stops with the one line
-that helps. `VESTIGO_WITHOUT=postgres,browser` goes on without the parts it names; the suite counts what it left out.
+`python -m tools.provide` finds both, installs a browser where that is possible, and otherwise stops with one line that
+states the remedy. `VESTIGO_WITHOUT=postgres,browser` excludes parts; the suite counts the tests that it excludes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 class Missing(Exception):
-    """A part can neither be found nor installed; the message is the line that helps."""
+    """A part can neither be found nor installed; the message states the remedy."""
 
 
-def left_out(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+def excluded_parts(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     """Return the parts that `VESTIGO_WITHOUT` names.
 
     Raises:
-        Missing: it names a part that does not exist.
+        Missing: `VESTIGO_WITHOUT` names an unknown part.
     """
     named = frozenset(filter(None, environment.get("VESTIGO_WITHOUT", "").replace(" ", "").split(",")))
     if unknown := sorted(named.difference(PARTS)):
@@ -36,7 +36,7 @@ def left_out(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
 
 
 def find_postgres() -> Path | None:
-    """Return the folder that holds initdb, pg_ctl and postgres, or None: PATH, Debian's place, then the wheel's."""
+    """Return the folder of initdb, pg_ctl and postgres, or None: from PATH, Debian's folder or the wheel."""
     for folder in _postgres_folders():
         if all(os.access(folder / program, os.X_OK) for program in SERVER_PROGRAMS):
             return folder
@@ -54,10 +54,10 @@ def _postgres_folders() -> Iterator[Path]:
 
 
 def find_browser() -> Path | None:
-    """Return a Chromium that starts, or None: one on the PATH, then the one that Playwright keeps."""
+    """Return a Chromium that starts, or None: one on the PATH, then Playwright's own."""
     for name in BROWSERS:
-        if (found := shutil.which(name)) and _starts(Path(found)):
-            return Path(found)
+        if (program := shutil.which(name)) and _starts(Path(program)):
+            return Path(program)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -66,7 +66,7 @@ def find_browser() -> Path | None:
 
 
 def _starts(browser: Path) -> bool:
-    """Say whether the program answers: a missing system library or a packager's stub shows here, not in a test."""
+    """Return whether the program runs; it does not without a system library, or if it is a packager's stub."""
     return browser.is_file() and _run([str(browser), "--version"], seconds=60) is None
 
 
@@ -74,7 +74,7 @@ def install_browser() -> Path:
     """Install Chromium with Playwright or, as root on Debian, with apt-get, and return it.
 
     Raises:
-        Missing: neither way leads to a browser that starts.
+        Missing: Neither way installs a browser that starts.
     """
     attempts: list[list[list[str]]] = [[[sys.executable, "-m", "playwright", "install", "chromium"]]]
     if os.geteuid() == 0 and shutil.which("apt-get"):
@@ -85,15 +85,15 @@ def install_browser() -> Path:
         failure = next(filter(None, (_run(command, seconds=900) for command in commands)), None)
         if browser := find_browser():
             return browser
-        failures.append(failure or "what it installed does not start")
+        failures.append(failure or "the installed browser does not start")
     raise Missing(
         f"no browser for the tests, and none can be installed ({'; '.join(failures)}): "
-        "put chromium on the PATH, or go on without: VESTIGO_WITHOUT=browser"
+        "put chromium on the PATH, or exclude its tests: VESTIGO_WITHOUT=browser"
     )
 
 
 def _run(command: list[str], seconds: float) -> str | None:
-    """Run a command and return None when it succeeded, else the line in which it said why not."""
+    """Run a command and return None if it succeeded, else the line of its output that names the error."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
@@ -104,26 +104,26 @@ def _run(command: list[str], seconds: float) -> str | None:
     if done.returncode == 0:
         return None
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    telling = [line for line in lines if line.lower().startswith(("error", "e:"))]
-    return next(iter(telling or lines[-1:]), f"{command[0]} ended with status {done.returncode}")
+    errors = [line for line in lines if line.lower().startswith(("error", "e:"))]
+    return next(iter(errors or lines[-1:]), f"{command[0]} ended with status {done.returncode}")
 
 
 def provide_postgres() -> Path:
-    """Return the server's programs; the development packages carry them, so there is nothing to install here.
+    """Return the folder of the server's programs; the development packages contain them.
 
     Raises:
-        Missing: no server on the PATH and no wheel for this platform.
+        Missing: There is no server on the PATH and no wheel for this platform.
     """
-    if found := find_postgres():
-        return found
+    if folder := find_postgres():
+        return folder
     raise Missing(
         "no PostgreSQL server for the tests: put initdb, pg_ctl and postgres on the PATH, "
-        "or go on without: VESTIGO_WITHOUT=postgres"
+        "or exclude their tests: VESTIGO_WITHOUT=postgres"
     )
 
 
 def provide_browser() -> Path:
-    """Return a browser, installed if need be; errors as in `install_browser`."""
+    """Return a browser; install one if necessary. Errors as in `install_browser`."""
     return find_browser() or install_browser()
 
 
@@ -131,13 +131,13 @@ PROVIDERS: dict[str, Callable[[], Path]] = {"postgres": provide_postgres, "brows
 
 
 def main() -> int:
-    """Provide every part that is wanted and say where each one is."""
+    """Provide every part that is not excluded, and print its path."""
     try:
-        without = left_out()
+        excluded = excluded_parts()
         for part in PARTS:
-            print(f"{part}: {'left out' if part in without else PROVIDERS[part]()}", flush=True)
-    except Missing as missing:
-        print(f"vestigo: {missing}", file=sys.stderr)
+            print(f"{part}: {'excluded' if part in excluded else PROVIDERS[part]()}", flush=True)
+    except Missing as error:
+        print(f"vestigo: {error}", file=sys.stderr)
         return 2
     return 0
 

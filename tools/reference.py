@@ -1,4 +1,4 @@
-"""MkDocs hook: one reference page for each package, made of the docstrings of its modules."""
+"""MkDocs hook: generate one reference page for each package from the docstrings of its modules."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SOURCE_ROOTS = {
 
 
 def packages() -> dict[str, list[str]]:
-    """Return the public modules of every package, both by their dotted names, in order of the floors."""
-    listed: dict[str, list[str]] = {}
+    """Return the dotted names of the public modules of every package, in the order of `SOURCE_ROOTS`."""
+    modules: dict[str, list[str]] = {}
     for source_root, package in SOURCE_ROOTS.items():
         for path in sorted((ROOT / source_root / package).rglob("*.py")):
             module = path.relative_to(ROOT / source_root).with_suffix("")
             if path.stem != "__init__" and not path.stem.startswith("_"):
-                listed.setdefault(".".join(module.parent.parts), []).append(".".join(module.parts))
-    return listed
+                modules.setdefault(".".join(module.parent.parts), []).append(".".join(module.parts))
+    return modules
 
 
 def page(package: str, modules: list[str]) -> str:

@@ -80,7 +80,7 @@ def test_reviews_make_a_better_model_serve(
     world: World,
     label_studio: Server,
     studio: LabelStudioClient,
-    other_reviewer: int,
+    other_annotator: int,
     project: str,
     program: Program,
     refused: Callable[..., str],
@@ -103,7 +103,7 @@ def test_reviews_make_a_better_model_serve(
 
     truth = truth_of(world.archive)
     with Store.open(store) as opened:
-        assert review(opened, studio, project, truth, other_reviewer) == 200
+        assert review(opened, studio, project, truth, other_annotator) == 200
         broken = opened.models.list()[0].digest
         before = true_accuracy(opened, broken, truth)
     pulled = program("label", "pull", *review_of)

@@ -1,4 +1,4 @@
-"""A real Label Studio server for the tests, stores with drawn tasks, and people who review them."""
+"""A real Label Studio server for the tests, stores with sampled tasks, and annotations of these tasks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _names = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tool.Server]:
-    """A server that runs for this session; the first run on a machine installs it."""
+    """Run a server for this session; the first run on a machine installs it."""
     data = tmp_path_factory.mktemp("label-studio")
     token, password = secrets.token_hex(20), secrets.token_hex(8)
-    # Where the tests of S3 have theirs, this server has credentials of its own; no test hands it any.
+    # The server has its own S3 credentials where the tests of S3 have theirs; no test sends it any.
     aws = {"AWS_ACCESS_KEY_ID": "server", "AWS_SECRET_ACCESS_KEY": "server", "AWS_EC2_METADATA_DISABLED": "true"}
-    # That S3 is on this machine, where the server would otherwise fetch nothing.
+    # The S3 of the tests is on the loopback, from which the server would refuse to fetch.
     aws["SSRF_PROTECTION_ENABLED"] = "false"
     with tool.running(
         tool.install(), data, port=tool.free_port(), user=OWNER, password=password, token=token, extra=aws
@@ -45,27 +45,27 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tool.Serv
 
 @pytest.fixture
 def studio(label_studio: tool.Server) -> Iterator[LabelStudioClient]:
-    """An open connection to it."""
+    """Open a connection to the server."""
     with LabelStudioClient.connect(label_studio.url, label_studio.token, patience=10) as studio:
         yield studio
 
 
 @pytest.fixture
 def project() -> str:
-    """The name of a project that nobody had before on this server."""
+    """Return the name of a project that is new on this server."""
     return f"project {next(_names)} {secrets.token_hex(4)}"
 
 
 @pytest.fixture
-def other_reviewer(studio: LabelStudioClient) -> int:
-    """The id of a second person on the server."""
+def other_annotator(studio: LabelStudioClient) -> int:
+    """Return the id of a second annotator on the server."""
     for user in studio.sdk.users.list():
         if user.email == OTHER:
             return int(user.id)
     return int(studio.sdk.users.create(email=OTHER, username="ben").id)
 
 
-def drawn(
+def record_sample(
     store: Store,
     project: str,
     count: int,
@@ -74,14 +74,14 @@ def drawn(
     schema: AttributeSchema = MARKET_1501,
     model: str = MODEL,
 ) -> None:
-    """Record a draw of `count` tasks with keys from number `start` on."""
+    """Record a sample of `count` tasks with keys from number `start` on."""
     if model not in {known.digest for known in store.models.list()}:
         store.models.register(model, name="small", location="here")
     rng = np.random.default_rng(start)
     store.review.ensure_project(project, schema)
     tasks = [
         NewTask(
-            key=key(number),
+            key=task_key(number),
             source="archive",
             tracklet=f"t{number}",
             camera=f"c{1 + number % 2}",
@@ -93,65 +93,65 @@ def drawn(
         for number in range(start, start + count)
     ]
     rows = pa.RecordBatch.from_pydict({"task": [t.key for t in tasks], "probability": [1.0] * count}, schema=DRAW)
-    draw = SamplingDesign(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
-    store.review.save_sample(project, draw, tasks, [rows])
+    design = SamplingDesign(model=model, strategy="random", unit="crop", budget=count, seed=0, population=count)
+    store.review.save_sample(project, design, tasks, [rows])
 
 
-def key(number: int) -> str:
-    """The key of task `number`."""
+def task_key(number: int) -> str:
+    """Return the key of task `number`."""
     return f"{number:040x}"
 
 
-def pictures(tasks: Sequence[LabelTask]) -> list[bytes]:
-    """A small JPEG for each task, decided by its key."""
-    made = []
+def render_images(tasks: Sequence[LabelTask]) -> list[bytes]:
+    """Return a small JPEG for each task, determined by its key."""
+    images = []
     for task in tasks:
         file = io.BytesIO()
         Image.new("RGB", (64, 32), (int(task.key, 16) % 255, 90, 90)).save(file, "JPEG")
-        made.append(file.getvalue())
-    return made
+        images.append(file.getvalue())
+    return images
 
 
-def result(answers: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What Label Studio keeps of answers."""
+def annotation_result(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return an annotation in Label Studio's format."""
     return [
         {"from_name": name, "to_name": IMAGE_TAG, "type": "choices", "value": {"choices": [value]}}
-        for name, value in answers.items()
+        for name, value in values.items()
     ]
 
 
-def answer(
-    studio: LabelStudioClient, task: int, answers: Mapping[str, str], reviewer: int | None = None, **more: Any
+def annotate(
+    studio: LabelStudioClient, task: int, values: Mapping[str, str], annotator: int | None = None, **more: Any
 ) -> int:
-    """Answer a task as somebody would in the browser; return the annotation's id."""
-    who = {} if reviewer is None else {"completed_by": reviewer}
-    return int(studio.sdk.annotations.create(task, result=result(answers), **who, **more).id)
+    """Annotate a task as in the browser and return the annotation's id."""
+    author = {} if annotator is None else {"completed_by": annotator}
+    return int(studio.sdk.annotations.create(task, result=annotation_result(values), **author, **more).id)
 
 
-def remote_ids(store: Store, project: str) -> dict[str, int]:
-    """Key to the id that the store believes the server has."""
+def stored_remote_ids(store: Store, project: str) -> dict[str, int]:
+    """Return the task id on the server that the store has recorded, by key."""
     return {t.key: t.remote_id for page in store.review.tasks(project) for t in page if t.remote_id is not None}
 
 
-def on_server(studio: LabelStudioClient, remote: int) -> dict[str, list[int]]:
-    """Key to the ids of all tasks that the server has under it, read with everything that they hold, from the start."""
-    found: dict[str, list[int]] = {}
+def tasks_on_server(studio: LabelStudioClient, remote: int) -> dict[str, list[int]]:
+    """Return the ids of all tasks on the server by key, read in full."""
+    ids: dict[str, list[int]] = {}
     for task in studio.sdk.tasks.list(project=remote, page_size=1000):
-        found.setdefault(task.meta["vestigo_key"], []).append(task.id)
-    return found
+        ids.setdefault(task.meta["vestigo_key"], []).append(task.id)
+    return ids
 
 
-def state(store: Store, project: str) -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
-    """Everything that the store knows of a project apart from ids and times: key to state and answers by reviewer."""
-    found = {}
+def project_state(store: Store, project: str) -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """Return the state and the annotations, (annotator, values), of every task of a project by key."""
+    states = {}
     for page in store.review.tasks(project):
-        answers = store.annotations.get(project, [task.key for task in page])
+        annotations = store.annotations.get(project, [task.key for task in page])
         for task in page:
-            told = sorted(((one.annotator, dict(one.answers)) for one in answers.get(task.key, ())), key=repr)
-            found[task.key] = (task.state, told)
-    return found
+            values = sorted(((each.annotator, dict(each.answers)) for each in annotations.get(task.key, ())), key=repr)
+            states[task.key] = (task.state, values)
+    return states
 
 
 def open_store(folder: Path) -> Store:
-    """A store in a folder, made where it is missing."""
+    """Open the store in a folder, and create it if there is none."""
     return Store.open(folder / "store", create=True)

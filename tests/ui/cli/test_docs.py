@@ -13,7 +13,7 @@ ALL = dict(commands.commands())
 
 @pytest.mark.parametrize("name", ALL)
 def test_help_has_an_example_of_this_command(name: str) -> None:
-    text, example = commands.described(ALL[name])
+    text, example = commands.split_help(ALL[name])
     assert text
     assert example.startswith(name)
 
@@ -27,4 +27,4 @@ def test_every_argument_and_option_is_explained(name: str) -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert commands.current(), "docs/commands.md is not what the program says: run `make docs`"
+    assert commands.is_current(), "docs/commands.md is out of date: run `make docs`"

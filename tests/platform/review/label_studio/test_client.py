@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.label_studio import drawn, open_store, pictures
+from tests.support.label_studio import open_store, record_sample, render_images
 from tools.label_studio import Server, free_port
 from vestigo.review.label_studio.client import LabelStudioClient, read_token
 from vestigo.review.label_studio.images import open_image_storage
@@ -154,8 +154,8 @@ def test_token_is_never_shown(
         open_store(tmp_path) as store,
         LabelStudioClient.connect(label_studio.url, label_studio.token, patience=1) as studio,
     ):
-        drawn(store, project, 2)
-        push_tasks(store, studio, project, pictures, open_image_storage("inline"))
+        record_sample(store, project, 2)
+        push_tasks(store, studio, project, render_images, open_image_storage("inline"))
         pull(store, studio, project)
         with pytest.raises(ConfigError) as refused:
             studio.call(lambda: studio.sdk.tasks.get("0"))

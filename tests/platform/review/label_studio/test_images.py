@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.support.label_studio import drawn, open_store, pictures, remote_ids
+from tests.support.label_studio import open_store, record_sample, render_images, stored_remote_ids
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.label_studio.images import InlineImages, LocalImages, S3Images, open_image_storage
@@ -26,11 +26,11 @@ def image_of(studio: LabelStudioClient, task: int) -> str:
 
 def shown(studio: LabelStudioClient, store: Store, project: str) -> list[bytes]:
     """What a browser shows for each task, in order."""
-    return [studio.get(image_of(studio, id_)).content for _, id_ in sorted(remote_ids(store, project).items())]
+    return [studio.get(image_of(studio, id_)).content for _, id_ in sorted(stored_remote_ids(store, project).items())]
 
 
 def wanted(store: Store, project: str) -> list[bytes]:
-    return [jpeg for page in store.review.tasks(project) for jpeg in pictures(page)]
+    return [jpeg for page in store.review.tasks(project) for jpeg in render_images(page)]
 
 
 @pytest.mark.parametrize("spec", ["", "inlined", "local:", "s3:", "s3://", "http://host/pictures"])
@@ -43,9 +43,9 @@ def test_inline_images_are_in_the_tasks(studio: LabelStudioClient, tmp_path: Pat
     images = open_image_storage("inline")
     assert isinstance(images, InlineImages)
     with open_store(tmp_path) as store:
-        drawn(store, project, 1)
-        push_tasks(store, studio, project, pictures, images)
-        (task,) = remote_ids(store, project).values()
+        record_sample(store, project, 1)
+        push_tasks(store, studio, project, render_images, images)
+        (task,) = stored_remote_ids(store, project).values()
         assert image_of(studio, task) == images.save("", wanted(store, project)[0])
 
 
@@ -53,9 +53,9 @@ def test_local_images_are_served(studio: LabelStudioClient, label_studio: Server
     images = open_image_storage(f"local:{label_studio.files}")
     assert isinstance(images, LocalImages)
     with open_store(tmp_path) as store:
-        drawn(store, project, 3)
-        push_tasks(store, studio, project, pictures, images)
-        push_tasks(store, studio, project, pictures, images)
+        record_sample(store, project, 3)
+        push_tasks(store, studio, project, render_images, images)
+        push_tasks(store, studio, project, render_images, images)
         assert shown(studio, store, project) == wanted(store, project)
         remote = store.review.get_project(project).remote_id or 0
         (storage,) = studio.sdk.import_storage.local.list(project=remote)
@@ -68,13 +68,13 @@ def test_unserved_folder_is_reported(
     studio: LabelStudioClient, label_studio: Server, tmp_path: Path, project: str
 ) -> None:
     with open_store(tmp_path) as store:
-        drawn(store, project, 1)
+        record_sample(store, project, 1)
         remedy = rf"LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT={tmp_path}$"
         with pytest.raises(ConfigError, match=remedy):
-            push_tasks(store, studio, project, pictures, LocalImages(tmp_path))
+            push_tasks(store, studio, project, render_images, LocalImages(tmp_path))
         below = label_studio.files / "below"
         with pytest.raises(ConfigError, match=rf"LOCAL_FILES_DOCUMENT_ROOT={below}$"):
-            push_tasks(store, studio, project, pictures, LocalImages(below))
+            push_tasks(store, studio, project, render_images, LocalImages(below))
         assert store.review.task_counts(project)["drawn"] == 1
 
 
@@ -103,8 +103,8 @@ def test_s3_images_are_served(
     images = open_image_storage(f"s3://mykey:mysecret@people/review?{options}")
     assert isinstance(images, S3Images)
     with open_store(tmp_path) as store:
-        drawn(store, project, 2)
-        push_tasks(store, studio, project, pictures, images)
+        record_sample(store, project, 2)
+        push_tasks(store, studio, project, render_images, images)
         remote = store.review.get_project(project).remote_id or 0
         (storage,) = studio.sdk.import_storage.s3.list(project=remote)
         assert shown(studio, store, project) == wanted(store, project)
@@ -113,4 +113,4 @@ def test_s3_images_are_served(
         assert "mysecret" not in f"{held}{storage}"
         assert storage.presign
         with pytest.raises(StoreError, match="s3://nobody does not exist"):
-            push_tasks(store, studio, project, pictures, open_image_storage(f"s3://k:s@nobody/review?{options}"))
+            push_tasks(store, studio, project, render_images, open_image_storage(f"s3://k:s@nobody/review?{options}"))

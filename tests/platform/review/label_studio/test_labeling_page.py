@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.label_studio import OWNER, drawn, key, open_store, pictures, state
+from tests.support.label_studio import OWNER, open_store, project_state, record_sample, render_images, task_key
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.label_studio.images import InlineImages
@@ -33,8 +33,8 @@ def test_annotator_corrects_by_key_and_submits(
     from playwright.sync_api import expect
 
     with open_store(tmp_path) as store:
-        drawn(store, project, 1)
-        push_tasks(store, studio, project, pictures, InlineImages())
+        record_sample(store, project, 1)
+        push_tasks(store, studio, project, render_images, InlineImages())
         (task,) = next(store.review.tasks(project))
         said = {name: predicted_value(MARKET_1501, name, task.prediction) for name in MARKET_1501.names}
         page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -75,4 +75,4 @@ def test_annotator_corrects_by_key_and_submits(
 
         assert pull(store, studio, project).reviewed == 1
         wanted = {name: value for name, (value, _) in said.items()} | {"gender": "male", "upper_colour": "green"}
-        assert state(store, project) == {key(0): ("pushed", [(OWNER, wanted)])}
+        assert project_state(store, project) == {task_key(0): ("pushed", [(OWNER, wanted)])}

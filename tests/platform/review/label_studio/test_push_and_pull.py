@@ -14,15 +14,15 @@ from tests.support.flaky_proxy import flaky_proxy
 from tests.support.label_studio import (
     OTHER,
     OWNER,
-    answer,
-    drawn,
-    key,
-    on_server,
+    annotate,
+    annotation_result,
     open_store,
-    pictures,
-    remote_ids,
-    result,
-    state,
+    project_state,
+    record_sample,
+    render_images,
+    stored_remote_ids,
+    task_key,
+    tasks_on_server,
 )
 from tools.label_studio import Server
 from vestigo.review.label_studio import tasks as studio_tasks
@@ -42,8 +42,8 @@ pytestmark = pytest.mark.slow
 
 def pushed(store: Store, studio: LabelStudioClient, project: str, count: int) -> int:
     """Bring `count` tasks to the server; the project's id there."""
-    drawn(store, project, count)
-    push_tasks(store, studio, project, pictures, InlineImages())
+    record_sample(store, project, count)
+    push_tasks(store, studio, project, render_images, InlineImages())
     remote = store.review.get_project(project).remote_id
     assert remote is not None
     return remote
@@ -52,7 +52,7 @@ def pushed(store: Store, studio: LabelStudioClient, project: str, count: int) ->
 def predicted(store: Store, project: str, number: int, attribute: str) -> str:
     for page in store.review.tasks(project):
         for task in page:
-            if task.key == key(number):
+            if task.key == task_key(number):
                 shares = np.array(task.prediction[MARKET_1501.slice(attribute)])
                 return MARKET_1501[attribute].values[int(shares.argmax())]
     raise AssertionError(number)
@@ -62,122 +62,124 @@ def draft(studio: LabelStudioClient, task: int, answers: dict[str, str]) -> None
     """Begin to answer a task, as the browser does while somebody works."""
     headers = studio.sdk._client_wrapper.get_headers()
     begun = studio.http.post(
-        f"{studio.url}/api/tasks/{task}/drafts", json={"result": result(answers), "lead_time": 1}, headers=headers
+        f"{studio.url}/api/tasks/{task}/drafts",
+        json={"result": annotation_result(answers), "lead_time": 1},
+        headers=headers,
     )
     assert begun.status_code == 201
 
 
 def test_push_creates_each_task_once(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
-        drawn(store, project, 5)
+        record_sample(store, project, 5)
         heard: list[tuple[int, int]] = []
-        first = push_tasks(store, studio, project, pictures, InlineImages(), lambda *at: heard.append(at), chunk=2)
+        first = push_tasks(store, studio, project, render_images, InlineImages(), lambda *at: heard.append(at), chunk=2)
         assert first == PushResult(tasks=5, created=5)
         assert heard == [(2, 5), (4, 5), (5, 5)]
-        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=5, created=0)
-        drawn(store, project, 3, start=5)
-        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=8, created=3)
-        there = on_server(studio, store.review.get_project(project).remote_id or 0)
-        assert {name: ids[0] for name, ids in there.items()} == remote_ids(store, project)
+        assert push_tasks(store, studio, project, render_images, InlineImages()) == PushResult(tasks=5, created=0)
+        record_sample(store, project, 3, start=5)
+        assert push_tasks(store, studio, project, render_images, InlineImages()) == PushResult(tasks=8, created=3)
+        there = tasks_on_server(studio, store.review.get_project(project).remote_id or 0)
+        assert {name: ids[0] for name, ids in there.items()} == stored_remote_ids(store, project)
         assert [len(ids) for ids in there.values()] == [1] * 8
         # Reviewers get them in the order of the draw: that of their ids.
-        assert sorted(there, key=lambda name: there[name][0]) == [key(number) for number in range(8)]
+        assert sorted(there, key=lambda name: there[name][0]) == [task_key(number) for number in range(8)]
 
 
 def test_tasks_sent_before_a_crash_are_found(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 2)
-        drawn(store, project, 2, start=2)
+        record_sample(store, project, 2, start=2)
         shares = np.full(MARKET_1501.classes, 0.5)
         lost = {"image": "data:,", "about": "", **{f"says_{name}": "" for name in MARKET_1501.names}}
         task = {
             "data": lost,
-            "meta": {"vestigo_key": key(2)},
+            "meta": {"vestigo_key": task_key(2)},
             "predictions": [build_prediction(MARKET_1501, shares, "m")],
         }
         studio.sdk.projects.import_tasks(remote, request=[task])
-        assert push_tasks(store, studio, project, pictures, InlineImages()) == PushResult(tasks=4, created=1)
-        assert [len(ids) for ids in on_server(studio, remote).values()] == [1] * 4
+        assert push_tasks(store, studio, project, render_images, InlineImages()) == PushResult(tasks=4, created=1)
+        assert [len(ids) for ids in tasks_on_server(studio, remote).values()] == [1] * 4
 
 
 def test_duplicate_tasks_without_annotations_are_removed(
-    studio: LabelStudioClient, tmp_path: Path, project: str, other_reviewer: int
+    studio: LabelStudioClient, tmp_path: Path, project: str, other_annotator: int
 ) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 5)
-        first = remote_ids(store, project)
+        first = stored_remote_ids(store, project)
         whole = list(studio.sdk.tasks.list(project=remote))
         studio.sdk.projects.import_tasks(
             remote, request=[{"data": task.data, "meta": task.meta} for task in whole for _ in range(2)]
         )
-        copies = on_server(studio, remote)
+        copies = tasks_on_server(studio, remote)
         assert [len(ids) for ids in copies.values()] == [3] * 5
         # 0: nobody. 1: on a copy. 2: on two of them. 3: skipped on a copy: work, and no answer. 4: begun on a copy.
-        answer(studio, copies[key(1)][1], {"hat": "yes"})
-        answer(studio, copies[key(2)][0], {"hat": "yes"})
-        answer(studio, copies[key(2)][2], {"hat": "no"}, other_reviewer)
-        answer(studio, copies[key(3)][2], {}, was_cancelled=True)
-        draft(studio, copies[key(4)][1], {"hat": "yes"})
+        annotate(studio, copies[task_key(1)][1], {"hat": "yes"})
+        annotate(studio, copies[task_key(2)][0], {"hat": "yes"})
+        annotate(studio, copies[task_key(2)][2], {"hat": "no"}, other_annotator)
+        annotate(studio, copies[task_key(3)][2], {}, was_cancelled=True)
+        draft(studio, copies[task_key(4)][1], {"hat": "yes"})
         found = pull(store, studio, project)
         assert (found.tasks, found.reviewed, found.pulled) == (5, 2, 3)
-        assert on_server(studio, remote) == {
-            key(0): [first[key(0)]],
-            key(1): [copies[key(1)][1]],
-            key(2): [copies[key(2)][0], copies[key(2)][2]],
-            key(3): [copies[key(3)][2]],
-            key(4): copies[key(4)][:2],
+        assert tasks_on_server(studio, remote) == {
+            task_key(0): [first[task_key(0)]],
+            task_key(1): [copies[task_key(1)][1]],
+            task_key(2): [copies[task_key(2)][0], copies[task_key(2)][2]],
+            task_key(3): [copies[task_key(3)][2]],
+            task_key(4): copies[task_key(4)][:2],
         }
-        assert remote_ids(store, project)[key(1)] == copies[key(1)][1]
-        assert state(store, project)[key(2)][1] == [(OWNER, {"hat": "yes"}), (OTHER, {"hat": "no"})]
-        assert push_tasks(store, studio, project, pictures, InlineImages()).created == 0
+        assert stored_remote_ids(store, project)[task_key(1)] == copies[task_key(1)][1]
+        assert project_state(store, project)[task_key(2)][1] == [(OWNER, {"hat": "yes"}), (OTHER, {"hat": "no"})]
+        assert push_tasks(store, studio, project, render_images, InlineImages()).created == 0
         assert pull(store, studio, project).pulled == 0
 
 
 def test_pull_copies_the_annotations_of_the_server(
-    studio: LabelStudioClient, tmp_path: Path, project: str, other_reviewer: int
+    studio: LabelStudioClient, tmp_path: Path, project: str, other_annotator: int
 ) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 5)
-        ids = remote_ids(store, project)
+        ids = stored_remote_ids(store, project)
         assert pull(store, studio, project) == PullResult(tasks=5)
         said = predicted(store, project, 0, "hat")
         other = "yes" if said == "no" else "no"
         before = datetime.now(UTC).replace(microsecond=0)
-        one = answer(studio, ids[key(0)], {"hat": other, "gender": CANNOT_TELL})
-        two = answer(studio, ids[key(1)], {"hat": "yes"})
-        answer(studio, ids[key(1)], {"hat": "no"}, other_reviewer)
-        answer(studio, ids[key(2)], {"hat": "no"}, was_cancelled=True)
+        one = annotate(studio, ids[task_key(0)], {"hat": other, "gender": CANNOT_TELL})
+        two = annotate(studio, ids[task_key(1)], {"hat": "yes"})
+        annotate(studio, ids[task_key(1)], {"hat": "no"}, other_annotator)
+        annotate(studio, ids[task_key(2)], {"hat": "no"}, was_cancelled=True)
         found = pull(store, studio, project)
         assert (found.reviewed, found.pulled, found.corrections) == (2, 3, 1)
-        assert found.conflicts == [f"task {ids[key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
-        (kept,) = store.annotations.get(project, [key(0)])[key(0)]
+        assert found.conflicts == [f"task {ids[task_key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
+        (kept,) = store.annotations.get(project, [task_key(0)])[task_key(0)]
         assert (kept.remote_id, kept.annotator) == (one, OWNER)
         assert kept.answers == {"hat": other, "gender": CANNOT_TELL}
         assert before <= kept.answered <= datetime.now(UTC)
         assert pull(store, studio, project).pulled == 0
 
-        studio.sdk.annotations.update(one, result=result({"hat": said}))
+        studio.sdk.annotations.update(one, result=annotation_result({"hat": said}))
         studio.sdk.annotations.delete(two)
         found = pull(store, studio, project)
         assert (found.pulled, found.corrections, found.conflicts) == (2, 0, [])
-        assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": said})])
-        assert state(store, project)[key(1)] == ("pushed", [(OTHER, {"hat": "no"})])
+        assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": said})])
+        assert project_state(store, project)[task_key(1)] == ("pushed", [(OTHER, {"hat": "no"})])
         assert store.review.get_project(project).remote_id == remote
 
 
 def test_pull_follows_deleted_and_restored_tasks(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 3)
-        ids = remote_ids(store, project)
-        answer(studio, ids[key(0)], {"hat": "yes"})
+        ids = stored_remote_ids(store, project)
+        annotate(studio, ids[task_key(0)], {"hat": "yes"})
         assert pull(store, studio, project).reviewed == 1
-        (saved,) = (task for task in studio.sdk.tasks.list(project=remote, fields="all") if task.id == ids[key(0)])
-        studio.sdk.tasks.delete(str(ids[key(0)]))
+        (saved,) = (task for task in studio.sdk.tasks.list(project=remote, fields="all") if task.id == ids[task_key(0)])
+        studio.sdk.tasks.delete(str(ids[task_key(0)]))
         found = pull(store, studio, project)
         assert (found.tasks, found.deleted, found.reviewed) == (2, 1, 0)
-        assert state(store, project)[key(0)] == ("deleted", [])
+        assert project_state(store, project)[task_key(0)] == ("deleted", [])
         # What the server deleted stays deleted: a push brings it back as little as a second pull finds it gone again.
-        assert push_tasks(store, studio, project, pictures, InlineImages()).created == 0
+        assert push_tasks(store, studio, project, render_images, InlineImages()).created == 0
         assert pull(store, studio, project).deleted == 0
         back = [{"result": one["result"], "completed_by": one["completed_by"]} for one in saved.annotations]
         studio.sdk.projects.import_tasks(
@@ -185,21 +187,24 @@ def test_pull_follows_deleted_and_restored_tasks(studio: LabelStudioClient, tmp_
         )
         found = pull(store, studio, project)
         assert (found.tasks, found.deleted, found.reviewed) == (3, 0, 1)
-        assert state(store, project)[key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
+        assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
 
 
 def test_pull_rejects_unknown_values_without_changes(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         pushed(store, studio, project, 3)
-        ids = remote_ids(store, project)
-        answer(studio, ids[key(0)], {"hat": "yes"})
-        wrong = answer(studio, ids[key(1)], {"hat": "maybe"})
-        studio.sdk.tasks.delete(str(ids[key(2)]))
-        line = rf"^1 annotations .*the first is annotation {wrong} of task {ids[key(1)]}, hat=maybe: not one of no, yes"
+        ids = stored_remote_ids(store, project)
+        annotate(studio, ids[task_key(0)], {"hat": "yes"})
+        wrong = annotate(studio, ids[task_key(1)], {"hat": "maybe"})
+        studio.sdk.tasks.delete(str(ids[task_key(2)]))
+        line = (
+            rf"^1 annotations .*the first is annotation {wrong} of task {ids[task_key(1)]}"
+            rf", hat=maybe: not one of no, yes"
+        )
         with pytest.raises(ConfigError, match=line):
             pull(store, studio, project)
-        assert state(store, project) == {key(number): ("pushed", []) for number in range(3)}
-        studio.sdk.annotations.update(wrong, result=result({"hat": "no"}))
+        assert project_state(store, project) == {task_key(number): ("pushed", []) for number in range(3)}
+        studio.sdk.annotations.update(wrong, result=annotation_result({"hat": "no"}))
         assert pull(store, studio, project).reviewed == 2
 
 
@@ -209,7 +214,7 @@ def test_listing_omits_images_and_is_complete_during_deletions(
     monkeypatch.setattr(studio_tasks, "PAGE", 3)
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 10)
-        ids = sorted(remote_ids(store, project).values())
+        ids = sorted(stored_remote_ids(store, project).values())
         seen = []
         for task in list_tasks(studio, remote):
             # Pages that were counted off would now jump over as many tasks as went before them.
@@ -217,7 +222,7 @@ def test_listing_omits_images_and_is_complete_during_deletions(
                 studio.sdk.tasks.delete(str(task.id))
             seen.append(task.id)
         assert seen == ids
-        answer(studio, ids[9], {"hat": "yes"})
+        annotate(studio, ids[9], {"hat": "yes"})
         sizes: list[int] = []
 
         def note(response: httpx.Response) -> None:
@@ -244,7 +249,7 @@ def test_watch_waits_for_an_unreachable_server(
 
             found = watch(store, through, project, every=0.01, until=until, on_error=comes_back)
             assert next(found).reviewed == 0
-            answer(studio, remote_ids(store, project)[key(0)], {"hat": "yes"})
+            annotate(studio, stored_remote_ids(store, project)[task_key(0)], {"hat": "yes"})
             assert next(found).reviewed == 1
             proxy.away = True
             assert next(found).reviewed == 1

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.support.app_pages import run_app, words
-from tests.support.label_studio import answer, on_server, remote_ids
+from tests.support.label_studio import annotate, stored_remote_ids, tasks_on_server
 from tests.ui.conftest import Archive
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import LabelStudioClient
@@ -50,15 +50,15 @@ def test_sample_is_pushed_annotated_and_pulled(
     with Store.open(archive.store) as store:
         remote = store.review.get_project(PROJECT).remote_id
         assert remote is not None
-        ids = remote_ids(store, PROJECT)
+        ids = stored_remote_ids(store, PROJECT)
         (entry,) = store.audit.entries(action="push")
         tasks = [task for page in store.review.tasks(PROJECT) for task in page]
     assert (entry.user, entry.details["project"], entry.details["tasks"]) == ("the-reviewer", PROJECT, BUDGET)
-    assert {name: [number] for name, number in ids.items()} == on_server(studio, remote)
+    assert {name: [number] for name, number in ids.items()} == tasks_on_server(studio, remote)
 
     said = {name: predicted_value(MARKET_1501, name, tasks[0].prediction)[0] for name in MARKET_1501.names}
     other = {"no": "yes", "yes": "no"}[said["hat"]]
-    answer(studio, ids[tasks[0].key], said | {"hat": other})
+    annotate(studio, ids[tasks[0].key], said | {"hat": other})
     app = run_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
     press(app, "Pull now")
     assert not app.exception
