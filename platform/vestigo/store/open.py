@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy.exc import DBAPIError
 
 from vestigo.store.location import Location, locate, without_credentials
-from vestigo.store.models.repository import ModelRepository
 from vestigo.store.runs.repository import RunRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from vestigo.store.maintenance.check import CheckReport
     from vestigo.store.maintenance.export import ExportReport
     from vestigo.store.maintenance.vacuum import VacuumReport
+    from vestigo.store.models.repository import ModelRepository
     from vestigo.store.parquet.files import DataRoot
     from vestigo.store.rankings.repository import RankingRepository
     from vestigo.store.review.annotations import AnnotationRepository
@@ -73,6 +73,7 @@ class Store:
     crops: CropRepository = _repository("crops.repository", "CropRepository", with_files=True)
     regions: RegionRepository = _repository("crops.regions", "RegionRepository", with_files=True)
     cameras: CameraRepository = _repository("crops.cameras", "CameraRepository")
+    models: ModelRepository = _repository("models.repository", "ModelRepository")
     rankings: RankingRepository = _repository("rankings.repository", "RankingRepository", with_files=True)
     review: ReviewRepository = _repository("review.repository", "ReviewRepository", with_files=True)
     annotations: AnnotationRepository = _repository("review.annotations", "AnnotationRepository")
@@ -85,7 +86,6 @@ class Store:
         self.data = location.data
         self.database = database
         self.runs = RunRepository(database)
-        self.models = ModelRepository(database)
         self._location = location
 
     @cached_property

@@ -6,11 +6,13 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_SECONDS = 60
 KEYS_PER_QUERY = 500
@@ -59,6 +61,8 @@ class Database:
 
 def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
     """Return an insert that supports `on_conflict_do_update` and `on_conflict_do_nothing`."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
     sqlite_in_use = session.get_bind().dialect.name == "sqlite"
     return sqlite.insert(table) if sqlite_in_use else postgresql.insert(table)
 
