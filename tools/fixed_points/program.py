@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 from unittest import mock
 
 import typer.core
@@ -94,7 +95,9 @@ def _root_command() -> Any:
         groups.append(group)
         raise SystemExit
 
-    with mock.patch.object(typer.core.TyperGroup, "main", keep):
+    # Shell completion needs the options of all commands; the list of `--help` is shown without them.
+    whole = mock.patch.dict(os.environ, {"_VESTIGO_COMPLETE": "complete_bash"})
+    with whole, mock.patch.object(typer.core.TyperGroup, "main", keep):
         run("--help")
     return groups[0]
 
@@ -142,8 +145,12 @@ def _type(parameter: Any) -> dict[str, Any]:
         name = parameter.type.name.removesuffix(" range")
         return {"type": _TYPES.get(name, name)} | ({"choices": dict.fromkeys(_plain(choices), True)} if choices else {})
     annotation = parameter.type_descriptor.annotation
-    while inner := [argument for argument in get_args(annotation) if argument not in (type(None), ...)]:
+    while get_origin(annotation) is not Literal and (
+        inner := [argument for argument in get_args(annotation) if argument not in (type(None), ...)]
+    ):
         annotation = inner[0]
+    if get_origin(annotation) is Literal:
+        return {"type": "choice", "choices": dict.fromkeys(get_args(annotation), True)}
     if issubclass(annotation, Enum):
         return {"type": "choice", "choices": {str(member.value): True for member in annotation}}
     return {"type": _TYPES.get(annotation.__name__, annotation.__name__)}

@@ -6,9 +6,8 @@ import os
 import pwd
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
     from vestigo.store.open import Store
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
-
-
-class ProtocolName(StrEnum):
-    """Values of `--protocol`."""
-
-    cross_camera = "cross-camera"
-    same_camera = "same-camera"
-    all = "all"
-
-
-class ApName(StrEnum):
-    """Values of `--ap`."""
-
-    standard = "standard"
-    trapezoid = "trapezoid"
 
 
 # Every command.
@@ -113,7 +97,7 @@ MaxLostOption = Annotated[
     float, Option("--max-lost", help="Of --filter auto: largest share of true matches that may be lost.")
 ]
 ProtocolOption = Annotated[
-    ProtocolName,
+    Literal["cross-camera", "same-camera", "all"],
     Option(
         "--protocol",
         help="What a query is compared with: cross-camera leaves out images of its identity from its own camera (the "
@@ -121,7 +105,8 @@ ProtocolOption = Annotated[
     ),
 ]
 ApOption = Annotated[
-    ApName, Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox.")
+    Literal["standard", "trapezoid"],
+    Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
 ]
 RerankOption = Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
 
@@ -155,7 +140,9 @@ DataOption = Annotated[
         "the store are replayed and a fifth of its reviewed people is tested.",
     ),
 ]
-ModeOption = Annotated[str, Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")]
+ModeOption = Annotated[
+    Literal["heads", "all"], Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")
+]
 MarginOption = Annotated[float, Option("--margin", min=0, help="Points that an attribute may lose.")]
 MapMarginOption = Annotated[float, Option("--map-margin", min=0, help="Points that the mAP may lose.")]
 ReplayOption = Annotated[int, Option("--replay", min=0, help="Images that are replayed against forgetting.")]

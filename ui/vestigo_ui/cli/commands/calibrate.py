@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -16,19 +15,13 @@ from vestigo_ui.cli.evaluation import evaluation_stages
 from vestigo_ui.cli.output import emit, note, out
 
 
-class SplitName(StrEnum):
-    """Values of `--split`."""
-
-    test = "test"
-    train = "train"
-
-
 def calibrate_command(
     model: Annotated[str, Option("--model", help="Folder of the model package; its config.json is rewritten.")],
     data: Annotated[Path, Option("--data", help="Dataset of people that the model was not trained on.")],
     split: Annotated[
-        SplitName, Option("--split", help="test: the queries against the gallery; train: the training images.")
-    ] = SplitName.test,
+        Literal["test", "train"],
+        Option("--split", help="test: the queries against the gallery; train: the training images."),
+    ] = "test",
     measured_on: Annotated[str | None, Option("--measured-on", help="Description of the data, for users.")] = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
@@ -58,7 +51,7 @@ def calibrate_command(
         fit = calibrate_model(
             package,
             dataset,
-            split=split.value,
+            split=split,
             measured_on=measured_on or "",
             device=resolve_device(device),
             progress=open_progress,

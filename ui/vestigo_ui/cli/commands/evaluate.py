@@ -35,8 +35,8 @@ def evaluate_command(
     format: Annotated[
         str | None, Option("--format", help="market-1501 or dukemtmc-reid, if the content does not tell.")
     ] = None,
-    protocol: opts.ProtocolOption = opts.ProtocolName.cross_camera,
-    ap: opts.ApOption = opts.ApName.standard,
+    protocol: opts.ProtocolOption = "cross-camera",
+    ap: opts.ApOption = "standard",
     rerank: opts.RerankOption = False,
     filter: opts.FilterOption = "off",
     max_lost: opts.MaxLostOption = 0.01,
@@ -68,7 +68,7 @@ def evaluate_command(
 
     def read_options(package: ModelPackage, mode: str) -> EvaluationOptions:
         choice = choose_filter(opts.read_filter(mode, max_lost), Calibration.read(package.config.calibration))
-        return EvaluationOptions(protocol=protocol.value, ap=ap.value, rerank=rerank, filter=choice)
+        return EvaluationOptions(protocol=protocol, ap=ap, rerank=rerank, filter=choice)
 
     started = time.monotonic()
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
@@ -102,8 +102,8 @@ def evaluate_command(
         "notes": list(evaluation.notes),
         "dataset": loaded.name,
         **_model_result(packages[0]),
-        "protocol": protocol.value,
-        "ap": ap.value,
+        "protocol": protocol,
+        "ap": ap,
         "rerank": rerank,
         "seconds": time.monotonic() - started,
     }
@@ -112,12 +112,12 @@ def evaluate_command(
             "Dataset": loaded.root.resolve().name,
             "Layout": loaded.name,
             "Model": f"{packages[0].name} ({packages[0].digest[:12]})",
-            "Protocol": protocol.value,
-            "AP": ap.value,
+            "Protocol": protocol,
+            "AP": ap,
             "Re-ranking": "k-reciprocal" if rerank else "none",
             "Filter": filter,
         }
-        write_page(html, loaded, extractors, evaluations, comparison, facts, protocol.value, parser)
+        write_page(html, loaded, extractors, evaluations, comparison, facts, protocol, parser)
         note(f"report: {html}")
     emit(result, as_json, _print)
 

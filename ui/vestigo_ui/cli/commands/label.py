@@ -6,12 +6,11 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option, Typer
 
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
-from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.label_sets import NO_COUNTS, export_command, import_command, sets_command
 from vestigo_ui.cli.output import emit, err, make_table, note, out, progress
@@ -36,9 +35,9 @@ def push_command(
         Option(help=f"What is sampled first: {STRATEGIES.usage}.", show_default=DEFAULT_STRATEGY),
     ] = None,
     budget: Annotated[int, Option(help="Tasks to sample.")] = 200,
-    unit: Annotated[str, Option(help="What a task is: tracklet (one annotation for all its crops) or crop.")] = (
-        "tracklet"
-    ),
+    unit: Annotated[
+        Literal["tracklet", "crop"], Option(help="What a task is: tracklet (one annotation for all its crops) or crop.")
+    ] = "tracklet",
     about: Annotated[
         str | None,
         Option(help="Attributes that the strategy uses, such as hat,gender; tasks ask for all. Default: all."),
@@ -75,12 +74,10 @@ def push_command(
     from vestigo.resolve import resolve_review_model
     from vestigo.review.sampling.sample import SamplingRequest
 
-    if unit not in ("tracklet", "crop"):
-        raise UsageError(f"unit {unit!r} is not tracklet or crop")
     sampling = SamplingRequest(
         strategy=strategy or DEFAULT_STRATEGY,
         budget=budget,
-        unit="tracklet" if unit == "tracklet" else "crop",
+        unit=unit,
         seed=seed,
         scope=opts.read_scope(cameras, since, until),
         about=tuple(name.strip() for name in about.split(",")) if about else (),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, read_mode, run_retraining
+from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, run_retraining
 from vestigo_ui.cli.output import emit, note, out, progress, run_with_bars
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def loop_command(
             base=base,
             data=data,
             projects=(project,),
-            mode=read_mode(mode),
+            mode=mode,
             replay=replay,
             margins=Margins(mAP=map_margin, attributes=margin),
             folder=models,

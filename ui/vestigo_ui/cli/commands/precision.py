@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, Literal
 
 from rich.table import Table
 from typer import Option
 
-from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, out
 
@@ -18,8 +17,12 @@ def precision_command(
     model: opts.StoredModelOption = None,
     project: opts.ProjectsOption = None,
     confidence: Annotated[float, Option(min=0, max=1, help="Leave out predictions below this confidence.")] = 0.0,
-    period: Annotated[str, Option(help="Period of results over time: day, week or month.")] = "month",
-    by: Annotated[str | None, Option(help="Also print a table for each camera or period.")] = None,
+    period: Annotated[
+        Literal["day", "week", "month"], Option(help="Period of results over time: day, week or month.")
+    ] = "month",
+    by: Annotated[
+        Literal["camera", "period"] | None, Option(help="Also print a table for each camera or period.")
+    ] = None,
     schema: opts.SchemaOption = None,
     values: Annotated[bool, Option("--values", help="Also print precision and recall of every value.")] = False,
     as_json: opts.JsonOption = False,
@@ -32,18 +35,14 @@ def precision_command(
     Example: vestigo precision --store archive --by camera
     """
     from vestigo.resolve import resolve_review_model
-    from vestigo.review.estimates.precision import Period, estimate_precision
+    from vestigo.review.estimates.precision import estimate_precision
     from vestigo.review.estimates.review_sample import read_review_sample
 
-    if period not in get_args(Period):
-        raise UsageError(f"period {period!r} is not one of {', '.join(get_args(Period))}")
-    if by not in (None, "camera", "period"):
-        raise UsageError(f"--by {by!r} is not camera or period")
     with opts.open_store(store) as opened:
         judged = resolve_review_model(opened, model)
         opts.check_schema(schema, judged.name, judged.facts.attributes)
         sample = read_review_sample(opened, judged, project)
-    estimate = estimate_precision(sample.reviewed, confidence=confidence, period=cast("Period", period))
+    estimate = estimate_precision(sample.reviewed, confidence=confidence, period=period)
     error = sample.reviewed.error
     accuracies = [attribute.accuracy.value for attribute in estimate.attributes.values() if attribute.accuracy]
     result = {

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -22,30 +21,6 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10
 """Failed images that are printed; the JSON lists all of them."""
-
-
-class ExecutorName(StrEnum):
-    """Values of `--executor`."""
-
-    inline = "inline"
-    ray = "ray"
-    auto = "auto"
-
-
-class BelongingsMode(StrEnum):
-    """Values of `--belongings`."""
-
-    complement = "complement"
-    cluster_vote = "cluster_vote"
-    both = "both"
-    classifier = "classifier"
-
-
-class ForegroundMode(StrEnum):
-    """Values of `--foreground`."""
-
-    classifier = "classifier"
-    activation = "activation"
 
 
 def regions_command(
@@ -68,7 +43,7 @@ def regions_command(
         ),
     ] = "default",
     foreground: Annotated[
-        ForegroundMode | None,
+        Literal["classifier", "activation"] | None,
         Option(
             "--foreground",
             help="How --fls separates a person from the background: by the model's pixel classifier, or by two "
@@ -76,7 +51,7 @@ def regions_command(
         ),
     ] = None,
     belongings: Annotated[
-        BelongingsMode | None,
+        Literal["complement", "cluster_vote", "both", "classifier"] | None,
         Option(
             "--belongings",
             help="Where --fls finds carried objects: in the foreground that the parser missed (complement), by votes "
@@ -99,7 +74,8 @@ def regions_command(
     label_map: opts.LabelMapOption = None,
     seed: Annotated[int, Option("--seed", min=0, help="Of the clustering.")] = 0,
     executor: Annotated[
-        ExecutorName | None, Option("--executor", help="Of a run: inline, ray or auto. Default: auto.")
+        Literal["inline", "ray", "auto"] | None,
+        Option("--executor", help="Of a run: inline, ray or auto. Default: auto."),
     ] = None,
     actors: Annotated[
         int | None, Option("--actors", min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")
@@ -128,10 +104,10 @@ def regions_command(
         store = os.environ.get("VESTIGO_STORE")
     classes = None if label_map is None else read_label_map(label_map)
     features = None if not fls else model if store is None else _locate(store, model)
-    modes = {"foreground": foreground, "belongings_mode": belongings}
-    config = _fls_config(features, {"seed": seed, **{name: mode.value for name, mode in modes.items() if mode}})
+    changes = {"seed": seed, "foreground": foreground, "belongings_mode": belongings}
+    config = _fls_config(features, {name: value for name, value in changes.items() if value is not None})
     given = {
-        "executor": executor and executor.value,
+        "executor": executor,
         "actors": actors,
         "gpus_per_actor": gpus_per_actor,
         "shard_size": shard_size,

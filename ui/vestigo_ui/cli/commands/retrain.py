@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
     from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
-
-Mode = Literal["heads", "all"]
 
 
 def retrain_command(
@@ -60,7 +57,7 @@ def retrain_command(
         data=data,
         version=label_set,
         projects=tuple(project or ()),
-        mode=read_mode(mode),
+        mode=mode,
         replay=replay,
         margins=Margins(mAP=map_margin, attributes=margin),
         name=name,
@@ -86,17 +83,6 @@ def check_base_schema(store: Store, base: str, schema: str | None) -> None:
     if schema is not None:
         package = open_model(store, base)
         opts.check_schema(schema, package.name, package.schema)
-
-
-def read_mode(mode: str) -> Mode:
-    """Read `--mode`.
-
-    Raises:
-        UsageError: There is no such mode.
-    """
-    if mode not in get_args(Mode):
-        raise UsageError(f"--mode {mode!r} is not one of {', '.join(get_args(Mode))}")
-    return cast("Mode", mode)
 
 
 def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import print_ranking, ranking_result
 from vestigo_ui.cli.output import emit, progress
-
-
-class MetricName(StrEnum):
-    """Values of `--distance`."""
-
-    cosine = "cosine"
-    euclidean = "euclidean"
 
 
 def score_command(
@@ -29,9 +21,11 @@ def score_command(
             "optionally image (text; equal for equal images)."
         ),
     ],
-    protocol: opts.ProtocolOption = opts.ProtocolName.cross_camera,
-    distance: Annotated[MetricName, Option("--distance", help="How embeddings are compared.")] = MetricName.cosine,
-    ap: opts.ApOption = opts.ApName.standard,
+    protocol: opts.ProtocolOption = "cross-camera",
+    distance: Annotated[
+        Literal["cosine", "euclidean"], Option("--distance", help="How embeddings are compared.")
+    ] = "cosine",
+    ap: opts.ApOption = "standard",
     rerank: opts.RerankOption = False,
     as_json: opts.JsonOption = False,
 ) -> None:
@@ -47,7 +41,7 @@ def score_command(
 
     started = time.monotonic()
     query, gallery = read_features(features)
-    options = EvaluationOptions(protocol=protocol.value, ap=ap.value, metric=distance.value, rerank=rerank)
+    options = EvaluationOptions(protocol=protocol, ap=ap, metric=distance, rerank=rerank)
     with progress("ranking", len(query.pids)) as update:
         evaluation = evaluate_features(query, gallery, options, lambda _: update)
     result = {
@@ -57,9 +51,9 @@ def score_command(
         "attributes_balanced": None,
         "regions": {},
         "filter": None,
-        "protocol": protocol.value,
-        "distance": distance.value,
-        "ap": ap.value,
+        "protocol": protocol,
+        "distance": distance,
+        "ap": ap,
         "rerank": rerank,
         "seconds": time.monotonic() - started,
     }

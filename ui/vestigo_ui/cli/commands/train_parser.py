@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -20,33 +19,19 @@ BATCH = 256
 """Images that are parsed together in the evaluation."""
 
 
-class BelongingsTruth(StrEnum):
-    """Values of `--hidden-by`: the true region of a pixel that shows belongings."""
-
-    regions = "regions"
-    behind = "behind"
-
-
-class FloatType(StrEnum):
-    """Values of `--precision`: the number type of the network's layers in training."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
 def train_parser_command(
     data: Annotated[Path, Option("--data", help="Dataset with label maps, as `vestigo render` writes it.")],
     model: Annotated[Path, Option("--out", help="New folder for the parser's package.")],
     epochs: Annotated[int, Option("--epochs", min=1, help="Passes over the training images.")] = 8,
     seed: Annotated[int, Option("--seed", min=0, help="Of every random choice.")] = 0,
     hidden_by: Annotated[
-        BelongingsTruth,
+        Literal["regions", "behind"],
         Option(
             "--hidden-by",
             help="What belongings are to the parser: background (regions), or the part of the body that they hide "
             "(behind; needs `vestigo render --behind`).",
         ),
-    ] = BelongingsTruth.regions,
+    ] = "regions",
     hidden_weight: Annotated[
         float,
         Option(
@@ -60,8 +45,8 @@ def train_parser_command(
         float, Option("--learning-rate", min=1e-6, help="Initial rate; it decays to 0 along a cosine.")
     ] = 3e-3,
     precision: Annotated[
-        FloatType, Option("--precision", help="bfloat16 is faster on processors that support it.")
-    ] = FloatType.float32,
+        Literal["float32", "bfloat16"], Option("--precision", help="bfloat16 is faster on processors that support it.")
+    ] = "float32",
     device: opts.DeviceOption = "auto",
     as_json: opts.JsonOption = False,
 ) -> None:
@@ -79,13 +64,13 @@ def train_parser_command(
 
     recipe = ParserTrainConfig(
         seed=seed,
-        precision=precision.value,
+        precision=precision,
         epochs=epochs,
         hidden_weight=hidden_weight,
         learning_rate=learning_rate,
     )
     dataset = load_dataset(data)
-    folder = BEHIND if hidden_by is BelongingsTruth.behind else REGIONS
+    folder = BEHIND if hidden_by == "behind" else REGIONS
     paths = dataset.train.paths
     images = LabelledImages(images=paths, maps=region_maps(dataset.root, paths, folder))
     test_paths = dataset.query.paths + dataset.gallery.paths
