@@ -35,7 +35,7 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
-from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
+from vestigo_models.training.head_refit.fit import PULL, fit_heads
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 
 NOISE = 0.05
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("old", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pulls", type=float, nargs="+", default=[HeadConfig().pull])
+    parser.add_argument("--pulls", type=float, nargs="+", default=[PULL])
     parser.add_argument("--all", type=int, default=0, help="also train the whole network on, with so many tracklets")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -132,7 +132,7 @@ def main() -> None:
                     rows, named = review(people, tracklets, seed)
                     pooled = np.concatenate([people.pooled[rows], replayed.pooled[some]])
                     started = time.perf_counter()
-                    made = fit_heads(start, pooled, named.with_replay(thought), HeadConfig(pull=pull))
+                    made = fit_heads(start, pooled, named.with_replay(thought), pull=pull)
                     seconds = time.perf_counter() - started
                     tell(f"{name}, {tracklets} tracklets, pull {pull:g}, seed {seed}", made, held, before, seconds)
     if arguments.all:

@@ -37,7 +37,7 @@ from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.training.head_refit.data import AttributeTargets, predict_attributes
-from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads
+from vestigo_models.training.head_refit.fit import fit_heads
 
 ROUND, ROUNDS = 50, 16
 WRONG = 0.05
@@ -78,7 +78,7 @@ def fit_weak_heads(package: ModelPackage, crops: CropArchive) -> ModelPackage:
     empty = ModelPackage(package.config.model_copy(update={"calibration": None}), network)
     weight = 1 / np.bincount(crops.task)[crops.task]
     targets = AttributeTargets.from_labels(crops.labels, SCHEMA, weight=weight.astype(np.float32))
-    return fit_heads(empty, crops.pooled, targets, HeadConfig(pull=30.0))
+    return fit_heads(empty, crops.pooled, targets, pull=30.0)
 
 
 def simulate_annotations(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -28,8 +28,8 @@ from vestigo_benchmarks.ablation.filter_trials import try_filters
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.state import CHECKPOINT, read_checkpoint
 from vestigo_models.training.trainer import train
 from vestigo_workers.training.data import training_set
 

@@ -32,35 +32,23 @@ PAIRS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentifiedCrops:
-    """N crops of known identities.
+    """N crops of known identities."""
 
-    Attributes:
-        pids: Identities, (N,) int64; 0 is a distractor, -1 junk.
-        camids: Cameras, (N,) int64.
-        probabilities: Calibrated attribute probabilities, (N, M).
-    """
-
-    pids: Int64Array
-    camids: Int64Array
-    probabilities: Float32Array
+    pids: Int64Array  # identities, (N,) int64; 0 is a distractor, -1 junk
+    camids: Int64Array  # cameras, (N,) int64
+    probabilities: Float32Array  # calibrated attribute probabilities, (N, M)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilterCurve:
-    """Miss rates and kept fractions at T thresholds.
+    """Miss rates and kept fractions at T thresholds."""
 
-    Attributes:
-        thresholds: Ascending, the last is `OFF`, (T,).
-        miss_rates: L_i of docs/method.md, section "Conformal risk control", for I identities, (I, T): the mean over an
-            identity's queries of the share of their true matches that are discarded. Never rises along a row.
-        pids: The identities, (I,) int64.
-        kept_fractions: Share of other people's crops that the filter keeps, (T,).
-    """
-
-    thresholds: Float64Array
+    thresholds: Float64Array  # ascending, the last is `OFF`, (T,)
+    # L_i of docs/method.md, section "Conformal risk control", for I identities, (I, T): the mean over an identity's
+    # queries of the share of their true matches that are discarded. Never rises along a row.
     miss_rates: Float64Array
-    pids: Int64Array
-    kept_fractions: Float64Array
+    pids: Int64Array  # the identities, (I,) int64
+    kept_fractions: Float64Array  # share of other people's crops that the filter keeps, (T,)
 
 
 def measure_curve(

@@ -32,31 +32,18 @@ class FilterConfig(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FilterChoice:
-    """A mode with its numbers.
+    """A mode with its numbers."""
 
-    Attributes:
-        mode: The mode; `fixed` is a threshold given as a number.
-        threshold: Confidence from which a prediction is reliable; above 1 nothing is discarded.
-        names: Attributes that count; none named = all.
-        max_conflicts: Conflicts that a kept crop may have.
-        weight: `soft` adds it to the distance for each unit of `conflict_penalty`; 0 for other modes.
-        max_lost: Largest miss rate that `auto` was given; None for other modes.
-        guaranteed: Whether the threshold holds `max_lost` on data like the calibration data.
-        reason: Why `auto` is off, or "".
-        expected: Figures on data like the calibration data; None if not measured.
-        measured_on: The calibration data in words, or "".
-    """
-
-    mode: FilterMode
-    threshold: float
-    names: tuple[str, ...] = ()
-    max_conflicts: int = 0
-    weight: float = 0.0
-    max_lost: float | None = None
-    guaranteed: bool = False
-    reason: str = ""
-    expected: FilterEstimate | None = None
-    measured_on: str = ""
+    mode: FilterMode  # the mode; `fixed` is a threshold given as a number
+    threshold: float  # confidence from which a prediction is reliable; above 1 nothing is discarded
+    names: tuple[str, ...] = ()  # attributes that count; none named = all
+    max_conflicts: int = 0  # conflicts that a kept crop may have
+    weight: float = 0.0  # `soft` adds it to the distance for each unit of `conflict_penalty`; 0 for other modes
+    max_lost: float | None = None  # largest miss rate that `auto` was given; None for other modes
+    guaranteed: bool = False  # whether the threshold holds `max_lost` on data like the calibration data
+    reason: str = ""  # why `auto` is off, or ""
+    expected: FilterEstimate | None = None  # figures on data like the calibration data; None if not measured
+    measured_on: str = ""  # the calibration data in words, or ""
 
     @property
     def discards(self) -> bool:

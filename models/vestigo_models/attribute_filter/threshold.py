@@ -16,34 +16,21 @@ from vestigo_models.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class FilterEstimate:
-    """What a filter is expected to do on data like the calibration data.
+    """What a filter is expected to do on data like the calibration data."""
 
-    Attributes:
-        kept_fraction: Share of other people's crops that it keeps.
-        miss_rate: Mean share of an identity's true matches that it discards.
-        identities: n, identities that both were measured on.
-    """
-
-    kept_fraction: float
-    miss_rate: float
-    identities: int
+    kept_fraction: float  # share of other people's crops that it keeps
+    miss_rate: float  # mean share of an identity's true matches that it discards
+    identities: int  # n, identities that both were measured on
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdChoice:
-    """The threshold of `auto`.
+    """The threshold of `auto`."""
 
-    Attributes:
-        threshold: Above 1 the filter is off.
-        bound: (n L + 1) / (n + 1) at the threshold, with L the mean miss rate of n identities.
-        expected: Figures at the threshold.
-        reason: Why the filter is off, or "".
-    """
-
-    threshold: float
-    bound: float
-    expected: FilterEstimate
-    reason: str
+    threshold: float  # above 1 the filter is off
+    bound: float  # (n L + 1) / (n + 1) at the threshold, with L the mean miss rate of n identities
+    expected: FilterEstimate  # figures at the threshold
+    reason: str  # why the filter is off, or ""
 
     @property
     def guaranteed(self) -> bool:

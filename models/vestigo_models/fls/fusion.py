@@ -186,3 +186,14 @@ def add_belongings(body: UInt8Array, fused: UInt8Array, config: FlsConfig) -> UI
 def _enlarge(mask: BoolArray, size: tuple[int, ...]) -> Float32Array:
     """Interpolate a mask of cells linearly between their centres, at h x w pixels."""
     return np.asarray(cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
+
+
+def oracle_labels(truth: UInt8Array, config: FlsConfig) -> UInt8Array:
+    """Fuse the true silhouette, as level 1, and the true body, as the parser's map: N x H x W to N x H x W.
+
+    `foreground` and `belongings_mode` of the configuration are replaced.
+    """
+    silhouette = np.stack([truth == BACKGROUND, truth != BACKGROUND], axis=3).astype(np.float32)
+    body = np.where(truth == BELONGINGS, np.uint8(BACKGROUND), truth).astype(np.uint8)
+    rules = config.model_copy(update={"foreground": "classifier", "belongings_mode": "complement"})
+    return fls_labels(silhouette, body, rules, silhouette)

@@ -18,17 +18,11 @@ from vestigo_models.arrays import BoolArray, Float64Array, FloatArray
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors:
-    """Descriptors of N crops.
+    """Descriptors of N crops."""
 
-    Attributes:
-        vectors: N x D, float32 as a model makes them, blocks of length 1 or 0.
-        visible: N x (K-1) bool, l_k; K = 1 for a network without parts.
-        always: Number of always-present features in a vector (3 with attributes, 2 without, 1 for the baseline).
-    """
-
-    vectors: FloatArray
-    visible: BoolArray
-    always: int
+    vectors: FloatArray  # N x D, float32 as a model makes them, blocks of length 1 or 0
+    visible: BoolArray  # N x (K-1) bool, l_k; K = 1 for a network without parts
+    always: int  # number of always-present features in a vector (3 with attributes, 2 without, 1 for the baseline)
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -14,7 +14,7 @@ from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.inference.preprocessing import normalise, stack
+from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.folding import fold_batch_norms
 from vestigo_models.networks.outputs import PART, NetworkOutput
 from vestigo_models.networks.semantic import SemanticNetwork
@@ -78,10 +78,7 @@ class Extractor:
 
     def _input(self, crops: Crops) -> Tensor:
         config = self.package.config
-        pixels = np.zeros((self.batch_size, *config.input_size, 3), dtype=np.uint8)
-        if len(crops):
-            pixels[: len(crops)] = stack(crops, config.input_size)
-        return normalise(pixels, config.mean, config.std, self.device)
+        return padded_input(crops, config.input_size, self.batch_size, config.mean, config.std, self.device)
 
     @torch.inference_mode()
     def _compute_maps(self, crops: Crops, compute: Callable[[SemanticNetwork, Tensor], Tensor]) -> Float32Array:

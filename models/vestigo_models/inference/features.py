@@ -14,18 +14,13 @@ from vestigo_models.inference.distance import Descriptors
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CropFeatures:
-    """What a model computes for N crops.
-
-    Attributes:
-        descriptors: Descriptors of the crops.
-        probabilities: Attribute probabilities, N x M float32, calibrated if the package is; they sum to 1 within each
-            attribute. M = 0 without attributes.
-        areas: Share of the grid's cells that each region has, N x K float32. K = 0 without regions.
-    """
+    """What a model computes for N crops."""
 
     descriptors: Descriptors
+    # Attribute probabilities, N x M float32, calibrated if the package is; they sum to 1 within each attribute. M = 0
+    # without attributes.
     probabilities: Float32Array
-    areas: Float32Array
+    areas: Float32Array  # Share of the grid's cells that each region has, N x K float32. K = 0 without regions.
 
     def __len__(self) -> int:
         return len(self.descriptors)

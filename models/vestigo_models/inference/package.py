@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import copy
-import json
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vestigo_models.attribute_filter.record import Calibration
-from vestigo_models.errors import ConfigError, ModelError, first_line
+from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vestigo_models.networks.build import BACKBONES, build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.outputs import PART, ReidNetwork
-from vestigo_models.networks.weights import weights_digest
+from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, weights_digest, write_package
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import RegionSchema
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 HUB_PREFIX = "hub:"
 DEFAULT_PACKAGE = "tiny"
 Triple = tuple[float, float, float]
@@ -144,7 +142,7 @@ class ModelPackage:
             ModelError: If there is no such package, or its files do not fit each other.
         """
         folder = resolve_model(ref)
-        config = _read_config(folder)
+        config = read_config(folder, PackageConfig, "model")
         network = build_network(config.network, schema=config.attributes, regions=config.regions)
         try:
             state = load_file(folder / WEIGHTS)
@@ -167,19 +165,7 @@ class ModelPackage:
 
     def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
         """Write the package into a folder; `half` rounds weights to float16, which halves the size."""
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        if half:
-            state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-        save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-        write_config(folder, self.config)
-
-
-def write_config(folder: Path, config: PackageConfig) -> None:
-    """Replace the configuration of a package atomically."""
-    partial = folder / f"{CONFIG}.partial"
-    partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / CONFIG)
+        write_package(folder, self.config, self.network.state_dict(), half=half)
 
 
 def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:
@@ -216,15 +202,6 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name.removeprefix(HUB_PREFIX), allow_patterns=[WEIGHTS, CONFIG]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         raise ModelError(f"{name}: not on the Hugging Face hub, or the hub cannot be reached; check the id") from None
-
-
-def _read_config(folder: Path) -> PackageConfig:
-    try:
-        return PackageConfig.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else first_line(error)
-        raise ModelError(f"{folder / CONFIG} is not a model configuration ({reason})") from None
 
 
 def _read_calibration(config: PackageConfig) -> Calibration | None:

@@ -27,9 +27,19 @@ def resize(crop: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     return np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
-def stack(crops: Sequence[UInt8Array], size: tuple[int, int]) -> UInt8Array:
-    """Resize crops to (height, width) and stack them: B x height x width x 3."""
-    return np.stack([resize(crop, size) for crop in crops])
+def padded_input(
+    crops: Sequence[UInt8Array],
+    size: tuple[int, int],
+    count: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Resize and normalise at most `count` crops, padded with black images: count x 3 x H x W, see `normalise`."""
+    pixels = np.zeros((count, *size, 3), dtype=np.uint8)
+    for row, crop in enumerate(crops):
+        pixels[row] = resize(crop, size)
+    return normalise(pixels, mean, std, device)
 
 
 def normalise(

@@ -39,18 +39,12 @@ class NamedImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionMap:
-    """The regions of one image.
+    """The regions of one image."""
 
-    Attributes:
-        labels: h x w pixels: region ids 0-5 with FLS, else the parser's own class ids.
-        grid: H x W cells: region ids, with FLS on the network's grid, else on the parser's.
-        body: h x w: region ids of the parser alone.
-        clusters: H x W: part clusters from top to bottom; None if not requested, or if the foreground is too small.
-    """
-
-    labels: UInt8Array
-    grid: UInt8Array
-    body: UInt8Array
+    labels: UInt8Array  # h x w pixels: region ids 0-5 with FLS, else the parser's own class ids
+    grid: UInt8Array  # H x W cells: region ids, with FLS on the network's grid, else on the parser's
+    body: UInt8Array  # h x w: region ids of the parser alone
+    # H x W: part clusters from top to bottom; None if not requested, or if the foreground is too small
     clusters: UInt8Array | None = None
 
     @property

@@ -17,17 +17,11 @@ from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 
 
 class PooledFeatures(NamedTuple):
-    """Features of B crops, pooled from F.
+    """Features of B crops, pooled from F."""
 
-    Attributes:
-        whole: F_global, B x C.
-        foreground: F_foreground, B x C.
-        parts: F_part,k, B x (K-1) x C.
-    """
-
-    whole: Tensor
-    foreground: Tensor
-    parts: Tensor
+    whole: Tensor  # F_global, B x C
+    foreground: Tensor  # F_foreground, B x C
+    parts: Tensor  # F_part,k, B x (K-1) x C
 
     def stack(self) -> Tensor:
         """Return all features as one tensor, B x (K+1) x C."""

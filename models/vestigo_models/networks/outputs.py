@@ -13,33 +13,20 @@ PART, GLOBAL_ATTRIBUTES = "part", "globalattr"
 
 
 class Features(NamedTuple):
-    """One kind of features of B crops.
+    """One kind of features of B crops."""
 
-    Attributes:
-        pre: Before the BNNeck, B x D, for triplet and centre losses.
-        post: After the BNNeck, B x D, for the identity loss and retrieval.
-        logits: B x identities; None for a network without training identities.
-    """
-
-    pre: Tensor
-    post: Tensor
-    logits: Tensor | None
+    pre: Tensor  # before the BNNeck, B x D, for triplet and centre losses
+    post: Tensor  # after the BNNeck, B x D, for the identity loss and retrieval
+    logits: Tensor | None  # B x identities; None for a network without training identities
 
 
 class NetworkOutput(NamedTuple):
-    """The output of a network for B crops.
+    """The output of a network for B crops."""
 
-    Attributes:
-        features: By kind; `global` is always present.
-        region_logits: B x K x H x W; None without regions.
-        attributes: log p-hat, B x M, or log p without AWM; None without attributes.
-        raw_attributes: log p, B x M; the same object as `attributes` without AWM.
-    """
-
-    features: dict[str, Features]
-    region_logits: Tensor | None = None
-    attributes: Tensor | None = None
-    raw_attributes: Tensor | None = None
+    features: dict[str, Features]  # by kind; `global` is always present
+    region_logits: Tensor | None = None  # B x K x H x W; None without regions
+    attributes: Tensor | None = None  # log p-hat, B x M, or log p without AWM; None without attributes
+    raw_attributes: Tensor | None = None  # log p, B x M; the same object as `attributes` without AWM
 
 
 class BNNeck(nn.Module):

@@ -6,16 +6,50 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vestigo_models.errors import ModelError, first_line
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+"""Files of a package of Vestigo."""
+WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def read_config(folder: Path, config_class: type[Config], kind: str) -> Config:
+    """Read the `config.json` of a package, which the message calls the configuration of a `kind`.
+
+    Raises:
+        ModelError: If the file cannot be read or is invalid; the message names the first wrong key.
+    """
+    try:
+        return config_class.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        mistake = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" if mistake else first_line(error)
+        raise ModelError(f"{folder / CONFIG} is not the configuration of a {kind} ({reason})") from None
+
+
+def write_config(folder: Path, config: BaseModel) -> None:
+    """Replace the `config.json` of a package atomically."""
+    partial = folder / f"{CONFIG}.partial"
+    partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / CONFIG)
+
+
+def write_package(folder: Path, config: BaseModel, state: Mapping[str, Tensor], *, half: bool) -> None:
+    """Write a package into a folder; `half` rounds weights to float16, which halves the size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rounded = {name: value.half() if half and value.is_floating_point() else value for name, value in state.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in rounded.items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    write_config(folder, config)
 
 
 def read_weights(ref: str) -> dict[str, Tensor]:

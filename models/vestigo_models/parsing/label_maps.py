@@ -32,18 +32,12 @@ _REGION_OF |= {name: name for name in REGIONS.names}
 
 @dataclass(frozen=True, kw_only=True)
 class ParserLabels:
-    """The classes of a parser.
+    """The classes of a parser."""
 
-    Attributes:
-        name: Name of the label set.
-        classes: Names of the classes by id.
-        regions: Region id of each class.
-        split: Ids of classes that are upper body (as in `regions`) above the person's middle and lower body below it.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    regions: tuple[int, ...]
+    name: str  # name of the label set
+    classes: tuple[str, ...]  # names of the classes by id
+    regions: tuple[int, ...]  # region id of each class
+    # ids of classes that are upper body (as in `regions`) above the person's middle and lower body below it
     split: tuple[int, ...] = ()
 
     def __len__(self) -> int:

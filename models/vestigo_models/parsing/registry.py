@@ -14,28 +14,17 @@ if TYPE_CHECKING:
 
 LabelMap = Mapping[str, str]
 """Regions of classes by name."""
-
-
 ParserFactory = Callable[[str, LabelMap | None, str], "Parser"]
 """Makes a parser from what follows the colon of its reference, a label map, and a torch device."""
 
 
-def _default(_argument: str, label_map: LabelMap | None, device: str) -> Parser:
-    _refuse_label_map("default", label_map)
+def _package(argument: str, _label_map: LabelMap | None, device: str) -> Parser:
     from vestigo_models.parsing.small import EmbeddedParser
 
-    return EmbeddedParser.from_pretrained("default", device=device)
+    return EmbeddedParser.from_pretrained(Path(argument or "default"), device=device)
 
 
-def _package(argument: str, label_map: LabelMap | None, device: str) -> Parser:
-    _refuse_label_map(f"package:{argument}", label_map)
-    from vestigo_models.parsing.small import EmbeddedParser
-
-    return EmbeddedParser.from_pretrained(Path(argument), device=device)
-
-
-def _schp(argument: str, label_map: LabelMap | None, device: str) -> Parser:
-    _refuse_label_map(f"schp:{argument}", label_map)
+def _schp(argument: str, _label_map: LabelMap | None, device: str) -> Parser:
     from vestigo_models.parsing.label_maps import LABEL_SETS
     from vestigo_models.parsing.schp import SchpParser
 
@@ -57,16 +46,11 @@ def _label_folder(argument: str, label_map: LabelMap | None, _device: str) -> Pa
     return FolderParser(Path(argument), label_map)
 
 
-def _refuse_label_map(reference: str, label_map: LabelMap | None) -> None:
-    if label_map is not None:
-        raise ConfigError(f"parser {reference!r}: its classes are known; a label map is for hf: and labels:")
-
-
 PARSERS: ComponentRegistry[ParserFactory] = ComponentRegistry(
     "parser",
     "vestigo.parsers",
     [
-        Component(name="default", factory=_default, help="The parser that ships with Vestigo."),
+        Component(name="default", factory=_package, help="The parser that ships with Vestigo."),
         Component(name="package", factory=_package, argument="FOLDER", help="A package of `vestigo train-parser`."),
         Component(
             name="schp",
@@ -109,4 +93,6 @@ def make_parser(reference: str, label_map: LabelMap | None = None, device: str =
         ModelError: If the checkpoint or package cannot be loaded.
     """
     entry, argument = PARSERS.find(reference)
+    if label_map is not None and entry.factory in (_package, _schp):
+        raise ConfigError(f"parser {reference!r}: its classes are known; a label map is for hf: and labels:")
     return entry.factory(argument, label_map, device)

@@ -6,7 +6,6 @@ A package is a folder with `model.safetensors` and `config.json`.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
-from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, stack
+from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.backbones.tiny import HalfInstanceNorm
-from vestigo_models.networks.weights import read_weights, weights_digest
+from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, read_weights, weights_digest, write_package
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.label_maps import ParserLabels
 from vestigo_models.parsing.region_merge import merge
@@ -97,7 +95,6 @@ def convolution(channels: int, out: int, kernel: int, *, stride: int = 1) -> nn.
     )
 
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 DEFAULT_PACKAGE = "parser"
 CLASSES = REGIONS.names[:-1]
 """Classes of the shipped parser: all regions but belongings, as in LIP."""
@@ -157,7 +154,11 @@ class EmbeddedParser(Parser):
         folder = Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
         if str(ref) != "default":
             folder = Path(ref)
-        config = _read_config(folder)
+        if not (folder / CONFIG).is_file():
+            raise ModelError(
+                f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give one of `vestigo train-parser`"
+            )
+        config = read_config(folder, ParserConfig, "parser")
         network = ParserNetwork(len(config.classes))
         state = read_weights(str(folder / WEIGHTS))
         try:
@@ -177,14 +178,7 @@ class EmbeddedParser(Parser):
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the package with weights in float16."""
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self._network.state_dict()
-        save_file(
-            {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in state.items()},
-            folder / WEIGHTS,
-            metadata={"format": "pt"},
-        )
-        (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_package(folder, self.config, self._network.state_dict(), half=True)
 
     def parse(self, image: UInt8Array, _name: str) -> Parsed:
         """Parse one image, see `Parser.parse`."""
@@ -202,10 +196,8 @@ class EmbeddedParser(Parser):
     @torch.inference_mode()
     def _logits(self, images: Sequence[UInt8Array]) -> Tensor:
         """Return logits on the CPU, B x classes x H/2 x W/2; the batch is padded, since kernels depend on B."""
-        height, width = self.config.input_size
-        pixels = np.zeros((self._batch_size, height, width, 3), dtype=np.uint8)
-        pixels[: len(images)] = stack(images, (height, width))
-        logits: Tensor = self._network(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, self._device))
+        x = padded_input(images, self.config.input_size, self._batch_size, device=self._device)
+        logits: Tensor = self._network(x)
         return logits.float().cpu().contiguous()
 
     @torch.inference_mode()
@@ -213,17 +205,3 @@ class EmbeddedParser(Parser):
         full = functional.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
         probabilities = logits.softmax(dim=0).permute(1, 2, 0).contiguous().numpy()
         return Parsed(labels=full.argmax(dim=0).numpy().astype(np.uint8), regions=merge(probabilities, self.label_set))
-
-
-def _read_config(folder: Path) -> ParserConfig:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ModelError(
-            f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give a folder of `vestigo train-parser`"
-        )
-    try:
-        return ParserConfig.model_validate(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        mistake = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" if mistake else first_line(error)
-        raise ModelError(f"{path} is not the configuration of a parser ({reason})") from None

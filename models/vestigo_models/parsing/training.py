@@ -21,8 +21,9 @@ from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
+from vestigo_models.networks.weights import CONFIG
 from vestigo_models.parsing.label_folder import read_labels
-from vestigo_models.parsing.small import CONFIG, EmbeddedParser, ParserConfig, ParserNetwork
+from vestigo_models.parsing.small import EmbeddedParser, ParserConfig, ParserNetwork
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig

@@ -21,7 +21,6 @@ class Preset:
     """Range of the height of people in a frame, in pixels: the resolution that a crop is made from."""
     variety: float = 0.0
     """Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train."""
-    """Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train."""
     occluded: float = 0.15
     crowded: float = 0.2
     sloppiness: float = 1.0

@@ -34,17 +34,11 @@ UNLINKED = 1.0
 
 @dataclass(frozen=True)
 class FrameDetections:
-    """Detections of one sampled frame, in the detector's order.
+    """Detections of one sampled frame, in the detector's order."""
 
-    Attributes:
-        cell: Number of the frame's time cell.
-        boxes: (N, 4), x, y, w, h in pixels.
-        histograms: (N, bins), see `color.histograms`.
-    """
-
-    cell: int
-    boxes: FloatArray
-    histograms: Float64Array
+    cell: int  # number of the frame's time cell
+    boxes: FloatArray  # (N, 4), x, y, w, h in pixels
+    histograms: Float64Array  # (N, bins), see `color.histograms`
 
 
 @dataclass
@@ -151,3 +145,25 @@ class Linker:
         rows, columns = linear_sum_assignment(cost)
         is_link = cost[rows, columns] < UNLINKED
         return tails[rows[is_link]], heads[columns[is_link]]
+
+
+def strongest_third(values: FloatArray) -> float:
+    """Return the mean of the largest third of the values (at least one), without NaN; NaN if no value remains.
+
+    Unlike the mean it tolerates occlusion and standing still, and unlike the maximum it tolerates single outliers.
+    """
+    known = np.sort(np.asarray(values, dtype=np.float64)[~np.isnan(values)])[::-1]
+    return float(known[: -(-len(known) // 3)].mean()) if len(known) else float("nan")
+
+
+def is_person_track(scores: FloatArray, motion: FloatArray, config: TrackingConfig) -> bool:
+    """Return whether a chain of n detections is kept as a tracklet.
+
+    Args:
+        scores: Scores of the detections, (n,).
+        motion: Fractions of changed pixels, (n,); if all are NaN (a video of less than a second), motion is not tested.
+        config: Thresholds.
+    """
+    if len(scores) < config.min_detections or strongest_third(scores) < config.min_score:
+        return False
+    return not strongest_third(motion) < config.min_motion

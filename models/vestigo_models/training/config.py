@@ -123,16 +123,12 @@ class TrainConfig(BaseModel):
     cache_gib: float = Field(default=4.0, ge=0, description="decoded images are cached if they fit into this memory")
 
     @model_validator(mode="after")
-    def _regions_of_the_labels(self) -> TrainConfig:
+    def _check_network(self) -> TrainConfig:
         expected = len(self.region_schema) if self.network.regions else 0
         if self.network.regions != expected:
             raise ValueError(
                 f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {expected}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _heads_learn(self) -> TrainConfig:
         if self.network.awm and self.awm_dropout is not None and self.lambda_attr and not self.awm_aux_loss:
             raise ValueError(
                 f"awm_dropout={self.awm_dropout}: attribute heads get no gradient from AWM; set awm_aux_loss"

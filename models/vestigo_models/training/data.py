@@ -22,22 +22,14 @@ LOADER_THREADS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """N training images.
-
-    Attributes:
-        paths: Files.
-        pids: Identities, (N,), numbered 0..identities-1.
-        camids: Cameras, (N,).
-        schema: Schema of the attributes; None without attributes.
-        attributes: Labels (N, n), -1 if missing; None without attributes.
-        parsed: Region ids of a parser on the network's grid, (N, rows, columns); None without a parser.
-    """
+    """N training images."""
 
     paths: tuple[Path, ...]
-    pids: Int64Array
-    camids: Int64Array
-    schema: AttributeSchema | None = None
-    attributes: Int64Array | None = None
+    pids: Int64Array  # identities, (N,), numbered 0..identities-1
+    camids: Int64Array  # cameras, (N,)
+    schema: AttributeSchema | None = None  # schema of the attributes; None without attributes
+    attributes: Int64Array | None = None  # labels (N, n), -1 if missing; None without attributes
+    # region ids of a parser on the network's grid, (N, rows, columns); None without a parser
     parsed: UInt8Array | None = None
 
     def __post_init__(self) -> None:

@@ -22,17 +22,11 @@ UNLABELLED = 255
 
 
 class BatchTargets(NamedTuple):
-    """Targets of B training images.
+    """Targets of B training images."""
 
-    Attributes:
-        pids: Identities, B int64, 0..identities-1.
-        maps: Label maps, B x h x w int64, with `UNLABELLED` cells; None without regions.
-        attributes: Classes, B x n int64, -1 if missing; None without attributes.
-    """
-
-    pids: Tensor
-    maps: Tensor | None = None
-    attributes: Tensor | None = None
+    pids: Tensor  # identities, B int64, 0..identities-1
+    maps: Tensor | None = None  # label maps, B x h x w int64, with `UNLABELLED` cells; None without regions
+    attributes: Tensor | None = None  # classes, B x n int64, -1 if missing; None without attributes
 
 
 class Objective(nn.Module):

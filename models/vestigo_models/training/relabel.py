@@ -12,7 +12,7 @@ from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.fls.fusion import cluster_labels, fls_labels
 from vestigo_models.inference.images import read_image
-from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.region_merge import label_cells
@@ -112,9 +112,8 @@ def _compute_maps(
     features, probabilities = [], []
     for start in range(0, len(images), BATCH_SIZE):
         batch = images[start : start + BATCH_SIZE]
-        pixels = np.zeros((BATCH_SIZE, *images[0].shape), dtype=np.uint8)
-        pixels[: len(batch)] = batch
-        feature_map, logits = network.segment(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD, device))
+        size = (images[0].shape[0], images[0].shape[1])
+        feature_map, logits = network.segment(padded_input(batch, size, BATCH_SIZE, device=device))
         features.append(feature_map.to_tensor()[: len(batch)].float().permute(0, 2, 3, 1).cpu().numpy())
         probabilities.append(logits[: len(batch)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(features), np.concatenate(probabilities)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TextIO
 
 import numpy as np
@@ -15,19 +16,25 @@ from torch import Tensor
 
 from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, WorkError
+from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.networks.backbones.convnext import ConvNext
+from vestigo_models.networks.backbones.resnet50 import ResNet50
 from vestigo_models.networks.build import BACKBONES, build_network
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.progress import ProgressCallback
-from vestigo_models.training.checkpoint import write_checkpoint
+from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.initial_weights import load_weights
 from vestigo_models.training.losses import class_weights
 from vestigo_models.training.objective import BatchTargets, Objective
 from vestigo_models.training.relabel import initial_labels, is_refresh_due, refresh_labels
+
+CHECKPOINT = "checkpoint.pt"
+PACKAGE_PREFIX = "package:"
+"""Prefix of weights that are the backbone of a model package."""
 
 
 def learning_rate(epoch: int, config: TrainConfig) -> float:
@@ -232,3 +239,74 @@ def feature_grid(config: TrainConfig) -> tuple[int, int]:
     if height % stride or width % stride:
         raise ConfigError(f"input_size={height},{width}: give multiples of {stride}, the cells of the feature map")
     return height // stride, width // stride
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the checkpoint in `folder` atomically: a crash leaves the old or the new one."""
+    partial = folder / f"{CHECKPOINT}.partial"
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / CHECKPOINT)
+
+
+def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
+    """Return the checkpoint in `folder`, on the CPU; None if there is none.
+
+    Raises:
+        ModelError: If it cannot be read, or has another configuration.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, OSError, EOFError):
+        raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
+    saved = state["config"]
+    changes = [
+        f"{key} ({saved.get(key)!r} there, {value!r} now)"
+        for key, value in config.model_dump(mode="json").items()
+        if saved.get(key) != value
+    ]
+    if changes:
+        raise ModelError(f"{path} has another configuration: {', '.join(changes)}; resume with that configuration")
+    return state
+
+
+def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:
+    """Load the weights of a configuration, first `weights`, then `base`, into a network.
+
+    Raises:
+        ConfigError: If they are for another network or for other attributes than those of `schema`.
+        ModelError: If there are no such weights.
+    """
+    if config.weights is not None:
+        _load_backbone(network, config.weights, config.network.backbone)
+    if config.base is not None:
+        base = ModelPackage.from_pretrained(config.base)
+        if base.config.network != config.network:
+            raise ConfigError(f"base={config.base!r}: that package has another network, {base.config.network!r}")
+        if base.schema is not None and schema is not None and base.schema.digest != schema.digest:
+            raise ConfigError(
+                f"base={config.base!r}: that package predicts the attributes of {base.schema.name}, the data has those "
+                f"of {schema.name}; start from a package of that schema"
+            )
+        network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
+
+
+def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
+    backbone = network.backbone
+    if ref.startswith(PACKAGE_PREFIX):
+        package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
+        if package.config.network.backbone != name:
+            raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
+        backbone.load_state_dict(package.network.backbone.state_dict())
+    elif isinstance(backbone, ResNet50 | ConvNext):
+        backbone.load_imagenet(ref)
+    else:
+        raise ConfigError(
+            f"weights={ref!r}: there are no ImageNet weights for {name}; give a model package with that backbone:"
+            f" {PACKAGE_PREFIX}FOLDER"
+        )

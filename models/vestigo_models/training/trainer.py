@@ -19,11 +19,10 @@ import yaml
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import PackageConfig, package_network
 from vestigo_models.progress import ProgressCallback, ignore_progress
-from vestigo_models.training.checkpoint import CHECKPOINT, read_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.state import TrainingRun, feature_grid
+from vestigo_models.training.state import CHECKPOINT, TrainingRun, feature_grid, read_checkpoint
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
 STEP_FIELDS = ("epoch", "step", "steps", "learning_rate")

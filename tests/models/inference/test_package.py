@@ -7,16 +7,10 @@ import pytest
 import torch
 
 from vestigo_models.errors import ModelError
-from vestigo_models.inference.package import (
-    CONFIG,
-    WEIGHTS,
-    ModelPackage,
-    PackageConfig,
-    package_network,
-    resolve_model,
-)
+from vestigo_models.inference.package import ModelPackage, PackageConfig, package_network, resolve_model
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
+from vestigo_models.networks.weights import CONFIG, WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +84,7 @@ class TestWrongPackages:
         (tmp_path / CONFIG).write_text(json.dumps({**config, "speed": 2}))
         assert "speed" in self.refuse(tmp_path)
         (tmp_path / CONFIG).write_text("{")
-        assert "is not a model configuration" in self.refuse(tmp_path)
+        assert "is not the configuration of a model" in self.refuse(tmp_path)
         config["network"]["pooling"] = "gem"
         (tmp_path / CONFIG).write_text(json.dumps(config))
         assert "1 tensors differ, the first is pool.exponent" in self.refuse(tmp_path)

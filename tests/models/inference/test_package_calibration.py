@@ -12,7 +12,8 @@ from tests.support.random_models import random_package
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.package import CONFIG, WEIGHTS, ModelPackage, write_config
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.networks.weights import CONFIG, WEIGHTS, write_config
 from vestigo_models.schemas.builtin import MARKET_1501
 
 TEMPERATURES = {"gender": 0.25, "upper_colour": 3.0}

@@ -8,9 +8,8 @@ import yaml
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
+from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501, SCHEMAS, resolve_schema
 from vestigo_models.schemas.regions import REGIONS
-from vestigo_models.schemas.registry import SCHEMAS, resolve_schema
 
 GOOD = """
 name: shop

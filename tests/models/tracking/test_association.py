@@ -3,9 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from vestigo_models.tracking.association import FrameDetections, Linker
+from vestigo_models.tracking.association import FrameDetections, Linker, is_person_track, strongest_third
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.tracking.person_filter import is_person_track, strongest_third
 
 pytestmark = pytest.mark.slow
 

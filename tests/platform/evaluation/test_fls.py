@@ -14,7 +14,7 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.fls import METHODS, FusionEvaluator, MethodMetrics, shares_of_oracle
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.fls.oracle import oracle_labels
+from vestigo_models.fls.fusion import oracle_labels
 from vestigo_models.inference.region_finder import RegionMap
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.schemas.regions import REGIONS

@@ -207,7 +207,7 @@ def read_schema(reference: str | None) -> AttributeSchema | None:
     Raises:
         ConfigError: There is no such schema.
     """
-    from vestigo_models.schemas.registry import resolve_schema
+    from vestigo_models.schemas.builtin import resolve_schema
 
     return None if reference is None else resolve_schema(reference)
 

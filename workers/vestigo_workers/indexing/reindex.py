@@ -23,21 +23,13 @@ EXECUTION_SETTINGS = (*ExecutorSettings.model_fields, "slice_seconds", "batch_si
 
 @dataclass(frozen=True, kw_only=True)
 class ReindexResult:
-    """The repeated runs.
+    """The repeated runs."""
 
-    Attributes:
-        model: digest of the model that indexed again.
-        runs: the new runs, oldest sources first.
-        missing: sources that no longer exist; their crops stay as they were.
-        stale: crops of other models that stay, from missing sources or missing or broken files.
-        unended: runs of other models that another process may still drive; they were not repeated.
-    """
-
-    model: str
-    runs: tuple[RunResult, ...]
-    missing: tuple[str, ...]
-    stale: int
-    unended: tuple[str, ...]
+    model: str  # digest of the model that indexed again
+    runs: tuple[RunResult, ...]  # the new runs, oldest sources first
+    missing: tuple[str, ...]  # sources that no longer exist; their crops stay as they were
+    stale: int  # crops of other models that stay, from missing sources or missing or broken files
+    unended: tuple[str, ...]  # runs of other models that another process may still drive; they were not repeated
 
 
 def reindex_stale(

@@ -62,17 +62,11 @@ class RegionsRequest(FinderSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CropGroup:
-    """Crops of one person: a tracklet, the stills of one dataset identity, or a still of unknown identity.
+    """Crops of one person: a tracklet, the stills of one dataset identity, or a still of unknown identity."""
 
-    Attributes:
-        name: shown to users.
-        crops: crop ids, in order.
-        files: files of the store that hold them.
-    """
-
-    name: str
-    crops: tuple[str, ...]
-    files: tuple[str, ...]
+    name: str  # shown to users
+    crops: tuple[str, ...]  # crop ids, in order
+    files: tuple[str, ...]  # files of the store that hold them
 
     @property
     def key(self) -> str:

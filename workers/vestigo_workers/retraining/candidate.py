@@ -22,7 +22,8 @@ from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError
-from vestigo_models.inference.package import CONFIG, ModelPackage, write_config
+from vestigo_models.inference.package import ModelPackage
+from vestigo_models.networks.weights import CONFIG, write_config
 from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import absolute_reference
 from vestigo_workers.retraining.data import collect_data, exclude_test_identities, refuse_leaks, split_own_identities
@@ -33,36 +34,22 @@ REPLAY = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainRequest:
-    """All settings of `vestigo retrain`.
+    """All settings of `vestigo retrain`."""
 
-    Attributes:
-        base: model that is trained further: a name or digest of the registry, `default`, a folder or `hub:ID`.
-        data: base dataset: its training split is replayed, its query and gallery are the frozen test split. None:
-            crops of the store that were not reviewed are replayed, and a fifth of its own identities is tested.
-        version: label set to learn from; None makes a new one of the labels that are agreed now.
-        projects: projects of the labels; all by default.
-        mode: refit the attribute heads only, or train the whole network.
-        replay: images that are replayed against forgetting.
-        margins: losses that the gate accepts.
-        name: of the candidate; by default that of the base and the label set.
-        folder: folder of candidates; by default `models` in the folder of the store.
-        promote: whether a candidate that passes is promoted.
-        by: name that the promotion records.
-        account: name that the audit log records for a promotion; `by` by default.
-    """
-
-    base: str
+    base: str  # model that is trained further: a name or digest of the registry, `default`, a folder or `hub:ID`
+    # base dataset: its training split is replayed, its query and gallery are the frozen test split. None: crops of the
+    # store that were not reviewed are replayed, and a fifth of its own identities is tested.
     data: Path | None = None
-    version: int | None = None
-    projects: tuple[str, ...] = ()
-    mode: RetrainMode = "heads"
-    replay: int = REPLAY
-    margins: Margins = field(default_factory=Margins)
-    name: str | None = None
-    folder: Path | None = None
-    promote: bool = True
-    by: str = ""
-    account: str | None = None
+    version: int | None = None  # label set to learn from; None makes a new one of the labels that are agreed now
+    projects: tuple[str, ...] = ()  # projects of the labels; all by default
+    mode: RetrainMode = "heads"  # refit the attribute heads only, or train the whole network
+    replay: int = REPLAY  # images that are replayed against forgetting
+    margins: Margins = field(default_factory=Margins)  # losses that the gate accepts
+    name: str | None = None  # of the candidate; by default that of the base and the label set
+    folder: Path | None = None  # folder of candidates; by default `models` in the folder of the store
+    promote: bool = True  # whether a candidate that passes is promoted
+    by: str = ""  # name that the promotion records
+    account: str | None = None  # name that the audit log records for a promotion; `by` by default
     workers: int = 1
     device: str = "cpu"
     seed: int = 0

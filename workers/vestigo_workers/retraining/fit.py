@@ -29,21 +29,13 @@ RetrainMode = Literal["heads", "all"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RetrainingData:
-    """N training crops: annotated ones first, then replayed ones.
-
-    Attributes:
-        paths: their files.
-        identities: (N,) int64, 0, 1, ...; a tracklet of unknown identity is an identity of its own.
-        camids: (N,) int64, cameras.
-        targets: attribute targets.
-        replayed: how many of the crops are replayed.
-    """
+    """N training crops: annotated ones first, then replayed ones."""
 
     paths: tuple[Path, ...]
-    identities: NDArray[np.int64]
-    camids: NDArray[np.int64]
-    targets: AttributeTargets
-    replayed: int = 0
+    identities: NDArray[np.int64]  # (N,) int64, 0, 1, ...; a tracklet of unknown identity is an identity of its own
+    camids: NDArray[np.int64]  # (N,) int64, cameras
+    targets: AttributeTargets  # attribute targets
+    replayed: int = 0  # how many of the crops are replayed
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.identities) == len(self.camids) == len(self.targets):

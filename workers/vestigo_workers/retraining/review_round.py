@@ -21,25 +21,15 @@ from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRequest:
-    """Settings of a round.
+    """Settings of a round."""
 
-    Attributes:
-        project: project of review.
-        sampling: what is sampled.
-        images: where images of tasks are served from, see `vestigo.review.label_studio.images`.
-        enough: share of the sampled tasks that must be reviewed before retraining.
-        poll: seconds between two pulls.
-        wait: seconds to wait at most; None to wait without limit.
-        retraining: how to retrain.
-    """
-
-    project: str
-    sampling: SamplingRequest
-    images: str
-    enough: float
-    poll: float
-    wait: float | None
-    retraining: RetrainRequest
+    project: str  # project of review
+    sampling: SamplingRequest  # what is sampled
+    images: str  # where images of tasks are served from, see `vestigo.review.label_studio.images`
+    enough: float  # share of the sampled tasks that must be reviewed before retraining
+    poll: float  # seconds between two pulls
+    wait: float | None  # seconds to wait at most; None to wait without limit
+    retraining: RetrainRequest  # how to retrain
 
 
 def review_round(

@@ -13,7 +13,7 @@ from vestigo_models.arrays import BoolArray, Float32Array, Int64Array, UInt8Arra
 from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.inference.preprocessing import normalise, stack
+from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.alm import AttributeHeads, PooledFeatures
 from vestigo_models.networks.awm import attribute_log_softmax
 from vestigo_models.networks.folding import fold_batch_norms
@@ -167,10 +167,7 @@ def _pool_batch(
     package: ModelPackage, network: SemanticNetwork, crops: tuple[UInt8Array, ...], device: str, batch_size: int
 ) -> Float32Array:
     config = package.config
-    pixels = np.zeros((batch_size, *config.input_size, 3), dtype=np.uint8)
-    if crops:
-        pixels[: len(crops)] = stack(crops, config.input_size)
-    x = normalise(pixels, config.mean, config.std, device)
+    x = padded_input(crops, config.input_size, batch_size, config.mean, config.std, device)
     views = [x, x.flip(3)] if config.flip_average else [x]
     pooled = torch.stack([network.pool(view).stack().float() for view in views]).mean(dim=0)
     return pooled[: len(crops)].cpu().numpy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,20 +23,8 @@ from vestigo_models.training.losses import noisy_label_loss, noisy_log_probabili
 REFITTED = "; heads were refitted since, inside these temperatures"
 """Note in `Calibration.measured_on`."""
 MIN_RELIABILITY = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """How heads are refitted; the defaults were chosen on rendered people.
-
-    Attributes:
-        pull: Strength of the quadratic pull towards the previous weights: half of it times their squared distance is
-            added to the sum of losses, like a Gaussian prior of this precision.
-        steps: Largest number of steps of L-BFGS.
-    """
-
-    pull: float = 200.0
-    steps: int = 100
+PULL, STEPS = 200.0, 100
+"""Defaults of `fit_heads`, chosen on rendered people."""
 
 
 class TrainableHeads(nn.Module):
@@ -118,9 +105,10 @@ def fit_heads(
     package: ModelPackage,
     pooled: Float32Array,
     targets: AttributeTargets,
-    config: HeadConfig | None = None,
-    ranks: Ranks | None = None,
     *,
+    pull: float = PULL,
+    steps: int = STEPS,
+    ranks: Ranks | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
     """Refit the attribute heads, and AWM if there is one, so that calibrated probabilities fit the targets.
@@ -137,7 +125,9 @@ def fit_heads(
         package: The base, which is not changed.
         pooled: Pooled features of N crops, (N, K+1, C), see `extract_pooled`.
         targets: Targets of the same crops.
-        config: How heads are refitted.
+        pull: Strength of the quadratic pull towards the previous weights: half of it times their squared distance is
+            added to the sum of losses, like a Gaussian prior of this precision.
+        steps: Largest number of steps of L-BFGS.
         ranks: The workers that share the crops; each gives its own crops, and all get the result.
         trained_on: Facts added to those of the package.
 
@@ -149,7 +139,7 @@ def fit_heads(
         DatasetError: If no crop has a target of positive weight.
         ValueError: If the targets have another shape.
     """
-    config, ranks = config or HeadConfig(), ranks or Ranks()
+    ranks = ranks or Ranks()
     network, _, schema = attribute_heads(package)
     if targets.probabilities.shape != (len(pooled), schema.classes):
         raise ValueError(f"targets are {targets.probabilities.shape}, not {(len(pooled), schema.classes)}")
@@ -158,7 +148,7 @@ def fit_heads(
     if not is_trained.any():
         raise DatasetError("no crop has an attribute label to learn from; annotate some attributes first")
     heads = TrainableHeads(package, is_trained)
-    _minimise(heads, pooled, targets, config, ranks)
+    _minimise(heads, pooled, targets, pull, steps, ranks)
     candidate = copy.deepcopy(network)
     for old, new in ((candidate.heads, heads.heads), (candidate.reweight, heads.reweight)):
         if old is not None and new is not None:
@@ -189,7 +179,7 @@ def replace_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
 
 
 def _minimise(
-    heads: TrainableHeads, pooled: Float32Array, targets: AttributeTargets, config: HeadConfig, ranks: Ranks
+    heads: TrainableHeads, pooled: Float32Array, targets: AttributeTargets, pull: float, steps: int, ranks: Ranks
 ) -> None:
     inputs = heads.normalise(pooled)
     probabilities, noise, weight = (
@@ -198,10 +188,10 @@ def _minimise(
     observations = float(ranks.sum(weight.sum()))
     reliability = _base_reliability(heads, inputs, probabilities, noise, weight, ranks)
     weights = weight[:, None] * torch.where(is_one_hot(probabilities, heads.groups), 1.0, reliability)
-    pull = config.pull * reliability
+    pulls = pull * reliability
     start = copy.deepcopy(heads)
     parameters = [p for p in heads.parameters() if p.requires_grad]
-    lbfgs = torch.optim.LBFGS(parameters, max_iter=config.steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+    lbfgs = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         lbfgs.zero_grad()
@@ -213,7 +203,7 @@ def _minimise(
         total, *parts = torch.split(flat, [1, *(p.numel() for p in parameters)])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-        penalty = (pull / 2 * heads.squared_distances(start)).sum()
+        penalty = (pulls / 2 * heads.squared_distances(start)).sum()
         penalty.backward()  # type: ignore[no-untyped-call]
         for gradient in gradients:
             gradient /= observations

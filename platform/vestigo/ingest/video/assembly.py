@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import tracklet_id
+from vestigo_models.tracking.association import is_person_track, strongest_third
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.tracking.person_filter import is_person_track, strongest_third
 from vestigo_models.tracking.selection import best_crops, bucket_of, near_duplicates
 
 TRACKLET_SCHEMA = pa.schema(

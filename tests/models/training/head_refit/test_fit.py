@@ -19,7 +19,7 @@ from vestigo_models.networks.build import build_network
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
-from vestigo_models.training.head_refit.fit import HeadConfig, fit_heads, replace_heads
+from vestigo_models.training.head_refit.fit import fit_heads, replace_heads
 from vestigo_models.training.losses import noisy_label_loss
 
 pytestmark = pytest.mark.slow
@@ -167,7 +167,7 @@ def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPacka
 
 def test_fit_minimises_naive_objective() -> None:
     base, pooled, targets = package(), np.concatenate([random_features(20), random_features(20, 3)]), mixed_targets(20)
-    found = fit_heads(base, pooled, targets, HeadConfig(pull=0.5, steps=500))
+    found = fit_heads(base, pooled, targets, pull=0.5, steps=500)
 
     def objective(other: ModelPackage) -> float:
         return naive_objective(base, other, pooled, targets, 0.5)
@@ -198,7 +198,7 @@ def test_bad_head_is_replaced_and_good_heads_are_kept() -> None:
     labelled = AttributeTargets.from_labels(truth[:200], SCHEMA, noise=0.05)
     predicted = AttributeTargets.from_predictions(predict_attributes(broken, pooled[:200]))
     both = np.concatenate([pooled[:200], pooled[:200]])
-    found = fit_heads(broken, both, labelled.with_replay(predicted), HeadConfig(pull=20.0))
+    found = fit_heads(broken, both, labelled.with_replay(predicted), pull=20.0)
     predictions, hat = predict_attributes(found, pooled[200:]), SCHEMA.index("hat")
     right = [
         (predictions[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
@@ -231,16 +231,13 @@ def test_replay_has_a_share_of_the_total_weight() -> None:
 def test_labels_are_learnt_and_base_is_unchanged() -> None:
     base, pooled, truth = package(), random_features(30), np.abs(labels(30))
     digest, before = base.digest, base.network.state_dict()["heads.heads.0.1.weight"].clone()
-    found = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), HeadConfig(pull=1e-3))
+    found = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3)
     predictions = predict_attributes(found, pooled)
     for position, name in enumerate(SCHEMA.names):
         np.testing.assert_array_equal(predictions[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
     assert found.digest != digest
     torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
-    assert (
-        fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), HeadConfig(pull=1e-3)).digest
-        == found.digest
-    )
+    assert fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3).digest == found.digest
 
 
 def test_heads_without_targets_keep_their_weights() -> None:
@@ -260,7 +257,7 @@ def test_heads_without_targets_keep_their_weights() -> None:
 
 def test_strong_pull_keeps_the_base() -> None:
     base, pooled = package(), random_features(30)
-    found = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), HeadConfig(pull=1e9))
+    found = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), pull=1e9)
     np.testing.assert_allclose(predict_attributes(found, pooled), predict_attributes(base, pooled), atol=1e-5)
 
 

@@ -8,8 +8,7 @@ import pytest
 from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.evaluation.metrics.attributes import AttributeCounts, count_attributes
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.schemas.registry import SCHEMAS
+from vestigo_models.schemas.builtin import MARKET_1501, SCHEMAS
 
 SMALL = AttributeSchema.from_dict(
     {

@@ -38,7 +38,8 @@ def calibrate_command(
     from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.calibrate import calibrate_model
     from vestigo_models.devices import resolve_device
-    from vestigo_models.inference.package import ModelPackage, write_config
+    from vestigo_models.inference.package import ModelPackage
+    from vestigo_models.networks.weights import write_config
 
     started = time.monotonic()
     folder = Path(model)
