@@ -136,6 +136,5 @@ def least_kept(gallery: int) -> int:
 
 
 def _class_masks(schema: AttributeSchema) -> UInt64Array:
-    """Return the bits of each attribute's classes, (n,)."""
     sizes = [len(attribute.values) for attribute in schema.attributes]
     return np.array([((1 << n) - 1) << at for n, at in zip(sizes, schema.offsets, strict=True)], dtype=np.uint64)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import AttributeHeads, attribute_regions
 from vestigo_models.networks.backbones.base import Backbone
-from vestigo_models.networks.backbones.convnext import ConvNext
-from vestigo_models.networks.backbones.resnet50 import ResNet50
 from vestigo_models.networks.backbones.tiny import Tiny
+from vestigo_models.networks.backbones.transformers import ConvNext, ResNet50
 from vestigo_models.networks.baseline import Baseline
 from vestigo_models.networks.config import BackboneName, NetworkConfig
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck

@@ -36,7 +36,6 @@ class FolderParser(Parser):
         self.digest = self._digest()
 
     def _digest(self) -> str:
-        """Return the SHA-256 of all maps."""
         facts = [self.label_set.classes, self.label_set.regions, self.label_set.split]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for path in sorted(self._folder.glob("*.png")):

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.yaml_files import read_yaml
 
 WHOLE_BODY = "upper and lower"
 """For a class of the whole body: upper above the middle of the person, lower below it."""
@@ -81,12 +80,7 @@ def read_label_map(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: If the file cannot be read or has another form.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"label map {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"label map {path}: not YAML: {' '.join(str(error).split())[:120]}") from None
+    data = read_yaml(path, f"label map {path}")
     if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
         raise ConfigError(f"label map {path}: give one line for each class, as in 'backpack: belongings'")
     return {str(key): value for key, value in data.items()}

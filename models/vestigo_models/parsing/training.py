@@ -157,11 +157,7 @@ class PairReader:
         return len(self._data.images)
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
-        """Return an RGB image (H, W, 3) and class ids (H, W); the id after the last class stands for all others.
-
-        Raises:
-            DatasetError: If a file cannot be read, or the two differ in size.
-        """
+        """Return an RGB image (H, W, 3) and class ids (H, W); the id after the last class stands for all others."""
         if not self._is_cached[index]:
             self._images[index], self._labels[index] = self._load(index)
             self._is_cached[index] = True

@@ -11,10 +11,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL, REGIONS
+from vestigo_models.yaml_files import read_yaml
 
 REGION_NAMES = (GLOBAL, FOREGROUND, *REGIONS.names[1:])
 """What a schema can name as the source of an attribute."""
@@ -218,15 +217,8 @@ class AttributeSchema:
         Raises:
             ConfigError: If the file cannot be read or is not a schema; one line lists all mistakes.
         """
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"attribute schema {path}: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"attribute schema {path}: not UTF-8 text") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"attribute schema {path}: not YAML: {' '.join(str(error).split())}") from None
-        return cls.from_dict(data, origin=f"attribute schema {path}")
+        origin = f"attribute schema {path}"
+        return cls.from_dict(read_yaml(path, origin), origin=origin)
 
 
 def _raise_all(origin: str, mistakes: Sequence[str]) -> None:

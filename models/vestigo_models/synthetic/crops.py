@@ -106,7 +106,6 @@ def render_junk(world: World, camera_index: int, view_index: int, *, with_body: 
 
 
 def _background(canvas: NDArray[np.float16], raster: Raster) -> FloatArray:
-    """Return the raster's window of the frame-sized background."""
     h, w = canvas.shape[:2]
     a, b = np.clip([raster.y, raster.y + raster.height + 1], 0, h).astype(int)
     c, d = np.clip([raster.x, raster.x + raster.width + 1], 0, w).astype(int)

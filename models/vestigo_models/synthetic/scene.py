@@ -112,7 +112,6 @@ def _walls(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera)
 
 
 def _openings(rng: np.random.Generator, image: FloatArray, left: int, right: int, low: int) -> None:
-    """Draw windows, doors or brick courses on one facade."""
     style = rng.integers(4)
     if style == 0:
         step = int(rng.integers(4, 9))
@@ -134,7 +133,6 @@ def _openings(rng: np.random.Generator, image: FloatArray, left: int, right: int
 
 
 def _clutter(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera) -> None:
-    """Draw one object on the ground: post, bush, box, car or board."""
     w = image.shape[1]
     depth = float(rng.uniform(camera.near, camera.far * 1.2))
     spot = np.array([rng.uniform(-0.6, 0.6) * depth * w / camera.view.focal, 0.0, depth], dtype=np.float32)
@@ -175,7 +173,6 @@ def draw_object(image: FloatArray, x: float, y: float, unit: float, kind: int, r
 
 
 def _bush(image: FloatArray, x: float, y: float, radius: float, rng: np.random.Generator) -> None:
-    """Draw leaves: noise thresholded inside an ellipse."""
     h, w = image.shape[:2]
     a, b = np.clip([y - 1.6 * radius, y], 0, h).astype(int)
     c, d = np.clip([x - 1.2 * radius, x + 1.2 * radius], 0, w).astype(int)

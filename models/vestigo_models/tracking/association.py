@@ -121,7 +121,6 @@ class Linker:
     def _assign(
         self, then: _WindowFrame, tails: NDArray[np.intp], now: _WindowFrame, heads: NDArray[np.intp], *, predict: bool
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the cheapest assignment of rows `tails` of an earlier frame to rows `heads` of this one."""
         if not len(tails) or not len(heads):
             return tails[:0], heads[:0]
         config = self.config

@@ -7,14 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
+from vestigo_models.yaml_files import read_yaml
 
+CONFIGS = Path(str(resources.files("vestigo_models") / "configs"))
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -184,27 +185,25 @@ class TrainConfig(BaseModel):
 
 def shipped_configs() -> list[str]:
     """Return the names of the shipped configurations."""
-    entries = (resources.files("vestigo_models") / "configs").iterdir()
-    return sorted(["tiny", *(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))])
+    return sorted(["tiny", *(path.stem for path in CONFIGS.glob("*.yaml"))])
 
 
 def _read(ref: str | Path) -> dict[str, Any]:
-    shipped = resources.files("vestigo_models") / "configs" / f"{ref}.yaml"
+    shipped = CONFIGS / f"{ref}.yaml"
     if str(ref) in shipped_configs() and shipped.is_file():
-        return _mapping(shipped.read_text("utf-8"), ref)
+        return _mapping(shipped, ref)
     if Path(ref).is_file():
-        return _mapping(Path(ref).read_text("utf-8"), ref)
+        return _mapping(Path(ref), ref)
     known = ", ".join(shipped_configs())
     raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {known}")
 
 
 def _backbone_values(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a configuration changes with its backbone, from `configs/backbones`."""
     chosen = {"network": {"backbone": backbone}}
-    table = resources.files("vestigo_models") / "configs" / "backbones" / f"{backbone}.yaml"
+    table = CONFIGS / "backbones" / f"{backbone}.yaml"
     if not table.is_file():
         return chosen
-    changes = _mapping(table.read_text("utf-8"), table.name)
+    changes = _mapping(table, table.name)
     has_neck = values.get("network", {}).get("neck", "none") != "none"
     return _merge(_merge(changes["always"], changes["with_neck"] if has_neck else {}), chosen)
 
@@ -218,11 +217,8 @@ def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _mapping(text: str, ref: object) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{ref}: not YAML ({' '.join(str(error).split())})") from None
+def _mapping(path: Path, ref: object) -> dict[str, Any]:
+    values = read_yaml(path, str(ref))
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -66,10 +66,6 @@ def predict_label_maps(
     """Return the most probable region of each cell by the package's pixel classifier, (N, rows, columns).
 
     As label maps they keep the pixel classifier constant while the network learns attributes.
-
-    Raises:
-        DatasetError: If an image cannot be read.
-        ValueError: If the model has no regions.
     """
     extractor, reader = Extractor(package, device, batch_size), ImageReader(paths, package.input_size, 0.0)
     maps = np.empty((len(paths), *package.grid), dtype=np.uint8)

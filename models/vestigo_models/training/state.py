@@ -18,8 +18,7 @@ from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from vestigo_models.networks.backbones.convnext import ConvNext
-from vestigo_models.networks.backbones.resnet50 import ResNet50
+from vestigo_models.networks.backbones.transformers import ConvNext, ResNet50
 from vestigo_models.networks.build import BACKBONES, build_network
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
@@ -87,11 +86,7 @@ class TrainingRun:
         self.maps = initial_labels(data, feature_grid(config), regions) if regions else None
 
     def train(self, out: Path, log: TextIO, progress: ProgressCallback) -> None:
-        """Train to the end; write loss terms to `log` and a checkpoint every epoch and every `checkpoint_steps` steps.
-
-        Raises:
-            WorkError: If the loss is not finite.
-        """
+        """Train to the end; log the loss terms, and save every epoch and every `checkpoint_steps` steps."""
         config = self.config
         width = config.batch_size // self.ranks.size
         share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
@@ -160,7 +155,6 @@ class TrainingRun:
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Seed dropout by seed, epoch, step and worker."""
         key = (self.config.seed, self.epoch, self.step, self.ranks.rank)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -52,15 +52,9 @@ def train(
 ) -> TrainingResult:
     """Train a network and write its model package, `recipe.yaml`, `losses.jsonl` and `checkpoint.pt`.
 
-    Args:
-        config: Configuration.
-        data: Training images.
-        out: Folder of the results, which all workers share.
-        resume: Whether to continue from the checkpoint in `out`, if there is one.
-        device: Torch device.
-        ranks: The workers that train together, each on its share of every batch; by default only this process.
-        progress: Called after each step with finished and total steps.
-        trained_on: Facts for the package.
+    The folder `out` is shared by the workers that train together (`ranks`), each on its share of every batch; by
+    default there is only this process. With `resume`, training continues from the checkpoint in `out`, if there is one.
+    `progress` is called after each step with finished and total steps, and `trained_on` has facts for the package.
 
     Raises:
         ConfigError: If the configuration does not fit the data or the number of workers.

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from vestigo_models.errors import ModelError
-from vestigo_models.networks.backbones.resnet50 import ResNet50, to_backbone_names
 from vestigo_models.networks.backbones.tiny import Tiny
+from vestigo_models.networks.backbones.transformers import ResNet50, to_backbone_names
 from vestigo_models.networks.baseline import GeneralisedMean
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig

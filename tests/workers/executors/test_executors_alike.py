@@ -14,8 +14,7 @@ from tests.support.fake_workers import FakeFactory, fake_shards
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RunTotals
 from vestigo_models.errors import WorkError
-from vestigo_workers.executors.base import Executor
-from vestigo_workers.executors.inline import InlineExecutor
+from vestigo_workers.executors.base import Executor, InlineExecutor
 from vestigo_workers.runs.driver import drive
 
 pytestmark = pytest.mark.slow

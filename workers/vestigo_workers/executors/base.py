@@ -1,4 +1,4 @@
-"""The interface of executors: workers process whole shards, in this process or in Ray actors.
+"""The interface of executors, and the one that processes shards in this process; `ray` has the other.
 
 The driver submits tasks and takes results as they end. Only the driver commits, retries and quarantines. All executors
 pass the same tests and produce the same visible rows.
@@ -6,6 +6,7 @@ pass the same tests and produce the same visible rows.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo.store.parquet.files import WrittenFile
 from vestigo.store.runs.records import InputFailure, InputOutcome, Run, ShardTask
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, VestigoError
 
 
 class ExecutorSettings(BaseModel):
@@ -111,3 +112,38 @@ class Executor(Protocol):
 def death_reason(error: BaseException) -> str:
     """Return one line for the catalogue: the type of `error` and its message, at most 300 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+class InlineExecutor:
+    """Runs tasks in this process: small jobs, tests, debugging."""
+
+    slots = 1
+
+    def __init__(self, factory: WorkerFactory) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._factory = factory
+        self._worker: Worker | None = None
+        self._queue: deque[ShardTask] = deque()
+
+    def submit(self, task: ShardTask) -> None:
+        """Queue one task."""
+        self._queue.append(task)
+
+    def next(self) -> Finished | Died:
+        """Process the oldest queued task."""
+        task = self._queue.popleft()
+        if self._worker is None:
+            self._worker = self._factory()
+        try:
+            return Finished(task=task, result=self._worker.process(task))
+        except VestigoError:
+            raise
+        except Exception as error:  # noqa: BLE001  (equals the death of a worker process, whatever its cause)
+            return Died(task=task, reason=death_reason(error))
+
+    def close(self) -> None:
+        """Drop the worker and the queue."""
+        self._worker = None
+        self._queue.clear()

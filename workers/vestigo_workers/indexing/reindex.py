@@ -37,13 +37,9 @@ def reindex_stale(
 ) -> ReindexResult:
     """Repeat the runs that produced crops of other models, with their own sources and settings.
 
-    The rows of each run are replaced in the transaction that ends its repetition.
-
-    Args:
-        store: The store.
-        open_progress: Shows the stages.
-        model: Named as in a request; by default the serving model, else the newest with crops.
-        settings: Overrides; keys out of `EXECUTION_SETTINGS`.
+    The rows of each run are replaced in the transaction that ends its repetition. `model` is named as in a request; by
+    default it is the serving model, else the newest with crops. `settings` are overrides with keys out of
+    `EXECUTION_SETTINGS`.
 
     Raises:
         StoreError: Nothing is indexed, or another version of Vestigo made a run.

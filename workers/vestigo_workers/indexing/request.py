@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from vestigo_models.detection.registry import AUTO, DETECTORS
 from vestigo_models.errors import ConfigError
 from vestigo_models.tracking.config import TrackingConfig
+from vestigo_models.yaml_files import read_yaml
 from vestigo_workers.executors.base import ExecutorSettings
 
 CROPS_SCHEMA_VERSION = 2
@@ -83,10 +83,7 @@ def build_request(options: dict[str, Any], config: Path | None = None) -> IndexR
     """
     settings: dict[str, Any] = {}
     if config is not None:
-        try:
-            settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read the configuration {config}: {error}") from None
+        settings = read_yaml(config, f"configuration {config}") or {}
         if not isinstance(settings, dict):
             raise ConfigError(f"{config} holds a {type(settings).__name__}, not a mapping of settings")
     settings.update({key: value for key, value in options.items() if value is not None})

@@ -63,13 +63,7 @@ class IndexSetup:
 
 
 def prepare(request: IndexRequest) -> IndexSetup:
-    """Load the model of a request and resolve its detector.
-
-    Raises:
-        ModelError: There is no such model.
-        ConfigError: There is no such detector.
-        SourceError: There is no such source, or it is of unknown kind.
-    """
+    """Load the model of a request and resolve its detector."""
     is_dataset = {source_kind(source) for source in request.sources} == {"dataset"}
     detector = resolve_auto(request.detector, only_crops=is_dataset)
     folder = resolve_model(request.model)
@@ -141,12 +135,7 @@ def _drive(store: Store, run_id: str, setup: IndexSetup, open_progress: OpenProg
 
 
 def with_located_model(store: Store, request: IndexRequest) -> IndexRequest:
-    """Return a request that names its model by the place of the package, so that the run can be resumed by it.
-
-    Raises:
-        ModelError: There is no such model, or it differs from the registered one.
-        StoreError: The registry has several of that name.
-    """
+    """Return a request that names its model by the place of the package, so that the run can be resumed by it."""
     reference = request.model if "model" in request.model_fields_set else None
     place = resolve_index_model(store, reference)
     return request if place is None else request.model_copy(update={"model": place})

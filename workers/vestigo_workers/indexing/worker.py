@@ -66,11 +66,7 @@ class ExtractionWorker:
         self._extractor.extract([np.zeros((*package.config.input_size, 3), dtype=np.uint8)])
 
     def process(self, task: ShardTask) -> ShardResult:
-        """Process one shard; unreadable inputs and frames are outcomes, never exceptions.
-
-        Raises:
-            WorkError: The files cannot be written.
-        """
+        """Process one shard; unreadable inputs and frames are outcomes, never exceptions."""
         if "problems" in task.spec:
             errors = [BadInput(problem["reason"], problem["detail"]) for problem in task.spec["problems"]]
             return ShardResult(outcomes=tuple(starmap(quarantined_outcome, enumerate(errors))))

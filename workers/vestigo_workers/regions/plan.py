@@ -41,7 +41,6 @@ class FinderSettings(ExecutorSettings):
     @field_validator("parser")
     @classmethod
     def _with_absolute_path(cls, parser: str) -> str:
-        """Make the path absolute: a run can be resumed from another folder."""
         return PARSERS.absolute(parser)
 
     @field_validator("model")

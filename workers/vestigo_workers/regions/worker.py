@@ -26,12 +26,7 @@ from vestigo_workers.regions.plan import CropGroup, FinderSettings
 
 
 def make_finder(settings: FinderSettings, *, clusters: bool = False) -> RegionFinder:
-    """Load parser and model; with `clusters`, the finder keeps part clusters for panels.
-
-    Raises:
-        ConfigError: There is no such parser.
-        ModelError: There is no such model, or it has no feature map.
-    """
+    """Load parser and model; with `clusters`, the finder keeps part clusters for panels."""
     cv2.setNumThreads(1)
     device = resolve_device(settings.device)
     extractor = None if settings.model is None else Extractor(load_feature_model(settings.model), device=device)
@@ -50,9 +45,6 @@ class RegionsWorker:
         """Process one shard; crops that cannot be labelled are outcomes, never exceptions.
 
         A group with a map for some of its crops is done, and its other crops are failures in it.
-
-        Raises:
-            WorkError: The files cannot be written.
         """
         groups = [CropGroup.from_json(data) for data in task.spec["shard"]["inputs"]]
         rows: list[dict[str, Any]] = []

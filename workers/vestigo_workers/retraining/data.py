@@ -117,9 +117,6 @@ def collect_data(
     """Collect annotated crops and `replay` other images; images of the store are written into `folder`.
 
     Replayed images have the labels of the dataset or, without one, the predictions of the base for the store's crops.
-
-    Raises:
-        DatasetError: An image cannot be read.
     """
     assert base.schema is not None
     images: list[_Image] = []
@@ -149,7 +146,6 @@ def collect_data(
 
 
 def _replay_dataset(dataset: ReidDataset, base: ModelPackage, count: int) -> tuple[list[_Image], AttributeTargets]:
-    """Return `count` random labelled training images of a dataset with their labels."""
     assert base.schema is not None
     split = dataset.train
     labelled = np.flatnonzero(split.labelled)

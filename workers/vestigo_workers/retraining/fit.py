@@ -66,17 +66,8 @@ def retrain(
     rare values in this training, so that they are replaced by refitted heads, refitted once more on its features.
     Several `workers` share the crops; all of them must see the files, `base` and `out`.
 
-    Args:
-        base: Model reference.
-        data: Training crops.
-        out: New or empty folder.
-        mode: What is trained.
-        workers: Processes that train together.
-        device: Torch device.
-        seed: Of mode `all`; refitting heads is deterministic.
-        epochs: Of mode `all`; 3 by default.
-        progress: Receives crops read, or steps done; with several workers in mode `all` only.
-        trained_on: Facts added to those of the base in the package.
+    `seed` and `epochs` (3 by default) are those of mode `all`; refitting heads is deterministic. `progress` receives
+    crops read, or steps done; with several workers in mode `all` only. `trained_on` is added to the facts of the base.
 
     Raises:
         ConfigError: The model predicts no attributes, epochs are given for `heads`, or there are too few identities
@@ -94,12 +85,13 @@ def retrain(
     facts = dict(trained_on or {})
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent.resolve()) as temporary:
         candidate = Path(temporary) / "heads"
-        _refit(folder, data, candidate, workers, device, facts, progress if mode == "heads" else ignore_progress)
+        reading = progress if mode == "heads" else ignore_progress
+        _refit({"base": folder, "data": data, "out": candidate, "trained_on": facts}, workers, device, reading)
         if mode == "all":
             heads, trained, candidate = candidate, Path(temporary) / "trained", Path(temporary) / "all"
             epochs = EPOCHS if epochs is None else epochs
             _train_network(heads, data, trained, workers, device, seed, epochs, progress)
-            _refit(trained, data, candidate, workers, device, {}, ignore_progress)
+            _refit({"base": trained, "data": data, "out": candidate}, workers, device, ignore_progress)
             (trained / LOG).rename(candidate / LOG)
             # The recipe names the base of the user instead of the refitted one, which is temporary.
             recipe = yaml.safe_load((trained / RECIPE).read_text("utf-8")) | {"base": str(base)}
@@ -109,28 +101,15 @@ def retrain(
     return ModelPackage.from_pretrained(out)
 
 
-def _refit(
-    base: Path,
-    data: RetrainingData,
-    out: Path,
-    workers: int,
-    device: str,
-    facts: dict[str, Any],
-    progress: ProgressCallback,
-) -> None:
-    settings: dict[str, Any] = {"base": base, "data": data, "out": out, "trained_on": facts}
+def _refit(settings: dict[str, Any], workers: int, device: str, progress: ProgressCallback) -> None:
+    """Call `_refit_share` with settings in this process or on several workers."""
     if workers == 1:
         _refit_share(**settings, device=device, ranks=Ranks(), progress=progress)
         return
+    remedy = "nothing was written, run it again"
+    on_gpus = device.startswith("cuda")
     # Heads are fitted on CPUs, so gradients are summed there.
-    run_on_workers(
-        _refit_on_worker,
-        settings,
-        workers=workers,
-        on_gpus=device.startswith("cuda"),
-        remedy="nothing was written, run it again",
-        backend="gloo",
-    )
+    run_on_workers(_refit_on_worker, settings, workers=workers, on_gpus=on_gpus, remedy=remedy, backend="gloo")
 
 
 def _refit_on_worker(settings: dict[Any, Any]) -> None:
@@ -141,10 +120,11 @@ def _refit_share(
     base: Path,
     data: RetrainingData,
     out: Path,
-    trained_on: dict[str, Any],
+    *,
     device: str,
     ranks: Ranks,
     progress: ProgressCallback,
+    trained_on: Mapping[str, Any] | None = None,
 ) -> None:
     """Refit heads together with the other workers; the first one writes the package."""
     package = ModelPackage.from_pretrained(base)

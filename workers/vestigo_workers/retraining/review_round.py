@@ -43,13 +43,7 @@ def review_round(
 ) -> tuple[dict[str, int | None], CandidateResult | None]:
     """Run one round; after an error, the same round continues from what was committed.
 
-    Args:
-        store: Store with crops.
-        studio: Connection to Label Studio.
-        request: Settings of the round.
-        message: Receives one line per step.
-        progress: Receives reviewed tasks and all tasks of the batch.
-        retrain: Trains the candidate.
+    `message` receives one line per step, `progress` the reviewed tasks and all tasks of the batch.
 
     Returns:
         The id of the batch and the counts of the round; and its candidate, None if no task was reviewed.

@@ -13,8 +13,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import RunStatus, ShardTask
 from vestigo_models.errors import StoreError, WorkError
 from vestigo_models.progress import ProgressCallback
-from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, WorkerFactory
-from vestigo_workers.executors.inline import InlineExecutor
+from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, InlineExecutor, WorkerFactory
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.runs.result import RunResult
 
@@ -31,7 +30,6 @@ def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: E
 
 
 def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:
-    """Tell whether actors pay off: a cluster or several actors were requested, or two shards can run in parallel."""
     if os.environ.get("RAY_ADDRESS") or (settings.actors or 0) > 1:
         return True
     shards = [task for task in store.shards.pending(run_id, limit=4) if task.kind != "assembly"]
@@ -76,11 +74,7 @@ def hold_lease(store: Store, run_id: str) -> Iterator[Callable[[], None]]:
 def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], progress: ProgressCallback) -> RunResult:
     """Take the lease of a planned run, process its pending shards and release it.
 
-    Args:
-        store: The store.
-        run_id: The run.
-        open_executor: Starts the executor; not called if no shard is pending.
-        progress: Receives the inputs that have ended and all inputs of the run.
+    `open_executor` is not called if no shard is pending. `progress` receives the inputs that have ended and all inputs.
 
     Raises:
         StoreError: Another process drives the run, or took it over.

@@ -33,19 +33,10 @@ def retry(
     reason: str | None = None,
     before: Callable[[], None],
 ) -> tuple[RetryResult, RunResult]:
-    """Process the quarantined inputs of a run again, and what is pending.
+    """Process the quarantined inputs of a run again, and what is pending; errors are those of `resume`.
 
-    Args:
-        store: The store.
-        run_id: The run.
-        open_progress: Shows the stages.
-        names: Inputs to retry; by default all.
-        reason: Retry only the inputs that were quarantined for this reason.
-        before: Called once the run is known to be resumable and before anything changes.
-
-    Raises:
-        FingerprintMismatch: As for `resume`.
-        StoreError: As for `RunRepository.retry`.
+    `names` and `reason` of the quarantine restrict the inputs. `before` is called once the run is known to be resumable
+    and before anything changes.
     """
     continue_run = _prepare_resume(store, run_id)
     before()
@@ -54,6 +45,5 @@ def retry(
 
 
 def _prepare_resume(store: Store, run_id: str) -> Callable[[OpenProgress], RunResult]:
-    if store.runs.get(run_id).kind == "regions":
-        return regions.prepare_resume(store, run_id)
-    return indexing.prepare_resume(store, run_id)
+    is_regions = store.runs.get(run_id).kind == "regions"
+    return (regions.prepare_resume if is_regions else indexing.prepare_resume)(store, run_id)

@@ -45,13 +45,8 @@ def run_on_workers(
 ) -> Any:
     """Call `function(settings)` on every worker, each with its own GPU or CPU, and return the first one's result.
 
-    Args:
-        function: Runs on every worker, in a process group of all of them.
-        settings: Argument of the function; can be pickled.
-        workers: Number of workers.
-        on_gpus: Whether each worker has a GPU.
-        remedy: What to do if a worker dies; ends the error message.
-        backend: Of the process group; by default nccl on GPUs, else gloo.
+    The workers are one process group; its `backend` is by default nccl on GPUs, else gloo. `settings` can be pickled.
+    `remedy` ends the message if a worker dies.
 
     Raises:
         VestigoError: The function raised it on a worker.
@@ -168,7 +163,6 @@ def _train_on_worker(settings: dict[Any, Any]) -> Any:
 
 @contextmanager
 def _report_from_log(log: Path, epochs: int, progress: ProgressCallback) -> Iterator[None]:
-    """Report progress from the log that the first worker writes in its own process."""
     ended = threading.Event()
 
     def follow() -> None:

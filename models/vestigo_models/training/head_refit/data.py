@@ -146,9 +146,6 @@ def extract_pooled(
 
     Returns:
         Features (N, K+1, C) of the whole image, the foreground and the K-1 parts; K = 1 without regions.
-
-    Raises:
-        ConfigError: If the model predicts no attributes.
     """
     attribute_heads(package)
     network = fold_batch_norms(package.network).to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -175,11 +172,7 @@ def _pool_batch(
 
 @torch.inference_mode()
 def predict_attributes(package: ModelPackage, pooled: Float32Array) -> Float32Array:
-    """Return calibrated probabilities (N, M) of crops from their pooled features, see `extract_pooled`.
-
-    Raises:
-        ConfigError: If the model predicts no attributes.
-    """
+    """Return calibrated probabilities (N, M) of crops from their pooled features, see `extract_pooled`."""
     network, heads, schema = attribute_heads(package)
     logits = heads(PooledFeatures.unstack(torch.from_numpy(pooled)))
     plain = attribute_log_softmax(logits, schema)

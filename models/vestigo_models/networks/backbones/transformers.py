@@ -1,4 +1,7 @@
-"""ResNet-50 with last stride 1 (docs/method.md, section "Network"), on the implementation of transformers."""
+"""Backbones on the implementations of transformers: ResNet-50 with last stride 1, and ConvNeXt.
+
+See docs/method.md, section "Network", and Liu et al., "A ConvNet for the 2020s", CVPR 2022.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from vestigo_models.networks.backbones.base import TransformersBackbone
+from vestigo_models.networks.backbones.base import Backbone
 from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
-    from transformers import ResNetConfig
+    from transformers import ConvNextConfig, ResNetConfig
+
+NORMS = "hidden_states_norms."
+"""Normalisations of the maps of ConvNeXt; checkpoints of classifiers do not have them."""
+
+
+class TransformersBackbone(Backbone):
+    """A backbone of the transformers library; its maps are those of all stages."""
+
+    native_size = (256, 128)
+
+    def __init__(self, backbone_class: Any, config: Any) -> None:
+        super().__init__()
+        config.out_features = [f"stage{stage + 1}" for stage in range(len(config.depths or ()))]
+        body: Any = backbone_class(config)
+        self.body: nn.Module = body
+        self.channels = tuple(config.hidden_sizes or ())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of B x 3 x H x W float, normalised."""
+        maps: tuple[Tensor, ...] = self.body(x).feature_maps
+        return maps
 
 
 class ResNet50(TransformersBackbone):
@@ -67,3 +91,29 @@ def _backbone_name(key: str) -> str:
     if key.startswith("bn1."):
         return key.replace("bn1.", "embedder.embedder.normalization.", 1)
     return key
+
+
+class ConvNext(TransformersBackbone):
+    """ConvNeXt-Tiny; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4.
+
+    `config` is for other depths and widths of the same family.
+    """
+
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, config: ConvNextConfig | None = None) -> None:
+        from transformers import ConvNextBackbone, ConvNextConfig
+
+        super().__init__(
+            ConvNextBackbone, config or ConvNextConfig(hidden_sizes=[96, 192, 384, 768], depths=[3, 3, 9, 3])
+        )
+
+    def load_imagenet(self, ref: str) -> None:
+        """Load ImageNet weights of a classifier in Hugging Face naming.
+
+        Raises:
+            ModelError: If there is no such file, folder or hub id, or its names or shapes differ.
+        """
+        tensors = {key.removeprefix("convnext."): value for key, value in read_weights(ref).items()}
+        body = {key: value for key, value in tensors.items() if not key.startswith(("classifier.", "layernorm."))}
+        load_weights(self.body, body, ref, "a ConvNeXt-Tiny in Hugging Face naming", optional=(NORMS,))
