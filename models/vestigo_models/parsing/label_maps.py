@@ -44,12 +44,9 @@ class ParserLabels:
 
     @classmethod
     def named(cls, name: str, classes: Sequence[str], label_map: Mapping[str, str] | None = None) -> ParserLabels:
-        """Return the label set with the region of every class by its name.
+        """Return the label set of classes, named by id, with the region of every class by its name.
 
-        Args:
-            name: Name of the label set.
-            classes: Names of the classes by id.
-            label_map: One of `CHOICES` for each class whose region differs from that of its name.
+        `label_map` has one of `CHOICES` for each class whose region differs from that of its name.
 
         Raises:
             ConfigError: If a class has no region, or the label map names an unknown class or region.

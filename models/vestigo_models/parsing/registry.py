@@ -81,12 +81,9 @@ def register_parser(name: str, factory: ParserFactory, *, help: str = "", argume
 
 
 def make_parser(reference: str, label_map: LabelMap | None = None, device: str = "cpu") -> Parser:
-    """Return the parser that `reference` names.
+    """Return the parser that `reference` names, one of `PARSERS.usages`.
 
-    Args:
-        reference: One of `PARSERS.usages`.
-        label_map: Region of each class, for `hf` and `labels`, whose classes may have unknown names.
-        device: Torch device.
+    `label_map` has the region of each class for `hf` and `labels`, whose classes may have unknown names.
 
     Raises:
         ConfigError: If there is no such parser, or it cannot use the label map.

@@ -220,10 +220,8 @@ def _update(
         logits = network(x)
     # At the resolution of the input, since `EmbeddedParser` enlarges logits to that of the image.
     logits = functional.interpolate(logits.float(), known.shape[1:], mode="bilinear", align_corners=False)
-    entropy, dice = (
-        cross_entropy(logits, known, config.hidden_weight),
-        dice_loss(logits, mark_background(known, logits)),
-    )
+    entropy = cross_entropy(logits, known, config.hidden_weight)
+    dice = dice_loss(logits, mark_background(known, logits))
     total = entropy + config.dice_weight * dice
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
@@ -246,9 +244,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, hidden_weight: float) -> Tenso
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return 1 - soft Dice (Milletari et al., 3DV 2016), averaged over classes; the batch counts as one image.
 
-    Args:
-        logits: B x classes x H x W.
-        labels: Class ids, B x H x W.
+    `logits` are B x classes x H x W, `labels` class ids, B x H x W.
     """
     predicted = logits.softmax(dim=1)
     truth = functional.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(predicted.dtype)

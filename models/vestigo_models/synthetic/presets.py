@@ -17,18 +17,15 @@ class Preset:
     crop_width: int = 64
     frame_height: int = 480
     frame_width: int = 640
+    # Range of the height of people in a frame, in pixels: the resolution that a crop is made from.
     person_pixels: tuple[float, float] = (44.0, 190.0)
-    """Range of the height of people in a frame, in pixels: the resolution that a crop is made from."""
+    # Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train.
     variety: float = 0.0
-    """Mixes the attribute frequencies of Market-1501 (0) with even ones (1), which give enough rare values to train."""
     occluded: float = 0.15
     crowded: float = 0.2
-    sloppiness: float = 1.0
-    """Scales the error of a crop's box."""
-    degradation: float = 1.0
-    """Scales blur, noise, compression and colour errors of the cameras."""
-    scenes: int = 1
-    """Number of backgrounds and illuminations of each camera."""
+    sloppiness: float = 1.0  # scales the error of a crop's box
+    degradation: float = 1.0  # scales blur, noise, compression and colour errors of the cameras
+    scenes: int = 1  # number of backgrounds and illuminations of each camera
 
 
 PRESETS: dict[str, Preset] = {

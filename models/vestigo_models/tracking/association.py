@@ -156,12 +156,9 @@ def strongest_third(values: FloatArray) -> float:
 
 
 def is_person_track(scores: FloatArray, motion: FloatArray, config: TrackingConfig) -> bool:
-    """Return whether a chain of n detections is kept as a tracklet.
+    """Return whether a chain of detections with `scores` (n,) is kept as a tracklet.
 
-    Args:
-        scores: Scores of the detections, (n,).
-        motion: Fractions of changed pixels, (n,); if all are NaN (a video of less than a second), motion is not tested.
-        config: Thresholds.
+    `motion` are fractions of changed pixels, (n,); if all are NaN (a video of less than a second), it is not tested.
     """
     if len(scores) < config.min_detections or strongest_third(scores) < config.min_score:
         return False

@@ -14,36 +14,21 @@ class TrackingConfig:
     cells, so that decisions do not depend on where a slice begins (docs/method.md, "Tracking in bounded memory").
     """
 
-    fps: float = 5.0
-    """Frames examined per second of footage."""
-    max_gap_s: float = 1.4
-    """Longest time without detection inside a tracklet."""
-    velocity_s: float = 0.8
-    """Time over which velocity is measured."""
-    jitter: float = 0.3
-    """Largest error of a detection, in fractions of the person's height."""
-    free_speed: float = 1.5
-    """Largest speed of a person with unknown velocity, in heights per second."""
-    known_speed_error: float = 0.5
-    """Largest error of a predicted position, in heights per second."""
-    max_size_ratio: float = 1.6
-    """Largest ratio of the heights of two linked boxes."""
-    max_appearance: float = 0.45
-    """Largest Hellinger distance of the colours of two linked boxes, 0..1."""
-    motion_s: float = 0.6
-    """Time between the frames whose difference is the motion."""
-    min_detections: int = 3
-    """Least number of detections in a tracklet."""
-    min_score: float = 0.6
-    """Least mean score of the third of a tracklet's detections with the highest scores, 0..1."""
-    min_motion: float = 0.05
-    """Least mean fraction of changed pixels in the third with most motion; 0 disables the test."""
-    crops_per_tracklet: int = 8
-    """Number of best crops kept of a tracklet."""
-    bucket_s: float = 0.6
-    """Span of time of which at most one crop is kept."""
-    near_duplicate_bits: int = 6
-    """Largest number of different hash bits, of 64, of two near-duplicate crops."""
+    fps: float = 5.0  # frames examined per second of footage
+    max_gap_s: float = 1.4  # longest time without detection inside a tracklet
+    velocity_s: float = 0.8  # time over which velocity is measured
+    jitter: float = 0.3  # largest error of a detection, in fractions of the person's height
+    free_speed: float = 1.5  # largest speed of a person with unknown velocity, in heights per second
+    known_speed_error: float = 0.5  # largest error of a predicted position, in heights per second
+    max_size_ratio: float = 1.6  # largest ratio of the heights of two linked boxes
+    max_appearance: float = 0.45  # largest Hellinger distance of the colours of two linked boxes, 0..1
+    motion_s: float = 0.6  # time between the frames whose difference is the motion
+    min_detections: int = 3  # least number of detections in a tracklet
+    min_score: float = 0.6  # least mean score of the third of a tracklet's detections with the highest scores, 0..1
+    min_motion: float = 0.05  # least mean fraction of changed pixels in the third with most motion; 0 disables the test
+    crops_per_tracklet: int = 8  # number of best crops kept of a tracklet
+    bucket_s: float = 0.6  # span of time of which at most one crop is kept
+    near_duplicate_bits: int = 6  # largest number of different hash bits, of 64, of two near-duplicate crops
 
     def at_rate(self, rate: Fraction) -> TrackingConfig:
         """Return the configuration for a video of `rate` frames per second, which limits `fps`."""

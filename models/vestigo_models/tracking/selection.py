@@ -67,9 +67,7 @@ class BestCrops(Generic[T]):
 def near_duplicates(hashes: Sequence[int], max_bits: int) -> BoolArray:
     """Return which crops (n,) differ in at most `max_bits` bits from a better crop that is no near-duplicate itself.
 
-    Args:
-        hashes: 64-bit difference hashes, best crop first.
-        max_bits: Largest number of different bits of near-duplicates.
+    `hashes` are 64-bit difference hashes, best crop first.
     """
     marked = np.zeros(len(hashes), dtype=np.bool_)
     for row, value in enumerate(hashes):

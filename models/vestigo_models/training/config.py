@@ -157,12 +157,10 @@ class TrainConfig(BaseModel):
     def load(
         cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None
     ) -> TrainConfig:
-        """Read a configuration.
+        """Read a configuration by the name of a shipped one, or from a YAML file.
 
-        Args:
-            ref: Name of a shipped configuration, or a YAML file.
-            overrides: Values of keys such as `network.channels`, applied last.
-            backbone: Backbone to use instead, with the values of `configs/backbones`.
+        Another `backbone` comes with the values of `configs/backbones`. Values of `overrides`, with keys such as
+        `network.channels`, are applied last.
 
         Raises:
             ConfigError: If there is no such configuration; or all unknown keys and wrong values in one line.

@@ -85,16 +85,9 @@ def batches(
 ) -> Iterator[tuple[UInt8Array, UInt8Array | None]]:
     """Yield the augmented images (B, H, W, 3) of each step of an epoch with their label maps.
 
-    The random generator of an image depends on its place in the plan, and so on neither resuming nor workers.
-
-    Args:
-        reader: Reader of the images.
-        plan: Indices of the images of each step, (steps, whole batch).
-        config: Configuration, of which seed and augmentation are used.
-        epoch: 1-based epoch.
-        first: First step.
-        share: Columns of the plan that this worker takes.
-        maps: Label maps of all images, (N, h, w); None without regions.
+    The random generator of an image depends on its place in the plan, and so on neither resuming nor workers. The plan
+    has the indices of the images of each step, (steps, whole batch), of which this worker takes the columns `share`
+    from the step `first` on. `epoch` is 1-based. `maps` are the label maps of all images, (N, h, w).
     """
     places = np.arange(plan.size).reshape(plan.shape)
 

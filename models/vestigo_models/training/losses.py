@@ -12,12 +12,10 @@ from vestigo_models.schemas.attributes import AttributeSchema
 
 
 def identity_loss(logits: Tensor, pids: Tensor, *, smoothing: float) -> Tensor:
-    """Compute the cross-entropy with label smoothing, averaged over the batch.
+    """Compute the cross-entropy of logits, B x identities, with label smoothing, averaged over the batch.
 
-    Args:
-        logits: B x identities.
-        pids: Identities, B int64.
-        smoothing: Weight of the uniform distribution; the true class has 1 - smoothing + smoothing / identities.
+    `pids` are B int64. `smoothing` is the weight of the uniform distribution; the true class has 1 - smoothing +
+    smoothing / identities.
     """
     return functional.cross_entropy(logits.float(), pids, label_smoothing=smoothing)
 

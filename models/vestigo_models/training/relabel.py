@@ -47,15 +47,8 @@ def parse_labels(
 def initial_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> UInt8Array:
     """Return the label maps before any clustering: the parser's, or `UNLABELLED` without a parser.
 
-    A network of 5 regions has no belongings: cells that a parser with a class for bags calls belongings are background.
-
-    Args:
-        data: The N training images.
-        grid: Rows and columns of the maps.
-        regions: K, regions of the network including the background.
-
-    Returns:
-        Region ids, N x rows x columns.
+    They are N x rows x columns for the `grid` of rows and columns. A network of K = 5 `regions`, background included,
+    has no belongings: cells that a parser with a class for bags calls belongings are background.
     """
     if data.parsed is None:
         return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)

@@ -137,12 +137,8 @@ def extract_pooled(
 ) -> Float32Array:
     """Compute the pooled features that attribute heads classify, in padded batches of one size.
 
-    Args:
-        package: The model; with `flip_average`, features are the mean over a crop and its mirror image.
-        images: RGB uint8 crops of any size, (H, W, 3), consumed in batches.
-        device: Torch device.
-        batch_size: Crops per forward pass.
-        progress: Called with the number of finished crops and None.
+    Images are RGB uint8 crops of any size, (H, W, 3), consumed in batches. With `flip_average` of the package, features
+    are the mean over a crop and its mirror image. `progress` is called with the number of finished crops and None.
 
     Returns:
         Features (N, K+1, C) of the whole image, the foreground and the K-1 parts; K = 1 without regions.
