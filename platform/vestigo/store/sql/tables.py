@@ -25,6 +25,9 @@ from sqlalchemy.types import TypeDecorator
 SCHEMA_REVISION = "0006"
 """The Alembic revision that these tables describe."""
 
+# Partial indexes name their condition for SQLite only: migrations create them on both databases, and a condition for
+# PostgreSQL would import its dialect in every command.
+
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -136,7 +139,6 @@ class ShardRow(Base):
             "after",
             unique=True,
             sqlite_where=text("kind = 'assembly'"),
-            postgresql_where=text("kind = 'assembly'"),
         ),
     )
 
@@ -168,15 +170,13 @@ class InputRow(Base):
             "fingerprint",
             unique=True,
             sqlite_where=text("retired = 0"),
-            postgresql_where=text("NOT retired"),
         ),
         # Few inputs are retired, and readers select all of them.
-        Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1"), postgresql_where=text("retired")),
+        Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1")),
         Index(
             "ix_input_quarantined",
             "shard_id",
             sqlite_where=text("state = 'quarantined'"),
-            postgresql_where=text("state = 'quarantined'"),
         ),
     )
 
