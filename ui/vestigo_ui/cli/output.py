@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,13 +59,12 @@ def _to_json(value: Any) -> Any:
     return str(value)
 
 
-def make_table(left: Iterable[str], right: Iterable[str] = (), **settings: Any) -> Table:
-    """Return a plain table with left-aligned columns and then right-aligned ones."""
+def make_table(*columns: str, **settings: Any) -> Table:
+    """Return a plain table; a column whose name begins with `>` is aligned right."""
     table = Table(**{"box": None, "pad_edge": False, "header_style": "dim", **settings})
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right")
+    for name in columns:
+        is_right = name.startswith(">")
+        table.add_column(name.removeprefix(">"), justify="right" if is_right else "left", no_wrap=not is_right)
     return table
 
 

@@ -114,9 +114,8 @@ def _print_entries(result: Mapping[str, Any]) -> None:
     if result["file"] is not None:
         out.print(f"{result['file']}: {result['entries']} entries", markup=False)
     else:
-        table = make_table((), ["id"])
-        for name in ("at", "user", "action", "case", "details"):
-            table.add_column(name, no_wrap=name != "details")
+        table = make_table(">id", "at", "user", "action", "case")
+        table.add_column("details")
         for row in result["entries"]:
             details = json.dumps(row["details"], ensure_ascii=False)
             brief = details if len(details) <= 100 else f"{details[:99]}…"

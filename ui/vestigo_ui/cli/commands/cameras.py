@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.table import Table
 from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out
+from vestigo_ui.cli.output import emit, make_table, out
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -51,7 +50,7 @@ def _emit_cameras(store: Store, as_json: bool) -> None:
 
 
 def _print_cameras(result: Mapping[str, Any]) -> None:
-    table = Table("camera", "clock offset (s)", box=None)
+    table = make_table("camera", "clock offset (s)")
     for camera in result["cameras"]:
         table.add_row(camera["name"], f"{camera['clock_offset_s']:+g}")
     out.print(table)

@@ -246,7 +246,7 @@ def _print_status(result: Mapping[str, Any]) -> None:
     _print_pulled(result)
     if result["waiting"]:
         out.print(f"  {result['waiting']} sampled tasks are not on the server: run the push again", style="yellow")
-    table = make_table(["attribute"], ("answered", "corrected", "cannot tell"))
+    table = make_table("attribute", ">answered", ">corrected", ">cannot tell")
     for name, counts in result["attributes"].items():
         table.add_row(name, *(str(counts[key]) for key in ("answered", "corrected", "cannot_tell")))
     out.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,7 @@ def export_command(
             labels = identity_labels(read_label_set(opened, label_set), opened.person_numbers(crops), attributes)
             write_annotations(path, {"train": labels, "test": labels})
             count = int((labels.labels >= 0).sum())
-    emit({**_row(label_set), "file": path, "written": count, **NO_COUNTS}, as_json, _print_export)
+    emit({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, as_json, _print_export)
 
 
 def import_command(
@@ -119,7 +120,7 @@ def sets_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> N
     Example: vestigo label sets --store archive
     """
     with opts.open_store(store) as opened:
-        emit({"sets": [_row(label_set) for label_set in opened.label_sets.list()]}, as_json, _print_sets)
+        emit({"sets": [asdict(label_set) for label_set in opened.label_sets.list()]}, as_json, _print_sets)
 
 
 def _shared_schema(store: Store, label_set: LabelSet) -> AttributeSchema:
@@ -153,17 +154,6 @@ def _check_projects(store: Store, label_set: LabelSet, reference: str) -> None:
             )
 
 
-def _row(label_set: LabelSet) -> dict[str, Any]:
-    return {
-        "version": label_set.version,
-        "created": label_set.created,
-        "digest": label_set.digest,
-        "labels": label_set.labels,
-        "tasks": label_set.tasks,
-        "projects": list(label_set.projects),
-    }
-
-
 def _print_export(result: Mapping[str, Any]) -> None:
     out.print(
         f"{result['file']}: {result['written']} labels of {result['tasks']} tasks, label set {result['version']} "
@@ -183,12 +173,8 @@ def _print_import(result: Mapping[str, Any]) -> None:
 
 
 def _print_sets(result: Mapping[str, Any]) -> None:
-    table = make_table((), ["version"])
-    table.add_column("created")
-    for name in ("labels", "tasks"):
-        table.add_column(name, justify="right")
-    for name in ("digest", "projects"):
-        table.add_column(name)
+    table = make_table(">version", "created", ">labels", ">tasks", "digest")
+    table.add_column("projects")
     for row in result["sets"]:
         created, projects = f"{row['created']:%Y-%m-%d %H:%M}", ", ".join(row["projects"])
         table.add_row(str(row["version"]), created, str(row["labels"]), str(row["tasks"]), row["digest"][:12], projects)

@@ -214,8 +214,7 @@ def _emit_promotion(store: Store, promotion: Promotion, as_json: bool) -> None:
 
 
 def _print_models(result: Mapping[str, Any]) -> None:
-    table = make_table(("", "name", "digest", "parent", "registered"), ("crops", "mAP", "attr."))
-    table.add_column("gate")
+    table = make_table("", "name", "digest", "parent", "registered", ">crops", ">mAP", ">attr.", "gate")
     for row in result["models"]:
         tests = [scores for scores in row["scores"].values() if isinstance(scores, dict) and "mAP" in scores]
         figures = [number_text(tests[-1].get(name)) if tests else "" for name in ("mAP", "attributes_mean")]
@@ -259,8 +258,8 @@ def _print_model(result: Mapping[str, Any]) -> None:
 
 def _print_comparison(result: Mapping[str, Any]) -> None:
     for name, measures in result["judged"].items():
-        columns = (f"A {result['a']['name']}", f"B {result['b']['name']}", "B - A", "95 %", "identities")
-        table = make_table(["percent"], columns, title=name, title_justify="left")
+        columns = (f">A {result['a']['name']}", f">B {result['b']['name']}", ">B - A", ">95 %", ">identities")
+        table = make_table("percent", *columns, title=name, title_justify="left")
         for measure, row in measures.items():
             cells = [measure, number_text(row["a"]), number_text(row["b"])]
             if row["difference"] is not None:

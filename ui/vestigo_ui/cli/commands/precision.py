@@ -80,8 +80,8 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
 
 
 def _attribute_table(attributes: Mapping[str, Any]) -> Table:
-    columns = ("accuracy", "95 %", "tasks", "cannot tell", "coverage", "more for ±3")
-    table = make_table(["attribute"], columns)
+    columns = (">accuracy", ">95 %", ">tasks", ">cannot tell", ">coverage", ">more for ±3")
+    table = make_table("attribute", *columns)
     for name, row in attributes.items():
         coverage = _percent(row["coverage"])
         if row["accuracy"] is None:
@@ -94,7 +94,7 @@ def _attribute_table(attributes: Mapping[str, Any]) -> Table:
 
 
 def _value_table(attributes: Mapping[str, Any]) -> Table:
-    table = make_table(("attribute", "value"), ("precision", "95 %", "recall", "95 %"))
+    table = make_table("attribute", "value", ">precision", ">95 %", ">recall", ">95 %")
     for name, attribute in attributes.items():
         for value, row in attribute["values"].items():
             cells = []

@@ -242,7 +242,7 @@ def _print_folder(result: Mapping[str, Any]) -> None:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
     if "judged" in result:
         methods = result["judged"].values()
-        table = make_table(["IoU"], [*result["judged"], "of oracle"])
+        table = make_table("IoU", *(f">{name}" for name in result["judged"]), ">of oracle")
         table.add_row("all regions", *(number_text(method["regions"]["mean"]) for method in methods))
         for region in result["judged"]["fls"]["regions"]["iou"]:
             table.add_row(region, *(number_text(method["regions"]["iou"][region]) for method in methods))

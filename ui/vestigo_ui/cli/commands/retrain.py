@@ -126,7 +126,7 @@ def print_candidate(result: Mapping[str, Any]) -> None:
         f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}",
         markup=False,
     )
-    table = make_table([""], ("before", "after", "difference", "95 %"))
+    table = make_table("", ">before", ">after", ">difference", ">95 %")
     sides = result["before"], result["after"]
     for name, row in result["differences"].items():
         scores = (side["mAP"] if name == "mAP" else side["attributes"].get(name) for side in sides)

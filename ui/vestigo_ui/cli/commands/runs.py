@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from rich.table import Table
 from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out, print_run, run_and_report, run_with_bars
+from vestigo_ui.cli.output import emit, make_table, out, print_run, run_and_report, run_with_bars
 
 app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
 RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it.")]
@@ -115,11 +114,7 @@ def _print_retried(result: Mapping[str, Any]) -> None:
 
 
 def _print_runs(result: Mapping[str, Any]) -> None:
-    table = Table(box=None)
-    table.add_column("run", no_wrap=True)
-    table.add_column("status")
-    for name in ("inputs", "made", "seconds"):
-        table.add_column(name, justify="right")
+    table = make_table("run", "status", ">inputs", ">made", ">seconds")
     for run in result["runs"]:
         made = f"{run['crops']} crops, {run['tracklets']} tracklets"
         if run["kind"] == "regions":

@@ -197,9 +197,8 @@ def read_crops(store: Store, ids: tuple[str, ...], model: str) -> list[UInt8Arra
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    table = make_table((), ("rank", "distance"))
-    for name in ("camera", "time", "crop"):
-        table.add_column(name)
+    table = make_table(">rank", ">distance", "camera", "time")
+    table.add_column("crop", overflow="fold")
     for row in result["results"]:
         offset = "" if row["offset"] is None else f"+{row['offset']:.1f} s"
         table.add_row(str(row["rank"]), f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"])

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, note, out
+from vestigo_ui.cli.output import emit, make_table, note, out
 from vestigo_ui.web.auth.users import Role
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _first_line(text: str) -> str:
 
 
 def _print_users(result: Mapping[str, Any]) -> None:
-    table = Table("name", "role", box=None)
+    table = make_table("name", "role")
     for user in result["users"]:
         table.add_row(user["name"], user["role"])
     out.print(table)
