@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from vestigo.store.audit.records import AuditAction, AuditEntry
 from vestigo.store.crops.visible import current_snapshot
 from vestigo.store.faults import fault_point
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import AuditHeadRow, AuditRow
 from vestigo_models.errors import StoreError, first_line
 
@@ -165,15 +165,4 @@ def _json(details: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_entry(row: AuditRow) -> AuditEntry:
     """Return the record of an entry."""
-    return AuditEntry(
-        id=row.id,
-        at=row.at,
-        user=row.user,
-        action=row.action,  # type: ignore[arg-type]
-        snapshot=row.snapshot,
-        case=row.case_number,
-        authority=row.authority,
-        details=row.details,
-        previous=row.previous,
-        digest=row.digest,
-    )
+    return to_record(AuditEntry, row, case=row.case_number)

@@ -79,8 +79,7 @@ class AuditRepository:
             if value is not None:
                 query = query.where(column == value)
         try:
-            with self.database.read() as session:
-                return [to_entry(row) for row in session.scalars(query)]
+            return [to_entry(row) for row in self.database.scalars(query)]
         except ValueError as error:
             raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` says which") from error
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from vestigo.store.audit.log import append_entry, audited_write, line, printable
 from vestigo.store.audit.records import Verdict, VerdictValue
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import VerdictRow
 from vestigo_models.errors import StoreError
 
@@ -97,24 +97,13 @@ class VerdictRepository:
             .group_by(VerdictRow.crop)
         )
         rows = select(VerdictRow).where(VerdictRow.id.in_(newest), VerdictRow.verdict.is_not(None))
-        with self.database.read() as session:
-            return {row.crop: _to_verdict(row) for row in session.scalars(rows.order_by(VerdictRow.id))}
+        return {row.crop: _to_verdict(row) for row in self.database.scalars(rows.order_by(VerdictRow.id))}
 
     def history(self, query: str) -> list[Verdict]:
         """Return every verdict of a query, in all cases and with those withdrawn, oldest first."""
         rows = select(VerdictRow).where(VerdictRow.query == query).order_by(VerdictRow.id)
-        with self.database.read() as session:
-            return [_to_verdict(row) for row in session.scalars(rows)]
+        return [_to_verdict(row) for row in self.database.scalars(rows)]
 
 
 def _to_verdict(row: VerdictRow) -> Verdict:
-    return Verdict(
-        id=row.id,
-        at=row.at,
-        user=row.user,
-        case=row.case_number,
-        query=row.query,
-        crop=row.crop,
-        verdict=row.verdict,  # type: ignore[arg-type]
-        note=row.note,
-    )
+    return to_record(Verdict, row, case=row.case_number)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import CameraRow
 from vestigo_models.errors import StoreError
 
@@ -29,9 +29,7 @@ class CameraRepository:
 
     def list(self) -> Sequence[Camera]:
         """Return the cameras with indexed crops, by name."""
-        with self.database.read() as session:
-            rows = session.scalars(select(CameraRow).order_by(CameraRow.name))
-            return [Camera(row.name, row.clock_offset_s) for row in rows]
+        return [to_record(Camera, row) for row in self.database.scalars(select(CameraRow).order_by(CameraRow.name))]
 
     def set_clock_offset(self, name: str, seconds: float) -> None:
         """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much.

@@ -18,7 +18,7 @@ from vestigo.store.audit.log import append_entry
 from vestigo.store.faults import fault_point
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
-from vestigo.store.sql.database import Database, upsert
+from vestigo.store.sql.database import Database, to_record, upsert
 from vestigo.store.sql.tables import DataFileRow, InputRow, ModelRow, PromotionRow, RunRow
 from vestigo_models.errors import StoreError
 
@@ -47,8 +47,7 @@ class ModelRepository:
 
     def list(self) -> Sequence[Model]:
         """Return the models, newest first."""
-        with self.database.read() as session:
-            return [_to_model(row) for row in session.scalars(select(ModelRow).order_by(*NEWEST_FIRST))]
+        return [_to_model(row) for row in self.database.scalars(select(ModelRow).order_by(*NEWEST_FIRST))]
 
     def with_crops(self) -> Sequence[Model]:
         """Return the models that have visible crops: the serving model first, then the newest.
@@ -68,13 +67,10 @@ class ModelRepository:
         Raises:
             StoreError: If several models match; the message lists their digests.
         """
-        named = select(ModelRow).where(ModelRow.name == ref).order_by(*NEWEST_FIRST)
-        with self.database.read() as session:
-            rows = session.scalars(named).all()
-            if not rows and SHORTEST_PREFIX <= len(ref) <= 64 and HEX.issuperset(ref):
-                rows = session.scalars(
-                    select(ModelRow).where(ModelRow.digest.startswith(ref)).order_by(*NEWEST_FIRST)
-                ).all()
+        models = select(ModelRow).order_by(*NEWEST_FIRST)
+        rows = self.database.scalars(models.where(ModelRow.name == ref))
+        if not rows and SHORTEST_PREFIX <= len(ref) <= 64 and HEX.issuperset(ref):
+            rows = self.database.scalars(models.where(ModelRow.digest.startswith(ref)))
         if len(rows) > 1:
             listed = ", ".join(f"{row.digest[:SHORT]} of {row.registered:%Y-%m-%d %H:%M}" for row in rows)
             raise StoreError(f"{len(rows)} models of the registry are called {ref}: name one by its digest ({listed})")
@@ -253,7 +249,7 @@ def _serving(session: Session) -> str | None:
 
 def _promotions(session: Session) -> list[Promotion]:
     return [
-        Promotion(row.kind, row.model_digest, row.before_digest, row.at, row.by, tuple(row.reasons))  # type: ignore[arg-type]
+        to_record(Promotion, row, model=row.model_digest, before=row.before_digest, reasons=tuple(row.reasons))
         for row in session.scalars(select(PromotionRow).order_by(PromotionRow.id))
     ]
 
@@ -270,5 +266,4 @@ def _named(session: Session, digest: str | None) -> str:
 
 
 def _to_model(row: ModelRow) -> Model:
-    facts = ModelFacts.from_dict(row.facts, row.name)
-    return Model(row.digest, row.name, row.location, row.registered, facts, row.parent, row.origin, row.scores)
+    return to_record(Model, row, facts=ModelFacts.from_dict(row.facts, row.name))

@@ -15,7 +15,7 @@ from vestigo.store.crops.reader import rows_at
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import QUERIES, RANKING, TRUTH
 from vestigo.store.runs.rows import file_row
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, ModelRow, RankingRow
 from vestigo_models.errors import StoreError
 
@@ -129,21 +129,11 @@ class RankingRepository:
             .outerjoin(queries, queries.id == RankingRow.queries_file_id)
             .order_by(RankingRow.created.desc(), RankingRow.name)
         )
-        with self.database.read() as session:
-            return [
-                SavedRanking(
-                    name=row.name,
-                    created=row.created,
-                    model=row.model_digest,
-                    queries=row.queries,
-                    rows=count,
-                    settings=row.settings,
-                    digest=checksum,
-                    path=path,
-                    queries_path=queries_path,
-                )
-                for row, count, checksum, path, queries_path in session.execute(query)
-            ]
+        names = ("rows", "digest", "path", "queries_path")
+        return [
+            to_record(SavedRanking, row, model=row.model_digest, **dict(zip(names, files, strict=True)))
+            for row, *files in self.database.rows(query)
+        ]
 
     def get(self, name: str) -> SavedRanking:
         """Return a ranking.

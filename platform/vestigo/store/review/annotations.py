@@ -43,12 +43,11 @@ class AnnotationRepository:
         if project is not None:
             statement = statement.where(LabelTaskRow.project == project)
         columns = ["project", "task", "annotator", "annotated", "attribute", "value"]
-        with self.database.read() as session:
-            rows = [
-                (name, key, row.reviewer, row.answered, attribute, value)
-                for name, key, row in session.execute(statement.order_by(LabelAnswerRow.id))
-                for attribute, value in row.answers.items()
-            ]
+        rows = [
+            (name, key, row.reviewer, row.answered, attribute, value)
+            for name, key, row in self.database.rows(statement.order_by(LabelAnswerRow.id))
+            for attribute, value in row.answers.items()
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:
@@ -59,8 +58,7 @@ class AnnotationRepository:
     def version(self) -> str:
         """Return a text that changes whenever an annotation is added, changed or deleted."""
         columns = func.count(), func.max(LabelAnswerRow.id), func.max(LabelAnswerRow.answered)
-        with self.database.read() as session:
-            return " ".join(str(value) for value in session.execute(select(*columns)).one())
+        return " ".join(map(str, self.database.rows(select(*columns))[0]))
 
     def replace(self, project: str, annotations: Mapping[str, Sequence[Annotation]]) -> int:
         """Replace the annotations of tasks, given by key; return how many are new, changed or deleted.

@@ -15,7 +15,7 @@ from vestigo.store.parquet.schemas import LABELS
 from vestigo.store.review.records import LabelSet
 from vestigo.store.review.repository import FOLDER
 from vestigo.store.runs.rows import file_row
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, LabelSetRow
 from vestigo_models.errors import StoreError
 
@@ -56,8 +56,7 @@ class LabelSetRepository:
 
     def list(self) -> Sequence[LabelSet]:
         """Return the versions, oldest first."""
-        with self.database.read() as session:
-            return [_to_label_set(row) for row in session.scalars(select(LabelSetRow).order_by(LabelSetRow.version))]
+        return [_to_label_set(row) for row in self.database.scalars(select(LabelSetRow).order_by(LabelSetRow.version))]
 
     def load(self, version: int) -> tuple[LabelSet, Iterator[pa.RecordBatch]]:
         """Return a version and its rows.
@@ -76,4 +75,4 @@ class LabelSetRepository:
 
 
 def _to_label_set(row: LabelSetRow) -> LabelSet:
-    return LabelSet(row.version, row.created, row.digest, row.labels, row.tasks, tuple(row.projects))
+    return to_record(LabelSet, row, projects=tuple(row.projects))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, WrittenFile
 from vestigo.store.parquet.schemas import DRAW
-from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign, Unit
+from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign
 from vestigo.store.runs.rows import file_row
-from vestigo.store.sql.database import Database, chunks
+from vestigo.store.sql.database import Database, chunks, to_record
 from vestigo.store.sql.tables import (
     DataFileRow,
     LabelAnswerRow,
@@ -46,9 +46,8 @@ class ReviewRepository:
 
     def projects(self) -> list[LabelProject]:
         """Return the projects, by name."""
-        with self.database.read() as session:
-            rows = session.scalars(select(LabelProjectRow).order_by(LabelProjectRow.name))
-            return [_to_project(row) for row in rows]
+        rows = self.database.scalars(select(LabelProjectRow).order_by(LabelProjectRow.name))
+        return [_to_project(row) for row in rows]
 
     def find_project(self, name: str) -> LabelProject | None:
         """Return a project, None if there is none of that name."""
@@ -120,24 +119,16 @@ class ReviewRepository:
         rows = select(LabelBatchRow).where(LabelBatchRow.project == project).order_by(LabelBatchRow.id)
         with self.database.read() as session:
             tasks = dict(session.execute(counts.group_by(LabelTaskRow.batch_id)).all())
-            return [
-                LabelSample(
-                    row.id, row.project, row.created, _to_design(row), tasks.get(row.id, 0), not row.data_file_id
-                )
-                for row in session.scalars(rows)
-            ]
+            return [_to_sample(row, tasks.get(row.id, 0)) for row in session.scalars(rows)]
 
     def inclusion_probabilities(self, sample: int, keys: Collection[str]) -> dict[str, float]:
         """Return the inclusion probability of tasks in a sample by key, without tasks outside its population."""
         file = select(DataFileRow.path).join(LabelBatchRow, LabelBatchRow.data_file_id == DataFileRow.id)
-        with self.database.read() as session:
-            path = session.scalar(file.where(LabelBatchRow.id == sample))
-        if path is None:
-            return {}
         probabilities: dict[str, float] = {}
-        for rows in self.root.read(path):
-            selected = rows.filter(pc.is_in(rows.column("task"), pa.array(sorted(keys), pa.string())))
-            probabilities.update(zip(*(column.to_pylist() for column in selected.columns), strict=True))
+        for path in self.database.scalars(file.where(LabelBatchRow.id == sample)):
+            for rows in self.root.read(path):
+                selected = rows.filter(pc.is_in(rows.column("task"), pa.array(sorted(keys), pa.string())))
+                probabilities.update(zip(*(column.to_pylist() for column in selected.columns), strict=True))
         return probabilities
 
     def existing_keys(self, project: str, keys: Collection[str]) -> set[str]:
@@ -254,25 +245,21 @@ def add_sample(
         data_file = file_row(file, "visible")
         session.add(data_file)
         session.flush()
+    columns = {name: value for name, value in vars(design).items() if name != "model"}
     row = LabelBatchRow(
         project=project,
         created=datetime.now(UTC),
         model_digest=design.model,
-        strategy=design.strategy,
-        unit=design.unit,
-        budget=design.budget,
-        seed=design.seed,
-        population=design.population,
-        thinned=design.thinned,
         data_file_id=None if data_file is None else data_file.id,
+        **columns,
     )
     session.add(row)
     session.flush()
     fault_point("draw.inside")
     if tasks:
         state = "imported" if file is None else "drawn"
-        columns = [task_columns(task, row, position, state) for position, task in enumerate(tasks)]
-        session.execute(insert(LabelTaskRow), columns)
+        new = [task_columns(task, row, position, state) for position, task in enumerate(tasks)]
+        session.execute(insert(LabelTaskRow), new)
     return row.id
 
 
@@ -295,27 +282,17 @@ def task_columns(task: NewTask, sample: LabelBatchRow, position: int, state: str
 
 def to_task(row: LabelTaskRow, model: str) -> LabelTask:
     """Return the record of a task whose prediction is that of `model`."""
-    names = ("id", "project", "key", "position", "source", "tracklet", "camera", "time", "pid", "state", "remote_id")
-    columns = {name: getattr(row, name) for name in names}
-    return LabelTask(
-        **columns, sample=row.batch_id, crops=tuple(row.crops), prediction=tuple(row.prediction), model=model
-    )
+    lists = {"crops": tuple(row.crops), "prediction": tuple(row.prediction)}
+    return to_record(LabelTask, row, sample=row.batch_id, model=model, **lists)
 
 
 def _to_project(row: LabelProjectRow) -> LabelProject:
-    return LabelProject(row.name, row.created, AttributeSchema.from_dict(row.schema), row.server, row.remote_id)
+    return to_record(LabelProject, row, schema=AttributeSchema.from_dict(row.schema))
 
 
-def _to_design(row: LabelBatchRow) -> SamplingDesign:
-    return SamplingDesign(
-        model=row.model_digest,
-        strategy=row.strategy,
-        unit=cast("Unit", row.unit),
-        budget=row.budget,
-        seed=row.seed,
-        population=row.population,
-        thinned=row.thinned,
-    )
+def _to_sample(row: LabelBatchRow, tasks: int) -> LabelSample:
+    design = to_record(SamplingDesign, row, model=row.model_digest)
+    return to_record(LabelSample, row, design=design, tasks=tasks, imported=row.data_file_id is None)
 
 
 def _schema_differences(project: AttributeSchema, model: AttributeSchema) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from vestigo.store.runs.records import (
 from vestigo.store.runs.replace import replace_stale
 from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import run_row
-from vestigo.store.sql.database import Database
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
@@ -90,13 +91,12 @@ class RunRepository:
     def list(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> Sequence[Run]:
         """Return the runs, or `limit` of them from `offset` on, oldest first by default."""
         order = (RunRow.created.desc(), RunRow.id.desc()) if newest_first else (RunRow.created, RunRow.id)
-        with self.database.read() as session:
-            return [to_run(row) for row in session.scalars(select(RunRow).order_by(*order).offset(offset).limit(limit))]
+        query = select(RunRow).order_by(*order).offset(offset).limit(limit)
+        return [to_run(row) for row in self.database.scalars(query)]
 
     def count(self) -> int:
         """Count the runs."""
-        with self.database.read() as session:
-            return session.scalar(select(func.count()).select_from(RunRow)) or 0
+        return self.database.scalars(select(func.count()).select_from(RunRow))[0]
 
     def stale(self, model: str) -> Sequence[Run]:
         """Return the index runs with visible crops of other models than `model`, oldest first."""
@@ -108,18 +108,15 @@ class RunRepository:
             ~InputRow.retired,
         )
         query = select(RunRow).where(RunRow.model_digest != model, has_rows).order_by(RunRow.created, RunRow.id)
-        with self.database.read() as session:
-            return [run for run in map(to_run, session.scalars(query)) if run.kind == "index"]
+        return [run for run in map(to_run, self.database.scalars(query)) if run.kind == "index"]
 
     def find_unfinished(self, fingerprint: str) -> Run | None:
         """Return the newest run under `fingerprint` that did not succeed, None if there is none."""
-        with self.database.read() as session:
-            return _latest_run(session, fingerprint, RunRow.status.in_(UNFINISHED))
+        return self._latest(fingerprint, RunRow.status.in_(UNFINISHED))
 
     def differences(self, fingerprint: str, config: dict[str, Any]) -> Sequence[str]:
         """Return one line for each value in which `config` differs from the newest run under `fingerprint`."""
-        with self.database.read() as session:
-            run = _latest_run(session, fingerprint)
+        run = self._latest(fingerprint)
         return [] if run is None else _differences(run.config, config)
 
     def require_fingerprint(self, run_id: str, fingerprint: str, config: dict[str, Any]) -> None:
@@ -186,11 +183,9 @@ class RunRepository:
             .group_by(FrameFailureRow.reason)
         )
         with self.database.read() as session:
-            by_input, by_frame = (
-                {str(reason): int(count) for reason, count in session.execute(query)} for query in (inputs, frames)
-            )
+            by_input, by_frame = (Counter(dict(session.execute(query).all())) for query in (inputs, frames))
         reasons = by_input.keys() | by_frame.keys()
-        counts = [FailureCount(reason, by_input.get(reason, 0), by_frame.get(reason, 0)) for reason in reasons]
+        counts = [FailureCount(str(reason), by_input[reason], by_frame[reason]) for reason in reasons]
         return sorted(counts, key=lambda count: (-count.inputs - count.frames, count.reason))
 
     def empty_inputs(self, run_id: str, limit: int | None = None) -> Sequence[str]:
@@ -202,8 +197,7 @@ class RunRepository:
             .order_by(ShardRow.position, ShardRow.id, InputRow.position)
             .limit(limit)
         )
-        with self.database.read() as session:
-            return session.scalars(empty).all()
+        return self.database.scalars(empty)
 
     def retry(
         self,
@@ -316,6 +310,11 @@ class RunRepository:
                     row.status, row.finished = "cancelled", datetime.now(UTC)
             return to_run(row)
 
+    def _latest(self, fingerprint: str, *conditions: ColumnElement[bool]) -> Run | None:
+        query = select(RunRow).where(RunRow.fingerprint == fingerprint, *conditions)
+        rows = self.database.scalars(query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1))
+        return to_run(rows[0]) if rows else None
+
 
 def run_totals(session: Session, run_id: str) -> RunTotals:
     """Count the inputs of a run by state and the rows of its files by kind; see `RunRepository.totals`."""
@@ -325,45 +324,13 @@ def run_totals(session: Session, run_id: str) -> RunTotals:
     by_kind = select(DataFileRow.kind, func.sum(DataFileRow.rows)).where(DataFileRow.run_id == run_id)
     rows = {kind: int(total) for kind, total in session.execute(by_kind.group_by(DataFileRow.kind))}
     frames = session.scalar(select(func.count()).where(FrameFailureRow.run_id == run_id))
-    return RunTotals(
-        inputs=sum(states.values()),
-        done=states.get("done", 0),
-        empty=states.get("empty", 0),
-        quarantined=states.get("quarantined", 0),
-        pending=states.get("pending", 0),
-        frame_failures=frames or 0,
-        crops=rows.get("crops", 0),
-        tracklets=rows.get("tracklets", 0),
-        regions=rows.get("regions", 0),
-    )
+    counts = states | rows | {"inputs": sum(states.values()), "frame_failures": frames or 0}
+    return RunTotals(**{field.name: counts.get(field.name, 0) for field in fields(RunTotals)})
 
 
 def to_run(row: RunRow) -> Run:
     """Return the record of a run."""
-    return Run(
-        id=row.id,
-        created=row.created,
-        finished=row.finished,
-        status=row.status,  # type: ignore[arg-type]
-        fingerprint=row.fingerprint,
-        config=row.config,
-        model=row.model_digest,
-        command=row.command,
-        cancel_requested=row.cancel_requested,
-        planned=row.planned,
-        replaces=row.replaces,
-        host=row.host,
-        pid=row.pid,
-        heartbeat=row.heartbeat,
-        seconds=row.seconds,
-        error=row.error,
-    )
-
-
-def _latest_run(session: Session, fingerprint: str, condition: ColumnElement[bool] | None = None) -> Run | None:
-    query = select(RunRow).where(RunRow.fingerprint == fingerprint, true() if condition is None else condition)
-    row = session.scalars(query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1)).first()
-    return None if row is None else to_run(row)
+    return to_record(Run, row, model=row.model_digest)
 
 
 def _differences(there: Any, here: Any, name: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
 from vestigo.store.runs.records import HasVideo, RetryResult, SelectInputs
-from vestigo.store.runs.rows import move_inputs, part_of, slices_of, supersede_files
+from vestigo.store.runs.rows import add_pending_shard, move_inputs, slices_of, supersede_files
 from vestigo.store.sql.database import chunks
 from vestigo.store.sql.tables import FrameFailureRow, InputRow, ShardRow
 from vestigo_models.errors import StoreError
@@ -90,8 +90,7 @@ def _retry_stills(
     if inputs == len(rows):
         shard.spec, shard.state, shard.attempts = spec, "pending", 0
     else:
-        shard = part_of(shard, spec)
-        session.add(shard)
+        shard = add_pending_shard(session, shard.run_id, shard.position, shard, spec)
     session.flush()
     fault_point("retry.shard")
     move_inputs(session, shard.id, [row.id for row in rows], PENDING)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from vestigo.store.runs.records import Spec
+from vestigo.store.runs.records import ShardPlan, Spec
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -55,18 +55,15 @@ def slices_of(assembly: ShardRow) -> Select[Any]:
     )
 
 
-def part_of(shard: ShardRow, spec: Spec) -> ShardRow:
-    """Return a new pending shard for some inputs of another, at the same position of the plan."""
-    return ShardRow(
-        run_id=shard.run_id,
-        position=shard.position,
-        kind=shard.kind,
-        source=shard.source,
-        after=shard.after,
-        spec=spec,
-        state="pending",
-        attempts=0,
-    )
+def add_pending_shard(
+    session: Session, run_id: str, position: int, shard: ShardPlan | ShardRow, spec: Spec
+) -> ShardRow:
+    """Add a pending shard as planned, or with some inputs of another shard."""
+    same = {"kind": shard.kind, "source": shard.source, "after": shard.after}
+    row = ShardRow(run_id=run_id, position=position, spec=spec, state="pending", attempts=0, **same)
+    session.add(row)
+    session.flush()
+    return row
 
 
 def move_inputs(

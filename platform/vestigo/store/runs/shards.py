@@ -22,16 +22,16 @@ from vestigo.store.runs.records import (
 )
 from vestigo.store.runs.rows import (
     OUTPUT,
+    add_pending_shard,
     file_row,
     move_inputs,
-    part_of,
     pending_shard,
     retire_files,
     run_row,
     slices_of,
     supersede_files,
 )
-from vestigo.store.sql.database import Database, chunks, upsert
+from vestigo.store.sql.database import Database, chunks, to_record, upsert
 from vestigo.store.sql.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -48,25 +48,13 @@ class ShardRepository:
 
     def unplanned(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
         """Return the input keys that are not planned yet under `fingerprint`."""
-        unplanned = set(keys)
-        with self.database.read() as session:
-            for chunk in chunks(keys):
-                known = select(InputRow.key).where(
-                    InputRow.key.in_(chunk), InputRow.fingerprint == fingerprint, ~InputRow.retired
-                )
-                unplanned.difference_update(session.scalars(known))
-        return unplanned
+        known = select(InputRow.key).where(InputRow.fingerprint == fingerprint, ~InputRow.retired)
+        return set(keys).difference(*self._scalars_of_keys(known, keys))
 
     def other_fingerprints(self, fingerprint: str, keys: Sequence[str]) -> set[str]:
         """Return the fingerprints other than `fingerprint` under which the store holds any of the input keys."""
-        others: set[str] = set()
-        with self.database.read() as session:
-            for chunk in chunks(keys):
-                held = select(InputRow.fingerprint).where(
-                    InputRow.key.in_(chunk), InputRow.fingerprint != fingerprint, ~InputRow.retired
-                )
-                others.update(session.scalars(held.distinct()))
-        return others
+        others = select(InputRow.fingerprint).where(InputRow.fingerprint != fingerprint, ~InputRow.retired).distinct()
+        return set[str]().union(*self._scalars_of_keys(others, keys))
 
     def plan(self, run_id: str, shards: Iterable[ShardPlan]) -> int:
         """Add shards to a run, mark the run as planned at the end, and return the number of shards added.
@@ -138,19 +126,7 @@ class ShardRepository:
             inputs = select(InputRow.shard_id, InputRow.name).where(InputRow.shard_id.in_(names))
             for shard_id, name in session.execute(inputs.order_by(InputRow.shard_id, InputRow.position)):
                 names[shard_id].append(name)
-        return [
-            ShardTask(
-                id=row.id,
-                run_id=row.run_id,
-                kind=row.kind,  # type: ignore[arg-type]
-                source=row.source,
-                after=row.after,
-                spec=row.spec,
-                attempts=row.attempts,
-                inputs=tuple(names[row.id]),
-            )
-            for row in rows
-        ]
+        return [to_record(ShardTask, row, inputs=tuple(names[row.id])) for row in rows]
 
     def commit(
         self,
@@ -241,8 +217,7 @@ class ShardRepository:
         )
         if after is not None:
             query = query.where(ShardRow.after == after)
-        with self.database.read() as session:
-            return list(session.scalars(query))
+        return list(self.database.scalars(query))
 
     def scan(
         self,
@@ -256,6 +231,11 @@ class ShardRepository:
         """Yield the rows of the files of `file_paths`, file after file; memory is one batch."""
         for path in self.file_paths(run_id, kind=kind, after=after):
             yield from self.root.read(path, columns, batch_rows)
+
+    def _scalars_of_keys(self, query: Select[str], keys: Sequence[str]) -> Iterator[Sequence[str]]:
+        with self.database.read() as session:
+            for chunk in chunks(keys):
+                yield session.scalars(query.where(InputRow.key.in_(chunk))).all()
 
 
 def _groups(shards: Iterable[ShardPlan]) -> Iterator[list[ShardPlan]]:
@@ -277,26 +257,9 @@ def _add_shard(session: Session, run: RunRow, shard: ShardPlan, position: int) -
         same = exists().where(ShardRow.run_id == run.id, ShardRow.kind == "assembly", ShardRow.after == shard.after)
         if session.scalar(select(same)):
             return False
-    row = ShardRow(
-        run_id=run.id,
-        position=position,
-        kind=shard.kind,
-        source=shard.source,
-        after=shard.after,
-        spec=shard.spec,
-        state="pending",
-        attempts=0,
-    )
-    session.add(row)
-    session.flush()
+    row = add_pending_shard(session, run.id, position, shard, shard.spec)
     fault_point("plan.inside-group")
-    common = {
-        "shard_id": row.id,
-        "fingerprint": run.fingerprint,
-        "state": "pending",
-        "rows": 0,
-        "retired": False,
-    }
+    common = {"shard_id": row.id, "fingerprint": run.fingerprint, "state": "pending", "rows": 0, "retired": False}
     inputs = [{**common, "position": place, **vars(planned)} for place, planned in enumerate(shard.inputs)]
     if inputs:
         session.execute(insert(InputRow), inputs)
@@ -338,9 +301,7 @@ def _split(session: Session, shard: ShardRow, inputs: Sequence[int], select_inpu
     half = len(inputs) // 2
     shard.state = "split"
     for positions in (range(half), range(half, len(inputs))):
-        row = part_of(shard, select_inputs(shard.spec, positions))
-        session.add(row)
-        session.flush()
+        row = add_pending_shard(session, shard.run_id, shard.position, shard, select_inputs(shard.spec, positions))
         move_inputs(session, row.id, [inputs[position] for position in positions])
         fault_point("death.half")
 

@@ -6,13 +6,18 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import URL, Connection, Row, Select, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Session
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
+
+R = TypeVar("R")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 BUSY_SECONDS = 60
 KEYS_PER_QUERY = 500
@@ -40,6 +45,16 @@ class Database:
         with Session(self._reader) as session:
             yield session
 
+    def scalars(self, query: Select[T]) -> Sequence[T]:
+        """Return the values of a query of one column or table."""
+        with self.read() as session:
+            return session.scalars(query).all()
+
+    def rows(self, query: Select[*Ts]) -> Sequence[Row[*Ts]]:
+        """Return the rows of a query."""
+        with self.read() as session:
+            return session.execute(query).all()
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a transaction that is committed at the end of the block, or rolled back if the block raises."""
@@ -57,6 +72,12 @@ class Database:
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+
+
+def to_record(record: type[R], row: DeclarativeBase, **values: Any) -> R:
+    """Return a dataclass with the columns of `row` of the same names, and with `values` for its other fields."""
+    names = {field.name for field in fields(record)} - values.keys()  # type: ignore[arg-type]
+    return record(**{name: getattr(row, name) for name in names}, **values)
 
 
 def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
