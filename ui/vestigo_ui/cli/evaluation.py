@@ -116,7 +116,7 @@ def print_ranking(result: Mapping[str, Any]) -> None:
     out.print(f"mAP {number_text(result['mAP']):>5}   {ranks}   mINP {number_text(result['mINP']):>5}   (percent)")
     out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
     for reason, count in result["excluded"].items():
-        out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  skipped: {count} x {reason}", style="yellow", markup=False)
 
 
 def print_details(result: Mapping[str, Any]) -> None:

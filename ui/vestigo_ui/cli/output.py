@@ -157,7 +157,7 @@ def print_run(result: Mapping[str, Any]) -> None:
         out.print(f"  {result['frame_failures']} frames could not be read")
     for failure in result["failures"][:10]:
         place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
-        out.print(f"  left out: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
+        out.print(f"  quarantined: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
     if result["empty_inputs"]:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
         out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)

@@ -117,7 +117,7 @@ def test_people_read_figures(write_dataset: Writer, capsys: pytest.CaptureFixtur
     assert run(["evaluate", str(write_dataset()), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "mAP" in shown
-    assert "left out of the gallery: 1 x junk" in shown
+    assert "not in the gallery: 1 x junk" in shown
 
 
 @pytest.mark.parametrize(

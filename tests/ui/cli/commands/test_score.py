@@ -115,7 +115,7 @@ def test_people_read_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run(["score", str(write(tmp_path / "f.parquet", people()))]) == 0
     shown = capsys.readouterr().out
     assert "mAP" in shown
-    assert "left out:" in shown
+    assert "skipped:" in shown
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def evaluate_command(
 
     Retrieval and attributes are in percent. mAP, CMC and mINP are those of the requested ranking, filtered if a filter
     is given. Attributes are evaluated on the annotated gallery images, regions if the dataset holds label maps
-    (`vestigo render` writes them); --parser draws the regions of --html. Unreadable images are left out and counted.
+    (`vestigo render` writes them); --parser draws the regions of --html. Unreadable images are skipped and counted.
     Numbers that do not exist are null with --json; attributes and regions are empty if the model or the dataset has
     none.
 
@@ -131,5 +131,5 @@ def _print(result: Mapping[str, Any]) -> None:
     print_ranking(result)
     print_details(result)
     for reason, count in result["gallery_excluded"].items():
-        out.print(f"  left out of the gallery: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  not in the gallery: {count} x {reason}", style="yellow", markup=False)
     out.print(f"{result['seconds']:.1f} s", style="dim")

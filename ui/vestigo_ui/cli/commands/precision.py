@@ -68,9 +68,9 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
         source = f"estimated from {result['reviewer_pairs']} pairs of annotations"
     out.print(f"  error of annotators: {100 * result['reviewer_error']:.1f} %, {source}")
     if result["learnt"]:
-        out.print(f"  left out: {result['learnt']} tasks about people that may be in its training data")
+        out.print(f"  skipped: {result['learnt']} tasks about people that may be in its training data")
     if result["missing"]:
-        out.print(f"  {result['missing']} reviewed tasks have no crop of this model and are left out", style="yellow")
+        out.print(f"  {result['missing']} reviewed tasks have no crop of this model and are skipped", style="yellow")
     out.print(_attribute_table(result["attributes"]))
     if values:
         out.print(_value_table(result["attributes"]))

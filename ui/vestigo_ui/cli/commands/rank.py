@@ -46,7 +46,7 @@ def rank_command(
 
     A query that is a crop of the store (an image of the same name and content is one), or a tracklet, is not ranked
     against itself. Identities from datasets are saved with the ranking. A ranking of the same name is replaced.
-    Unreadable images are left out and counted. --where and --filter are those of `vestigo search`. The audit log
+    Unreadable images are skipped and counted. --where and --filter are those of `vestigo search`. The audit log
     records the request first; if it cannot be written, nothing is ranked.
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
@@ -97,7 +97,7 @@ def rank_command(
 def _read_queries(
     store: Store, queries: Path | None, model: str | None, device: str
 ) -> tuple[BulkQueries, dict[str, int]]:
-    """Return the queries, and the number of images that were left out by reason."""
+    """Return the queries, and the number of skipped images by reason."""
     from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.bulk import crop_queries, tracklet_queries
     from vestigo.retrieval.image_queries import image_queries
@@ -126,4 +126,4 @@ def _print(result: Mapping[str, Any]) -> None:
     if result["filter"] is not None:
         out.print(f"{result['kept_fraction']:.1%} of the crops kept. {result['filter']['sentence']}", style="dim")
     for reason, count in result["excluded"].items():
-        out.print(f"  left out: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  skipped: {count} x {reason}", style="yellow", markup=False)

@@ -236,7 +236,7 @@ def _print_folder(result: Mapping[str, Any]) -> None:
         markup=False,
     )
     for failure in result["failures"][:MAX_LISTED]:
-        line = f"  left out: {failure['image']}: {failure['reason']}: {failure['detail']}"
+        line = f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}"
         out.print(line, style="yellow", markup=False)
     if len(result["failures"]) > MAX_LISTED:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")

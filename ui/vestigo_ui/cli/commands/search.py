@@ -49,7 +49,7 @@ def search_command(
     """Find the crops that are most similar to a person, or that have the attributes of --where.
 
     Several views of one person are fused into one query: each part of the descriptor is the mean over the views that
-    show it. The query crops themselves are left out, and near-identical frames of one tracklet are shown once. Crops
+    show it. The query crops themselves are excluded, and near-identical frames of one tracklet are shown once. Crops
     are compared only with crops of the same model version.
 
     --where without a query ranks all crops by the probability of the values; the distance is 1 - that probability. With

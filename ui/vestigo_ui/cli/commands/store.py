@@ -119,4 +119,4 @@ def _print_vacuum(result: Mapping[str, Any]) -> None:
 def _print_export(result: Mapping[str, Any]) -> None:
     out.print(f"{result['crops']} crops of {result['identities']} people, {result['queries']} of them queries")
     if result["left_out"]:
-        out.print(f"{result['left_out']} crops without a known identity were left out")
+        out.print(f"{result['left_out']} crops without a known identity were skipped")
