@@ -46,7 +46,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
         raise BadInput("too-large", f"{width}x{height} pixels, more than {max_pixels:,}; scale it down")
     bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise BadInput("truncated", f"the header says {width}x{height} pixels but they cannot be decoded")
+        raise BadInput("truncated", f"the header states {width}x{height} pixels but they cannot be decoded")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

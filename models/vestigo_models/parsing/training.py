@@ -149,21 +149,15 @@ class PairReader:
     def __init__(self, data: LabelledImages, package: ParserConfig) -> None:
         self._data = data
         self._size, self._classes = package.input_size, len(package.classes)
-        self._images = np.empty((len(data.images), *self._size, 3), dtype=np.uint8)
-        self._labels = np.empty((len(data.images), *self._size), dtype=np.uint8)
-        self._is_cached = np.zeros(len(data.images), dtype=bool)
+        self._pairs: dict[int, tuple[UInt8Array, UInt8Array]] = {}
 
     def __len__(self) -> int:
         return len(self._data.images)
 
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         """Return an RGB image (H, W, 3) and class ids (H, W); the id after the last class stands for all others."""
-        if not self._is_cached[index]:
-            self._images[index], self._labels[index] = self._load(index)
-            self._is_cached[index] = True
-        return self._images[index], self._labels[index]
-
-    def _load(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+        if index in self._pairs:
+            return self._pairs[index]
         path = self._data.images[index]
         try:
             image, labels = read_image(path), read_labels(self._data.maps[index])
@@ -176,7 +170,8 @@ class PairReader:
             )
         height, width = self._size
         labels = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        return resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
+        self._pairs[index] = resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
+        return self._pairs[index]
 
 
 def batches(reader: PairReader, config: ParserTrainConfig, epoch: int) -> Iterator[tuple[UInt8Array, UInt8Array]]:

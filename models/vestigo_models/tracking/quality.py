@@ -88,7 +88,7 @@ def crop_quality(
 def dhash(crop: UInt8Array) -> int:
     """Return the difference hash of an RGB uint8 crop (h, w, 3) as a signed 64-bit integer.
 
-    Each bit says whether one of 8 x 8 cells is brighter than its right neighbour. Near-duplicates differ in few bits.
+    Each bit states whether one of 8 x 8 cells is brighter than its right neighbour. Near-duplicates differ in few bits.
     """
     grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     bits = np.packbits(grey[:, :-1] > grey[:, 1:])

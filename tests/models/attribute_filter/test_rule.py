@@ -110,8 +110,8 @@ def test_only_named_attributes_conflict() -> None:
     query, gallery = predictions(MARKET, 5, 8), predictions(MARKET, 20, 9)
     words = [encode_predictions(p, MARKET, 0.5, names=("gender",)) for p in (query, gallery)]
     place = MARKET.slice("gender")
-    says = [np.where(p[:, place].max(1) >= 0.5, p[:, place].argmax(1), -1) for p in (query, gallery)]
-    expected = (says[0][:, None] != says[1][None, :]) & (says[0][:, None] >= 0) & (says[1][None, :] >= 0)
+    labels = [np.where(p[:, place].max(1) >= 0.5, p[:, place].argmax(1), -1) for p in (query, gallery)]
+    expected = (labels[0][:, None] != labels[1][None, :]) & (labels[0][:, None] >= 0) & (labels[1][None, :] >= 0)
     np.testing.assert_array_equal(count_conflicts(*words, MARKET) > 0, expected)
 
 

@@ -76,7 +76,7 @@ def mask(size: tuple[int, int], rows: slice, columns: slice = slice(None)) -> Ma
 
 
 def kept(shown: list[Image], originals: list[Image], where: list[Mask]) -> float:
-    """How much of the finest detail of some pixels of pictures is still there: 1 all, 0 nothing."""
+    """Return the share of the finest detail of images that remains: 1 all, 0 nothing."""
     ours, theirs = (
         np.concatenate(
             [(image.astype(float) - cv2.blur(image, (3, 3)))[mask] for image, mask in zip(images, where, strict=True)]
@@ -87,7 +87,7 @@ def kept(shown: list[Image], originals: list[Image], where: list[Mask]) -> float
 
 
 def shuffled(original: Image, cell: int) -> Image:
-    """The same picture with pixels in other places, none of which leaves its cell."""
+    """Return an image with its pixels permuted within their cells."""
     rng = np.random.default_rng(1)
     made = original.copy()
     for top in range(0, original.shape[0], cell):
@@ -166,7 +166,7 @@ def test_rendered_heads_lose_detail_and_bodies_keep_it(crops: list[Crop], parser
 def test_rendered_heads_of_any_size_lose_detail(height: int, most: float, crops: list[Crop], parser: Parser) -> None:
     scaled = [cv2.resize(crop.image, (height // 2, height), interpolation=cv2.INTER_AREA) for crop in crops]
     heads = [cv2.resize((crop.regions == HEAD).astype(np.uint8), (height // 2, height)) > 0 for crop in crops]
-    # What is fine in a small picture is coarse to the eye: a head of eight pixels has little to lose.
+    # Fine detail of a small image is coarse to the eye: a head of eight pixels has little to lose.
     assert kept(anonymize_crops(scaled, parser), scaled, heads) < most
 
 

@@ -33,9 +33,9 @@ def crowd(seed: int, frames: int, people: int = 9, width: float = 300.0) -> list
         seen = np.flatnonzero(rng.random(people) < 0.8)
         boxes = np.concatenate([place[seen], np.tile([25.0, 60.0], (len(seen), 1))], axis=1)
         boxes = np.concatenate([boxes + rng.normal(0, 2, boxes.shape), rng.uniform(20, width, (2, 4))])
-        look = np.concatenate([clothes[seen], clothes[rng.integers(people, size=2)]])
-        look = look + np.abs(rng.normal(0, 0.05, look.shape))
-        video.append(FrameDetections(cell, boxes, look / np.linalg.norm(look, axis=1, keepdims=True)))
+        colour = np.concatenate([clothes[seen], clothes[rng.integers(people, size=2)]])
+        colour = colour + np.abs(rng.normal(0, 0.05, colour.shape))
+        video.append(FrameDetections(cell, boxes, colour / np.linalg.norm(colour, axis=1, keepdims=True)))
     return video
 
 
@@ -82,13 +82,13 @@ def test_velocity_predicts_position_after_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "look"),
+    ("box", "colour"),
     [([150.0, 50, 25, 60], 0), ([10.0, 0, 50, 160], 0), ([10.0, 50, 25, 60], 1)],
     ids=["too far", "too large", "other colours"],
 )
-def test_pairs_beyond_a_limit_are_not_linked(box: list[float], look: int) -> None:
+def test_pairs_beyond_a_limit_are_not_linked(box: list[float], colour: int) -> None:
     first = FrameDetections(0, np.array([[0.0, 50, 25, 60]]), colours(0))
-    assert link([first, FrameDetections(1, np.array([box]), colours(look))], CONFIG)[1].tolist() == [[-1, -1]]
+    assert link([first, FrameDetections(1, np.array([box]), colours(colour))], CONFIG)[1].tolist() == [[-1, -1]]
 
 
 def test_detection_has_at_most_one_successor() -> None:

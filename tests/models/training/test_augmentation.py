@@ -143,13 +143,13 @@ SHADES = np.array([0, 60, 120, 180, 240, 30], dtype=np.uint8)
 
 @pytest.mark.parametrize("zoom_amount", [0.0, 0.15])
 def test_labels_move_with_the_image(zoom_amount: float) -> None:
-    """The image is a picture of its own label map, so every cell can be read back from the changed image."""
+    """The image shows its own label map, so every cell can be read back from the changed image."""
     labels = enlarge_labels(rng(3).integers(0, 6, (4, 2), dtype=np.uint8), (16, 8))
-    picture = np.repeat(SHADES[enlarge_labels(labels, (64, 32))][..., None], 3, axis=2)
+    shaded = np.repeat(SHADES[enlarge_labels(labels, (64, 32))][..., None], 3, axis=2)
     config = AugmentationConfig(flip_probability=0.5, pad=6, erase_probability=0.7, zoom=zoom_amount)
     agreeing = []
     for seed in range(60):
-        image, moved = augment_pair(picture, labels, config, rng(seed))
+        image, moved = augment_pair(shaded, labels, config, rng(seed))
         assert moved is not None
         assert moved.shape == labels.shape
         seen = np.zeros_like(moved)

@@ -112,5 +112,5 @@ def test_unparsable_image_is_reported(data: TrainingSet) -> None:
 
 
 def test_missing_image_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.png"):
-        parse_labels([tmp_path / "gone.png"], HalvesParser(), GRID)
+    with pytest.raises(DatasetError, match=r"missing\.png"):
+        parse_labels([tmp_path / "missing.png"], HalvesParser(), GRID)

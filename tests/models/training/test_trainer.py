@@ -144,7 +144,7 @@ def test_loss_falls_and_progress_is_reported(data: TrainingSet, tmp_path: Path) 
 
 
 def test_bfloat16_on_a_cpu(data: TrainingSet, tmp_path: Path) -> None:
-    # The size the network is made for: on a few cells, convolutions of bfloat16 read memory that nobody wrote.
+    # The size the network is made for: on a few cells, convolutions of bfloat16 read uninitialised memory.
     config = SMALL.model_copy(update={"epochs": 1, "precision": "bfloat16", "input_size": (128, 64)})
     result = train(config, data, tmp_path / "model")
     assert np.isfinite(list(result.losses.values())).all()

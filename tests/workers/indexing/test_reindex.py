@@ -111,7 +111,7 @@ def test_reindex_repeats_runs_with_their_settings(
     served = promote(store, models["new"])
     done = again(store)
     assert (done.model, done.missing, done.stale, done.unended) == (served, (), 0, ())
-    # The second and third run asked for the same.
+    # The second and third run requested the same.
     assert [one.run.status for one in done.runs] == ["succeeded", "succeeded"]
     assert sorted((row["crop_id"], row["camera"]) for row in rows(store)) == before
     assert {row["model"] for row in rows(store)} == {served}
@@ -167,7 +167,7 @@ def test_reindex_without_promotion_uses_newest_model_with_crops(
     one, two = write_crops(tmp_path / "a", 2), write_crops(tmp_path / "b", 3)
     indexed(store, one, model=str(models["old"]))
     indexed(store, two, model=str(models["new"]))
-    register(store, random_model(tmp_path / "challenger", name="challenger", seed=5))
+    register(store, random_model(tmp_path / "candidate", name="candidate", seed=5))
     done = again(store)
     assert store.models.crop_counts() == {done.model: 5}
     assert done.model == store.runs.list()[1].model

@@ -39,8 +39,8 @@ def test_existing_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("gate.mp4", "hog", "default"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
-    request = IndexRequest(sources=("gate.mp4", "gone.mp4"), model="default", detector="hf:gate.mp4")
-    assert request.sources == (str(tmp_path / "gate.mp4"), "gone.mp4")
+    request = IndexRequest(sources=("gate.mp4", "missing.mp4"), model="default", detector="hf:gate.mp4")
+    assert request.sources == (str(tmp_path / "gate.mp4"), "missing.mp4")
     assert (request.model, request.detector) == ("default", f"hf:{tmp_path / 'gate.mp4'}")
     assert IndexRequest(sources=("a",), detector="hog", model="hub:some/id").detector == "hog"
 

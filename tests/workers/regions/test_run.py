@@ -41,7 +41,7 @@ SILENT: Any = lambda name: lambda done, total: None  # noqa: E731
 
 
 def rows() -> list[dict[str, Any]]:
-    """Crops of tracklets, of a dataset's identities and of nobody known; `bad` ones cannot be decoded."""
+    """Crops of tracklets, of a dataset's identities and of unknown people; `bad` ones cannot be decoded."""
     made: list[dict[str, Any]] = []
 
     def add(name: str, **more: Any) -> None:
@@ -61,7 +61,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def maps_of(folder: Path) -> Path:
-    """What a parser says of every crop: of a still under its own name, of a crop of a video under its id."""
+    """Write the label map of every crop: of a still under its own name, of a crop of a video under its id."""
     truths: dict[str, NDArray[np.uint8]] = {}
     for place, row in enumerate(rows()):
         name = row["crop_id"] if row["frame"] >= 0 else Path(row["input"]).stem
@@ -169,9 +169,9 @@ def test_second_run_skips_labelled_crops(store: Store, tmp_path: Path, model: Pa
     first = label_run(store, request, SILENT)
     again = label_run(store, request, SILENT)
     assert (again.totals.inputs, again.skipped) == (0, GROUPS)
-    told = summarize(store, first)
-    assert (told["kind"], told["images"], told["quarantined"]) == ("regions", GOOD, 1)
-    assert told["with_belongings"] == sum(carrying for _, _, carrying in stored(store).values())
+    summary = summarize(store, first)
+    assert (summary["kind"], summary["images"], summary["quarantined"]) == ("regions", GOOD, 1)
+    assert summary["with_belongings"] == sum(carrying for _, _, carrying in stored(store).values())
     assert summarize(store, again)["images"] == 0
     # The maps of the first are found through the second, which has the same fingerprint.
     assert stored(store, again.run.id) == stored(store, first.run.id)
@@ -205,7 +205,7 @@ def test_stored_areas_equal_those_of_maps(store: Store, tmp_path: Path) -> None:
 
 
 def cancelled(store: Store, request: RegionsRequest) -> RunResult:
-    """A run that somebody asked to stop after its first shard."""
+    """A run that is cancelled after its first shard."""
 
     def stage(name: str) -> Any:
         return lambda done, total: store.runs.request_cancel(store.runs.list()[-1].id)
@@ -311,14 +311,14 @@ def test_only_new_groups_are_planned(store: Store) -> None:
 
 
 def test_panels_of_a_run_are_written(store: Store, tmp_path: Path, model: Path) -> None:
-    heard: list[int] = []
+    progress: list[int] = []
     request = ask(index(store), tmp_path, model)
-    folder = tmp_path / "pictures"
-    assert draw_panels(store, request, folder, lambda done, total: heard.append(done)) == GOOD
+    folder = tmp_path / "panels"
+    assert draw_panels(store, request, folder, lambda done, total: progress.append(done)) == GOOD
     assert {path.stem for path in folder.glob("*.png")} == {
         row["crop_id"] for row in rows() if row["image"][:2] != b"no"
     }
-    assert heard[-1] == GOOD
+    assert progress[-1] == GOOD
     assert not list(folder.glob("*.partial"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.annotators import damaged
+from tests.support.annotators import save_damaged_model
 from vestigo.datasets.attributes_mat import read_annotations
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
@@ -39,7 +39,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of rendered people, indexed with a damaged model, with a label set of all of them."""
     root = tmp_path_factory.mktemp("candidate")
     write_rendered(root / "people", identities=40, cameras=2, images_per_camera=3, seed=31)
-    model = damaged(root / "damaged")
+    model = save_damaged_model(root / "damaged")
     with Store.open(root / "store") as store:
         sources = (str(root / "people"),)
         index(store, IndexRequest(sources=sources, model=str(model), executor="inline"), silent)

@@ -150,8 +150,8 @@ def test_retry_command_reports_counts(tmp_path: Path, sources: tuple[Path, Path]
     command = ["retry", "--store", str(ref), "--by", "ada", "--case", "c7", "--json", "--", run, "002.jpg"]
     done = CliRunner().invoke(runs.app, command)
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["retried"], told["left"], told["quarantined"], told["status"]) == (
+    summary = json.loads(done.stdout)
+    assert (summary["retried"], summary["left"], summary["quarantined"], summary["status"]) == (
         1,
         [],
         1,

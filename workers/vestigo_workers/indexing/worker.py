@@ -130,7 +130,10 @@ class ExtractionWorker:
             InputFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
             for failure in reader.failures
         ]
-        failures.extend(_missing_end(shard))
+        # One failure stands for all frames behind the end of a truncated video.
+        if video.info.truncated is not None and shard.part == shard.parts - 1:
+            end, detail = video.info.frames, video.info.truncated
+            failures.append(InputFailure(input=video.name, frame=end, reason="truncated", detail=detail))
         return ShardResult(files=files, outcomes=(_processed(0, len(part.candidates)),), failures=tuple(failures))
 
     def _process_assembly(self, task: ShardTask, shard: AssemblyShard) -> ShardResult:
@@ -244,11 +247,3 @@ def _processed(position: int, rows: int) -> InputOutcome:
 def quarantined_outcome(position: int, error: BadInput) -> InputOutcome:
     """Return the outcome of an unreadable input at a position of its shard."""
     return InputOutcome(position=position, state="quarantined", reason=error.reason, detail=error.detail)
-
-
-def _missing_end(shard: SliceShard) -> tuple[InputFailure, ...]:
-    """Return one failure for all frames behind the end of a truncated video; none for a complete one."""
-    info = shard.video.info
-    if info.truncated is None or shard.part < shard.parts - 1:
-        return ()
-    return (InputFailure(input=shard.video.name, frame=info.frames, reason="truncated", detail=info.truncated),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
@@ -72,13 +72,9 @@ class CropGroup:
         """Digest that identifies the input; crop ids are digests of content."""
         return hashlib.sha256("\0".join(("regions", *self.crops)).encode()).hexdigest()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that `from_json` reads."""
-        return {"name": self.name, "crops": list(self.crops), "files": list(self.files)}
-
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> CropGroup:
-        """Return the group of a JSON object that `to_json` made."""
+        """Return the group of a JSON object, the fields of another."""
         return cls(name=data["name"], crops=tuple(data["crops"]), files=tuple(data["files"]))
 
 
@@ -146,6 +142,6 @@ def _shard_plan(groups: list[CropGroup], run_id: str) -> ShardPlan:
         kind="regions",
         source=f"run {run_id}",
         after=None,
-        spec={"shard": {"kind": "regions", "inputs": [group.to_json() for group in groups]}},
+        spec={"shard": {"kind": "regions", "inputs": [asdict(group) for group in groups]}},
         inputs=tuple(InputPlan(name=group.name, key=group.key) for group in groups),
     )
