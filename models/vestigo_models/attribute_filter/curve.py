@@ -61,18 +61,10 @@ def measure_curve(
     thresholds: Float64Array = THRESHOLDS,
     seed: int = 0,
 ) -> FilterCurve:
-    """Measure the filter on queries and a gallery, which may be the same crops.
+    """Measure the filter on Q queries and a gallery of G crops, which may be the same crops.
 
-    Memory is O(true pairs + I x T).
-
-    Args:
-        query: Q crops.
-        gallery: G crops.
-        schema: The attributes.
-        names: Attributes that count; none named = all.
-        max_conflicts: Conflicts that a kept crop may have.
-        thresholds: Ascending, (T,).
-        seed: Of the sampled pairs of different people.
+    Memory is O(true pairs + I x T). `names` are the attributes that count (none named = all), `max_conflicts` the
+    conflicts that a kept crop may have. The T thresholds ascend; `seed` is that of sampled pairs of different people.
 
     Raises:
         ConfigError: If no query has a true match on another camera, or the gallery holds one person only.

@@ -107,17 +107,9 @@ def conflict_penalty(
 ) -> Float32Array:
     """Sum the confidences of both crops over their conflicting attributes.
 
-    The soft filter adds it to the distance; `survivors` orders returning crops by it.
-
-    Args:
-        query: Calibrated probabilities, (Q, M).
-        gallery: Calibrated probabilities, (G, M).
-        schema: The attributes.
-        threshold: Confidence from which a prediction is reliable.
-        names: Attributes that count; none named = all.
-
-    Returns:
-        Penalties, (Q, G), 0 without conflict.
+    The soft filter adds it to the distance; `survivors` orders returning crops by it. Calibrated probabilities (Q, M)
+    and (G, M) give penalties (Q, G), 0 without conflict. A prediction is reliable from the confidence `threshold` on;
+    `names` are the attributes that count, none named = all.
     """
     total = np.zeros((len(query), len(gallery)), dtype=np.float32)
     # In the schema's order, so that the sum does not depend on the order of `names`.

@@ -88,12 +88,7 @@ def calibration_error(
 ) -> dict[str, float | None]:
     """Compute the expected calibration error of each attribute (Guo et al., ICML 2017, equation 3).
 
-    Args:
-        probabilities: Probabilities, (N, M).
-        labels: Class ids, (N, n), -1 if missing.
-        schema: The n attributes.
-        bins: Number of bins of equal width.
-        identities: Identity of each image, (N,). If given, identities have equal weight, else images.
+    Probabilities are (N, M); labels and `identities` are those of `fit_temperatures`, and `bins` have equal width.
 
     Returns:
         Mean gap of confidence and accuracy, a fraction, by attribute; None without labels.

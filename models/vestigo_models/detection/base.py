@@ -62,12 +62,10 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> Float64Array:
 
 
 def suppress(detections: Detections, *, max_iou: float, max_inside: float = math.inf) -> Detections:
-    """Return detections after greedy non-maximum suppression, best first as given.
+    """Return detections, best first as given, after greedy non-maximum suppression.
 
-    Args:
-        detections: Detections, best first.
-        max_iou: Largest intersection over union with a better box.
-        max_inside: Largest intersection with a better box, as a fraction of the smaller box (a torso inside a body).
+    A kept box has at most `max_iou` intersection over union with a better box, and at most `max_inside` intersection as
+    a fraction of the smaller box (a torso inside a body).
     """
     boxes = np.asarray(detections.boxes, dtype=np.float64)
     iou = iou_matrix(boxes, boxes)

@@ -24,15 +24,10 @@ from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 class SemanticNetwork(ReidNetwork):
     """A feature map F, and the features, regions and attributes that are read from it.
 
-    Args:
-        config: Which of them the network has.
-        backbone: Its maps are the input of the neck.
-        neck: Combines the maps to F.
-        heads: Attribute heads; None for a network without attributes.
-        schema: The attributes of the heads.
-        awm_dropout: None to train heads and AWM together, as in the paper. Otherwise AWM learns from heads with this
-            dropout, and passes no gradients to them.
-        identities: Training identities, 0 for inference.
+    The configuration names those that the network has. The neck combines the maps of the backbone to F; heads and
+    their schema are None for a network without attributes. Without `awm_dropout`, heads and AWM are trained together,
+    as in the paper; with it, AWM learns from heads with this dropout and passes no gradients to them. `identities` is
+    the number of training identities, 0 for inference.
     """
 
     def __init__(
