@@ -121,9 +121,6 @@ def questions(store: Store, index: BrowseIndex) -> list[Question]:
         ),
         Question("attribute counts", lambda _: index.attribute_counts(model)),
         Question("attribute counts where", lambda choice: index.attribute_counts(model, choice), draws.where),
-        Question(
-            "pid counts of 48", lambda pids: index.pid_counts(model, pids), lambda: [draws.pid() for _ in range(PAGE)]
-        ),
         Question("find", lambda ids: index.find(ids[0], model), draws.crops),
         Question("neighbours", lambda ids: index.neighbours(ids[0], model), draws.crops),
         Question("pids of 48", lambda ids: index.pids(ids, model), draws.crops),

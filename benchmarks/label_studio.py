@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from label_studio_sdk import LabelStudio
 
 from tests.support.label_studio import annotate, open_store, record_sample, render_images, stored_remote_ids
@@ -63,7 +62,7 @@ def peer_push(folder: Path, url: str, token: str) -> int:
         for page in store.review.tasks(PROJECT, rows=CHUNK):
             request: list[Any] = []
             for task, jpeg in zip(page, render_images(page), strict=True):
-                shares = np.array(task.prediction)
+                shares = task.prediction
                 data = build_task_data(MARKET_1501, shares, InlineImages().save(task.key, jpeg), "")
                 request.append({"data": data, "predictions": [build_prediction(MARKET_1501, shares, "m")]})
             count += client.projects.import_tasks(project, request=request).task_count

@@ -69,7 +69,7 @@ def calibrate_model(
 ) -> ModelCalibration:
     """Calibrate a model on identities that it was not trained on; a calibration that it has is ignored.
 
-    Unreadable images are left out. `measured_on` describes the data, by default by split and folder.
+    Unreadable images are skipped. `measured_on` describes the data, by default by split and folder.
 
     Raises:
         ConfigError: If the model predicts no attributes, or no identity is seen by two cameras.

@@ -72,7 +72,7 @@ class Evaluation:
 def evaluate_model(
     dataset: ReidDataset, extractor: Extractor, options: EvaluationOptions, progress: OpenProgress = ignore_stages
 ) -> Evaluation:
-    """Evaluate a model on a dataset's query and gallery; unreadable images are left out and counted.
+    """Evaluate a model on a dataset's query and gallery; unreadable images are skipped and counted.
 
     Raises:
         ConfigError: If a filter is given and the model predicts no attributes.
@@ -93,7 +93,7 @@ def evaluate_model(
             options.filter, schema, query, gallery, protocol=options.protocol, ap=options.ap
         )
     distances = evaluation_distances(query.features.descriptors, gallery.features.descriptors, options)
-    ranked = rank_and_score(
+    scores, nearest = rank_and_score(
         distances, query.images, gallery.images, options, progress=progress("ranking"), filter=filter_evaluator
     )
     features = gallery.features
@@ -104,8 +104,8 @@ def evaluate_model(
     return Evaluation(
         query=query.images,
         gallery=gallery.images,
-        scores=ranked.scores,
-        nearest=ranked.nearest,
+        scores=scores,
+        nearest=nearest,
         unreadable=query_files.unreadable,
         gallery_unreadable=gallery_files.unreadable,
         query_paths=tuple(dataset.query.paths[row] for row in query_files.rows),
@@ -127,5 +127,5 @@ def evaluate_features(
     query_images = ImageSet(pids=query.pids, camids=query.camids, ids=query.ids)
     gallery_images = ImageSet(pids=gallery.pids, camids=gallery.camids, ids=gallery.ids)
     distances = evaluation_distances(query.embeddings, gallery.embeddings, options)
-    ranked = rank_and_score(distances, query_images, gallery_images, options, progress=progress("ranking"))
-    return Evaluation(query=query_images, gallery=gallery_images, scores=ranked.scores, nearest=ranked.nearest)
+    scores, nearest = rank_and_score(distances, query_images, gallery_images, options, progress=progress("ranking"))
+    return Evaluation(query=query_images, gallery=gallery_images, scores=scores, nearest=nearest)

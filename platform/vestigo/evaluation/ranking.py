@@ -46,14 +46,6 @@ class EvaluationOptions:
     filter: FilterChoice = FILTER_OFF
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EvaluatedRanking:
-    """Scores of Q queries, and `nearest` as `vestigo.evaluation.evaluate.Evaluation` has it."""
-
-    scores: QueryScores
-    nearest: Int64Array
-
-
 def rank_and_score(
     chunks: Iterable[Float64Array],
     query: ImageSet,
@@ -62,8 +54,11 @@ def rank_and_score(
     *,
     progress: ProgressCallback = ignore_progress,
     filter: FilterEvaluator | None = None,
-) -> EvaluatedRanking:
-    """Rank and score queries from chunks of distances, each (c, G), in the order of the queries."""
+) -> tuple[QueryScores, Int64Array]:
+    """Rank and score queries from chunks of distances, each (c, G), in the order of the queries.
+
+    Returns the scores, and `nearest` as `vestigo.evaluation.evaluate.Evaluation` has it.
+    """
     parts: list[QueryScores] = []
     nearest: list[Int64Array] = [np.empty((0, NEAREST_SHOWN), dtype=np.int64)]
     start = 0
@@ -78,7 +73,7 @@ def rank_and_score(
         nearest.append(_nearest(ranked, compared_images(images, gallery, options.protocol)))
         start += len(distances)
         progress(start, len(query))
-    return EvaluatedRanking(scores=QueryScores.merge(parts), nearest=np.concatenate(nearest))
+    return QueryScores.merge(parts), np.concatenate(nearest)
 
 
 def evaluation_distances(query: Features, gallery: Features, options: EvaluationOptions) -> Iterator[Float64Array]:

@@ -68,9 +68,7 @@ def make_region_evaluator(dataset: ReidDataset, extractor: Extractor) -> tuple[R
     if schema is None or not (dataset.root / FOLDER).is_dir():
         return None, ""
     if not set(schema.names) <= set(REGIONS.names):
-        return None, (
-            f"regions were not judged: the model's {schema.name} have no meaning, the dataset's are {REGIONS.name}"
-        )
+        return None, f"regions were not judged: the model has {schema.name}, the dataset {REGIONS.name}"
     return RegionEvaluator(extractor, region_maps(dataset.root, dataset.gallery.paths)), ""
 
 

@@ -69,25 +69,22 @@ def score_ranking(
     rows = _RowReader(rankings.scan(ranking, ["pid", "camera"]), cameras)
     names: list[pa.Array] = []
     scores: list[TruncatedScores] = []
+    identities: list[Int64Array] = [np.empty((3, 0), np.int64)]
     pairs, done = NO_PAIRS, 0
-    pids: list[Int64Array] = [_EMPTY]
-    camids: list[Int64Array] = [_EMPTY]
-    lengths: list[Int64Array] = [_EMPTY]
     for batch in rechunk(rankings.scan_queries(ranking, QUERY_COLUMNS), QUERIES_AT_ONCE):
         part = _truncated_rows(batch, rows, cameras)
         names.append(batch.column("query"))
         scores.append(score_truncated(part, protocol))
         pairs += score_camera_pairs(part, protocol, len(cameras))
-        pids.append(part.pids)
-        camids.append(part.camids)
-        lengths.append(np.diff(part.starts))
+        identities.append(np.stack([part.pids, part.camids, np.diff(part.starts)]))
         done += batch.num_rows
         progress(done, None)
+    pids, camids, lengths = np.concatenate(identities, axis=1)
     return RankingScores(
         names=pa.concat_arrays([pa.array([], pa.string()), *names]),
-        starts=_starts(np.concatenate(lengths)),
-        pids=np.concatenate(pids),
-        camids=np.concatenate(camids),
+        starts=_starts(lengths),
+        pids=pids,
+        camids=camids,
         cameras=tuple(cameras),
         scores=TruncatedScores.merge(scores),
         pairs=pairs,

@@ -24,11 +24,8 @@ MIN_SIDE = 2.0
 def crop_id(name: str, digest: str, frame: int, box: NDArray[np.floating] | Sequence[float]) -> str:
     """Return the id (20 hex digits) of a crop, which is also the id of its detection.
 
-    Args:
-        name: Of the input inside its source.
-        digest: SHA-256 (hex) of the input's content.
-        frame: Decode index, or `STILL`.
-        box: x, y, w, h in pixels, converted to float32.
+    `name` and `digest` (SHA-256, hex) are those of the input, `frame` is an index or `STILL`, `box` is x, y, w, h in
+    pixels, converted to float32.
     """
     corners = np.asarray(box, dtype="<f4").reshape(4)
     text = f"{name}\0{digest}\0{frame}\0"
@@ -50,15 +47,11 @@ class CropCandidate:
     """A crop of a person that can be stored.
 
     Attributes:
-        crop_id: Its id.
         frame: Index in the video, or `STILL`.
         offset_s: Seconds from the start of the video; None for a still.
         box: float32 (4,), x, y, w, h in pixels, inside the frame.
-        score: Of the detector.
         quality: 0..1.
         dhash: Perceptual hash, 64 bits, signed.
-        frame_width: Pixels.
-        frame_height: Pixels.
         image: RGB uint8 (h, w, 3).
     """
 
@@ -98,12 +91,10 @@ def cut_crop(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class PersonDetections:
-    """The people of one frame, best first.
+    """N people of one frame, best first.
 
     Attributes:
-        ids: Of N detections.
-        raw: (N, 4) float32, boxes of the detector.
-        boxes: (N, 4) float32, boxes inside the frame.
+        raw, boxes: (N, 4) float32, boxes of the detector, and the same inside the frame.
         scores: (N,) float32.
     """
 

@@ -38,7 +38,6 @@ class FileFeatures:
 
     Attributes:
         rows: (n,) int64, the readable ones of the N files, ascending.
-        features: Of those.
         ids: (n,) int64, equal for files with equal name and content, such as one image in two splits.
         unreadable: Reason to number of skipped files.
     """

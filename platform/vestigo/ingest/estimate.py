@@ -21,17 +21,7 @@ BYTES_PER_CROP = 8_000
 
 @dataclass(frozen=True, kw_only=True)
 class IndexingEstimate:
-    """Estimated cost of indexing.
-
-    Attributes:
-        shards: Counted.
-        images: Counted.
-        frames: Counted.
-        seconds: Extrapolated.
-        disk_bytes: Extrapolated.
-        timed: Number of images and frames that were timed.
-        device: For which the seconds hold.
-    """
+    """Estimated cost of indexing on `device`: seconds and bytes are extrapolated from the `timed` images and frames."""
 
     shards: int
     images: int
@@ -77,16 +67,9 @@ def estimate_indexing(
 ) -> IndexingEstimate:
     """Count a plan, and time at most `sample` images and `sample` frames of it on this machine.
 
-    Disk space is an upper bound for videos, where tracklets keep only their best crops.
-
-    Args:
-        shards: The plan.
-        work: Processes one RGB uint8 image from detection to embedding and returns its number of crops. It has run
-            once before, because the first image includes loading.
-        workers: By which the seconds are divided; start-up is excluded.
-        device: On which `work` runs.
-        sample: Images and frames to time.
-        bytes_per_crop: Size of a stored row.
+    Disk space is an upper bound for videos, where tracklets keep only their best crops. `work` processes one RGB uint8
+    image from detection to embedding and returns its number of crops; it has run once before, because the first image
+    includes loading. The seconds are divided by `workers`; start-up is excluded.
     """
     images, frames = _Sample(), _Sample()
     count = 0

@@ -17,12 +17,9 @@ class Locator:
     """Where the bytes of an image are, so that they are read without the rest of a large archive.
 
     Attributes:
-        kind: A file, uncompressed bytes in a tar, or an entry of a zip.
         path: Of the file or archive.
-        member: Name in the archive.
         offset: First byte in a tar, or local header in a zip.
-        size: Bytes of content.
-        packed: Compressed bytes in a zip.
+        size, packed: Bytes of content, and compressed bytes in a zip.
     """
 
     kind: Literal["file", "tar", "zip"]
@@ -40,8 +37,6 @@ class ImageInput:
     Attributes:
         name: Path inside the source.
         digest: SHA-256 (hex) of the content.
-        locator: Where its bytes are.
-        camera: Name of the camera.
         time: ISO 8601, if known.
         pid: Identity of a dataset's file, if known.
     """
@@ -77,17 +72,11 @@ class VideoInfo:
 
     Attributes:
         digest: SHA-256 (hex) of the file.
-        size_bytes: Of the file.
-        container: Name of the container format.
-        codec: Name of the codec.
-        width: Of a frame.
-        height: Of a frame.
         rate: Frames per second, an exact fraction as text.
         time_base: Seconds per tick, an exact fraction as text.
         origin: Timestamp of the first frame.
         frames: Number of frames, found by reading the file through.
         declared_frames: Number of frames in the header; 0 if it has none.
-        duration_s: Seconds.
         ordered: Whether presentation times are reliable; else a frame's time is its index over the rate.
         keyframes: In order of presentation.
         truncated: A sentence if the file is shorter than its container declares.
@@ -157,11 +146,7 @@ def input_to_json(item: Input) -> dict[str, Any]:
 
 
 def input_from_json(data: Mapping[str, Any]) -> Input:
-    """Return the input of a JSON object of `input_to_json`.
-
-    Raises:
-        ConfigError: If the kind is unknown.
-    """
+    """Return the input of a JSON object of `input_to_json`."""
     item: Input = from_json(data, INPUT_KINDS, "input")
     return item
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vestigo.ingest.crops import STILL, crop_id
 from vestigo.ingest.inputs import Locator, VideoInfo
-from vestigo.ingest.sources.containers import printable, read_member
+from vestigo.ingest.sources.containers import printable, read_member, zip_locator
 from vestigo.ingest.video.decode import read_frame
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
@@ -28,11 +28,8 @@ ORIGIN_COLUMNS = ("crop_id", "source", "input", "frame", "x", "y", "w", "h")
 def read_source_frame(crop: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Read the frame that a crop was cut from: RGB uint8 (height, width, 3).
 
-    A crop's id depends on the content of its input, so a changed file is detected. Messages name the input without a
-    path of this machine.
-
-    Args:
-        crop: A row with `ORIGIN_COLUMNS`.
+    A crop (`ORIGIN_COLUMNS`) has an id that depends on its input's content, so a changed file is detected. No message
+    has a path of this machine.
 
     Raises:
         BadInput: `moved`, `changed`, or as `read_member`, `decode_image`, `probe_video` and `read_frame`.
@@ -81,8 +78,7 @@ def _locate(source: Path, name: str) -> Locator:
         with zipfile.ZipFile(source) as archive:
             for entry in archive.infolist():
                 if entry.filename == name:
-                    sizes = (entry.header_offset, entry.file_size, entry.compress_size)
-                    return Locator("zip", str(source), name, *sizes)
+                    return zip_locator(source, entry)
     else:
         return Locator("file", str(_find_file(source, name)))
     raise BadInput("moved", f"{name} is no longer in the archive that was indexed; index it again")

@@ -25,11 +25,8 @@ class SliceShard:
 
     Attributes:
         video: With the keyframes of the slice only.
-        first: First frame.
-        last: Frame after the last one.
-        lead_s: Seconds before the first frame that are also read.
-        part: Number of the slice, from 0.
-        parts: Number of slices of the video.
+        first, last, lead_s: As `VideoSlice` has them.
+        part, parts: Number of the slice, from 0, and number of slices of the video.
         tracking: Configuration at this video's rate.
     """
 
@@ -66,11 +63,7 @@ def shard_to_json(shard: Shard) -> dict[str, Any]:
 
 
 def shard_from_json(data: Mapping[str, Any]) -> Shard:
-    """Return the shard of a JSON object of `shard_to_json`.
-
-    Raises:
-        ConfigError: If the kind is unknown.
-    """
+    """Return the shard of a JSON object of `shard_to_json`."""
     shard: Shard = from_json(data, SHARD_KINDS, "shard")
     return shard
 
@@ -78,15 +71,11 @@ def shard_from_json(data: Mapping[str, Any]) -> Shard:
 def plan_shards(
     inputs: Iterable[ImageInput | VideoInput], *, shard_size: int, slice_s: float, tracking: TrackingConfig
 ) -> Iterator[Shard]:
-    """Yield shards in the order of `inputs`; memory is one shard.
+    """Yield shards in the order of the inputs of one source; memory is one shard.
 
-    The plan depends on the arguments only, so results do not depend on timing.
-
-    Args:
-        inputs: Of one source.
-        shard_size: Images of a shard.
-        slice_s: Least number of seconds of a slice; the assembly of a video follows its slices.
-        tracking: Configuration; its rate is limited to that of each video.
+    The plan depends on the arguments only, so results do not depend on timing. An image shard has `shard_size` images,
+    a slice at least `slice_s` seconds; the assembly of a video follows its slices. The rate of `tracking` is limited to
+    that of each video.
     """
     images: list[ImageInput] = []
     for item in inputs:

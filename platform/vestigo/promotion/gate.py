@@ -55,15 +55,6 @@ class GateDecision:
     improved: tuple[str, ...] = ()
     worsened: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "promoted": self.promoted,
-            "reasons": list(self.reasons),
-            "improved": list(self.improved),
-            "worsened": list(self.worsened),
-        }
-
 
 def decide_promotion(differences: Differences, margins: Margins | None = None) -> GateDecision:
     """Decide whether a candidate passes, from how much better it is than the serving model on the same identities."""
@@ -101,7 +92,7 @@ def decide_promotion(differences: Differences, margins: Margins | None = None) -
 def gate_record(decision: GateDecision, against: str | None, differences: Differences) -> dict[str, Any]:
     """Return a decision as a score that the registry keeps; `against` is the digest of the serving model."""
     stored = {name: None if difference is None else asdict(difference) for name, difference in differences.items()}
-    return {GATE: {**decision.to_dict(), "against": against, "differences": stored}}
+    return {GATE: {**asdict(decision), "against": against, "differences": stored}}
 
 
 def has_passed(scores: Mapping[str, Any], serving: str | None) -> bool:

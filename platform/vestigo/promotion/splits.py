@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.datasets.reid import ReidDataset, Split
 from vestigo.store.open import Store
 from vestigo_models.arrays import Int64Array
@@ -64,9 +65,7 @@ def build_test_set(store: Store, crops: Sequence[SplitCrop], schema: AttributeSc
     pids = np.array([identities[crop.identity] for crop in crops], dtype=np.int64)
     camids = np.array([cameras[crop.camera] for crop in crops], dtype=np.int64)
     labels = np.array([crop.labels for crop in crops], dtype=np.int64).reshape(len(crops), len(schema))
-    yes = np.zeros((len(crops), schema.classes), dtype=np.bool_)
-    rows, columns = np.nonzero(labels >= 0)
-    yes[rows, np.asarray(schema.offsets, dtype=np.int64)[columns] + labels[rows, columns]] = True
+    yes = IdentityLabels.from_labels(schema, pids, labels).yes
 
     def split(selected: Int64Array) -> Split:
         return Split(

@@ -21,13 +21,7 @@ _STEPS = (np.arange(LEVELS) / 100).astype(np.float32)
 def count_confidences(
     probabilities: Float32Array, camera: Int64Array, cameras: int, schema: AttributeSchema | None
 ) -> list[bytes]:
-    """Count crops by camera, predicted class of each attribute, and confidence level.
-
-    Args:
-        probabilities: (n, M) of n crops.
-        camera: (n,) index of each crop's camera.
-        cameras: Number of cameras.
-        schema: Attributes of the model.
+    """Count n crops by camera (n,), predicted class of each attribute, and level of their probabilities (n, M).
 
     Returns:
         For each camera the non-zero positions of the flat (M, `LEVELS`) table and their counts, as little-endian

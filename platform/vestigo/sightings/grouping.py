@@ -79,12 +79,7 @@ class GroupedCrops:
 
 
 def group_crops(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | None) -> GroupedCrops:
-    """Group the rows of a crop file.
-
-    Args:
-        table: `COLUMNS` of the file.
-        hidden: Inputs whose rows are left out.
-        schema: Attributes of the model.
+    """Group the rows of a crop file (`COLUMNS`), without those of `hidden` inputs.
 
     Raises:
         StoreError: For malformed crop ids, and for probabilities that do not match `schema`.
@@ -98,9 +93,9 @@ def group_crops(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema
     pid = _integers(column["pid"].cast(pa.int64()), NO_PID)
     names = sorted(pc.unique(column["camera"]).to_pylist())
     camera = _integers(pc.index_in(column["camera"], pa.array(names, pa.string())).cast(pa.int64()), 0)
-    whole = _joint(*(_codes(column[name]) for name in ("source", "tracklet", "camera", "pid")))
+    tracklets = _joint(*(_codes(column[name]) for name in ("source", "tracklet", "camera", "pid")))
     alone = pc.equal(column["tracklet"], "").to_numpy(zero_copy_only=False)
-    group = np.unique(np.where(alone, -1 - np.arange(len(whole)), whole), return_inverse=True)[1]
+    group = np.unique(np.where(alone, -1 - np.arange(len(tracklets)), tracklets), return_inverse=True)[1]
     rank = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
     order = np.lexsort((rank, offset_s, time, group))
     first = order[_starts(group[order])]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sqlite3 import Connection
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -54,18 +53,11 @@ class BrowseIndex:
 
     @classmethod
     def open(cls, store: Store) -> BrowseIndex:
-        """Open the index of a store, empty if there is none yet; the caller closes the store.
-
-        Raises:
-            StoreError: If its file cannot be created.
-        """
+        """Open the index of a store, empty if there is none yet; the caller closes the store."""
         return cls(store, IndexFile(index_path(store)))
 
     def refresh(self, progress: ProgressCallback = ignore_progress) -> bool:
-        """Bring the index up to date; return whether anything changed.
-
-        Args:
-            progress: Receives files done and files in total.
+        """Bring the index up to date, with progress in files; return whether anything changed.
 
         Raises:
             StoreError: If a file of the store cannot be read; files read before it stay indexed.
@@ -85,7 +77,7 @@ class BrowseIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -211,20 +203,8 @@ class BrowseIndex:
         return in_order(ids, rows)
 
     def pids(self, ids: Sequence[str], model: str) -> dict[str, int]:
-        """Return crop id -> label of the dataset; crops without one, and unknown ones, are left out."""
+        """Return crop id -> label of the dataset; crops without one, and unknown ones, are not in it."""
         return {crop: pid for crop, (_, _, pid) in self._positions(ids, model).items() if pid is not None}
-
-    def pid_counts(self, model: str, pids: Sequence[int]) -> list[tuple[int, str, int]]:
-        """Return (pid, camera, crops) of labelled identities, sorted."""
-        counts: list[tuple[int, str, int]] = []
-        with self._query(model) as query:
-            for chunk in _chunks(sorted(set(pids))):
-                statement = (
-                    "SELECT pid, camera.name, sum(crops) FROM sighting JOIN camera ON camera.id = sighting.camera "
-                    f"WHERE model = ? AND pid IN ({_marks(chunk)}) GROUP BY pid, camera.name"
-                )
-                counts += query.connection.execute(statement, (query.number, *chunk)).fetchall()
-        return sorted(counts)
 
     def attribute_counts(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> dict[str, dict[str, int]]:
         """Return attribute -> value -> number of sightings; {} for a model without attributes."""
@@ -256,7 +236,7 @@ class BrowseIndex:
             return confidence_histograms(query.connection, query.number, numbers, query.schema)
 
     def _positions(self, ids: Sequence[str], model: str) -> dict[str, tuple[int, int, int | None]]:
-        """Return crop id -> file, row in the file and pid; unknown crops are left out."""
+        """Return crop id -> file, row in the file and pid; unknown crops are not in it."""
         positions: dict[str, tuple[int, int, int | None]] = {}
         with self._query(model) as query:
             for chunk in _chunks(list(map(_to_key, ids))):

@@ -51,19 +51,10 @@ def camera_presence(
     until: datetime | None,
     offsets: Mapping[str, timedelta],
 ) -> pa.Table:
-    """Count crops by camera and time bucket; empty buckets are left out.
+    """Count crops by camera and time bucket: columns of `SCHEMA`, by camera and start, without empty buckets.
 
-    Args:
-        connection: The index.
-        model: Number of the model.
-        bucket_s: Length of a bucket in seconds; buckets are counted from 1970.
-        cameras: Names of cameras, all by default.
-        since: First recording time.
-        until: First recording time after the span.
-        offsets: Clock offsets of cameras.
-
-    Returns:
-        Columns of `SCHEMA`, by camera and start; crops of unknown time are in no bucket.
+    Buckets last `bucket_s` seconds and are counted from 1970; crops of unknown time are in none. Only recording times
+    from `since` to before `until` count.
 
     Raises:
         UsageError: If `bucket_s` is below 1, and for times without a zone.

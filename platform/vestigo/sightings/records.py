@@ -5,22 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from vestigo.retrieval.gallery import Scope
+
 
 @dataclass(frozen=True, kw_only=True)
-class SightingFilter:
-    """Selects sightings; None and "" do not restrict.
+class SightingFilter(Scope):
+    """Selects sightings, also by `pid`, the label of a dataset; sightings of unknown time are outside every span."""
 
-    Attributes:
-        cameras: Names of cameras.
-        since, until: `since` <= time < `until`; sightings of unknown time are outside every span.
-        where: Conditions as `AttributeSchema.parse` reads them, on the predicted values.
-        pid: Label of a dataset.
-    """
-
-    cameras: tuple[str, ...] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    where: str = ""
     pid: int | None = None
 
 

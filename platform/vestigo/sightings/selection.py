@@ -40,21 +40,14 @@ class CameraSlice:
 def select_slices(
     connection: sqlite3.Connection, model: Model, selected: SightingFilter, offsets: Mapping[str, timedelta]
 ) -> list[CameraSlice]:
-    """Return the slices of a filter in order of the cameras' names.
-
-    Raises:
-        UsageError: For conditions on a model without attributes and for times without a zone.
-        ConfigError: For conditions that its schema does not know.
-    """
+    """Return the slices of a filter in order of the cameras' names."""
     number = model_number(connection, model.digest)
-    terms: list[tuple[str, Any]] = []
-    if selected.pid is not None:
-        terms.append(("pid = ?", selected.pid))
-    schema = require_attributes(model) if selected.where else None
-    for name, value in ({} if schema is None else schema.parse(selected.where)).items():
-        assert schema is not None
-        column = schema.index(name)
-        terms.append((f"substr(classes, {column + 1}, 1) = ?", bytes([schema[name].values.index(value)])))
+    terms: list[tuple[str, Any]] = [] if selected.pid is None else [("pid = ?", selected.pid)]
+    if selected.where:
+        schema = require_attributes(model)
+        for name, value in schema.parse(selected.where).items():
+            code = bytes([schema[name].values.index(value)])
+            terms.append((f"substr(classes, {schema.index(name) + 1}, 1) = ?", code))
     slices = []
     for camera, name in cameras_of(connection, number):
         if selected.cameras is not None and name not in selected.cameras:
@@ -85,11 +78,7 @@ def cameras_of(connection: sqlite3.Connection, model: int) -> list[tuple[int, st
 
 
 def require_zone(time: datetime | None) -> datetime | None:
-    """Return the same time.
-
-    Raises:
-        UsageError: If it has no zone.
-    """
+    """Return the same time; raise UsageError if it has no zone."""
     if time is not None and time.tzinfo is None:
         raise UsageError(f"time {time} has no zone: append one, such as +00:00")
     return time

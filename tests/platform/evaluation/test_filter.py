@@ -77,7 +77,7 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
     chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
     whole = np.concatenate(list(chunks))
     parts = [whole[:9], whole[9:10], whole[10:]]
-    found = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
+    scores, ranked = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
     effect = run.result()
 
     compared = kept_count = matches = lost = 0
@@ -107,8 +107,8 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
             for c in ranked
             if (gallery.images.pids[c], gallery.images.camids[c]) != (query.images.pids[row], query.images.camids[row])
         ]
-        assert found.nearest[row].tolist() == nearest[:10]
-    assert found.scores.ap == pytest.approx(aps)
+        assert ranked[row].tolist() == nearest[:10]
+    assert scores.ap == pytest.approx(aps)
     assert effect.cost.with_filter.mAP == pytest.approx(100 * np.mean(aps))
     assert effect.cost.without.mAP == pytest.approx(100 * np.mean(plain))
     assert effect.cost.kept_fraction == pytest.approx(kept_count / compared)

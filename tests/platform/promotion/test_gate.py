@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -34,11 +36,11 @@ def test_a_loss_refuses_and_is_named() -> None:
     assert decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(attributes=8.0)).promoted
     assert not decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat}, Margins(mAP=8.0)).promoted
     assert not decide_promotion({"mAP": difference(-4.0, 0.5), "hat": difference(9.0, 1.0)}).promoted
-    assert verdict.to_dict() == {
+    assert asdict(verdict) == {
         "promoted": False,
-        "reasons": list(verdict.reasons),
-        "improved": ["mAP"],
-        "worsened": ["hat"],
+        "reasons": verdict.reasons,
+        "improved": ("mAP",),
+        "worsened": ("hat",),
     }
 
 

@@ -2,8 +2,8 @@
 
 Accuracy is counted by image and reported in the schema's order. `official`: a prediction is correct if the annotation
 accepts it, so an identity without any colour is always wrong, and one with two colours is correct with either.
-`labelled_only` leaves out images on which the attribute is not annotated. Distractors and junk never count; the caller
-leaves them out, see `vestigo.datasets.reid.Split.labelled`.
+`labelled_only` excludes images on which the attribute is not annotated. Distractors and junk never count; the caller
+excludes them, see `vestigo.datasets.reid.Split.labelled`.
 
 Counts are integers and add up over images, so the result does not depend on how images are split.
 """

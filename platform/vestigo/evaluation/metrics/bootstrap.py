@@ -39,7 +39,7 @@ class Difference:
 
 
 def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, seed: int = 0) -> Difference:
-    """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries are left out.
+    """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries do not count.
 
     Raises:
         UsageError: If fewer than two identities are scored.
@@ -94,11 +94,11 @@ def compare_means(
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    drawn = result.bootstrap_distribution
+    resampled = result.bootstrap_distribution
     return Difference(
         difference=100 * float(mean(gains, counts)),
         low=100 * float(result.confidence_interval.low),
         high=100 * float(result.confidence_interval.high),
-        chance=min(1.0, 2 * (1 + int(min((drawn <= 0).sum(), (drawn >= 0).sum()))) / (1 + len(drawn))),
+        chance=min(1.0, 2 * (1 + int(min((resampled <= 0).sum(), (resampled >= 0).sum()))) / (1 + len(resampled))),
         identities=len(identities),
     )

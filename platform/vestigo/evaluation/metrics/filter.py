@@ -22,6 +22,7 @@ from vestigo.evaluation.metrics.ranking import (
     QueryScores,
     RetrievalMetrics,
     compared_images,
+    concatenate,
     score_queries,
 )
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
@@ -65,12 +66,8 @@ class FilterScores:
     def merge(cls, parts: Iterable[FilterScores]) -> FilterScores:
         """Concatenate scores; no query without parts."""
         parts = list(parts)
-
-        def joined(name: str) -> Int64Array:
-            return np.concatenate([np.empty(0, dtype=np.int64), *(getattr(part, name) for part in parts)])
-
         return cls(
-            **{name: joined(name) for name in ("pids", "compared", "kept", "matches", "lost")},
+            **concatenate(parts, ("pids", "compared", "kept", "matches", "lost"), np.int64),
             without=QueryScores.merge(part.without for part in parts),
             with_filter=QueryScores.merge(part.with_filter for part in parts),
         )

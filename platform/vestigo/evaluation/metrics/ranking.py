@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
@@ -35,7 +36,7 @@ REASONS = {
     OTHER_CAMERA_ONLY: "only other-camera matches",
     ITSELF_ONLY: "only the query image itself",
 }
-"""Why a query cannot be scored. Such a query is left out of every mean and counted."""
+"""Why a query cannot be scored. Such a query is excluded from every mean and counted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,13 +93,8 @@ class QueryScores:
     @classmethod
     def merge(cls, parts: Iterable[QueryScores]) -> QueryScores:
         """Concatenate scores; no query without parts."""
-        parts = [cls(ap=np.empty(0), inp=np.empty(0), first=_EMPTY, status=_EMPTY), *parts]
-        return cls(
-            ap=np.concatenate([part.ap for part in parts]),
-            inp=np.concatenate([part.inp for part in parts]),
-            first=np.concatenate([part.first for part in parts]),
-            status=np.concatenate([part.status for part in parts]),
-        )
+        parts = list(parts)
+        return cls(**concatenate(parts, ("ap", "inp"), np.float64), **concatenate(parts, ("first", "status"), np.int64))
 
     def summary(self, ranks: Sequence[int] = (1, 5, 10)) -> RetrievalMetrics:
         """Return means over the scored queries, and the number of the others."""
@@ -120,7 +116,9 @@ class QueryScores:
         )
 
 
-_EMPTY = np.empty(0, dtype=np.int64)
+def concatenate(parts: Sequence[object], names: Sequence[str], dtype: type) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of all parts, each joined; without parts they are empty with `dtype`."""
+    return {name: np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)]) for name in names}
 
 
 def score_queries(
@@ -133,10 +131,10 @@ def score_queries(
 ) -> QueryScores:
     """Score q queries from distances (q, G); of equal distances the earlier image comes first. Memory is O(q x G)."""
     same_pid = query.pids[:, None] == gallery.pids
-    admitted = _admitted(query, gallery, protocol)
-    not_itself = _not_itself(query, gallery)
+    admitted = same_pid & is_admitted(query.camids[:, None] == gallery.camids, protocol)
     compared = compared_images(query, gallery, protocol)
-    status = _status(query.pids, same_pid, admitted, not_itself, protocol)
+    others = admitted & _not_itself(query, gallery)
+    status = query_status(query.pids, same_pid.any(axis=1), admitted.any(axis=1), others.any(axis=1), protocol)
 
     order = np.argsort(distances, axis=1, kind="stable")
     kept = np.take_along_axis(compared, order, axis=1)
@@ -165,12 +163,7 @@ def score_queries(
 
 
 def number_matches(rows: Int64Array, ranks: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
-    """Number the matches of `size` ranked lists.
-
-    Args:
-        rows: (m,) the list of each match, ascending.
-        ranks: (m,) the rank of each match in its list, ascending within a list.
-        size: Number of lists.
+    """Number the matches of `size` ranked lists, given the list and the rank of each match, (m,) in ascending order.
 
     Returns:
         (m,) the number of each match in its list, from 1, and (size,) the rank of the first match, 0 without matches.
@@ -190,16 +183,15 @@ def count_hits(first: Int64Array, depth: int) -> Int64Array:
 
 def compared_images(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> BoolArray:
     """Return (q, G) whether a query is compared with a gallery image."""
-    admitted = _admitted(query, gallery, protocol)
+    admitted = is_admitted(query.camids[:, None] == gallery.camids, protocol)
     if protocol == "cross-camera":
         # The camera of a query excludes its own identity only: all other images are negatives.
         admitted |= query.pids[:, None] != gallery.pids
     return np.asarray(admitted & _not_itself(query, gallery) & (gallery.pids != -1))
 
 
-def _admitted(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> BoolArray:
-    """Return (q, G) whether the protocol looks for matches on the camera of a gallery image."""
-    same_camera = query.camids[:, None] == gallery.camids
+def is_admitted(same_camera: BoolArray, protocol: Protocol) -> BoolArray:
+    """Return whether the protocol looks for matches on cameras that are, or are not, the query's."""
     if protocol == "cross-camera":
         return np.asarray(~same_camera)
     return np.asarray(same_camera) if protocol == "same-camera" else np.ones_like(same_camera)
@@ -212,16 +204,19 @@ def _not_itself(query: ImageSet, gallery: ImageSet) -> BoolArray:
     return np.asarray(query.ids[:, None] != gallery.ids)
 
 
-def _status(
-    pids: Int64Array, same_pid: BoolArray, admitted: BoolArray, not_itself: BoolArray, protocol: Protocol
+def query_status(
+    pids: Int64Array, in_gallery: BoolArray, is_admitted: BoolArray, has_match: BoolArray, protocol: Protocol
 ) -> Int64Array:
-    """Return (q,) the first reason that holds, or `SCORED`."""
+    """Return (q,) the first reason that holds, or `SCORED`.
+
+    The (q,) flags say whether the gallery has the query's identity, on an admitted camera, and in another image.
+    """
     other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY
     reasons = {
         JUNK: pids == -1,
         DISTRACTOR: pids == 0,
-        ABSENT: ~same_pid.any(axis=1),
-        other_camera: ~(same_pid & admitted).any(axis=1),
-        ITSELF_ONLY: ~(same_pid & admitted & not_itself).any(axis=1),
+        ABSENT: ~in_gallery,
+        other_camera: ~is_admitted,
+        ITSELF_ONLY: ~has_match,
     }
     return np.select(list(reasons.values()), list(reasons), default=SCORED).astype(np.int64)

@@ -76,7 +76,7 @@ def count_regions(truth: UInt8Array, predicted: UInt8Array, schema: RegionSchema
 
 
 def area_auc(areas: FloatArray, labels: Int64Array) -> float | None:
-    """Compute how well an area (N,) predicts a label (N,), 0 or 1; -1 is unknown and left out.
+    """Compute how well an area (N,) predicts a label (N,), 0 or 1; -1 is unknown and does not count.
 
     Returns:
         Area under the ROC curve, 0 to 1; None if all labels are equal.

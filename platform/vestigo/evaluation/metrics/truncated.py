@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_means
 from vestigo.evaluation.metrics.ranking import (
-    ABSENT,
-    DISTRACTOR,
-    ITSELF_ONLY,
-    JUNK,
-    OTHER_CAMERA_ONLY,
     REASONS,
-    SAME_CAMERA_ONLY,
     SCORED,
     Protocol,
+    concatenate,
     count_hits,
+    is_admitted,
     number_matches,
+    query_status,
 )
 from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
 
@@ -70,6 +67,10 @@ class TruncatedRows:
     def row_query(self) -> Int64Array:
         """(R,) the query of each row."""
         return np.repeat(np.arange(len(self.pids)), np.diff(self.starts))
+
+    def admitted(self, protocol: Protocol) -> Int64Array:
+        """Return (m,) the counts of matches, 0 on cameras on which the protocol looks for none."""
+        return self.match_count * is_admitted(self.match_camid == self.camids[self.match_query], protocol)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,14 +116,8 @@ class TruncatedScores:
     def merge(cls, parts: Iterable[TruncatedScores]) -> TruncatedScores:
         """Concatenate scores; no query without parts."""
         parts = list(parts)
-
-        def joined(name: str) -> Int64Array:
-            return np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
-
-        return cls(
-            ap=np.concatenate([np.empty(0), *(part.ap for part in parts)]),
-            **{name: joined(name) for name in ("first", "retrieved", "matches", "status")},
-        )
+        counts = concatenate(parts, ("first", "retrieved", "matches", "status"), np.int64)
+        return cls(**concatenate(parts, ("ap",), np.float64), **counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,8 +161,7 @@ def row_relations(rows: TruncatedRows, protocol: Protocol) -> Int64Array:
 def score_truncated(rows: TruncatedRows, protocol: Protocol) -> TruncatedScores:
     """Score q queries; memory is O(R)."""
     status = _status(rows, protocol)
-    admitted = rows.match_count * _is_admitted(rows, protocol)
-    matches = np.bincount(rows.match_query, weights=admitted, minlength=len(rows.pids)).astype(np.int64)
+    matches = _count_by_query(rows, rows.admitted(protocol))
     relations = row_relations(rows, protocol)
     compared = relations <= TRUE_MATCH
     ap, first, retrieved = _score_lists(rows.row_query[compared], relations[compared] == TRUE_MATCH, matches)
@@ -184,7 +178,7 @@ def score_truncated(rows: TruncatedRows, protocol: Protocol) -> TruncatedScores:
 def score_camera_pairs(rows: TruncatedRows, protocol: Protocol, cameras: int) -> CameraPairScores:
     """Score q queries by pair of cameras, N = `cameras`; memory is O(R + q x N)."""
     is_scored = (_status(rows, protocol) == SCORED) & (rows.camids >= 0)
-    counted = is_scored[rows.match_query] & _is_admitted(rows, protocol) & (rows.match_count > 0)
+    counted = is_scored[rows.match_query] & (rows.admitted(protocol) > 0)
     matches = np.zeros(len(rows.pids) * cameras, np.int64)
     matches[rows.match_query[counted] * cameras + rows.match_camid[counted]] = rows.match_count[counted]
 
@@ -210,11 +204,7 @@ def score_camera_pairs(rows: TruncatedRows, protocol: Protocol, cameras: int) ->
 
 
 def mean_interval(values: Float64Array, pids: Int64Array, *, seed: int = 0) -> Difference:
-    """Return the mean of N fractions in percent with its 95 % interval over resampled identities.
-
-    Raises:
-        UsageError: If there are fewer than two identities.
-    """
+    """Return the mean of N fractions in percent with its 95 % interval; see `gain_interval`."""
     return gain_interval(np.zeros_like(values), values, pids, seed=seed)
 
 
@@ -232,28 +222,15 @@ def gain_interval(first: Float64Array, second: Float64Array, pids: Int64Array, *
 
 def _status(rows: TruncatedRows, protocol: Protocol) -> Int64Array:
     """Return (q,) the first reason that holds, or `SCORED`."""
-    q = len(rows.pids)
-    everywhere = np.bincount(rows.match_query, weights=rows.match_count, minlength=q)
-    admitted = np.bincount(rows.match_query, weights=rows.match_count * _is_admitted(rows, protocol), minlength=q)
-    own_admitted = np.zeros(q) if protocol == "cross-camera" else rows.own
-    other_camera = SAME_CAMERA_ONLY if protocol == "cross-camera" else OTHER_CAMERA_ONLY
-    reasons = {
-        UNKNOWN: rows.pids == UNKNOWN_PID,
-        JUNK: rows.pids == -1,
-        DISTRACTOR: rows.pids == 0,
-        ABSENT: everywhere + rows.own == 0,
-        other_camera: admitted + own_admitted == 0,
-        ITSELF_ONLY: admitted == 0,
-    }
-    return np.select(list(reasons.values()), list(reasons), default=SCORED).astype(np.int64)
+    everywhere = _count_by_query(rows, rows.match_count) + rows.own
+    matches = _count_by_query(rows, rows.admitted(protocol))
+    admitted = matches if protocol == "cross-camera" else matches + rows.own
+    status = query_status(rows.pids, everywhere > 0, admitted > 0, matches > 0, protocol)
+    return np.where(rows.pids == UNKNOWN_PID, UNKNOWN, status)
 
 
-def _is_admitted(rows: TruncatedRows, protocol: Protocol) -> BoolArray:
-    """Return (m,) whether the protocol looks for matches on that camera."""
-    same_camera = rows.match_camid == rows.camids[rows.match_query]
-    if protocol == "cross-camera":
-        return np.asarray(~same_camera)
-    return np.asarray(same_camera) if protocol == "same-camera" else np.ones_like(same_camera)
+def _count_by_query(rows: TruncatedRows, counts: Int64Array) -> Int64Array:
+    return np.bincount(rows.match_query, weights=counts, minlength=len(rows.pids)).astype(np.int64)
 
 
 def _score_lists(

@@ -98,9 +98,12 @@ def list_zip(path: Path, naming: NamingRules) -> Iterator[Input]:
         return
     for entry in entries:
         if not entry.is_dir():
-            offset, size, packed = entry.header_offset, entry.file_size, entry.compress_size
-            locator = Locator("zip", str(path), entry.filename, offset, size, packed)
-            yield _inspect_member(locator, path.stem, naming, names)
+            yield _inspect_member(zip_locator(path, entry), path.stem, naming, names)
+
+
+def zip_locator(path: Path, entry: zipfile.ZipInfo) -> Locator:
+    """Return where the bytes of a zip's entry are."""
+    return Locator("zip", str(path), entry.filename, entry.header_offset, entry.file_size, entry.compress_size)
 
 
 def printable(name: str) -> str:

@@ -25,11 +25,7 @@ _EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
 
 
 def source_kind(source: str | Path) -> SourceKind:
-    """Return the kind of a source.
-
-    Raises:
-        SourceError: If it does not exist or its kind is unknown.
-    """
+    """Return the kind of a source; raise SourceError if it does not exist or its kind is unknown."""
     path = Path(source)
     name = path.name.lower()
     if not path.exists():
@@ -63,12 +59,9 @@ def discover(
     Each input is read once for the digest of its content. An unusable file is an `InvalidInput`, a file of another kind
     an `IgnoredFile`. Memory is the names of one folder or one archive.
 
-    Args:
-        source: A video, image, folder, tar, zip or dataset.
-        camera: Name of the camera, for inputs without `camera=NAME/` in the path and without a match of the pattern;
-            the default is the name of the video, archive or source folder.
-        camera_pattern: Regular expression with a group `camera`, searched in the name.
-        start: Time of a video's first frame.
+    `camera` is for inputs without `camera=NAME/` in the path and without a match of `camera_pattern`, a regular
+    expression with a group `camera`; the default is the name of the video, archive or source folder. `start` is the
+    time of a video's first frame.
 
     Raises:
         SourceError: As `source_kind`.

@@ -42,11 +42,7 @@ class NamingRules:
 
     @classmethod
     def create(cls, camera: str | None, pattern: str | None, start: datetime | None) -> NamingRules:
-        """Check the options; a start without a zone is UTC.
-
-        Raises:
-            ConfigError: If the pattern is no regular expression or lacks the group `camera`.
-        """
+        """Check the options (ConfigError for an invalid pattern); a start without a zone is UTC."""
         try:
             compiled = re.compile(pattern) if pattern else None
         except re.error as error:

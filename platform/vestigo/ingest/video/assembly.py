@@ -35,12 +35,7 @@ BEST_CROP_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class VideoTracklets:
-    """The tracklets of a video.
-
-    Attributes:
-        rows: `TRACKLET_SCHEMA`, by first frame.
-        crops: `BEST_CROP_SCHEMA`, the selected crops, best first (rank 0) within their tracklet.
-    """
+    """Tracklets (`TRACKLET_SCHEMA`) by first frame, and their crops (`BEST_CROP_SCHEMA`), best (rank 0) first."""
 
     rows: pa.Table
     crops: pa.Table
@@ -51,11 +46,8 @@ def assemble_tracklets(
 ) -> VideoTracklets:
     """Join the links of all slices of a video, keep the tracks of people, and select their best crops.
 
-    Args:
-        detections: `DETECTION_SCHEMA`, of all slices, in any order.
-        candidates: At least crop_id, offset_s, quality and dhash, of all slices, in any order.
-        digest: Of the video.
-        config: At the video's rate.
+    Rows are in any order: `DETECTION_SCHEMA`, and at least crop_id, offset_s, quality and dhash of candidates. `config`
+    is that at the video's rate.
     """
     table = detections.sort_by([("frame", "ascending"), ("id", "ascending")])
     ids = table["id"].to_pylist()

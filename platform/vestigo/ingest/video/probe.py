@@ -49,11 +49,7 @@ def probe_video(path: Path) -> VideoInfo:
 
 
 def open_video(path: Path) -> InputContainer:
-    """Open a container.
-
-    Raises:
-        BadInput: `not-a-video` or `unreadable`.
-    """
+    """Open a container; raise BadInput `not-a-video` or `unreadable`."""
     try:
         return av.open(str(path), metadata_errors="replace")
     except av.error.InvalidDataError:
@@ -63,11 +59,7 @@ def open_video(path: Path) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream, decoded by one thread; cover images do not count.
-
-    Raises:
-        BadInput: `no-video`.
-    """
+    """Return the first video stream but cover images, decoded by one thread; raise BadInput `no-video` without one."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             stream.thread_count = 1

@@ -37,13 +37,7 @@ DETECTION_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SliceResult:
-    """Result of a slice.
-
-    Attributes:
-        detections: `DETECTION_SCHEMA`, in the frames that the slice owns.
-        candidates: Their crops.
-        sampled: Number of owned frames that were sampled.
-    """
+    """Detections (`DETECTION_SCHEMA`) in the frames that a slice owns, their crops, and the count of these frames."""
 
     detections: pa.Table
     candidates: tuple[CropCandidate, ...]
@@ -76,14 +70,8 @@ def process_slice(
     With a lead-in of `config.lead_s` the detections, links and motion do not depend on slicing. Memory is the frames
     that motion compares, all boxes, and at most `crops_per_tracklet` + 1 crops of each track.
 
-    Args:
-        frames: Sampled frames in order of time, lead-in first.
-        detector: The person detector.
-        name: Of the video.
-        digest: Of the video.
-        owned: Indices of the frames whose detections are returned.
-        complete: Whether the video ends with this slice.
-        config: At the video's rate (see `TrackingConfig.at_rate`).
+    `frames` are in order of time, lead-in first; `owned` are the indices of those whose detections are returned. The
+    video is `complete` if it ends with this slice; `config` is that at its rate (see `TrackingConfig.at_rate`).
     """
     linker, meter = Linker(config), MotionMeter(config)
     columns: dict[str, list[object]] = {column: [] for column in DETECTION_SCHEMA.names}

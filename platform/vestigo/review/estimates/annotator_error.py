@@ -22,13 +22,7 @@ MAX_RATE = 0.4
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatorError:
-    """Probability that one annotation is wrong.
-
-    Attributes:
-        rate: The estimate.
-        spread: Its standard error.
-        pairs: Pairs of annotations of one attribute that it is based on.
-    """
+    """Probability that one annotation is wrong, its standard error `spread`, and the number of `pairs` behind it."""
 
     rate: float
     spread: float
@@ -42,10 +36,7 @@ NO_ERROR = AnnotatorError(rate=0.0, spread=0.0, pairs=0)
 class AnnotatorConfusion:
     """Probability that an annotation of an attribute with `values` values is one certain wrong value.
 
-    Attributes:
-        values: Number of values.
-        estimate: The probability.
-        upper: The probability if the annotator error is one standard error higher.
+    `upper` is the probability if the annotator error is one standard error higher.
     """
 
     values: int
@@ -74,15 +65,10 @@ def annotator_confusion(error: AnnotatorError, margins: NDArray[np.int64], value
 
 
 def consensus_error(rate: float, margins: NDArray[np.int64], values: int) -> NDArray[np.float64]:
-    """Compute the probability that a label is wrong.
+    """Compute the probability that a label is wrong, (N,) float64.
 
-    Args:
-        rate: Probability that one annotation is wrong.
-        margins: (N,), votes of each label minus all other votes; 1 for a single annotator.
-        values: Number of values of the attribute.
-
-    Returns:
-        (N,) float64.
+    `rate` is the probability that one annotation is wrong, `margins` (N,) the votes of each label minus all other votes
+    (1 for a single annotator), `values` the number of values of the attribute.
     """
     odds = (values - 1) * (rate / (values - 1) / (1 - rate)) ** margins.astype(np.float64)
     return np.asarray(odds / (1 + odds), dtype=np.float64)

@@ -13,13 +13,11 @@ from vestigo.review.estimates.shares import ShareEstimate
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionCell:
-    """Crops of one predicted value and one label.
+    """Annotated tasks and crops of one predicted value and one label.
 
     Attributes:
         share: Share of the labelled crops with this prediction whose true value is the label, corrected for annotator
             error; None if no such crop is annotated.
-        tasks: Number of annotated tasks.
-        crops: Number of annotated crops.
     """
 
     share: ShareEstimate | None
@@ -44,11 +42,7 @@ class Confusion:
 
 
 def estimate_confusion(crops: AnnotatedCrops, attribute: str, *, confidence: float = 0.0) -> Confusion:
-    """Estimate the confusion of an attribute; predictions below `confidence` are left out.
-
-    Raises:
-        ConfigError: If the attribute is unknown.
-    """
+    """Estimate the confusion of an attribute; predictions below `confidence` do not count."""
     position = crops.schema.index(attribute)
     values = crops.schema[attribute].values
     confusion = crops.annotator_confusion(position)

@@ -1,7 +1,7 @@
 """Estimate the accuracy of a model on all crops from annotated tasks: by attribute, value, camera and period.
 
 A crop is correct or wrong; all crops of a task have one label, so intervals follow from how tasks differ. "Cannot tell"
-is counted and left out of accuracy. Estimates are corrected for annotator error. See docs/method.md, section "Review
+is counted and does not enter accuracy. Estimates are corrected for annotator error. See docs/method.md, section "Review
 statistics".
 """
 
@@ -158,13 +158,8 @@ class PrecisionReport:
 def estimate_precision(crops: AnnotatedCrops, *, confidence: float = 0.0, period: Period = "month") -> PrecisionReport:
     """Estimate the accuracy on all crops from annotated crops.
 
-    Args:
-        crops: The annotated crops.
-        confidence: Predictions below it are left out of accuracy and precision, and lower the recall.
-        period: Unit of the results over time; a week is one of ISO 8601, `2024-W07`.
-
-    Raises:
-        ValueError: If a probability is outside (0, 1].
+    Predictions below `confidence` do not count in accuracy and precision, and lower the recall. `period` is the unit of
+    the results over time; a week is one of ISO 8601, `2024-W07`.
     """
     periods = period_names(crops.time, period)
     return PrecisionReport(

@@ -23,14 +23,11 @@ class ReviewProgress:
     """Progress of a project, from one pass over its tasks.
 
     Attributes:
-        schema: The attributes.
-        answered: Number of labels by attribute.
-        corrected: Number of labels that differ from the prediction, by attribute.
-        cannot_tell: Number of labels "cannot tell", by attribute.
+        answered, corrected, cannot_tell: By attribute the number of labels, of labels that differ from the prediction,
+            and of labels "cannot tell".
         annotators: Annotator to number of tasks, most first.
         pairs: Pairs of annotations by attribute.
-        conflicts: The first `MAX_CONFLICTS` conflicts with their tasks.
-        conflict_count: Number of all conflicts.
+        conflicts: The first `MAX_CONFLICTS` conflicts with their tasks; `conflict_count` is the number of all.
         days: Day (UTC) of a task's newest annotation to number of tasks.
     """
 
@@ -46,16 +43,10 @@ class ReviewProgress:
 
 
 def review_progress(store: Store, name: str) -> ReviewProgress:
-    """Read the progress of a project; memory is one page of tasks.
-
-    Raises:
-        StoreError: If the project is unknown.
-    """
+    """Read the progress of a project; memory is one page of tasks."""
     schema = store.review.get_project(name).schema
-    answered: Counter[str] = Counter()
-    corrected: Counter[str] = Counter()
-    cannot_tell: Counter[str] = Counter()
-    annotators: Counter[str] = Counter()
+    counters: list[Counter[str]] = [Counter() for _ in range(4)]
+    answered, corrected, cannot_tell, annotators = counters
     days: Counter[date] = Counter()
     conflicts: list[tuple[LabelTask, Conflict]] = []
     conflict_count = 0
@@ -63,16 +54,17 @@ def review_progress(store: Store, name: str) -> ReviewProgress:
     def count_tasks() -> Iterator[AnnotatedTask]:
         nonlocal conflict_count
         for task in annotated_tasks(store, name):
-            labels, found = task.consensus.labels, task.consensus.conflicts
+            labels, disputed = task.consensus.labels, task.consensus.conflicts
             annotators.update(task.annotations.keys())
             answered.update(labels.keys())
             cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
             corrected.update(task.corrections(schema).keys())
             days[task.updated.date()] += 1
-            conflict_count += len(found)
-            conflicts.extend((task.task, conflict) for conflict in found[: MAX_CONFLICTS - len(conflicts)])
+            conflict_count += len(disputed)
+            conflicts.extend((task.task, conflict) for conflict in disputed[: MAX_CONFLICTS - len(conflicts)])
             yield task
 
+    # First: it goes through the tasks.
     pairs = count_pairs(schema, count_tasks())
     return ReviewProgress(
         schema=schema,
@@ -88,11 +80,7 @@ def review_progress(store: Store, name: str) -> ReviewProgress:
 
 
 def review_status(store: Store, name: str) -> dict[str, Any]:
-    """Return the counts of a project as plain data, the `--json` output of `vestigo label status`.
-
-    Raises:
-        StoreError: If the project is unknown.
-    """
+    """Return the counts of a project as plain data, the `--json` output of `vestigo label status`."""
     project = store.review.get_project(name)
     counts = store.review.task_counts(name)
     progress = review_progress(store, name)

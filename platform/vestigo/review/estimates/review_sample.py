@@ -33,11 +33,11 @@ class ReviewSample:
     """Annotated crops of a model.
 
     Attributes:
-        reviewed: R crops of T sampled and annotated tasks; imports and corrections are left out.
+        reviewed: R crops of T sampled and annotated tasks, without imports and corrections.
         crops: (R,) str, their ids.
         tasks: The T tasks; of several projects with a task for the same crops, that of the first.
         missing: Number of annotated tasks without a crop of this model.
-        learnt: Number of annotated tasks that are left out because the model was trained on labels and their identity
+        learnt: Number of annotated tasks that do not count because the model learnt from labels and their identity
             can be in the training data (`vestigo.promotion.splits`).
     """
 
@@ -53,11 +53,8 @@ def read_review_sample(
 ) -> ReviewSample:
     """Read the annotated crops of a model; memory is that of the result.
 
-    Args:
-        store: The store.
-        model: The model to evaluate.
-        projects: Names; by default all projects with the model's attributes.
-        read_crops: Used in place of the store, for crops that are in memory.
+    `projects` are by default all with the model's attributes. `read_crops` takes the place of the store for crops that
+    are in memory.
 
     Raises:
         UsageError: If no sampled task is annotated, all annotated tasks can be in the training data, or the model has
@@ -92,11 +89,12 @@ def read_review_sample(
     for name in names:
         missed *= 1 - _annotation_probabilities(store, name, keys)
     consensus = [
-        find_consensus({who: values for task in tasks[key] for who, values in task.annotations.items()}) for key in keys
+        find_consensus({name: values for task in tasks[key] for name, values in task.annotations.items()})
+        for key in keys
     ]
     positions = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
-    batches_ = (read_crops or partial(store.crops.select, model=model.digest))(positions, COLUMNS)
-    reviewed, ids = _annotated_crops(batches_, schema, positions, consensus, 1 - missed, error)
+    crop_rows = (read_crops or partial(store.crops.select, model=model.digest))(positions, COLUMNS)
+    reviewed, ids = _annotated_crops(crop_rows, schema, positions, consensus, 1 - missed, error)
     if not len(reviewed.task):
         raise UsageError(
             f"model {model.name} ({model.digest[:12]}) has no crop of the annotated tasks: index the archive with it"

@@ -15,12 +15,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class ShareEstimate:
-    """A share as a fraction of 1.
+    """A share as a fraction of 1 with its interval `low` to `high`.
 
     Attributes:
-        value: The estimate.
-        low: Lower end of its interval.
-        high: Upper end of its interval.
         reviewed: Number of annotated tasks.
         effective: Number of tasks of a simple random sample with the same variance. It exceeds `reviewed` where the
             crops of a task differ.

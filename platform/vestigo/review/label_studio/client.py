@@ -10,7 +10,6 @@ import stat
 from collections.abc import Callable
 from json import JSONDecodeError
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -91,12 +90,9 @@ class LabelStudioClient:
 
     @classmethod
     def connect(cls, url: str | None, token: str, *, patience: float = PATIENCE) -> Self:
-        """Connect to a server and check its version and the token.
+        """Connect to a server (default: `LABEL_STUDIO_URL`) and check its version and the token, legacy or personal.
 
-        Args:
-            url: Address; None is that of `LABEL_STUDIO_URL`.
-            token: A legacy token or a personal access token.
-            patience: Seconds for which a failed request is repeated.
+        A failed request is repeated for `patience` seconds.
 
         Raises:
             ConfigError: If there is no URL, the server is not Label Studio or too old, or the token is invalid.
@@ -120,9 +116,7 @@ class LabelStudioClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -182,16 +176,15 @@ class LabelStudioClient:
         return result
 
     def _check_server(self) -> None:
-        response: httpx.Response | None = None
-        problem = ""
         try:
             # A wrong name or port stays wrong, so this request is not repeated.
             response = self.call_once(lambda: self.http.get(f"{self.url}/health"))
         except TransientError as error:
-            problem = str(error)
-        if problem.startswith("ConnectError"):
-            raise WorkError(f"nothing answers at {self.url} ({problem}): start the server, or correct --url")
-        if response is not None:
+            if str(error).startswith("ConnectError"):
+                raise WorkError(
+                    f"nothing answers at {self.url} ({error}): start the server, or correct --url"
+                ) from None
+        else:
             redirected = response.url.copy_with(path="/", query=None)
             if redirected != httpx.URL(self.url).copy_with(path="/"):
                 raise ConfigError(f"server {self.url} redirects to {response.url}: name that server (--url)")

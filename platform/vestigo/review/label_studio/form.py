@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vestigo.review.labels.agreement import CANNOT_TELL
+from vestigo.review.labels.agreement import CANNOT_TELL, predicted_value
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -68,47 +65,27 @@ def build_form(schema: AttributeSchema) -> str:
 
 
 def build_task_data(
-    schema: AttributeSchema, probabilities: NDArray[np.floating], image: str, context: str
+    schema: AttributeSchema, probabilities: tuple[float, ...], image: str, context: str
 ) -> dict[str, str]:
-    """Return the fields of a task that the form shows.
-
-    Args:
-        schema: The attributes.
-        probabilities: (M,) calibrated.
-        image: Value of the image field (see `vestigo.review.label_studio.images`).
-        context: One line about the task.
-    """
+    """Return the fields of a task that the form shows: the image, a line about it, and calibrated predictions (M,)."""
     data = {IMAGE_FIELD: image, CONTEXT_FIELD: context}
     for attribute in schema.attributes:
-        shares = probabilities[schema.slice(attribute.name)]
-        best = int(shares.argmax())
-        text = f"{attribute.title} · model: {attribute.values[best]} {100 * shares[best]:.0f} %"
-        data[f"{PREDICTION_FIELD}{attribute.name}"] = text
+        value, confidence = predicted_value(schema, attribute.name, probabilities)
+        data[f"{PREDICTION_FIELD}{attribute.name}"] = f"{attribute.title} · model: {value} {100 * confidence:.0f} %"
     return data
 
 
-def build_prediction(schema: AttributeSchema, probabilities: NDArray[np.floating], model: str) -> dict[str, Any]:
+def build_prediction(schema: AttributeSchema, probabilities: tuple[float, ...], model: str) -> dict[str, Any]:
     """Return a prediction in Label Studio's format: the most likely value of each attribute, which the form preselects.
 
-    Args:
-        schema: The attributes.
-        probabilities: (M,) calibrated; the first of equal ones is selected.
-        model: The model's version. The score is the lowest confidence of all attributes.
+    `probabilities` (M,) are calibrated; the first of equal ones is selected. The score is the lowest confidence.
     """
-    result, scores = [], []
-    for attribute in schema.attributes:
-        shares = probabilities[schema.slice(attribute.name)]
-        scores.append(float(shares.max()))
-        result.append(
-            {
-                "from_name": attribute.name,
-                "to_name": IMAGE_TAG,
-                "type": "choices",
-                "value": {"choices": [attribute.values[int(shares.argmax())]]},
-                "score": scores[-1],
-            }
-        )
-    return {"model_version": model, "score": min(scores), "result": result}
+    predictions = {name: predicted_value(schema, name, probabilities) for name in schema.names}
+    result = [
+        {"from_name": name, "to_name": IMAGE_TAG, "type": "choices", "value": {"choices": [value]}, "score": confidence}
+        for name, (value, confidence) in predictions.items()
+    ]
+    return {"model_version": model, "score": min(score for _, score in predictions.values()), "result": result}
 
 
 def parse_result(schema: AttributeSchema, result: list[dict[str, Any]]) -> dict[str, str]:
@@ -139,9 +116,7 @@ def form_problem(schema: AttributeSchema, config: str) -> str | None:
         view = ElementTree.fromstring(config)
     except ElementTree.ParseError as error:
         return f"the configuration is no XML: {error}"
-    if not any(
-        image.get("name") == IMAGE_TAG and image.get("value") == f"${IMAGE_FIELD}" for image in view.iter("Image")
-    ):
+    if (IMAGE_TAG, f"${IMAGE_FIELD}") not in [(image.get("name"), image.get("value")) for image in view.iter("Image")]:
         return f"there is no image {IMAGE_TAG} that shows ${IMAGE_FIELD}"
     groups = {str(group.get("name")): group for group in view.iter("Choices")}
     for attribute in schema.attributes:
@@ -150,10 +125,8 @@ def form_problem(schema: AttributeSchema, config: str) -> str | None:
             return f"{attribute.name} is missing"
         if not str(group.get("choice", "single")).startswith("single"):
             return f"{attribute.name} takes several values"
-        present, wanted = (
-            {str(choice.get("value")) for choice in group.iter("Choice")},
-            {*attribute.values, CANNOT_TELL},
-        )
+        present = {str(choice.get("value")) for choice in group.iter("Choice")}
+        wanted = {*attribute.values, CANNOT_TELL}
         if present != wanted:
             missing, unknown = (", ".join(sorted(values)) or "none" for values in (wanted - present, present - wanted))
             return f"{attribute.name} has other values (missing: {missing}; unknown: {unknown})"

@@ -43,22 +43,14 @@ class ImageStorage(Protocol):
     """A place for task images."""
 
     def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:
-        """Check, before a task is sent, that project `remote` of the server can show the images.
-
-        Raises:
-            ConfigError: If the server needs another setting.
-        """
+        """Raise ConfigError if project `remote` of the server cannot show the images; called before a task is sent."""
 
     def save(self, key: str, jpeg: bytes) -> str:
         """Save the image of a task and return the value of the task's image field."""
 
 
 def open_image_storage(spec: str) -> ImageStorage:
-    """Open the storage that `spec` names.
-
-    Raises:
-        ConfigError: If `spec` is invalid.
-    """
+    """Return the storage that `spec` names; raise ConfigError if it is invalid."""
     if spec == "inline":
         return InlineImages()
     kind, _, root = spec.partition(":")

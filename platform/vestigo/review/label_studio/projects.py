@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC
 from functools import partial
@@ -57,15 +56,10 @@ def open_project(client: LabelStudioClient, project: LabelProject) -> int:
 
 
 def find_project(client: LabelStudioClient, project: LabelProject) -> int:
-    """Return the id of a project that was pushed before.
-
-    Raises:
-        ConfigError: As `open_project`.
-    """
+    """Return the id of a project that was pushed before; raise ConfigError as `open_project`."""
     if project.remote_id is None or project.server is None:
         raise ConfigError(f"project {project.name} is on no server yet: `vestigo label push` creates it there")
-    remote_id = project.remote_id
-    remote: Any = None
+    remote_id, remote = project.remote_id, None
     with suppress(NotFoundError):
         remote = client.call(partial(client.sdk.projects.get, remote_id))
     if remote is None or project_mark(project) not in (remote.description or ""):
@@ -110,13 +104,14 @@ def task_url(project: LabelProject, task: LabelTask) -> str | None:
 
 
 def _own_projects(client: LabelStudioClient, project: LabelProject) -> list[Any]:
-    """Return the projects with the title and the mark.
-
-    Raises:
-        ConfigError: If the title is taken by other projects only.
-    """
+    """Return the projects with the title and the mark; refuse a title that only other projects have."""
     title = project_title(project)
-    same = [remote for remote in _search_title(client, title) if remote.title == title]
+    same: list[Any] = []
+    for page in count(1):
+        listed: Any = client.call(partial(client.sdk.projects.list, title=title, page=page, page_size=100))
+        same += [remote for remote in listed.items or () if remote.title == title]
+        if not listed.response.next:
+            break
     own = [remote for remote in same if project_mark(project) in (remote.description or "")]
     if same and not own and project.remote_id is None:
         raise ConfigError(
@@ -124,15 +119,6 @@ def _own_projects(client: LabelStudioClient, project: LabelProject) -> list[Any]
             "push under another --project"
         )
     return own
-
-
-def _search_title(client: LabelStudioClient, part: str) -> Iterator[Any]:
-    """Yield the projects with `part` in the title; each page is a request of its own."""
-    for page in count(1):
-        listed: Any = client.call(partial(client.sdk.projects.list, title=part, page=page, page_size=100))
-        yield from listed.items or ()
-        if not listed.response.next:
-            return
 
 
 def _create(client: LabelStudioClient, project: LabelProject) -> Any:

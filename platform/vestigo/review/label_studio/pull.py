@@ -46,13 +46,7 @@ def pull(
     """Replace the annotations of a project by those of the server.
 
     The whole project is listed before anything is changed: a task counts as deleted if a complete listing does not
-    have it.
-
-    Args:
-        store: The store.
-        client: The connection.
-        project: Name of the project.
-        progress: In tasks listed.
+    have it. Progress is in tasks listed.
 
     Raises:
         StoreError: If the project is unknown.

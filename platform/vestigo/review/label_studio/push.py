@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from vestigo.resolve import require_attributes
 from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.review.label_studio.form import build_prediction, build_task_data
@@ -41,17 +39,10 @@ class BatchPushResult:
     """Result of `push_batch`, the keys of `vestigo label push --json`.
 
     Attributes:
-        project: Its name.
-        project_id: Its id on the server.
-        server: Address of the server.
         batch: The batch that is now being annotated; None if no task was left to sample.
         drawn: Whether this command sampled it.
-        strategy: Of the batch.
-        tasks: Of the batch.
-        created: Tasks that this command created on the server.
-        on_server: Tasks of the project there.
-        population: Tasks that could be sampled.
-        thinned: Their share of the archive's tasks.
+        tasks, created, on_server: Tasks of the batch, those that this command created, and all on the server.
+        population, thinned: Tasks that could be sampled, and their share of the archive's tasks.
     """
 
     project: str
@@ -86,21 +77,9 @@ def push_batch(
 ) -> BatchPushResult:
     """Sample tasks and push them; if an earlier batch of the same request is open, push only that.
 
-    Args:
-        store: The store.
-        client: The connection.
-        project: Name of the project; it is created if needed.
-        model: The model whose predictions are annotated.
-        request: What to sample.
-        images: Where images are stored.
-        account: Of the audit entry, which is committed before anything is sent.
-        case: Of the audit entry.
-        authority: Of the audit entry.
-        another: Sample even if a batch is open.
-        sample: A sample of this request that is used in place of a new one.
-        chunk: Tasks of a request.
-        read: Progress in crops read.
-        sent: Progress in tasks sent.
+    The project is created if needed. The audit entry (`account`, `case`, `authority`) is committed before anything is
+    sent. With `another` tasks are sampled even if a batch is open; `sample` is used in place of a new sample. Progress
+    is in crops `read` and tasks `sent`, `chunk` tasks a request.
 
     Raises:
         UsageError: As `sample_tasks`, or if the project is reserved for corrections.
@@ -147,16 +126,7 @@ def push_tasks(
     """Create the sampled tasks of a project on the server, in order of their positions.
 
     Tasks that the server has from an earlier command or a request without response are found by their keys and not
-    sent again.
-
-    Args:
-        store: The store.
-        client: The connection.
-        project: Name of the project.
-        render: Returns a JPEG for each of some tasks.
-        images: Where images are stored.
-        progress: In tasks sent.
-        chunk: Tasks of a request.
+    sent again. `render` returns a JPEG for each of some tasks.
 
     Raises:
         StoreError: If the project is unknown.
@@ -175,10 +145,9 @@ def push_tasks(
     for page in store.review.tasks(project, states={"drawn"}, rows=chunk):
         requests = {}
         for task, jpeg in zip(page, render(page), strict=True):
-            prediction = np.array(task.prediction)
             image = images.save(task.key, jpeg)
-            data = build_task_data(label_project.schema, prediction, image, _describe(task))
-            preselected = build_prediction(label_project.schema, prediction, versions[task.model])
+            data = build_task_data(label_project.schema, task.prediction, image, _describe(task))
+            preselected = build_prediction(label_project.schema, task.prediction, versions[task.model])
             requests[task.key] = task_request(task.key, data, preselected)
         ids = create_tasks(client, remote, requests, after=last_id)
         fault_point("push.sent")

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from vestigo.review.label_studio.client import LabelStudioClient, TransientError
@@ -41,10 +40,9 @@ class RemoteTask:
     """A task on the server.
 
     Attributes:
-        id: Its id there.
-        key: Its key; None if Vestigo did not create it.
-        work: Number of annotations and of decisions to skip it.
-        annotations: As the server lists them, without those decisions.
+        key: None if Vestigo did not create it.
+        work: Number of annotations and skips.
+        annotations: As the server lists them, without skips.
     """
 
     id: int
@@ -78,12 +76,8 @@ def create_tasks(
 ) -> dict[str, int]:
     """Create tasks in one request and return their ids by key, the lowest if one was created twice.
 
-    Args:
-        client: The connection.
-        project: Id of the project.
-        requests: Key to `task_request`.
-        after: An id that is not above those of the new tasks. If the response to a request is lost, its tasks are
-            looked for after this id, and only missing ones are sent again.
+    `requests` is key to `task_request`, `after` an id that is not above those of the new tasks. If the response to a
+    request is lost, its tasks are looked for after this id, and only missing ones are sent again.
     """
     ids: dict[str, int] = {}
     is_retry = False
@@ -155,9 +149,7 @@ class TaskListing:
     def __enter__(self) -> TaskListing:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def expect(self, keys: Iterable[str]) -> None:
@@ -228,10 +220,9 @@ class TaskListing:
         repeated = self._database.execute("SELECT key FROM task WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1")
         removable: list[int] = []
         for (key,) in repeated.fetchall():
-            worked = {
-                id_ for (id_,) in self._database.execute("SELECT id FROM task WHERE key = ? AND work > 0", (key,))
-            }
-            removable += [copy for copy in self._copies([key])[key][1:] if copy not in worked]
+            untouched = self._database.execute("SELECT id FROM task WHERE key = ? AND work = 0 ORDER BY id", (key,))
+            kept = self._copies([key])[key][0]
+            removable += [copy for (copy,) in untouched if copy != kept]
         for start in range(0, len(removable), REMOVE_PAGE):
             remove_untouched(client, project, removable[start : start + REMOVE_PAGE])
 

@@ -53,7 +53,7 @@ def find_consensus(annotations: Mapping[str, Mapping[str, str]]) -> Consensus:
     margins: dict[str, int] = {}
     conflicts = []
     for attribute in sorted({name for values in annotations.values() for name in values}):
-        votes = {who: values[attribute] for who, values in sorted(annotations.items()) if attribute in values}
+        votes = {name: values[attribute] for name, values in sorted(annotations.items()) if attribute in values}
         value, count = Counter(votes.values()).most_common(1)[0]
         if 2 * count > len(votes):
             labels[attribute] = value
@@ -68,9 +68,7 @@ class AnnotatedTask:
     """A task with at least one annotation.
 
     Attributes:
-        task: The task.
         annotations: Annotator to attribute to value; the newest annotation of each annotator.
-        consensus: What the annotators agree on.
         updated: Time of the newest annotation.
     """
 

@@ -35,11 +35,7 @@ def is_corrections_project(project: str) -> bool:
 
 
 def reject_corrections_project(project: str) -> None:
-    """Check that a project's name is not reserved.
-
-    Raises:
-        UsageError: If it is.
-    """
+    """Raise UsageError if a project's name is reserved."""
     if is_corrections_project(project):
         raise UsageError(f"project {project} is reserved for corrections on the screen: choose another name")
 
@@ -56,12 +52,9 @@ def corrections_project(store: Store, schema: AttributeSchema) -> str:
 
 
 def correction_task(rows: Sequence[Mapping[str, Any]]) -> NewTask:
-    """Return the task of a sighting.
+    """Return the task of a sighting from `CORRECTION_COLUMNS` of all crops of a tracklet, or of a single crop.
 
     Its key is that of the same tracklet in samples; its prediction is the mean over its crops.
-
-    Args:
-        rows: `CORRECTION_COLUMNS` of all crops of a tracklet, or of a single crop.
     """
     best_first = sorted(rows, key=lambda row: (-row["quality"], row["crop_id"]))
     return make_task(best_first, "tracklet" if best_first[0]["tracklet"] else "crop")
@@ -91,18 +84,9 @@ def correct_sighting(
     case: str | None = None,
     authority: str | None = None,
 ) -> LabelTask:
-    """Record a user's annotation of a sighting together with an audit entry.
+    """Record a user's annotation of a sighting (attribute to value or "cannot tell") together with an audit entry.
 
-    It replaces the user's earlier annotation; annotations of others stay.
-
-    Args:
-        store: The store.
-        model: The model that predicted the sighting.
-        rows: As `correction_task` takes them.
-        values: Attribute to value or "cannot tell".
-        user: The annotator.
-        case: Of the audit entry.
-        authority: Of the audit entry.
+    It replaces the user's earlier annotation; annotations of others stay. `rows` are those of `correction_task`.
 
     Raises:
         UsageError: If there is no value, the schema does not have a value, or the model predicts no attributes.
@@ -118,10 +102,9 @@ def correct_sighting(
     project = corrections_project(store, schema)
     store.review.ensure_project(project, schema)
     unit: Unit = "tracklet" if task.tracklet else "crop"
-    draw = SamplingDesign(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
-    now = datetime.now(UTC)
+    design = SamplingDesign(model=model.digest, strategy=STRATEGY, unit=unit, budget=1, seed=0, population=0)
     return store.annotations.correct(
-        project, draw, task, user=user, answered=now, answers=values, case=case, authority=authority
+        project, design, task, user=user, answered=datetime.now(UTC), answers=values, case=case, authority=authority
     )
 
 

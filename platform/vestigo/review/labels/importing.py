@@ -80,13 +80,16 @@ def import_labels(store: Store, project: str, model: Model, labels: Sequence[Cro
     Raises:
         UsageError: If the project belongs to Label Studio or to corrections, or no crop is in the store.
     """
-    schema = require_attributes(model)
     reject_corrections_project(project)
     existing = store.review.find_project(project)
     if existing is not None and existing.server is not None:
         raise UsageError(f"project {project} is one of Label Studio; import into a project of another name")
     crops = {crop for group in labels for crop in group.crops}
-    rows = _read_crops(store, model, crops)
+    rows: dict[str, dict[str, Any]] = {}
+    for batch in store.crops.select(crops, (*TASK_COLUMNS, "attributes"), model=model.digest):
+        predictions = matrix(batch.column("attributes"))
+        for row, prediction in zip(batch.select(TASK_COLUMNS).to_pylist(), predictions, strict=True):
+            rows[row["crop_id"]] = {**row, "attributes": prediction}
     tasks: dict[str, NewTask] = {}
     annotations: dict[str, list[Annotation]] = {}
     for group in labels:
@@ -94,20 +97,18 @@ def import_labels(store: Store, project: str, model: Model, labels: Sequence[Cro
         if present:
             task = make_task(present, "tracklet" if len(present) > 1 else "crop")
             tasks[task.key] = task
-            annotations[task.key] = [
-                Annotation(number, annotator, group.updated, group.values)
-                for number, annotator in enumerate(group.annotators, 1)
-            ]
+            people = enumerate(group.annotators, 1)
+            annotations[task.key] = [Annotation(number, name, group.updated, group.values) for number, name in people]
     if not tasks:
         raise UsageError(f"{origin}: none of its crops is in the store; index the archive that it is about")
-    store.review.ensure_project(project, schema)
+    store.review.ensure_project(project, require_attributes(model))
     known = store.review.existing_keys(project, list(tasks))
     new = [task for key, task in tasks.items() if key not in known]
-    draw = SamplingDesign(
+    design = SamplingDesign(
         model=model.digest, strategy=Path(origin).name, unit="tracklet", budget=len(new), seed=0, population=0
     )
     if new:
-        store.annotations.import_tasks(project, draw, new, {task.key: annotations[task.key] for task in new})
+        store.annotations.import_tasks(project, design, new, {task.key: annotations[task.key] for task in new})
     store.annotations.replace(project, {key: annotations[key] for key in tasks if key in known})
     return ImportResult(
         tasks=len(tasks),
@@ -115,15 +116,3 @@ def import_labels(store: Store, project: str, model: Model, labels: Sequence[Cro
         labels=sum(len(group.values) for group in labels),
         unknown=len(crops - rows.keys()),
     )
-
-
-def _read_crops(store: Store, model: Model, crops: set[str]) -> dict[str, dict[str, Any]]:
-    """Return crop id to row, with `attributes` (M,), of the crops that the store has."""
-    wanted = pa.array(sorted(crops), pa.string())
-    rows: dict[str, dict[str, Any]] = {}
-    for batch in store.crops.scan((*TASK_COLUMNS, "attributes"), model=model.digest):
-        matches = batch.filter(pc.is_in(batch.column("crop_id"), wanted))
-        predictions = matrix(matches.column("attributes"))
-        for row, prediction in zip(matches.select(TASK_COLUMNS).to_pylist(), predictions, strict=True):
-            rows[row["crop_id"]] = {**row, "attributes": prediction}
-    return rows

@@ -43,7 +43,7 @@ def label_rows(schema: AttributeSchema, annotated: AnnotatedTask) -> list[dict[s
                 "predicted": predicted,
                 "confidence": confidence,
                 "model": task.model,
-                "reviewers": sorted(who for who, values in annotated.annotations.items() if name in values),
+                "reviewers": sorted(person for person, values in annotated.annotations.items() if name in values),
                 "answered": annotated.updated,
             }
         )

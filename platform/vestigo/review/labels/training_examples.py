@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from heapq import heappush, heapreplace
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,6 @@ class TrainingExample:
 
     Attributes:
         identity: As `vestigo.promotion.splits.identity_key` returns it.
-        camera: Of the crops.
-        source: Of the crops.
         pid: Identity of a dataset, if known.
         crops: Ids, best first.
         labels: (n,) int64, -1 where there is no label or "cannot tell".
@@ -47,13 +45,7 @@ class TrainingExample:
 def read_training_examples(
     rows: Iterable[Mapping[str, Any]], schema: AttributeSchema, error_rate: float
 ) -> list[TrainingExample]:
-    """Group label rows by task.
-
-    Args:
-        rows: Columns of `store.parquet.schemas.LABELS`.
-        schema: The attributes.
-        error_rate: Probability that one annotator is wrong.
-    """
+    """Group label rows (columns of `store.parquet.schemas.LABELS`) by task; one annotator errs with `error_rate`."""
     examples: dict[tuple[str, str], TrainingExample] = {}
     for row in rows:
         key = (row["project"], row["task"])
@@ -81,16 +73,13 @@ def select_replay(store: Store, model: str, examples: Iterable[TrainingExample],
     A hash of the crop id selects them, so that the result is always the same; memory is that of the result.
     """
     known = {example.identity for example in examples}
-    best: list[tuple[int, str, str]] = []
-    for batch in store.crops.scan(("crop_id", "pid", "tracklet"), model=model):
-        for row in batch.to_pylist():
-            crop = row["crop_id"]
-            identity = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=crop)
-            if is_test(identity) or identity in known:
-                continue
-            rank = -int(hashlib.sha256(f"replay {crop}".encode()).hexdigest()[:12], 16)
-            if len(best) < count:
-                heappush(best, (rank, crop, identity))
-            elif best and rank > best[0][0]:
-                heapreplace(best, (rank, crop, identity))
-    return [(crop, identity) for _, crop, identity in sorted(best, reverse=True)]
+
+    def hashed_crops() -> Iterator[tuple[str, str, str]]:
+        for batch in store.crops.scan(("crop_id", "pid", "tracklet"), model=model):
+            for row in batch.to_pylist():
+                crop = row["crop_id"]
+                identity = identity_key(pid=row["pid"], tracklet=row["tracklet"], crop=crop)
+                if not is_test(identity) and identity not in known:
+                    yield hashlib.sha256(f"replay {crop}".encode()).hexdigest()[:12], crop, identity
+
+    return [(crop, identity) for _, crop, identity in nsmallest(count, hashed_crops())]

@@ -49,20 +49,10 @@ def collect_tasks(
     max_tasks: int = MAX_TASKS,
     progress: ProgressCallback = ignore_progress,
 ) -> CandidateTasks:
-    """Group the crops of a model into tasks.
+    """Group the crops of a model that predicts attributes into at most `max_tasks` tasks.
 
-    Args:
-        archive: The store.
-        model: The model whose predictions are reviewed.
-        unit: `tracklet` groups by tracklet or, without one, by identity and camera of a dataset. Other crops, and all
-            crops with `crop`, are single tasks.
-        scope: Cameras and times.
-        labels: Known labels: crop id to attribute to value.
-        max_tasks: The archive is thinned to at most this number.
-        progress: Called with the number of crops read, of an unknown total.
-
-    Raises:
-        UsageError: If the model predicts no attributes.
+    The unit `tracklet` groups by tracklet or, without one, by identity and camera of a dataset. Other crops, and all
+    crops with `crop`, are single tasks. `labels` are known labels: crop id to attribute to value. Progress is in crops.
     """
     schema = require_attributes(model)
     groups = _Groups(schema, max_tasks)
@@ -117,7 +107,6 @@ class _Groups:
         self.sums: dict[str, Float32Array] = {}
 
     def add(self, batch: pa.RecordBatch, unit: Unit) -> None:
-        """Add crops to their groups."""
         rows = batch.select(_COLUMNS).to_pylist()
         keys = [task_key(unit, row) for row in rows]
         kept = [row for row, key in enumerate(keys) if _hash_fraction(key) < self.thinned]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +32,7 @@ class SamplingRequest:
     Attributes:
         strategy: A name from `vestigo.review.sampling.strategies`.
         budget: Number of tasks.
-        unit: What a task is.
         seed: Of every random choice; None is the number of the project's batches, so that each sample differs.
-        scope: Cameras and times.
         about: Attributes that the strategy scores; empty for all.
     """
 
@@ -61,7 +58,6 @@ class TaskSample:
     """A sample of tasks that is not recorded yet.
 
     Attributes:
-        draw: How the tasks were sampled.
         candidates: All N tasks that could be sampled.
         probabilities: (N,) inclusion probabilities.
         picked: Positions of the sampled tasks in the order in which they are annotated.
@@ -80,11 +76,9 @@ class TaskSample:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingReason:
-    """Why a task was sampled.
+    """Why a task was sampled with its inclusion probability.
 
     Attributes:
-        task: The task.
-        probability: Its inclusion probability.
         attribute: The attribute with the largest part of its score; None if no attribute has one.
         text: For example `Colour uncertain: red 41%`.
     """
@@ -123,7 +117,7 @@ def sample_tasks(
         sampled=sampled,
     )
     picked = rng.permutation(systematic_sample(probabilities, rng, sampled=sampled))
-    draw = SamplingDesign(
+    design = SamplingDesign(
         model=model.digest,
         strategy=request.description,
         unit=request.unit,
@@ -132,7 +126,7 @@ def sample_tasks(
         population=len(candidates.tasks),
         thinned=candidates.thinned,
     )
-    return TaskSample(design=draw, candidates=candidates, probabilities=probabilities, picked=tuple(picked.tolist()))
+    return TaskSample(design=design, candidates=candidates, probabilities=probabilities, picked=tuple(picked.tolist()))
 
 
 def save_sample(store: Store, project: str, sample: TaskSample) -> int:
@@ -141,7 +135,9 @@ def save_sample(store: Store, project: str, sample: TaskSample) -> int:
     Raises:
         StoreError: If another command has sampled one of the tasks in the meantime.
     """
-    return store.review.save_sample(project, sample.design, sample.tasks, _probability_batches(sample))
+    keys = [task.key for task in sample.candidates.tasks]
+    table = pa.table({"task": keys, "probability": sample.probabilities}, DRAW)
+    return store.review.save_sample(project, sample.design, sample.tasks, table.to_batches(BATCH_ROWS))
 
 
 def find_open_batch(store: Store, project: str, model: Model, request: SamplingRequest) -> LabelSample | None:
@@ -193,10 +189,3 @@ def _format_reason(strategy: SamplingStrategy, features: TaskFeatures, name: str
         vote=largest(features.votes[row, columns].tolist()),
         label=values[label] if label >= 0 else "nothing",
     )
-
-
-def _probability_batches(sample: TaskSample) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(sample.candidates.tasks), BATCH_ROWS):
-        rows = slice(start, start + BATCH_ROWS)
-        keys = [task.key for task in sample.candidates.tasks[rows]]
-        yield pa.RecordBatch.from_pydict({"task": keys, "probability": sample.probabilities[rows]}, DRAW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,18 +38,14 @@ class TaskFeatures:
         return len(self.probabilities)
 
     def select_attributes(self, names: Sequence[str]) -> TaskFeatures:
-        """Return the same tasks with some attributes only.
-
-        Raises:
-            ConfigError: If an attribute is unknown.
-        """
+        """Return the same tasks with some attributes only."""
         places = [self.schema.index(name) for name in names]
         columns = np.concatenate([np.arange(self.schema.classes)[self.schema.slice(name)] for name in names])
-        return TaskFeatures(
+        return replace(
+            self,
             schema=AttributeSchema(self.schema.name, tuple(self.schema.attributes[place] for place in places)),
             probabilities=self.probabilities[:, columns],
             votes=self.votes[:, columns],
-            embeddings=self.embeddings,
             labels=self.labels[:, places],
         )
 
@@ -169,9 +165,7 @@ def decayed_mean_over_attributes(scores: Float64Array) -> Float64Array:
 
 
 def _score_attributes(
-    schema: AttributeSchema,
-    shares: FloatArray,
-    score: Callable[[int, FloatArray], FloatArray],
+    schema: AttributeSchema, shares: FloatArray, score: Callable[[int, FloatArray], FloatArray]
 ) -> Float64Array:
     """Apply `score(position, columns)` to the columns of each attribute: (N, M) -> (n, N)."""
     scores = [score(position, shares[:, schema.slice(name)]) for position, name in enumerate(schema.names)]

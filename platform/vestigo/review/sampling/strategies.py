@@ -98,7 +98,7 @@ STRATEGIES: ComponentRegistry[Score] = ComponentRegistry(
             name="diverse",
             factory=_scores("inverse_cluster_size"),
             help="Tasks with embeddings that differ from one another.",
-            reason="few crops look like this",
+            reason="few crops are similar",
         ),
         SamplingStrategy(
             name="mix",
@@ -137,11 +137,7 @@ def register_strategy(
 
 
 def find_strategy(name: str) -> SamplingStrategy:
-    """Return a strategy by name.
-
-    Raises:
-        ConfigError: If the name is unknown.
-    """
+    """Return a strategy by name; raise ConfigError if it is unknown."""
     strategy, _ = STRATEGIES.find(name)
     if not isinstance(strategy, SamplingStrategy):
         raise ConfigError(f"{STRATEGIES.group}: entry point {name!r} is not a SamplingStrategy")

@@ -45,17 +45,17 @@ def test_form_has_all_values_with_hotkeys(schema: AttributeSchema) -> None:
 def test_prediction_selects_most_likely_values_and_lowest_score() -> None:
     shares = np.concatenate([[0.01] * (len(a.values) - 1) + [0.9] for a in MARKET_1501.attributes])
     shares[MARKET_1501.slice("hair")] = 0.5
-    said = build_prediction(MARKET_1501, shares, "tiny-1")
-    assert said["model_version"] == "tiny-1"
-    assert said["score"] == 0.5
-    assert parse_result(MARKET_1501, said["result"]) == {
+    prediction = build_prediction(MARKET_1501, tuple(shares.tolist()), "tiny-1")
+    assert prediction["model_version"] == "tiny-1"
+    assert prediction["score"] == 0.5
+    assert parse_result(MARKET_1501, prediction["result"]) == {
         a.name: "short" if a.name == "hair" else a.values[-1] for a in MARKET_1501.attributes
     }
 
 
 def test_task_data_shows_predictions() -> None:
     shares = np.concatenate([[0.004] * (len(a.values) - 1) + [0.926] for a in MARKET_1501.attributes])
-    data = build_task_data(MARKET_1501, shares, "data:,", "c1 · t4")
+    data = build_task_data(MARKET_1501, tuple(shares.tolist()), "data:,", "c1 · t4")
     assert (data["image"], data["about"]) == ("data:,", "c1 · t4")
     assert data["says_gender"] == "Gender · model: female 93 %"
     view = ElementTree.fromstring(build_form(MARKET_1501))

@@ -90,7 +90,7 @@ def test_tasks_sent_before_a_crash_are_found(studio: LabelStudioClient, tmp_path
     with open_store(tmp_path) as store:
         remote = pushed(store, studio, project, 2)
         record_sample(store, project, 2, start=2)
-        shares = np.full(MARKET_1501.classes, 0.5)
+        shares = (0.5,) * MARKET_1501.classes
         lost = {"image": "data:,", "about": "", **{f"says_{name}": "" for name in MARKET_1501.names}}
         task = {
             "data": lost,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_two_models_compared(
         assert (row["difference"], row["low"]) == pytest.approx((difference.difference, difference.low))
         assert row["b"] - row["a"] == pytest.approx(row["difference"], abs=1e-6)
         assert row["identities"] == 8
-    assert found["verdict"] == json.loads(json.dumps(decide_promotion(differences).to_dict()))
+    assert found["verdict"] == json.loads(json.dumps(asdict(decide_promotion(differences))))
     assert (found["a"]["digest"], found["b"]["digest"]) == (digests["old"], digests["new"])
     stored = vestigo("models", "compare", "old", "new")
     assert stored["judged"][name]["mAP"]["b"] == measures["mAP"]["b"]

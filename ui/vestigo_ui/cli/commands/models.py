@@ -199,7 +199,7 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
         "a": {"name": a.name, "digest": a.digest},
         "b": {"name": b.name, "digest": b.digest},
         "judged": {name: compare_scores(pair.before, pair.after, pair.differences)},
-        "verdict": decide_promotion(pair.differences, Margins(mAP=margin, attributes=margin)).to_dict(),
+        "verdict": asdict(decide_promotion(pair.differences, Margins(mAP=margin, attributes=margin))),
     }
 
 

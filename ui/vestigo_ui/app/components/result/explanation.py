@@ -36,7 +36,7 @@ def show_explanation(
         where: Conditions on attributes, for a query without crops.
         listed: Distance of the crop in the list of results.
     """
-    archive = IndexedArchive.of(context.store, context.index)
+    archive = IndexedArchive(context.store, context.index)
     if query.crops or query.views is not None:
         explanation = explain(archive, query, crop)
     elif where:

@@ -75,7 +75,7 @@ def forget_result() -> None:
 
 def run_search(context: PageContext, form: SearchForm, query: Query, progress: OpenProgress) -> SearchResult:
     """Search the store; raises as `vestigo.retrieval.run.search` and `search_where`."""
-    archive = IndexedArchive.of(context.store, context.index)
+    archive = IndexedArchive(context.store, context.index)
     if form.has_views:
         return search_query(
             archive,
