@@ -42,11 +42,11 @@ def attribute_mismatch(dataset: ReidDataset, schema: AttributeSchema | None) -> 
         return ""
     if schema.digest != dataset.schema.digest:
         return (
-            f"attributes were not judged: the model predicts those of {schema.name}, the dataset is annotated with"
+            f"attributes were not evaluated: the model predicts those of {schema.name}, the dataset is annotated with"
             f" those of {dataset.schema.name}"
         )
     if dataset.without_labels:
-        return f"attributes were not judged: the dataset has no labels, {dataset.without_labels}"
+        return f"attributes were not evaluated: the dataset has no labels, {dataset.without_labels}"
     return ""
 
 

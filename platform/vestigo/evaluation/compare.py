@@ -28,11 +28,7 @@ class ModelComparison:
 
 
 def compare(model: Evaluation, other: Evaluation) -> ModelComparison:
-    """Compare two models that were evaluated on the same dataset with the same options.
-
-    Raises:
-        ValueError: If the images differ.
-    """
+    """Compare two models that were evaluated on the same images (else ValueError) with the same options."""
     if model.query_paths != other.query_paths or model.gallery_paths != other.gallery_paths:
         raise ValueError("the models were evaluated on different images")
     identities = np.unique(model.query.pids[model.scores.status == SCORED])

@@ -49,7 +49,7 @@ class FusionEvaluator:
 
     def __init__(self, dataset: ReidDataset, config: FlsConfig) -> None:
         if config.clusters > len(REGIONS):
-            raise ConfigError(f"fls.clusters={config.clusters}: at most {len(REGIONS)} can be judged")
+            raise ConfigError(f"fls.clusters={config.clusters}: at most {len(REGIONS)} can be evaluated")
         self._config = config
         self._truth: dict[Path, Path] = {}
         self._carried: dict[Path, tuple[str, ...]] = {}

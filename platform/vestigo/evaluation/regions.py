@@ -68,7 +68,7 @@ def make_region_evaluator(dataset: ReidDataset, extractor: Extractor) -> tuple[R
     if schema is None or not (dataset.root / FOLDER).is_dir():
         return None, ""
     if not set(schema.names) <= set(REGIONS.names):
-        return None, f"regions were not judged: the model has {schema.name}, the dataset {REGIONS.name}"
+        return None, f"regions were not evaluated: the model has {schema.name}, the dataset {REGIONS.name}"
     return RegionEvaluator(extractor, region_maps(dataset.root, dataset.gallery.paths)), ""
 
 
@@ -112,11 +112,7 @@ def label_overlap(labels: UInt8Array, schema: RegionSchema, maps: Sequence[Path]
 
 
 def read_truth(path: Path, grid: tuple[int, ...]) -> UInt8Array:
-    """Read the label map in a file on a grid, (rows, columns); see `downsample_labels`.
-
-    Raises:
-        DatasetError: If the file is not a label map.
-    """
+    """Read a label map on a grid, (rows, columns); raise DatasetError for other files. See `downsample_labels`."""
     try:
         labels = read_labels(path)
     except BadInput as error:

@@ -59,9 +59,6 @@ def score_ranking(
     """Score a ranking by the identities that were saved with it; memory is O(Q + cameras^2) and a batch.
 
     Queries with unknown identities are not scored, nor are rankings that older versions saved without identities.
-
-    Raises:
-        StoreError: If its files are missing.
     """
     if ranking.queries_path is None:
         return _unscored(*_queries_of_rows(rankings, ranking))

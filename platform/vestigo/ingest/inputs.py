@@ -158,11 +158,7 @@ def to_json(value: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any], kinds: Mapping[str, type], what: str) -> Any:
-    """Return the dataclass of a JSON object of `to_json`; `what` names it in errors.
-
-    Raises:
-        ConfigError: If the kind is unknown.
-    """
+    """Return the dataclass of a JSON object of `to_json`; `what` names it in errors."""
     kind = str(data.get("kind"))
     if kind not in kinds:
         raise ConfigError(f"unknown kind of {what} {kind!r}: expected one of {', '.join(kinds)}")

@@ -95,11 +95,7 @@ def find_leaks(
 
 
 def require_no_leak(dataset: ReidDataset, labelled: Iterable[TrainingImage] = (), *, base: Iterable[Path] = ()) -> None:
-    """Refuse to train on identities that are tested; arguments as `find_leaks`.
-
-    Raises:
-        DatasetError: If there is a leak; it names the identity, both images and the remedy.
-    """
+    """Raise DatasetError if training and test share an identity or image; arguments as `find_leaks`."""
     leaks = find_leaks(dataset, labelled, base=base)
     if leaks:
         more = f" ({len(leaks) - 1} more like it)" if len(leaks) > 1 else ""

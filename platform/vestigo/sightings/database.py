@@ -42,11 +42,7 @@ CREATE INDEX crop_id ON crop (id);
 
 
 class IndexFile:
-    """Connections to the index; a damaged, deleted or differently versioned file is replaced by an empty one.
-
-    Raises:
-        StoreError: If the file cannot be created.
-    """
+    """Connections to the index; a damaged, deleted or differently versioned file is replaced by an empty one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -106,16 +106,16 @@ def files(root: Path) -> Any:
 
 def test_background_ids_are_written(tmp_path: Path) -> None:
     plain = write_rendered(tmp_path / "plain", "small", 6, 2, 1, seed=4, processes=1)
-    asked = write_rendered(tmp_path / "asked", "small", 6, 2, 1, seed=4, processes=1, behind=True)
-    before, after = files(tmp_path / "plain"), files(tmp_path / "asked")
+    with_behind = write_rendered(tmp_path / "with-behind", "small", 6, 2, 1, seed=4, processes=1, behind=True)
+    before, after = files(tmp_path / "plain"), files(tmp_path / "with-behind")
     added = {name: content for name, content in after.items() if name not in before}
     assert {name: content for name, content in after.items() if name in before} == before
     assert {name.replace("regions-behind/", "regions/") for name in added} == {n for n in before if n.startswith("reg")}
-    assert asked["digest"] != plain["digest"]
+    assert with_behind["digest"] != plain["digest"]
     differ = 0
     for name in filter(lambda name: name.endswith(".png"), added):
-        behind = cv2.imread(str(tmp_path / "asked" / name), cv2.IMREAD_UNCHANGED)
-        regions = cv2.imread(str(tmp_path / "asked" / name.replace("-behind", "")), cv2.IMREAD_UNCHANGED)
+        behind = cv2.imread(str(tmp_path / "with-behind" / name), cv2.IMREAD_UNCHANGED)
+        regions = cv2.imread(str(tmp_path / "with-behind" / name.replace("-behind", "")), cv2.IMREAD_UNCHANGED)
         assert behind.max() < 5
         assert np.array_equal(behind[regions != 5], regions[regions != 5])
         differ += np.count_nonzero(behind != regions)

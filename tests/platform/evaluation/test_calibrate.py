@@ -1,4 +1,4 @@
-"""A model calibrated on rendered people, beside the same steps done by hand."""
+"""A model calibrated on rendered people, against the same steps done by hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def naive_errors(dataset: ReidDataset, package: ModelPackage, pids: set[int]) ->
     return errors
 
 
-def test_errors_are_those_of_people_nothing_was_fitted_on(
+def test_calibration_errors_use_unfitted_identities(
     dataset: ReidDataset, package: ModelPackage, found: ModelCalibration
 ) -> None:
     assert (found.identities, found.fitted) == (6, 2)
@@ -79,20 +79,18 @@ def test_errors_are_those_of_people_nothing_was_fitted_on(
     assert naive_errors(dataset, calibrated, left[0]) == pytest.approx(found.error_after, abs=1e-5)
 
 
-def test_what_was_calibrated_before_does_not_count(
-    dataset: ReidDataset, package: ModelPackage, found: ModelCalibration
-) -> None:
+def test_earlier_calibration_is_ignored(dataset: ReidDataset, package: ModelPackage, found: ModelCalibration) -> None:
     again = calibrate_model(package.with_calibration(found.calibration), dataset)
     assert again.calibration == found.calibration
 
 
-def test_training_images_against_themselves(dataset: ReidDataset, package: ModelPackage) -> None:
+def test_training_split_calibrates_against_itself(dataset: ReidDataset, package: ModelPackage) -> None:
     found = calibrate_model(package, dataset, split="train", measured_on="six people")
     assert (found.images, found.identities, found.fitted) == (len(dataset.train), 6, 2)
     assert found.calibration.measured_on == "six people"
 
 
-def test_without_labels_the_filter_is_measured_on_all(dataset: ReidDataset) -> None:
+def test_filter_is_measured_on_all_identities_without_labels(dataset: ReidDataset) -> None:
     found = calibrate_model(random_package(schema=DUKEMTMC_REID), dataset)
     assert set(found.calibration.temperatures.values()) == {1.0}
     assert found.fitted == 0
@@ -102,6 +100,6 @@ def test_without_labels_the_filter_is_measured_on_all(dataset: ReidDataset) -> N
     assert "dukemtmc-reid" in found.notes[0]
 
 
-def test_without_attributes_there_is_nothing_to_calibrate(dataset: ReidDataset) -> None:
+def test_calibration_without_attributes_is_rejected(dataset: ReidDataset) -> None:
     with pytest.raises(ConfigError, match="model plain predicts no attributes"):
         calibrate_model(random_package("plain", schema=None), dataset)

@@ -1,4 +1,4 @@
-"""A random model judged on a small rendered dataset, number by number beside loops over images."""
+"""A random model evaluated on a small rendered dataset, against loops over images."""
 
 from __future__ import annotations
 
@@ -68,15 +68,17 @@ def gallery(dataset: ReidDataset) -> list[tuple[int, Path]]:
     return list(zip(dataset.gallery.pids.tolist(), dataset.gallery.paths, strict=True))
 
 
-def test_map_is_that_of_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
-    def said(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def test_map_uses_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
+    def features(path: Path) -> tuple[np.ndarray, np.ndarray]:
         found = extractor.extract([read_image(path)]).descriptors
         return found.vectors[0].astype(float), found.visible[0]
 
-    held = [(pid, cam, *said(path)) for (pid, path), cam in zip(gallery(dataset), dataset.gallery.camids, strict=True)]
+    held = [
+        (pid, cam, *features(path)) for (pid, path), cam in zip(gallery(dataset), dataset.gallery.camids, strict=True)
+    ]
     aps = []
     for pid, cam, path in zip(dataset.query.pids, dataset.query.camids, dataset.query.paths, strict=True):
-        vector, visible = said(path)
+        vector, visible = features(path)
         ranked = []
         for place, (other, camera, theirs, seen) in enumerate(held):
             if (other, camera) == (pid, cam):
@@ -88,7 +90,7 @@ def test_map_is_that_of_equation_14(dataset: ReidDataset, extractor: Extractor, 
     assert judged.metrics.mAP == pytest.approx(100 * np.mean(aps), abs=1e-6)
 
 
-def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
+def test_attributes_are_counted_by_image(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     truth = truth_of(dataset)
     right: Counter[str] = Counter()
     labelled: Counter[str] = Counter()
@@ -101,13 +103,13 @@ def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: 
         images += 1
         probabilities = extractor.extract([read_image(path)]).probabilities[0]
         for attribute in MARKET_1501.attributes:
-            said = int(probabilities[MARKET_1501.slice(attribute.name)].argmax())
+            predicted_class = int(probabilities[MARKET_1501.slice(attribute.name)].argmax())
             accepted = truth[pid][attribute.name]
-            right[attribute.name] += said in accepted
+            right[attribute.name] += predicted_class in accepted
             labelled[attribute.name] += bool(accepted)
             if accepted:
                 occurs[attribute.name, min(accepted)] += 1
-                recalled[attribute.name, min(accepted)] += said == min(accepted)
+                recalled[attribute.name, min(accepted)] += predicted_class == min(accepted)
     assert judged.attributes is not None
     found = judged.attributes.metrics
     assert found.images == images < len(dataset.gallery)
@@ -127,7 +129,7 @@ def test_attributes_are_counted_image_by_image(dataset: ReidDataset, extractor: 
     assert list(found.official) == list(MARKET_1501.names)
 
 
-def test_regions_are_compared_cell_by_cell(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
+def test_regions_are_compared_by_cell(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     true: dict[str, set[tuple[str, int, int]]] = {name: set() for name in NAMES}
     seen: dict[str, set[tuple[str, int, int]]] = {name: set() for name in NAMES}
     for _, path in gallery(dataset):
@@ -153,7 +155,7 @@ def test_regions_are_compared_cell_by_cell(dataset: ReidDataset, extractor: Extr
     assert judged.regions.images == len(dataset.gallery)
 
 
-def test_belongings_are_told_by_their_area(dataset: ReidDataset) -> None:
+def test_belongings_auc_uses_area(dataset: ReidDataset) -> None:
     truth = truth_of(dataset)
     rows = np.arange(len(dataset.gallery))
     areas = np.random.default_rng(0).integers(0, 5, (len(rows), 6)).astype(np.float32)
@@ -165,11 +167,11 @@ def test_belongings_are_told_by_their_area(dataset: ReidDataset) -> None:
     pairs = [(a > b) + (a == b) / 2 for a in carries for b in not_carries]
     assert belongings_auc(areas, REGIONS, dataset, rows) == pytest.approx(np.mean(pairs))
     assert belongings_auc(areas, BODY_REGIONS, dataset, rows) is None
-    somebody = np.flatnonzero(dataset.gallery.pids == dataset.gallery.pids[-1])
-    assert belongings_auc(areas[somebody], REGIONS, dataset, somebody) is None
+    rows_of_identity = np.flatnonzero(dataset.gallery.pids == dataset.gallery.pids[-1])
+    assert belongings_auc(areas[rows_of_identity], REGIONS, dataset, rows_of_identity) is None
 
 
-def test_a_model_of_another_schema_is_ranked_and_not_judged_on_attributes(dataset: ReidDataset) -> None:
+def test_model_of_other_schema_has_no_attribute_metrics(dataset: ReidDataset) -> None:
     found = evaluate_model(dataset, Extractor(random_package(schema=DUKEMTMC_REID)), EvaluationOptions())
     assert found.attributes is None
     (note,) = found.notes
@@ -178,12 +180,12 @@ def test_a_model_of_another_schema_is_ranked_and_not_judged_on_attributes(datase
     assert found.metrics.mAP is not None
 
 
-def test_what_cannot_be_judged_is_said(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
+def test_notes_name_what_cannot_be_evaluated(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
     clusters = evaluate_model(
         dataset, Extractor(random_package(schema=None, regions=cluster_regions(4))), EvaluationOptions()
     )
     assert (clusters.attributes, clusters.regions, clusters.belongings_auc) == (None, None, None)
-    assert [text.startswith("regions were not judged: the model's clusters") for text in clusters.notes] == [True]
+    assert [text.startswith("regions were not evaluated: the model has clusters") for text in clusters.notes] == [True]
     body = evaluate_model(dataset, Extractor(random_package(schema=None, regions=BODY_REGIONS)), EvaluationOptions())
     assert body.regions is not None
     assert list(body.regions.iou) == list(BODY_REGIONS.names)
@@ -193,11 +195,11 @@ def test_what_cannot_be_judged_is_said(dataset: ReidDataset, tmp_path: Path, ext
     bare = evaluate_model(load_dataset(root), extractor, EvaluationOptions())
     assert (bare.attributes, bare.regions) == (None, None)
     assert bare.notes == (
-        "attributes were not judged: the dataset has no labels, market_attribute.mat is not in it; copy it there",
+        "attributes were not evaluated: the dataset has no labels, market_attribute.mat is not in it; copy it there",
     )
 
 
-def test_a_label_map_that_is_none_gets_one_line(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
+def test_invalid_label_map_is_reported_in_one_line(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
     root = tmp_path / "people"
     shutil.copytree(dataset.root, root)
     first = load_dataset(root).gallery.paths[0]
@@ -213,13 +215,13 @@ def test_a_label_map_that_is_none_gets_one_line(dataset: ReidDataset, tmp_path: 
         evaluate_model(load_dataset(root), extractor, EvaluationOptions())
 
 
-def test_a_filter_needs_attributes(dataset: ReidDataset) -> None:
+def test_filter_without_attributes_is_rejected(dataset: ReidDataset) -> None:
     options = EvaluationOptions(filter=FilterChoice(mode="strict", threshold=0.7))
     with pytest.raises(ConfigError, match="filter strict: model plain predicts no attributes"):
         evaluate_model(dataset, Extractor(random_package("plain", schema=None, regions=None)), options)
 
 
-def test_two_models_are_compared_on_the_same_images(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
+def test_models_are_compared_on_same_images(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
     found = compare(judged, other)
     assert found.mAP is not None
@@ -248,7 +250,7 @@ def test_two_models_are_compared_on_the_same_images(dataset: ReidDataset, judged
         compare(judged, evaluate_model(load_dataset(root), Extractor(random_package()), EvaluationOptions()))
 
 
-def test_images_are_watched_as_they_pass(dataset: ReidDataset, extractor: Extractor, tmp_path: Path) -> None:
+def test_each_batch_of_images_is_reported(dataset: ReidDataset, extractor: Extractor, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_text("a text")
     paths = [dataset.query.paths[0], broken, dataset.query.paths[1]]

@@ -1,4 +1,4 @@
-"""The filter between evaluation_distances and ranking, beside loops over pairs."""
+"""The filter between evaluation_distances and ranking, against loops over pairs."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def naive_ap(ranked: list[int], query: ImageFeatures, row: int, gallery: ImageFe
     pid, cam = query.images.pids[row], query.images.camids[row]
     ranked = [c for c in ranked if (gallery.images.pids[c], gallery.images.camids[c]) != (pid, cam)]
     hits = [n for n, c in enumerate(ranked, start=1) if gallery.images.pids[c] == pid]
-    return float(np.mean([n / rank_and_score for n, rank_and_score in enumerate(hits, start=1)]))
+    return float(np.mean([n / rank for n, rank in enumerate(hits, start=1)]))
 
 
 @pytest.mark.parametrize(("mode", "threshold"), [("fixed", 0.5), ("strict", 0.7), ("soft", 0.6), ("fixed", 0.05)])
-def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
+def test_scores_equal_naive_loop(mode: str, threshold: float) -> None:
     rng = np.random.default_rng(7)
     query, gallery = side(rng, 23), side(rng, 90)
     choice = FilterChoice(mode=mode, threshold=threshold, weight=0.3 if mode == "soft" else 0.0)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
     chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
     whole = np.concatenate(list(chunks))
     parts = [whole[:9], whole[9:10], whole[10:]]
-    scores, ranked = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
+    scores, nearest_images = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
     effect = run.result()
 
     compared = kept_count = matches = lost = 0
@@ -107,7 +107,7 @@ def test_agrees_with_naive_loop(mode: str, threshold: float) -> None:
             for c in ranked
             if (gallery.images.pids[c], gallery.images.camids[c]) != (query.images.pids[row], query.images.camids[row])
         ]
-        assert ranked[row].tolist() == nearest[:10]
+        assert nearest_images[row].tolist() == nearest[:10]
     assert scores.ap == pytest.approx(aps)
     assert effect.cost.with_filter.mAP == pytest.approx(100 * np.mean(aps))
     assert effect.cost.without.mAP == pytest.approx(100 * np.mean(plain))

@@ -1,4 +1,4 @@
-"""Fused label maps, their parts and the oracle beside the truth, counted cell by cell."""
+"""Fused label maps, their inputs and the oracle compared with the truth cell by cell."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def judged(dataset: ReidDataset, found: dict[Path, RegionMap]) -> dict[str, Meth
     judge = FusionEvaluator(dataset, FlsConfig())
     for pid in np.unique(dataset.gallery.pids):
         paths = [p for p, q in zip(dataset.gallery.paths, dataset.gallery.pids, strict=True) if q == pid]
-        judge([*paths, Path("somebody.jpg")], [*(found[p] for p in paths), found[paths[0]]])
+        judge([*paths, Path("unknown.jpg")], [*(found[p] for p in paths), found[paths[0]]])
     return judge.result()
 
 
@@ -70,7 +70,7 @@ def overlap(truth: list[int], found: list[int], region: int) -> float | None:
     return 100 * both / either if either else None
 
 
-def test_every_method_beside_a_loop_over_cells(dataset: ReidDataset) -> None:
+def test_methods_equal_a_loop_over_cells(dataset: ReidDataset) -> None:
     found = made(dataset)
     result = judged(dataset, found)
     assert tuple(result) == METHODS
@@ -122,7 +122,7 @@ def test_every_method_beside_a_loop_over_cells(dataset: ReidDataset) -> None:
             assert share is None
 
 
-def test_the_oracle_is_the_body_and_what_hangs_beside_it() -> None:
+def test_oracle_is_body_and_belongings() -> None:
     truth = np.zeros((3, 64, 32), dtype=np.uint8)
     truth[:, 6:14, 13:19], truth[:, 14:34, 10:20], truth[:, 34:54, 11:19] = 1, 2, 3
     truth[:, 24:36, 20:28] = 5
@@ -133,6 +133,6 @@ def test_the_oracle_is_the_body_and_what_hangs_beside_it() -> None:
     assert (found[:, 16:32, 11:19] == 2).all()
 
 
-def test_more_clusters_than_regions_cannot_be_named(dataset: ReidDataset) -> None:
+def test_more_clusters_than_regions_are_rejected(dataset: ReidDataset) -> None:
     with pytest.raises(ConfigError, match=r"fls\.clusters=7: at most 6"):
         FusionEvaluator(dataset, FlsConfig(clusters=7))

@@ -40,7 +40,7 @@ class Kept:
 
 
 def labelled(count: int = 60) -> FakeArchive:
-    """Every seventh crop is of nobody known, and person 0 is a distractor."""
+    """Every seventh crop has no known identity, and person 0 is a distractor."""
     archive = people(count, identities=6)
     for number, row in enumerate(archive.rows):
         row["pid"] = None if number % 7 == 3 else number % 6
@@ -49,13 +49,13 @@ def labelled(count: int = 60) -> FakeArchive:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_whole_ranking_is_judged_as_the_benchmark_judges(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_ranking_scores_equal_benchmark(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judged, "QUERIES_AT_ONCE", 5)
     archive = labelled()
     rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows]), "all", top=99)
-    kept, told = Kept(archive, "all"), []
-    found = score_ranking(kept, kept.ranking, protocol, lambda done, _total: told.append(done))
-    assert told == list(range(5, 61, 5))
+    kept, progress = Kept(archive, "all"), []
+    found = score_ranking(kept, kept.ranking, protocol, lambda done, _total: progress.append(done))
+    assert progress == list(range(5, 61, 5))
 
     place = {row["crop_id"]: number for number, row in enumerate(archive.rows)}
     distances = np.full((60, 60), 99.0)
@@ -77,7 +77,7 @@ def test_a_whole_ranking_is_judged_as_the_benchmark_judges(protocol: Protocol, m
     assert found.pairs.queries.sum() > 0
 
 
-def test_what_is_kept_of_a_query_follows_the_scope() -> None:
+def test_saved_matches_follow_scope() -> None:
     archive = labelled()
     for number, row in enumerate(archive.rows):
         row["tracklet"] = f"t{number % 18}" if number % 3 else ""
@@ -123,7 +123,7 @@ def images(archive: FakeArchive, stored: int, labels: list[tuple[int, str]]) -> 
     )
 
 
-def test_images_that_the_archive_has_are_its_crops() -> None:
+def test_stored_query_images_are_recognized() -> None:
     archive = labelled()
     rank_gallery(archive, images(archive, 1, [(5, "cam1"), (1, "cam0")]), "images", top=3)
     one, two = archive.asked["images"]
@@ -140,7 +140,7 @@ def test_images_that_the_archive_has_are_its_crops() -> None:
     assert one["crop"] not in [row["crop"] for row in archive.kept["images"][2] if row["query"] == "one"]
 
 
-def test_labels_of_a_benchmark_that_the_archive_does_not_hold_are_not_believed() -> None:
+def test_labels_of_unindexed_dataset_are_ignored() -> None:
     archive = labelled()
     rank_gallery(archive, images(archive, 0, [(0, "cam0"), (1, "cam0")]), "images", top=3)
     kept = Kept(archive, "images")
@@ -148,7 +148,7 @@ def test_labels_of_a_benchmark_that_the_archive_does_not_hold_are_not_believed()
     assert score_ranking(kept, kept.ranking, "cross-camera").scores.excluded == {"identity of the query unknown": 2}
 
 
-def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
+def test_old_rankings_have_no_identities(tmp_path: Path) -> None:
     archive = labelled()
     rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows[:9]]), "all", top=4)
     rows = pa.Table.from_pylist(archive.kept["all"][2], RANKING)
@@ -165,7 +165,7 @@ def test_old_rankings_have_queries_and_no_truth(tmp_path: Path) -> None:
     assert not old.scores.scored.any()
 
 
-def test_a_ranking_of_nobody() -> None:
+def test_ranking_without_queries_has_no_scores() -> None:
     archive = labelled()
     rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none")
     kept = Kept(archive, "none")

@@ -20,14 +20,14 @@ def difference(gain: float, error: float, identities: int = 100) -> Difference:
     return Difference(difference=gain, low=gain - half, high=gain + half, chance=chance, identities=identities)
 
 
-def test_what_is_better_in_something_and_worse_in_nothing_is_promoted() -> None:
+def test_gain_without_loss_is_promoted() -> None:
     verdict = decide_promotion({"mAP": difference(4.0, 0.5), "hat": difference(-0.4, 0.5), "bag": difference(0.1, 0.3)})
     assert verdict.promoted
     assert (verdict.improved, verdict.worsened) == (("mAP",), ())
     assert verdict.reasons == ("mAP: +4.0 points (95 % +3.0 to +5.0 on 100 identities), better beyond chance among 3",)
 
 
-def test_a_loss_refuses_and_is_named() -> None:
+def test_loss_beyond_margin_is_refused_with_reason() -> None:
     hat = Difference(difference=-7.3, low=-9.1, high=-5.2, chance=0.001, identities=40)
     verdict = decide_promotion({"mAP": difference(4.0, 0.5), "hat": hat})
     assert not verdict.promoted
@@ -44,7 +44,7 @@ def test_a_loss_refuses_and_is_named() -> None:
     }
 
 
-def test_nothing_better_is_not_enough() -> None:
+def test_candidate_without_gain_is_refused() -> None:
     for gains in ({"mAP": difference(0.4, 0.3)}, {"mAP": difference(-0.4, 0.3)}, {"mAP": None}, {}):
         verdict = decide_promotion(gains)
         assert not verdict.promoted
@@ -54,11 +54,11 @@ def test_nothing_better_is_not_enough() -> None:
     )
 
 
-def test_a_significant_loss_within_the_margin_is_no_harm() -> None:
+def test_significant_loss_within_margin_passes() -> None:
     assert decide_promotion({"mAP": difference(4.0, 0.5), "hat": difference(-0.8, 0.1)}).promoted
 
 
-def test_a_loss_that_may_be_chance_is_told_and_a_gross_one_refuses() -> None:
+def test_chance_loss_is_reported_and_gross_loss_is_refused() -> None:
     doubtful = decide_promotion({"mAP": difference(9.0, 1.0), "hat": difference(-3.0, 2.5)})
     assert doubtful.promoted
     assert (
@@ -69,13 +69,13 @@ def test_a_loss_that_may_be_chance_is_told_and_a_gross_one_refuses() -> None:
     assert (gross.promoted, gross.worsened) == (False, ("hat",))
 
 
-def test_what_cannot_be_judged_is_told() -> None:
+def test_measures_without_identities_are_reported() -> None:
     verdict = decide_promotion({"mAP": difference(9.0, 1.0), "hat": None})
     assert verdict.promoted
     assert verdict.reasons[-1] == "hat: not judged, as fewer than 2 identities count"
 
 
-def test_the_more_is_looked_at_the_more_it_takes() -> None:
+def test_more_measures_need_stronger_evidence() -> None:
     alone = {"mAP": difference(1.1, 0.5)}
     assert decide_promotion(alone).promoted
     many = {f"attribute {number}": difference(0.1, 0.5) for number in range(12)}
@@ -84,19 +84,19 @@ def test_the_more_is_looked_at_the_more_it_takes() -> None:
     assert decide_promotion(alone | unchanged).promoted
 
 
-def test_few_people_prove_little() -> None:
+def test_few_identities_are_not_significant() -> None:
     assert not decide_promotion({"mAP": difference(3.0, 1.2, identities=4)}).promoted
     assert decide_promotion({"mAP": difference(3.0, 1.2, identities=40)}).promoted
 
 
-def test_people_who_all_agree_prove_little_while_they_are_few() -> None:
+def test_few_agreeing_identities_are_not_significant() -> None:
     """A sign test by hand: of 5 people all agree by chance once in 16 cases, of 6 once in 32."""
     for people, enough in ((2, False), (5, False), (6, True)):
         alike = Difference(difference=100.0, low=100.0, high=100.0, chance=0.001, identities=people)
         assert decide_promotion({"hat": alike}).promoted == enough
 
 
-def test_holm_against_its_definition() -> None:
+def test_select_significant_follows_holm() -> None:
     """p(k) <= level / (m - k + 1) for it and for all smaller ones."""
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -111,7 +111,7 @@ MEASURES = 8
 
 
 def simulated(rng: np.random.Generator, people: int, losses: dict[int, float], *, flips: bool) -> dict[str, Difference]:
-    """A challenger beside a model that is in truth as good, but for `losses` (percentage points, gains negative).
+    """A candidate compared with a model that is truly as good, except for `losses` (percentage points, gains negative).
 
     An image is right or wrong, or has an average precision. With `flips` one person in ten changes sides as a whole,
     as attributes do, else everybody's mean moves a little.
@@ -133,9 +133,7 @@ def simulated(rng: np.random.Generator, people: int, losses: dict[int, float], *
 
 
 @pytest.mark.parametrize(("people", "flips"), [(12, False), (40, False), (40, True), (200, True), (750, False)])
-def test_a_challenger_that_is_no_better_passes_for_better_in_at_most_one_case_in_twenty(
-    people: int, flips: bool
-) -> None:
+def test_equal_candidate_passes_at_most_one_time_in_twenty(people: int, flips: bool) -> None:
     rng = np.random.default_rng(people)
     trials = 30
     passed = sum(bool(decide_promotion(simulated(rng, people, {}, flips=flips)).improved) for _ in range(trials))
@@ -144,7 +142,7 @@ def test_a_challenger_that_is_no_better_passes_for_better_in_at_most_one_case_in
 
 
 @pytest.mark.parametrize(("people", "flips"), [(40, False), (200, True), (750, False), (750, True)])
-def test_a_harmless_challenger_is_seldom_refused_for_harm(people: int, flips: bool) -> None:
+def test_harmless_candidate_is_rarely_refused(people: int, flips: bool) -> None:
     rng = np.random.default_rng(people + 1)
     trials = 30
     refused = sum(
@@ -154,7 +152,7 @@ def test_a_harmless_challenger_is_seldom_refused_for_harm(people: int, flips: bo
 
 
 @pytest.mark.parametrize(("people", "loss", "flips"), [(40, 7.0, False), (200, 15.0, True), (750, 2.0, False)])
-def test_a_harmful_challenger_is_caught_whatever_else_it_is_good_for(people: int, loss: float, flips: bool) -> None:
+def test_harmful_candidate_is_refused_despite_gains(people: int, loss: float, flips: bool) -> None:
     rng = np.random.default_rng(people + 2)
     for _ in range(20):
         verdict = decide_promotion(simulated(rng, people, {0: -20.0, 1: loss}, flips=flips))

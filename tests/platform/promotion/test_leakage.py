@@ -27,17 +27,17 @@ def correction(path: Path, *, source: str = "", pid: int | None = None) -> Train
     return TrainingImage(name=f"crop of {path.name}", content=path.read_bytes(), source=source, pid=pid)
 
 
-def test_disjoint_splits_and_their_corrections_leak_nothing(dataset: ReidDataset, tmp_path: Path) -> None:
+def test_disjoint_splits_have_no_leak(dataset: ReidDataset, tmp_path: Path) -> None:
     learnt = [correction(path, source=str(dataset.root), pid=7) for path in dataset.train.paths]
     elsewhere = TrainingImage(name="crop", content=b"another", source=str(tmp_path / "other"), pid=1)
     unknown = TrainingImage(name="crop", content=b"yet another", source="", pid=1)
-    nobody = TrainingImage(name="crop", content=b"and another", source=str(dataset.root), pid=0)
-    images = [*learnt, elsewhere, unknown, nobody]
+    unrelated = TrainingImage(name="crop", content=b"and another", source=str(dataset.root), pid=0)
+    images = [*learnt, elsewhere, unknown, unrelated]
     assert find_leaks(dataset, images) == ()
     require_no_leak(dataset, images, base=dataset.train.paths)
 
 
-def test_an_identity_of_both_splits_is_found(write_dataset: Write) -> None:
+def test_identity_in_both_splits_is_a_leak(write_dataset: Write) -> None:
     root = write_dataset(train=((0, 1), (2, 1), (3, 4), (3, 1)))
     leaks = {leak.kind: leak for leak in find_leaks(load_dataset(root))}
     found = leaks["identity"]
@@ -47,7 +47,7 @@ def test_an_identity_of_both_splits_is_found(write_dataset: Write) -> None:
         require_no_leak(load_dataset(root))
 
 
-def test_the_same_image_under_another_name_is_found(dataset: ReidDataset, tmp_path: Path) -> None:
+def test_equal_image_with_other_name_is_a_leak(dataset: ReidDataset, tmp_path: Path) -> None:
     tested = dataset.gallery.paths[-1]
     copy = tmp_path / "renamed.jpg"
     copy.write_bytes(tested.read_bytes())
@@ -63,7 +63,7 @@ def test_the_same_image_under_another_name_is_found(dataset: ReidDataset, tmp_pa
     assert (leak.kind, leak.pid, str(leak).split(" is ")[0]) == ("content", 0, "a distractor")
 
 
-def test_a_correction_of_somebody_who_is_tested_is_found(dataset: ReidDataset) -> None:
+def test_label_of_test_identity_is_a_leak(dataset: ReidDataset) -> None:
     shrunk = TrainingImage(name="crop 3f", content=b"encoded again", source=f"{dataset.root}/../dataset/", pid=1)
     (leak,) = find_leaks(dataset, [shrunk, shrunk])
     assert (leak.kind, leak.pid, leak.training) == ("label", 1, "crop 3f")
@@ -71,8 +71,8 @@ def test_a_correction_of_somebody_who_is_tested_is_found(dataset: ReidDataset) -
         require_no_leak(dataset, [shrunk])
 
 
-def test_images_are_looked_at_one_by_one(dataset: ReidDataset) -> None:
-    """Every image is gone before the next one is made."""
+def test_images_are_read_one_at_a_time(dataset: ReidDataset) -> None:
+    """Every image is released before the next one is made."""
     alive: list[weakref.ref[TrainingImage]] = []
 
     def images() -> Iterator[TrainingImage]:
@@ -86,7 +86,7 @@ def test_images_are_looked_at_one_by_one(dataset: ReidDataset) -> None:
     assert find_leaks(dataset, images()) == ()
 
 
-def test_more_than_one_leak_is_counted_and_a_lost_file_named(dataset: ReidDataset) -> None:
+def test_error_counts_leaks_and_names_missing_file(dataset: ReidDataset) -> None:
     learnt = [correction(path) for path in dataset.query.paths]
     with pytest.raises(DatasetError, match=r"\(1 more like it\)"):
         require_no_leak(dataset, learnt)
@@ -95,7 +95,7 @@ def test_more_than_one_leak_is_counted_and_a_lost_file_named(dataset: ReidDatase
         find_leaks(dataset)
 
 
-def test_the_split_of_a_store_is_frozen_and_goes_by_identity() -> None:
+def test_store_split_is_fixed_by_identity() -> None:
     keys = [identity_key(pid=None, tracklet=f"t{number}", crop="") for number in range(4000)]
     assert sum(map(is_test, keys)) / len(keys) == pytest.approx(0.2, abs=0.02)
     # Written down: these people must be on their side for ever.

@@ -1,4 +1,4 @@
-"""How sure a model is of an archive, as the browse index counts it, beside loops over a scan."""
+"""Confidence histograms of the browse index against loops over a scan."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def index(store: Store) -> Iterator[BrowseIndex]:
 
 @pytest.mark.parametrize("cameras", [None, ("gate", "yard"), ("nowhere",)])
 @pytest.mark.parametrize("model", [MODEL, OTHER])
-def test_crops_are_counted_by_value_and_by_how_sure_the_model_is(
+def test_histograms_count_crops_by_value_and_confidence(
     store: Store, index: BrowseIndex, model: str, cameras: Sequence[str] | None
 ) -> None:
     rows = [
@@ -57,7 +57,7 @@ def test_crops_are_counted_by_value_and_by_how_sure_the_model_is(
                 assert table[number, level:].sum() == sure
 
 
-def test_a_threshold_takes_in_what_is_exactly_as_sure() -> None:
+def test_level_includes_its_lower_bound() -> None:
     steps = (np.arange(LEVELS) / 100).astype(np.float32)
     shares = np.zeros((LEVELS, 5), np.float32)
     shares[:, 0] = shares[:, 2] = steps
@@ -67,16 +67,14 @@ def test_a_threshold_takes_in_what_is_exactly_as_sure() -> None:
     assert count_confidences(shares, np.zeros(LEVELS, np.int64), 2, None) == [b"", b""]
 
 
-def test_a_model_without_attributes_or_crops_is_sure_of_nothing(index: BrowseIndex) -> None:
+def test_histograms_without_attributes_or_crops_are_empty(index: BrowseIndex) -> None:
     assert index.confidence_histograms("c" * 64) == {}
 
 
 @pytest.mark.parametrize(
     "choice", [ALL_SIGHTINGS, SightingFilter(where="hat=yes"), SightingFilter(cameras=("hall",), where="colour=red")]
 )
-def test_sightings_come_with_the_least_or_the_most_sure_first(
-    store: Store, index: BrowseIndex, choice: SightingFilter
-) -> None:
+def test_sightings_are_ordered_by_confidence(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
     wanted = chosen(sightings(store), choice)
     for name in SCHEMA.names:
         levels = {one["crop"]: float(np.float16(one["sure"][name])) for one in wanted}
@@ -92,7 +90,7 @@ def test_sightings_come_with_the_least_or_the_most_sure_first(
         assert [index.find(one.crop, MODEL) for one in shown] == shown
 
 
-def test_questions_that_cannot_be_asked(index: BrowseIndex) -> None:
+def test_invalid_queries_are_rejected(index: BrowseIndex) -> None:
     assert (
         index.by_confidence(MODEL, SightingFilter(cameras=("nowhere",)), "hat", first="most", offset=0, limit=5) == []
     )

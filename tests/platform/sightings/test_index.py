@@ -1,4 +1,4 @@
-"""What the browse index answers, beside loops over a scan of the store."""
+"""Results of the browse index against loops over a scan of the store."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def index(store: Store) -> Iterator[BrowseIndex]:
         yield opened
 
 
-def test_a_page_of_everybody_shows_all_there_is(store: Store, index: BrowseIndex) -> None:
+def test_page_without_filter_has_all_sightings(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
     found = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
     assert len(found) == len(wanted) > 60
     for one, expected in zip(found, wanted, strict=True):
         plain = vars(one)
-        told = {name: plain[name] for name in expected.keys() - {"rows", "sure"}}
-        assert told == {name: expected[name] for name in told}
+        actual = {name: plain[name] for name in expected.keys() - {"rows", "sure"}}
+        assert actual == {name: expected[name] for name in actual}
         assert one.confidences == pytest.approx(expected["sure"], abs=2e-3)
         ids = [row["crop_id"] for row in expected["rows"]]
         assert (index.crops(one.id), one.crops) == (ids, len(ids))
@@ -66,7 +66,7 @@ def test_a_page_of_everybody_shows_all_there_is(store: Store, index: BrowseIndex
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
+def test_filters_equal_loops(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
     wanted = chosen(sightings(store), choice)
     crops = [one["crop"] for one in wanted]
     assert index.count(MODEL, choice) == len(wanted)
@@ -80,7 +80,7 @@ def test_choices_mean_what_loops_find(store: Store, index: BrowseIndex, choice: 
     assert index.attribute_counts(MODEL, choice) == counts
 
 
-def test_models_are_kept_apart(store: Store, index: BrowseIndex) -> None:
+def test_sightings_are_those_of_one_model(store: Store, index: BrowseIndex) -> None:
     other = sightings(store, OTHER)
     assert [one.crop for one in index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=1000)] == [
         one["crop"] for one in other
@@ -92,7 +92,7 @@ def test_models_are_kept_apart(store: Store, index: BrowseIndex) -> None:
     assert index.count(OTHER) < index.count(MODEL)
 
 
-def test_cameras_are_summed_up(store: Store, index: BrowseIndex) -> None:
+def test_camera_summaries_equal_loops(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
     found = {camera.name: camera for camera in index.cameras(MODEL)}
     assert list(found) == sorted(CAMERAS)
@@ -160,13 +160,13 @@ def test_rows_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
         index.rows(ids, ["colour"], model=MODEL)
 
 
-def test_known_people(store: Store, index: BrowseIndex) -> None:
+def test_pids_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
     rows = [row for one in sightings(store) for row in one["rows"]]
     known = {row["crop_id"]: row["pid"] for row in rows if row["pid"] is not None}
     assert index.pids([*(row["crop_id"] for row in rows), "f" * 20], MODEL) == known
 
 
-def test_questions_without_an_answer(index: BrowseIndex) -> None:
+def test_unknown_crops_and_sightings_give_empty_results(index: BrowseIndex) -> None:
     for crop_id in ("0" * 20, "not hexadecimal", "ab", ""):
         assert index.find(crop_id, MODEL) is None
         assert index.neighbours(crop_id, MODEL) == []
@@ -183,7 +183,7 @@ def test_questions_without_an_answer(index: BrowseIndex) -> None:
 
 
 @pytest.mark.parametrize("first", ["least", "most"])
-def test_more_cameras_and_crops_than_one_query_holds(
+def test_cameras_and_crops_exceed_query_limit(
     store: Store, index: BrowseIndex, monkeypatch: pytest.MonkeyPatch, first: Literal["least", "most"]
 ) -> None:
     ids = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
@@ -194,7 +194,7 @@ def test_more_cameras_and_crops_than_one_query_holds(
     assert index.pids(ids, MODEL) == pids
 
 
-def test_a_model_without_attributes(tmp_path: Path) -> None:
+def test_model_without_attributes_has_empty_counts(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [crop(f"{number}.jpg", time=None) for number in range(5)]
     with Store.open(tmp_path / "s") as store:
         add(store, [rows], model=OTHER)

@@ -54,15 +54,15 @@ def shown(index: BrowseIndex) -> list[str]:
     return [one.crop for one in index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=10_000)]
 
 
-def test_step_by_step_as_from_scratch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stepwise_refresh_equals_new_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "BATCH_ROWS", 70)
-    heard: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     with BrowseIndex.open(store) as index:
         for number in range(STEPS):
             step(store, number)
             assert index.pending() > 0
-            assert index.refresh(lambda done, total: heard.append((done, total)))
-            assert heard[-1][0] == heard[-1][1]
+            assert index.refresh(lambda done, total: progress.append((done, total)))
+            assert progress[-1][0] == progress[-1][1]
             assert index.pending() == 0
             assert not index.refresh()
             assert shown(index) == [one["crop"] for one in sightings(store)]
@@ -70,12 +70,12 @@ def test_step_by_step_as_from_scratch(store: Store, monkeypatch: pytest.MonkeyPa
             assert index.rows(crops, ["input", "time"], model=MODEL) == store.crops.get(crops, ["input", "time"])
         assert sum(len(file.hidden) for file in store.crops.files()) > 0
         # Four files of forty crops, seventy crops at most a step.
-        assert heard[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        assert progress[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
         assert contents(index) == from_scratch(store)
         assert store.check().problems == ()
 
 
-def test_clocks_need_no_refresh(store: Store) -> None:
+def test_clock_offsets_need_no_refresh(store: Store) -> None:
     step(store, 0)
     with BrowseIndex.open(store) as index:
         index.refresh()
@@ -89,27 +89,27 @@ def test_clocks_need_no_refresh(store: Store) -> None:
             assert one.time == (None if then.time is None else then.time + moved)
 
 
-def test_crops_that_came_after_the_refresh_are_found_in_the_store(store: Store) -> None:
+def test_crops_added_after_refresh_are_read_from_store(store: Store) -> None:
     step(store, 0)
     with BrowseIndex.open(store) as index:
         index.refresh()
-        gone = sightings(store)[0]["crop"]
+        replaced = sightings(store)[0]["crop"]
         step(store, 1)
         late = next(one["crop"] for one in sightings(store) if index.find(one["crop"], MODEL) is None)
-        assert index.rows([late, gone], ["camera"], model=MODEL) == store.crops.get([late, gone], ["camera"])
+        assert index.rows([late, replaced], ["camera"], model=MODEL) == store.crops.get([late, replaced], ["camera"])
 
 
-def test_what_was_replaced_is_not_shown_before_the_refresh_either(store: Store) -> None:
+def test_replaced_crops_are_hidden_before_refresh(store: Store) -> None:
     step(store, 0)
     with BrowseIndex.open(store) as index:
         index.refresh()
         old = {row["crop_id"] for one in sightings(store) for row in one["rows"]}
         step(store, STEPS - 1)
         store.vacuum(now=True)
-        gone = old - {row["crop_id"] for one in sightings(store) for row in one["rows"]}
-        assert gone
+        replaced = old - {row["crop_id"] for one in sightings(store) for row in one["rows"]}
+        assert replaced
         with pytest.raises(StoreError, match="is not in the store"):
-            index.rows(sorted(gone)[:1], ["image"], model=MODEL)
+            index.rows(sorted(replaced)[:1], ["image"], model=MODEL)
 
 
 def refresh_and_die(ref: Path, point: int) -> None:
@@ -120,7 +120,7 @@ def refresh_and_die(ref: Path, point: int) -> None:
         index.refresh()
 
 
-def test_killed_at_every_fault_point(store: Store) -> None:
+def test_refresh_resumes_after_kill_at_any_fault_point(store: Store) -> None:
     with BrowseIndex.open(store) as index:
         step(store, 0)
         index.refresh()
@@ -144,7 +144,7 @@ def test_killed_at_every_fault_point(store: Store) -> None:
     assert point > 8
 
 
-def test_two_processes_and_two_threads_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_and_threads_refresh_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(STEPS - 1):
         step(store, number)
     ref = Path(store.ref)
@@ -153,8 +153,8 @@ def test_two_processes_and_two_threads_at_once(store: Store, monkeypatch: pytest
         process.start()
     monkeypatch.setattr(refresh, "BATCH_ROWS", 70)
     with BrowseIndex.open(store) as index, ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(index.refresh) for _ in range(2)]
-        while not all(one.done() for one in asked):
+        refreshes = [pool.submit(index.refresh) for _ in range(2)]
+        while not all(one.done() for one in refreshes):
             # Whole files at any time, never half of one.
             assert sum(camera.crops for camera in index.cameras(MODEL)) % 40 == 0
         for process in others:
@@ -164,7 +164,7 @@ def test_two_processes_and_two_threads_at_once(store: Store, monkeypatch: pytest
         assert contents(index) == from_scratch(store)
 
 
-def test_the_file_is_its_owners_and_may_go_at_any_time(store: Store) -> None:
+def test_index_file_is_private_and_can_be_deleted(store: Store) -> None:
     step(store, 0)
     path = index_path(store)
     with BrowseIndex.open(store) as index, BrowseIndex.open(store) as other:
@@ -179,7 +179,7 @@ def test_the_file_is_its_owners_and_may_go_at_any_time(store: Store) -> None:
     assert refreshed(Path(store.ref)) == wanted
 
 
-def test_a_file_of_another_version_is_made_anew(store: Store) -> None:
+def test_index_of_other_version_is_replaced(store: Store) -> None:
     step(store, 0)
     wanted = refreshed(Path(store.ref))
     with BrowseIndex.open(store) as index:
@@ -192,7 +192,7 @@ def test_a_file_of_another_version_is_made_anew(store: Store) -> None:
     assert refreshed(Path(store.ref)) == wanted
 
 
-def test_a_store_behind_a_toml_file_has_its_index_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_of_toml_store_is_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ref = tmp_path / "store.toml"
     ref.write_text('database = "sqlite:///catalogue.sqlite"\ndata = "data"\n')
@@ -209,7 +209,7 @@ def test_a_store_behind_a_toml_file_has_its_index_in_the_cache(tmp_path: Path, m
         BrowseIndex.open(store)
 
 
-def test_a_file_of_the_store_that_is_lost_is_named(store: Store) -> None:
+def test_missing_store_file_is_reported(store: Store) -> None:
     step(store, 0)
     lost = store.crops.files()[0]
     (Path(store.data) / lost.path).unlink()

@@ -39,11 +39,7 @@ class Difference:
 
 
 def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, seed: int = 0) -> Difference:
-    """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries do not count.
-
-    Raises:
-        UsageError: If fewer than two identities are scored.
-    """
+    """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries do not count."""
     scored = (first.status == SCORED) & (second.status == SCORED)
     return compare_means(first.ap[scored], second.ap[scored], pids[scored], seed=seed)
 

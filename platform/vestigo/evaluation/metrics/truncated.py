@@ -212,9 +212,6 @@ def gain_interval(first: Float64Array, second: Float64Array, pids: Int64Array, *
     """Return the gain of the mean of `second` over that of `first`, N fractions each of the same items.
 
     As `compare_means`, in time and memory that do not grow with the identities.
-
-    Raises:
-        UsageError: If there are fewer than two identities.
     """
     positions = np.unique(pids, return_inverse=True)[1]
     return compare_means(first, second, np.asarray(positions % GROUPS, np.int64), seed=seed)

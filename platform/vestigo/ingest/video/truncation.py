@@ -33,7 +33,7 @@ def missing_bytes(path: Path) -> str | None:
 
 
 def _describe_gap(size: int, declared: int | None) -> str | None:
-    # One byte of padding may be left out at the end of a chunk.
+    # One byte of padding may be missing at the end of a chunk.
     if declared is None or size >= declared - 1:
         return None
     return f"{size:,} of the {declared:,} bytes that the container declares are there"

@@ -101,7 +101,7 @@ class AnnotationPairs:
 
 
 def count_pairs(schema: AttributeSchema, tasks: Iterable[AnnotatedTask]) -> dict[str, AnnotationPairs]:
-    """Compare the annotators of each task in pairs, by attribute; "cannot tell" is left out."""
+    """Compare the annotators of each task in pairs, by attribute; "cannot tell" does not count."""
     counts = {name: AnnotationPairs() for name in schema.names}
     for task in tasks:
         for first, second in combinations(task.annotations.values(), 2):

@@ -89,11 +89,7 @@ def build_prediction(schema: AttributeSchema, probabilities: tuple[float, ...], 
 
 
 def parse_result(schema: AttributeSchema, result: list[dict[str, Any]]) -> dict[str, str]:
-    """Return attribute to value or `CANNOT_TELL` from the `result` of an annotation, without open attributes.
-
-    Raises:
-        ConfigError: If the schema does not have an attribute or value, because the form or the schema was changed.
-    """
+    """Return attribute to value or `CANNOT_TELL` from an annotation's `result`; ConfigError if the schema lacks it."""
     values: dict[str, str] = {}
     for region in result:
         name, choices = str(region.get("from_name")), region.get("value", {}).get("choices", [])

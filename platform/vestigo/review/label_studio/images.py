@@ -178,11 +178,7 @@ class S3Images:
 
 
 def render_task_images(store: Store, tasks: Sequence[LabelTask]) -> list[bytes]:
-    """Render a JPEG strip of the best crops of each task, in order of time; memory is that of all their images.
-
-    Raises:
-        StoreError: If a crop is no longer in the store.
-    """
+    """Render a JPEG strip of the best crops of each task, in order of time; memory is that of all their images."""
     best = [task.crops[:MAX_CROPS] for task in tasks]
     crop_ids = list(dict.fromkeys(crop for crops in best for crop in crops))
     rows = {row["crop_id"]: row for row in store.crops.get(crop_ids, ["image", "frame", "input"])}

@@ -127,11 +127,6 @@ def push_tasks(
 
     Tasks that the server has from an earlier command or a request without response are found by their keys and not
     sent again. `render` returns a JPEG for each of some tasks.
-
-    Raises:
-        StoreError: If the project is unknown.
-        ConfigError: As `open_project`; nothing is sent then.
-        WorkError: If the server does not respond; what was sent is kept.
     """
     label_project = store.review.get_project(project)
     remote = open_project(client, label_project)

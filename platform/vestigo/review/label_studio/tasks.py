@@ -58,10 +58,6 @@ def list_tasks(
 
     The listing has every task that exists from its beginning to its end, even if others are created or deleted
     meanwhile, because a page begins after the last id and not at a number of tasks.
-
-    Raises:
-        ConfigError: If the project does not exist.
-        WorkError: If the server does not respond; the listing is incomplete then.
     """
     while True:
         page, total = client.call(partial(_read_page, client, project, after, annotations))

@@ -35,11 +35,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
 
 
 def read_csv(path: Path, schema: AttributeSchema) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of `write_csv`, or of any file with the columns crops, attribute and value.
-
-    Raises:
-        DatasetError: If the file is unreadable, or a row has an unknown attribute, value or time.
-    """
+    """Yield the rows of a file with the columns crops, attribute and value; raise DatasetError for an invalid one."""
     for where, row in read_csv_rows(path, ("crops", "attribute", "value")):
         yield _parse_row(row, schema, where)
 

@@ -59,12 +59,7 @@ def current_labels(store: Store, projects: Sequence[str]) -> Iterator[dict[str, 
 
 
 def save_label_set(store: Store, projects: Sequence[str] | None = None) -> LabelSet:
-    """Save the current labels of projects (default: all) as a version; the newest version if it has the same labels.
-
-    Raises:
-        UsageError: If there is no label yet.
-        StoreError: If a project is unknown.
-    """
+    """Save the current labels of projects (default: all) as a version; the newest version if it has the same labels."""
     names = tuple(sorted(projects or (project.name for project in store.review.projects())))
     digest, tasks = hashlib.sha256(), set()
     for row in current_labels(store, names):

@@ -82,7 +82,7 @@ def systematic_sample(
     Args:
         probabilities: (N,) in 0..1.
         rng: Source of the order and the start.
-        sampled: (N,), tasks of earlier samples, which are left out.
+        sampled: (N,), tasks of earlier samples, which are not sampled again.
 
     Returns:
         Positions in ascending order; their number is the rounded sum of the probabilities.

@@ -36,7 +36,7 @@ def random_truth(rng: np.random.Generator, schema: AttributeSchema, n: int) -> t
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-def test_agrees_with_naive_loop(schema: AttributeSchema) -> None:
+def test_scores_equal_naive_loop(schema: AttributeSchema) -> None:
     rng = np.random.default_rng(3)
     labels, yes = random_truth(rng, schema, 150)
     predictions = np.stack([rng.integers(0, len(a.values), 150) for a in schema.attributes], axis=1)
@@ -61,7 +61,7 @@ def test_agrees_with_naive_loop(schema: AttributeSchema) -> None:
     assert list(found.official) == list(schema.names)
 
 
-def test_official_rule_on_colourless_and_two_coloured() -> None:
+def test_official_accuracy_of_no_colour_and_two_colours() -> None:
     """Hat; red, blue, green: one red, one of no colour, one blue and green."""
     yes = np.array([[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 1, 1]], dtype=bool)
     labels = np.array([[0, 0], [0, -1], [1, 1]])
@@ -96,7 +96,7 @@ def test_colourless_identities_cap_the_official_accuracy(real_data: Path) -> Non
     assert found.balanced == 100.0
 
 
-def test_any_split_gives_the_same_answer() -> None:
+def test_result_does_not_depend_on_splitting() -> None:
     rng = np.random.default_rng(4)
     labels, yes = random_truth(rng, MARKET_1501, 90)
     predictions = np.stack([rng.integers(0, len(a.values), 90) for a in MARKET_1501.attributes], axis=1)
@@ -108,7 +108,7 @@ def test_any_split_gives_the_same_answer() -> None:
     assert AttributeCounts.merge(MARKET_1501, parts).summary() == whole
 
 
-def test_nothing_labelled_is_none() -> None:
+def test_metrics_without_labels_are_none() -> None:
     found = AttributeCounts.merge(SMALL, []).summary()
     assert found.images == 0
     assert found.official == {"hat": None, "colour": None}

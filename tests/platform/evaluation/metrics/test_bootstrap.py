@@ -1,4 +1,4 @@
-"""The paired bootstrap over identities beside a loop, and how often its intervals hold the truth."""
+"""The paired bootstrap over identities against a loop, and the coverage of its intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def drawn(identities: int, seed: int, gain: float) -> tuple[np.ndarray, np.ndarr
     return first, first + gain + rng.normal(0, 0.1, identities)[pids] + rng.normal(0, 0.05, len(pids)), pids
 
 
-def test_interval_against_a_loop_that_draws_identities() -> None:
+def test_interval_equals_loop_over_resampled_identities() -> None:
     first, second, pids = drawn(60, 0, 0.02)
     found = compare_means(first, second, pids, resamples=4000)
     rng = np.random.default_rng(99)
@@ -45,7 +45,7 @@ def test_interval_against_a_loop_that_draws_identities() -> None:
     assert found.identities == 60
 
 
-def test_about_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+def test_intervals_cover_truth_at_95_percent() -> None:
     held, surprising = 0, 0
     for seed in range(200):
         found = compare_means(*drawn(40, seed, 0.0), resamples=400)
@@ -56,14 +56,14 @@ def test_about_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     assert surprising <= 22
 
 
-def test_single_images_would_make_intervals_too_narrow() -> None:
+def test_resampling_images_makes_intervals_too_narrow() -> None:
     first, second, pids = drawn(60, 1, 0.0)
     by_identity = compare_means(first, second, pids)
     by_item = compare_means(first, second, np.arange(len(pids)))
     assert by_identity.high - by_identity.low > 1.3 * (by_item.high - by_item.low)
 
 
-def test_the_same_seed_gives_the_same_answer_and_swapping_turns_the_sign() -> None:
+def test_comparison_is_deterministic_and_antisymmetric() -> None:
     first, second, pids = drawn(50, 2, 0.05)
     found = compare_means(first, second, pids, seed=7)
     assert found == compare_means(first, second, pids, seed=7)
@@ -73,13 +73,13 @@ def test_the_same_seed_gives_the_same_answer_and_swapping_turns_the_sign() -> No
     assert found.chance < 0.05
 
 
-def test_equal_models_do_not_differ() -> None:
+def test_equal_models_have_no_difference() -> None:
     first, _, pids = drawn(20, 3, 0.0)
     found = compare_means(first, first, pids)
     assert (found.difference, found.low, found.high, found.chance) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_map_leaves_unscored_queries_out() -> None:
+def test_map_comparison_ignores_unscored_queries() -> None:
     rng = np.random.default_rng(4)
     query = ImageSet(pids=rng.integers(0, 12, 60), camids=rng.integers(0, 2, 60))
     gallery = ImageSet(pids=rng.integers(0, 12, 200), camids=rng.integers(0, 2, 200))
@@ -92,7 +92,7 @@ def test_map_leaves_unscored_queries_out() -> None:
     assert found.low > 0
 
 
-def test_attributes_one_by_one() -> None:
+def test_accuracies_are_compared_by_attribute() -> None:
     rng = np.random.default_rng(5)
     pids = np.repeat(np.arange(30), 4)
     first, second = rng.random((120, 2)) < 0.6, rng.random((120, 2)) < 0.9
@@ -106,6 +106,6 @@ def test_attributes_one_by_one() -> None:
     assert compare_accuracies(first, second, counted, pids, SMALL)["bag"] is None
 
 
-def test_one_identity_is_too_few() -> None:
+def test_one_identity_is_rejected() -> None:
     with pytest.raises(UsageError, match="at least 2 identities, not on 1"):
         compare_means(np.zeros(3), np.ones(3), np.zeros(3, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""The cost of a filter and the calibration of a package beside naive loops."""
+"""The cost of a filter and the calibration of a package against naive loops."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, ImageSet, Imag
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_cost_against_a_loop(seed: int) -> None:
+def test_cost_equals_loop(seed: int) -> None:
     distances, clashes, kept, query, gallery = drawn(seed)
     found = score_filtered(distances, clashes, kept, query, gallery).summary()
     compared = stay = matches = lost = 0
@@ -68,7 +68,7 @@ def test_cost_against_a_loop(seed: int) -> None:
     assert found.without == score_queries(distances, query, gallery).summary()
 
 
-def test_a_filter_that_keeps_everything_changes_nothing() -> None:
+def test_filter_that_keeps_everything_changes_no_score() -> None:
     distances, clashes, _, query, gallery = drawn(5)
     found = score_filtered(distances, clashes, np.ones_like(clashes, dtype=bool), query, gallery).summary()
     assert found.kept_fraction == 1
@@ -76,7 +76,7 @@ def test_a_filter_that_keeps_everything_changes_nothing() -> None:
     assert found.with_filter == found.without
 
 
-def test_any_split_of_the_queries_gives_the_same_cost() -> None:
+def test_cost_does_not_depend_on_splitting() -> None:
     distances, clashes, kept, query, gallery = drawn(6)
     whole = score_filtered(distances, clashes, kept, query, gallery).summary()
     parts = [
@@ -88,7 +88,7 @@ def test_any_split_of_the_queries_gives_the_same_cost() -> None:
     assert (nothing.kept_fraction, nothing.true_matches_lost, nothing.identity_loss) == (None, None, None)
 
 
-def test_discarded_images_stand_behind_all_others() -> None:
+def test_discarded_images_rank_behind_kept_images() -> None:
     found = filtered_distances(
         np.array([[7.0, 0.1, 0.2, 0.3]]), np.array([[0, 2, 1, 1]]), np.array([[True, False, False, False]])
     )
@@ -125,7 +125,7 @@ def measured() -> tuple[ImageFeatures, Calibration]:
     return crops, calibrate(crops, crops, MARKET, "drawn people", seed=1)
 
 
-def test_calibration_serves_every_mode(measured: tuple[ImageFeatures, Calibration]) -> None:
+def test_calibration_supports_every_filter_mode(measured: tuple[ImageFeatures, Calibration]) -> None:
     crops, found = measured
     assert Calibration.read(json.loads(found.model_dump_json())) == found
     assert found.filter is not None
@@ -144,7 +144,7 @@ def test_calibration_serves_every_mode(measured: tuple[ImageFeatures, Calibratio
     assert soft.weight > 0
 
 
-def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[ImageFeatures, Calibration]) -> None:
+def test_soft_weight_has_best_map_of_grid(measured: tuple[ImageFeatures, Calibration]) -> None:
     crops, found = measured
     assert found.soft is not None
     calibrated = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
@@ -163,7 +163,7 @@ def test_the_soft_weight_is_the_best_of_those_tried(measured: tuple[ImageFeature
         assert found.soft.mAP >= reached(weight, threshold)
 
 
-def test_the_measured_loss_is_that_of_the_filter(measured: tuple[ImageFeatures, Calibration]) -> None:
+def test_measured_miss_rate_is_that_of_filter(measured: tuple[ImageFeatures, Calibration]) -> None:
     """On the people that the curve was measured on, up to the crops that come back."""
     crops, found = measured
     assert found.filter is not None
@@ -184,7 +184,7 @@ def test_the_measured_loss_is_that_of_the_filter(measured: tuple[ImageFeatures, 
     assert cost.identity_loss < 0.05
 
 
-def test_without_labels_nobody_is_spent_on_temperatures() -> None:
+def test_no_identity_fits_temperatures_without_labels() -> None:
     crops = sample(30, 4, 3, labelled=False)
     found = calibrate(crops, crops, MARKET, "drawn people")
     assert set(found.temperatures.values()) == {1.0}
@@ -193,7 +193,7 @@ def test_without_labels_nobody_is_spent_on_temperatures() -> None:
     assert found.filter.max_lost["0.01"].threshold == OFF
 
 
-def test_nobody_to_calibrate_on() -> None:
+def test_calibration_without_identities_is_rejected() -> None:
     crops = sample(6, 3, 4)
     alone = ImageFeatures(
         images=ImageSet(pids=crops.images.pids, camids=np.zeros(18, dtype=np.int64)),

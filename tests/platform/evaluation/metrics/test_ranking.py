@@ -89,7 +89,7 @@ def check(distances: np.ndarray, query: list[Any], gallery: list[Any], protocol:
 @pytest.mark.parametrize("ap", ["standard", "trapezoid"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(5))
-def test_agrees_with_naive_loop(seed: int, protocol: str, ap: str) -> None:
+def test_scores_equal_naive_loop(seed: int, protocol: str, ap: str) -> None:
     """Ties (few distinct distances), junk, distractors, same-camera matches, absent identities, the image itself."""
     rng = np.random.default_rng(seed)
 
@@ -104,7 +104,7 @@ image = st.tuples(st.integers(-1, 3), st.integers(0, 2), st.integers(0, 6))
 
 @given(data=st.data(), protocol=st.sampled_from(PROTOCOLS), ap=st.sampled_from(["standard", "trapezoid"]))
 @settings(max_examples=150, deadline=None)
-def test_agrees_with_naive_loop_on_anything(data: st.DataObject, protocol: str, ap: str) -> None:
+def test_scores_equal_naive_loop_on_random_input(data: st.DataObject, protocol: str, ap: str) -> None:
     query = data.draw(st.lists(image, min_size=1, max_size=6))
     gallery = data.draw(st.lists(image, min_size=1, max_size=12))
     row = st.lists(st.integers(0, 3), min_size=len(gallery), max_size=len(gallery))
@@ -112,7 +112,7 @@ def test_agrees_with_naive_loop_on_anything(data: st.DataObject, protocol: str, 
     check(distances, query, gallery, protocol, ap)
 
 
-def test_hand_computed_case() -> None:
+def test_scores_equal_hand_computed_case() -> None:
     """Three queries over six images: same-camera removal, a distractor above a match, a query without a match."""
     gallery = image_set([(1, 0, 0), (1, 1, 1), (0, 1, 2), (2, 1, 3), (1, 2, 4), (2, 0, 5)])
     query = image_set([(1, 0, 10), (2, 0, 11), (3, 0, 12)])
@@ -139,7 +139,7 @@ def test_hand_computed_case() -> None:
     assert trapezoid.ap[:2].tolist() == pytest.approx([(1 + 5 / 12) / 2, 1 / 6])
 
 
-def test_single_camera_dataset_is_a_report_not_an_error() -> None:
+def test_single_camera_dataset_excludes_all_queries() -> None:
     images = image_set([(1, 0, 0), (1, 0, 1), (2, 0, 2)])
     distances = np.zeros((3, 3))
     summary = score_queries(distances, images, images).summary()
@@ -153,7 +153,7 @@ def test_single_camera_dataset_is_a_report_not_an_error() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_split_of_the_queries_gives_the_same_answer(seed: int) -> None:
+def test_metrics_do_not_depend_on_splitting(seed: int) -> None:
     rng = np.random.default_rng(seed)
     query = image_set([(int(p), int(c), -1) for p, c in rng.integers(0, [12, 3], (50, 2))])
     gallery = image_set([(int(p), int(c), 0) for p, c in rng.integers(0, [12, 3], (200, 2))])
@@ -166,14 +166,14 @@ def test_any_split_of_the_queries_gives_the_same_answer(seed: int) -> None:
     assert nested.summary() == whole
 
 
-def test_summary_of_nothing() -> None:
+def test_summary_without_queries_is_none() -> None:
     summary = QueryScores.merge([]).summary()
     assert summary.queries == 0
     assert summary.mAP is None
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_distances_against_naive_loop(metric: str) -> None:
+def test_distances_equal_naive_loop(metric: str) -> None:
     rng = np.random.default_rng(0)
     query, gallery = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(11, 5)).astype(np.float32)
     gallery[3] = 0
@@ -192,7 +192,7 @@ def test_distances_against_naive_loop(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("chunk", [1, 7, 64])
-def test_equal_vectors_tie_in_any_column_and_chunk(metric: str, chunk: int) -> None:
+def test_equal_embeddings_tie_in_any_column_and_chunk(metric: str, chunk: int) -> None:
     rng = np.random.default_rng(1)
     distinct = rng.normal(size=(9, 130)).astype(np.float32)
     which = rng.integers(0, 9, 501)
@@ -202,7 +202,7 @@ def test_equal_vectors_tie_in_any_column_and_chunk(metric: str, chunk: int) -> N
         assert len(set(row)) == 9
 
 
-def test_chunks_give_the_answer_of_the_whole() -> None:
+def test_ranking_does_not_depend_on_chunks() -> None:
     rng = np.random.default_rng(2)
     query = image_set([(int(p), int(c), -1) for p, c in rng.integers(1, [9, 4], (30, 2))])
     gallery = image_set([(int(p), int(c), 0) for p, c in rng.integers(0, [9, 4], (80, 2))])

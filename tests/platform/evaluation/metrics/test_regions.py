@@ -1,4 +1,4 @@
-"""Overlap of regions beside loops over cells; what an area tells beside all pairs of images."""
+"""Overlap of regions against loops over cells, and AUC of areas against all pairs of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def overlap(truth: list[bool], found: list[bool]) -> float | None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_overlap_against_a_loop(seed: int) -> None:
+def test_overlap_equals_loop(seed: int) -> None:
     truth, found = maps(seed)
     summary = count_regions(truth, found, REGIONS).summary()
     flat = [(int(a), int(b)) for a, b in zip(truth.ravel(), found.ravel(), strict=True)]
@@ -41,7 +41,7 @@ def test_overlap_against_a_loop(seed: int) -> None:
     assert summary.images == 5
 
 
-def test_any_split_gives_the_same_answer() -> None:
+def test_result_does_not_depend_on_splitting() -> None:
     truth, found = maps(3, 20)
     whole = count_regions(truth, found, REGIONS).summary()
     parts = [
@@ -51,7 +51,7 @@ def test_any_split_gives_the_same_answer() -> None:
     assert RegionCounts.merge(REGIONS, parts).summary() == whole
 
 
-def test_a_region_that_nobody_has_is_none_and_out_of_the_mean() -> None:
+def test_absent_region_is_none_and_not_in_mean() -> None:
     truth, found = maps(4, regions=5)
     summary = count_regions(truth, found, REGIONS).summary()
     assert summary.iou["belongings"] is None
@@ -63,7 +63,7 @@ def test_a_region_that_nobody_has_is_none_and_out_of_the_mean() -> None:
     assert set(nothing.two_class.values()) == {None}
 
 
-def test_only_the_regions_asked_for() -> None:
+def test_summary_has_only_requested_regions() -> None:
     truth, found = maps(5)
     counts = count_regions(truth, found, REGIONS)
     some = counts.summary(BODY_REGIONS.names)
@@ -72,7 +72,7 @@ def test_only_the_regions_asked_for() -> None:
     assert all(some.iou[name] == counts.summary().iou[name] for name in some.iou)
 
 
-def test_area_against_all_pairs_of_images() -> None:
+def test_area_auc_equals_all_pairs_of_images() -> None:
     rng = np.random.default_rng(6)
     labels = rng.integers(-1, 2, 60)
     areas = (rng.integers(0, 6, 60) + 2 * (labels == 1)).astype(np.float32)

@@ -28,37 +28,37 @@ CAMERAS = 3
 
 
 class People:
-    """Gallery images at random; some of them are the queries. Identity -1 stands for whom nobody has named."""
+    """Gallery images at random; some of them are the queries. Identity -1 is unknown."""
 
     def __init__(self, seed: int, gallery: int = 40, queries: int = 12) -> None:
         rng = np.random.default_rng(seed)
         self.pids = rng.integers(-1, 6, gallery)
         self.camids = rng.integers(0, CAMERAS, gallery)
-        self.asked = rng.permutation(gallery)[:queries]
+        self.query_rows = rng.permutation(gallery)[:queries]
         self.distances = rng.random((queries, gallery)).round(1)
 
     def sets(self) -> tuple[ImageSet, ImageSet]:
         every = ImageSet(pids=self.pids, camids=self.camids, ids=np.arange(len(self.pids)))
-        return every[self.asked], every
+        return every[self.query_rows], every
 
     def kept(self, depth: int, queries: Sequence[int] | None = None) -> TruncatedRows:
         """As a ranking keeps them: its own crop left out, the nearest `depth`."""
-        chosen = range(len(self.asked)) if queries is None else queries
+        chosen = range(len(self.query_rows)) if queries is None else queries
         rows, starts = [], [0]
         matches: list[tuple[int, int, int]] = []
         for number, query in enumerate(chosen):
-            own = self.asked[query]
+            own = self.query_rows[query]
             order = [g for g in np.argsort(self.distances[query], kind="stable") if g != own][:depth]
             rows += order
             starts.append(len(rows))
             same = [g for g in range(len(self.pids)) if self.pids[g] == self.pids[own] >= 0 and g != own]
             matches += [(number, c, n) for c, n in Counter(self.camids[same].tolist()).items()]
-        asked = self.asked[list(chosen)]
+        query_rows = self.query_rows[list(chosen)]
         columns = np.array(matches, np.int64).reshape(-1, 3)
         return TruncatedRows(
-            pids=self.pids[asked],
-            camids=self.camids[asked],
-            own=np.where(self.pids[asked] >= 0, 1, 0),
+            pids=self.pids[query_rows],
+            camids=self.camids[query_rows],
+            own=np.where(self.pids[query_rows] >= 0, 1, 0),
             starts=np.array(starts),
             row_pids=self.pids[rows],
             row_camids=self.camids[rows],
@@ -70,7 +70,7 @@ class People:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(8))
-def test_everything_kept_is_scored_as_the_whole_gallery(seed: int, protocol: Protocol) -> None:
+def test_complete_ranking_scores_equal_whole_gallery(seed: int, protocol: Protocol) -> None:
     people = People(seed)
     kept = score_truncated(people.kept(depth=99), protocol)
     whole = score_queries(people.distances, *people.sets(), protocol=protocol)
@@ -87,7 +87,7 @@ def test_everything_kept_is_scored_as_the_whole_gallery(seed: int, protocol: Pro
 
 def naive(people: People, query: int, depth: int, protocol: Protocol, camera: int | None = None) -> tuple | None:
     """Average precision, first match, found and all matches of one query, on one gallery camera where given."""
-    own = people.asked[query]
+    own = people.query_rows[query]
     pid, camid = people.pids[own], people.camids[own]
 
     def admitted(g: int) -> bool:
@@ -117,12 +117,12 @@ def naive(people: People, query: int, depth: int, protocol: Protocol, camera: in
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("depth", [1, 5, 20])
-def test_what_lies_beyond_the_depth_was_not_found(depth: int, protocol: Protocol) -> None:
+def test_matches_beyond_depth_are_not_retrieved(depth: int, protocol: Protocol) -> None:
     for seed in range(5):
         people = People(seed)
         scores = score_truncated(people.kept(depth), protocol)
         whole = score_queries(people.distances, *people.sets(), protocol=protocol)
-        for query in range(len(people.asked)):
+        for query in range(len(people.query_rows)):
             expected = naive(people, query, depth, protocol)
             assert (scores.status[query] == SCORED) == (expected is not None)
             if expected is not None:
@@ -133,23 +133,23 @@ def test_what_lies_beyond_the_depth_was_not_found(depth: int, protocol: Protocol
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_pairs_of_cameras(protocol: Protocol) -> None:
+def test_camera_pairs_equal_loop(protocol: Protocol) -> None:
     people = People(3, gallery=80, queries=30)
     table = score_camera_pairs(people.kept(depth=25), protocol, CAMERAS)
     ap, first, queries = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
-    for query, own in enumerate(people.asked):
+    for query, own in enumerate(people.query_rows):
         for camera in range(CAMERAS):
-            told = naive(people, query, 25, protocol, camera)
-            if told is not None:
-                ap[people.camids[own], camera] += told[0]
-                first[people.camids[own], camera] += told[1] == 1
+            expected_pair = naive(people, query, 25, protocol, camera)
+            if expected_pair is not None:
+                ap[people.camids[own], camera] += expected_pair[0]
+                first[people.camids[own], camera] += expected_pair[1] == 1
                 queries[people.camids[own], camera] += 1
     np.testing.assert_array_equal(table.queries, queries)
     np.testing.assert_array_equal(table.first, first)
     np.testing.assert_allclose(table.ap, ap)
 
 
-def test_parts_join_to_the_whole() -> None:
+def test_merged_scores_equal_whole() -> None:
     people = People(1)
     whole = score_truncated(people.kept(9), "cross-camera")
     parts = [people.kept(9, queries) for queries in (range(5), range(5, 12))]
@@ -166,7 +166,7 @@ def test_parts_join_to_the_whole() -> None:
     assert not pairs.queries[3].any()
 
 
-def test_relations_of_rows_in_words() -> None:
+def test_row_relations_follow_protocol() -> None:
     one = np.array([1])
     rows = TruncatedRows(
         pids=np.array([1, UNKNOWN_PID]),
@@ -208,13 +208,13 @@ def test_relations_of_rows_in_words() -> None:
     assert scores.excluded == {"identity of the query unknown": 1}
 
 
-def test_nothing_at_all() -> None:
+def test_empty_ranking_has_no_scores() -> None:
     scores = TruncatedScores.merge([])
     assert (len(scores.ap), scores.missed, scores.excluded) == (0, 0, {})
     assert np.isnan(scores.cmc(3)).all()
 
 
-def test_interval_of_a_mean_is_that_of_its_gain_on_nothing() -> None:
+def test_mean_interval_is_gain_over_zero() -> None:
     rng = np.random.default_rng(0)
     values, pids = rng.random(60), rng.integers(0, 20, 60)
     found, expected = mean_interval(values, pids), compare_means(np.zeros(60), values, pids)

@@ -155,14 +155,14 @@ def test_empty_folder_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("gone", "no such source"),
+        ("missing", "no such source"),
         ("a.xyz", "unknown ending"),
         ("a.tar.gz", "decompress it"),
         ("a.tgz", "decompress it"),
     ],
 )
 def test_invalid_sources_are_rejected(name: str, what: str, tmp_path: Path) -> None:
-    if name != "gone":
+    if name != "missing":
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(SourceError, match=what):
         discover(tmp_path / name)

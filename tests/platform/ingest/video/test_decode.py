@@ -41,7 +41,7 @@ VIDEOS = {
 
 @pytest.mark.parametrize("kind", VIDEOS)
 def test_frames_are_independent_of_slicing(kind: str, tmp_path: Path) -> None:
-    """The picture itself says which frame it is, so a wrong index or a wrong landing cannot hide."""
+    """Pixels encode the number of the frame, so a wrong index or seek is detected."""
     settings = dict(VIDEOS[kind])
     path = write_video(tmp_path / settings.pop("name"), numbered, 75, **settings)
     info = probe_video(path)

@@ -101,7 +101,7 @@ def test_combined_probabilities_equal_annotation_frequencies(share: float) -> No
     count, budget, rounds = 240, 40, 20_000
     first_scores, later_scores, values = rng.random(count) ** 2, rng.random(count) ** 2, rng.random(count)
     first = inclusion_probabilities(first_scores, budget)
-    times, said, total = np.zeros(count), np.zeros(count), 0.0
+    times, combined, total = np.zeros(count), np.zeros(count), 0.0
     for _ in range(rounds):
         taken = systematic_sample(first, rng)
         drawn = np.isin(np.arange(count), taken)
@@ -112,9 +112,9 @@ def test_combined_probabilities_equal_annotation_frequencies(share: float) -> No
         seen = np.concatenate([rng.permutation(taken)[: round(budget * share)], later])
         probability = combine_rounds(np.stack([first, second]), np.array([share, 1.0]))
         times[seen] += 1 / rounds
-        said += probability / rounds
+        combined += probability / rounds
         total += (values[seen] / probability[seen]).sum() / rounds
-    np.testing.assert_allclose(times, said, atol=0.015)
+    np.testing.assert_allclose(times, combined, atol=0.015)
     assert total == pytest.approx(values.sum(), rel=0.003)
 
 

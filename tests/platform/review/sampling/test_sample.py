@@ -205,8 +205,8 @@ def test_probabilities_of_a_half_annotated_batch(store: Store) -> None:
     sample = sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=20))
     save_sample(store, "p", sample)
     (page,) = store.review.tasks("p")
-    told = {task.key: [Annotation(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
-    store.annotations.replace("p", told)
+    replaced = {task.key: [Annotation(task.id, "ana", task.time or task.id, {"hat": "no"})] for task in page[:10]}
+    store.annotations.replace("p", replaced)
     sample = read_review_sample(store, model)
     np.testing.assert_allclose(sample.reviewed.probability, 20 / COUNT / 2)
     assert (sample.reviewed.answer[:, 1] == -1).all()
@@ -263,8 +263,8 @@ def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
     back = read_annotations(tmp_path / "labels.mat", SCHEMA, "train")
     assert len(back.pids) == COUNT // 2
     for pid, row in zip(back.pids.tolist(), back.labels.tolist(), strict=True):
-        told = truth[f"t{pid - 1:04d}"]
-        assert [a.values[k] for a, k in zip(SCHEMA.attributes, row, strict=True)] == [told["hat"], told["colour"]]
+        values = truth[f"t{pid - 1:04d}"]
+        assert [a.values[k] for a, k in zip(SCHEMA.attributes, row, strict=True)] == [values["hat"], values["colour"]]
     fill(tmp_path / "other", people(COUNT)[0])
     with Store.open(tmp_path / "other") as other:
         given = list(importing.match_identity_labels(other, model_of(other), [back], "labels.mat"))
