@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.annotators import BROKEN, damaged, review, true_accuracy, truth_of
+from tests.support.annotators import BROKEN, annotate_project, load_truth, save_damaged_model, true_accuracy
 from tools.label_studio import Server
 from vestigo.review.label_studio.client import LabelStudioClient
 from vestigo.store.open import Store
@@ -40,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     for name, people, seed in (("archive", 100, 21), ("base", 120, 22)):
         counts = ["--identities", str(people), "--cameras", "3", "--images-per-camera", "3", "--seed", str(seed)]
         assert run(["render", str(root / name), *counts]) == 0
-    return World(root / "archive", root / "base", damaged(root / "damaged"))
+    return World(root / "archive", root / "base", save_damaged_model(root / "damaged"))
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_reviews_make_a_better_model_serve(
     again = program("label", "push", *review_of, "--budget", 200)
     assert (again["batch"], again["created"], again["on_server"]) == (pushed["batch"], 0, 200)
 
-    truth = truth_of(world.archive)
+    truth = load_truth(world.archive)
     with Store.open(store) as opened:
-        assert review(opened, studio, project, truth, other_annotator) == 200
+        assert annotate_project(opened, studio, project, truth, other_annotator) == 200
         broken = opened.models.list()[0].digest
         before = true_accuracy(opened, broken, truth)
     pulled = program("label", "pull", *review_of)
