@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -18,18 +18,9 @@ from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.small import EmbeddedParser
 from vestigo_ui.app.context import PageContext, shared_index, shared_store
 
+Item = TypeVar("Item")
 Image = NDArray[np.uint8]
-FACTS = (
-    *ORIGIN_COLUMNS,
-    "camera",
-    "time",
-    "offset_s",
-    "tracklet",
-    "frame_width",
-    "frame_height",
-    "quality",
-    "pid",
-)
+FACTS = (*ORIGIN_COLUMNS, "camera", "time", "offset_s", "tracklet", "frame_width", "frame_height", "quality", "pid")
 """Columns of a crop that pages show with its image."""
 CACHED_PAGES = 60
 """Pages of 48 crops, about 3 MB each."""
@@ -38,11 +29,7 @@ PARSER_BATCH = 8
 
 
 def load_crops(context: PageContext, ids: Sequence[str], *, model: str) -> dict[str, Image]:
-    """Return RGB images of crops by id.
-
-    Raises:
-        StoreError: A crop is not visible in the store.
-    """
+    """Return RGB images of crops by id; raises StoreError if a crop is not visible in the store."""
     return dict(zip(ids, _load_crops(tuple(ids), model, context.blurred), strict=True))
 
 
@@ -52,22 +39,22 @@ def load_facts(context: PageContext, ids: Sequence[str], *, model: str) -> list[
 
 
 def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:
-    """Return the frame that a crop was cut from.
+    """Return the frame that a crop with the columns `FACTS` was cut from; raises BadInput if it no longer exists.
 
-    Args:
-        context: Context of the page.
-        row: The crop's columns `FACTS`.
-        people: Boxes (x, y, w, h in pixels) of all known people in the frame. If heads are hidden, only their bodies
-            stay sharp.
-
-    Raises:
-        BadInput: The archive no longer has the frame.
+    If heads are hidden, only the bodies inside `people` (x, y, w, h in pixels) stay sharp.
     """
     frame = read_source_frame(row)
     if not context.blurred:
         return frame
     boxes = [(round(x), round(y), round(w), round(h)) for x, y, w, h in people]
     return anonymize_frame(frame, boxes, shared_parser())
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most `most` (2 or more) items at even distances, including the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def hide_upload(context: PageContext, image: Image) -> Image:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.schemas.attributes import AttributeSchema
+
 BOX_COLOUR = (45, 212, 191)
 MAX_FRAME_WIDTH = 1600
 TILE = (256, 128)
@@ -60,6 +62,11 @@ def format_span(seconds: float) -> str:
 def count_text(number: int, noun: str) -> str:
     """Return a count with its noun, such as `1 crop` or `2,000 crops`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def attribute_titles(schema: AttributeSchema) -> dict[str, str]:
+    """Return the titles of attributes by name."""
+    return {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
 
 
 def escape_md(text: str) -> str:

@@ -22,7 +22,7 @@ from vestigo.store.open import Store
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_ui.app import images as app_images
-from vestigo_ui.app.components.result import explanation, place, regions, verdict
+from vestigo_ui.app.components.result import explanation, regions, verdict
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import hide_upload, load_crops, load_facts, load_frame
 from vestigo_ui.app.text import draw_boxes
@@ -302,9 +302,9 @@ def test_summary_of_distance() -> None:
 
 def test_crops_of_long_tracklet_are_spread_evenly() -> None:
     rows = [{"number": number} for number in range(100)]
-    some = [row["number"] for row in place.spread(rows, 10)]
+    some = [row["number"] for row in app_images.spread(rows, 10)]
     assert some == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
-    assert place.spread(rows[:3], 10) == rows[:3]
+    assert app_images.spread(rows[:3], 10) == rows[:3]
 
 
 def test_other_people_of_frame_have_thin_boxes() -> None:

@@ -20,7 +20,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.repository import RunRepository
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.pages.archive import cameras, retry, runs
-from vestigo_ui.app.pages.archive.timeline import STEPS, Gap, choose_step, find_gaps, presence_figure, time_span
+from vestigo_ui.app.pages.archive.timeline import STEPS, choose_step, find_gaps, presence_figure, time_span
 from vestigo_ui.app.text import format_span
 
 pytestmark = pytest.mark.slow
@@ -67,23 +67,29 @@ def test_gaps_equal_naive_search() -> None:
     seen = {
         name: sorted(rng.choice(200, size, replace=False).tolist()) for name, size in (("a", 20), ("b", 60), ("c", 1))
     }
-    found = find_gaps(presence(**{name: [10 * at for at in some] for name, some in seen.items()}), 10, 3)
-    for name, some in seen.items():
+    gaps = find_gaps(presence(**{name: [10 * at for at in times] for name, times in seen.items()}), 10, 3)
+    for name, times in seen.items():
         naive, since = [], None
-        for at in range(some[0], some[-1] + 1):
-            if at not in some and since is None:
+        for at in range(times[0], times[-1] + 1):
+            if at not in times and since is None:
                 since = at
-            if at in some and since is not None:
+            if at in times and since is not None:
                 naive.append((at - since, since))
                 since = None
-        best = sorted((size for size, _ in naive), reverse=True)[:3]
-        mine = [gap for gap in found if gap.camera == name]
-        assert [gap.seconds / 10 for gap in mine] == best
-        places = [(gap.seconds / 10, (gap.since - T0).total_seconds() / 10) for gap in mine]
-        assert set(places) <= set(naive)
-    assert find_gaps(presence(a=[0, 10, 20]), 10, 3) == []
-    (one,) = find_gaps(presence(a=[0, 10, 40]), 10, 3)
-    assert one == Gap(camera="a", since=T0 + timedelta(seconds=20), until=T0 + timedelta(seconds=40))
+        longest = sorted((size for size, _ in naive), reverse=True)[:3]
+        rows = gaps[gaps["Camera"] == name]
+        assert (rows["Seconds"] / 10).tolist() == longest
+        starts = [(datetime.fromisoformat(f"{text}Z") - T0).total_seconds() / 10 for text in rows["From (UTC)"]]
+        assert set(zip(longest, starts, strict=True)) <= set(naive)
+    assert find_gaps(presence(a=[0, 10, 20]), 10, 3).empty
+    (row,) = find_gaps(presence(a=[0, 10, 40]), 10, 3).to_dict("records")
+    assert row == {
+        "Camera": "a",
+        "From (UTC)": "2026-05-01 08:00:20",
+        "To (UTC)": "2026-05-01 08:00:40",
+        "Length": "20 s",
+        "Seconds": 20,
+    }
 
 
 def test_lanes_show_cameras_and_gaps() -> None:

@@ -44,8 +44,8 @@ def digests(made: tuple[Path, dict[str, str]]) -> dict[str, str]:
 
 def table(app: AppTest, place: int = 0) -> pd.DataFrame:
     assert not app.exception
-    found: pd.DataFrame = app.dataframe[place].value
-    return found
+    frame: pd.DataFrame = app.dataframe[place].value
+    return frame
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -87,7 +87,7 @@ def test_table_shows_the_registry(monkeypatch: pytest.MonkeyPatch, store: Path, 
     ]
     assert rows.loc["worse", "Gate"] == "Refused"
     assert rows.loc["better", "Trained from"] == f"fake ({MODEL[:8]})"
-    assert "decided by ann" in words(app)
+    assert "promoted by ann" in words(app)
     assert not {"Promote", "Roll back"} & set(labels(app))
 
 
@@ -107,12 +107,12 @@ def test_open_model_is_compared_with_the_model_of_the_gate(
         60,
     ]
     assert rows.loc["Attributes, balanced", "Difference"] == 0.75
-    said = words(app)
-    assert f"Evaluated on {TEST}; before is fake" in said
-    assert f"Passed against fake ({MODEL[:8]})" in said
+    text = words(app)
+    assert f"Evaluated on {TEST}; before is fake" in text
+    assert f"Passed against fake ({MODEL[:8]})" in text
     assert any("better beyond chance" in one.value for one in app.text)
-    assert "It has never served." in said
-    assert "An admin can promote this model." in said
+    assert "It has never served." in text
+    assert "An admin can promote this model." in text
     assert "Promote" not in labels(app)
 
 
@@ -121,13 +121,13 @@ def test_admin_promotes_and_rolls_back(monkeypatch: pytest.MonkeyPatch, store: P
     press(app, "Promote")
     assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
     press(app, "Promote better")
-    assert app.error[0].value == "Tick the box to confirm"
+    assert app.error[0].value == "Tick the box to confirm."
     app.checkbox[-1].check()
     app.text_area[-1].input("hats")
     press(app, "Promote better")
-    said = words(app)
-    assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in said
-    assert f"{CROPS} crops are of other models and are not searched with it: `vestigo index --reindex-stale" in said
+    text = words(app)
+    assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in text
+    assert f"{CROPS} crops are of other models and are not searched with it: `vestigo index --reindex-stale" in text
     with Store.open(store) as opened:
         assert opened.models.serving() == digests["better"]
         (entry,) = opened.audit.entries(action="promote", user="the-admin")
@@ -169,9 +169,9 @@ def test_refused_model_needs_a_reason_and_missing_model_cannot_serve(store: Path
 def test_other_roles_cannot_promote(store: Path, digests: dict[str, str], role: str) -> None:
     with Store.open(store) as opened:
         context, model = context_of(opened, role), find_registered(opened, digests["better"])
-        with pytest.raises(UsageError, match="may not decide what serves"):
+        with pytest.raises(UsageError, match="requires the role admin"):
             promote(context, model, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="may not decide what serves"):
+        with pytest.raises(UsageError, match="requires the role admin"):
             roll_back(context, serving=MODEL, sure=True, reason="mine")  # type: ignore[arg-type]
         assert len(opened.models.promotions()) == 1
         assert len(opened.audit.entries(action="promote")) == 1
@@ -192,13 +192,13 @@ def test_empty_registry_and_unknown_model_are_reported(
 
 
 def test_parents_are_centred_on_their_children() -> None:
-    parents = {"a": None, "b": "a", "c": "a", "d": "c", "e": "c", "f": "gone"}
-    there = layout_tree(parents)
-    assert there["a"][0] == 0
-    assert {one: there[one][0] for one in "bcdef"} == {"b": 1, "c": 1, "d": 2, "e": 2, "f": 1}
-    assert there["c"][1] == (there["d"][1] + there["e"][1]) / 2
-    assert there["a"][1] == (there["b"][1] + there["c"][1]) / 2
-    leaves = [there[one][1] for one in "bdef"]
+    parents = {"a": None, "b": "a", "c": "a", "d": "c", "e": "c", "f": "removed"}
+    positions = layout_tree(parents)
+    assert positions["a"][0] == 0
+    assert {name: positions[name][0] for name in "bcdef"} == {"b": 1, "c": 1, "d": 2, "e": 2, "f": 1}
+    assert positions["c"][1] == (positions["d"][1] + positions["e"][1]) / 2
+    assert positions["a"][1] == (positions["b"][1] + positions["c"][1]) / 2
+    leaves = [positions[name][1] for name in "bdef"]
     assert sorted(leaves) == [0, 1, 2, 3]
     chain: dict[str, str | None] = {str(n): str(n - 1) if n else None for n in range(5000)}
     assert layout_tree(chain)["4999"] == (4999, 0.0)
@@ -206,15 +206,15 @@ def test_parents_are_centred_on_their_children() -> None:
 
 def test_figures_show_the_values_of_tables(store: Path, digests: dict[str, str]) -> None:
     with Store.open(store) as opened:
-        found = read_registry(opened)
-    model = found.models[digests["better"]]
-    assert compared_model(found, model) == found.models[MODEL]
-    frame = comparison_frame(model, compared_model(found, model), TEST)
-    drawn = interval_figure(frame).data[0]
-    assert list(drawn.y) == ["mAP", "Hat"]
-    assert list(drawn.x) == [0.5, 8.0]
+        registry = read_registry(opened)
+    model = registry.models[digests["better"]]
+    assert compared_model(registry, model) == registry.models[MODEL]
+    frame = comparison_frame(model, compared_model(registry, model), TEST)
+    intervals = interval_figure(frame).data[0]
+    assert list(intervals.y) == ["mAP", "Hat"]
+    assert list(intervals.x) == [0.5, 8.0]
     assert gate_frame(model)["Measure"].tolist() == ["mAP", "Hat", "Colour"]
-    # Differences of another test than the scores are not laid beside them.
+    # Differences of another test than the scores are not shown with them.
     assert comparison_frame(model, None, TEST)["95 % from"].isna().all()
-    names = [name for trace in lineage_figure(found, MODEL).data for name in trace.text or ()]
-    assert sorted(names) == sorted(found.name(one) for one in digests.values())
+    names = [name for trace in lineage_figure(registry, MODEL).data for name in trace.text or ()]
+    assert sorted(names) == sorted(registry.name(digest) for digest in digests.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -12,7 +12,7 @@ from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.images import load_crops, load_facts, load_frame
+from vestigo_ui.app.images import load_crops, load_facts, load_frame, spread
 from vestigo_ui.app.text import covers_frame, draw_boxes, format_duration, format_moment
 
 MAX_RELATED = 24
@@ -71,13 +71,6 @@ def place_facts(row: Row) -> list[str]:
     facts.append(f"{row['w']:.0f} × {row['h']:.0f} px")
     facts.append("quality –" if row["quality"] is None else f"quality {row['quality']:.2f}")
     return facts if row["pid"] is None else [*facts, f"person {row['pid']}"]
-
-
-def spread(rows: Sequence[Row], most: int) -> list[Row]:
-    """Return at most `most` rows at even distances, including the first and the last."""
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]
 
 
 def _time_of_day(row: Row) -> str:

@@ -13,21 +13,14 @@ from vestigo.sightings.records import CameraSummary
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
+from vestigo_ui.app.components.choice import back_button
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.place import show_place
-from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.tables import choose_row, show_table
 from vestigo_ui.app.context import PageContext, shared_index
-from vestigo_ui.app.images import load_crops, load_facts
-from vestigo_ui.app.pages.archive.timeline import (
-    MAX_DRAWN,
-    MAX_MEASURED,
-    choose_step,
-    find_gaps,
-    gap_table,
-    presence_figure,
-    time_span,
-)
+from vestigo_ui.app.images import load_crops, load_facts, spread
+from vestigo_ui.app.pages.archive import timeline
 from vestigo_ui.app.text import count_text, escape_md, format_moment, format_span, format_utc
 
 PAGE = 12
@@ -67,7 +60,7 @@ def show_cameras(context: PageContext, model: Model) -> None:
 def summarize(cameras: Sequence[CameraSummary], model: str) -> str:
     """Return counts, time and model of all cameras."""
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
-    span = time_span(cameras)
+    span = timeline.time_span(cameras)
     when = f" · {format_utc(span[0])} to {format_utc(span[1])} UTC" if span else ""
     counts = count_text(len(cameras), "camera"), count_text(crops, "crop"), count_text(sightings, "sighting")
     return f"{' · '.join(counts)}{when} · model {model}"
@@ -107,7 +100,7 @@ def _search_cameras(cameras: list[CameraSummary]) -> list[CameraSummary]:
 
 def _show_samples(context: PageContext, model: Model, cameras: Sequence[CameraSummary], each: int, *, key: str) -> None:
     """Show crops of cameras; a click opens the camera, or the frame of the crop if there is a single camera."""
-    camera_of = {crop: camera.name for camera in cameras for crop in _spread(camera.samples, each)}
+    camera_of = {crop: camera.name for camera in cameras for crop in spread(camera.samples, each)}
     context.audit_once("view", what="cameras", shown=list(camera_of))
     images = load_crops(context, list(camera_of), model=model.digest)
     tiles = [
@@ -127,69 +120,51 @@ def _show_samples(context: PageContext, model: Model, cameras: Sequence[CameraSu
 
 
 def _show_table(context: PageContext, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:
-    def selected() -> None:
-        rows = st.session_state["table-cameras"]["selection"]["rows"]
-        if rows:
-            url_state.put(camera=cameras[rows[0]].name)
-
     number = st.column_config.NumberColumn
-    offset = number(format="%+.1f", help="Added to recorded times: `vestigo cameras set NAME --clock-offset`.")
-    show_table(
-        context,
-        camera_table(cameras, offsets),
-        name="cameras",
-        title="Cameras",
-        columns={
-            "Crops": number(format="localized"),
-            "Sightings": number(format="localized"),
-            "Clock offset (s)": offset,
-        },
-        on_select=selected,
-        selection_mode="single-row",
-    )
+    columns = dict.fromkeys(("Crops", "Sightings"), number(format="localized"))
+    help_text = "Added to recorded times: `vestigo cameras set NAME --clock-offset`."
+    columns["Clock offset (s)"] = number(format="%+.1f", help=help_text)
+    frame = camera_table(cameras, offsets)
+    row = choose_row(context, frame, name="cameras", title="Cameras", columns=columns)
+    if row is not None:
+        url_state.put(camera=cameras[row].name)
+        st.rerun()
 
 
 def _show_timeline(context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
-    span = time_span(cameras)
+    span = timeline.time_span(cameras)
     if span is None:
         st.caption("These cameras have no known times: their files name none, and `--start` was not given.")
         return
     seconds = (span[1] - span[0]).total_seconds()
     names = [camera.name for camera in cameras]
-    fine, coarse = choose_step(seconds, MAX_MEASURED), choose_step(seconds, MAX_DRAWN)
+    fine, coarse = (timeline.choose_step(seconds, most) for most in (timeline.MAX_MEASURED, timeline.MAX_DRAWN))
     presence = _load_presence(model.digest, fine, tuple(names), key)
     if not presence.num_rows:
         return
     st.subheader("Detections over time", anchor=False)
     alt = f"Timeline of {len(names)} cameras; the gaps are listed below"
-    charts.show_figure(presence_figure(presence, names, coarse), key="archive-timeline", alt=alt)
-    gaps = find_gaps(presence, fine, most)
+    charts.show_figure(timeline.presence_figure(presence, names, coarse), key="archive-timeline", alt=alt)
+    gaps = timeline.find_gaps(presence, fine, most)
     st.subheader("Longest gaps", anchor=False)
-    if not gaps:
+    if gaps.empty:
         st.caption(f"No camera has a gap of {format_span(fine)} or longer.")
         return
     st.caption(f"Exact to {format_span(fine)}. In a gap no person passed, or the recording is missing.")
-    show_table(context, gap_table(gaps), name="gaps", title="Longest gaps")
+    show_table(context, gaps, name="gaps", title="Longest gaps")
 
 
 def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
     """Show one camera: facts, crops, the frame of one of them, and its gaps."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "All cameras",
-            icon=":material/arrow_back:",
-            shortcut="Alt+Up",
-            on_click=lambda: url_state.put(camera=None, frame=None),
-        )
+        back_button("All cameras", "camera", "frame")
         st.subheader(escape_md(camera.name), anchor=False)
         address = f"/find?{urlencode({'pane': 'archive', 'camera': camera.name})}"
         st.link_button("Find people on this camera", address, icon=":material/person_search:")
     row = camera_table([camera], {camera.name: offset}).iloc[0]
     with st.container(horizontal=True):
-        for name in ("Crops", "Sightings"):
-            st.metric(name, f"{row[name]:,}")
-        for name in ("First seen (UTC)", "Last seen (UTC)", "Span"):
-            st.metric(name, row[name])
+        for name in ("Crops", "Sightings", "First seen (UTC)", "Last seen (UTC)", "Span"):
+            st.metric(name, row[name] if isinstance(row[name], str) else f"{row[name]:,}")
         st.metric("Clock offset", f"{offset:+.1f} s" if offset else "0 s")
     left, right = st.columns([3, 2])
     with left:
@@ -203,11 +178,6 @@ def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offs
         else:
             st.caption("Click a crop to see its frame.")
     _show_timeline(context, model, [camera], GAPS_OF_ONE, key)
-
-
-def _spread(samples: Sequence[str], most: int) -> list[str]:
-    """Return at most `most` samples at even distances."""
-    return [samples[place * len(samples) // most] for place in range(most)] if len(samples) > most else list(samples)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -12,7 +12,6 @@ from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.archive.cameras import show_cameras
 from vestigo_ui.app.pages.archive.run import show_run
 from vestigo_ui.app.pages.archive.runs import show_active_runs, show_runs
@@ -35,35 +34,31 @@ def show(context: PageContext) -> None:
         return
     pane = choose_one(
         "Show",
-        list(PANES),
+        PANES,
         "show",
         key="archive-pane",
         default="runs" if url_state.text("run") or not crops else "cameras",
         clear=(),
         write=url_state.replace,
-        format_func=PANES.__getitem__,
         widget=st.segmented_control,
         required=True,
         label_visibility="collapsed",
     )
     if pane == "runs":
-        _show_runs(context)
+        _show_run_or_list(context)
     elif crops:
         show_cameras(context, context.model())
     else:
         st.info("The store has no crops yet. “Runs” shows active runs and quarantined inputs.", icon=":material/inbox:")
 
 
-def _show_runs(context: PageContext) -> None:
-    name = url_state.text("run")
-    if not name:
-        show_runs(context)
-        return
-    try:
-        run = context.store.runs.get(name)
-    except StoreError:
-        st.warning("The store has no run with this id.", icon=":material/help:")
-        show_runs(context)
-        return
-    with report_errors():
-        show_run(context, run)
+def _show_run_or_list(context: PageContext) -> None:
+    if run_id := url_state.text("run"):
+        try:
+            run = context.store.runs.get(run_id)
+        except StoreError:
+            st.warning("The store has no run with this id.", icon=":material/help:")
+        else:
+            show_run(context, run)
+            return
+    show_runs(context)

@@ -23,13 +23,7 @@ TAIL_BYTES = 4096
 
 
 def start_retry(context: PageContext, run: str, inputs: Sequence[str] = (), reason: str | None = None) -> None:
-    """Start to retry inputs of a run; the command writes the user to the audit log.
-
-    Args:
-        context: Context of the page.
-        run: Id of the run.
-        inputs: Keys of the inputs, all if empty.
-        reason: Retry only inputs that were quarantined for this reason.
+    """Start to retry `inputs` of a run, or all, or those of one `reason`; the command writes an audit entry.
 
     Raises:
         UsageError: The user is not an admin, or the run is driven or retried already.
@@ -87,7 +81,7 @@ class RetryProcesses:
 
     def is_running(self, run: str) -> bool:
         """Return whether a command for a run is running."""
-        return run in self._processes and self.status(run) is None
+        return run in self._processes and self._processes[run].poll() is None
 
     def status(self, run: str) -> int | None:
         """Return the exit status of a run's command; None if it is running or was not started."""

@@ -10,8 +10,7 @@ import streamlit as st
 
 from vestigo.store.runs.records import FailureCount, InputFailure, Run, RunTotals, status_text
 from vestigo_models.errors import UsageError
-from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.choice import back_button, choose_one
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
@@ -30,12 +29,7 @@ def show_run(context: PageContext, run: Run) -> None:
     """Show a run."""
     totals = run_totals(run)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "All runs",
-            icon=":material/arrow_back:",
-            shortcut="Alt+Up",
-            on_click=lambda: url_state.put(run=None, reason=None, failures=None),
-        )
+        back_button("All runs", "run", "reason", "failures")
         st.subheader(f"Run {run.id}", anchor=False)
     st.caption(" · ".join(describe_run(run, totals)))
     _show_ledger(totals)
@@ -57,27 +51,6 @@ def describe_run(run: Run, totals: RunTotals) -> list[str]:
     if run.seconds > 0:
         parts.append(f"{(totals.inputs - totals.pending) / run.seconds:.1f} inputs/s")
     return [*parts, f"model {run.model[:12]}"]
-
-
-def reason_table(counts: Sequence[FailureCount]) -> pd.DataFrame:
-    """Return one row for each reason."""
-    columns = {
-        "Reason": [count.reason for count in counts],
-        "Inputs": [count.inputs for count in counts],
-        "Frames": [count.frames for count in counts],
-    }
-    return pd.DataFrame(columns)
-
-
-def failure_table(failures: Sequence[InputFailure]) -> pd.DataFrame:
-    """Return one row for each quarantined input or failed frame."""
-    columns = {
-        "Input": [failure.input for failure in failures],
-        "Frame": ["–" if failure.frame is None else str(failure.frame) for failure in failures],
-        "Reason": [failure.reason for failure in failures],
-        "Detail": [failure.detail for failure in failures],
-    }
-    return pd.DataFrame(columns)
 
 
 def _show_ledger(totals: RunTotals) -> None:
@@ -106,14 +79,12 @@ def show_retry(context: PageContext, run: str) -> None:
     """Show the state of a retry, and run the page again when it ends."""
     with report_errors(ignore_outages=True):
         retries = shared_retries()
-        shown = st.session_state.get("archive-retrying")
         if retries.is_running(run):
             st.session_state["archive-retrying"] = run
             if not context.store.runs.is_driven(run):
                 st.info("The inputs are retried.", icon=":material/hourglass_top:")
             return
-        if shown == run:
-            st.session_state["archive-retrying"] = None
+        if st.session_state.pop("archive-retrying", None) == run:
             st.rerun()
         if retries.status(run) and context.may(Role.ADMIN):
             line = last_log_line(context.store, run).removeprefix("vestigo: ")
@@ -124,25 +95,30 @@ def _show_quarantined(context: PageContext, run: Run, counts: Sequence[FailureCo
     st.subheader("Quarantined inputs", anchor=False)
     left, right = st.columns([2, 5])
     with left:
-        show_table(context, reason_table(counts), name="reasons", title=f"Reasons of run {run.id}")
+        rows = [(count.reason, count.inputs, count.frames) for count in counts]
+        frame = pd.DataFrame(rows, columns=["Reason", "Inputs", "Frames"])
+        show_table(context, frame, name="reasons", title=f"Reasons of run {run.id}")
     with right:
         reasons = [ANY, *(count.reason for count in counts)]
         choice = choose_one("Reason", reasons, "reason", key="archive-reason", clear=("failures",), width=320)
         reason = None if choice == ANY else choice
         selected = [count for count in counts if reason in (None, count.reason)]
-        rows = sum(count.inputs + count.frames for count in selected)
-        page = choose_page(rows, PAGE, name="failures", what="failures")
+        total = sum(count.inputs + count.frames for count in selected)
+        page = choose_page(total, PAGE, name="failures", what="failures")
         failures = list(context.store.runs.failures(run.id, PAGE, offset=page * PAGE, reason=reason))
+        frame = pd.DataFrame(
+            {
+                "Input": [failure.input for failure in failures],
+                "Frame": ["–" if failure.frame is None else str(failure.frame) for failure in failures],
+                "Reason": [failure.reason for failure in failures],
+                "Detail": [failure.detail for failure in failures],
+            }
+        )
+        columns = {"Detail": st.column_config.TextColumn(width="large")}
         is_admin = context.may(Role.ADMIN)
         selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if is_admin else {}
-        event = show_table(
-            context,
-            failure_table(failures),
-            name="failures",
-            title=f"Quarantined inputs of run {run.id}",
-            columns={"Detail": st.column_config.TextColumn(width="large")},
-            **selection,
-        )
+        title = f"Quarantined inputs of run {run.id}"
+        event = show_table(context, frame, name="failures", title=title, columns=columns, **selection)
         if is_admin:
             chosen = [failures[row] for row in event.selection.rows if row < len(failures)]
             _offer_retry(context, run, sum(count.inputs for count in selected), reason, chosen)
@@ -157,12 +133,8 @@ def _offer_retry(
     count = len(names) or inputs
     noun = count_text(count, "selected input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(
-            f"Retry {noun}",
-            icon=":material/replay:",
-            disabled=is_busy or not count,
-            key="archive-retry",
-        )
+        is_disabled = is_busy or not count
+        pressed = st.button(f"Retry {noun}", icon=":material/replay:", disabled=is_disabled, key="archive-retry")
         if not count:
             st.caption("Single frames are retried with their video.")
         elif is_busy:

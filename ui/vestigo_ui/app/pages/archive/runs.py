@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,7 +12,7 @@ import streamlit as st
 from vestigo.store.runs.records import Run, RunTotals, status_text
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.paging import choose_page
-from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.tables import choose_row
 from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.text import format_span, format_utc
@@ -30,40 +28,24 @@ KINDS = {"index": "Index", "regions": "Regions"}
 _COUNTS = ("Inputs", "Done", "Empty", "Quarantined", "Pending", "Failed frames", "Crops", "Label maps")
 
 
-@dataclass(frozen=True)
-class ActiveRun:
-    """A run that has not ended; `is_driven` tells whether a driver holds its lease."""
-
-    run: Run
-    totals: RunTotals
-    is_driven: bool
-
-
-def active_runs(context: PageContext) -> list[ActiveRun]:
-    """Return the runs that have not ended, the newest first."""
-    store = context.store
-    running = [run for run in store.runs.list(newest_first=True, limit=MAX_RECENT) if run.status == "running"]
-    return [ActiveRun(run, store.runs.totals(run.id), store.runs.is_driven(run.id)) for run in running]
-
-
 @st.fragment(run_every=INTERVAL_S)
 def show_active_runs(context: PageContext) -> None:
     """Show the progress of active runs, and run the page again when one starts or ends."""
     with report_errors(ignore_outages=True):
-        active = active_runs(context)
-        before = st.session_state.get("archive-going")
-        now = sorted((each.run.id, each.is_driven) for each in active)
-        st.session_state["archive-going"] = now
-        for each in active:
-            _show_progress(each)
-        if before is not None and before != now:
+        runs = context.store.runs
+        active = [run for run in runs.list(newest_first=True, limit=MAX_RECENT) if run.status == "running"]
+        is_driven = {run.id: runs.is_driven(run.id) for run in active}
+        before = st.session_state.get("archive-going", is_driven)
+        st.session_state["archive-going"] = is_driven
+        for run in active:
+            _show_progress(run, runs.totals(run.id), is_driven=is_driven[run.id])
+        if before != is_driven:
             st.rerun()
 
 
-def _show_progress(active: ActiveRun) -> None:
-    run, totals = active.run, active.totals
+def _show_progress(run: Run, totals: RunTotals, *, is_driven: bool) -> None:
     settled = totals.inputs - totals.pending
-    if not active.is_driven:
+    if not is_driven:
         st.warning(
             f"Run {run.id} was interrupted: {settled:,} of {totals.inputs:,} inputs are committed. Continue with "
             f"`vestigo runs resume {run.id} --store STORE`.",
@@ -95,13 +77,7 @@ def recent_samples(samples: Samples) -> Samples:
 
 
 def input_rate(samples: Samples, settled: int, seconds: float) -> float:
-    """Return inputs per second in the samples' time, or of the whole run if none was settled in it.
-
-    Args:
-        samples: At least one sample.
-        settled: Inputs that the run has settled.
-        seconds: Time that the run was driven.
-    """
+    """Return inputs per second in the samples' time; if none was settled in it, of all `seconds` of the run."""
     (first, before), (last, after) = samples[0], samples[-1]
     if after > before and last > first:
         return (after - before) / (last - first)
@@ -116,49 +92,33 @@ def show_runs(context: PageContext) -> None:
         return
     page = choose_page(count, PAGE, name="runs", what="runs")
     runs = context.store.runs.list(newest_first=True, offset=page * PAGE, limit=PAGE)
-
-    def selected() -> None:
-        rows = st.session_state["table-runs"]["selection"]["rows"]
-        if rows:
-            url_state.put(run=runs[rows[0]].id, reason=None, failures=None)
-
-    show_table(
-        context,
-        run_table([(run, run_totals(run)) for run in runs]),
-        name="runs",
-        title="Runs",
-        columns=dict.fromkeys(_COUNTS, st.column_config.NumberColumn(format="localized"))
-        | {"Inputs/s": st.column_config.NumberColumn(format="%.1f")},
-        on_select=selected,
-        selection_mode="single-row",
-    )
+    number = st.column_config.NumberColumn
+    columns = dict.fromkeys(_COUNTS, number(format="localized")) | {"Inputs/s": number(format="%.1f")}
+    frame = pd.DataFrame([_run_row(run, run_totals(run)) for run in runs])
+    row = choose_row(context, frame, name="runs", title="Runs", columns=columns)
+    if row is not None:
+        url_state.put(run=runs[row].id, reason=None, failures=None)
+        st.rerun()
     st.caption("Select a run to see its quarantined inputs.")
 
 
-def run_table(runs: Sequence[tuple[Run, RunTotals]]) -> pd.DataFrame:
-    """Return one row for each run."""
-    rows: list[dict[str, Any]] = []
-    for run, totals in runs:
-        settled = totals.inputs - totals.pending
-        rows.append(
-            {
-                "Run": run.id,
-                "Started (UTC)": format_utc(run.created),
-                "Kind": KINDS.get(run.kind, run.kind),
-                "Status": status_text(run.status, totals),
-                "Inputs": totals.inputs,
-                "Pending": totals.pending,
-                "Crops": totals.crops,
-                "Quarantined": totals.quarantined,
-                "Failed frames": totals.frame_failures,
-                "Done": totals.done,
-                "Empty": totals.empty,
-                "Label maps": totals.regions,
-                "Time": format_span(round(run.seconds, 1)),
-                "Inputs/s": settled / run.seconds if run.seconds > 0 else None,
-            }
-        )
-    return pd.DataFrame(rows)
+def _run_row(run: Run, totals: RunTotals) -> dict[str, Any]:
+    return {
+        "Run": run.id,
+        "Started (UTC)": format_utc(run.created),
+        "Kind": KINDS.get(run.kind, run.kind),
+        "Status": status_text(run.status, totals),
+        "Inputs": totals.inputs,
+        "Pending": totals.pending,
+        "Crops": totals.crops,
+        "Quarantined": totals.quarantined,
+        "Failed frames": totals.frame_failures,
+        "Done": totals.done,
+        "Empty": totals.empty,
+        "Label maps": totals.regions,
+        "Time": format_span(round(run.seconds, 1)),
+        "Inputs/s": (totals.inputs - totals.pending) / run.seconds if run.seconds > 0 else None,
+    }
 
 
 def run_totals(run: Run) -> RunTotals:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -27,20 +26,6 @@ LANE, MARGIN = 24, 110
 MIN_LANES_FOR_SCALE = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """A time in which a camera detected no person, exact to one interval."""
-
-    camera: str
-    since: datetime
-    until: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return (self.until - self.since).total_seconds()
-
-
 def time_span(cameras: Sequence[CameraSummary]) -> tuple[datetime, datetime] | None:
     """Return the times of the first and last crop of some cameras; None if no time is known."""
     times = [(camera.first, camera.last) for camera in cameras if camera.first is not None and camera.last is not None]
@@ -52,34 +37,23 @@ def choose_step(seconds: float, most: int) -> int:
     return next((step for step in STEPS if seconds / step <= most), STEPS[-1])
 
 
-def find_gaps(presence: pa.Table, seconds: int, most: int) -> list[Gap]:
-    """Return the longest gaps of each camera.
+def find_gaps(presence: pa.Table, seconds: int, most: int) -> pd.DataFrame:
+    """Return one row for each of the longest gaps of each camera, exact to one interval.
 
     Args:
         presence: Result of `BrowseIndex.presence`.
         seconds: Its interval.
         most: Largest number of gaps of a camera.
     """
-    gaps = []
+    rows = []
     for camera, starts in _by_camera(presence):
         missing = np.diff(starts) // seconds - 1
         longest = np.argsort(-missing, kind="stable")[:most]
         for place in longest[missing[longest] > 0].tolist():
-            since, until = starts[place] + seconds, starts[place + 1]
-            gaps.append(Gap(camera=camera, since=_to_time(since), until=_to_time(until)))
-    return gaps
-
-
-def gap_table(gaps: Sequence[Gap]) -> pd.DataFrame:
-    """Return one row for each gap."""
-    columns = {
-        "Camera": [gap.camera for gap in gaps],
-        "From (UTC)": [format_utc(gap.since) for gap in gaps],
-        "To (UTC)": [format_utc(gap.until) for gap in gaps],
-        "Length": [format_span(gap.seconds) for gap in gaps],
-        "Seconds": [int(gap.seconds) for gap in gaps],
-    }
-    return pd.DataFrame(columns)
+            since, until = int(starts[place]) + seconds, int(starts[place + 1])
+            length = until - since
+            rows.append([camera, format_utc(_to_time(since)), format_utc(_to_time(until)), format_span(length), length])
+    return pd.DataFrame(rows, columns=["Camera", "From (UTC)", "To (UTC)", "Length", "Seconds"])
 
 
 def presence_figure(presence: pa.Table, cameras: Sequence[str], seconds: int) -> go.Figure:

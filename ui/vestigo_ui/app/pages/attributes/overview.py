@@ -18,6 +18,7 @@ from vestigo_ui.app.components.tables import percent_frame, show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.estimates import SelectedSample, accuracy_by_attribute, estimate_columns
 from vestigo_ui.app.pages.attributes.selection import AttributesSelection
+from vestigo_ui.app.text import attribute_titles
 
 ROW, LEGEND, MARGIN = 26, 20, 60
 """Height in pixels of an attribute, of a line of the legend, and of everything else."""
@@ -83,17 +84,17 @@ def overview_table(
 ) -> pd.DataFrame:
     """Return one row for each attribute, with shares in percent."""
     rows = []
-    for attribute in schema.attributes:
-        estimate = estimates.get(attribute.name)
+    for name, title in attribute_titles(schema).items():
+        estimate = estimates.get(name)
         row: dict[str, Any] = {
-            "Attribute": attribute.title.capitalize(),
+            "Attribute": title,
             **estimate_columns("Accuracy", None if estimate is None else estimate.accuracy),
             "Cannot tell": 0 if estimate is None else estimate.cannot_tell,
             "More for ±3 %": None if estimate is None else estimate.more_reviews,
         }
         for dataset in datasets:
             for kind, accuracies in _kinds(dataset):
-                row[f"{dataset.dataset}, {kind} (%)"] = accuracies.get(attribute.name)
+                row[f"{dataset.dataset}, {kind} (%)"] = accuracies.get(name)
         rows.append(row)
     return percent_frame(rows).astype({"More for ±3 %": "Int64"})
 
@@ -102,7 +103,7 @@ def overview_figure(
     schema: AttributeSchema, estimates: Mapping[str, AttributePrecision], datasets: list[DatasetAccuracy]
 ) -> go.Figure:
     """Return the figure: one line for each attribute, with intervals of the estimates."""
-    titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+    titles = attribute_titles(schema)
     figure = charts.new_figure(x="Accuracy (%)", height=MARGIN)
     known = {name: part.accuracy for name, part in estimates.items() if part.accuracy is not None}
     if known:

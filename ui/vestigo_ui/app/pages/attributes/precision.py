@@ -168,11 +168,10 @@ def show_split(context: PageContext, selection: AttributesSelection, sample: Sel
         return
     by = choose_one(
         "By",
-        (CAMERA, *get_args(Period)),
+        {part: part.capitalize() for part in (CAMERA, *get_args(Period))},
         "by",
         clear=("page", "crop"),
         widget=st.segmented_control,
-        format_func=str.capitalize,
         label_visibility="collapsed",
     )
     attribute, measure = selection.attribute, selection.measure

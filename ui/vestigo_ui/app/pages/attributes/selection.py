@@ -14,6 +14,7 @@ from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
 from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.text import attribute_titles
 
 ALL_CAMERAS, ANY_VALUE = "", ""
 SEPARATOR = "~"
@@ -56,36 +57,16 @@ def choose_attribute(context: PageContext, models: Sequence[Model]) -> Attribute
     """Show choices of model (with attributes), camera, attribute and value; return the selection."""
     names = {model.digest: f"{model.name} ({model.digest[:DIGEST_DIGITS]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        clear = ("page", "crop", "cell")
-        digest = choose_one("Model", list(names), "model", format_func=names.__getitem__, clear=clear, width=200)
+        digest = choose_one("Model", names, "model", clear=("page", "crop", "cell"), width=200)
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
-        camera = choose_one(
-            "Camera",
-            [ALL_CAMERAS, *(camera.name for camera in context.index.cameras(digest))],
-            "camera",
-            format_func=lambda name: name or "All cameras",
-            clear=("page", "crop"),
-            width=160,
-        )
-        titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
-        name = choose_one(
-            "Attribute",
-            list(titles),
-            "attribute",
-            format_func=titles.__getitem__,
-            clear=("page", "crop", "value", "cell"),
-            width=190,
-        )
-        value = choose_one(
-            "Value",
-            [ANY_VALUE, *schema[name].values],
-            "value",
-            format_func=lambda value: value.capitalize() or "Any value",
-            clear=("page", "crop"),
-            width=140,
-        )
+        cameras = {ALL_CAMERAS: "All cameras"} | {camera.name: camera.name for camera in context.index.cameras(digest)}
+        camera = choose_one("Camera", cameras, "camera", clear=("page", "crop"), width=160)
+        clear = ("page", "crop", "value", "cell")
+        name = choose_one("Attribute", attribute_titles(schema), "attribute", clear=clear, width=190)
+        values = {ANY_VALUE: "Any value"} | {value: value.capitalize() for value in schema[name].values}
+        value = choose_one("Value", values, "value", clear=("page", "crop"), width=140)
     return AttributesSelection(
         model=model,
         schema=schema,

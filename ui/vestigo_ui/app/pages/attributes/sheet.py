@@ -76,9 +76,8 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         first = choose_one(
             "Order",
-            list(ORDERS),
+            ORDERS,
             "first",
-            format_func=ORDERS.__getitem__,
             clear=("page", "crop"),
             widget=st.segmented_control,
             label_visibility="collapsed",

@@ -8,6 +8,7 @@ with `lost` or `sure`, `rerank`, `top`; of the results `group`, `show`, `page` a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -66,14 +67,13 @@ def show(context: PageContext) -> None:
         if filter_note:
             st.caption(f"{FILTER_UNUSED} {filter_note}" if form.where else filter_note)
         # Without a query there are no results.
-        offered = [pane for pane in PANES if form.has_query or pane != "results"]
+        offered = {pane: title for pane, title in PANES.items() if form.has_query or pane != "results"}
         pane = choose_one(
             "Show",
             offered,
             "pane",
             key="find-pane",
             clear=("look",),
-            format_func=PANES.__getitem__,
             widget=st.segmented_control,
             required=True,
             label_visibility="collapsed",
@@ -91,23 +91,22 @@ def _show_search(context: PageContext, form: SearchForm, head: DeltaGenerator) -
     """Show the results, and in `head`, next to the query, their summary and order."""
     uploads = session_uploads()
     query = make_query(form, uploads)
+    key = verdict_key(form, uploads)
     with head:
         cached, is_outdated = cached_search(context, form, query)
-    result = cached.result
-    key = verdict_key(form, uploads)
-    context.audit_once(
-        "search", query=key, **cached.form.audit_details(), **shown_crops([hit.crop for hit in result.hits])
-    )
-    verdicts = context.store.verdicts.current(key, context.case)
-    with head:
+        result = cached.result
+        shown = shown_crops([hit.crop for hit in result.hits])
+        context.audit_once("search", query=key, **cached.form.audit_details(), **shown)
         _show_summary(result, is_outdated)
+    verdicts = context.store.verdicts.current(key, context.case)
     if not result.hits:
         st.info("No crop in the scope matches. Choose more cameras, a longer time or fewer attributes.")
         return
     with head:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            grouping = _choose_arrangement("Group by", "group", GROUPINGS)
-            verdict_filter = _choose_arrangement("Verdicts", "show", VERDICT_FILTERS)
+            segments: dict[str, Any] = {"widget": st.segmented_control, "required": True}
+            grouping = choose_one("Group by", GROUPINGS, "group", key="find-group", **segments)
+            verdict_filter = choose_one("Verdicts", VERDICT_FILTERS, "show", key="find-show", **segments)
         _offer_confirmed(context, form, verdicts, key)
     hits = filter_by_verdict(result.hits, verdicts, verdict_filter)
     if not hits:
@@ -136,18 +135,6 @@ def _show_summary(result: SearchResult, is_outdated: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("The store has changed since this search.")
             st.button("Search again", key="find-again", on_click=forget_result, icon=":material/refresh:")
-
-
-def _choose_arrangement(label: str, name: str, options: dict[str, str]) -> str:
-    return choose_one(
-        label,
-        list(options),
-        name,
-        key=f"find-{name}",
-        format_func=options.__getitem__,
-        widget=st.segmented_control,
-        required=True,
-    )
 
 
 def _offer_confirmed(context: PageContext, form: SearchForm, verdicts: dict[str, Verdict], key: str) -> None:

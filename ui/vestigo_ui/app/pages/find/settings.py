@@ -124,11 +124,10 @@ def _put_time(name: str, key: str) -> None:
 def _choose_filter() -> FilterConfig:
     mode = choose_one(
         "Attribute filter",
-        list(FILTERS),
+        FILTERS,
         "filter",
         key="find-filter",
         clear=_PAGES,
-        format_func=FILTERS.__getitem__,
         width=220,
         help="Discards crops with a confident, different attribute. At least 50 crops and 1 % of the gallery remain.",
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
-from vestigo.store.models.records import Model, Promotion
-from vestigo_ui.app import url_state
+from vestigo.resolve import is_package
+from vestigo.store.models.records import Model
+from vestigo_ui.app.components.choice import back_button
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.models.registry import RegistryView, gate_result, has_package
+from vestigo_ui.app.pages.models.registry import RegistryView, gate_result
 from vestigo_ui.app.pages.models.scores import measure_titles, show_scores
 from vestigo_ui.app.pages.models.serving import describe_missing_package, show_promote
 from vestigo_ui.app.text import escape_md, format_utc
@@ -24,19 +23,13 @@ def show_model(context: PageContext, registry: RegistryView, model: Model) -> No
         st.subheader(escape_md(model.name), anchor=False, width="content")
         if model.digest == registry.serving:
             st.badge("Serves", icon=":material/check:", color="green")
-        st.button(
-            "All models",
-            icon=":material/arrow_back:",
-            type="tertiary",
-            shortcut="Alt+Up",
-            on_click=url_state.replace,
-        )
-    if not has_package(model):
+        back_button("All models", type="tertiary")
+    if not is_package(model.location):
         st.warning(f"{describe_missing_package(model).capitalize()}.", icon=":material/folder_off:")
     left, right = st.columns([5, 7], gap="medium")
     with left:
         frame = model_facts(registry, model)
-        show_table(context, frame, name="model", title=f"Model {model.name}", height=(len(frame) + 1) * 35 + 3)
+        show_table(context, frame, name="model", title=f"Model {model.name}", max_rows=len(frame))
     with right:
         _gate(registry, model)
         show_promote(context, registry, model)
@@ -46,7 +39,7 @@ def show_model(context: PageContext, registry: RegistryView, model: Model) -> No
 def model_facts(registry: RegistryView, model: Model) -> pd.DataFrame:
     """Return the facts of a model as a table of names and values."""
     origin, schema = model.origin, model.facts.attributes
-    given = {
+    facts = {
         "Digest": model.digest,
         "Registered (UTC)": format_utc(model.registered),
         "Trained from": "–" if model.parent is None else registry.name(model.parent),
@@ -65,25 +58,8 @@ def model_facts(registry: RegistryView, model: Model) -> pd.DataFrame:
         "Epochs": "epochs",
         "Seed": "seed",
     }
-    given |= {title: str(origin[key]) for title, key in origin_titles.items() if origin.get(key) is not None}
-    return pd.DataFrame({"Fact": list(given), "Value": list(given.values())})
-
-
-def promotion_frame(registry: RegistryView, promotions: Sequence[Promotion]) -> pd.DataFrame:
-    """Return promotions and rollbacks, newest first."""
-    columns = ["Time (UTC)", "Change", "Serving model", "Previous model", "By", "Reasons"]
-    rows = [
-        [
-            format_utc(promotion.at),
-            promotion.kind.capitalize(),
-            "–" if promotion.model is None else registry.name(promotion.model),
-            "–" if promotion.before is None else registry.name(promotion.before),
-            promotion.by,
-            "; ".join(promotion.reasons) or "–",
-        ]
-        for promotion in reversed(promotions)
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    facts |= {title: str(origin[key]) for title, key in origin_titles.items() if origin.get(key) is not None}
+    return pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())})
 
 
 def show_history(context: PageContext, registry: RegistryView, model: Model | None = None) -> None:
@@ -97,14 +73,19 @@ def show_history(context: PageContext, registry: RegistryView, model: Model | No
     if not promotions:
         st.caption("No model has been promoted yet." if model is None else "It has never served.")
         return
-    wide = st.column_config.TextColumn(width="large")
-    show_table(
-        context,
-        promotion_frame(registry, promotions),
-        name="history",
-        title="Promotions and rollbacks",
-        columns={"Reasons": wide},
-    )
+    rows = [
+        {
+            "Time (UTC)": format_utc(promotion.at),
+            "Change": promotion.kind.capitalize(),
+            "Serving model": "–" if promotion.model is None else registry.name(promotion.model),
+            "Previous model": "–" if promotion.before is None else registry.name(promotion.before),
+            "By": promotion.by,
+            "Reasons": "; ".join(promotion.reasons) or "–",
+        }
+        for promotion in reversed(promotions)
+    ]
+    columns = {"Reasons": st.column_config.TextColumn(width="large")}
+    show_table(context, pd.DataFrame(rows), name="history", title="Promotions and rollbacks", columns=columns)
 
 
 def _gate(registry: RegistryView, model: Model) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from vestigo.promotion.gate import GATE
@@ -15,14 +14,13 @@ from vestigo.resolve import is_package
 from vestigo.store.models.records import Model, Promotion
 from vestigo.store.open import Store
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.tables import choose_row, percent_frame
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.text import format_utc
 
 SHORT = 8
 """Number of digits of a digest that are shown."""
 NO_MODEL = "no promoted model"
-SCORES = ("mAP (%)", "Attributes (%)", "Balanced (%)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +57,6 @@ def read_registry(store: Store) -> RegistryView:
     )
 
 
-def has_package(model: Model) -> bool:
-    """Return whether the package of a model is at its registered place; models of a hub count as present."""
-    return is_package(model.location)
-
-
-def model_frame(registry: RegistryView) -> pd.DataFrame:
-    """Return a row for each model."""
-    frame = pd.DataFrame([_row(registry, model) for model in registry.models.values()])
-    return frame.astype(dict.fromkeys(SCORES, "float64") | {"Label set": "Int64"})
-
-
 def gate_result(scores: Mapping[str, Any]) -> str | None:
     """Return the result of the gate for a model, None if it was not evaluated."""
     gate = scores.get(GATE)
@@ -78,36 +65,28 @@ def gate_result(scores: Mapping[str, Any]) -> str | None:
 
 def show_registry(context: PageContext, registry: RegistryView) -> None:
     """Show the table; selecting a row opens the model."""
-    frame = model_frame(registry)
-    number = st.column_config.NumberColumn
-    event = show_table(
-        context,
-        frame,
-        name="models",
-        title="Models",
-        columns={name: number(format="%.1f") for name in SCORES} | {"Crops": number(format="localized")},
-        on_select="rerun",
-        selection_mode="single-row",
-    )
-    if rows := event.selection.rows:
-        url_state.replace(model=list(registry.models)[rows[0]])
+    frame = percent_frame([_row(registry, model) for model in registry.models.values()]).astype({"Label set": "Int64"})
+    columns = {"Crops": st.column_config.NumberColumn(format="localized")}
+    row = choose_row(context, frame, name="models", title="Models", columns=columns)
+    if row is not None:
+        url_state.replace(model=list(registry.models)[row])
         st.rerun()
 
 
 def _row(registry: RegistryView, model: Model) -> dict[str, Any]:
     tests = [model.scores[name] for name in split_names(model.scores) if "mAP" in model.scores[name]]
     newest = tests[-1] if tests else {}
-    state = ["Serves"] if model.digest == registry.serving else []
+    states = {"Serves": model.digest == registry.serving, "Files missing": not is_package(model.location)}
     return {
         "Model": model.name,
         "Digest": model.digest[:SHORT],
-        "State": ", ".join([*state, *([] if has_package(model) else ["Files missing"])]) or None,
+        "State": ", ".join(state for state, applies in states.items() if applies) or None,
         "Crops": registry.crops.get(model.digest, 0),
         "Trained from": None if model.parent is None else registry.name(model.parent),
         "Label set": model.origin.get("label_set"),
         "Registered (UTC)": format_utc(model.registered),
-        SCORES[0]: newest.get("mAP"),
-        SCORES[1]: newest.get("attributes_mean"),
-        SCORES[2]: newest.get("attributes_balanced"),
+        "mAP (%)": newest.get("mAP"),
+        "Attributes (%)": newest.get("attributes_mean"),
+        "Balanced (%)": newest.get("attributes_balanced"),
         "Gate": gate_result(model.scores),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,13 @@ from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.models.registry import RegistryView
-from vestigo_ui.app.text import escape_md
+from vestigo_ui.app.text import attribute_titles, escape_md
 
 BEFORE, AFTER, DIFFERENCE = "Before (%)", "After (%)", "Difference"
 INTERVAL = ("95 % from", "95 % to")
+COLUMNS = {"a": BEFORE, "b": AFTER, "difference": DIFFERENCE, "low": INTERVAL[0], "high": INTERVAL[1]}
+COLUMNS |= {"identities": "People"}
+"""Columns of the table by keys of `compare_scores`."""
 MEANS = {
     "rank1": "Rank-1",
     "attributes_mean": "Attributes, mean",
@@ -39,9 +43,8 @@ def compared_model(registry: RegistryView, model: Model) -> Model | None:
 
 
 def measure_titles(model: Model) -> dict[str, str]:
-    """Return the titles of attributes by name."""
-    schema = model.facts.attributes
-    return {} if schema is None else {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+    """Return the titles of a model's attributes by name."""
+    return {} if model.facts.attributes is None else attribute_titles(model.facts.attributes)
 
 
 def comparison_frame(model: Model, partner: Model | None, test: str) -> pd.DataFrame:
@@ -53,28 +56,26 @@ def comparison_frame(model: Model, partner: Model | None, test: str) -> pd.DataF
         differences = {}
     titles = measure_titles(model)
     rows: list[dict[str, Any]] = [
-        _row(titles.get(name, name), one["a"], one["b"], one["difference"], one["low"], one["high"], one["identities"])
-        for name, one in compare_scores(before, after, differences).items()
+        {"Measure": titles.get(name, name)} | scores
+        for name, scores in compare_scores(before, after, differences).items()
     ]
     means = [
-        _row(title, before.get(name), after.get(name))
+        {"Measure": title, "a": before.get(name), "b": after.get(name)}
         for name, title in MEANS.items()
         if before.get(name) is not None or after.get(name) is not None
     ]
     # mAP is the first of the measures.
-    return _with_dtypes(pd.DataFrame(rows[:1] + means + rows[1:]))
+    return _measure_frame(rows[:1] + means + rows[1:])
 
 
 def gate_frame(model: Model) -> pd.DataFrame:
-    """Return the differences that the gate decided on, for models without recorded scores."""
+    """Return the differences that the gate compared, for models without recorded scores."""
     titles = measure_titles(model)
     rows = [
-        _row(titles.get(name, name), None, None)
-        if one is None
-        else _row(titles.get(name, name), None, None, one.difference, one.low, one.high, one.identities)
-        for name, one in stored_differences(model.scores).items()
+        {"Measure": titles.get(name, name)} | ({} if difference is None else asdict(difference))
+        for name, difference in stored_differences(model.scores).items()
     ]
-    return _with_dtypes(pd.DataFrame(rows)).drop(columns=[BEFORE, AFTER])
+    return _measure_frame(rows).drop(columns=[BEFORE, AFTER])
 
 
 def interval_figure(frame: pd.DataFrame) -> go.Figure:
@@ -87,12 +88,7 @@ def interval_figure(frame: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=known[DIFFERENCE],
         y=known["Measure"],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": known[INTERVAL[1]] - known[DIFFERENCE],
-            "arrayminus": known[DIFFERENCE] - known[INTERVAL[0]],
-        },
+        error_x=charts.error_bars(known[INTERVAL[0]], known[DIFFERENCE], known[INTERVAL[1]]),
         customdata=known[list(INTERVAL)].to_numpy(),
         hovertemplate="%{y}: %{x:+.1f} (%{customdata[0]:+.1f} to %{customdata[1]:+.1f})<extra></extra>",
         mode="markers",
@@ -113,7 +109,7 @@ def show_scores(context: PageContext, registry: RegistryView, model: Model) -> N
             "models and records their scores."
         )
         return
-    drawn = pd.DataFrame()
+    charted = pd.DataFrame()
     for place, test in enumerate(tests):
         frame = comparison_frame(model, partner, test)
         shared = partner is not None and test in partner.scores
@@ -121,52 +117,25 @@ def show_scores(context: PageContext, registry: RegistryView, model: Model) -> N
         st.caption(f"Evaluated on {escape_md(test)}{baseline}")
         _table(context, frame, f"scores-{place}")
         if frame[INTERVAL[0]].notna().any():
-            drawn = frame
-    if drawn.empty and stored_differences(model.scores):
-        drawn = gate_frame(model)
-        st.caption("Differences that the gate decided on; the scores themselves are not recorded")
-        _table(context, drawn, "scores-gate")
-    if not drawn.empty and drawn[INTERVAL[0]].notna().any():
+            charted = frame
+    if charted.empty and stored_differences(model.scores):
+        charted = gate_frame(model)
+        st.caption("Differences that the gate compared; the scores themselves are not recorded")
+        _table(context, charted, "scores-gate")
+    if not charted.empty and charted[INTERVAL[0]].notna().any():
         charts.show_figure(
-            interval_figure(drawn), key="models-intervals", alt="Differences of all measures with intervals"
+            interval_figure(charted), key="models-intervals", alt="Differences of all measures with intervals"
         )
 
 
 def _table(context: PageContext, frame: pd.DataFrame, name: str) -> None:
-    number = st.column_config.NumberColumn
-    signed = dict.fromkeys((DIFFERENCE, *INTERVAL), number(format="%+.1f"))
-    show_table(
-        context,
-        frame,
-        name=name,
-        title="Scores before and after",
-        columns=dict.fromkeys((BEFORE, AFTER), number(format="%.1f")) | signed,
-        height=min(len(frame) + 1, 18) * 35 + 3,
-    )
+    columns = dict.fromkeys((DIFFERENCE, *INTERVAL), st.column_config.NumberColumn(format="%+.1f"))
+    show_table(context, frame, name=name, title="Scores before and after", columns=columns, max_rows=17)
 
 
-def _row(
-    title: str,
-    before: float | None,
-    after: float | None,
-    difference: float | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    identities: int | None = None,
-) -> dict[str, Any]:
-    if difference is None and before is not None and after is not None:
-        difference = after - before
-    return {
-        "Measure": title,
-        BEFORE: before,
-        AFTER: after,
-        DIFFERENCE: difference,
-        INTERVAL[0]: low,
-        INTERVAL[1]: high,
-        "People": identities,
-    }
-
-
-def _with_dtypes(frame: pd.DataFrame) -> pd.DataFrame:
-    numbers = dict.fromkeys((BEFORE, AFTER, DIFFERENCE, *INTERVAL), "float64")
-    return frame.astype(numbers | {"People": "Int64"})
+def _measure_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows with the keys of `compare_scores` as a table; missing differences of two scores are computed."""
+    frame = pd.DataFrame(rows, columns=["Measure", *COLUMNS]).rename(columns=COLUMNS)
+    frame = frame.astype(dict.fromkeys((BEFORE, AFTER, DIFFERENCE, *INTERVAL), "float64") | {"People": "Int64"})
+    frame[DIFFERENCE] = frame[DIFFERENCE].fillna(frame[AFTER] - frame[BEFORE])
+    return frame

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from vestigo.promotion.promote import count_stale_crops, find_objection, promote_manually
-from vestigo.resolve import open_registered
+from vestigo.resolve import is_package, open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView, has_package
+from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
@@ -33,7 +33,7 @@ def promote(context: PageContext, model: Model, *, serving: str | None, sure: bo
     _require_confirmation(context, sure)
     reason = reason.strip()
     if find_objection(model, serving) is not None and not reason:
-        raise UsageError("Promoting a model that has not passed the gate requires a reason")
+        raise UsageError("Promoting a model that has not passed the gate requires a reason.")
     try:
         open_registered(model)
     except ModelError:
@@ -70,7 +70,7 @@ def roll_back(context: PageContext, *, serving: str | None, sure: bool, reason: 
 
 def describe_missing_package(model: Model) -> str:
     """Return what is wrong with the package of a model, and the remedy."""
-    problem = "its files have changed" if has_package(model) else "its files are not where they were"
+    problem = "its files have changed" if is_package(model.location) else "its files are not where they were"
     return f"{problem} since it was registered; restore them, or index with another model"
 
 
@@ -84,8 +84,8 @@ def show_serving(context: PageContext, registry: RegistryView) -> None:
     else:
         last = registry.promotions[-1]
         st.markdown(
-            f"**{escape_md(registry.name(registry.serving))}** serves since {format_utc(last.at)} UTC, "
-            f"decided by {escape_md(last.by)}."
+            f"**{escape_md(registry.name(registry.serving))}** serves since {format_utc(last.at)} UTC, promoted by "
+            f"{escape_md(last.by)}."
         )
         if stale:
             st.caption(
@@ -99,51 +99,40 @@ def show_serving(context: PageContext, registry: RegistryView) -> None:
 
 def show_promote(context: PageContext, registry: RegistryView, model: Model) -> None:
     """Offer the promotion of a model to admins."""
-    if not context.may(Role.ADMIN):
-        if model.digest != registry.serving:
-            st.caption("An admin can promote this model.")
-        return
     if model.digest == registry.serving:
         return
+    if not context.may(Role.ADMIN):
+        st.caption("An admin can promote this model.")
+        return
+    present = is_package(model.location)
+    icon = ":material/publish:"
     st.button(
         "Promote",
-        icon=":material/publish:",
+        icon=icon,
         key="models-promote",
         type="primary",
-        disabled=not has_package(model),
+        disabled=not present,
         on_click=_open_dialog,
         args=(model.digest,),
     )
-    if st.session_state.get(OPEN_DIALOG) == model.digest and has_package(model):
-        st.dialog("Promote", icon=":material/publish:", on_dismiss=_close_dialog)(_promote_dialog)(
-            context, registry, model
-        )
+    if st.session_state.get(OPEN_DIALOG) == model.digest and present:
+        st.dialog("Promote", icon=icon, on_dismiss=_close_dialog)(_promote_dialog)(context, registry, model)
 
 
 def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) -> None:
     with report_errors():
         objection = find_objection(model, registry.serving)
-        st.markdown(
-            f"**{escape_md(registry.name(model.digest))}** will serve in the place of "
-            f"**{escape_md(registry.name(registry.serving))}**."
-        )
+        name, serving = escape_md(registry.name(model.digest)), escape_md(registry.name(registry.serving))
+        st.markdown(f"**{name}** will serve in the place of **{serving}**.")
         stale = count_stale_crops(registry.crops, model.digest)
         st.caption(
             f"Index and search take it from now on; {stale:,} crops are of other models then and must be indexed again."
         )
         if objection is not None:
             st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
-        with st.form("models-promote-form", border=False):
-            reason = st.text_area(
-                "Reason" if objection is None else "Reason (required)",
-                max_chars=REASON_LENGTH,
-                key=f"models-reason-{st.session_state[DIALOGS_OPENED]}",
-            )
-            sure = st.checkbox(
-                f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same"),
-                key=f"models-sure-{st.session_state[DIALOGS_OPENED]}",
-            )
-            pressed = st.form_submit_button(f"Promote {escape_md(model.name)}", type="primary")
+        confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
+        label = "Reason" if objection is None else "Reason (required)"
+        pressed, sure, reason = _show_form(f"Promote {escape_md(model.name)}", label, confirmation)
         if pressed:
             promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
             _finish(context, registry, promotion, "serves now, in the place of")
@@ -156,22 +145,20 @@ def _rollback_dialog(context: PageContext, registry: RegistryView) -> None:
         st.markdown(f"**{then}** will serve again in the place of **{now}**.")
         if last.before is None:
             st.caption("Without a promoted model the newest one with crops is searched.")
-        with st.form("models-rollback-form", border=False):
-            reason = st.text_area(
-                "Reason", max_chars=REASON_LENGTH, key=f"models-reason-{st.session_state[DIALOGS_OPENED]}"
-            )
-            sure = st.checkbox(
-                f"Take the promotion of {now} back", key=f"models-sure-{st.session_state[DIALOGS_OPENED]}"
-            )
-            pressed = st.form_submit_button("Roll back", type="primary")
+        pressed, sure, reason = _show_form("Roll back", "Reason", f"Take the promotion of {now} back")
         if pressed:
             promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
-            _finish(
-                context,
-                registry,
-                promotion,
-                "serves again, in the place of" if promotion.model else "serves, in the place of",
-            )
+            verb = "serves again, in the place of" if promotion.model else "serves, in the place of"
+            _finish(context, registry, promotion, verb)
+
+
+def _show_form(button: str, label: str, confirmation: str) -> tuple[bool, bool, str]:
+    """Show a reason under `label`, a confirmation and a button; return whether it is pressed, and the inputs."""
+    number = st.session_state[DIALOGS_OPENED]
+    with st.form("models-form", border=False):
+        reason = st.text_area(label, max_chars=REASON_LENGTH, key=f"models-reason-{number}")
+        sure = st.checkbox(confirmation, key=f"models-sure-{number}")
+        return st.form_submit_button(button, type="primary"), sure, reason or ""
 
 
 def _finish(context: PageContext, registry: RegistryView, promotion: Promotion, verb: str) -> None:
@@ -190,10 +177,9 @@ def _finish(context: PageContext, registry: RegistryView, promotion: Promotion, 
 
 
 def _require_confirmation(context: PageContext, sure: bool) -> None:
-    if not context.may(Role.ADMIN):
-        raise UsageError(f"{context.user.name} may not decide what serves: ask an administrator for the role admin")
+    context.require(Role.ADMIN, "A promotion or rollback")
     if not sure:
-        raise UsageError("Tick the box to confirm")
+        raise UsageError("Tick the box to confirm.")
 
 
 def _open_dialog(name: str) -> None:

@@ -71,9 +71,8 @@ def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pane = choose_one(
             "Show",
-            list(PANES),
+            PANES,
             "pane",
-            format_func=PANES.__getitem__,
             clear=("page", "query"),
             widget=st.segmented_control,
             width="content",
@@ -82,14 +81,12 @@ def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
             orders = (PAIR_ORDERS if pair is not None else {}) | ORDERS
             orders = orders if opened.has_scores else {"kept": ORDERS["kept"]}
             clear = ("page", "query")
-            order = choose_one("Order", list(orders), "order", format_func=orders.__getitem__, clear=clear, width=190)
+            order = choose_one("Order", orders, "order", clear=clear, width=190)
         if pane == "queries" and not query:
             name = choose_name()
         if pane == "cameras":
-            widget, options = st.segmented_control, list(MEASURES)
-            measure = choose_one(
-                "Measure", options, "measure", format_func=MEASURES.__getitem__, widget=widget, width="content"
-            )
+            segments = st.segmented_control
+            measure = choose_one("Measure", MEASURES, "measure", widget=segments, width="content")
     if pane in ("curve", "cameras") and not opened.has_scores:
         st.info("Without known identities there are no scores to draw. “Queries” shows the ranking.")
     elif pane == "curve":

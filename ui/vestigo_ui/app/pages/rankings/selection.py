@@ -8,7 +8,7 @@ from typing import cast
 
 import streamlit as st
 
-from vestigo.evaluation.metrics.ranking import PROTOCOLS, Protocol
+from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
@@ -40,24 +40,16 @@ def choose_ranking(rankings: Sequence[SavedRanking]) -> RankingsSelection | None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = choose_one(
             "Ranking",
-            ["", *by_name],
+            {"": "All rankings"} | {name: name for name in by_name},
             "ranking",
-            format_func=lambda name: name or "All rankings",
             clear=("page", "with", "query", "find"),
             width=WIDTH,
         )
         if not name:
             return None
-        other = choose_one(
-            "Compare with",
-            ["", *(other for other in by_name if other != name)],
-            "with",
-            format_func=lambda name: name or "None",
-            clear=("page", "query"),
-            width=WIDTH,
-        )
-        titles = PROTOCOL_TITLES.__getitem__
-        protocol = choose_one("True matches", PROTOCOLS, "protocol", format_func=titles, width=WIDTH)
+        others = {"": "None"} | {other: other for other in by_name if other != name}
+        other = choose_one("Compare with", others, "with", clear=("page", "query"), width=WIDTH)
+        protocol = choose_one("True matches", PROTOCOL_TITLES, "protocol", width=WIDTH)
     return RankingsSelection(
         ranking=by_name[name],
         other=by_name.get(other),
