@@ -18,13 +18,13 @@ Visit = Callable[..., "Page"]
 
 
 def results(page: Page) -> Locator:
-    return page.get_by_role("list", name="Results").locator(".picture")
+    return page.get_by_role("list", name="Results").locator(".crop")
 
 
 def test_query_verdicts_and_open_result(visit: Visit, screen: Screen) -> None:
     page = visit("/find")
     keep(page, "find-sightings")
-    page.get_by_role("list", name="Sightings").locator(".picture").first.click()
+    page.get_by_role("list", name="Sightings").locator(".crop").first.click()
     page.get_by_text("The nearest").wait_for()
     settled(page)
     assert "crop=" in page.url

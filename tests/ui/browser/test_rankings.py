@@ -58,7 +58,7 @@ def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     page.get_by_text("Compared", exact=True).first.wait_for()
     keep(page, "rankings-two")
 
-    page.locator(".tile .picture").nth(1).click()
+    page.locator(".tile .crop").nth(1).click()
     page.get_by_role("dialog").get_by_text("Find with this crop").wait_for()
     assert "look=" in page.url
     keep(page, "rankings-result")
@@ -67,7 +67,7 @@ def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     settled(page)
     assert "look=" not in page.url
 
-    page.locator(".tile .picture").first.click()
+    page.locator(".tile .crop").first.click()
     page.get_by_role("button", name="All queries").wait_for()
     settled(page)
     assert "query=" in page.url

@@ -70,7 +70,7 @@ def test_heads_are_hidden_in_the_dialog(visit: Callable[..., Page], pristine: Ar
     page.get_by_text("Hide faces and heads").click()
     page.keyboard.press("Escape")
     settled(page)
-    page.get_by_role("list", name="Results").locator(".picture").first.click()
+    page.get_by_role("list", name="Results").locator(".crop").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text("The frame that the result was cut from")).to_be_visible()
     assert dialog.get_by_role("button", name=re.compile("^Confirm")).count() == 0

@@ -1,40 +1,40 @@
-// A page of pictures as one image; tiles are buttons that show their part of it. Arrows move, Enter opens, and each
+// Crops as one image; tiles are buttons that show their part of it. Arrows move, Enter opens, and each
 // action has a key. Everything is set as text or style, never as HTML.
 export default function ({ data, parentElement, setTriggerValue }) {
   const sheet = parentElement.querySelector(".sheet");
   const focused = sheet.contains(parentElement.activeElement) ? parentElement.activeElement.dataset.crop : null;
-  sheet.replaceChildren(...data.tiles.map((tile, place) => drawn(tile, place)));
+  sheet.replaceChildren(...data.tiles.map((tile, place) => makeTile(tile, place)));
   sheet.style.gridTemplateColumns = data.across ? `repeat(${data.across}, minmax(0, ${data.width}px))` : "";
   sheet.style.setProperty("--tile-width", `${data.width}px`);
   sheet.style.setProperty("--tile-ratio", `${data.ratio}`);
   sheet.style.setProperty("--sheet-size", `${100 * data.columns}% ${100 * data.rows}%`);
   sheet.setAttribute("aria-label", data.label);
-  if (focused) pictures().find((one) => one.dataset.crop === focused)?.focus();
+  if (focused) cropButtons().find((button) => button.dataset.crop === focused)?.focus();
   sheet.onkeydown = pressed;
 
-  function pictures() {
-    return [...sheet.querySelectorAll(".picture")];
+  function cropButtons() {
+    return [...sheet.querySelectorAll(".crop")];
   }
 
   function send(action, crop) {
     setTriggerValue("event", { action, crop });
   }
 
-  function drawn(tile, place) {
+  function makeTile(tile, place) {
     const box = document.createElement("div");
     box.className = `tile ${tile.tone}${tile.selected ? " selected" : ""}`;
     box.setAttribute("role", "listitem");
-    const picture = document.createElement("button");
-    picture.type = "button";
-    picture.className = "picture";
-    picture.dataset.crop = tile.crop;
-    picture.setAttribute("aria-label", [tile.mark, tile.title, ...tile.lines].filter(Boolean).join(", "));
-    picture.title = tile.hint;
-    picture.style.backgroundImage = `url(${data.image})`;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "crop";
+    button.dataset.crop = tile.crop;
+    button.setAttribute("aria-label", [tile.mark, tile.title, ...tile.lines].filter(Boolean).join(", "));
+    button.title = tile.hint;
+    button.style.backgroundImage = `url(${data.image})`;
     const [column, row] = [place % data.columns, Math.floor(place / data.columns)];
-    picture.style.backgroundPosition = `${part(column, data.columns)}% ${part(row, data.rows)}%`;
-    picture.onclick = () => send("open", tile.crop);
-    box.append(picture);
+    button.style.backgroundPosition = `${part(column, data.columns)}% ${part(row, data.rows)}%`;
+    button.onclick = () => send("open", tile.crop);
+    box.append(button);
     if (tile.mark) box.append(text("div", "mark", tile.mark));
     if (data.actions.length) box.append(actions(tile));
     const words = text("div", "words", "");
@@ -69,7 +69,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
 
   function pressed(event) {
-    const all = pictures();
+    const all = cropButtons();
     const place = all.indexOf(event.target);
     if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     const across = getComputedStyle(sheet).gridTemplateColumns.split(" ").length;
@@ -80,7 +80,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       event.stopPropagation();
       return;
     }
-    const action = data.actions.find((one) => one.key === event.key.toLowerCase());
+    const action = data.actions.find((action) => action.key === event.key.toLowerCase());
     if (action) {
       send(action.name, event.target.dataset.crop);
       event.stopPropagation();

@@ -10,6 +10,7 @@ import streamlit as st
 from vestigo.retrieval.query import Query
 from vestigo.store.audit.records import shown_crops
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.choice import back_button
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
@@ -68,13 +69,7 @@ def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | 
 
 def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | None, name: str) -> None:
     """Show all saved rows of one query."""
-    st.button(
-        "All queries",
-        icon=":material/arrow_back:",
-        type="tertiary",
-        on_click=url_state.put,
-        kwargs={"query": None, "page": None},
-    )
+    back_button("All queries", "query", "page", type="tertiary")
     number = opened.scores.names.index(name).as_py()
     if number < 0:
         st.info(f"The ranking has no query {escape_md(name)}. Go back to all queries.")

@@ -15,13 +15,13 @@ from vestigo.store.models.records import Model
 from vestigo.store.review.records import Annotation, LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.choice import back_button, choose_one
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.images import load_crops
-from vestigo_ui.app.text import count_text, escape_md, format_moment, format_utc
+from vestigo_ui.app.images import load_crops, spread
+from vestigo_ui.app.text import attribute_titles, count_text, escape_md, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
 STRIP = 24
@@ -33,15 +33,7 @@ Rows = list[dict[str, Any]]
 def show_correct(context: PageContext, model: Model, crop: str) -> None:
     """Show the sighting of a crop."""
     sighting = context.index.find(crop, model.digest)
-    st.button(
-        "Back",
-        key="review-back",
-        icon=":material/arrow_back:",
-        type="tertiary",
-        shortcut="Alt+Up",
-        on_click=url_state.put,
-        kwargs={"sighting": None},
-    )
+    back_button("Back", "sighting", key="review-back", type="tertiary")
     schema = model.facts.attributes
     if sighting is None:
         st.warning(
@@ -93,19 +85,18 @@ def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.Data
 
 
 def _show_crops(context: PageContext, model: Model, ids: list[str]) -> None:
-    step = max(1, -(-len(ids) // STRIP))
-    shown = ids[::step]
+    shown = spread(ids, STRIP)
     images = load_crops(context, shown, model=model.digest)
-    tiles = [Tile(crop=one, image=images[one]) for one in shown]
+    tiles = [Tile(crop=crop, image=images[crop]) for crop in shown]
     contact_sheet(tiles, key="review-strip", label="Crops of this sighting", width=96)
-    if step > 1:
+    if len(shown) < len(ids):
         st.caption(f"{len(shown):,} of {len(ids):,} crops are shown.")
 
 
 def _show_form(
     context: PageContext, model: Model, schema: AttributeSchema, rows: Rows, held: tuple[Annotation, ...], crop: str
 ) -> None:
-    own = next((one.answers for one in held if one.annotator == context.user.name), {})
+    own = next((annotation.answers for annotation in held if annotation.annotator == context.user.name), {})
     prediction = correction_task(rows).prediction
     answers: dict[str, str] = {}
     with st.form(f"review-form-{crop}"):
@@ -135,11 +126,11 @@ def _show_annotations(context: PageContext, schema: AttributeSchema, held: tuple
         return
     rows: list[dict[str, str | None]] = [
         {
-            "Annotator": one.annotator,
-            "When (UTC)": format_utc(one.answered),
-            **{attribute.title.capitalize(): one.answers.get(attribute.name) for attribute in schema.attributes},
+            "Annotator": annotation.annotator,
+            "When (UTC)": format_utc(annotation.answered),
+            **{attribute.title.capitalize(): annotation.answers.get(attribute.name) for attribute in schema.attributes},
         }
-        for one in held
+        for annotation in held
     ]
     frame = pd.DataFrame(rows)
     show_table(context, frame, name="corrections", title="Corrections of a sighting")
@@ -149,34 +140,33 @@ PAGE = 48
 
 
 def show_sightings(context: PageContext, model: Model) -> None:
-    """Show the sightings; a click opens one."""
+    """Show the sightings; a click opens sighting."""
     schema = model.facts.attributes
     if schema is None:
         st.info("The model of the crops predicts no attributes, so there is nothing to correct.")
         return
-    titles = {one.name: one.title.capitalize() for one in schema.attributes}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = choose_one("Attribute", list(titles), "attribute", format_func=titles.__getitem__, width=200)
+        name = choose_one("Attribute", attribute_titles(schema), "attribute", width=200)
         st.caption("Lowest confidence first; a click opens a sighting to correct it.", width="content")
     total = context.index.count(model.digest)
     page = choose_page(total, PAGE)
-    found = context.index.by_confidence(
+    sightings = context.index.by_confidence(
         model.digest, ALL_SIGHTINGS, name, first="least", offset=page * PAGE, limit=PAGE
     )
-    ids = [one.crop for one in found]
+    ids = [sighting.crop for sighting in sightings]
     context.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, shown=ids)
     images = load_crops(context, ids, model=model.digest)
     tiles = [
         Tile(
-            crop=one.crop,
-            image=images[one.crop],
-            title=one.camera,
+            crop=sighting.crop,
+            image=images[sighting.crop],
+            title=sighting.camera,
             lines=(
-                f"{one.attributes[name]}, {one.confidences[name]:.0%}",
-                format_moment(one.time, one.offset_s).removesuffix(" UTC"),
+                f"{sighting.attributes[name]}, {sighting.confidences[name]:.0%}",
+                format_moment(sighting.time, sighting.offset_s, zone=False),
             ),
         )
-        for one in found
+        for sighting in sightings
     ]
     event = contact_sheet(tiles, key="review-pick", label="Sightings", width=116)
     if event is not None:

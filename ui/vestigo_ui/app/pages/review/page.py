@@ -1,6 +1,6 @@
 """Page Review: samples of tasks, progress of annotation, corrections and label sets.
 
-The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the open one.
+The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the open label_set.
 """
 
 from __future__ import annotations
@@ -24,13 +24,6 @@ PROGRESS, PROPOSE, CORRECT, SETS = "progress", "propose", "correct", "sets"
 PANES = {PROGRESS: "Progress", PROPOSE: "Sample", CORRECT: "Correct", SETS: "Label sets"}
 
 
-def pane_of() -> str:
-    """Offer the panes."""
-    return choose_one(
-        "Show", list(PANES), "pane", format_func=PANES.__getitem__, widget=st.segmented_control, width="content"
-    )
-
-
 def show(context: PageContext) -> None:
     """Show the page."""
     st.title("Review", anchor=False)
@@ -44,11 +37,11 @@ def show(context: PageContext) -> None:
         show_correct(context, model, crop)
         return
     # The project of corrections comes last.
-    known = sorted(context.store.review.projects(), key=lambda one: is_corrections_project(one.name))
-    projects = {one.name: one for one in known}
+    known = sorted(context.store.review.projects(), key=lambda project: is_corrections_project(project.name))
+    projects = {project.name: project for project in known}
     project: LabelProject | None = None
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        pane = pane_of()
+        pane = choose_one("Show", PANES, "pane", widget=st.segmented_control, width="content")
         if projects and pane == PROGRESS:
             project = projects[choose_one("Project", list(projects), "project", width=220)]
         elif projects:
@@ -80,14 +73,14 @@ def _show_label_sets(context: PageContext) -> None:
     newest = {model.origin.get("label_set"): model.name for model in reversed(context.store.models.list())}
     rows = [
         {
-            "Version": one.version,
-            "Saved (UTC)": format_utc(one.created),
-            "Labels": one.labels,
-            "Tasks": one.tasks,
-            "Projects": ", ".join(one.projects),
-            "Newest model from it": newest.get(one.version),
-            "Digest": one.digest[:12],
+            "Version": label_set.version,
+            "Saved (UTC)": format_utc(label_set.created),
+            "Labels": label_set.labels,
+            "Tasks": label_set.tasks,
+            "Projects": ", ".join(label_set.projects),
+            "Newest model from it": newest.get(label_set.version),
+            "Digest": label_set.digest[:12],
         }
-        for one in reversed(sets)
+        for label_set in reversed(sets)
     ]
     show_table(context, pd.DataFrame(rows), name="label-sets", title="Label sets")

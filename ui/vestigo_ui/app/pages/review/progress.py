@@ -39,18 +39,18 @@ def show_progress(context: PageContext, project: LabelProject) -> None:
     if not sampled:
         st.info("This project has no tasks yet. “Sample” chooses some.", icon=":material/rate_review:")
         return
-    found = _progress(context.store.ref, context.store.annotations.version(), project.name, sampled)
+    progress = _progress(context.store.ref, context.store.annotations.version(), project.name, sampled)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**By attribute**")
-        frame = by_attribute(found)
+        frame = by_attribute(progress)
         show_table(context, frame, name="review-attributes", title="Review by attribute")
         st.markdown("**By sample**")
         show_table(context, by_batch(context, project), name="review-batches", title="Review by sample")
     with right:
-        if found.days:
-            charts.show_figure(over_time(found.days, sampled), key="review-days", alt="Annotated tasks over time")
-        _agreement(context, project, found)
+        if progress.days:
+            charts.show_figure(over_time(progress.days, sampled), key="review-days", alt="Annotated tasks over time")
+        _agreement(context, project, progress)
 
 
 @st.cache_data(max_entries=CACHED_PROJECTS, show_spinner="Reading annotations")
@@ -58,29 +58,29 @@ def _progress(ref: str, version: str, project: str, sampled: int) -> ReviewProgr
     return review_progress(shared_store(), project)
 
 
-def by_attribute(found: ReviewProgress) -> pd.DataFrame:
-    """A row for each attribute."""
+def by_attribute(progress: ReviewProgress) -> pd.DataFrame:
+    """Return one row for each attribute."""
     rows = [
         {
-            "Attribute": one.title.capitalize(),
-            "Annotated": found.answered.get(one.name, 0),
-            "Corrected": found.corrected.get(one.name, 0),
-            "Cannot tell": found.cannot_tell.get(one.name, 0),
-            "Annotated twice": found.pairs[one.name].pairs,
-            "Agreed (%)": agreed(found.pairs[one.name].pairs, found.pairs[one.name].differ),
+            "Attribute": attribute.title.capitalize(),
+            "Annotated": progress.answered.get(attribute.name, 0),
+            "Corrected": progress.corrected.get(attribute.name, 0),
+            "Cannot tell": progress.cannot_tell.get(attribute.name, 0),
+            "Annotated twice": progress.pairs[attribute.name].pairs,
+            "Agreed (%)": agreed(progress.pairs[attribute.name].pairs, progress.pairs[attribute.name].differ),
         }
-        for one in found.schema.attributes
+        for attribute in progress.schema.attributes
     ]
     return pd.DataFrame(rows).astype({"Agreed (%)": "float64"})
 
 
 def agreed(pairs: int, differ: int) -> float | None:
-    """In percent of pairs of answers, how many say the same; None without any."""
+    """Return the percentage of annotation pairs that agree; None without pairs."""
     return 100 * (1 - differ / pairs) if pairs else None
 
 
 def by_batch(context: PageContext, project: LabelProject) -> pd.DataFrame:
-    """A row for each draw and import, the newest first."""
+    """Return one row for each sample and import, the newest first."""
     names = {model.digest: model.name for model in context.store.models.list()}
     rows = [
         {
@@ -99,9 +99,9 @@ def by_batch(context: PageContext, project: LabelProject) -> pd.DataFrame:
 
 
 def over_time(days: Mapping[date, int], sampled: int) -> go.Figure:
-    """The figure: tasks answered until each day, below those that were sampled."""
-    made = charts.new_figure(x="Day (UTC)", y="Annotated tasks", height=260)
-    made.add_scatter(
+    """Return the figure: tasks annotated until each day, and a line at the number of sampled tasks."""
+    figure = charts.new_figure(x="Day (UTC)", y="Annotated tasks", height=260)
+    figure.add_scatter(
         x=list(days),
         y=list(accumulate(days.values())),
         mode="lines+markers",
@@ -109,19 +109,20 @@ def over_time(days: Mapping[date, int], sampled: int) -> go.Figure:
         hovertemplate="%{x|%Y-%m-%d}: %{y:,}<extra></extra>",
         name="Annotated",
     )
-    made.add_hline(y=sampled, line={"dash": "dot", "color": charts.COLOURS[-1]}, annotation_text=f"{sampled:,} sampled")
-    made.update_layout(showlegend=False)
-    made.update_xaxes(tickformat="%Y-%m-%d")
+    line = {"dash": "dot", "color": charts.COLOURS[-1]}
+    figure.add_hline(y=sampled, line=line, annotation_text=f"{sampled:,} sampled")
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(tickformat="%Y-%m-%d")
     if len(days) == 1:
         (day,) = days
-        made.update_xaxes(tickvals=[day], range=[day - timedelta(days=1), day + timedelta(days=1)])
-    made.update_yaxes(rangemode="tozero")
-    return made
+        figure.update_xaxes(tickvals=[day], range=[day - timedelta(days=1), day + timedelta(days=1)])
+    figure.update_yaxes(rangemode="tozero")
+    return figure
 
 
-def _agreement(context: PageContext, project: LabelProject, found: ReviewProgress) -> None:
-    pairs = sum(one.pairs for one in found.pairs.values())
-    differ = sum(one.differ for one in found.pairs.values())
+def _agreement(context: PageContext, project: LabelProject, progress: ReviewProgress) -> None:
+    pairs = sum(pairs.pairs for pairs in progress.pairs.values())
+    differ = sum(pairs.differ for pairs in progress.pairs.values())
     st.markdown("**Agreement of annotators**")
     share = agreed(pairs, differ)
     if share is None:
@@ -129,10 +130,10 @@ def _agreement(context: PageContext, project: LabelProject, found: ReviewProgres
     else:
         st.caption(f"Annotators agree in {share:.1f} % of {pairs:,} pairs of annotations; {differ:,} differ.")
     st.caption(
-        ", ".join(f"{escape_md(who)} {count:,}" for who, count in found.annotators.items())
+        ", ".join(f"{escape_md(name)} {count:,}" for name, count in progress.annotators.items())
         or "There are no annotations yet."
     )
-    if not found.conflicts:
+    if not progress.conflicts:
         return
     rows = [
         {
@@ -142,9 +143,9 @@ def _agreement(context: PageContext, project: LabelProject, found: ReviewProgres
             "Label Studio": task_url(project, task),
             "Sighting": f"/review?sighting={task.crops[0]}",
         }
-        for task, conflict in found.conflicts
+        for task, conflict in progress.conflicts
     ]
-    st.caption(f"{len(rows):,} of {found.conflict_count:,} conflicts between annotators")
+    st.caption(f"{len(rows):,} of {progress.conflict_count:,} conflicts between annotators")
     show_table(
         context,
         pd.DataFrame(rows),
@@ -162,30 +163,30 @@ def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
     if is_corrections_project(project.name):
         st.caption("These are corrections. They are used for training and not for estimates.")
         return
-    there = project_url(project)
-    if there is not None:
-        st.link_button("Open in Label Studio", there, icon=":material/open_in_new:")
+    url = project_url(project)
+    if url is not None:
+        st.link_button("Open in Label Studio", url, icon=":material/open_in_new:")
     elif not waiting:
         st.caption("This project is on no server; its labels were imported.")
         return
     if not context.may(Role.REVIEWER):
         return
     if context.settings.label_studio is None:
-        verb = "push" if there is None else "pull"
+        verb = "push" if url is None else "pull"
         show_setup(f"vestigo label {verb} --store STORE --project {project.name}")
         return
     with st.container(horizontal=True, gap="small"):
-        pulled = there is not None and st.button(
+        pulled = url is not None and st.button(
             "Pull now", key="review-pull", icon=":material/download:", shortcut="Alt+P"
         )
         pushed = waiting and st.button(
             f"Send {count_text(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
         )
     if pulled:
-        found = fetch(context, project.name, progress_bar("Tasks listed"))
+        result = fetch(context, project.name, progress_bar("Tasks listed"))
         st.success(
-            f"New, changed or deleted: {count_text(found.pulled, 'annotation')}. Annotated: {found.reviewed:,} of "
-            f"{count_text(found.tasks, 'task')}. Corrected: {count_text(found.corrections, 'value')}."
+            f"New, changed or deleted: {count_text(result.pulled, 'annotation')}. Annotated: {result.reviewed:,} of "
+            f"{count_text(result.tasks, 'task')}. Corrected: {count_text(result.corrections, 'value')}."
         )
     if pushed:
         st.success(f"Sent: {count_text(send_waiting(context, project.name, progress_bar('Tasks sent')), 'task')}.")
