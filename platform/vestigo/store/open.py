@@ -55,18 +55,6 @@ class Store:
         ref: Absolute folder or TOML file, with which another process opens the same store.
         data: Path or URI of the data root; it may hold credentials.
         database: Connections to the catalogue.
-        runs: Runs and their leases.
-        shards: Shards of runs, their inputs and files.
-        crops: Visible crops.
-        regions: Visible label maps.
-        cameras: Cameras and their clock offsets.
-        models: Registered models and promotions.
-        rankings: Saved rankings.
-        review: Review projects, batches and tasks.
-        annotations: Annotations of tasks.
-        label_sets: Versions of the labels.
-        audit: The audit log.
-        verdicts: Verdicts on search results.
     """
 
     shards: ShardRepository = _repository("runs.shards", "ShardRepository", with_files=True)
@@ -160,11 +148,7 @@ class Store:
         until: datetime | None = None,
         progress: ProgressCallback = ignore_progress,
     ) -> ExportReport:
-        """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`.
-
-        Raises:
-            StoreError: If the store holds no crops, or `out` is not an empty or new folder.
-        """
+        """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`."""
         from vestigo.store.crops.visible import CropFilter
         from vestigo.store.maintenance.export import export_market
 
@@ -173,11 +157,7 @@ class Store:
         return export_market(reader, out, progress)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
-        """Return by crop id the identity numbers of `export_market`; crops without an identity are left out.
-
-        Raises:
-            StoreError: If the store holds no crops.
-        """
+        """Return by crop id the identity numbers of `export_market`; crops without an identity are left out."""
         from vestigo.store.maintenance.export import person_numbers
 
         return person_numbers(self.crops.reader(self.models.with_crops()[0].digest), ids)

@@ -38,11 +38,7 @@ LINE_LENGTH = 200
 
 @contextmanager
 def audited_write(database: Database) -> Iterator[Session]:
-    """Open a transaction that must be logged.
-
-    Raises:
-        StoreError: If the database refuses it: nothing may be shown that is not logged.
-    """
+    """Open a transaction that must be logged."""
     try:
         with database.write() as session:
             yield session
@@ -143,11 +139,7 @@ def line(text: str | None, what: str) -> str | None:
 
 
 def require_action(action: str) -> None:
-    """Check that the log has an action.
-
-    Raises:
-        StoreError: If it does not.
-    """
+    """Raise `StoreError` if the log has no such action."""
     if action not in get_args(AuditAction):
         raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
 

@@ -37,11 +37,7 @@ class AuditRepository:
         case: str | None = None,
         authority: str | None = None,
     ) -> AuditEntry:
-        """Add an entry in a transaction of its own; see `vestigo.store.audit.log.append_entry`.
-
-        Raises:
-            StoreError: If the entry cannot be written: what is not logged must not be shown.
-        """
+        """Add an entry in a transaction of its own; see `vestigo.store.audit.log.append_entry`."""
         with audited_write(self.database) as session:
             return append_entry(
                 session, user=user, action=action, details=details, snapshot=snapshot, case=case, authority=authority

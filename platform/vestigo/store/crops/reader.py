@@ -35,7 +35,10 @@ ALL_COLUMNS = (*CROP_COLUMNS, "model", "run")
 
 @dataclass(frozen=True)
 class CropReader:
-    """Reads the crops of `files` that `crop_filter` admits; `offsets` are the clock offsets by camera."""
+    """Reads the crops of `files` that `crop_filter` admits; `offsets` are the clock offsets by camera.
+
+    Methods raise `StoreError` for an unknown column or crop, and for embeddings of several models.
+    """
 
     root: DataRoot
     files: Sequence[VisibleFile]
@@ -43,11 +46,7 @@ class CropReader:
     crop_filter: CropFilter = ALL_CROPS
 
     def scan(self, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield rows, file after file, `batch_rows` at a time; memory is one batch and a few row groups.
-
-        Raises:
-            StoreError: If a column is unknown, or embeddings of several models are requested.
-        """
+        """Yield rows, file after file, `batch_rows` at a time; memory is one batch and a few row groups."""
         _require_known(columns)
         models = sorted({file.model for file in self.files})
         if EMBEDDING in columns and len(models) > 1:
@@ -56,66 +55,52 @@ class CropReader:
         return rechunk(read_ahead(sources, readers=SCANNERS, buffered=BUFFERED), batch_rows)
 
     def select(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of crop ids, file after file; only the row groups that hold them are read.
-
-        Raises:
-            StoreError: If a column is unknown.
-        """
+        """Yield the rows of crop ids, file after file; only the row groups that hold them are read."""
         _require_known(columns)
-        wanted = pa.array(sorted(set(ids)), pa.string())
-
-        def read(file: VisibleFile) -> list[pa.RecordBatch]:
-            return list(
-                self._batches(file, columns, lambda needed: rows_with_ids(self.root, file.path, wanted, needed))
-            )
-
-        with ThreadPoolExecutor(READERS) as pool:
-            for batches in pool.map(read, self.files):
-                yield from batches
+        return self._with_ids(self.files, ids, columns)
 
     def get(self, ids: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rows of crop ids in their order; of a crop in several files the first file's row.
-
-        Raises:
-            StoreError: If a column is unknown, or a crop is not visible.
-        """
+        """Return the rows of crop ids in their order; of a crop in several files the first file's row."""
         _require_known(columns)
         columns = list(dict.fromkeys(("crop_id", "model", *columns)))
-        found: dict[str, dict[str, Any]] = {}
-
-        def read(file: VisibleFile, missing: pa.Array) -> list[dict[str, Any]]:
-            batches = self._batches(file, columns, lambda needed: rows_with_ids(self.root, file.path, missing, needed))
-            return [row for batch in batches for row in batch.to_pylist()]
-
-        with ThreadPoolExecutor(READERS) as pool:
-            for start in range(0, len(self.files), 8 * READERS):
-                missing = pa.array(sorted(set(ids) - found.keys()), pa.string())
-                if not len(missing):
-                    break
-                files = self.files[start : start + 8 * READERS]
-                for rows in pool.map(partial(read, missing=missing), files):
-                    for row in rows:
-                        found.setdefault(row["crop_id"], row)
-        return in_order(ids, found)
+        rows: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(self.files), 8 * READERS):
+            missing = set(ids) - rows.keys()
+            if not missing:
+                break
+            for batch in self._with_ids(self.files[start : start + 8 * READERS], missing, columns):
+                for row in batch.to_pylist():
+                    rows.setdefault(row["crop_id"], row)
+        return in_order(ids, rows)
 
     def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return rows by crop id, read at `positions`: row numbers by id of file.
-
-        Raises:
-            StoreError: If a column is unknown.
-        """
+        """Return rows by crop id, read at `positions`: row numbers by id of file."""
         _require_known(columns)
         columns = list(dict.fromkeys(("crop_id", "model", *columns)))
 
-        def read(file: VisibleFile) -> list[dict[str, Any]]:
-            batches = self._batches(
-                file, columns, lambda needed: rows_at(self.root, file.path, positions[file.id], needed)
-            )
-            return [row for batch in batches for row in batch.to_pylist()]
+        def read(file: VisibleFile, needed: Sequence[str]) -> Iterator[pa.RecordBatch]:
+            return rows_at(self.root, file.path, positions[file.id], needed)
 
         files = [file for file in self.files if file.id in positions]
+        batches = self._look_up(files, columns, read)
+        return {row["crop_id"]: row for batch in batches for row in batch.to_pylist()}
+
+    def _with_ids(
+        self, files: Sequence[VisibleFile], ids: Collection[str], columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        wanted = pa.array(sorted(set(ids)), pa.string())
+        return self._look_up(files, columns, lambda file, needed: rows_with_ids(self.root, file.path, wanted, needed))
+
+    def _look_up(
+        self,
+        files: Sequence[VisibleFile],
+        columns: Sequence[str],
+        read: Callable[[VisibleFile, Sequence[str]], Iterable[pa.RecordBatch]],
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the visible rows that `read` returns, file after file; several files are read at a time."""
         with ThreadPoolExecutor(READERS) as pool:
-            return {row["crop_id"]: row for rows in list(pool.map(read, files)) for row in rows}
+            for batches in pool.map(lambda file: list(self._batches(file, columns, partial(read, file))), files):
+                yield from batches
 
     def _scan_file(self, file: VisibleFile, columns: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
         for batch in self._batches(file, columns, partial(self.root.read, file.path)):
@@ -201,11 +186,7 @@ def rows_at(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence
 
 
 def in_order(ids: Sequence[str], rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows, given by crop id, in the order of `ids`.
-
-    Raises:
-        StoreError: If a crop is missing.
-    """
+    """Return rows, given by crop id, in the order of `ids`; raise `StoreError` if a crop is missing."""
     if unknown := [crop_id for crop_id in ids if crop_id not in rows]:
         raise StoreError(f"crop {unknown[0]} is not in the store: `vestigo search` names crops that are")
     return [rows[crop_id] for crop_id in ids]

@@ -24,6 +24,7 @@ class RegionRepository:
 
     Label maps under one fingerprint (parser, model, settings and crops) are read together, those of different
     fingerprints never. `run` names the run with the fingerprint, by default the newest run that left label maps.
+    Methods raise `StoreError` for an unknown run or column, and if the store holds no label maps.
     """
 
     database: Database
@@ -32,11 +33,7 @@ class RegionRepository:
     def scan(
         self, columns: Sequence[str] | None = None, *, run: str | None = None, batch_rows: int = GROUP_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Yield label maps, `batch_rows` at a time; columns of `vestigo.store.parquet.schemas.REGIONS`, or all.
-
-        Raises:
-            StoreError: If a column or the run is unknown, or the store holds no label maps.
-        """
+        """Yield label maps, `batch_rows` at a time; columns of `vestigo.store.parquet.schemas.REGIONS`, or all."""
         columns = list(REGIONS.names if columns is None else columns)
         if unknown := [name for name in columns if name not in REGIONS.names]:
             raise StoreError(f"label maps have no column {unknown[0]}; the columns are {', '.join(REGIONS.names)}")
@@ -44,11 +41,7 @@ class RegionRepository:
         yield from rechunk(batches, batch_rows)
 
     def get(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
-        """Return label maps by crop id, with the columns of `REGIONS`; crops without a label map are left out.
-
-        Raises:
-            StoreError: If the run is unknown, or the store holds no label maps.
-        """
+        """Return label maps by crop id, with the columns of `REGIONS`; crops without a label map are left out."""
         rows: dict[str, dict[str, Any]] = {}
         for path in self._paths(run):
             missing = set(ids) - rows.keys()

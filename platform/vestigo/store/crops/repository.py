@@ -27,7 +27,8 @@ class CropRepository:
     """The visible crops of a store.
 
     Columns are those of `vestigo.store.parquet.schemas.CROP_COLUMNS`, and `model` (digest) and `run` on request. Times
-    are the recorded times plus the clock offset of their camera.
+    are the recorded times plus the clock offset of their camera. Methods raise `StoreError` for an unknown column,
+    crop, model or run.
     """
 
     database: Database
@@ -76,11 +77,7 @@ class CropRepository:
         return self.reader(model, crop_filter).scan(columns, batch_rows)
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Yield the visible crops of a run, file after file, each batch with the path of its file; times as recorded.
-
-        Raises:
-            StoreError: If the run or a column is unknown.
-        """
+        """Yield the visible crops of a run, file after file, each batch with the path of its file; times as recorded."""
         with self.database.read() as session:
             run_row(session, run_id)
             files = [file for file in crop_files(session) if file.run == run_id]
@@ -89,11 +86,7 @@ class CropRepository:
                 yield file.path, batch
 
     def select(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
-        """Yield the crops of a model that are visible and among `ids`, in the order of `scan`; others are not read.
-
-        Raises:
-            StoreError: If a column or the model is unknown.
-        """
+        """Yield the crops of a model that are visible and among `ids`, in the order of `scan`; others are not read."""
         return self.reader(model).select(ids, columns)
 
     def get(
@@ -114,9 +107,6 @@ class CropRepository:
         Args:
             positions: Row numbers by `VisibleFile.id`.
             columns: Columns to read in addition to `crop_id` and `model`.
-
-        Raises:
-            StoreError: If a column is unknown.
         """
         return self.reader(files=positions).get_at(positions, columns)
 
@@ -126,11 +116,7 @@ class CropRepository:
             return crop_files(session)
 
     def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
-        """Return columns of all rows of a file, hidden rows included, in their order; times as recorded.
-
-        Raises:
-            StoreError: If the file cannot be read.
-        """
+        """Return columns of all rows of a file, hidden rows included, in their order; times as recorded."""
         batches = [completed(batch, columns) for batch in self.root.read(file.path, columns)]
         return pa.Table.from_batches(batches)
 

@@ -62,9 +62,6 @@ def crop_files(
         model: Digest of the only model.
         crop_filter: Files without crops that it admits are left out.
         ids: Ids of the only files.
-
-    Raises:
-        StoreError: If the model is not registered.
     """
     if model is not None and session.get(ModelRow, model) is None:
         raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")

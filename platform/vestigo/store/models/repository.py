@@ -31,7 +31,10 @@ NEWEST_FIRST = (ModelRow.registered.desc(), ModelRow.digest)
 
 @dataclass(frozen=True)
 class ModelRepository:
-    """The models of a store, named by digest. Every method that changes something is one transaction."""
+    """The models of a store, named by digest; an unknown digest raises `StoreError`.
+
+    Every method that changes something is one transaction.
+    """
 
     database: Database
 
@@ -77,21 +80,13 @@ class ModelRepository:
         return _to_model(rows[0]) if rows else None
 
     def record_training(self, digest: str, parent: str | None, origin: dict[str, Any]) -> None:
-        """Record the parent of a model and, as JSON, how it was trained.
-
-        Raises:
-            StoreError: If the model is not registered.
-        """
+        """Record the parent of a model and, as JSON, how it was trained."""
         with self.database.write() as session:
             row = _model_row(session, digest, lock=True)
             row.parent, row.origin = parent, dict(origin)
 
     def record_scores(self, digest: str, scores: dict[str, Any]) -> None:
-        """Add scores to a model, as JSON by key (see `vestigo.promotion.judge`); an existing key is replaced.
-
-        Raises:
-            StoreError: If the model is not registered.
-        """
+        """Add scores to a model, as JSON by key (see `vestigo.promotion.judge`); an existing key is replaced."""
         with self.database.write() as session:
             row = _model_row(session, digest, lock=True)
             row.scores = {**row.scores, **scores}

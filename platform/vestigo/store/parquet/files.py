@@ -182,7 +182,10 @@ _INCOMPRESSIBLE = frozenset({"image", f"{EMBEDDING}.list.element"})
 
 
 class DataRoot:
-    """Writes and reads immutable Parquet files below a data root: a local path or an `s3://` URI."""
+    """Writes and reads immutable Parquet files below a data root: a local path or an `s3://` URI.
+
+    Methods raise `StoreError` for a missing or broken file.
+    """
 
     def __init__(self, uri: str) -> None:
         self.folder = Folder(uri)
@@ -249,11 +252,7 @@ class DataRoot:
         )
 
     def require_written(self, file: WrittenFile) -> None:
-        """Check that a written file exists with its size.
-
-        Raises:
-            StoreError: If it does not.
-        """
+        """Raise `StoreError` if a written file does not exist with its size."""
         size = self.folder.size(file.path)
         if size != file.bytes:
             raise StoreError(f"file {file.path} has {size} bytes, {file.bytes} were written: do its shard again")
@@ -261,11 +260,7 @@ class DataRoot:
     def read(
         self, path: str, columns: Sequence[str] | None = None, batch_rows: int = GROUP_ROWS
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default.
-
-        Raises:
-            StoreError: If the file is missing or broken.
-        """
+        """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default."""
         with closing(self.open(path)) as file:
             # Decoding one column, the descriptor, dominates, so threads over columns do not help.
             yield from file.iter_batches(
@@ -273,11 +268,7 @@ class DataRoot:
             )
 
     def open(self, path: str) -> pq.ParquetFile:
-        """Open a Parquet file; the caller closes it.
-
-        Raises:
-            StoreError: If the file is missing or broken.
-        """
+        """Open a Parquet file; the caller closes it."""
         try:
             source = self.folder.open(path)
         except OSError as error:

@@ -54,17 +54,14 @@ class RankingRepository:
     """The saved rankings of a store.
 
     A `SavedRanking` names its own files: its rows stay readable when another ranking takes its name, until vacuum.
+    Methods raise `StoreError` for an unknown ranking, a missing file, or a column that the ranking lacks.
     """
 
     database: Database
     root: DataRoot
 
     def __call__(self, name: str | None = None) -> pd.DataFrame:
-        """Return the rows of a ranking as a DataFrame, or without a name one row for each saved ranking.
-
-        Raises:
-            StoreError: If the store has no such ranking.
-        """
+        """Return the rows of a ranking as a DataFrame, or without a name one row for each saved ranking."""
         import pandas as pd
 
         if name is not None:
@@ -148,11 +145,7 @@ class RankingRepository:
         return rankings[name]
 
     def scan(self, ranking: SavedRanking, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a ranking in order, with all columns by default; memory is one batch.
-
-        Raises:
-            StoreError: If the file is missing, or the ranking lacks a column.
-        """
+        """Yield the rows of a ranking in order, with all columns by default; memory is one batch."""
         _require_columns(ranking, columns or ())
         return self.root.read(ranking.path, columns, SCAN_ROWS)
 
@@ -161,11 +154,7 @@ class RankingRepository:
         return iter(()) if ranking.queries_path is None else self.root.read(ranking.queries_path, columns)
 
     def rows(self, ranking: SavedRanking, numbers: Sequence[int], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
-        """Return rows of a ranking by their numbers, counted from 0, in ascending order.
-
-        Raises:
-            StoreError: If the file is missing, or the ranking lacks a column.
-        """
+        """Return rows of a ranking by their numbers, counted from 0, in ascending order."""
         _require_columns(ranking, columns)
         return self._rows(ranking.path, numbers, columns)
 

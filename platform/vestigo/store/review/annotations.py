@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnnotationRepository:
-    """The annotations of a store. Every method that changes something is one transaction."""
+    """The annotations of a store. Every method that changes something is one transaction.
+
+    Methods raise `StoreError` for an unknown project, model or task.
+    """
 
     database: Database
 
@@ -61,11 +64,7 @@ class AnnotationRepository:
         return " ".join(map(str, self.database.rows(select(*columns))[0]))
 
     def replace(self, project: str, annotations: Mapping[str, Sequence[Annotation]]) -> int:
-        """Replace the annotations of tasks, given by key; return how many are new, changed or deleted.
-
-        Raises:
-            StoreError: If the project does not have a task.
-        """
+        """Replace the annotations of tasks, given by key; return how many are new, changed or deleted."""
         with self.database.write() as session:
             return _replace(session, project, annotations)
 
@@ -76,11 +75,7 @@ class AnnotationRepository:
         tasks: Sequence[NewTask],
         annotations: Mapping[str, Sequence[Annotation]],
     ) -> int:
-        """Record tasks that were not sampled together with their annotations; return the sample's id.
-
-        Raises:
-            StoreError: If the project or model is unknown, or a task exists.
-        """
+        """Record tasks that were not sampled together with their annotations; return the sample's id."""
         with self.database.write() as session:
             sample = add_sample(session, project, design, tasks, None)
             _replace(session, project, annotations)

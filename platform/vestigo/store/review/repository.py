@@ -38,7 +38,8 @@ PAGE_ROWS = 500
 class ReviewRepository:
     """The review projects of a store. Every method that changes something is one transaction.
 
-    Tasks are named by their keys, which are derived from their crops and never change.
+    Tasks are named by their keys, which are derived from their crops and never change. Methods raise `StoreError` for
+    an unknown project.
     """
 
     database: Database
@@ -56,11 +57,7 @@ class ReviewRepository:
             return None if row is None else _to_project(row)
 
     def get_project(self, name: str) -> LabelProject:
-        """Return a project.
-
-        Raises:
-            StoreError: If there is none of that name; the message lists the projects.
-        """
+        """Return a project."""
         with self.database.read() as session:
             return _to_project(project_row(session, name))
 
@@ -85,11 +82,7 @@ class ReviewRepository:
             return project
 
     def link_project(self, name: str, server: str, remote_id: int) -> None:
-        """Record the address (without credentials) and the id of a project in Label Studio.
-
-        Raises:
-            StoreError: If there is no project of that name.
-        """
+        """Record the address (without credentials) and the id of a project in Label Studio."""
         with self.database.write() as session:
             row = project_row(session, name)
             row.server, row.remote_id = server, remote_id
@@ -215,11 +208,7 @@ class ReviewRepository:
 
 
 def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:
-    """Return the row of a project.
-
-    Raises:
-        StoreError: If there is none of that name; the message lists the projects.
-    """
+    """Return the row of a project; raise `StoreError` with the known names if there is none."""
     row = session.get(LabelProjectRow, name, with_for_update=lock)
     if row is None:
         known = ", ".join(session.scalars(select(LabelProjectRow.name).order_by(LabelProjectRow.name))) or "none yet"
@@ -230,11 +219,7 @@ def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProj
 def add_sample(
     session: Session, project: str, design: SamplingDesign, tasks: Sequence[NewTask], file: WrittenFile | None
 ) -> int:
-    """Add a sample and its tasks and return its id; `file` is None for imported tasks.
-
-    Raises:
-        StoreError: If the project or model is unknown, or a task exists.
-    """
+    """Add a sample and its tasks and return its id; `file` is None for imported tasks."""
     project_row(session, project)
     if session.get(ModelRow, design.model) is None:
         raise StoreError(f"model {design.model} is not registered in the store: index with it first")

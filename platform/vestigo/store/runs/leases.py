@@ -29,11 +29,7 @@ def is_held(row: RunRow, owner: Owner | None = None) -> bool:
 
 
 def require_free(row: RunRow, owner: Owner) -> None:
-    """Check that no live driver other than `owner` holds the run.
-
-    Raises:
-        StoreError: If one does; the message names its process.
-    """
+    """Raise `StoreError` if a live driver other than `owner` holds the run."""
     if is_held(row, owner):
         raise StoreError(
             f"run {row.id} is being driven by process {row.pid} on {row.host}: "
@@ -42,11 +38,7 @@ def require_free(row: RunRow, owner: Owner) -> None:
 
 
 def owned_run(session: Session, run_id: str, owner: Owner) -> RunRow:
-    """Return the row of a run, locked.
-
-    Raises:
-        StoreError: If `owner` does not hold the lease.
-    """
+    """Return the row of a run, locked; raise `StoreError` if `owner` does not hold the lease."""
     row = run_row(session, run_id, lock=True)
     if (row.host, row.pid) != (owner.host, owner.pid):
         holder = "no process" if row.host is None else f"process {row.pid} on {row.host}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-from sqlalchemy import ColumnElement, exists, select, update
+from sqlalchemy import ColumnElement, Update, exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
@@ -17,65 +19,46 @@ def replace_stale(session: Session, run: RunRow) -> None:
     file that also holds rows of other inputs is kept, and readers skip the rows of its retired inputs.
     """
     now = datetime.now(UTC)
+    change = partial(session.execute, execution_options={"synchronize_session": False})
     own = aliased(InputRow)
     settled = (
         select(own.key)
         .join(ShardRow, ShardRow.id == own.shard_id)
         .where(ShardRow.run_id == run.id, own.state.in_(("done", "empty")))
     )
-    session.execute(
+    change(
         update(InputRow)
         .where(InputRow.fingerprint != run.fingerprint, ~InputRow.retired, InputRow.key.in_(settled))
         .values(retired=True)
-        .execution_options(synchronize_session=False)
     )
     part = aliased(ShardRow)
     of_replaced_video = select(part.id).where(part.kind == "slice", _slice_retired(part))
-    session.execute(
-        update(InputRow)
-        .where(~InputRow.retired, InputRow.shard_id.in_(of_replaced_video))
-        .values(retired=True)
-        .execution_options(synchronize_session=False)
-    )
+    change(update(InputRow).where(~InputRow.retired, InputRow.shard_id.in_(of_replaced_video)).values(retired=True))
     replaced = select(ShardRow.id).where(_all_retired())
-    session.execute(
+    change(
         update(DataFileRow)
         .where(DataFileRow.shard_id.in_(replaced), DataFileRow.retired.is_(None))
         .values(state="retired", retired=now)
-        .execution_options(synchronize_session=False)
     )
-    _quarantine_replaced_shards(session, run)
+    _quarantine_replaced_shards(change, run)
     new = aliased(DataFileRow)
     repeated = select(new.shard_id).where(new.run_id == run.id, new.state == "staged").distinct()
     old = update(DataFileRow).where(DataFileRow.shard_id.in_(repeated), DataFileRow.state == "visible")
-    session.execute(
-        old.values(state="retired", retired=now, run_id=None, shard_id=None).execution_options(
-            synchronize_session=False
-        )
-    )
-    session.execute(
-        update(DataFileRow)
-        .where(DataFileRow.run_id == run.id, DataFileRow.state == "staged")
-        .values(state="visible")
-        .execution_options(synchronize_session=False)
+    change(old.values(state="retired", retired=now, run_id=None, shard_id=None))
+    change(
+        update(DataFileRow).where(DataFileRow.run_id == run.id, DataFileRow.state == "staged").values(state="visible")
     )
 
 
-def _quarantine_replaced_shards(session: Session, run: RunRow) -> None:
+def _quarantine_replaced_shards(change: Callable[[Update], object], run: RunRow) -> None:
     """Quarantine pending shards whose inputs were replaced, so that a resumed run does not bring them back."""
     replaced = select(ShardRow.id).where(ShardRow.state == "pending", _all_retired())
-    session.execute(
+    change(
         update(InputRow)
         .where(InputRow.shard_id.in_(replaced), InputRow.state == "pending")
         .values(state="quarantined", reason="replaced", detail=f"indexed under another fingerprint by run {run.id}")
-        .execution_options(synchronize_session=False)
     )
-    session.execute(
-        update(ShardRow)
-        .where(ShardRow.state == "pending", _all_retired())
-        .values(state="quarantined")
-        .execution_options(synchronize_session=False)
-    )
+    change(update(ShardRow).where(ShardRow.state == "pending", _all_retired()).values(state="quarantined"))
 
 
 def _all_retired() -> ColumnElement[bool]:

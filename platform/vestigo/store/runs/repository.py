@@ -37,7 +37,10 @@ UNFINISHED = ("running", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class RunRepository:
-    """The runs of a store. Every method that changes a run is one transaction."""
+    """The runs of a store. Every method that changes a run is one transaction.
+
+    Methods raise `StoreError` for an unknown run, and those of a driver if another driver has taken over the run.
+    """
 
     database: Database
 
@@ -80,11 +83,7 @@ class RunRepository:
             return to_run(row)
 
     def get(self, run_id: str) -> Run:
-        """Return a run.
-
-        Raises:
-            StoreError: If the store has no such run.
-        """
+        """Return a run."""
         with self.database.read() as session:
             return to_run(run_row(session, run_id))
 
@@ -132,11 +131,7 @@ class RunRepository:
             raise FingerprintMismatch(f"run {run.id} is bound to another configuration ({named}): begin a new run")
 
     def totals(self, run_id: str) -> RunTotals:
-        """Count the inputs of a run by state, and its crops, tracklets and label maps.
-
-        Raises:
-            StoreError: If the store has no such run.
-        """
+        """Count the inputs of a run by state, and its crops, tracklets and label maps."""
         with self.database.read() as session:
             return run_totals(session, run_id)
 
@@ -253,11 +248,7 @@ class RunRepository:
             return to_run(row)
 
     def heartbeat(self, run_id: str, owner: Owner | None = None) -> None:
-        """Record that the driver is alive; drivers call this at least once a minute.
-
-        Raises:
-            StoreError: If another driver has taken over the run.
-        """
+        """Record that the driver is alive; drivers call this at least once a minute."""
         with self.database.write() as session:
             leases.record_heartbeat(leases.owned_run(session, run_id, owner or Owner.current()))
 

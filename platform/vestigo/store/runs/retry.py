@@ -35,11 +35,7 @@ def retry_inputs(
     select_inputs: SelectInputs,
     has_video: HasVideo,
 ) -> RetryResult:
-    """Set quarantined inputs of a run back to pending; see `RunRepository.retry`. Memory is that of these inputs.
-
-    Raises:
-        StoreError: If a name is not quarantined, or no input can be retried.
-    """
+    """Set quarantined inputs of a run back to pending; see `RunRepository.retry`. Memory is that of these inputs."""
     inputs = list(_quarantined(session, run_id, names, reason))
     if missing := set(names or ()).difference(row.name for row in inputs):
         raise StoreError(

@@ -21,11 +21,7 @@ OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
 
 
 def run_row(session: Session, run_id: str, *, lock: bool = False) -> RunRow:
-    """Return a run's row; with `lock` no other transaction changes it meanwhile.
-
-    Raises:
-        StoreError: If the store has no such run.
-    """
+    """Return a run's row, with `lock` locked; raise `StoreError` if the store has no such run."""
     row = session.get(RunRow, run_id, with_for_update=lock)
     if row is None:
         raise StoreError(f"run {run_id} is not in the store: `vestigo runs list` names its runs")
@@ -33,11 +29,7 @@ def run_row(session: Session, run_id: str, *, lock: bool = False) -> RunRow:
 
 
 def pending_shard(session: Session, shard_id: int) -> ShardRow:
-    """Return a pending shard, locked.
-
-    Raises:
-        StoreError: If the shard does not exist or is not pending.
-    """
+    """Return a pending shard, locked; raise `StoreError` if it does not exist or is not pending."""
     shard = session.get(ShardRow, shard_id, with_for_update=True)
     if shard is None:
         raise StoreError(f"shard {shard_id} is not in the store")

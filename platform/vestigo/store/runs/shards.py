@@ -97,9 +97,6 @@ class ShardRepository:
         """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
 
         An assembly is left out while a slice of its video is pending.
-
-        Raises:
-            StoreError: If the store has no such run.
         """
         part = aliased(ShardRow)
         slice_pending = exists().where(

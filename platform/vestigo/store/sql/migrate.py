@@ -32,11 +32,7 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def open_schema(database: Database, location: Location, check_new: Callable[[], None]) -> None:
-    """Create the tables of a new catalogue, after `check_new`.
-
-    Raises:
-        StoreError: If the catalogue is older or newer; the message names both revisions.
-    """
+    """Create the tables of a new catalogue, after `check_new`."""
     with database.read() as session:
         revision = current_revision(session.connection())
     if revision == SCHEMA_REVISION:
@@ -54,11 +50,7 @@ def open_schema(database: Database, location: Location, check_new: Callable[[], 
 
 
 def migrate(database: Database, location: Location) -> tuple[str | None, str]:
-    """Migrate a catalogue to the schema of this version; return the revisions before and after.
-
-    Raises:
-        StoreError: If the catalogue is newer.
-    """
+    """Migrate a catalogue to the schema of this version; return the revisions before and after."""
     with database.exclusive(_LOCK) as connection:
         before = current_revision(connection)
         if before is not None:
@@ -68,12 +60,9 @@ def migrate(database: Database, location: Location) -> tuple[str | None, str]:
 
 
 def _refuse_unknown(location: Location, revision: str) -> None:
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()}
     if revision not in known:
         raise StoreError(
             f"store {location.ref} has schema {revision}, which this Vestigo ({SCHEMA_REVISION}) does not know: "
