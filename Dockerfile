@@ -16,7 +16,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY platform platform
 COPY workers workers
-COPY benchmarks/vestigo_benchmarks benchmarks/vestigo_benchmarks
+COPY benchmarks/src/vestigo_benchmarks benchmarks/src/vestigo_benchmarks
 COPY ui ui
 COPY migrations migrations
 RUN pip install --constraint constraints.txt --no-build-isolation .

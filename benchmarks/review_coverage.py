@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-
 from review_curves import AnnotationLearner
 from review_people import CropArchive, load_archive, predictions, task_features
+from scipy.stats import binomtest
+
 from vestigo.review.estimates.precision import UNDECIDABLE, AnnotatedCrops, estimate_precision
 from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.sampling.probabilities import combine_rounds, inclusion_probabilities, systematic_sample

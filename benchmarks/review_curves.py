@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
 from review_people import CropArchive, load_archive, predictions, task_features
 from review_table import write_report
+
 from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
 from vestigo.review.sampling.strategies import STRATEGIES, find_strategy

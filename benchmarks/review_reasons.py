@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
 from review_curves import AnnotationLearner, Experiment, fit_weak_heads, run_record, run_rounds, split_people
 from review_people import load_archive, predictions, task_features
 from review_table import Curves
+
 from vestigo.evaluation.metrics.attributes import AttributeMetrics
 from vestigo.review.sampling.scores import decay_by_rank, normalised_entropy
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY

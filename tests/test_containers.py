@@ -80,6 +80,6 @@ def test_no_secret_has_a_default_and_every_variable_is_explained() -> None:
 
 def test_the_image_holds_every_source_root() -> None:
     copied = set(re.findall(r"^COPY ([\w/]+) \1$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
-    assert copied == {"models", "platform", "workers", "benchmarks/vestigo_benchmarks", "ui", "migrations"}
+    assert copied == {"models", "platform", "workers", "benchmarks/src/vestigo_benchmarks", "ui", "migrations"}
     admitted = set(re.findall(r"^!([\w/]+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
     assert copied < admitted

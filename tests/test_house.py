@@ -21,7 +21,7 @@ FLOORS = {
     "vestigo_models": ROOT / "models",
     "vestigo": ROOT / "platform",
     "vestigo_workers": ROOT / "workers",
-    "vestigo_benchmarks": ROOT / "benchmarks",
+    "vestigo_benchmarks": ROOT / "benchmarks" / "src",
     "vestigo_ui": ROOT / "ui",
 }
 FORBIDDEN = {

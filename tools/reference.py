@@ -14,7 +14,7 @@ SOURCE_ROOTS = {
     "models": "vestigo_models",
     "platform": "vestigo",
     "workers": "vestigo_workers",
-    "benchmarks": "vestigo_benchmarks",
+    "benchmarks/src": "vestigo_benchmarks",
     "ui": "vestigo_ui",
 }
 
