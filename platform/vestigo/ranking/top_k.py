@@ -97,7 +97,7 @@ def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranki
 
 
 def rank_batch(queries: Descriptors, batch: GalleryBatch, k: int, *, within: Float64Array | None = None) -> Ranking:
-    """Rank one batch; crops that are farther away than `within` (Q,) may be left out."""
+    """Rank one batch; crops that are farther away than `within` (Q,) may be omitted."""
     limit = np.full(len(queries), np.inf) if within is None else within
     width = pc.max(pc.binary_length(batch.ids)).as_py() or 1
     ids = np.zeros((len(queries), k), dtype=f"S{width}")

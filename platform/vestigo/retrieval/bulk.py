@@ -44,7 +44,7 @@ class BulkQueries:
 
     Attributes:
         features: Fused features, Q rows.
-        own: Ids of the crops that each query is made of; they are left out of its ranking.
+        own: Ids of the crops that each query is made of; its ranking omits them.
         labels: Identity and camera of each image query as its dataset gives them; Q pairs, or none. They are used for
             images that are not in the store, if it has other images of these queries.
         thumbnail: Returns the JPEG of the query at a position, None without one; called if no stored crop shows it.

@@ -43,7 +43,7 @@ RESTORED_AT_ONCE = 1 << 23
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GalleryFilter:
-    """The decisions of a discarding filter for Q queries and one gallery.
+    """The result of a discarding filter for Q queries and one gallery.
 
     Attributes:
         probabilities: (Q, M) float32 of the queries.
@@ -151,7 +151,7 @@ class SoftFilter:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilteredScan:
-    """Reads a gallery in batches for `rank`, with the decisions of an attribute filter; it can be read repeatedly."""
+    """Reads a gallery in batches for `rank`, with the result of an attribute filter; it can be read repeatedly."""
 
     store: SearchableStore
     model: Model

@@ -102,7 +102,7 @@ def search_query(
 ) -> SearchResult:
     """Find the `top` crops nearest to a query in one pass over the gallery; a filter also scans the attributes.
 
-    Query crops are left out. Of near-identical crops of one tracklet only the nearest is kept. With `rerank`,
+    Query crops are omitted. Of near-identical crops of one tracklet only the nearest is kept. With `rerank`,
     k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances. `progress` shows the
     stages `attributes` and `crops`.
 

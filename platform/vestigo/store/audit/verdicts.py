@@ -84,7 +84,7 @@ class VerdictRepository:
             return _to_verdict(row)
 
     def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:
-        """Return the newest verdict on each crop, by crop id; withdrawn ones are left out.
+        """Return the newest verdict on each crop, by crop id; without withdrawn ones.
 
         Args:
             query: `query_key` of the query.

@@ -66,8 +66,8 @@ class CropRepository:
             columns: Columns to read.
             model: Digest of the only model to read; all models by default.
             cameras: Names of the only cameras to read; all cameras by default.
-            since: Earliest time, included; crops without a time are then left out.
-            until: Latest time, excluded; crops without a time are then left out.
+            since: Earliest time, included; crops without a time are then skipped.
+            until: Latest time, excluded; crops without a time are then skipped.
             batch_rows: Rows of a batch.
 
         Raises:
@@ -102,7 +102,7 @@ class CropRepository:
         return self.reader(model).get(ids, CROP_COLUMNS if columns is None else columns)
 
     def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return crops by id, read at known positions; crops that are no longer visible are left out.
+        """Return crops by id, read at known positions; crops that are no longer visible are omitted.
 
         Args:
             positions: Row numbers by `VisibleFile.id`.

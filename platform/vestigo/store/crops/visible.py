@@ -60,7 +60,7 @@ def crop_files(
     Args:
         session: The transaction.
         model: Digest of the only model.
-        crop_filter: Files without crops that it admits are left out.
+        crop_filter: Files without crops that it admits are skipped.
         ids: Ids of the only files.
     """
     if model is not None and session.get(ModelRow, model) is None:

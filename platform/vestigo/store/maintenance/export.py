@@ -37,7 +37,7 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
     PPPP is the identity of the dataset, or a number for each tracklet without one; C numbers the cameras by name; S is
     1; FFFFFF is the frame (0 for stills); II counts the crops of an identity and camera. The crop of best quality of
     each identity and camera with several crops is a query, the others are the gallery; the training split is empty.
-    Crops without identity and tracklet are left out. Memory grows with the identities, not with the crops.
+    Crops without identity and tracklet are skipped. Memory grows with the identities, not with the crops.
 
     Args:
         reader: The crops.
@@ -78,7 +78,7 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
 
 
 def person_numbers(reader: CropReader, ids: Collection[str]) -> dict[str, int]:
-    """Return the identity numbers of `export_market` by crop id; crops without an identity are left out."""
+    """Return the identity numbers of `export_market` by crop id; crops without an identity are skipped."""
     identities = _survey(reader)[0]
     wanted = set(ids)
     return {
@@ -106,7 +106,7 @@ class _Identities:
 
 
 def _survey(reader: CropReader) -> tuple[_Identities, set[str], int]:
-    """Return the identities, the ids of the queries, and the number of crops that are left out."""
+    """Return the identities, the ids of the queries, and the number of crops that are skipped."""
     identities = _Identities()
     best: dict[tuple[int | tuple[str, str], str], tuple[float, str]] = {}
     counts: Counter[tuple[int | tuple[str, str], str]] = Counter()

@@ -92,7 +92,7 @@ class ModelRepository:
             row.scores = {**row.scores, **scores}
 
     def crop_counts(self) -> dict[str, int]:
-        """Return the number of visible crops of each model, by digest; models without crops are left out."""
+        """Return the number of visible crops of each model, by digest; without models that have none."""
         visible = DataFileRow.kind == "crops", DataFileRow.state == "visible"
         rows = (
             select(RunRow.model_digest, func.sum(DataFileRow.rows))

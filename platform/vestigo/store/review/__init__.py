@@ -1,1 +1,1 @@
-"""Review in the store: projects, draws, tasks, annotations, label sets."""
+"""Review in the store: projects, samples, tasks, annotations, label sets."""

@@ -54,7 +54,7 @@ class AnnotationRepository:
         return pd.DataFrame(rows, columns=columns)
 
     def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:
-        """Return the annotations of tasks by key, in order of the server's ids; tasks without any are left out."""
+        """Return the annotations of tasks by key, in order of the server's ids; without tasks that have none."""
         with self.database.read() as session:
             return _annotations(session, project, keys)
 
