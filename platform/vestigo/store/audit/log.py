@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, TypedDict, Unpack, get_args
 
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -34,6 +34,20 @@ ORIGIN = "0" * 64
 """Previous digest of the first entry."""
 DETAILS_BYTES = 64 * 1024
 LINE_LENGTH = 200
+
+
+class AuditContext(TypedDict, total=False):
+    """Optional keyword arguments of every method that adds an audit entry.
+
+    Attributes:
+        snapshot: Snapshot of the crops that were read, by default the current one.
+        case: Case number.
+        authority: Authorisation reference.
+    """
+
+    snapshot: str | None
+    case: str | None
+    authority: str | None
 
 
 @contextmanager
@@ -55,9 +69,7 @@ def append_entry(
     user: str,
     action: AuditAction,
     details: Mapping[str, Any],
-    snapshot: str | None = None,
-    case: str | None = None,
-    authority: str | None = None,
+    **context: Unpack[AuditContext],
 ) -> AuditEntry:
     """Add an entry at the end; other writers wait until this transaction ends.
 
@@ -66,21 +78,20 @@ def append_entry(
         user: Who acts; unprintable characters are replaced.
         action: What they do.
         details: JSON of at most 64 KiB: ids, names and conditions, never images, embeddings, tokens or passwords.
-        snapshot: Snapshot of the crops that were read, by default the current one.
-        case: Case number.
-        authority: Authorisation reference.
+        **context: See `AuditContext`.
 
     Raises:
         StoreError: If the action is unknown, a text or `details` cannot be stored, or the end of the log was changed
             outside this program.
     """
     require_action(action)
+    snapshot = context.get("snapshot")
     entry = {
         "user": printable(user),
         "action": action,
         "snapshot": current_snapshot(session) if snapshot is None else snapshot,
-        "case_number": line(case, "case number"),
-        "authority": line(authority, "authorisation reference"),
+        "case_number": line(context.get("case"), "case number"),
+        "authority": line(context.get("authority"), "authorisation reference"),
         "details": _json(details),
     }
     head = session.get(AuditHeadRow, 1, with_for_update=True)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit.log import ORIGIN, append_entry, audited_write, digest_of, require_action, to_entry
+from vestigo.store.audit.log import (
+    ORIGIN,
+    AuditContext,
+    append_entry,
+    audited_write,
+    digest_of,
+    require_action,
+    to_entry,
+)
 from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import AuditHeadRow, AuditRow
@@ -33,15 +41,11 @@ class AuditRepository:
         action: AuditAction,
         *,
         details: Mapping[str, Any],
-        snapshot: str | None = None,
-        case: str | None = None,
-        authority: str | None = None,
+        **context: Unpack[AuditContext],
     ) -> AuditEntry:
         """Add an entry in a transaction of its own; see `vestigo.store.audit.log.append_entry`."""
         with audited_write(self.database) as session:
-            return append_entry(
-                session, user=user, action=action, details=details, snapshot=snapshot, case=case, authority=authority
-            )
+            return append_entry(session, user=user, action=action, details=details, **context)
 
     def entries(
         self,

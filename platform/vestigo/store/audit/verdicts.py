@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Unpack, get_args
 
 from sqlalchemy import func, select
 
-from vestigo.store.audit.log import append_entry, audited_write, line, printable
+from vestigo.store.audit.log import AuditContext, append_entry, audited_write, line, printable
 from vestigo.store.audit.records import Verdict, VerdictValue
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import VerdictRow
@@ -31,10 +31,8 @@ class VerdictRepository:
         verdict: VerdictValue | None,
         *,
         user: str,
-        case: str | None = None,
         note: str | None = None,
-        authority: str | None = None,
-        snapshot: str | None = None,
+        **context: Unpack[AuditContext],
     ) -> Verdict:
         """Add a verdict on a crop as a result of a query, and its audit entry in the same transaction.
 
@@ -43,10 +41,8 @@ class VerdictRepository:
             crop: Id of the crop.
             verdict: The verdict; None withdraws the one before.
             user: Who decides.
-            case: Case number.
             note: Text of at most 2000 characters.
-            authority: Authorisation reference of the audit entry.
-            snapshot: Snapshot of the crops that were read, by default the current one.
+            **context: Of the audit entry; the case is also that of the verdict.
 
         Raises:
             StoreError: If the audit entry cannot be written, or the verdict, the query key or the note is invalid.
@@ -59,28 +55,13 @@ class VerdictRepository:
         note = (note or "").strip() or None
         if note is not None and (len(note) > NOTE_LENGTH or "\0" in note):
             raise StoreError(f"a note is text of at most {NOTE_LENGTH} characters, this one has {len(note)}")
-        case = line(case, "case number")
-        row = VerdictRow(
-            at=datetime.now(UTC),
-            user=printable(user),
-            case_number=case,
-            query=query,
-            crop=crop,
-            verdict=verdict,
-            note=note,
-        )
+        judged = {"query": query, "crop": crop, "verdict": verdict}
+        case = line(context.get("case"), "case number")
+        row = VerdictRow(at=datetime.now(UTC), user=printable(user), case_number=case, note=note, **judged)
         with audited_write(self.database) as session:
             session.add(row)
             session.flush()
-            append_entry(
-                session,
-                user=user,
-                action="verdict",
-                snapshot=snapshot,
-                case=case,
-                authority=authority,
-                details={"query": query, "crop": crop, "verdict": verdict},
-            )
+            append_entry(session, user=user, action="verdict", details=judged, **context)
             return _to_verdict(row)
 
     def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:

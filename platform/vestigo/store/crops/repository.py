@@ -77,7 +77,7 @@ class CropRepository:
         return self.reader(model, crop_filter).scan(columns, batch_rows)
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Yield the visible crops of a run, file after file, each batch with the path of its file; times as recorded."""
+        """Yield the visible crops of a run, file after file, each batch with its file's path; times as recorded."""
         with self.database.read() as session:
             run_row(session, run_id)
             files = [file for file in crop_files(session) if file.run == run_id]

@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import pyarrow as pa
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
 
 from vestigo.store.crops.digest import CropDigest
 from vestigo.store.crops.reader import CropReader
@@ -16,15 +17,23 @@ from vestigo.store.crops.visible import VisibleFile, crop_files
 from vestigo.store.maintenance.vacuum import is_store_file
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, SCHEMA_VERSIONS, schema_problem
-from vestigo.store.runs.ledger import ledger_problems
+from vestigo.store.runs.repository import run_totals
+from vestigo.store.runs.rows import OUTPUT
 from vestigo.store.sql.database import Database
-from vestigo.store.sql.tables import DataFileRow, RunRow
+from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 from vestigo_models.progress import ProgressCallback
 
 NAMED = 20
 """Crops visible twice that a report lists."""
 READ_BYTES = 1 << 20
+ALLOWED = {
+    "pending": {"pending"},
+    "done": {"done", "empty", "quarantined"},
+    "quarantined": {"quarantined"},
+    "split": set[str](),
+}
+"""Possible states of the inputs of a shard, by the state of the shard."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
     """
     listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
     with database.read() as session:
-        problems = list(ledger_problems(session))
+        problems = list(_ledger_problems(session))
         runs = len(session.scalars(select(RunRow.id)).all())
         files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
         visible = {file.path: file for file in crop_files(session)}
@@ -112,3 +121,73 @@ def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> None:
     # The digest covers the stored times, without clock offsets.
     for batch in CropReader(root, [file], {}).scan(CROP_COLUMNS, GROUP_ROWS):
         digest.add(batch, file.model)
+
+
+def _ledger_problems(session: Session) -> Iterator[str]:
+    """Yield one line for each contradiction in the catalogue between runs, shards, inputs and files."""
+    yield from _unbalanced_runs(session)
+    yield from _contradictory_states(session)
+    yield from _different_row_counts(session)
+    yield from _files_of_unfinished_shards(session)
+
+
+def _unbalanced_runs(session: Session) -> Iterator[str]:
+    for run in session.scalars(select(RunRow).order_by(RunRow.created)):
+        totals = run_totals(session, run.id)
+        settled = totals.done + totals.empty + totals.quarantined
+        if not totals.inputs == settled + totals.pending == run.planned_inputs:
+            yield (
+                f"run {run.id} planned {run.planned_inputs} inputs, holds {totals.inputs}: {totals.done} done, "
+                f"{totals.empty} empty, {totals.quarantined} quarantined, {totals.pending} pending"
+            )
+        if run.status == "succeeded" and totals.pending:
+            yield f"run {run.id} succeeded with {totals.pending} inputs pending"
+
+
+def _contradictory_states(session: Session) -> Iterator[str]:
+    pairs = select(ShardRow.id, ShardRow.state, InputRow.state).join(InputRow, InputRow.shard_id == ShardRow.id)
+    wrong = [(ShardRow.state == shard) & InputRow.state.not_in(states) for shard, states in ALLOWED.items()]
+    contradictory = or_(*wrong, ShardRow.state.not_in(ALLOWED))
+    for shard, state, input_state in session.execute(pairs.where(contradictory).distinct()):
+        yield f"shard {shard} is {state} and has an input that is {input_state}"
+    contradictory_input = (
+        ((InputRow.state == "done") & (InputRow.rows <= 0))
+        | ((InputRow.state != "done") & (InputRow.rows != 0))
+        | ((InputRow.state == "quarantined") & InputRow.reason.is_(None))
+    )
+    for shard, name, state, rows in session.execute(
+        select(InputRow.shard_id, InputRow.name, InputRow.state, InputRow.rows).where(contradictory_input)
+    ):
+        yield f"input {name} of shard {shard} is {state} with {rows} rows, or without a reason"
+
+
+def _different_row_counts(session: Session) -> Iterator[str]:
+    counted = select(InputRow.shard_id, func.sum(InputRow.rows).label("rows")).group_by(InputRow.shard_id).subquery()
+    for kind, output in OUTPUT.items():
+        written = (
+            select(DataFileRow.shard_id, func.sum(DataFileRow.rows).label("rows"))
+            .where(DataFileRow.kind == output)
+            .group_by(DataFileRow.shard_id)
+            .subquery()
+        )
+        query = (
+            select(ShardRow.id, counted.c.rows, func.coalesce(written.c.rows, 0))
+            .join(counted, counted.c.shard_id == ShardRow.id)
+            .outerjoin(written, written.c.shard_id == ShardRow.id)
+            .where(ShardRow.kind == kind, ShardRow.state == "done")
+            .where(counted.c.rows != func.coalesce(written.c.rows, 0))
+        )
+        for shard, inputs, files in session.execute(query):
+            yield f"shard {shard} has {inputs} rows of its inputs and {files} in its files of {output}"
+
+
+def _files_of_unfinished_shards(session: Session) -> Iterator[str]:
+    # The old files of a video that is processed again stay visible until it is assembled.
+    repeated = (ShardRow.kind == "assembly") & (ShardRow.state == "pending")
+    query = (
+        select(DataFileRow.path, ShardRow.state)
+        .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
+        .where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~repeated)
+    )
+    for path, state in session.execute(query):
+        yield f"file {path} belongs to a shard that is {state}"

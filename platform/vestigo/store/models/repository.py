@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit.log import append_entry
+from vestigo.store.audit.log import AuditContext, append_entry
+from vestigo.store.audit.records import AuditAction
 from vestigo.store.faults import fault_point
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
@@ -133,8 +134,7 @@ class ModelRepository:
         reasons: Sequence[str],
         expected_before: str | None,
         account: str | None = None,
-        case: str | None = None,
-        authority: str | None = None,
+        **context: Unpack[AuditContext],
     ) -> Promotion:
         """Make a model the serving model, and add the audit entry in the same transaction.
 
@@ -144,8 +144,7 @@ class ModelRepository:
             reasons: Why.
             expected_before: Digest of the model that served when the model was judged, None for no promoted model.
             account: User in the audit entry, `by` by default.
-            case: Case number of the audit entry.
-            authority: Authorisation reference of the audit entry.
+            **context: Of the audit entry.
 
         Raises:
             StoreError: If the model is not registered or serves already, or another one than `expected_before` serves.
@@ -163,7 +162,7 @@ class ModelRepository:
                     f"{row.name} ({digest[:SHORT]}) was to follow: compare with that one first"
                 )
             promotion = Promotion("promotion", digest, before, datetime.now(UTC), by, tuple(reasons))
-            _add(session, promotion, account or by, case, authority)
+            _add(session, promotion, account or by, context)
         fault_point("promotion.after")
         return promotion
 
@@ -174,8 +173,7 @@ class ModelRepository:
         reasons: Sequence[str],
         expected: str | None = None,
         account: str | None = None,
-        case: str | None = None,
-        authority: str | None = None,
+        **context: Unpack[AuditContext],
     ) -> Promotion:
         """Undo the last promotion in force, and add the audit entry in the same transaction.
 
@@ -184,8 +182,7 @@ class ModelRepository:
             reasons: Why.
             expected: Digest of the model that must be serving; any by default.
             account: User in the audit entry, `by` by default.
-            case: Case number of the audit entry.
-            authority: Authorisation reference of the audit entry.
+            **context: Of the audit entry.
 
         Raises:
             StoreError: If no promotion is in force, or another model than `expected` serves.
@@ -203,32 +200,20 @@ class ModelRepository:
                     "you roll back"
                 )
             rollback = Promotion("rollback", last.before, last.model, datetime.now(UTC), by, tuple(reasons))
-            _add(session, rollback, account or by, case, authority)
+            _add(session, rollback, account or by, context)
         fault_point("rollback.after")
         return rollback
 
 
-def _add(session: Session, change: Promotion, account: str, case: str | None, authority: str | None) -> None:
-    session.add(
-        PromotionRow(
-            kind=change.kind,
-            model_digest=change.model,
-            before_digest=change.before,
-            at=change.at,
-            by=change.by,
-            reasons=list(change.reasons),
-        )
-    )
+def _add(session: Session, change: Promotion, account: str, context: AuditContext) -> None:
+    common = {"by": change.by, "reasons": list(change.reasons)}
+    row = PromotionRow(kind=change.kind, model_digest=change.model, before_digest=change.before, at=change.at, **common)
+    session.add(row)
     session.flush()
     fault_point(f"{change.kind}.inside")
-    append_entry(
-        session,
-        user=account,
-        action="promote" if change.kind == "promotion" else "rollback",
-        case=case,
-        authority=authority,
-        details={"model": change.model, "before": change.before, "by": change.by, "reasons": list(change.reasons)},
-    )
+    action: AuditAction = "promote" if change.kind == "promotion" else "rollback"
+    details = {"model": change.model, "before": change.before, **common}
+    append_entry(session, user=account, action=action, details=details, **context)
 
 
 def _model_row(session: Session, digest: str, *, lock: bool = False) -> ModelRow:

@@ -225,7 +225,7 @@ class DataRoot:
         if problem := schema_problem(kind, schema):
             raise StoreError(f"rows do not fit a file of {kind}: {problem}")
         path = f"{run_id}/{kind}/{shard_id}-{secrets.token_hex(8)}.parquet"
-        summary = _Summary()
+        count, cameras, times = 0, set[str](), list[datetime]()
         fault_point("write.before")
         with self.folder.create(path) as sink:
             output = _DigestWriter(sink)
@@ -235,20 +235,23 @@ class DataRoot:
                 for batch in rechunk(batches, _GROUPS.get(kind, GROUP_ROWS)):
                     if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
-                    summary.add(batch)
+                    count += batch.num_rows
+                    if "camera" in batch.schema.names:
+                        cameras.update(pc.unique(batch.column("camera")).drop_null().to_pylist())
+                    times += _time_range(batch)
                     writer.write_batch(batch)
             fault_point("write.before-close")
         fault_point("write.after")
         return WrittenFile(
             kind=kind,
             path=path,
-            rows=summary.rows,
+            rows=count,
             bytes=output.count,
             checksum=output.digest.hexdigest(),
             schema_version=SCHEMA_VERSIONS[kind],
-            cameras=tuple(sorted(summary.cameras)),
-            first_time=summary.first,
-            last_time=summary.last,
+            cameras=tuple(sorted(cameras)),
+            first_time=min(times, default=None),
+            last_time=max(times, default=None),
         )
 
     def require_written(self, file: WrittenFile) -> None:
@@ -296,25 +299,10 @@ def rechunk(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
         yield pa.concat_batches(parts)
 
 
-class _Summary:
-    """Summary of a file's rows for the catalogue."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.cameras: set[str] = set()
-        self.first: datetime | None = None
-        self.last: datetime | None = None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        self.rows += batch.num_rows
-        if "camera" in batch.schema.names:
-            self.cameras.update(pc.unique(batch.column("camera")).drop_null().to_pylist())
-        if "time" in batch.schema.names:
-            times = batch.column("time").drop_null()
-            if len(times):
-                low, high = (value.as_py() for value in pc.min_max(times).values())
-                self.first = low if self.first is None else min(self.first, low)
-                self.last = high if self.last is None else max(self.last, high)
+def _time_range(batch: pa.RecordBatch) -> list[datetime]:
+    """Return the earliest and latest time of a batch, [] without times."""
+    times = batch.column("time").drop_null() if "time" in batch.schema.names else ()
+    return [value.as_py() for value in pc.min_max(times).values()] if len(times) else []
 
 
 def _compression(schema: pa.Schema) -> dict[str, str]:

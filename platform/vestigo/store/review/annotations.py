@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.audit.log import append_entry, printable
+from vestigo.store.audit.log import AuditContext, append_entry, printable
 from vestigo.store.faults import fault_point
 from vestigo.store.review.records import Annotation, LabelTask, NewTask, SamplingDesign
 from vestigo.store.review.repository import add_sample, existing_keys, project_row, task_columns, task_rows, to_task
@@ -90,8 +90,7 @@ class AnnotationRepository:
         user: str,
         answered: datetime,
         answers: Mapping[str, str],
-        case: str | None = None,
-        authority: str | None = None,
+        **context: Unpack[AuditContext],
     ) -> LabelTask:
         """Record the annotation of a task that was not sampled, and its audit entry in the same transaction.
 
@@ -102,8 +101,7 @@ class AnnotationRepository:
             user: The annotator; an earlier annotation of theirs is replaced.
             answered: Time of the annotation.
             answers: Value, or "cannot tell", by attribute.
-            case: Case number of the audit entry.
-            authority: Authorisation reference of the audit entry.
+            **context: Of the audit entry.
 
         Raises:
             StoreError: If the project or model is unknown, or the audit entry cannot be written.
@@ -116,21 +114,15 @@ class AnnotationRepository:
             own = [annotation.remote_id for annotation in present if annotation.annotator == annotator]
             number = own[0] if own else max((annotation.remote_id for annotation in present), default=0) + 1
             _replace(session, project, {task.key: [*others, Annotation(number, annotator, answered, answers)]})
-            append_entry(
-                session,
-                user=user,
-                action="correct",
-                case=case,
-                authority=authority,
-                details={
-                    "project": project,
-                    "task": task.key,
-                    "crops": len(task.crops),
-                    "crop": task.crops[0],
-                    "model": design.model,
-                    "answers": dict(answers),
-                },
-            )
+            details = {
+                "project": project,
+                "task": task.key,
+                "crops": len(task.crops),
+                "crop": task.crops[0],
+                "model": design.model,
+                "answers": dict(answers),
+            }
+            append_entry(session, user=user, action="correct", details=details, **context)
         return saved
 
 
