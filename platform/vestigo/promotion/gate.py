@@ -19,7 +19,7 @@ from vestigo.evaluation.metrics.bootstrap import Difference
 
 MEAN_AP = "mAP"
 GATE = "gate"
-"""Key of the gate's decision in a model's scores; other keys are `vestigo.promotion.judge.split_name`."""
+"""Key of the gate's result in a model's scores; other keys are `vestigo.promotion.judge.split_name`."""
 BETTER_LEVEL = 0.05
 GROSS = 5.0
 """Margins of a gross loss."""
@@ -83,14 +83,14 @@ def decide_promotion(differences: Differences, margins: Margins | None = None) -
         for name, loss in losses.items()
         if name not in worsened
     ]
-    reasons += [f"{name}: not judged, as fewer than 2 identities count" for name in differences if name not in known]
+    reasons += [f"{name}: not compared, as fewer than 2 identities count" for name in differences if name not in known]
     return GateDecision(
         promoted=bool(improved) and not worsened, reasons=tuple(reasons), improved=improved, worsened=worsened
     )
 
 
 def gate_record(decision: GateDecision, against: str | None, differences: Differences) -> dict[str, Any]:
-    """Return a decision as a score that the registry keeps; `against` is the digest of the serving model."""
+    """Return the gate's result as a score of the registry; `against` is the digest of the serving model."""
     stored = {name: None if difference is None else asdict(difference) for name, difference in differences.items()}
     return {GATE: {**asdict(decision), "against": against, "differences": stored}}
 
@@ -131,7 +131,7 @@ def _t_test(difference: Difference) -> float:
 
 def _explain_no_gain(differences: Mapping[str, Difference]) -> str:
     if not differences:
-        return "nothing improved: nothing could be judged"
+        return "nothing improved: nothing could be compared"
     best = max(differences, key=lambda name: differences[name].difference)
     if differences[best].difference <= 0:
         return "nothing improved"

@@ -106,7 +106,7 @@ def compare_scores(
 
 
 def stored_differences(scores: Mapping[str, Any]) -> dict[str, Difference | None]:
-    """Return the differences that the gate decided on, as `gate_record` stored them; empty without a decision."""
+    """Return the differences that the gate compared, as `gate_record` stored them; empty without a result."""
     stored = scores.get(GATE, {}).get("differences", {})
     return {name: None if entry is None else Difference(**entry) for name, entry in stored.items()}
 

@@ -99,7 +99,7 @@ def require_no_leak(dataset: ReidDataset, labelled: Iterable[TrainingImage] = ()
     leaks = find_leaks(dataset, labelled, base=base)
     if leaks:
         more = f" ({len(leaks) - 1} more like it)" if len(leaks) > 1 else ""
-        raise DatasetError(f"{leaks[0]}{more}: take the person out of one of the two, or judge on another dataset")
+        raise DatasetError(f"{leaks[0]}{more}: take the person out of one of the two, or evaluate on another dataset")
 
 
 def _members(*splits: Split) -> Iterator[tuple[Path, int]]:

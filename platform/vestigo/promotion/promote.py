@@ -1,4 +1,4 @@
-"""Promote a model on a person's decision, with the reasons that the promotion needs."""
+"""Promote a model, with the reasons that the promotion needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_objection(model: Model, serving: str | None) -> str | None:
         return None
     gate = model.scores.get(GATE)
     if gate is None or gate["promoted"]:
-        return "has not been judged by the gate against the model that serves"
+        return "has not been compared with the serving model by the gate"
     return f"was refused by the gate ({'; '.join(gate['reasons'][:REASONS_SHOWN])})"
 
 
@@ -35,9 +35,9 @@ def promote_manually(
     case: str | None = None,
     authority: str | None = None,
 ) -> Promotion:
-    """Promote a model on a person's decision; a model that has passed the gate needs no reason.
+    """Promote a model; one that has passed the gate needs no reason.
 
-    `serving` is the digest of the serving model at the time of the decision; `account`, `case` and `authority` are for
+    `serving` is the digest of the serving model before the promotion; `account`, `case` and `authority` are for
     the audit entry.
 
     Raises:

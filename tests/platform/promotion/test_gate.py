@@ -72,7 +72,7 @@ def test_chance_loss_is_reported_and_gross_loss_is_refused() -> None:
 def test_measures_without_identities_are_reported() -> None:
     verdict = decide_promotion({"mAP": difference(9.0, 1.0), "hat": None})
     assert verdict.promoted
-    assert verdict.reasons[-1] == "hat: not judged, as fewer than 2 identities count"
+    assert verdict.reasons[-1] == "hat: not compared, as fewer than 2 identities count"
 
 
 def test_more_measures_need_stronger_evidence() -> None:

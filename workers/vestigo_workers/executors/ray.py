@@ -29,7 +29,7 @@ def connect() -> bool:
         True if this call connected, in which case the caller disconnects.
 
     Raises:
-        WorkError: No cluster answers at the address, or it refuses this process.
+        WorkError: No cluster responds at the address, or it refuses this process.
     """
     if ray.is_initialized():
         return False

@@ -89,7 +89,7 @@ def test_promoted_searched_and_rolled_back(
     assert vestigo("search", picture)["model"] == digests["old"]
     line = refused("models", "promote", "new")
     assert "new (" in line
-    assert "has not been judged by the gate" in line
+    assert "has not been compared with the serving model" in line
     assert "--force and --reason TEXT" in line
     assert "--force and --reason" in refused("models", "promote", "new", "--force")
     made = vestigo("models", "promote", digests["new"][:8], "--force", "--reason", "for a test", "--by", "ann")
