@@ -154,7 +154,7 @@ def test_what_passed_the_gate_needs_no_reason_as_long_as_nothing_else_serves(
     assert vestigo("models", "promote", "new")["reasons"] == list(verdict.reasons)
     vestigo("models", "rollback")
     vestigo("models", "promote", "old", "--force", "--reason", "first")
-    assert "against the model that serves" in refused("models", "promote", "new")
+    assert "compared with the serving model by the gate" in refused("models", "promote", "new")
 
 
 @pytest.fixture
