@@ -116,7 +116,8 @@ def work_off(store: Store, task: ShardTask, bad: Collection[str] = BAD) -> None:
         written = root.write("candidates", task.run_id, task.id, crop_table(rows))
         store.shards.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", rows=3)], failures=failures)
     else:
-        parts = list(store.shards.scan(task.run_id, kind="candidates", after=task.after))
+        paths = store.shards.file_paths(task.run_id, kind="candidates", after=task.after)
+        parts = [batch for path in paths for batch in store.root.read(path)]
         best = pa.Table.from_batches(parts).slice(1, 3)
         tracklets = pa.table({"tracklet": ["t1"], "crops": [best.num_rows]})
         crops = root.write("crops", task.run_id, task.id, best)

@@ -7,7 +7,7 @@ import multiprocessing
 STORE_MODULES = (
     "vestigo.store.audit.repository",
     "vestigo.store.audit.verdicts",
-    "vestigo.store.crops.cameras",
+    "vestigo.store.crops.visible",
     "vestigo.store.crops.regions",
     "vestigo.store.crops.repository",
     "vestigo.store.maintenance.check",

@@ -108,7 +108,7 @@ def test_retry_skips_moved_video(tmp_path: Path, sources: tuple[Path, Path], mod
             run = indexed(store, [folder], model).run.id
         before = store.check().digest
         moved = Path(shutil.move(video, tmp_path / "moved.mp4"))
-        with pytest.raises(StoreError, match=r"walk\.mp4\[20:40\] cannot be tried again: put its video back"):
+        with pytest.raises(StoreError, match=r"walk\.mp4\[20:40\] cannot be retried: put its video back"):
             again(store, run)
         assert store.check().digest == before
         assert store.runs.get(run).status == "succeeded"

@@ -31,7 +31,8 @@ def summarize(store: Store, result: RunResult) -> dict[str, Any]:
     run, totals = result.run, result.totals
     if run.kind != "regions":
         return summarize_totals(store, result)
-    batches = store.shards.scan(run.id, kind="regions", columns=["belongings"])
+    paths = store.shards.file_paths(run.id, kind="regions")
+    batches = (batch for path in paths for batch in store.root.read(path, ["belongings"]))
     return {
         **summarize_totals(store, result),
         "images": totals.regions,

@@ -75,8 +75,8 @@ def append_entry(
 
     Args:
         session: The transaction.
-        user: Who acts; unprintable characters are replaced.
-        action: What they do.
+        user: User; unprintable characters are replaced.
+        action: Action.
         details: JSON of at most 64 KiB: ids, names and conditions, never images, embeddings, tokens or passwords.
         **context: See `AuditContext`.
 
@@ -133,19 +133,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:LINE_LENGTH])
 
 
-def line(text: str | None, what: str) -> str | None:
+def line(text: str | None, name: str) -> str | None:
     """Return `text` without surrounding blanks, None if it is empty.
 
-    Args:
-        text: The text.
-        what: Name of the text in the error.
-
     Raises:
-        StoreError: If it has more than 200 characters or unprintable ones.
+        StoreError: If it has more than 200 characters or unprintable ones; the message calls it `name`.
     """
     text = (text or "").strip()
     if len(text) > LINE_LENGTH or not text.isprintable():
-        raise StoreError(f"{what} {printable(text)[:40]!r}: one line of at most {LINE_LENGTH} characters is kept")
+        raise StoreError(f"{name} {printable(text)[:40]!r}: one line of at most {LINE_LENGTH} characters is kept")
     return text or None
 
 
@@ -161,7 +157,7 @@ def _json(details: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise StoreError(f"details of an audit entry must be JSON: {error}") from error
     if len(text) > DETAILS_BYTES:
-        raise StoreError(f"details of an audit entry take {len(text)} bytes, more than {DETAILS_BYTES}: sum them up")
+        raise StoreError(f"details of an audit entry take {len(text)} bytes, more than {DETAILS_BYTES}: shorten them")
     plain: dict[str, Any] = json.loads(text)
     return plain
 

@@ -35,15 +35,10 @@ class AuditEntry:
 
     Attributes:
         id: Number of the entry, from 1 without a gap.
-        at: Time.
-        user: Who acted.
-        action: What they did.
         snapshot: Snapshot of the crops that were read.
-        case: Case number.
-        authority: Authorisation reference.
         details: JSON.
         previous: Digest of the entry before.
-        digest: SHA-256 of all of the above.
+        digest: SHA-256 of all other fields.
     """
 
     id: int

@@ -81,14 +81,10 @@ class AuditRepository:
         try:
             return [to_entry(row) for row in self.database.scalars(query)]
         except ValueError as error:
-            raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` says which") from error
+            raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` names it") from error
 
     def verify(self, progress: ProgressCallback = ignore_progress) -> AuditReport:
-        """Compute the chain again, from the first entry to the recorded end; memory is a page of entries.
-
-        Args:
-            progress: Called with the number of verified entries and of all entries.
-        """
+        """Compute the chain again, from the first entry to the recorded end; memory is a page of entries."""
         with self.database.read() as session:
             head = session.get(AuditHeadRow, 1)
             total = session.scalar(select(func.count()).select_from(AuditRow)) or 0

@@ -40,7 +40,7 @@ class VerdictRepository:
             query: `query_key` of the query.
             crop: Id of the crop.
             verdict: The verdict; None withdraws the one before.
-            user: Who decides.
+            user: Person who gives it.
             note: Text of at most 2000 characters.
             **context: Of the audit entry; the case is also that of the verdict.
 
@@ -65,12 +65,7 @@ class VerdictRepository:
             return _to_verdict(row)
 
     def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:
-        """Return the newest verdict on each crop, by crop id; without withdrawn ones.
-
-        Args:
-            query: `query_key` of the query.
-            case: Case number; None for verdicts outside any case.
-        """
+        """Return the newest verdict on each crop of a query in a case, or outside any case, without withdrawn ones."""
         case = line(case, "case number")
         newest = (
             select(func.max(VerdictRow.id))

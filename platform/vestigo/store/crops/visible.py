@@ -1,10 +1,14 @@
-"""Visible crops in the catalogue: their files, hidden rows, clock offsets and snapshot."""
+"""Visible crops in the catalogue: their files, hidden rows, cameras with clock offsets, and snapshot.
+
+Files keep the recorded times; readers add the clock offset of the camera.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,21 +16,16 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow
 from vestigo_models.errors import StoreError
 
 
 @dataclass(frozen=True)
 class VisibleFile:
-    """A file of visible crops.
+    """A file of visible crops: `run` is an id, `model` a digest, `rows` includes hidden rows.
 
-    Attributes:
-        id: Id in the catalogue.
-        path: Path below the data root.
-        rows: Number of rows, hidden ones included.
-        run: Id of its run.
-        model: Digest of its model.
-        hidden: Names of inputs whose rows were replaced; readers skip them.
+    Readers skip the rows of the inputs named in `hidden`, which were replaced.
     """
 
     id: int
@@ -57,11 +56,7 @@ def crop_files(
 ) -> list[VisibleFile]:
     """Return the files with visible crops, those of the newest model first.
 
-    Args:
-        session: The transaction.
-        model: Digest of the only model.
-        crop_filter: Files without crops that it admits are skipped.
-        ids: Ids of the only files.
+    Only files of `model`, with `ids`, and with crops that `crop_filter` admits; `StoreError` for an unknown model.
     """
     if model is not None and session.get(ModelRow, model) is None:
         raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")
@@ -134,3 +129,37 @@ def _may_match(row: Row[Any], crop_filter: CropFilter, offsets: dict[str, timede
     begins_too_late = until is not None and row.first_time + min(shifts, default=timedelta()) >= until
     ends_too_early = since is not None and row.last_time + max(shifts, default=timedelta()) < since
     return not (begins_too_late or ends_too_early)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera; `clock_offset_s` seconds are added to the times that it recorded."""
+
+    name: str
+    clock_offset_s: float
+
+
+@dataclass(frozen=True)
+class CameraRepository:
+    """The cameras of a store."""
+
+    database: Database
+
+    def list(self) -> Sequence[Camera]:
+        """Return the cameras with indexed crops, by name."""
+        return [to_record(Camera, row) for row in self.database.scalars(select(CameraRow).order_by(CameraRow.name))]
+
+    def set_clock_offset(self, name: str, seconds: float) -> None:
+        """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much.
+
+        Raises:
+            StoreError: If the store has no such camera, or `seconds` is not finite.
+        """
+        if not math.isfinite(seconds):
+            raise StoreError(f"clock offset {seconds} of camera {name} must be a number of seconds")
+        with self.database.write() as session:
+            row = session.get(CameraRow, name, with_for_update=True)
+            if row is None:
+                known = ", ".join(session.scalars(select(CameraRow.name).order_by(CameraRow.name))) or "none yet"
+                raise StoreError(f"camera {name} is not in the store; its cameras are: {known}")
+            row.clock_offset_s = seconds

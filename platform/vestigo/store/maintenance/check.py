@@ -52,12 +52,8 @@ class CheckReport:
 def check(database: Database, root: DataRoot, progress: ProgressCallback) -> CheckReport:
     """Verify a store against one snapshot of its catalogue; memory does not grow with the crops.
 
-    Unreferenced files are no problem: a crash leaves them, and `vacuum` removes them.
-
-    Args:
-        database: The catalogue.
-        root: The files.
-        progress: Called with the numbers of verified and of all files.
+    Unreferenced files are no problem: a crash leaves them, and `vacuum` removes them. `progress` is called with the
+    numbers of verified and of all files.
     """
     listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
     with database.read() as session:
@@ -101,7 +97,7 @@ def _file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
         yield f"file {file.path}: {error}"
         return
     if rows != file.rows:
-        yield f"file {file.path} has {rows} rows, the catalogue says {file.rows}"
+        yield f"file {file.path} has {rows} rows, the catalogue lists {file.rows}"
     newest = SCHEMA_VERSIONS.get(file.kind, 0)
     if file.schema_version > newest:
         yield f"file {file.path} has schema version {file.schema_version}, this Vestigo reads up to {newest}"

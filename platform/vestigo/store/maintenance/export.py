@@ -37,12 +37,8 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
     PPPP is the identity of the dataset, or a number for each tracklet without one; C numbers the cameras by name; S is
     1; FFFFFF is the frame (0 for stills); II counts the crops of an identity and camera. The crop of best quality of
     each identity and camera with several crops is a query, the others are the gallery; the training split is empty.
-    Crops without identity and tracklet are skipped. Memory grows with the identities, not with the crops.
-
-    Args:
-        reader: The crops.
-        out: A new or empty folder.
-        progress: Called with the numbers of written and of all crops.
+    Crops without identity and tracklet are skipped. Memory grows with the identities, not with the crops. `progress` is
+    called with the numbers of written and of all crops.
 
     Raises:
         StoreError: If `out` is not an empty or new folder.

@@ -34,15 +34,9 @@ def is_store_file(path: str) -> bool:
 
 
 def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> VacuumReport:
-    """Delete retired files and files that the catalogue does not list.
+    """Delete retired files and files that the catalogue does not list, with `now` also those younger than an hour.
 
-    Files of a run that a live driver holds are kept unless they are retired.
-
-    Args:
-        database: The catalogue.
-        root: The files.
-        dry_run: Whether to delete nothing.
-        now: Whether to delete also files younger than an hour.
+    Files of a run that a live driver holds are kept unless they are retired. With `dry_run` nothing is deleted.
     """
     # Listed before the catalogue is read, which then lists every file that is committed meanwhile.
     listed = [info for info in root.folder.walk() if is_store_file(info.path)]

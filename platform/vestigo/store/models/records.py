@@ -16,9 +16,7 @@ class Model:
 
     Attributes:
         digest: Digest of its package.
-        name: Name of its package.
         location: `default`, a folder or `hub:ID`.
-        registered: Time of the registration.
         facts: Interpretation of its crops.
         parent: Digest of the model that it was trained from.
         origin: Data, label set and configuration of its training; {} if it was not trained here.

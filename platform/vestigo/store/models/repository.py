@@ -140,8 +140,8 @@ class ModelRepository:
 
         Args:
             digest: The model.
-            by: Who decides.
-            reasons: Why.
+            by: Person who decides.
+            reasons: Reasons of the decision.
             expected_before: Digest of the model that served when the model was judged, None for no promoted model.
             account: User in the audit entry, `by` by default.
             **context: Of the audit entry.
@@ -177,15 +177,10 @@ class ModelRepository:
     ) -> Promotion:
         """Undo the last promotion in force, and add the audit entry in the same transaction.
 
-        Args:
-            by: Who decides.
-            reasons: Why.
-            expected: Digest of the model that must be serving; any by default.
-            account: User in the audit entry, `by` by default.
-            **context: Of the audit entry.
+        Other arguments are those of `promote`.
 
         Raises:
-            StoreError: If no promotion is in force, or another model than `expected` serves.
+            StoreError: If no promotion is in force, or another model than `expected` (by default any) serves.
         """
         fault_point("rollback.before")
         with self.database.write() as session:

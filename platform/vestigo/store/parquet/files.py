@@ -32,16 +32,8 @@ FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", 
 class WrittenFile:
     """A Parquet file that the catalogue does not list yet.
 
-    Attributes:
-        kind: Kind of file.
-        path: Path relative to the data root.
-        rows: Number of rows.
-        bytes: Size.
-        checksum: SHA-256 of its bytes, in hex.
-        schema_version: Version of its schema.
-        cameras: Cameras of its rows.
-        first_time: Earliest recorded time of its rows.
-        last_time: Latest recorded time of its rows.
+    `path` is relative to the data root, `bytes` the size, `checksum` the SHA-256 in hex. `cameras` and the recorded
+    times are those of its rows.
     """
 
     kind: FileKind

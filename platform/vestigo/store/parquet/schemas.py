@@ -139,13 +139,7 @@ def completed(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
 
 
 def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> str | None:
-    """Return how `schema` differs from that of a kind of file, None if it does not.
-
-    Args:
-        kind: Kind of file.
-        schema: Schema to check.
-        version: Version of the file, by default the one that is written.
-    """
+    """Return how `schema` differs from a `version` of a kind of file, by default the written one; None if equal."""
     if kind not in _REQUIRED:
         return f"{kind} is not one of {', '.join(KINDS)}"
     required, actual, later = (

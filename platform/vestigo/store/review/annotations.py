@@ -96,7 +96,7 @@ class AnnotationRepository:
 
         Args:
             project: Name of the project.
-            design: Model, strategy and unit of the sample that takes the task.
+            design: Model, strategy and unit of the sample that the task belongs to.
             task: The task; an existing one takes the prediction of `design.model`.
             user: The annotator; an earlier annotation of theirs is replaced.
             answered: Time of the annotation.

@@ -28,14 +28,7 @@ class LabelSetRepository:
     root: DataRoot
 
     def save(self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]) -> LabelSet:
-        """Save labels as the next version.
-
-        Args:
-            rows: Labels with the columns of `LABELS`.
-            digest: Digest of the rows.
-            tasks: Number of tasks with labels.
-            projects: Names of their projects.
-        """
+        """Save labels, with the columns of `LABELS`, as the next version; `digest` is that of the rows."""
         file = self.root.write("labels", FOLDER, 0, rows, LABELS)
         fault_point("labels.before")
         with self.database.write() as session:

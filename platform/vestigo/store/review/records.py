@@ -31,9 +31,7 @@ class SamplingDesign:
     Attributes:
         model: Digest of the model whose predictions are reviewed.
         strategy: Description of the sampling strategy and its attributes, or of the origin of imported tasks.
-        unit: What a task consists of.
         budget: Number of tasks requested.
-        seed: Seed of the random numbers.
         population: Number of tasks that could be sampled.
         thinned: Share of the archive's tasks that the population is.
     """
@@ -65,9 +63,7 @@ class NewTask:
 
     Attributes:
         key: Identifies the crops, in every project and for ever.
-        source: Source of the crops.
         tracklet: Tracklet of the crops, "" for a still crop.
-        camera: Camera of the crops.
         time: Time of the first crop.
         pid: Identity in the dataset, None if unknown.
         crops: Ids of the crops.

@@ -76,7 +76,7 @@ class ReviewRepository:
             project = _to_project(row)
             if differences := _schema_differences(project.schema, schema):
                 raise StoreError(
-                    f"project {name} asks for other attributes than the model predicts ({'; '.join(differences)}): "
+                    f"project {name} has other attributes than the model predicts ({'; '.join(differences)}): "
                     "review this model in a project of another name"
                 )
             return project
@@ -94,7 +94,7 @@ class ReviewRepository:
 
         Args:
             project: Name of the project.
-            design: How the tasks were sampled.
+            design: Sampling of the tasks.
             tasks: The tasks in the order of their review.
             probabilities: Inclusion probability of every task of the population, with the columns of `DRAW`.
 
@@ -137,14 +137,7 @@ class ReviewRepository:
         sample: int | None = None,
         rows: int = PAGE_ROWS,
     ) -> Iterator[list[LabelTask]]:
-        """Yield the tasks of a project in order of sample and position, at most `rows` at a time.
-
-        Args:
-            project: Name of the project.
-            states: Only tasks in these states.
-            sample: Only tasks of this sample.
-            rows: Largest number of tasks of a page.
-        """
+        """Yield the tasks of a project, in some states or of one sample, by sample and position, `rows` at a time."""
         query = (
             select(LabelTaskRow, LabelBatchRow.model_digest)
             .join(LabelBatchRow, LabelBatchRow.id == LabelTaskRow.batch_id)
@@ -169,12 +162,7 @@ class ReviewRepository:
             last_sample, last_position = page[-1].sample, page[-1].position
 
     def task_counts(self, project: str, sample: int | None = None) -> dict[str, int]:
-        """Return the number of tasks in each state, and as `answered` those with an annotation.
-
-        Args:
-            project: Name of the project.
-            sample: Only tasks of this sample.
-        """
+        """Return the number of tasks, or of those of one sample, in each state, and as `answered` with annotations."""
         chosen = [LabelTaskRow.project == project, *([] if sample is None else [LabelTaskRow.batch_id == sample])]
         states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
         answered = (
@@ -224,7 +212,9 @@ def add_sample(
     if session.get(ModelRow, design.model) is None:
         raise StoreError(f"model {design.model} is not registered in the store: index with it first")
     if known := existing_keys(session, project, [task.key for task in tasks]):
-        raise StoreError(f"task {min(known)} of project {project} was drawn before, by another command: go again")
+        raise StoreError(
+            f"task {min(known)} of project {project} was sampled before, by another command: repeat the command"
+        )
     data_file = None
     if file is not None:
         data_file = file_row(file, "visible")
@@ -282,8 +272,8 @@ def _to_sample(row: LabelBatchRow, tasks: int) -> LabelSample:
 
 def _schema_differences(project: AttributeSchema, model: AttributeSchema) -> list[str]:
     """Return a phrase for each attribute in which the schemas of a project and a model differ."""
-    missing = [f"it asks for {name}" for name in project.names if name not in model.names]
-    new = [f"the model has {name}" for name in model.names if name not in project.names]
+    missing = [f"only the project has {name}" for name in project.names if name not in model.names]
+    new = [f"only the model has {name}" for name in model.names if name not in project.names]
     changed = [
         f"{name} has other values"
         for name in model.names

@@ -25,9 +25,8 @@ from vestigo.store.runs.records import (
     RunTotals,
     SelectInputs,
 )
-from vestigo.store.runs.replace import replace_stale
 from vestigo.store.runs.retry import retry_inputs
-from vestigo.store.runs.rows import run_row
+from vestigo.store.runs.rows import replace_stale, run_row
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
@@ -265,9 +264,9 @@ class RunRepository:
 
         Args:
             run_id: The run.
-            status: How it ended.
+            status: Its final status.
             owner: The driver, by default this process.
-            error: One line on why it failed.
+            error: Reason of a failure, in one line.
 
         Raises:
             StoreError: If `status` is `succeeded` while shards are pending, or another driver has taken over the run.

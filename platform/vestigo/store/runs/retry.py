@@ -38,11 +38,9 @@ def retry_inputs(
     """Set quarantined inputs of a run back to pending; see `RunRepository.retry`. Memory is that of these inputs."""
     inputs = list(_quarantined(session, run_id, names, reason))
     if missing := set(names or ()).difference(row.name for row in inputs):
-        raise StoreError(
-            f"run {run_id} did not leave out {min(missing)}: `vestigo runs show {run_id}` names what it did"
-        )
+        raise StoreError(f"run {run_id} has no quarantined input {min(missing)}: see `vestigo runs show {run_id}`")
     if not inputs:
-        raise StoreError(f"run {run_id} left out nothing{f' as {reason}' if reason else ''} that could be tried again")
+        raise StoreError(f"run {run_id} has no quarantined input{f' with reason {reason}' if reason else ''} to retry")
     count, without_video = 0, list[str]()
     for shard_id, rows in groupby((row for row in inputs if row.kind != "slice"), key=attrgetter("shard_id")):
         count += _retry_stills(session, session.get_one(ShardRow, shard_id), list(rows), select_inputs)
@@ -53,7 +51,7 @@ def retry_inputs(
         count += retried
         without_video += [row.name for row in group] if not retried else []
     if not count:
-        raise StoreError(f"{without_video[0]} cannot be tried again: put its video back where it was indexed")
+        raise StoreError(f"{without_video[0]} cannot be retried: put its video back where it was indexed")
     return RetryResult(count, tuple(without_video))
 
 

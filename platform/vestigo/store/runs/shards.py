@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyarrow as pa
 from sqlalchemy import Select, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.faults import fault_point
-from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, FileKind, WrittenFile
+from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
 from vestigo.store.runs.records import (
     InputFailure,
     InputOutcome,
@@ -96,7 +95,7 @@ class ShardRepository:
     def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
         """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
 
-        An assembly is left out while a slice of its video is pending.
+        An assembly waits while a slice of its video is pending.
         """
         part = aliased(ShardRow)
         slice_pending = exists().where(
@@ -175,12 +174,7 @@ class ShardRepository:
         """Count the death of a worker against its shard and return what follows.
 
         After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
-        shard of one input is quarantined. Quarantining an assembly also quarantines its slices.
-
-        Args:
-            shard_id: The shard.
-            reason: Why the worker died, for the quarantined inputs.
-            select_inputs: Reduces the spec of the shard to some of its inputs.
+        shard of one input is quarantined for `reason`. Quarantining an assembly also quarantines its slices.
 
         Raises:
             StoreError: If the shard is not pending.
@@ -199,13 +193,7 @@ class ShardRepository:
             return "quarantined"
 
     def file_paths(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[str]:
-        """Return the paths of a run's files that are not retired, in the order of its shards.
-
-        Args:
-            run_id: The run.
-            kind: Kind of file.
-            after: Group key of a video; files of all shards by default.
-        """
+        """Return the paths of a run's files that are not retired, all or those of the video `after`, by shard."""
         query = (
             select(DataFileRow.path)
             .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
@@ -215,19 +203,6 @@ class ShardRepository:
         if after is not None:
             query = query.where(ShardRow.after == after)
         return list(self.database.scalars(query))
-
-    def scan(
-        self,
-        run_id: str,
-        *,
-        kind: FileKind,
-        after: str | None = None,
-        columns: Sequence[str] | None = None,
-        batch_rows: int = GROUP_ROWS,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the files of `file_paths`, file after file; memory is one batch."""
-        for path in self.file_paths(run_id, kind=kind, after=after):
-            yield from self.root.read(path, columns, batch_rows)
 
     def _scalars_of_keys(self, query: Select[str], keys: Sequence[str]) -> Iterator[Sequence[str]]:
         with self.database.read() as session:

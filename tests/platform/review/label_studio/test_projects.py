@@ -138,7 +138,9 @@ def test_renamed_attribute_is_reported(tmp_path: Path, project: str) -> None:
     schema = AttributeSchema("own", tuple(renamed if a.name == "hat" else a for a in MARKET_1501.attributes))
     with open_store(tmp_path) as store:
         record_sample(store, project, 1)
-        with pytest.raises(StoreError, match=r"it asks for hat; the model has headwear.*a project of another name"):
+        with pytest.raises(
+            StoreError, match=r"only the project has hat; only the model has headwear.*a project of another name"
+        ):
             record_sample(store, project, 1, start=1, schema=schema)
 
 

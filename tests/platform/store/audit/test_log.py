@@ -291,7 +291,7 @@ def test_a_read_only_catalogue_refuses_by_name(tmp_path: Path) -> None:
     [
         ({"details": {"image": b"\xff\xd8"}}, "details of an audit entry must be JSON: Object of type bytes"),
         ({"details": {"share": float("nan")}}, "details of an audit entry must be JSON: Out of range float"),
-        ({"details": {"crops": ["c" * 20] * 3000}}, "more than 65536: sum them up"),
+        ({"details": {"crops": ["c" * 20] * 3000}}, "more than 65536: shorten them"),
         ({"case": "1\n2"}, "case number .* one line of at most 200 characters is kept"),
         ({"authority": "x" * 201}, "authorisation reference 'x+': one line"),
         ({"action": "watch"}, "'watch' is not an action of the audit log: sign-in, sign-in refused"),

@@ -147,7 +147,7 @@ def show_a_crop_twice(store: Store) -> None:
         (lambda store: os.truncate(crops_file(store), 100), r"has other bytes than were written"),
         (flip_a_byte, r"has other bytes than were written"),
         (show_a_crop_twice, r"crop [0-9a-f]{20} of model a{64} is visible twice"),
-        (sql(update(DataFileRow).where(DataFileRow.kind == "crops").values(rows=9)), r"rows, the catalogue says 9"),
+        (sql(update(DataFileRow).where(DataFileRow.kind == "crops").values(rows=9)), r"rows, the catalogue lists 9"),
         (sql(update(DataFileRow).values(schema_version=9)), r"schema version 9, this Vestigo reads up to 2"),
         (sql(update(DataFileRow).where(DataFileRow.kind == "tracklets").values(kind="ranking")), r"column query is"),
         (sql(delete(InputRow).where(InputRow.name == "empty.jpg")), r"planned 7 inputs, holds 6"),

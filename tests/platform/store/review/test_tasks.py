@@ -100,7 +100,7 @@ def test_pages_meet_without_a_gap(drawn: Store) -> None:
 
 
 def test_no_task_is_drawn_twice(drawn: Store) -> None:
-    with pytest.raises(StoreError, match="was drawn before"):
+    with pytest.raises(StoreError, match="was sampled before"):
         drawn.review.save_sample("p", DRAWN, [new_task(9), TASKS[1]], probabilities())
     assert drawn.review.task_counts("p") == {"drawn": 3, "answered": 0}
 
@@ -142,7 +142,9 @@ def test_a_project_keeps_its_schema(drawn: Store) -> None:
     renamed = AttributeSchema(
         name="two", attributes=(replace(SCHEMA.attributes[0], name="headgear"), SCHEMA.attributes[1])
     )
-    with pytest.raises(StoreError, match=r"project p .*it asks for hat; the model has headgear.*another name"):
+    with pytest.raises(
+        StoreError, match=r"project p .*only the project has hat; only the model has headgear.*another name"
+    ):
         drawn.review.ensure_project("p", renamed)
     drawn.review.link_project("p", "http://127.0.0.1:8080", 4)
     assert (drawn.review.get_project("p").server, drawn.review.get_project("p").remote_id) == (

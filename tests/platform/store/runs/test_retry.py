@@ -1,4 +1,4 @@
-"""Inputs that were left out, tried again."""
+"""Retry of quarantined inputs."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_what_cannot_be_tried_again_is_told(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, archive())
     drive(store, run.id)
-    with pytest.raises(StoreError, match=r"did not leave out one\.jpg"):
+    with pytest.raises(StoreError, match=r"no quarantined input one\.jpg"):
         put_back(store, run.id, "one.jpg", "broken.jpg")
-    with pytest.raises(StoreError, match="left out nothing as too-large that"):
+    with pytest.raises(StoreError, match="no quarantined input with reason too-large to retry"):
         put_back(store, run.id, reason="too-large")
     assert store.shards.pending(run.id, limit=9) == []
     put_back(store, run.id)
-    with pytest.raises(StoreError, match="left out nothing that"):
+    with pytest.raises(StoreError, match="no quarantined input to retry"):
         put_back(store, run.id)
     drive(store, run.id)
     put_back(store, run.id, POISON)
@@ -153,7 +153,7 @@ def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg", "broken.jpg")])
     drive(store, run.id, ["walk.avi[1]", "broken.jpg"])
-    with pytest.raises(StoreError, match=r"walk.avi\[1\] cannot be tried again: put its video back"):
+    with pytest.raises(StoreError, match=r"walk.avi\[1\] cannot be retried: put its video back"):
         put_back(store, run.id, "walk.avi[1]", there=False)
     assert put_back(store, run.id, there=False) == RetryResult(1, ("walk.avi[1]",))
     drive(store, run.id, bad=())
@@ -204,7 +204,7 @@ def test_an_input_that_was_replaced_is_not_tried_again(store: Store) -> None:
     # The new run left it out, too: it is the old one's until a retry of the new one succeeds.
     put_back(store, new.id)
     drive(store, new.id, bad=())
-    with pytest.raises(StoreError, match="left out nothing that"):
+    with pytest.raises(StoreError, match="no quarantined input to retry"):
         put_back(store, old.id)
     assert visible(store) == ["broken.jpg", "one.jpg"]
 
