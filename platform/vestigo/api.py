@@ -240,9 +240,9 @@ def evaluate(
         ConfigError: If the filter needs attributes or a calibration that the model lacks.
     """
     loaded = dataset if isinstance(dataset, ReidDataset) else load_dataset(Path(dataset))
-    judged = load_model(model, device=device) if isinstance(model, str) else model
-    choice = choose_filter(FilterConfig(filter=filter, max_lost=max_miss_rate), judged.extractor.package.calibration)
-    return evaluate_model(loaded, judged.extractor, EvaluationOptions(protocol=protocol, rerank=rerank, filter=choice))
+    extractor = (load_model(model, device=device) if isinstance(model, str) else model).extractor
+    choice = choose_filter(FilterConfig(filter=filter, max_lost=max_miss_rate), extractor.package.calibration)
+    return evaluate_model(loaded, extractor, EvaluationOptions(protocol=protocol, rerank=rerank, filter=choice))
 
 
 def precision(store: Store, model: str | None = None, *, project: str | None = None) -> pd.DataFrame:

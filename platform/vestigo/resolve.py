@@ -136,8 +136,7 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
         raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
     indexed = [model for model in models if model.digest in counts]
     current = next((model for model in models if model.digest == serving), (indexed or models)[0])
-    others = [model for model in indexed if model.digest != current.digest]
-    if others:
+    if others := [model for model in indexed if model.digest != current.digest]:
         held = ", ".join(f"{counts[model.digest]} of {_label(model)}" for model in others)
         rule = "the serving model" if current.digest == serving else "the newest"
         raise StoreError(
@@ -175,15 +174,14 @@ def require_crops(registry: ModelRegistry, digest: str) -> Model:
         StoreError: If the store holds no crops of it.
     """
     counts = registry.models.crop_counts()
-    indexed = [model for model in registry.models.list() if model.digest in counts]
-    model = next((model for model in indexed if model.digest == digest), None)
-    if model is None:
-        known = ", ".join(map(_label, indexed)) or "no crops"
+    indexed = {model.digest: model for model in registry.models.list() if model.digest in counts}
+    if digest not in indexed:
+        known = ", ".join(map(_label, indexed.values())) or "no crops"
         raise StoreError(
             f"the store holds no crops of model {digest[:12]}; it holds {known}: choose one of them with --model, or "
             "index with this one"
         )
-    return model
+    return indexed[digest]
 
 
 def require_attributes(model: Model) -> AttributeSchema:

@@ -88,6 +88,11 @@ class Ranking:
         return [(crop.decode(), distance) for crop, distance in pairs if distance != np.inf]
 
 
+def encode_ids(ids: pa.Array) -> NDArray[np.bytes_]:
+    """Return (n,) crop ids as bytes, the form in which they are compared."""
+    return np.asarray(ids.to_numpy(zero_copy_only=False).astype("S"))
+
+
 def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranking:
     """Rank a gallery for Q queries of the same model in one pass; the nearest k crops of each query are kept."""
     ranking = Ranking.empty(len(queries), k)
@@ -97,7 +102,7 @@ def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranki
 
 
 def rank_batch(queries: Descriptors, batch: GalleryBatch, k: int, *, within: Float64Array | None = None) -> Ranking:
-    """Rank one batch; crops that are farther away than `within` (Q,) may be omitted."""
+    """Rank one batch; crops that are farther away than `within` (Q,) may be skipped."""
     limit = np.full(len(queries), np.inf) if within is None else within
     width = pc.max(pc.binary_length(batch.ids)).as_py() or 1
     ids = np.zeros((len(queries), k), dtype=f"S{width}")
@@ -109,7 +114,7 @@ def rank_batch(queries: Descriptors, batch: GalleryBatch, k: int, *, within: Flo
         exact = _exact_distances(queries[part], batch.descriptors, rows, columns)
         if added is not None:
             exact += added[rows, columns]
-        names = batch.ids.take(pa.array(columns)).to_numpy(zero_copy_only=False).astype("S")
+        names = encode_ids(batch.ids.take(pa.array(columns)))
         order = np.lexsort((names, exact, rows))
         rows, names, exact = rows[order], names[order], exact[order]
         place = np.arange(len(rows)) - np.searchsorted(rows, rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -44,7 +45,7 @@ class BulkQueries:
 
     Attributes:
         features: Fused features, Q rows.
-        own: Ids of the crops that each query is made of; its ranking omits them.
+        own: Ids of the crops that each query is made of; its ranking does not contain them.
         labels: Identity and camera of each image query as its dataset gives them; Q pairs, or none. They are used for
             images that are not in the store, if it has other images of these queries.
         thumbnail: Returns the JPEG of the query at a position, None without one; called if no stored crop shows it.
@@ -86,16 +87,15 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
     """Return one query for each tracklet, its crops fused; memory is O(crops in tracklets x D)."""
     attributes = model.facts.attributes is not None
     columns = ("crop_id", "tracklet", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
-    crops: dict[str, list[str]] = {}
-    views: dict[str, list[CropFeatures]] = {}
+    crops: defaultdict[str, list[str]] = defaultdict(list)
+    views: defaultdict[str, list[CropFeatures]] = defaultdict(list)
     for batch in store.crops.scan(columns, model=model.digest):
         features = batch_features(batch, model, attributes=attributes)
-        for row, (crop, tracklet) in enumerate(
-            zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
-        ):
+        tracklets = zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
+        for row, (crop, tracklet) in enumerate(tracklets):
             if tracklet:
-                crops.setdefault(tracklet, []).append(crop)
-                views.setdefault(tracklet, []).append(features[row : row + 1])
+                crops[tracklet].append(crop)
+                views[tracklet].append(features[row : row + 1])
     names = sorted(crops)
     fused = [fuse_views(CropFeatures.joined(views[name]), model.facts.blocks) for name in names]
     return BulkQueries(
@@ -185,30 +185,29 @@ def _ranking_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth
 
 def _query_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) -> Iterator[pa.RecordBatch]:
     """Yield the queries (`vestigo.store.parquet.schemas.QUERIES`), a few at a time."""
-    lengths = (ranking.distances < np.inf).sum(axis=1)
-    own = [_stored_positions(crops, truth) for crops in queries.own]
-    if not any(map(len, own)):
-        # The identities of a dataset that is not in the store have no relation to those in the store.
-        queries = replace(queries, labels=())
+    lengths = (ranking.distances < np.inf).sum(axis=1).tolist()
+    # Positions in `truth` of those crops of each query that are in the store.
+    positions_of = [truth.positions(_encode(crops)) for crops in queries.own]
+    own = [positions[truth.camids[positions] != UNKNOWN_CAMERA] for positions in positions_of]
+    # The identities of a dataset that is not in the store have no relation to those in the store.
+    labels = queries.labels if any(map(len, own)) else ()
     for start in range(0, len(queries.names), QUERIES_A_BATCH):
         rows = [
-            _query_row(queries, position, own[position], truth) | {"rows": int(lengths[position])}
-            for position in range(start, min(start + QUERIES_A_BATCH, len(queries.names)))
+            _query_row(queries, position, own[position], truth, labels) | {"rows": lengths[position]}
+            for position in range(len(queries.names))[start : start + QUERIES_A_BATCH]
         ]
         yield pa.RecordBatch.from_pylist(rows, schema=QUERIES)
 
 
-def _stored_positions(crops: Sequence[str], truth: RankingTruth) -> Int64Array:
-    """Return the positions in `truth` of those crops of a query that are in the store."""
-    positions = truth.positions(_encode(crops))
-    return np.asarray(positions[truth.camids[positions] != UNKNOWN_CAMERA])
-
-
-def _query_row(queries: BulkQueries, position: int, own: Int64Array, truth: RankingTruth) -> dict[str, object]:
+def _query_row(
+    queries: BulkQueries, position: int, own: Int64Array, truth: RankingTruth, labels: Sequence[tuple[int, str]]
+) -> dict[str, object]:
+    """Return a row of `QUERIES`, with the identity and the camera of the query's own crops, None if they differ."""
+    pid, camera = labels[position] if labels else (None, None)
     if len(own):
-        pid, camera = _common_identity(truth, own)
-    else:
-        pid, camera = queries.labels[position] if queries.labels else (None, None)
+        pids, camids = np.unique(truth.pids[own]), np.unique(truth.camids[own])
+        camera = truth.cameras[camids[0]] if len(camids) == 1 else None
+        pid = int(pids[0]) if camera is not None and len(pids) == 1 and pids[0] != UNKNOWN_PID else None
     own_in_gallery = int(truth.in_gallery[own].sum()) if pid is not None else 0
     by_camera = {} if pid is None else truth.matches.get(pid, {})
     matches = {truth.cameras[camid]: count for camid, count in by_camera.items()}
@@ -224,12 +223,3 @@ def _query_row(queries: BulkQueries, position: int, own: Int64Array, truth: Rank
         "matches": [{"camera": name, "crops": count} for name, count in sorted(matches.items()) if count],
         "image": None if crop or queries.thumbnail is None else queries.thumbnail(position),
     }
-
-
-def _common_identity(truth: RankingTruth, own: Int64Array) -> tuple[int | None, str | None]:
-    """Return the identity and the camera of a query's own crops, None if they differ or are unknown."""
-    pids, camids = set(truth.pids[own].tolist()), set(truth.camids[own].tolist())
-    if len(camids) > 1:
-        return None, None
-    pid = pids.pop() if len(pids) == 1 else UNKNOWN_PID
-    return None if pid == UNKNOWN_PID else pid, truth.cameras[camids.pop()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,6 @@ from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_models.inference.distance import block_distances
 from vestigo_models.inference.features import CropFeatures
-from vestigo_models.schemas.attributes import Attribute
 
 Agreement = Literal["disagree", "agree", "unsure"]
 
@@ -89,12 +88,13 @@ def explain(store: SearchableStore, query: Query, crop: str) -> Explanation:
     person = fuse_views(views, model.facts.blocks)
     features = stored_features(store, (crop,), model)
     blocks = _match_blocks(person, features, model.facts)
+    query_values, crop_values = (predicted_values(side.probabilities[0].tolist(), model) for side in (person, features))
     return Explanation(
         model=model.digest,
         # Rounding takes the distance of a crop from itself below zero; the ranking has it at 0, too.
         distance=max(sum(block.share for block in blocks), 0.0),
         blocks=blocks,
-        attributes=_match_attributes(person, features, model),
+        attributes=_match_attributes(query_values, crop_values, model),
     )
 
 
@@ -109,30 +109,23 @@ def explain_where(store: SearchableStore, where: str, crop: str, *, model: str) 
         ConfigError: If its attributes have no such condition.
     """
     made_by = require_crops(store, model)
-    features = stored_features(store, (crop,), made_by)
+    row = stored_features(store, (crop,), made_by).probabilities[0].tolist()
     schema = require_attributes(made_by)
     conditions = schema.parse(where)
-    row = features.probabilities[0]
-    given = [float(row[schema.slice(name)][schema[name].values.index(value)]) for name, value in conditions.items()]
-    values, confidences = predicted_values(row.tolist(), made_by)
+    probabilities = [row[schema.slice(name)][schema[name].values.index(value)] for name, value in conditions.items()]
+    query = {name: (value, 1.0) for name, value in conditions.items()}
     return Explanation(
         model=made_by.digest,
-        distance=1.0 - math.prod(given),
+        distance=1.0 - math.prod(probabilities),
         blocks=(),
-        attributes=_ordered(
-            _match(schema[name], (value, 1.0), (values[name], confidences[name])) for name, value in conditions.items()
-        ),
+        attributes=_match_attributes(query, predicted_values(row, made_by), made_by),
     )
 
 
 def block_names(facts: ModelFacts) -> tuple[str, ...]:
     """Return the label of each block of a descriptor."""
-    if facts.always == 1:
-        always: tuple[str, ...] = (GLOBAL,)
-    elif facts.always == 2:
-        always = (GLOBAL, ATTRIBUTES if facts.regions is None else FOREGROUND)
-    else:
-        always = (GLOBAL, FOREGROUND, ATTRIBUTES)
+    second = ATTRIBUTES if facts.regions is None and facts.always == 2 else FOREGROUND
+    always = (GLOBAL, second, ATTRIBUTES)[: facts.always]
     if facts.regions is None:
         return (*always, *(f"part {number}" for number in range(1, facts.parts + 1)))
     regions = facts.regions.names[1 : facts.parts + 1]
@@ -157,40 +150,24 @@ def _match_blocks(query: CropFeatures, crop: CropFeatures, facts: ModelFacts) ->
     )
 
 
-def _match_attributes(query: CropFeatures, crop: CropFeatures, model: Model) -> tuple[AttributeMatch, ...]:
-    schema = model.facts.attributes
-    if schema is None:
-        return ()
-    query_values, query_confidences = predicted_values(query.probabilities[0].tolist(), model)
-    crop_values, crop_confidences = predicted_values(crop.probabilities[0].tolist(), model)
-    return _ordered(
-        _match(
-            attribute,
-            (query_values[attribute.name], query_confidences[attribute.name]),
-            (crop_values[attribute.name], crop_confidences[attribute.name]),
+def _match_attributes(
+    query: Mapping[str, tuple[str, float]], crop: Mapping[str, tuple[str, float]], model: Model
+) -> tuple[AttributeMatch, ...]:
+    """Compare the attributes of a query, each a value and its probability, with those of a crop."""
+    matches = []
+    for name, (value, confidence) in query.items():
+        crop_value, crop_confidence = crop[name]
+        # In float32 as the filter compares them.
+        is_reliable = np.float32(min(confidence, crop_confidence)) >= np.float32(STRICT)
+        agreement: Agreement = "unsure" if not is_reliable else "agree" if value == crop_value else "disagree"
+        match = AttributeMatch(
+            name=name,
+            title=require_attributes(model)[name].title,
+            query=value,
+            query_confidence=confidence,
+            crop=crop_value,
+            crop_confidence=crop_confidence,
+            agreement=agreement,
         )
-        for attribute in schema.attributes
-    )
-
-
-def _match(attribute: Attribute, query: tuple[str, float], crop: tuple[str, float]) -> AttributeMatch:
-    agreement: Agreement = "agree" if query[0] == crop[0] else "disagree"
-    # In float32 as the filter compares them.
-    if np.float32(min(query[1], crop[1])) < np.float32(STRICT):
-        agreement = "unsure"
-    return AttributeMatch(
-        name=attribute.name,
-        title=attribute.title,
-        query=query[0],
-        query_confidence=query[1],
-        crop=crop[0],
-        crop_confidence=crop[1],
-        agreement=agreement,
-    )
-
-
-def _ordered(matches: Iterable[AttributeMatch]) -> tuple[AttributeMatch, ...]:
-    def order(match: AttributeMatch) -> tuple[int, float]:
-        return _ORDER.index(match.agreement), -min(match.query_confidence, match.crop_confidence)
-
-    return tuple(sorted(matches, key=order))
+        matches.append((_ORDER.index(agreement), -min(confidence, crop_confidence), match))
+    return tuple(match for *_, match in sorted(matches, key=lambda ordered: ordered[:2]))

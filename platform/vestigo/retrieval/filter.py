@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch
+from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch, encode_ids
 from vestigo.resolve import require_attributes
 from vestigo.retrieval.gallery import Scope, SearchableStore, feature_batches, probability_batches
 from vestigo.store.models.records import Model
@@ -43,7 +43,7 @@ RESTORED_AT_ONCE = 1 << 23
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GalleryFilter:
-    """The result of a discarding filter for Q queries and one gallery.
+    """Which crops of one gallery a discarding filter keeps for Q queries.
 
     Attributes:
         probabilities: (Q, M) float32 of the queries.
@@ -106,7 +106,7 @@ class GalleryFilter:
 
     def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
         """Return what a batch's distances increase by: zero for kept crops, infinity for discarded ones."""
-        names = _names(ids)
+        names = encode_ids(ids)
         words = _encode(self.choice, self.schema, probabilities)
 
         def added(rows: slice) -> Float64Array:
@@ -151,7 +151,7 @@ class SoftFilter:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilteredScan:
-    """Reads a gallery in batches for `rank`, with the result of an attribute filter; it can be read repeatedly."""
+    """Reads a gallery in batches for `rank`, behind an attribute filter; it can be read repeatedly."""
 
     store: SearchableStore
     model: Model
@@ -179,15 +179,15 @@ class FilteredScan:
         if config.filter.strip().lower() != "off":
             require_attributes(model)
         choice = choose_filter(config, Calibration.read(model.facts.calibration))
-        decisions: GalleryFilter | SoftFilter | None = None
+        attribute_filter: GalleryFilter | SoftFilter | None = None
         if choice.mode == "soft":
             schema = require_attributes(model)
-            decisions = SoftFilter(choice=choice, schema=schema, probabilities=queries.probabilities)
+            attribute_filter = SoftFilter(choice=choice, schema=schema, probabilities=queries.probabilities)
         elif choice.discards:
             schema = require_attributes(model)
             scan = partial(probability_batches, store, model, scope, progress=progress)
-            decisions = GalleryFilter.of(choice, schema, queries.probabilities, scan)
-        return cls(store=store, model=model, scope=scope, choice=choice, filter=decisions, progress=progress)
+            attribute_filter = GalleryFilter.of(choice, schema, queries.probabilities, scan)
+        return cls(store=store, model=model, scope=scope, choice=choice, filter=attribute_filter, progress=progress)
 
     @property
     def kept_fraction(self) -> float:
@@ -196,11 +196,11 @@ class FilteredScan:
 
     def batches(self) -> Iterator[GalleryBatch]:
         """Yield the gallery."""
-        decisions = self.filter
+        attribute_filter = self.filter
         for ids, features in feature_batches(
-            self.store, self.model, self.scope, attributes=decisions is not None, progress=self.progress
+            self.store, self.model, self.scope, attributes=attribute_filter is not None, progress=self.progress
         ):
-            added = None if decisions is None else decisions.added_distances(ids, features.probabilities)
+            added = None if attribute_filter is None else attribute_filter.added_distances(ids, features.probabilities)
             yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
 
 
@@ -241,7 +241,7 @@ def _cuts(
     first: list[PenaltyList] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in queries]
     query_words = _encode(choice, schema, queries)
     for ids, probabilities in batches:
-        names = _names(ids)
+        names = encode_ids(ids)
         counts = count_conflicts(query_words, _encode(choice, schema, probabilities), schema)
         for row, at_level in enumerate(counts == level[:, None]):
             places = np.flatnonzero(at_level)
@@ -267,7 +267,3 @@ def _penalties(
     choice: FilterChoice, schema: AttributeSchema, queries: Float32Array, crops: Float32Array
 ) -> Float32Array:
     return conflict_penalty(queries, crops, schema, choice.threshold, choice.names)
-
-
-def _names(ids: pa.Array) -> NDArray[np.bytes_]:
-    return np.asarray(ids.to_numpy(zero_copy_only=False).astype("S"))

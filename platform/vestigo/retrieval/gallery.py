@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from vestigo.resolve import ModelRegistry, require_attributes
+from vestigo.store.crops.repository import CropRepository
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import descriptors_of, matrix, unpacked
-from vestigo_models.arrays import BoolArray, Float32Array
+from vestigo_models.arrays import Float32Array
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -22,36 +23,12 @@ from vestigo_models.progress import OpenProgress, ignore_stages
 DESCRIPTOR_COLUMNS = ("embedding", "visible")
 
 
-class StoredCrops(Protocol):
-    """The part of `vestigo.store.crops.repository.CropRepository` that search reads."""
-
-    def scan(
-        self,
-        columns: Sequence[str],
-        *,
-        model: str | None = None,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        batch_rows: int = 16384,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield visible crops, batch by batch."""
-        ...
-
-    def get(
-        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return rows of crops in the order of `ids`; without `model`, each of the newest model that has the crop."""
-        ...
-
-
 class SearchableStore(ModelRegistry, Protocol):
     """The part of `vestigo.store.open.Store` that search reads."""
 
     @property
-    def crops(self) -> StoredCrops:
+    def crops(self) -> CropRepository:
         """The visible crops."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,22 +90,12 @@ def label_batches(store: SearchableStore, model: Model, scope: Scope = EVERYWHER
 
 
 def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) -> CropFeatures:
-    """Return the features of stored crops, at least one.
+    """Return the features of n >= 1 stored crops.
 
     Raises:
         StoreError: If the store has no such crop of the model.
     """
-    return row_features(store.crops.get(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest), model)
-
-
-def batch_features(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> CropFeatures:
-    """Return the features of n crops from `DESCRIPTOR_COLUMNS` and, with `attributes`, the column of that name."""
-    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
-    return _features(descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts), probabilities)
-
-
-def row_features(rows: Sequence[dict[str, Any]], model: Model) -> CropFeatures:
-    """Return the features of n >= 1 crops from rows with `DESCRIPTOR_COLUMNS` and `attributes`."""
+    rows = store.crops.get(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest)
     descriptors = Descriptors(
         vectors=np.array([row["embedding"] for row in rows], dtype=np.float32),
         visible=unpacked(np.array([row["visible"] for row in rows], dtype=np.int32), model.facts.parts),
@@ -136,6 +103,12 @@ def row_features(rows: Sequence[dict[str, Any]], model: Model) -> CropFeatures:
     )
     attributes = np.array([row["attributes"] for row in rows], dtype=np.float32)
     return _features(descriptors, attributes.reshape(len(rows), -1))
+
+
+def batch_features(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> CropFeatures:
+    """Return the features of n crops from `DESCRIPTOR_COLUMNS` and, with `attributes`, the column of that name."""
+    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
+    return _features(descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts), probabilities)
 
 
 def empty_features(model: Model) -> CropFeatures:
@@ -156,9 +129,12 @@ def _features(descriptors: Descriptors, probabilities: Float32Array) -> CropFeat
 def _scan(
     store: SearchableStore, model: Model, scope: Scope, columns: Sequence[str], stage: str, progress: OpenProgress
 ) -> Iterator[pa.RecordBatch]:
-    conditions: dict[str, str] = {}
+    where = None
     if scope.where:
-        conditions = require_attributes(model).parse(scope.where)
+        schema = require_attributes(model)
+        # Attributes as slices of the columns, with the class that must be the first of the most probable ones.
+        conditions = schema.parse(scope.where)
+        where = [(schema.slice(name), schema[name].values.index(value)) for name, value in conditions.items()]
         columns = tuple(dict.fromkeys((*columns, "attributes")))
     batches = store.crops.scan(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
     report = progress(stage)
@@ -167,19 +143,12 @@ def _scan(
         rows += batch.num_rows
         # Before the batch is used: the callback may cancel the scan.
         report(rows, None)
-        if conditions:
-            batch = batch.filter(pa.array(_meets(_probabilities(batch, model), conditions, model)))
+        if where is not None:
+            probabilities = _probabilities(batch, model)
+            meets = [probabilities[:, part].argmax(axis=1) == value for part, value in where]
+            batch = batch.filter(pa.array(np.all(meets, axis=0)))
         if batch.num_rows:
             yield batch
-
-
-def _meets(probabilities: Float32Array, conditions: dict[str, str], model: Model) -> BoolArray:
-    """Return (n,) whether the predicted value of each attribute, the first of equally likely ones, is the given one."""
-    schema = require_attributes(model)
-    meets = np.ones(len(probabilities), dtype=np.bool_)
-    for name, value in conditions.items():
-        meets &= probabilities[:, schema.slice(name)].argmax(axis=1) == schema[name].values.index(value)
-    return meets
 
 
 def _probabilities(batch: pa.RecordBatch, model: Model) -> Float32Array:

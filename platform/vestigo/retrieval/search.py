@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
 from vestigo.ranking.rerank import reranked_chunks
-from vestigo.ranking.top_k import Ranking, rank
+from vestigo.ranking.top_k import Ranking, encode_ids, rank
 from vestigo.resolve import require_attributes, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
 from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
 from vestigo.retrieval.query import Query, fuse_views, query_features
-from vestigo.retrieval.where import rank_where
 from vestigo.store.models.records import Model
+from vestigo_models.arrays import Float32Array, Float64Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
+from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.tracking.selection import near_duplicates
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ NEAR_IDENTICAL_BITS = 6
 RERANK_DEPTH = 200
 """Number of nearest crops that re-ranking reorders; crops that are farther away stay behind them."""
 HIT_COLUMNS = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame", "attributes")
+
+MIN_PROBABILITY = float(np.finfo(np.float32).tiny)
+"""Lower bound of a probability, so that crops that fail one condition keep their order."""
 
 Neighbours = list[tuple[str, float]]
 """Crop ids and distances, nearest first."""
@@ -123,17 +130,15 @@ def search_query(
         neighbours = ranking.excluding([query.crops], depth).neighbours(0)
         return (_rerank(store, person, neighbours, model) if rerank else neighbours), ranking
 
-    wanted = top + len(query.crops)
-    hits, compared = _find_hits(store, model, nearest, top, max(wanted * 2, RERANK_DEPTH if rerank else 0))
-    attributes, confidences = predicted_values(person.probabilities[0].tolist(), model)
+    depth = max(2 * (top + len(query.crops)), RERANK_DEPTH if rerank else 0)
+    hits, compared = _find_hits(store, model, nearest, top, depth)
     return SearchResult(
         hits=hits,
         compared=compared,
         model=model.digest,
         kept_fraction=scan.kept_fraction,
         filter=None if scan.choice.mode == "off" else scan.choice,
-        attributes=attributes,
-        confidences=confidences,
+        **_predictions(person.probabilities[0].tolist(), model),
     )
 
 
@@ -167,14 +172,41 @@ def search_conditions(
     return SearchResult(hits=hits, compared=compared, model=made_by.digest)
 
 
-def predicted_values(probabilities: list[float], model: Model) -> tuple[dict[str, str], dict[str, float]]:
+def where_scores(probabilities: Float32Array, conditions: Mapping[str, str], schema: AttributeSchema) -> Float64Array:
+    """Return (n,) logarithms of the probability that all conditions hold, from (n, M) calibrated probabilities."""
+    scores = np.zeros(len(probabilities))
+    # One condition after the other, so that the sum does not depend on how the crops are batched.
+    for name, value in sorted(conditions.items()):
+        column = schema.slice(name).start + schema[name].values.index(value)
+        scores += np.log(np.maximum(probabilities[:, column].astype(np.float64), MIN_PROBABILITY))
+    return scores
+
+
+def rank_where(
+    batches: Iterable[tuple[pa.Array, Float32Array]], conditions: Mapping[str, str], schema: AttributeSchema, k: int
+) -> Ranking:
+    """Rank a gallery, ids with (n, M) probabilities, as of one query; distances are the negative scores.
+
+    Equal scores are ordered by crop id, so the result does not depend on the boundaries of batches.
+    """
+    ranking = Ranking.empty(1, k)
+    for ids, probabilities in batches:
+        names = encode_ids(ids)
+        # 0 - x instead of -x, which makes -0 of certainty.
+        distances = 0.0 - where_scores(probabilities, conditions, schema)
+        best = np.lexsort((names, distances))[:k]
+        part = Ranking(ids=names[best][None], distances=distances[best][None], compared=len(names))
+        ranking = ranking.merge(part)
+    return ranking
+
+
+def predicted_values(probabilities: list[float], model: Model) -> dict[str, tuple[str, float]]:
     """Return the predicted value of each attribute, the first of equally probable ones, and its probability."""
     schema = model.facts.attributes
     if schema is None:
-        return {}, {}
+        return {}
     groups = [(attribute, probabilities[schema.slice(attribute.name)]) for attribute in schema.attributes]
-    values = {attribute.name: attribute.values[group.index(max(group))] for attribute, group in groups}
-    return values, {attribute.name: max(group) for attribute, group in groups}
+    return {attribute.name: (attribute.values[group.index(max(group))], max(group)) for attribute, group in groups}
 
 
 def _find_hits(
@@ -210,22 +242,23 @@ def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model)
         flags = near_duplicates([rows[position]["dhash"] for position in positions], NEAR_IDENTICAL_BITS)
         repeated.update(position for position, flag in zip(positions, flags, strict=True) if flag)
     distinct = [position for position in range(len(rows)) if position not in repeated]
-    return [_hit(rank, rows[at], neighbours[at][1], model) for rank, at in enumerate(distinct, start=1)]
+    return [
+        Hit(
+            rank=rank,
+            crop=rows[at]["crop_id"],
+            distance=neighbours[at][1],
+            track=rows[at]["tracklet"],
+            **{name: rows[at][name] for name in ("camera", "time", "offset_s", "source", "input", "frame")},
+            **_predictions(rows[at]["attributes"], model),
+        )
+        for rank, at in enumerate(distinct, start=1)
+    ]
 
 
-def _hit(rank: int, row: dict[str, Any], distance: float, model: Model) -> Hit:
-    attributes, confidences = predicted_values(row["attributes"], model)
-    return Hit(
-        rank=rank,
-        crop=row["crop_id"],
-        distance=distance,
-        camera=row["camera"],
-        time=row["time"],
-        offset_s=row["offset_s"],
-        track=row["tracklet"],
-        source=row["source"],
-        input=row["input"],
-        frame=row["frame"],
-        attributes=attributes,
-        confidences=confidences,
-    )
+def _predictions(probabilities: list[float], model: Model) -> dict[str, Any]:
+    """Return `attributes` and `confidences` of a hit or a query."""
+    predicted = predicted_values(probabilities, model)
+    return {
+        "attributes": {name: value for name, (value, _) in predicted.items()},
+        "confidences": {name: confidence for name, (_, confidence) in predicted.items()},
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
+from vestigo.ranking.top_k import encode_ids
 from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import BoolArray, Int64Array
@@ -33,7 +34,7 @@ class RankingTruth:
     pids: Int64Array
     camids: Int64Array
     in_gallery: BoolArray
-    matches: dict[int, dict[int, int]]
+    matches: Mapping[int, Mapping[int, int]]
 
     @classmethod
     def of(cls, store: SearchableStore, model: Model, scope: Scope, ids: NDArray[np.bytes_]) -> RankingTruth:
@@ -44,7 +45,7 @@ class RankingTruth:
         cameras: dict[str, int] = {}
         pids, camids = np.full(len(ids), UNKNOWN_PID), np.full(len(ids), UNKNOWN_CAMERA)
         in_gallery = np.zeros(len(ids), np.bool_)
-        crops: Counter[tuple[int, int]] = Counter()
+        matches: defaultdict[int, Counter[int]] = defaultdict(Counter)
         for part in (EVERYWHERE, scope) if scope != EVERYWHERE else (EVERYWHERE,):
             for batch in label_batches(store, model, part):
                 batch_pids = pid_codes(batch.column("pid"))
@@ -56,13 +57,9 @@ class RankingTruth:
                     known = batch_pids != UNKNOWN_PID
                     pairs = np.stack([batch_pids[known], batch_camids[known]])
                     values, counts = np.unique(pairs, axis=1, return_counts=True)
-                    crops.update(dict(zip(map(tuple, values.T.tolist()), counts.tolist(), strict=True)))
-        matches: dict[int, dict[int, int]] = defaultdict(dict)
-        for (pid, camid), count in crops.items():
-            matches[pid][camid] = count
-        return cls(
-            cameras=list(cameras), ids=ids, pids=pids, camids=camids, in_gallery=in_gallery, matches=dict(matches)
-        )
+                    for (pid, camid), count in zip(values.T.tolist(), counts.tolist(), strict=True):
+                        matches[pid][camid] += count
+        return cls(cameras=list(cameras), ids=ids, pids=pids, camids=camids, in_gallery=in_gallery, matches=matches)
 
     def positions(self, ids: NDArray[np.bytes_]) -> Int64Array:
         """Return the positions of crops in `ids`; all of them must be in it."""
@@ -92,7 +89,7 @@ def _find(ids: NDArray[np.bytes_], column: pa.Array) -> tuple[Int64Array, Int64A
     """Return the rows of a column that are among `ids`, and their positions there."""
     if not len(ids):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    names = column.to_numpy(zero_copy_only=False).astype("S")
+    names = encode_ids(column)
     places = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
     rows = np.flatnonzero(ids[places] == names)
     return rows, places[rows]

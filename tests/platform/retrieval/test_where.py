@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vestigo.retrieval.where import rank_where, where_scores
+from vestigo.retrieval.search import rank_where, where_scores
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
