@@ -6,7 +6,7 @@ Counts are stored with each camera's presence in a file, so that those of an arc
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import numpy as np
 
@@ -42,12 +42,12 @@ def count_confidences(
 
 
 def confidence_histograms(
-    connection: sqlite3.Connection, model: int, cameras: Sequence[int], schema: AttributeSchema
+    connection: sqlite3.Connection, model: int, cameras: Collection[str] | None, schema: AttributeSchema
 ) -> dict[str, Int64Array]:
     """Return attribute -> (values, `LEVELS`): crops of some cameras by predicted value and confidence level."""
-    wanted = set(cameras)
-    rows = connection.execute("SELECT camera, histogram FROM presence WHERE model = ?", (model,))
-    raw = b"".join(counts for camera, counts in rows if camera in wanted)
+    statement = "SELECT name, histogram FROM presence JOIN camera ON camera.id = presence.camera WHERE model = ?"
+    rows = connection.execute(statement, (model,))
+    raw = b"".join(counts for camera, counts in rows if cameras is None or camera in cameras)
     places, counts = np.frombuffer(raw, "<u4").reshape(-1, 2).T
     total = np.bincount(places, weights=counts, minlength=schema.classes * LEVELS).astype(np.int64)
     table = total.reshape(schema.classes, LEVELS)

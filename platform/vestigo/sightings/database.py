@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from vestigo.store.open import Store
@@ -50,17 +50,13 @@ class IndexFile:
         with self.read():
             pass
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open a read transaction: all queries inside see one snapshot."""
-        with self._transaction("BEGIN", READER_KB) as connection:
-            yield connection
+        return self._transaction("BEGIN", READER_KB)
 
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open a write transaction: committed at the end, rolled back if the block raises."""
-        with self._transaction("BEGIN IMMEDIATE", WRITER_KB) as connection:
-            yield connection
+        return self._transaction("BEGIN IMMEDIATE", WRITER_KB)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -146,13 +142,9 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-NAME = "browse.sqlite"
-
-
 def index_path(store: Store) -> Path:
     """Return a path in the store's folder or, for a store behind a TOML file, in the user's cache."""
-    ref = Path(store.ref)
-    if ref.is_dir():
-        return ref / NAME
+    if Path(store.ref).is_dir():
+        return Path(store.ref) / "browse.sqlite"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "vestigo" / f"{hashlib.sha256(store.ref.encode()).hexdigest()}.sqlite"

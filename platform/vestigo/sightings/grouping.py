@@ -6,7 +6,6 @@ one file, because assembly writes the tracklets of a video together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -65,28 +64,21 @@ class GroupedCrops:
     confidence: NDArray[np.float16]
     histograms: list[bytes]
 
-    @property
-    def counts(self) -> Int64Array:
-        """(g,) number of crops of each sighting."""
-        return np.diff(self.starts, append=len(self.ids))
-
-    def presence(self) -> Iterator[tuple[int, int, Int64Array]]:
-        """Yield number of crops, number of sightings and sorted known times of each camera."""
-        of_sighting = self.camera[self.starts]
-        for number in range(len(self.cameras)):
-            times = self.time[self.camera == number]
-            yield len(times), int((of_sighting == number).sum()), np.sort(times[times != UNKNOWN])
-
 
 def group_crops(table: pa.Table, hidden: frozenset[str], schema: AttributeSchema | None) -> GroupedCrops:
-    """Group the rows of a crop file (`COLUMNS`), without those of `hidden` inputs.
+    """Group the rows of a crop file.
+
+    Args:
+        table: `COLUMNS` of the file.
+        hidden: Inputs whose rows are skipped.
+        schema: Attributes of the model.
 
     Raises:
         StoreError: For malformed crop ids, and for probabilities that do not match `schema`.
     """
     kept = pc.invert(pc.is_in(table.column("input"), pa.array(sorted(hidden), pa.string())))
     rows = table.append_column("place", pa.array(np.arange(len(table)))).filter(kept).combine_chunks()
-    column = {name: _plain(rows.column(name)) for name in rows.column_names}
+    column = {name: rows.column(name).combine_chunks() for name in rows.column_names}
     ids = _ids(column["crop_id"])
     time = _integers(column["time"].cast(pa.int64()), UNKNOWN)
     offset_s = np.asarray(column["offset_s"].to_numpy(zero_copy_only=False), np.float64)
@@ -146,10 +138,6 @@ def _attributes(
     classes = np.stack([part.argmax(axis=1) for part in parts], axis=1)
     confidence = np.stack([part.max(axis=1) for part in parts], axis=1)
     return classes.astype(np.uint8), confidence.astype(np.float16)
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _ids(column: pa.Array) -> NDArray[np.bytes_]:

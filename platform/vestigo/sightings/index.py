@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sqlite3 import Connection
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from vestigo.sightings.grouping import ID_BYTES
 from vestigo.sightings.presence import camera_presence, summarize_cameras
 from vestigo.sightings.records import ALL_SIGHTINGS, CameraSummary, Sighting, SightingFilter
 from vestigo.sightings.refresh import outdated_files, refresh_index
-from vestigo.sightings.selection import CameraSlice, cameras_of, correct_time, model_number, select_slices
+from vestigo.sightings.selection import CameraSlice, correct_time, model_number, select_slices
 from vestigo.store.crops.reader import in_order
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
@@ -37,7 +37,7 @@ _COLUMNS = (
 )
 
 
-class BrowseIndex:
+class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     """Answers queries from the files that were visible at the last `refresh`; safe for threads and processes.
 
     Models are named by digest. Times are corrected by the current clock offsets. Methods raise:
@@ -74,10 +74,7 @@ class BrowseIndex:
         """Close the connections."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property
@@ -203,7 +200,7 @@ class BrowseIndex:
         return in_order(ids, rows)
 
     def pids(self, ids: Sequence[str], model: str) -> dict[str, int]:
-        """Return crop id -> label of the dataset; crops without one, and unknown ones, are not in it."""
+        """Return crop id -> label of the dataset; without unknown crops and crops that have none."""
         return {crop: pid for crop, (_, _, pid) in self._positions(ids, model).items() if pid is not None}
 
     def attribute_counts(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> dict[str, dict[str, int]]:
@@ -228,15 +225,10 @@ class BrowseIndex:
         with self._query(model) as query:
             if query.schema is None:
                 return {}
-            numbers = [
-                number
-                for number, name in cameras_of(query.connection, query.number)
-                if cameras is None or name in cameras
-            ]
-            return confidence_histograms(query.connection, query.number, numbers, query.schema)
+            return confidence_histograms(query.connection, query.number, cameras, query.schema)
 
     def _positions(self, ids: Sequence[str], model: str) -> dict[str, tuple[int, int, int | None]]:
-        """Return crop id -> file, row in the file and pid; unknown crops are not in it."""
+        """Return crop id -> file, row in the file and pid, without unknown crops."""
         positions: dict[str, tuple[int, int, int | None]] = {}
         with self._query(model) as query:
             for chunk in _chunks(list(map(_to_key, ids))):
@@ -280,8 +272,9 @@ class _Query:
 
     def _to_sighting(self, row: Sequence[Any]) -> Sighting:
         number, crop, camera, time, offset_s, tracklet, pid, count, classes, confidence = row
-        attributes = () if self.schema is None or not classes else self.schema.attributes
-        probabilities = np.frombuffer(confidence, np.float16)
+        schema = () if self.schema is None or not classes else self.schema.attributes
+        probabilities = np.frombuffer(confidence, np.float16).tolist()
+        attributes = list(zip(schema, classes, probabilities, strict=False))
         return Sighting(
             id=number,
             crop=crop.hex(),
@@ -291,10 +284,8 @@ class _Query:
             tracklet=tracklet,
             pid=pid,
             crops=count,
-            attributes={attribute.name: attribute.values[k] for attribute, k in zip(attributes, classes, strict=False)},
-            confidences={
-                attribute.name: round(float(p), 3) for attribute, p in zip(attributes, probabilities, strict=False)
-            },
+            attributes={attribute.name: attribute.values[value] for attribute, value, _ in attributes},
+            confidences={attribute.name: round(probability, 3) for attribute, _, probability in attributes},
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -51,7 +52,7 @@ def camera_presence(
     until: datetime | None,
     offsets: Mapping[str, timedelta],
 ) -> pa.Table:
-    """Count crops by camera and time bucket: columns of `SCHEMA`, by camera and start, without empty buckets.
+    """Count crops by camera and time bucket, without empty buckets.
 
     Buckets last `bucket_s` seconds and are counted from 1970; crops of unknown time are in none. Only recording times
     from `since` to before `until` count.
@@ -62,13 +63,11 @@ def camera_presence(
     if bucket_s < 1:
         raise UsageError(f"a bucket of {bucket_s} seconds is too short: use at least 1")
     parts = [SCHEMA.empty_table()]
-    for camera, name in cameras_of(connection, model):
-        if cameras is not None and name not in cameras:
-            continue
+    for camera, name in cameras_of(connection, model, cameras):
         shift = offsets.get(name, timedelta()) // MICROSECOND
         bounds = [None if bound is None else to_microseconds(bound) for bound in map(require_zone, (since, until))]
         step = bucket_s * 1_000_000
-        counts: dict[int, int] = {}
+        counts: Counter[int] = Counter()
         for times in _times(connection, model, camera):
             times = times + shift
             low, high = (
@@ -76,8 +75,7 @@ def camera_presence(
                 for side, bound in enumerate(bounds)
             )
             starts, crops = np.unique(times[low:high] // step * step, return_counts=True)
-            for start, count in zip(starts.tolist(), crops.tolist(), strict=True):
-                counts[start] = counts.get(start, 0) + count
+            counts.update(dict(zip(starts.tolist(), crops.tolist(), strict=True)))
         order = sorted(counts)
         columns = [[name] * len(order), order, [counts[start] for start in order]]
         parts.append(pa.Table.from_arrays(list(map(pa.array, columns, SCHEMA.types)), schema=SCHEMA))

@@ -69,9 +69,9 @@ def _first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
 
 
 def _drop(connection: sqlite3.Connection, visible: Iterable[VisibleFile]) -> bool:
-    wanted = {file.id: _state(file) for file in visible}
+    states = {file.id: _state(file) for file in visible}
     columns = "SELECT id, state, first_sighting, sightings, first_crop, crops FROM file"
-    dropped = [row for row in connection.execute(columns) if wanted.get(row[0]) != row[1]]
+    dropped = [row for row in connection.execute(columns) if states.get(row[0]) != row[1]]
     for file, _, sighting, sightings, crop, crops in dropped:
         connection.execute("DELETE FROM crop WHERE number >= ? AND number < ?", (crop, crop + crops))
         connection.execute("DELETE FROM sighting WHERE id >= ? AND id < ?", (sighting, sighting + sightings))
@@ -88,19 +88,20 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: GroupedCrops) 
     sighting = _next(connection, "SELECT max(seq) FROM sqlite_sequence WHERE name = 'sighting'")
     crop = _next(connection, "SELECT max(number) FROM crop")
     sightings, crops = len(rows.starts), len(rows.ids)
+    counts = np.diff(rows.starts, append=crops)
     raw = rows.ids.tobytes()
     ids = [raw[start : start + ID_BYTES] for start in range(0, len(raw), ID_BYTES)]
     connection.execute(
         "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)",
         (file.id, _state(file), model, sighting, sightings, crop, crops),
     )
-    connection.executemany(
-        "INSERT INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (file.id, model, camera, count, groups, *_ends(times), times.tobytes(), histogram)
-            for camera, (count, groups, times), histogram in zip(cameras, rows.presence(), rows.histograms, strict=True)
-        ),
-    )
+    camera_sightings = np.bincount(rows.camera[rows.starts], minlength=len(cameras)).tolist()
+    for number, camera in enumerate(cameras):
+        times = rows.time[rows.camera == number]
+        known = np.sort(times[times != UNKNOWN])
+        span = (int(known[0]), int(known[-1])) if len(known) else (None, None)
+        row = (file.id, model, camera, len(times), camera_sightings[number], *span, known.tobytes())
+        connection.execute("INSERT INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, rows.histograms[number]))
     of_sighting = zip(
         range(sighting, sighting + sightings),
         (cameras[number] for number in rows.camera[rows.starts].tolist()),
@@ -111,7 +112,7 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: GroupedCrops) 
         _optional(rows.pid, NO_PID),
         (ids[best] for best in rows.best.tolist()),
         (crop + rows.starts).tolist(),
-        rows.counts.tolist(),
+        counts.tolist(),
         map(bytes, rows.classes),
         (row.tobytes() for row in rows.confidence),
         strict=True,
@@ -119,7 +120,7 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: GroupedCrops) 
     connection.executemany(
         f"INSERT INTO sighting VALUES (?, {file.id}, {model}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", of_sighting
     )
-    numbers = np.repeat(np.arange(sighting, sighting + sightings), rows.counts)
+    numbers = np.repeat(np.arange(sighting, sighting + sightings), counts)
     of_crop = zip(
         range(crop, crop + crops), ids, numbers.tolist(), rows.place.tolist(), rows.scene.tolist(), strict=True
     )
@@ -133,10 +134,6 @@ def _number(connection: sqlite3.Connection, table: str, column: str, value: str)
 
 def _next(connection: sqlite3.Connection, newest: str) -> int:
     return (connection.execute(newest).fetchone()[0] or 0) + 1
-
-
-def _ends(times: Int64Array) -> tuple[int | None, int | None]:
-    return (int(times[0]), int(times[-1])) if len(times) else (None, None)
 
 
 def _optional(values: Int64Array, missing: int) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,12 +46,10 @@ def select_slices(
     if selected.where:
         schema = require_attributes(model)
         for name, value in schema.parse(selected.where).items():
-            code = bytes([schema[name].values.index(value)])
-            terms.append((f"substr(classes, {schema.index(name) + 1}, 1) = ?", code))
+            condition = f"substr(classes, {schema.index(name) + 1}, 1) = ?"
+            terms.append((condition, bytes([schema[name].values.index(value)])))
     slices = []
-    for camera, name in cameras_of(connection, number):
-        if selected.cameras is not None and name not in selected.cameras:
-            continue
+    for camera, name in cameras_of(connection, number, selected.cameras):
         offset = offsets.get(name, timedelta())
         span = [
             (f"time {sign} ?", to_microseconds(bound - offset))
@@ -70,11 +68,12 @@ def model_number(connection: sqlite3.Connection, digest: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def cameras_of(connection: sqlite3.Connection, model: int) -> list[tuple[int, str]]:
-    """Return numbers and names of the cameras that have crops of a model, by name."""
-    rows = connection.execute("SELECT DISTINCT camera FROM presence WHERE model = ?", (model,)).fetchall()
-    names = dict(connection.execute("SELECT id, name FROM camera"))
-    return sorted(((number, names[number]) for (number,) in rows), key=lambda camera: camera[1])
+def cameras_of(
+    connection: sqlite3.Connection, model: int, names: Collection[str] | None = None
+) -> list[tuple[int, str]]:
+    """Return numbers and names of the cameras that have crops of a model, by name; of all cameras without `names`."""
+    statement = "SELECT id, name FROM camera WHERE id IN (SELECT camera FROM presence WHERE model = ?) ORDER BY name"
+    return [row for row in connection.execute(statement, (model,)) if names is None or row[1] in names]
 
 
 def require_zone(time: datetime | None) -> datetime | None:

@@ -16,7 +16,7 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.forkserver import preloaded_context
 from tests.support.sightings_archive import add, contents, random_files, refreshed, sightings
 from vestigo.sightings import refresh
-from vestigo.sightings.database import NAME, index_path
+from vestigo.sightings.database import index_path
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store import faults
@@ -131,7 +131,7 @@ def test_refresh_resumes_after_kill_at_any_fault_point(store: Store) -> None:
         good.write_bytes(index_path(store).read_bytes())
     wanted = from_scratch(store)
     for point in count(1):
-        for path in index_path(store).parent.glob(f"{NAME}*"):
+        for path in index_path(store).parent.glob("browse.sqlite*"):
             path.unlink()
         index_path(store).write_bytes(good.read_bytes())
         process = FORKS.Process(target=refresh_and_die, args=(Path(store.ref), point))
@@ -170,7 +170,7 @@ def test_index_file_is_private_and_can_be_deleted(store: Store) -> None:
     with BrowseIndex.open(store) as index, BrowseIndex.open(store) as other:
         index.refresh()
         wanted = contents(index)
-        assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob(f"{NAME}*")} == {0o600}
+        assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob("browse.sqlite*")} == {0o600}
         path.unlink()
         assert index.count(MODEL) == 0
         assert index.refresh()
