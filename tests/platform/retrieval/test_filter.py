@@ -1,4 +1,4 @@
-"""The attribute filter over an archive in batches beside the rule as it is written, applied to the whole archive."""
+"""The attribute filter over an archive in batches, compared with the rule as it is written for the whole archive."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class People:
 def naive(people: People, threshold: float, names: tuple[str, ...], most: int) -> list[set[str]]:
     """Which ids stay for each query: a loop over crops and attributes, and a sort of them all."""
     least = min(len(people.ids), max(50, int(np.ceil(0.01 * len(people.ids)))))
-    said = [[_said(row) for row in rows] for rows in (people.queries, people.crops)]
+    predicted = [[_predicted(row) for row in rows] for rows in (people.queries, people.crops)]
     answer = []
-    for ours in said[0]:
+    for ours in predicted[0]:
         order = []
-        for name, theirs in zip(people.ids, said[1], strict=True):
+        for name, theirs in zip(people.ids, predicted[1], strict=True):
             count, penalty = 0, np.float32(0)
             for attribute, (a, p), (b, q) in zip(MARKET.names, ours, theirs, strict=True):
                 if attribute in (names or MARKET.names) and min(p, q) >= np.float32(threshold) and a != b:
@@ -54,23 +54,23 @@ def naive(people: People, threshold: float, names: tuple[str, ...], most: int) -
     return answer
 
 
-def _said(row: np.ndarray) -> list[tuple[int, np.float32]]:
-    said, start = [], 0
+def _predicted(row: np.ndarray) -> list[tuple[int, np.float32]]:
+    predicted, start = [], 0
     for attribute in MARKET.attributes:
         group = row[start : start + len(attribute.values)]
-        said.append((int(np.argmax(group)), np.float32(max(group))))
+        predicted.append((int(np.argmax(group)), np.float32(max(group))))
         start += len(attribute.values)
-    return said
+    return predicted
 
 
 def stays(decided: GalleryFilter, people: People, cuts: list[int]) -> list[set[str]]:
-    found: list[set[str]] = [set() for _ in people.queries]
+    kept: list[set[str]] = [set() for _ in people.queries]
     for ids, probabilities in people.batches(cuts)():
         added = decided.added_distances(ids, probabilities)(slice(0, len(people.queries)))
         assert set(np.unique(added)) <= {0.0, np.inf}
         for row, values in enumerate(added):
-            found[row] |= {name for name, value in zip(ids.to_pylist(), values, strict=True) if value == 0}
-    return found
+            kept[row] |= {name for name, value in zip(ids.to_pylist(), values, strict=True) if value == 0}
+    return kept
 
 
 def choice(threshold: float, names: tuple[str, ...] = (), most: int = 0) -> FilterChoice:
@@ -128,16 +128,16 @@ def test_an_empty_archive() -> None:
 def test_soft_adds_what_conflicts() -> None:
     people = People(2, 60)
     soft = FilterChoice(mode="soft", threshold=0.6, weight=0.25)
-    decisions = SoftFilter(choice=soft, schema=MARKET, probabilities=people.queries)
-    found = decisions.added_distances(pa.array(people.ids), people.crops)(slice(1, 3))
+    soft_filter = SoftFilter(choice=soft, schema=MARKET, probabilities=people.queries)
+    added = soft_filter.added_distances(pa.array(people.ids), people.crops)(slice(1, 3))
     for row, query in enumerate(people.queries[1:3]):
         for column, crop in enumerate(people.crops):
             conflicts = [
                 p + q
-                for (a, p), (b, q) in zip(_said(query), _said(crop), strict=True)
+                for (a, p), (b, q) in zip(_predicted(query), _predicted(crop), strict=True)
                 if min(p, q) >= np.float32(0.6) and a != b
             ]
-            assert found[row, column] == pytest.approx(0.25 * sum(conflicts), abs=1e-6)
+            assert added[row, column] == pytest.approx(0.25 * sum(conflicts), abs=1e-6)
 
 
 def test_off_decides_nothing() -> None:

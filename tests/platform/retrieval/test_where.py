@@ -1,4 +1,4 @@
-"""Search by conditions beside a product of probabilities."""
+"""Search by conditions, compared with a product of probabilities."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CONDITIONS = MARKET.parse("gender=female,backpack=yes,upper_colour=red")
 
 def test_scores_are_the_product_of_what_is_asked_for() -> None:
     probabilities = predictions(40, 0)
-    found = where_scores(probabilities, CONDITIONS, MARKET)
+    scores = where_scores(probabilities, CONDITIONS, MARKET)
     for row in range(40):
         product = 1.0
         for name, value in CONDITIONS.items():
             at = list(MARKET.names).index(name)
             before = sum(len(attribute.values) for attribute in MARKET.attributes[:at])
             product *= float(probabilities[row, before + MARKET.attributes[at].values.index(value)])
-        assert math.exp(found[row]) == pytest.approx(product, rel=1e-6)
+        assert math.exp(scores[row]) == pytest.approx(product, rel=1e-6)
     assert not where_scores(probabilities, {}, MARKET).any()
 
 
@@ -41,9 +41,9 @@ def test_impossible_is_last_and_keeps_its_order() -> None:
     probabilities[:, backpack] = [[1, 0], [1, 0], [0.5, 0.5]]
     place = MARKET.slice("gender")
     probabilities[:, place] = [[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]]
-    found = where_scores(probabilities, MARKET.parse("gender=female,backpack=yes"), MARKET)
-    assert np.isfinite(found).all()
-    assert np.argsort(-found).tolist() == [2, 1, 0]
+    scores = where_scores(probabilities, MARKET.parse("gender=female,backpack=yes"), MARKET)
+    assert np.isfinite(scores).all()
+    assert np.argsort(-scores).tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -57,17 +57,17 @@ def test_any_batches_give_the_same_ranking(seed: int) -> None:
     for cuts in ([], [1, 60, 61], sorted(rng.choice(150, 20, replace=False).tolist())):
         rows = np.split(rng.permutation(150), cuts)
         batches = [(pa.array([ids[row] for row in part], pa.string()), probabilities[part]) for part in rows]
-        found = rank_where(batches, CONDITIONS, MARKET, 25)
-        assert [(distance, crop) for crop, distance in found.neighbours(0)] == expected
-        assert found.compared == 150
+        ranking = rank_where(batches, CONDITIONS, MARKET, 25)
+        assert [(distance, crop) for crop, distance in ranking.neighbours(0)] == expected
+        assert ranking.compared == 150
 
 
 def test_fewer_crops_than_asked_for_and_certainty() -> None:
     certain = np.zeros((1, MARKET.classes), dtype=np.float32)
     certain[0, [MARKET.slice(name).start + MARKET[name].values.index(value) for name, value in CONDITIONS.items()]] = 1
-    found = rank_where([(pa.array(["a"]), certain)], CONDITIONS, MARKET, 5)
-    assert found.neighbours(0) == [("a", 0.0)]
-    assert math.copysign(1, found.distances[0, 0]) == 1
+    ranking = rank_where([(pa.array(["a"]), certain)], CONDITIONS, MARKET, 5)
+    assert ranking.neighbours(0) == [("a", 0.0)]
+    assert math.copysign(1, ranking.distances[0, 0]) == 1
     assert rank_where([], CONDITIONS, MARKET, 5).neighbours(0) == []
 
 
