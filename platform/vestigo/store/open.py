@@ -157,7 +157,7 @@ class Store:
         return export_market(reader, out, progress)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
-        """Return by crop id the identity numbers of `export_market`; crops without an identity are left out."""
+        """Return by crop id the identity numbers of `export_market`; without crops that have none."""
         from vestigo.store.maintenance.export import person_numbers
 
         return person_numbers(self.crops.reader(self.models.with_crops()[0].digest), ids)
@@ -165,7 +165,7 @@ class Store:
     def _claim_data(self) -> None:
         # Two catalogues over one data root would delete each other's files as unreferenced.
         self.root.folder.make()
-        if not self.root.folder.is_empty():
+        if next(self.root.folder.walk(), None) is not None:
             where = without_credentials(self.data)
             raise StoreError(f"data {where} holds files already and the catalogue is new: name an empty place")
 

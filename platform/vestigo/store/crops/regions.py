@@ -41,7 +41,7 @@ class RegionRepository:
         yield from rechunk(batches, batch_rows)
 
     def get(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
-        """Return label maps by crop id, with the columns of `REGIONS`; crops without a label map are left out."""
+        """Return label maps by crop id, with the columns of `REGIONS`; without crops that have none."""
         rows: dict[str, dict[str, Any]] = {}
         for path in self._paths(run):
             missing = set(ids) - rows.keys()

@@ -117,7 +117,6 @@ def _hidden_inputs(session: Session) -> dict[int | None, frozenset[str]]:
 
 
 def _may_match(row: Row[Any], crop_filter: CropFilter, offsets: dict[str, timedelta]) -> bool:
-    """Return whether a file may hold crops that the filter admits."""
     since, until = crop_filter.since, crop_filter.until
     if crop_filter.cameras is not None and crop_filter.cameras.isdisjoint(row.cameras):
         return False

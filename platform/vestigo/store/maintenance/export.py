@@ -75,13 +75,12 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
 
 def person_numbers(reader: CropReader, ids: Collection[str]) -> dict[str, int]:
     """Return the identity numbers of `export_market` by crop id; crops without an identity are skipped."""
-    identities = _survey(reader)[0]
-    wanted = set(ids)
+    identities, selected = _survey(reader)[0], set(ids)
     return {
         row["crop_id"]: number
         for batch in reader.scan(_IDENTITY_COLUMNS, BATCH_ROWS)
         for row in batch.to_pylist()
-        if row["crop_id"] in wanted and (number := identities.number(row)) is not None
+        if row["crop_id"] in selected and (number := identities.number(row)) is not None
     }
 
 

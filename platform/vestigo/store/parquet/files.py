@@ -84,10 +84,6 @@ class Folder:
         if not exists:
             raise StoreError(f"data s3://{bucket} does not exist: make the bucket first")
 
-    def is_empty(self) -> bool:
-        """Return whether the folder has no files."""
-        return next(self.walk(), None) is None
-
     @contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
         """Open a new file for writing; it appears, complete and durable, when the block ends without an error."""
@@ -145,7 +141,6 @@ class _DigestWriter(io.RawIOBase):
         self.count = 0
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def write(self, data: Any) -> int:

@@ -271,7 +271,6 @@ def _to_sample(row: LabelBatchRow, tasks: int) -> LabelSample:
 
 
 def _schema_differences(project: AttributeSchema, model: AttributeSchema) -> list[str]:
-    """Return a phrase for each attribute in which the schemas of a project and a model differ."""
     missing = [f"only the project has {name}" for name in project.names if name not in model.names]
     new = [f"only the model has {name}" for name in model.names if name not in project.names]
     changed = [

@@ -161,7 +161,11 @@ class ShardRepository:
                 session.execute(camera.on_conflict_do_nothing())
             session.flush()
             fault_point("commit.files")
-            _record_outcomes(session, shard_id, outcomes)
+            if outcomes:
+                inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
+                ids = dict(session.execute(inputs).all())
+                values = [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes]
+                session.execute(update(InputRow), values)
             if failures:
                 facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
                 session.execute(insert(FrameFailureRow), facts)
@@ -260,13 +264,6 @@ def _check_outcomes(
             raise StoreError(
                 f"shard {shard.id} wrote {written} rows of {OUTPUT[shard.kind]} for {counted} of its inputs"
             )
-
-
-def _record_outcomes(session: Session, shard_id: int, outcomes: Sequence[InputOutcome]) -> None:
-    if outcomes:
-        inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
-        ids = dict(session.execute(inputs).all())
-        session.execute(update(InputRow), [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes])
 
 
 def _split(session: Session, shard: ShardRow, inputs: Sequence[int], select_inputs: SelectInputs) -> None:
