@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -143,6 +144,8 @@ def _refuse(line: str, status: int) -> int:
 
 def main() -> None:
     """Entry point of the installed `vestigo` program."""
+    # Imports allocate much and free nothing: with Python's default of 700 objects, collecting takes a sixth of a start.
+    gc.set_threshold(10_000)
     sys.exit(run(sys.argv[1:]))
 
 
