@@ -3,138 +3,138 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vestigo.evaluation.attributes import AttributeEvaluation
 from vestigo.evaluation.compare import ModelComparison
-from vestigo.evaluation.evaluate import CMC_RANKS, Evaluation
-from vestigo.reports.attributes import attribute_cards, attribute_rows, reliability
-from vestigo.reports.charts import Axis, Chart, Point, percent_axis
-from vestigo.reports.filter_chart import filter_chart
+from vestigo.evaluation.evaluate import Evaluation
+from vestigo.evaluation.metrics.ranking import SCORED
+from vestigo.reports.evaluation_charts import cmc_chart, filter_chart, reliability_chart
 from vestigo.reports.page import render
-from vestigo.reports.ranking_strips import groups
-from vestigo.reports.region_pictures import RegionPicture, picture_cards
+from vestigo.reports.region_examples import RegionExample
+from vestigo_models.arrays import Int64Array
 from vestigo_models.schemas.regions import REGIONS
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ComparedModel:
-    """Another model on the same dataset, and how much better the model of the page is."""
-
-    name: str
-    benchmark: Evaluation
-    comparison: ModelComparison
+IMAGES_SHOWN = 12
+GROUP_SIZE, PAIR_GROUP_SIZE = 8, 5
+"""Queries in a group of one model, and of two."""
 
 
 def evaluation_page(
-    benchmark: Evaluation,
+    evaluations: Mapping[str, Evaluation],
     facts: Mapping[str, str],
     protocol: str,
     *,
-    model: str = "this model",
-    other: ComparedModel | None = None,
-    pictures: Sequence[RegionPicture] = (),
+    comparison: ModelComparison | None = None,
+    region_examples: Sequence[RegionExample] = (),
 ) -> str:
     """Return the page.
 
     Args:
-        benchmark: Evaluation of the model.
+        evaluations: Name -> evaluation of the model, and of a second one on the same dataset.
         facts: Name -> value: dataset, model and settings.
         protocol: Name of the protocol.
-        model: Name of the model where `other` is shown too.
-        other: A second model.
-        pictures: Images with their regions.
+        comparison: Advantage of the first model over the second one; the second one is not shown without it.
+        region_examples: Images with their regions.
     """
-    metrics = benchmark.metrics
-    cameras = benchmark.by_camera()
-    judged = [(model, benchmark), *([(other.name, other.benchmark)] if other else [])]
+    models = list(evaluations.items())[: 1 if comparison is None else 2]
+    evaluation = models[0][1]
+    metrics, attributes = evaluation.metrics, evaluation.attributes
     return render(
         "evaluation.html",
-        {
-            "facts": facts,
-            "metrics": metrics,
-            "evaluated": metrics.queries - sum(metrics.excluded.values()),
-            "gallery": len(benchmark.gallery),
-            "gallery_unreadable": benchmark.gallery_unreadable,
-            "notes": benchmark.notes,
-            "protocol": protocol,
-            "curve": _curve(metrics.cmc),
-            "cameras": [{"number": camera + 1, "metrics": metrics} for camera, metrics in cameras.items()],
-            "groups": groups(judged),
-            "compared": _compared(benchmark, model, other),
-            "attributes": _attributes(benchmark),
-            "regions": _regions(benchmark),
-            "pictures": picture_cards(pictures),
-            "key": [
-                {"name": region.name, "colour": "#{:02x}{:02x}{:02x}".format(*region.colour_rgb)}
-                for region in REGIONS.regions[1:]
-            ],
-            "filter": benchmark.filter,
-            "filter_chart": filter_chart(benchmark),
-        },
+        models=models,
+        evaluation=evaluation,
+        facts=facts,
+        metrics=metrics,
+        evaluated=metrics.queries - sum(metrics.excluded.values()),
+        protocol=protocol,
+        cmc_chart=cmc_chart(metrics.cmc),
+        groups=group_queries(models),
+        compared=None if comparison is None else _compare_metrics(models, comparison),
+        attributes=attributes,
+        cards=[] if attributes is None else attribute_cards(attributes, evaluation.gallery_paths),
+        reliability_chart=None if attributes is None else reliability_chart(attributes),
+        filter_chart=filter_chart(evaluation),
+        region_examples=region_examples,
+        region_schema=REGIONS.regions[1:],
     )
 
 
-def _curve(cmc: Mapping[int, float | None]) -> Chart | None:
-    """Return the CMC curve; its axis starts at the multiple of ten below the first value."""
-    points = [
-        Point(x=rank, y=value, text=f"Rank-{rank}: {value:.1f} %") for rank, value in cmc.items() if value is not None
-    ]
-    if not points:
-        return None
-    return Chart(
-        description="Percent of scored queries with a true match at this rank or better.",
-        x=Axis(low=1, high=CMC_RANKS[-1], marks=[(rank, str(rank)) for rank in (1, 5, 10, 15, 20)]),
-        y=percent_axis(low=min(90.0, 10.0 * (points[0].y // 10.0))),
-        points=points,
-    )
+def attribute_cards(attributes: AttributeEvaluation, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return up to `IMAGES_SHOWN` images, evenly spaced in the gallery, with predictions, confidences and labels.
 
-
-def _attributes(benchmark: Evaluation) -> dict[str, Any] | None:
-    judged = benchmark.attributes
-    if judged is None:
-        return None
-    return {
-        "metrics": judged.metrics,
-        "rows": attribute_rows(judged),
-        "cards": attribute_cards(judged, benchmark.gallery_paths, benchmark.gallery.pids.tolist()),
-        "reliability": reliability(judged),
-    }
-
-
-def _regions(benchmark: Evaluation) -> dict[str, Any] | None:
-    judged = benchmark.regions
-    if judged is None:
-        return None
-    names = ["foreground", *judged.iou]
-    return {
-        "mean": judged.mean,
-        "images": judged.images,
-        "auc": benchmark.belongings_auc,
-        "rows": [
-            {"name": name, "iou": judged.iou.get(name), "two_class": judged.two_class.get(name)} for name in names
-        ],
-    }
-
-
-def _compared(benchmark: Evaluation, model: str, other: ComparedModel | None) -> dict[str, Any] | None:
-    """Return table rows: the figures of both models, and the difference with its interval."""
-    if other is None:
-        return None
-    ours, theirs, found = benchmark.metrics, other.benchmark.metrics, other.comparison
-    rows = [
-        {"title": "mAP", "ours": ours.mAP, "theirs": theirs.mAP, "difference": found.mAP},
-        {"title": "Rank-1", "ours": ours.cmc[1], "theirs": theirs.cmc[1], "difference": None},
-    ]
-    if benchmark.attributes is not None and other.benchmark.attributes is not None:
-        mine, others = (side.metrics.official for side in (benchmark.attributes, other.benchmark.attributes))
-        rows += [
-            {
+    Args:
+        attributes: Attributes of the gallery.
+        paths: Files of all readable gallery images.
+    """
+    if not len(attributes.images):
+        return []
+    places = np.unique(np.linspace(0, len(attributes.images) - 1, IMAGES_SHOWN).round().astype(np.int64))
+    cards = []
+    for place in places.tolist():
+        lines = []
+        for column, attribute in enumerate(attributes.schema.attributes):
+            label = int(attributes.labels[place, column])
+            line = {
                 "title": attribute.title,
-                "ours": mine[attribute.name],
-                "theirs": others[attribute.name],
-                "difference": found.attributes[attribute.name],
+                "predicted": attribute.values[int(attributes.predictions[place, column])],
+                "confidence": 100 * float(attributes.confidences[place, column]),
+                "mark": "unknown" if label < 0 else "right" if attributes.correct[place, column] else "wrong",
+                "truth": "not annotated" if label < 0 else attribute.values[label],
             }
-            for attribute in benchmark.attributes.schema.attributes
+            lines.append(line)
+        row = int(attributes.images[place])
+        cards.append({"row": row, "path": paths[row], "lines": lines})
+    return cards
+
+
+def group_queries(models: Sequence[tuple[str, Evaluation]]) -> list[tuple[str, Int64Array]]:
+    """Return titles and rows of groups of queries, by average precision of the first model.
+
+    For two models, on the same images, these are the queries that differ most, and the hardest ones of the first model.
+    """
+    name, evaluation = models[0]
+    hardest, middle, easiest = _thirds(evaluation)
+    if len(models) == 1:
+        groups = [("Hardest queries", hardest), ("In the middle", middle), ("Easiest queries", easiest)]
+    else:
+        other_name, other = models[1]
+        gains = evaluation.scores.ap - other.scores.ap
+        order = np.flatnonzero((evaluation.scores.status == SCORED) & (other.scores.status == SCORED))
+        order = order[np.argsort(gains[order], kind="stable")]
+        groups = [
+            (f"Where {name} gains most on {other_name}", order[gains[order] > 0][::-1][:PAIR_GROUP_SIZE]),
+            (f"Where {other_name} is better by most", order[gains[order] < 0][:PAIR_GROUP_SIZE]),
+            (f"Hardest queries of {name}", hardest[:PAIR_GROUP_SIZE]),
         ]
-    return {"model": model, "other": other.name, "rows": rows}
+    return [(title, rows) for title, rows in groups if len(rows)]
+
+
+def _thirds(evaluation: Evaluation) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Return the hardest queries, those in the middle and the easiest."""
+    scored = np.flatnonzero(evaluation.scores.status == SCORED)
+    order = scored[np.argsort(evaluation.scores.ap[scored], kind="stable")]
+    size = min(GROUP_SIZE, -(-len(order) // 3))
+    worst, rest = order[:size], order[size:]
+    best = rest[len(rest) - min(size, len(rest)) :]
+    between = rest[: len(rest) - len(best)]
+    return worst, between[max(0, (len(between) - size) // 2) :][:size], best
+
+
+def _compare_metrics(models: Sequence[tuple[str, Evaluation]], comparison: ModelComparison) -> list[tuple[Any, ...]]:
+    """Return rows: title, the metric of each model, and the difference with its interval."""
+    first, second = (evaluation for _, evaluation in models)
+    rows: list[tuple[Any, ...]] = [
+        ("mAP", first.metrics.mAP, second.metrics.mAP, comparison.mAP),
+        ("Rank-1", first.metrics.cmc[1], second.metrics.cmc[1], None),
+    ]
+    if first.attributes is not None and second.attributes is not None:
+        accuracies = [attributes.metrics.official for attributes in (first.attributes, second.attributes)]
+        rows += [
+            (attribute.title, *(side[attribute.name] for side in accuracies), comparison.attributes[attribute.name])
+            for attribute in first.attributes.schema.attributes
+        ]
+    return rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,25 +13,29 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from vestigo_models.inference.images import encode_jpeg
+from vestigo_models.inference.images import encode_jpeg, read_image
 
 THUMBNAIL_HEIGHT = 160
 """Pixels; pages show images at 128 pixels or less, and a page of 300 images stays near 2 MB."""
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("vestigo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
-_ENVIRONMENT.filters["percent"] = lambda value: "–" if value is None else f"{value:.1f}"
-_ENVIRONMENT.filters["thousands"] = lambda value: f"{value:,}"
+
+class SheetRow(NamedTuple):
+    """One row of a contact sheet; `images` are RGB uint8 crops, the best first."""
+
+    title: str
+    detail: str
+    images: Sequence[NDArray[np.uint8]]
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
+def render(template: str, **context: Any) -> str:
     """Fill a template of this package; every value is escaped."""
     return _ENVIRONMENT.get_template(template).render(context)
 
 
-def data_uri(image: NDArray[np.uint8]) -> str:
-    """Return a thumbnail of an RGB uint8 image (H, W, 3) as a data URI."""
+def data_uri(image: NDArray[np.uint8] | Path) -> str:
+    """Return a thumbnail of an RGB uint8 image (H, W, 3), or of an image file, as a data URI."""
+    if isinstance(image, Path):
+        image = read_image(image)
     height, width = image.shape[:2]
     if height > THUMBNAIL_HEIGHT:
         size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
@@ -41,5 +46,17 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 def table_page(table: pd.DataFrame, title: str, facts: Mapping[str, str]) -> str:
     """Return a page with a table; missing values are empty cells."""
     shown = table.astype(object).where(table.notna(), "")
-    rows = [list(row) for row in shown.itertuples(index=False)]
-    return render("table.html", {"title": title, "facts": facts, "columns": list(table.columns), "rows": rows})
+    return render("table.html", title=title, facts=facts, columns=list(table.columns), rows=shown.to_numpy().tolist())
+
+
+def archive_page(rows: Sequence[SheetRow], facts: Mapping[str, str], total: int) -> str:
+    """Return the contact sheet of an archive that holds `total` tracklets, of which `rows` are shown."""
+    return render("archive.html", facts=facts, rows=rows, total=total)
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("vestigo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_ENVIRONMENT.filters["percent"] = lambda value: "–" if value is None else f"{value:.1f}"
+_ENVIRONMENT.filters["thousands"] = lambda value: f"{value:,}"
+_ENVIRONMENT.filters["thumbnail"] = data_uri

@@ -64,15 +64,15 @@ def panel(image: RGB, layers: Sequence[tuple[str, Labels]], schema: RegionSchema
     """
     width = max(1, round(image.shape[1] * PANEL_HEIGHT / image.shape[0]))
     large = np.asarray(cv2.resize(image, (width, PANEL_HEIGHT), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    pictures = [("crop", large), *((caption, region_overlay(large, labels, schema)) for caption, labels in layers)]
+    parts = [("crop", large), *((caption, region_overlay(large, labels, schema)) for caption, labels in layers)]
     font = ImageFont.load_default(12)
     # A narrow crop is narrower than its caption.
-    column = max([width, *(int(font.getlength(caption)) + 1 for caption, _ in pictures)])
-    size = (MARGIN + len(pictures) * (column + MARGIN), MARGIN + CAPTION + PANEL_HEIGHT + MARGIN)
+    column = max([width, *(int(font.getlength(caption)) + 1 for caption, _ in parts)])
+    size = (MARGIN + len(parts) * (column + MARGIN), MARGIN + CAPTION + PANEL_HEIGHT + MARGIN)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    for place, (caption, picture) in enumerate(pictures):
+    for place, (caption, part) in enumerate(parts):
         left = MARGIN + place * (column + MARGIN)
         draw.text((left, MARGIN), caption, fill=INK, font=font)
-        sheet.paste(Image.fromarray(picture), (left, MARGIN + CAPTION))
+        sheet.paste(Image.fromarray(part), (left, MARGIN + CAPTION))
     return np.asarray(sheet, dtype=np.uint8)

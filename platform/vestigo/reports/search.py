@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.reports.page import data_uri, render
+from vestigo.reports.page import render
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo_models.attribute_filter.rule import STRICT
 
@@ -20,18 +19,17 @@ def search_page(
     facts: Mapping[str, str],
 ) -> str:
     """Return the page; `queries` and `crops` are RGB uint8 images of the views and of the hits, in order."""
+    cameras: dict[str, list[Hit]] = {}
+    for hit in result.hits:
+        cameras.setdefault(hit.camera, []).append(hit)
     return render(
         "search.html",
-        {
-            "facts": facts,
-            "result": result,
-            "queries": [data_uri(image) for image in queries],
-            "hits": [
-                {"hit": hit, "image": data_uri(image), "when": format_time(hit), "attributes": describe_attributes(hit)}
-                for hit, image in zip(result.hits, crops, strict=True)
-            ],
-            "cameras": _by_camera(result.hits),
-        },
+        facts=facts,
+        queries=queries,
+        hits=list(zip(result.hits, crops, strict=True)),
+        cameras=cameras,
+        format_time=format_time,
+        describe_attributes=describe_attributes,
     )
 
 
@@ -60,21 +58,3 @@ def _phrase(name: str, value: str) -> str:
     if value in ("yes", "no"):
         return name if value == "yes" else f"no {name}"
     return f"{name} {value}"
-
-
-def _by_camera(hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """Return one row for each camera, that of the best hit first, with first and last known times."""
-    rows = []
-    for camera in dict.fromkeys(hit.camera for hit in hits):
-        of_camera = [hit for hit in hits if hit.camera == camera]
-        timed = sorted((hit for hit in of_camera if hit.time is not None), key=lambda hit: (hit.time, hit.rank))
-        rows.append(
-            {
-                "camera": camera,
-                "hits": len(of_camera),
-                "best": of_camera[0],
-                "first": format_time(timed[0]) if timed else "",
-                "last": format_time(timed[-1]) if timed else "",
-            }
-        )
-    return rows

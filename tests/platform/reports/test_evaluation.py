@@ -1,4 +1,4 @@
-"""What the page of an evaluation shows, and by which rule."""
+"""Selection and rendering of what the page of an evaluation shows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
-from vestigo.reports.attributes import attribute_cards, reliability
 from vestigo.reports.charts import Axis, Chart, Point, percent_axis
-from vestigo.reports.evaluation import ComparedModel, evaluation_page
-from vestigo.reports.filter_chart import filter_chart
-from vestigo.reports.ranking_strips import groups
-from vestigo.reports.region_pictures import region_pictures, select_identities
+from vestigo.reports.evaluation import attribute_cards, evaluation_page, group_queries
+from vestigo.reports.evaluation_charts import filter_chart, reliability_chart
+from vestigo.reports.region_examples import region_examples, select_identities
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
@@ -41,12 +39,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
 
 
 @pytest.fixture(scope="module")
-def judged(dataset: ReidDataset) -> Evaluation:
+def evaluation(dataset: ReidDataset) -> Evaluation:
     options = EvaluationOptions(filter=FilterChoice(mode="fixed", threshold=0.2))
     return evaluate_model(dataset, Extractor(random_package()), options)
 
 
-def test_identities_are_chosen_by_what_they_carry(dataset: ReidDataset) -> None:
+def test_identities_are_selected_by_carried_belongings(dataset: ReidDataset) -> None:
     split = dataset.gallery
     carried = {}
     for pid in sorted(set(split.pids.tolist()) - {0}):
@@ -59,42 +57,43 @@ def test_identities_are_chosen_by_what_they_carry(dataset: ReidDataset) -> None:
         for people in kinds.values():
             rest = [pid for pid in people if pid not in expected]
             expected += rest[: 1 if len(expected) < 7 else 0]
-    found = select_identities(dataset, 7)
-    assert [int(split.pids[rows[0]]) for _, rows in found] == sorted(expected)
-    for title, rows in found:
+    selected = select_identities(dataset, 7)
+    assert [int(split.pids[rows[0]]) for _, rows in selected] == sorted(expected)
+    for title, rows in selected:
         pid = int(split.pids[rows[0]])
         assert title == f"person {pid} · {', '.join(carried[pid]) or 'carries nothing'}"
         assert rows.tolist() == [row for row, other in enumerate(split.pids.tolist()) if other == pid]
     assert len(select_identities(dataset, 100)) == 12
 
 
-def test_pictures_are_those_of_parser_clusters_fusion_network_and_truth(dataset: ReidDataset) -> None:
+def test_examples_show_parser_clusters_fusion_network_and_truth(dataset: ReidDataset) -> None:
     extractor, parser = Extractor(random_package()), make_parser("default")
-    pictures = region_pictures(dataset, extractor, parser, shown=3)
-    assert len(pictures) == 3
-    for picture in pictures:
-        layers = {caption: labels for caption, labels, _ in picture.layers}
+    examples = region_examples(dataset, extractor, parser, shown=3)
+    assert len(examples) == 3
+    for example in examples:
+        layers = {caption: labels for caption, labels, _ in example.layers}
         assert list(layers) == ["parser", "clustering", "FLS", "network", "truth"]
-        found = extractor.regions([picture.image])[0].argmax(axis=2)
-        assert np.array_equal(layers["network"], found)
-        assert layers["truth"].shape == layers["parser"].shape == picture.image.shape[:2]
-        pid = int(re.match(r"person (\d+)", picture.title)[1])  # type: ignore[index]
+        predicted = extractor.regions([example.image])[0].argmax(axis=2)
+        assert np.array_equal(layers["network"], predicted)
+        assert layers["truth"].shape == layers["parser"].shape == example.image.shape[:2]
+        pid = int(re.match(r"person (\d+)", example.title)[1])  # type: ignore[index]
         images = [read_image(dataset.gallery.paths[row]) for row in np.flatnonzero(dataset.gallery.pids == pid)]
-        (place,) = [n for n, image in enumerate(images) if np.array_equal(image, picture.image)]
+        (place,) = [n for n, image in enumerate(images) if np.array_equal(image, example.image)]
         coarse = [label_cells(parser.parse(image, "a.jpg").regions, extractor.package.grid) for image in images]
         fused = fls_labels(extractor.feature_maps(images)[0], np.stack(coarse), FlsConfig())
         assert np.array_equal(layers["FLS"], fused[place])
     plain = Extractor(random_package(schema=None, regions=None))
     with pytest.raises(ValueError, match="no feature map"):
-        region_pictures(dataset, plain, parser, shown=1)
+        region_examples(dataset, plain, parser, shown=1)
 
 
-def test_cards_say_what_was_right(judged: Evaluation) -> None:
-    attributes = judged.attributes
+def test_attribute_cards_compare_predictions_with_labels(evaluation: Evaluation) -> None:
+    attributes = evaluation.attributes
     assert attributes is not None
-    cards = attribute_cards(attributes, judged.gallery_paths, judged.gallery.pids.tolist())
+    cards = attribute_cards(attributes, evaluation.gallery_paths)
     assert len(cards) == 12
-    assert (cards[0]["pid"], cards[-1]["pid"]) == tuple(judged.gallery.pids[attributes.images[[0, -1]]])
+    assert [cards[0]["row"], cards[-1]["row"]] == attributes.images[[0, -1]].tolist()
+    assert cards[0]["path"] == evaluation.gallery_paths[cards[0]["row"]]
     for line, column in zip(cards[-1]["lines"], range(12), strict=True):
         label = attributes.labels[-1, column]
         values = MARKET_1501.attributes[column].values
@@ -104,16 +103,16 @@ def test_cards_say_what_was_right(judged: Evaluation) -> None:
         assert line["confidence"] == pytest.approx(100 * attributes.confidences[-1, column])
 
 
-def test_reliability_counts_predictions_by_confidence(judged: Evaluation) -> None:
-    attributes = judged.attributes
+def test_reliability_counts_predictions_by_confidence(evaluation: Evaluation) -> None:
+    attributes = evaluation.attributes
     assert attributes is not None
-    chart = reliability(attributes)
+    chart = reliability_chart(attributes)
     assert chart is not None
     bins: dict[int, list[tuple[float, bool]]] = {}
     for row, column in np.argwhere(attributes.labels >= 0):
-        sure = float(attributes.confidences[row, column])
-        bins.setdefault(min(9, int(np.ceil(np.float32(sure) * 10)) - 1), []).append(
-            (sure, bool(attributes.correct[row, column]))
+        confidence = float(attributes.confidences[row, column])
+        bins.setdefault(min(9, int(np.ceil(np.float32(confidence) * 10)) - 1), []).append(
+            (confidence, bool(attributes.correct[row, column]))
         )
     expected = [
         (100 * np.mean(list(a)), 100 * np.mean(list(b))) for a, b in (zip(*bins[k], strict=True) for k in sorted(bins))
@@ -121,7 +120,7 @@ def test_reliability_counts_predictions_by_confidence(judged: Evaluation) -> Non
     assert [(point.x, point.y) for point in chart.points] == [pytest.approx(pair) for pair in expected]
 
 
-def test_a_chart_is_drawn_to_scale() -> None:
+def test_chart_scales_points_to_its_axes() -> None:
     chart = Chart(
         description="a line",
         x=Axis(low=0, high=10, marks=[(5, "five")]),
@@ -140,51 +139,69 @@ def test_a_chart_is_drawn_to_scale() -> None:
     assert [dot["text"] for dot in chart.dots] == ["begin", "beyond"]
 
 
-def test_filter_chart_labels_the_evaluated_threshold(judged: Evaluation, dataset: ReidDataset) -> None:
-    chart = filter_chart(judged)
+def test_filter_chart_labels_the_evaluated_threshold(evaluation: Evaluation, dataset: ReidDataset) -> None:
+    chart = filter_chart(evaluation)
     assert chart is not None
     named = {point.label: point for point in chart.points if point.label}
     assert {"0.7 strict", "0.95 quality", "0.2 as evaluated"} <= named.keys()
-    assert judged.filter is not None
-    lost = named["0.2 as evaluated"].y / 100
-    # Crops that come back because too few would stay are lost to the curve.
-    assert judged.filter.cost.identity_loss is not None
-    assert judged.filter.cost.identity_loss <= lost + 1e-9
+    assert evaluation.filter is not None
+    miss_rate = named["0.2 as evaluated"].y / 100
+    # The filter restores crops if too few would remain; the curve does not.
+    assert evaluation.filter.cost.identity_loss is not None
+    assert evaluation.filter.cost.identity_loss <= miss_rate + 1e-9
     assert named["0.2 as evaluated"].x < named["0.95 quality"].x <= 100
     plain = evaluate_model(dataset, Extractor(random_package(schema=None, regions=None)), EvaluationOptions())
     assert filter_chart(plain) is None
 
 
-def test_two_models_stand_under_each_other_where_they_differ(dataset: ReidDataset, judged: Evaluation) -> None:
+def test_queries_of_two_models_are_grouped_by_difference(dataset: ReidDataset, evaluation: Evaluation) -> None:
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
-    won, lost, hardest = groups([("a", judged), ("b", other)])
-    assert (won["title"], lost["title"]) == ("Where a gains most on b", "Where b is better by most")
-    for group, sign in ((won, 1), (lost, -1)):
-        gains = [sign * (strip["rankings"][0]["ap"] - strip["rankings"][1]["ap"]) for strip in group["strips"]]
-        assert all(gain > 0 for gain in gains)
-        assert gains == sorted(gains, reverse=True)
-        assert [ranking["model"] for ranking in group["strips"][0]["rankings"]] == ["a", "b"]
-    assert hardest["strips"][0]["rankings"][0]["ap"] == pytest.approx(100 * judged.scores.ap.min())
-    single = groups([("a", judged)])
-    assert [group["title"] for group in single] == ["Hardest queries", "In the middle", "Easiest queries"]
-    assert single[0]["strips"][0]["rankings"][0]["model"] == ""
+    won, lost, hardest = group_queries([("a", evaluation), ("b", other)])
+    assert (won[0], lost[0]) == ("Where a gains most on b", "Where b is better by most")
+    for (_, rows), sign in ((won, 1), (lost, -1)):
+        gains = sign * (evaluation.scores.ap[rows] - other.scores.ap[rows])
+        assert (gains > 0).all()
+        assert gains.tolist() == sorted(gains, reverse=True)
+    assert evaluation.scores.ap[hardest[1][0]] == evaluation.scores.ap.min()
+    titles = [title for title, _ in group_queries([("a", evaluation)])]
+    assert titles == ["Hardest queries", "In the middle", "Easiest queries"]
 
 
-def test_the_page_holds_everything_and_loads_nothing(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
+def test_page_names_models_only_if_two_are_compared(dataset: ReidDataset, evaluation: Evaluation) -> None:
+    other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
+    models = {"ours": evaluation, "other": other}
+    page = evaluation_page(models, {"Dataset": "people"}, "all", comparison=compare(evaluation, other))
+    names = re.findall(r"<b>(ours|other)</b> · AP", page)
+    assert names[:2] == ["ours", "other"]
+    assert names.count("ours") == names.count("other") == len(names) // 2
+    single = evaluation_page({"ours": evaluation}, {"Dataset": "people"}, "all")
+    assert "</b> · AP" not in single
+    row = int(group_queries([("ours", evaluation)])[0][1][0])
+    query, ap = evaluation.query, 100 * evaluation.scores.ap[row]
+    assert f"person {query.pids[row]}<br>camera {query.camids[row] + 1}<br>AP {ap:.1f} %" in single
+
+
+def test_page_is_complete_and_self_contained(dataset: ReidDataset, evaluation: Evaluation, tmp_path: Path) -> None:
     extractor = Extractor(random_package())
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
-    pictures = region_pictures(dataset, extractor, make_parser("default"), shown=2)
-    rival = ComparedModel(name="<b>rival", benchmark=other, comparison=compare(judged, other))
-    page = evaluation_page(judged, {"Dataset": "people"}, "cross-camera", model="ours", other=rival, pictures=pictures)
+    examples = region_examples(dataset, extractor, make_parser("default"), shown=2)
+    models = {"ours": evaluation, "<b>other": other}
+    page = evaluation_page(
+        models,
+        {"Dataset": "people"},
+        "cross-camera",
+        comparison=compare(evaluation, other),
+        region_examples=examples,
+    )
     for heading in (
-        "ours compared with &lt;b&gt;rival",
+        "ours compared with &lt;b&gt;other",
         "Attributes",
-        "What the model says of some images",
+        "Predicted attributes of some images",
         "Reliability of attributes",
-        "What a filter by attributes would cost",
-        "With the filter, and without",
-        "Regions as parser, clustering, their fusion and the network see them",
-        "Where ours gains most on &lt;b&gt;rival",
+        "Miss rate and kept fraction of the attribute filter",
+        "With and without the filter",
+        "Regions of parser, clustering, fusion and network",
+        "Where ours gains most on &lt;b&gt;other",
     ):
         assert f"<h2>{heading}</h2>" in page
     for sign in ("✓", "✗", 'class="right"', 'class="wrong"', "m-wrong", "truth", "network"):

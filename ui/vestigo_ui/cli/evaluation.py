@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vestigo.evaluation.compare import ModelComparison
     from vestigo.evaluation.evaluate import Evaluation
     from vestigo.evaluation.metrics.bootstrap import Difference
-    from vestigo.reports.region_pictures import RegionPicture
+    from vestigo.reports.region_examples import RegionExample
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.progress import OpenProgress
 
@@ -152,20 +152,18 @@ def write_page(
     protocol: str,
     parser: str = "default",
 ) -> None:
-    """Write the page of one model, or of two and their comparison; with region pictures if the model has regions."""
-    from vestigo.reports.evaluation import ComparedModel, evaluation_page
-    from vestigo.reports.region_pictures import region_pictures
+    """Write the page of one model, or of two and their comparison, with region examples if the model has regions."""
+    from vestigo.reports.evaluation import evaluation_page
+    from vestigo.reports.region_examples import region_examples
     from vestigo_models.parsing.registry import make_parser
 
     packages = [extractor.package for extractor in extractors]
     names = [package.name for package in packages]
     if len(set(names)) < len(names):
         names = [f"{package.name} ({package.digest[:8]})" for package in packages]
-    other = None
-    if comparison is not None:
-        other = ComparedModel(name=names[1], benchmark=evaluations[1], comparison=comparison)
-    pictures: Sequence[RegionPicture] = ()
+    examples: Sequence[RegionExample] = ()
     if packages[0].regions is not None:
-        pictures = region_pictures(dataset, extractors[0], make_parser(parser, device=str(extractors[0].device)))
-    page = evaluation_page(evaluations[0], facts, protocol, model=names[0], other=other, pictures=pictures)
+        examples = region_examples(dataset, extractors[0], make_parser(parser, device=str(extractors[0].device)))
+    models = dict(zip(names, evaluations, strict=True))
+    page = evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples)
     html.write_text(page, encoding="utf-8")

@@ -135,7 +135,7 @@ def test_the_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) 
     assert found.attributes is not None
     assert figures["attributes"] == found.attributes.metrics.official_mean
     assert figures["mAP"] == found.metrics.mAP
-    assert "What the model says of some images" in page.read_text("utf-8")
+    assert "Predicted attributes of some images" in page.read_text("utf-8")
 
 
 def test_training_ends_with_the_same_judgement(people: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -194,7 +194,7 @@ def search_best_crop(store: Store, run: str, page: Path) -> str | None:
 
 def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any], query: str | None) -> Path:
     """Write the page that links the others and return its path."""
-    from vestigo.reports.contact_sheet import demo_page
+    from vestigo.reports.page import render
 
     strips, total = read_strips(store, run, limit=24)
     cards = {
@@ -209,7 +209,9 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
         links["search.html"] = "search for one person in the whole archive"
     page = folder / "report.html"
     facts = {"Store": str(folder / "store"), "Footage": str(folder / "archive" / "videos")}
-    page.write_text(demo_page(strips, facts, cards, links, next_commands(folder, query)), encoding="utf-8")
+    commands = next_commands(folder, query)
+    html = render("demo.html", rows=strips, facts=facts, figures=cards, links=links, commands=commands)
+    page.write_text(html, encoding="utf-8")
     return page
 
 

@@ -14,7 +14,7 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import emit, note, out, print_run, progress, run_and_report, run_with_bars
 
 if TYPE_CHECKING:
-    from vestigo.reports.contact_sheet import SheetRow
+    from vestigo.reports.page import SheetRow
     from vestigo.store.open import Store
 
 MAX_STRIPS = 200
@@ -98,7 +98,7 @@ def index_command(
             as_json,
         )
         if html is not None:
-            from vestigo.reports.contact_sheet import archive_page
+            from vestigo.reports.page import archive_page
 
             run = result.run.id
             strips, total = read_strips(opened, run)
@@ -183,7 +183,7 @@ def read_strips(store: Store, run: str, limit: int = MAX_STRIPS) -> tuple[list[S
 
     Crops of still images, which have no tracklet, make one row per camera.
     """
-    from vestigo.reports.contact_sheet import SheetRow
+    from vestigo.reports.page import SheetRow
     from vestigo_models.inference.images import decode_image
 
     columns = ["crop_id", "tracklet", "camera", "offset_s", "quality", "run"]

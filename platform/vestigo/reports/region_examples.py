@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.regions import BELONGINGS, carried_attributes
-from vestigo.reports.page import THUMBNAIL_HEIGHT, data_uri
+from vestigo.reports.page import THUMBNAIL_HEIGHT
 from vestigo.reports.panels import region_overlay
 from vestigo_models.errors import BadInput
 from vestigo_models.fls.config import FlsConfig
@@ -24,23 +23,35 @@ from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.schemas.regions import REGIONS, RegionSchema, cluster_regions
 
-SHOWN = 12
+EXAMPLES_SHOWN = 12
 
 Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RegionPicture:
+class RegionExample:
     """One image and its label maps (uint8, any size), each with a caption and the schema of its ids."""
 
     title: str
     image: NDArray[np.uint8]
     layers: tuple[tuple[str, Labels, RegionSchema], ...]
 
+    def panels(self) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Return captions and images of equal size: the crop, then each label map overlaid on it."""
+        height, width = self.image.shape[:2]
+        size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
+        crop = np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        overlays = ((caption, region_overlay(crop, labels, schema)) for caption, labels, schema in self.layers)
+        return [("crop", crop), *overlays]
 
-def region_pictures(
-    dataset: ReidDataset, extractor: Extractor, parser: Parser, config: FlsConfig | None = None, shown: int = SHOWN
-) -> list[RegionPicture]:
+
+def region_examples(
+    dataset: ReidDataset,
+    extractor: Extractor,
+    parser: Parser,
+    config: FlsConfig | None = None,
+    shown: int = EXAMPLES_SHOWN,
+) -> list[RegionExample]:
     """Segment `shown` gallery images, one for each identity of `select_identities`.
 
     Clusters and fusion use all gallery images of an identity, as training uses all its training images.
@@ -51,16 +62,15 @@ def region_pictures(
     config = config or extractor.package.config.fls or FlsConfig(foreground="classifier")
     finder = RegionFinder(parser, extractor, config, clusters=True)
     has_maps = (dataset.root / FOLDER).is_dir()
-    pictures = []
-    for title, members in select_identities(dataset, shown):
-        images = [image for row in members if (image := _read(dataset, row)) is not None]
+    examples = []
+    for title, rows in select_identities(dataset, shown):
+        images = [image for row in rows if (image := _read(dataset, row)) is not None]
         if not images:
             continue
         truths = region_maps(dataset.root, [dataset.gallery.paths[row] for row, _ in images]) if has_maps else ()
         maps = [read_labels(path) for path in truths]
         best = _most_belongings(maps)
-        (found,) = finder.find([[image for _, image in images]])
-        regions = found[best]
+        regions = next(finder.find([[image for _, image in images]]))[best]
         if isinstance(regions, BadInput):
             continue
         pixels = images[best][1].pixels
@@ -73,8 +83,8 @@ def region_pictures(
             layers.append(("network", network, extractor.package.regions))
         if maps:
             layers.append(("truth", maps[best], REGIONS))
-        pictures.append(RegionPicture(title=title, image=pixels, layers=tuple(layers)))
-    return pictures
+        examples.append(RegionExample(title=title, image=pixels, layers=tuple(layers)))
+    return examples
 
 
 def select_identities(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArray[np.int64]]]:
@@ -97,41 +107,17 @@ def select_identities(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArr
         for kind in (carried[pid] or ("nothing",)) if known else ("unknown",):
             queues[kind].append(pid)
     unknown = queues.pop("unknown")
-    taken: list[int] = []
-    while any(queues.values()) and len(taken) < shown:
+    selected: list[int] = []
+    while any(queues.values()) and len(selected) < shown:
         for queue in queues.values():
-            while queue and queue[0] in taken:
+            while queue and queue[0] in selected:
                 queue.pop(0)
-            if queue and len(taken) < shown:
-                taken.append(queue.pop(0))
-    taken = sorted([*taken, *unknown[: shown - len(taken)]])
+            if queue and len(selected) < shown:
+                selected.append(queue.pop(0))
+    selected = sorted([*selected, *unknown[: shown - len(selected)]])
     return [
-        (_title(pid, carried[pid], pid in unknown), np.flatnonzero(split.pids == pid)[:MOST_IMAGES]) for pid in taken
+        (_title(pid, carried[pid], pid in unknown), np.flatnonzero(split.pids == pid)[:MOST_IMAGES]) for pid in selected
     ]
-
-
-def picture_cards(pictures: Sequence[RegionPicture]) -> list[dict[str, Any]]:
-    """Return titles and data URIs for the template."""
-    return [
-        {
-            "title": picture.title,
-            "images": [
-                {"caption": caption, "image": data_uri(image)}
-                for caption, image in [("crop", large), *_overlays(large, picture)]
-            ],
-        }
-        for picture in pictures
-        for large in [_enlarged(picture.image)]
-    ]
-
-
-def _overlays(large: NDArray[np.uint8], picture: RegionPicture) -> list[tuple[str, NDArray[np.uint8]]]:
-    return [(caption, region_overlay(large, labels, schema)) for caption, labels, schema in picture.layers]
-
-
-def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    size = (max(1, round(image.shape[1] * THUMBNAIL_HEIGHT / image.shape[0])), THUMBNAIL_HEIGHT)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def _read(dataset: ReidDataset, row: int) -> tuple[int, NamedImage] | None:
