@@ -39,18 +39,16 @@ def test_an_earlier_demo_is_made_anew(
         assert link not in page or (out / link).is_file()
 
 
-def test_the_screen_is_offered_with_a_password_that_opens_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    account = demo.create_account(tmp_path)
-    demo.offer_screen(account)
+def test_offered_password_signs_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password = demo.create_account(tmp_path)
+    demo.offer_screen(tmp_path, password)
     printed = " ".join(capsys.readouterr().out.split())
-    assert account.command in printed
-    assert account.password in printed
-    assert Users(tmp_path / "users.toml").verify("demo", account.password) is not None
+    assert f"vestigo ui --store {tmp_path / 'store'} --users {tmp_path / 'users.toml'}" in printed
+    assert password in printed
+    assert Users(tmp_path / "users.toml").verify("demo", password) is not None
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_of_other_files_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("all of it")
     assert run(["demo", "--out", str(tmp_path)]) == 2
     assert "is not empty and no earlier demo" in " ".join(capsys.readouterr().err.split())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from vestigo_models.errors import VestigoError
-from vestigo_ui.cli.output import err
+from vestigo_ui.cli.output import command, err
 
 # Typer carries its own copy of Click since 0.26 and depends on Click before; usage errors of both have this root.
 ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -75,7 +75,7 @@ def build_app(names: Iterable[str] = (*COMMANDS, *GROUPS), *, only_list: bool = 
         module_name = name.replace("-", "_")
         module = importlib.import_module(f"vestigo_ui.cli.commands.{module_name}")
         if name in COMMANDS:
-            app.command(name)(getattr(module, f"{module_name}_command"))
+            command(app, name)(getattr(module, f"{module_name}_command"))
         else:
             app.add_typer(module.app, name=name)
     return app
@@ -106,9 +106,8 @@ def run(arguments: Sequence[str]) -> int:
         app = build_app(names)
     else:
         app = build_app(only_list="_VESTIGO_COMPLETE" not in os.environ)
-    command = typer.main.get_command(app)
     try:
-        status = command.main(args=arguments, prog_name="vestigo", standalone_mode=False)
+        status = typer.main.get_command(app).main(args=arguments, prog_name="vestigo", standalone_mode=False)
     except ClickException as error:
         # Without a message, the help text was printed because a command is missing.
         line = _usage_line(error)

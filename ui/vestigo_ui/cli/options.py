@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from vestigo_models.schemas.attributes import AttributeSchema
 
 
-# Every command.
-JsonOption = Annotated[bool, Option("--json", help="Print one JSON object on standard output and nothing else.")]
+# Many commands.
 StoreOption = Annotated[
     str,
     Option(

@@ -1,7 +1,7 @@
 """Output of commands: results on standard output, progress and notes on standard error.
 
-A command builds one result, a dict that `json.dumps` can write. With `--json`, `emit` prints it as JSON and nothing
-else; otherwise it calls the command's own rendering.
+A command returns its result, a dict that `json.dumps` can write, and the function that prints it. `command` adds the
+option `--json`, with which the result is printed as JSON and nothing else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,19 +26,50 @@ if TYPE_CHECKING:
     from vestigo.store.open import Store
     from vestigo_workers.runs.result import RunResult
 
-Result = TypeVar("Result")
+Value = TypeVar("Value")
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 
-def emit(result: Mapping[str, Any], as_json: bool, print_result: Callable[[Mapping[str, Any]], None]) -> None:
-    """Print a result as one JSON object, or with `print_result`."""
-    if as_json:
-        sys.stdout.write(json.dumps(_to_json(result), ensure_ascii=False, allow_nan=False) + "\n")
-        sys.stdout.flush()
-    else:
-        print_result(result)
+class Output(NamedTuple):
+    """What a command returns; `error` is raised after the result is printed."""
+
+    result: Mapping[str, Any]
+    print_result: Callable[[Mapping[str, Any]], None]
+    error: Exception | None = None
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Callable[..., Output]]:
+    """Add a function to an application as a command with the option `--json`.
+
+    A function with the parameter `as_json` receives the value of the option.
+    """
+
+    def add(function: Callable[..., Output]) -> Callable[..., Output]:
+        parameters = dict(signature(function, eval_str=True).parameters)
+        reads_option = "as_json" in parameters
+        option = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
+
+        @wraps(function)
+        def run(as_json: bool, **values: Any) -> None:
+            output = function(**values, as_json=as_json) if reads_option else function(**values)
+            if as_json:
+                sys.stdout.write(json.dumps(_to_json(output.result), ensure_ascii=False, allow_nan=False) + "\n")
+                sys.stdout.flush()
+            else:
+                output.print_result(output.result)
+            if output.error is not None:
+                raise output.error
+
+        parameters["as_json"] = option
+        run.__signature__ = signature(function).replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
+        app.command(name)(run)
+        return function
+
+    return add
 
 
 def note(message: str) -> None:
@@ -59,12 +92,21 @@ def _to_json(value: Any) -> Any:
     return str(value)
 
 
-def make_table(*columns: str, **settings: Any) -> Table:
-    """Return a plain table; a column whose name begins with `>` is aligned right."""
+def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], **settings: Any) -> Table:
+    """Return a plain table.
+
+    Args:
+        columns: Names of the columns; `>` before a name aligns it right, `~` lets its text continue on the next line.
+        rows: Cells of each row, which are written as they are, without markup.
+        settings: Settings of `rich.table.Table`.
+    """
     table = Table(**{"box": None, "pad_edge": False, "header_style": "dim", **settings})
     for name in columns:
-        is_right = name.startswith(">")
-        table.add_column(name.removeprefix(">"), justify="right" if is_right else "left", no_wrap=not is_right)
+        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        is_wrapped = name.startswith((">", "~"))
+        table.add_column(name.lstrip(">~"), justify=justify, no_wrap=not is_wrapped, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return table
 
 
@@ -111,8 +153,8 @@ def progress_stages() -> Iterator[OpenProgress]:
         yield lambda name: bars.enter_context(progress(name))
 
 
-def run_with_bars(store: Store, work: Callable[[OpenProgress], Result]) -> Result:
-    """Call `work` under progress bars; after Ctrl-C, print one line that says how to continue.
+def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
+    """Call `work` under progress bars; after Ctrl-C, print one line that states how to continue.
 
     Raises:
         typer.Exit: The work was interrupted; status 130.
@@ -127,13 +169,11 @@ def run_with_bars(store: Store, work: Callable[[OpenProgress], Result]) -> Resul
         raise typer.Exit(130) from None
 
 
-def run_and_report(store: Store, work: Callable[[OpenProgress], RunResult], as_json: bool) -> RunResult:
-    """Call `work` under progress bars and print its result."""
+def run_output(store: Store, result: RunResult) -> Output:
+    """Return the output of a command that executed or shows a run."""
     from vestigo_workers.runs.result import summarize
 
-    result = run_with_bars(store, work)
-    emit(summarize(store, result), as_json, print_run)
-    return result
+    return Output(summarize(store, result), print_run)
 
 
 def print_run(result: Mapping[str, Any]) -> None:

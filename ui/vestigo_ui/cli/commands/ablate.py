@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, note, out, progress
+from vestigo_ui.cli.output import Output, note, out, progress
 
 if TYPE_CHECKING:
     from vestigo_benchmarks.ablation.processes import CellEvent
@@ -40,8 +40,7 @@ def ablate_command(
     ] = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Train every configuration of docs/method.md, tables 4 to 7, with several seeds, and write the tables.
 
     ablation.md and ablation.json in --out are updated after each training. After an interruption, the same command
@@ -105,23 +104,21 @@ def ablate_command(
             note(f"finished trainings are kept in {folder}; the same command continues")
             raise
     failed = [vars(failure) for failure in result.failures]
-    emit(
-        {
-            "table": result.table,
-            "page": result.page,
-            "cells": result.cells,
-            "trained": result.trained,
-            "failed": failed,
-        },
-        as_json,
-        _print,
-    )
+    tables = {
+        "table": result.table,
+        "page": result.page,
+        "cells": result.cells,
+        "trained": result.trained,
+        "failed": failed,
+    }
+    error = None
     if failed:
         first = failed[0]
-        raise WorkError(
+        error = WorkError(
             f"{len(failed)} trainings failed, the first is {first['config']} with seed {first['seed']}:"
             f" {first['reason']}; the same command tries them again"
         )
+    return Output(tables, _print, error)
 
 
 def _overrides(changes: list[str]) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.text import Text
 from typer import Option, Typer
 
 from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, out, progress
+from vestigo_ui.cli.output import Output, command, make_table, out, progress
 
 if TYPE_CHECKING:
     from vestigo.store.audit.records import AuditEntry
@@ -28,7 +27,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet read a cell as a formula; names in the log may be hostile."""
 
 
-@app.command("show")
+@command(app, "show")
 def show_command(
     store: opts.StoreOption,
     limit: Annotated[int, Option("--limit", min=0, help="Entries in the answer, 0 for all of them.")] = 50,
@@ -40,8 +39,7 @@ def show_command(
     table: Annotated[
         Path | None, Option("--csv", help="Write the entries to this file; the answer then holds their number.")
     ] = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Show the audit log, newest entries first, and whether it is intact (see `vestigo audit verify`).
 
     Searches, rankings and exports are entries, made on the command line or on the screen. Names on the command line
@@ -54,11 +52,11 @@ def show_command(
         shown: Any = [_row(entry) for entry in entries] if table is None else _write_csv(entries, table)
         with progress("entries verified") as update:
             intact = opened.audit.verify(update).intact
-    emit({"entries": shown, "intact": intact, "file": table}, as_json, _print_entries)
+    return Output({"entries": shown, "intact": intact, "file": table}, _print_entries)
 
 
-@app.command("verify")
-def verify_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "verify")
+def verify_command(store: opts.StoreOption) -> Output:
     """Verify the chain of the audit log; exits 1 if entries were changed, removed, added or reordered.
 
     A writer of the database who computes the whole chain again is not detected. Keep the number and digest of the last
@@ -69,12 +67,11 @@ def verify_command(store: opts.StoreOption, as_json: opts.JsonOption = False) ->
     """
     with opts.open_store(store) as opened, progress("entries verified") as update:
         report = opened.audit.verify(update)
-    emit(asdict(report), as_json, _print_report)
+    error = None
     if not report.intact:
-        raise WorkError(
-            f"the audit log of store {store} is not intact: {report.problems[0]}"
-            + (f" (and {len(report.problems) - 1} more findings)" if len(report.problems) > 1 else "")
-        )
+        more = f" (and {len(report.problems) - 1} more findings)" if len(report.problems) > 1 else ""
+        error = WorkError(f"the audit log of store {store} is not intact: {report.problems[0]}{more}")
+    return Output(asdict(report), _print_report, error)
 
 
 def _entries(store: Store, limit: int, **filters: Any) -> Iterator[AuditEntry]:
@@ -114,14 +111,12 @@ def _print_entries(result: Mapping[str, Any]) -> None:
     if result["file"] is not None:
         out.print(f"{result['file']}: {result['entries']} entries", markup=False)
     else:
-        table = make_table(">id", "at", "user", "action", "case")
-        table.add_column("details")
+        rows = []
         for row in result["entries"]:
             details = json.dumps(row["details"], ensure_ascii=False)
             brief = details if len(details) <= 100 else f"{details[:99]}…"
-            cells = str(row["id"]), row["at"][:19], row["user"], row["action"], row["case"] or "", brief
-            table.add_row(*map(Text, cells))
-        out.print(table)
+            rows.append((row["id"], row["at"][:19], row["user"], row["action"], row["case"] or "", brief))
+        out.print(make_table((">id", "at", "user", "action", "case", "~details"), rows))
     if result["intact"]:
         out.print("the log is intact", style="dim")
     else:

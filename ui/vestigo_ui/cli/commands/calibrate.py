@@ -12,7 +12,7 @@ from typer import Option
 from vestigo_models.errors import ConfigError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.output import emit, note, out
+from vestigo_ui.cli.output import Output, note, out
 
 
 def calibrate_command(
@@ -25,8 +25,7 @@ def calibrate_command(
     measured_on: Annotated[str | None, Option("--measured-on", help="Description of the data, for users.")] = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Calibrate a model's attributes and its attribute filter, and write the calibration into the package.
 
     One temperature per attribute makes confidence mean accuracy; it is fitted on a third of the identities. The filter
@@ -80,7 +79,7 @@ def calibrate_command(
         "notes": list(fit.notes),
         "seconds": time.monotonic() - started,
     }
-    emit(result, as_json, _print)
+    return Output(result, _print)
 
 
 def _mean(values: Mapping[str, float | None]) -> float | None:

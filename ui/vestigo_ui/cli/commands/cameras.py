@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, out
+from vestigo_ui.cli.output import Output, command, make_table, out
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -17,40 +17,37 @@ if TYPE_CHECKING:
 app = Typer(help="List cameras and correct their clocks.", no_args_is_help=True)
 
 
-@app.command("list")
-def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "list")
+def list_command(store: opts.StoreOption) -> Output:
     """List the cameras of a store with their clock offsets.
 
     Example: vestigo cameras list --store archive
     """
     with opts.open_store(store) as opened:
-        _emit_cameras(opened, as_json)
+        return _list_cameras(opened)
 
 
-@app.command("set")
+@command(app, "set")
 def set_command(
     name: Annotated[str, Argument(help="Camera, as `vestigo cameras list` names it.")],
     clock_offset: Annotated[
         float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
     ],
     store: opts.StoreOption,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Set the clock offset of a camera; stored crops show the corrected time at once, files are not rewritten.
 
     Example: vestigo cameras set entrance --clock-offset 42.5 --store archive
     """
     with opts.open_store(store) as opened:
         opened.cameras.set_clock_offset(name, clock_offset)
-        _emit_cameras(opened, as_json)
+        return _list_cameras(opened)
 
 
-def _emit_cameras(store: Store, as_json: bool) -> None:
-    emit({"cameras": [asdict(camera) for camera in store.cameras.list()]}, as_json, _print_cameras)
+def _list_cameras(store: Store) -> Output:
+    return Output({"cameras": [asdict(camera) for camera in store.cameras.list()]}, _print_cameras)
 
 
 def _print_cameras(result: Mapping[str, Any]) -> None:
-    table = make_table("camera", "clock offset (s)")
-    for camera in result["cameras"]:
-        table.add_row(camera["name"], f"{camera['clock_offset_s']:+g}")
-    out.print(table)
+    rows = ((camera["name"], f"{camera['clock_offset_s']:+g}") for camera in result["cameras"])
+    out.print(make_table(("camera", "clock offset (s)"), rows))

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +17,10 @@ import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.index import read_strips
 from vestigo_ui.cli.commands.search import read_crops
 from vestigo_ui.cli.evaluation import attribute_result, write_page
-from vestigo_ui.cli.output import emit, note, out, progress
+from vestigo_ui.cli.output import Output, note, out, progress
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -37,51 +35,31 @@ START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 RANKING = "demo"
 
 
-@dataclass(frozen=True)
-class DemoAccount:
-    """The account of the demo's screen; the password is shown once and only its hash is stored."""
-
-    folder: Path
-    password: str
-
-    @property
-    def arguments(self) -> list[str]:
-        """Arguments of the command that opens the screen."""
-        return ["--store", str(self.folder / "store"), "--users", str(self.folder / USERS)]
-
-    @property
-    def command(self) -> str:
-        """The command that opens the screen."""
-        return " ".join(["vestigo ui", *map(shlex.quote, self.arguments)])
-
-
-def create_account(folder: Path) -> DemoAccount:
-    """Create an account for the screen of the demo in `folder`, with a random password."""
+def create_account(folder: Path) -> str:
+    """Create the account of the demo's screen and return its random password, of which only a hash is stored."""
     from vestigo_ui.web.auth.users import Role, Users
 
-    account = DemoAccount(folder, secrets.token_urlsafe(12))
-    Users(folder / USERS).add(USER, Role.ADMIN, account.password)
-    return account
+    password = secrets.token_urlsafe(12)
+    Users(folder / USERS).add(USER, Role.ADMIN, password)
+    return password
 
 
-def offer_screen(account: DemoAccount) -> None:
+def offer_screen(folder: Path, password: str) -> None:
     """Print how the screen is opened, and open it if the user at a terminal confirms."""
     from vestigo_ui.cli.main import run
 
-    out.print(f"open the screen: [bold]{account.command}[/bold]", soft_wrap=True)
-    out.print(f"  sign in as [bold]{USER}[/bold] with the password [bold]{account.password}[/bold]")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return
-    if typer.confirm("Open the screen now?", default=True):
+    arguments = ["ui", "--store", str(folder / "store"), "--users", str(folder / USERS)]
+    out.print(f"open the screen: [bold]{shlex.join(['vestigo', *arguments])}[/bold]", soft_wrap=True)
+    out.print(f"  sign in as [bold]{USER}[/bold] with the password [bold]{password}[/bold]")
+    if sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Open the screen now?", default=True):
         note("Ctrl-C ends it")
-        run(["ui", *account.arguments])
+        run(arguments)
 
 
 def demo_command(
     folder: Annotated[Path, Option("--out", help="Output folder; an earlier demo in it is replaced.")] = Path("demo"),
     seed: Annotated[int, Option(help="Of the rendered world.")] = 2026,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.
 
     At the end, the command that opens the screen on the demo's store is printed; at a terminal it can open at once.
@@ -136,10 +114,17 @@ def demo_command(
         "seconds": time.monotonic() - begin,
         "next": next_commands(folder, query),
     }
-    account = create_account(folder)
-    emit(result, as_json, _print)
-    if not as_json:
-        offer_screen(account)
+    password = create_account(folder)
+
+    def print_result(result: Mapping[str, Any]) -> None:
+        out.print(f"{result['crops']} crops, {result['tracklets']} tracklets in {result['seconds']:.0f} s")
+        out.print(f"mAP {result['mAP']:.1f} %, Rank-1 {result['rank1']:.1f} % on identities not used in training")
+        out.print(f"report: [bold]{result['report']}[/bold]")
+        for command in result["next"]:
+            out.print(f"  next: {command}", markup=False)
+        offer_screen(folder, password)
+
+    return Output(result, print_result)
 
 
 def evaluate(dataset: Path, page: Path, progress: ProgressCallback, model: str = "default") -> dict[str, Any]:
@@ -220,11 +205,3 @@ def next_commands(folder: Path, query: str | None) -> list[str]:
     store, users = (shlex.quote(str(folder / name)) for name in ("store", USERS))
     search = [f"vestigo search {query} --store {store} --html result.html"] if query is not None else []
     return [*search, f"vestigo ui --store {store} --users {users}", f"vestigo store check --store {store}"]
-
-
-def _print(result: Mapping[str, Any]) -> None:
-    out.print(f"{result['crops']} crops, {result['tracklets']} tracklets in {result['seconds']:.0f} s")
-    out.print(f"mAP {result['mAP']:.1f} %, Rank-1 {result['rank1']:.1f} % on identities that the model has not seen")
-    out.print(f"report: [bold]{result['report']}[/bold]")
-    for command in result["next"]:
-        out.print(f"  next: {command}", markup=False)

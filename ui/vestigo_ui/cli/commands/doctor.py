@@ -2,156 +2,139 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from rich.table import Table
 from rich.text import Text
 from typer import Exit, Option
 
-from vestigo_models.errors import ModelError, StoreError
+from vestigo_models.errors import VestigoError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out
+from vestigo_ui.cli.output import Output, make_table, out
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 GIB = 2**30
 LITTLE_DISK = 5 * GIB
 LITTLE_MEMORY = 4 * GIB
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
+Status = Literal["ok", "warn", "missing"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One finding; `missing` is essential, `warn` is a limitation."""
+class ComponentError(Exception):
+    """A component does not suffice; `status` replaces the usual status of a failed check."""
 
-    name: str
-    status: Literal["ok", "warn", "missing"]
-    found: str
-    remedy: str = ""
+    def __init__(self, found: str, status: Status | None = None) -> None:
+        super().__init__(found)
+        self.status = status
 
 
-def _ok(name: str, found: str) -> Check:
-    return Check(name=name, status="ok", found=found)
+def run_check(name: str, describe: Callable[[], str], failed: Status = "missing", remedy: str = "") -> dict[str, str]:
+    """Return a row of the result; `describe` raises an error if the component cannot be used."""
+    try:
+        return {"name": name, "status": "ok", "found": describe(), "remedy": ""}
+    except (ImportError, OSError, VestigoError, ComponentError) as error:
+        status = getattr(error, "status", None) or failed
+        return {"name": name, "status": status, "found": " ".join(str(error).split()), "remedy": remedy}
 
 
-def _warn(name: str, found: object, remedy: str) -> Check:
-    return Check(name=name, status="warn", found=_line(found), remedy=remedy)
-
-
-def _missing(name: str, found: object, remedy: str) -> Check:
-    return Check(name=name, status="missing", found=_line(found), remedy=remedy)
-
-
-def _line(found: object) -> str:
-    return " ".join(str(found).split())
-
-
-def all_checks(store: str | None) -> Iterator[Check]:
+def run_checks(store: str | None) -> Iterator[dict[str, str]]:
     """Check everything, fast checks first; `store` is checked if it is given."""
-    yield check_python()
+    yield run_check("python", lambda: f"{platform.python_version()} {sys.executable}")
     yield from check_libraries()
-    yield check_opencv()
-    yield check_device()
-    yield from check_machine(Path(store).parent if store else Path())
-    yield check_video()
-    yield check_model()
-    yield check_ray()
-    yield check_postgres_driver()
+    place = Path(store).parent if store else Path()
+    yield run_check("disk", partial(_describe_disk, place), "warn", "an index takes about 10 GiB per million crops")
     if store:
-        yield check_store(store)
-    yield check_browser()
+        remedy = "correct --store or VESTIGO_STORE, or create a store with `vestigo index`"
+        yield run_check("store", partial(_describe_store, store), "missing", remedy)
+    for row in COMPONENTS:
+        yield run_check(*row)
 
 
-def check_python() -> Check:
-    """Check the Python version; pip installs Vestigo only on supported ones."""
-    return _ok("python", f"{platform.python_version()} {sys.executable}")
-
-
-def check_libraries(distribution: str = "vestigo") -> Iterator[Check]:
+def check_libraries(distribution: str = "vestigo") -> Iterator[dict[str, str]]:
     """Check the installed version of every library that the distribution requires."""
-    import importlib.metadata
-
     from packaging.requirements import Requirement
 
     for line in importlib.metadata.requires(distribution) or ():
         required = Requirement(line)
-        if required.marker is not None and not required.marker.evaluate({"extra": ""}):
-            continue
-        remedy = f"pip install '{required.name}{required.specifier}'"
-        try:
-            version = importlib.metadata.version(required.name)
-        except importlib.metadata.PackageNotFoundError:
-            yield _missing(required.name, "not installed", remedy)
-            continue
-        if required.specifier.contains(version, prereleases=True):
-            yield _ok(required.name, version)
-        else:
-            yield _missing(required.name, f"{version}, not {required.specifier}", remedy)
+        if required.marker is None or required.marker.evaluate({"extra": ""}):
+            remedy = f"pip install '{required.name}{required.specifier}'"
+            yield run_check(required.name, partial(_describe_library, required), "missing", remedy)
 
 
-def check_opencv() -> Check:
-    """Check for exactly one OpenCV distribution, with the people detector of the default detector."""
-    import importlib.metadata
+def _describe_library(required: Requirement) -> str:
+    try:
+        version = importlib.metadata.version(required.name)
+    except importlib.metadata.PackageNotFoundError:
+        raise ComponentError("not installed") from None
+    if not required.specifier.contains(version, prereleases=True):
+        raise ComponentError(f"{version}, not {required.specifier}")
+    return version
 
-    name = "opencv people detector"
-    remedy = "pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'"
+
+def _describe_opencv() -> str:
+    """Describe the one OpenCV distribution, which must have the people detector of the default detector."""
     names = (distribution.name for distribution in importlib.metadata.distributions())
     installed = sorted({name for name in names if name and name.lower().startswith("opencv")})
     if len(installed) != 1:
-        return _missing(name, " and ".join(installed) or "not installed", remedy)
-    try:
-        import cv2
-    except ImportError as error:
-        return _missing(name, error, remedy)
+        raise ComponentError(" and ".join(installed) or "not installed")
+    import cv2
+
     if not hasattr(cv2, "HOGDescriptor_getDefaultPeopleDetector"):
-        return _missing(name, f"{cv2.__version__} has none", remedy)
-    return _ok(name, f"{installed[0]} {cv2.__version__}")
+        raise ComponentError(f"{cv2.__version__} has none")
+    return f"{installed[0]} {cv2.__version__}"
 
 
-def check_device() -> Check:
-    """Check where the networks can run."""
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        return _missing("device", error, "install torch again")
+def _describe_device() -> str:
+    import torch
+
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return _ok("device", ", ".join(f"cuda:{i} {name}" for i, name in enumerate(names)))
+        return ", ".join(f"cuda:{i} {name}" for i, name in enumerate(names))
     if shutil.which("nvidia-smi"):
-        remedy = "install a CUDA build of torch that suits the driver"
-        return _warn("device", "cpu, though this machine has an NVIDIA driver", remedy)
-    return _ok("device", "cpu")
+        raise ComponentError("cpu, though this machine has an NVIDIA driver", "warn")
+    return "cpu"
 
 
-def check_machine(place: Path) -> Iterator[Check]:
-    """Check processors, memory and the disk of the store."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield _ok("processors", str(processors))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = f"{memory / GIB:.1f} GiB"
-    remedy = f"at least {LITTLE_MEMORY // GIB} GiB let several workers run"
-    yield _warn("memory", found, remedy) if memory < LITTLE_MEMORY else _ok("memory", found)
+def _describe_processors() -> str:
+    return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _require_size(size: int, needed: int) -> str:
+    text = f"{size / GIB:.1f} GiB"
+    if size < needed:
+        raise ComponentError(text)
+    return text
+
+
+def _describe_memory() -> str:
+    return _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY)
+
+
+def _describe_disk(place: Path) -> str:
     while not place.exists():
         place = place.absolute().parent
-    free = shutil.disk_usage(place).free
-    found = f"{free / GIB:.1f} GiB free"
-    remedy = "an index takes about 10 GiB per million crops"
-    yield _warn("disk", found, remedy) if free < LITTLE_DISK else _ok("disk", found)
+    return _require_size(shutil.disk_usage(place).free, LITTLE_DISK) + " free"
 
 
-def check_video() -> Check:
-    """Check decoding and encoding of H.264 with the FFmpeg in PyAV."""
-    remedy = "pip install --force-reinstall av (its wheels carry FFmpeg)"
-    try:
-        import av
-    except (ImportError, OSError) as error:
-        return _missing("video", error, remedy)
+def _describe_store(ref: str) -> str:
+    with opts.open_store(ref) as store:
+        return f"{store.describe()}, {len(store.runs.list())} runs"
+
+
+def _describe_video() -> str:
+    """Describe the FFmpeg in PyAV, which must decode H.264."""
+    import av
+
     codecs: dict[str, tuple[str, Literal["r", "w"]]] = {"decoding": ("h264", "r"), "encoding": ("libx264", "w")}
     lacking = []
     for task, (codec, mode) in codecs.items():
@@ -160,80 +143,82 @@ def check_video() -> Check:
         except av.codec.codec.UnknownCodecError:
             lacking.append(task)
     if lacking:
-        found = f"PyAV {av.__version__} without {' and '.join(lacking)} of H.264"
-        return (_missing if "decoding" in lacking else _warn)("video", found, remedy)
-    return _ok("video", "H.264 decoding and encoding")
+        text = f"PyAV {av.__version__} without {' and '.join(lacking)} of H.264"
+        raise ComponentError(text, "missing" if "decoding" in lacking else "warn")
+    return "H.264 decoding and encoding"
 
 
-def check_model() -> Check:
-    """Check the package of `--model default`."""
-    try:
-        from vestigo_models.inference.package import ModelPackage
+def _describe_model() -> str:
+    from vestigo_models.inference.package import ModelPackage
 
-        package = ModelPackage.from_pretrained("default")
-    except (ImportError, OSError, ModelError) as error:
-        return _missing("default model", error, "install Vestigo again")
+    package = ModelPackage.from_pretrained("default")
     height, width = package.input_size
-    return _ok("default model", f"{package.name} {height}x{width}, {package.digest[:12]}")
+    return f"{package.name} {height}x{width}, {package.digest[:12]}"
 
 
-def check_ray() -> Check:
-    """Check that Ray can be imported; no cluster is started."""
-    try:
-        import ray
-    except (ImportError, OSError) as error:
-        return _warn("ray", error, "--executor inline works without it")
+def _describe_ray() -> str:
+    """Describe the installed Ray; no cluster is started."""
+    import ray
+
     address = os.environ.get("RAY_ADDRESS")
-    where = f"would join {address}" if address else "would start on this machine"
-    return _ok("ray cluster", f"{ray.__version__}, {where}")
+    return f"{ray.__version__}, would {f'join {address}' if address else 'start on this machine'}"
 
 
-def check_postgres_driver() -> Check:
-    """Check the driver of stores with a catalogue in PostgreSQL."""
-    try:
-        import psycopg
-    except ImportError as error:
-        remedy = "pip install 'psycopg[binary]'; stores in a folder work without it"
-        return _warn("postgresql driver", error, remedy)
-    return _ok("postgresql driver", f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__})")
+def _describe_postgres_driver() -> str:
+    import psycopg
+
+    return f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__})"
 
 
-def check_store(ref: str) -> Check:
-    """Check that the store of --store or VESTIGO_STORE can be opened and read."""
-    try:
-        with opts.open_store(ref) as store:
-            return _ok("store", f"{store.describe()}, {len(store.runs.list())} runs")
-    except StoreError as error:
-        return _missing("store", error, "correct --store or VESTIGO_STORE, or create a store with `vestigo index`")
-
-
-def check_browser() -> Check:
-    """Check for a browser, which only the project's tests use."""
+def _describe_browser() -> str:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser:
-        return _ok("browser", Path(browser).name)
-    return _warn("browser", "none on the PATH", "only the project's own tests use one; `make test` provides it")
+    if browser is None:
+        raise ComponentError("none on the PATH")
+    return Path(browser).name
+
+
+COMPONENTS: tuple[tuple[str, Callable[[], str], Status, str], ...] = (
+    (
+        "opencv people detector",
+        _describe_opencv,
+        "missing",
+        "pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'",
+    ),
+    ("device", _describe_device, "missing", "install torch again; for an NVIDIA driver, a CUDA build"),
+    ("processors", _describe_processors, "missing", ""),
+    ("memory", _describe_memory, "warn", f"at least {LITTLE_MEMORY // GIB} GiB let several workers run"),
+    ("video", _describe_video, "missing", "pip install --force-reinstall av (its wheels carry FFmpeg)"),
+    ("default model", _describe_model, "missing", "install Vestigo again"),
+    ("ray cluster", _describe_ray, "warn", "--executor inline works without it"),
+    (
+        "postgresql driver",
+        _describe_postgres_driver,
+        "warn",
+        "pip install 'psycopg[binary]'; stores in folders need none",
+    ),
+    ("browser", _describe_browser, "warn", "only the project's own tests use one; `make test` provides it"),
+)
+"""Name, description, status in the case of an error, and remedy of the components of this machine."""
 
 
 def doctor_command(
     store: Annotated[str | None, Option("--store", "-s", envvar="VESTIGO_STORE", help="Also check this store.")] = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Print what is installed and missing, and the remedies.
 
     Exits 1 if something essential is missing.
 
     Example: vestigo doctor --store archive
     """
-    checks = [asdict(check) for check in all_checks(store)]
-    emit({"checks": checks}, as_json, _print_checks)
-    if any(check["status"] == "missing" for check in checks):
-        raise Exit(1)
+    checks = list(run_checks(store))
+    is_complete = all(check["status"] != "missing" for check in checks)
+    return Output({"checks": checks}, _print_checks, None if is_complete else Exit(1))
 
 
 def _print_checks(result: Mapping[str, Any]) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows = []
     for check in result["checks"]:
         remedy = f" → {check['remedy']}" if check["remedy"] else ""
-        table.add_row(Text(check["status"], style=STYLES[check["status"]]), check["name"], check["found"] + remedy)
-    out.print(table)
+        status = Text(check["status"], style=STYLES[check["status"]])
+        rows.append((status, check["name"], check["found"] + remedy))
+    out.print(make_table(("", "", "~"), rows, show_header=False, padding=(0, 2, 0, 0), pad_edge=True))

@@ -19,7 +19,7 @@ from vestigo_ui.cli.evaluation import (
     print_ranking,
     write_page,
 )
-from vestigo_ui.cli.output import emit, note, out
+from vestigo_ui.cli.output import Output, note, out
 
 if TYPE_CHECKING:
     from vestigo_models.inference.package import ModelPackage
@@ -44,8 +44,7 @@ def evaluate_command(
     parser: opts.ParserOption = "default",
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Evaluate a model on a dataset: ranking, attributes, regions, and losses of an attribute filter.
 
     Retrieval and attributes are in percent. mAP, CMC and mINP are those of the requested ranking, filtered if a filter
@@ -119,7 +118,7 @@ def evaluate_command(
         }
         write_page(html, loaded, extractors, evaluations, comparison, facts, protocol, parser)
         note(f"report: {html}")
-    emit(result, as_json, _print)
+    return Output(result, _print)
 
 
 def _model_result(package: ModelPackage) -> dict[str, Any]:

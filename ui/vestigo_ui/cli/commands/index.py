@@ -11,7 +11,7 @@ from typer import Argument, Option
 from vestigo_models.detection.registry import DETECTORS
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, note, out, print_run, progress, run_and_report, run_with_bars
+from vestigo_ui.cli.output import Output, note, out, print_run, progress, run_output, run_with_bars
 
 if TYPE_CHECKING:
     from vestigo.reports.page import SheetRow
@@ -64,8 +64,7 @@ def index_command(
     ] = False,
     config: Annotated[Path | None, Option(help="YAML file with any of these settings.")] = None,
     html: opts.HtmlOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Index an archive: detect and track people, embed their crops and store them.
 
     Indexing an unchanged archive again adds nothing; an interrupted run continues where it stopped.
@@ -82,20 +81,16 @@ def index_command(
     if not sources:
         if not reindex_stale:
             raise UsageError("nothing to index: name a SOURCE, or give --reindex-stale for all that is in the store")
-        _reindex(store, given.keys() - {"store", "reindex_stale", "as_json"}, options, as_json)
-        return
+        return _reindex(store, given.keys() - {"store", "reindex_stale"}, options)
     request = build_request({**options, "sources": tuple(sources)}, config)
     from vestigo_workers.indexing.run import estimate_index, index
 
     with opts.open_store(store, create=True) as opened:
         if plan_only:
             with progress("reading") as update:
-                emit(estimate_index(opened, request, update), as_json, _print_estimate)
-            return
-        result = run_and_report(
-            opened,
-            lambda open_progress: index(opened, request, open_progress, reindex_stale=reindex_stale),
-            as_json,
+                return Output(estimate_index(opened, request, update), _print_estimate)
+        result = run_with_bars(
+            opened, lambda open_progress: index(opened, request, open_progress, reindex_stale=reindex_stale)
         )
         if html is not None:
             from vestigo.reports.page import archive_page
@@ -105,9 +100,10 @@ def index_command(
             page = archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total)
             html.write_text(page, encoding="utf-8")
             note(f"contact sheet: {html}")
+        return run_output(opened, result)
 
 
-def _reindex(ref: str, given: set[str], options: Mapping[str, Any], as_json: bool) -> None:
+def _reindex(ref: str, given: set[str], options: Mapping[str, Any]) -> Output:
     """Repeat every run with crops of other models than the serving one or `--model`.
 
     Raises:
@@ -135,7 +131,7 @@ def _reindex(ref: str, given: set[str], options: Mapping[str, Any], as_json: boo
         "stale": done.stale,
         "unended": list(done.unended),
     }
-    emit(result, as_json, _print_reindexed)
+    return Output(result, _print_reindexed)
 
 
 def _totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typer import Option, Typer
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.label_sets import NO_COUNTS, export_command, import_command, sets_command
-from vestigo_ui.cli.output import emit, err, make_table, note, out, progress
+from vestigo_ui.cli.output import Output, command, err, make_table, note, out, progress
 
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from vestigo.store.open import Store
 
 app = Typer(help="Review in Label Studio: push tasks, pull annotations; labels as files.", no_args_is_help=True)
-app.command("export")(export_command)
-app.command("import")(import_command)
-app.command("sets")(sets_command)
+command(app, "export")(export_command)
+command(app, "import")(import_command)
+command(app, "sets")(sets_command)
 
 
-@app.command("push")
+@command(app, "push")
 def push_command(
     store: opts.StoreOption,
     project: opts.ProjectOption,
@@ -61,8 +61,7 @@ def push_command(
     patience: opts.PatienceOption = 60.0,
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Sample tasks and push them to Label Studio with the model's predictions.
 
     Every sample is stored with the inclusion probability of each task, so that `vestigo precision` is valid for the
@@ -85,8 +84,7 @@ def push_command(
     with opts.open_store(store) as opened:
         opts.check_stored_schema(schema, lambda: resolve_review_model(opened, model))
         if dry_run:
-            emit(_plan(opened, project, model, sampling), as_json, _print_pushed)
-            return
+            return Output(_plan(opened, project, model, sampling), _print_pushed)
         from vestigo.review.label_studio.images import open_image_storage
         from vestigo.review.label_studio.push import push_batch
 
@@ -112,18 +110,17 @@ def push_command(
                 sent=sent,
             )
     command = f"vestigo label pull --store {store} --project {project}"
-    emit({**NO_COUNTS, **asdict(batch), "next": command}, as_json, _print_pushed)
+    return Output({**NO_COUNTS, **asdict(batch), "next": command}, _print_pushed)
 
 
-@app.command("pull")
+@command(app, "pull")
 def pull_command(
     store: opts.StoreOption,
     project: opts.ProjectOption,
     url: opts.UrlOption = None,
     token_file: opts.TokenFileOption = None,
     patience: opts.PatienceOption = 60.0,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Pull new, edited and deleted annotations; afterwards the store's annotations equal the server's.
 
     Example: vestigo label pull --store archive --project spring
@@ -133,10 +130,10 @@ def pull_command(
     with opts.open_store(store) as opened:
         with opts.connect(url, token_file, patience) as studio, progress("tasks listed") as update:
             pulled = pull(opened, studio, project, update)
-        emit(_pulled(opened, project, pulled), as_json, _print_pulled)
+        return Output(_pulled(opened, project, pulled), _print_pulled)
 
 
-@app.command("watch")
+@command(app, "watch")
 def watch_command(
     store: opts.StoreOption,
     project: opts.ProjectOption,
@@ -146,8 +143,7 @@ def watch_command(
     url: opts.UrlOption = None,
     token_file: opts.TokenFileOption = None,
     patience: opts.PatienceOption = 60.0,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Pull repeatedly. Ctrl-C stops; pulled annotations are kept.
 
     Example: vestigo label watch --store archive --project spring --every 30
@@ -172,17 +168,17 @@ def watch_command(
                     stop.set()
         except KeyboardInterrupt:
             stop.set()
-        emit(last or _status(opened, project), as_json, _print_pulled)
+        return Output(last or _status(opened, project), _print_pulled)
 
 
-@app.command("status")
-def status_command(store: opts.StoreOption, project: opts.ProjectOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "status")
+def status_command(store: opts.StoreOption, project: opts.ProjectOption) -> Output:
     """Print the progress of a review by attribute, annotator and batch; the server is not contacted.
 
     Example: vestigo label status --store archive --project spring
     """
     with opts.open_store(store) as opened:
-        emit(_status(opened, project), as_json, _print_status)
+        return Output(_status(opened, project), _print_status)
 
 
 def _status(store: Store, project: str) -> dict[str, Any]:
@@ -246,10 +242,9 @@ def _print_status(result: Mapping[str, Any]) -> None:
     _print_pulled(result)
     if result["waiting"]:
         out.print(f"  {result['waiting']} sampled tasks are not on the server: run the push again", style="yellow")
-    table = make_table("attribute", ">answered", ">corrected", ">cannot tell")
-    for name, counts in result["attributes"].items():
-        table.add_row(name, *(str(counts[key]) for key in ("answered", "corrected", "cannot_tell")))
-    out.print(table)
+    keys = ("answered", "corrected", "cannot_tell")
+    rows = ((name, *(counts[key] for key in keys)) for name, counts in result["attributes"].items())
+    out.print(make_table(("attribute", ">annotated", ">corrected", ">cannot tell"), rows))
     for annotator, count in result["reviewers"].items():
         out.print(f"  {annotator}: {count} tasks", markup=False)
     if result["reviewer_error"] is not None:

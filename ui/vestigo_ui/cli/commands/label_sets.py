@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, out
+from vestigo_ui.cli.output import Output, make_table, out
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -32,8 +32,7 @@ def export_command(
     schema: opts.SchemaOption = None,
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Write a label set to a file; labels that are agreed now become a new label set.
 
     In a .mat file labels are those of identities: the dataset's, or the numbers that `vestigo store export` gives.
@@ -68,7 +67,7 @@ def export_command(
             labels = identity_labels(read_label_set(opened, label_set), opened.person_numbers(crops), attributes)
             write_annotations(path, {"train": labels, "test": labels})
             count = int((labels.labels >= 0).sum())
-    emit({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, as_json, _print_export)
+    return Output({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, _print_export)
 
 
 def import_command(
@@ -77,8 +76,7 @@ def import_command(
     project: opts.ProjectOption,
     model: opts.StoredModelOption = None,
     schema: opts.SchemaOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Read labels from a file into a project of its own; existing labels of the same crops are replaced.
 
     Example: vestigo label import labels.csv --store archive --project from-files
@@ -100,27 +98,24 @@ def import_command(
             splits = [read_annotations(path, attributes, split) for split in ("train", "test")]
             labels = list(match_identity_labels(opened, labelled, splits, path.name))
         imported = import_labels(opened, project, labelled, labels, str(path))
-    emit(
-        {
-            **NO_COUNTS,
-            "project": project,
-            "tasks": imported.tasks,
-            "created": imported.created,
-            "pulled": imported.labels,
-            "unknown_crops": imported.unknown,
-        },
-        as_json,
-        _print_import,
-    )
+    result = {
+        **NO_COUNTS,
+        "project": project,
+        "tasks": imported.tasks,
+        "created": imported.created,
+        "pulled": imported.labels,
+        "unknown_crops": imported.unknown,
+    }
+    return Output(result, _print_import)
 
 
-def sets_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+def sets_command(store: opts.StoreOption) -> Output:
     """List the label sets, oldest first.
 
     Example: vestigo label sets --store archive
     """
     with opts.open_store(store) as opened:
-        emit({"sets": [asdict(label_set) for label_set in opened.label_sets.list()]}, as_json, _print_sets)
+        return Output({"sets": [asdict(label_set) for label_set in opened.label_sets.list()]}, _print_sets)
 
 
 def _shared_schema(store: Store, label_set: LabelSet) -> AttributeSchema:
@@ -173,9 +168,8 @@ def _print_import(result: Mapping[str, Any]) -> None:
 
 
 def _print_sets(result: Mapping[str, Any]) -> None:
-    table = make_table(">version", "created", ">labels", ">tasks", "digest")
-    table.add_column("projects")
+    rows = []
     for row in result["sets"]:
         created, projects = f"{row['created']:%Y-%m-%d %H:%M}", ", ".join(row["projects"])
-        table.add_row(str(row["version"]), created, str(row["labels"]), str(row["tasks"]), row["digest"][:12], projects)
-    out.print(table)
+        rows.append((row["version"], created, row["labels"], row["tasks"], row["digest"][:12], projects))
+    out.print(make_table((">version", "created", ">labels", ">tasks", "digest", "~projects"), rows))

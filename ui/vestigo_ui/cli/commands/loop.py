@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, run_retraining
-from vestigo_ui.cli.output import emit, note, out, progress, run_with_bars
-
-if TYPE_CHECKING:
-    pass
+from vestigo_ui.cli.output import JsonOption, Output, note, out, progress, run_with_bars
 
 
 def loop_command(
@@ -53,8 +50,8 @@ def loop_command(
     url: opts.UrlOption = None,
     token_file: opts.TokenFileOption = None,
     patience: opts.PatienceOption = 60.0,
-    as_json: opts.JsonOption = False,
-) -> None:
+    as_json: JsonOption = False,
+) -> Output:
     """Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.
 
     An interrupted round continues where it stopped: an open batch is not sampled again. After a promotion the archive
@@ -94,8 +91,7 @@ def loop_command(
     with opts.open_store(store) as opened:
         check_base_schema(opened, base, schema)
         if dry_run:
-            emit({"dry_run": True, **plan_round(opened, request), "rounds": []}, as_json, _print_plan)
-            return
+            return Output({"dry_run": True, **plan_round(opened, request), "rounds": []}, _print_plan)
         while True:
             began = time.monotonic()
             with opts.connect(url, token_file, patience) as studio, progress("reviewed") as update:
@@ -119,7 +115,7 @@ def loop_command(
                 break
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
     promoted = any(row["retrain"] and row["retrain"]["promoted"] for row in rows)
-    emit({"dry_run": False, "rounds": rows, "promoted": promoted}, as_json, lambda _: None)
+    return Output({"dry_run": False, "rounds": rows, "promoted": promoted}, lambda _: None)
 
 
 def _print_plan(result: Mapping[str, Any]) -> None:

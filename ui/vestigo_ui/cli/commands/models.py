@@ -12,7 +12,7 @@ from typer import Argument, Option, Typer
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.output import emit, make_table, note, number_text, out
+from vestigo_ui.cli.output import Output, command, make_table, note, number_text, out
 
 if TYPE_CHECKING:
     from vestigo.store.models.records import Model, Promotion
@@ -26,8 +26,8 @@ ModelArgument = Annotated[str, Argument(help="Name or digest (6 digits or more) 
 ReasonOption = Annotated[str | None, Option("--reason", help="The reason, which is recorded.")]
 
 
-@app.command("list")
-def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "list")
+def list_command(store: opts.StoreOption) -> Output:
     """List the models of a store, newest first, with parents, scores and numbers of crops.
 
     Example: vestigo models list --store archive
@@ -35,11 +35,11 @@ def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> N
     with opts.open_store(store) as opened:
         serving, counts = opened.models.serving(), opened.models.crop_counts()
         rows = [_model_row(model, serving, counts) for model in opened.models.list()]
-    emit({"models": rows, "serving": serving}, as_json, _print_models)
+    return Output({"models": rows, "serving": serving}, _print_models)
 
 
-@app.command("show")
-def show_command(model: ModelArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "show")
+def show_command(model: ModelArgument, store: opts.StoreOption) -> Output:
     """Show a model: its training, scores, promotions, and the meaning of its crops' columns.
 
     Example: vestigo models show 3f2a9c --store archive
@@ -54,10 +54,10 @@ def show_command(model: ModelArgument, store: opts.StoreOption, as_json: opts.Js
             "facts": shown.facts.to_dict(),
             "promotions": [_promotion_row(promotion) for promotion in promotions],
         }
-    emit(result, as_json, _print_model)
+    return Output(result, _print_model)
 
 
-@app.command("compare")
+@command(app, "compare")
 def compare_command(
     first: Annotated[str, Argument(metavar="A", help="A model, in the role of the serving model.")],
     second: Annotated[str, Argument(metavar="B", help="Another model, in the role of the candidate.")],
@@ -69,8 +69,7 @@ def compare_command(
         float, Option("--margin", min=0, help="Points of mAP or accuracy that the gate lets B lose.")
     ] = 1.0,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Compare two models: the advantage of B over A with 95 % intervals, and the gate's verdict on B.
 
     With --data both are evaluated on the dataset's test images, and the scores are recorded. Without, their recorded
@@ -83,10 +82,10 @@ def compare_command(
             result = _compare_recorded(_find(opened, first), _find(opened, second))
         else:
             result = _compare_on_data(opened, first, second, data, margin, device)
-    emit(result, as_json, _print_comparison)
+    return Output(result, _print_comparison)
 
 
-@app.command("promote")
+@command(app, "promote")
 def promote_command(
     model: ModelArgument,
     store: opts.StoreOption,
@@ -95,8 +94,7 @@ def promote_command(
         bool, Option("--force", help="Promote a model that the gate refused or has not judged; requires --reason.")
     ] = False,
     by: opts.ByOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Promote a model by hand: index and search use it from now on.
 
     A model that passed the gate against the serving model needs no reason. Crops of other models stay; `vestigo index
@@ -119,25 +117,23 @@ def promote_command(
             reason=reason,
             force=force,
         )
-        _emit_promotion(opened, promotion, as_json)
+        return _promotion_output(opened, promotion)
 
 
-@app.command("rollback")
+@command(app, "rollback")
 def rollback_command(
     store: opts.StoreOption,
     reason: ReasonOption = None,
     by: opts.ByOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Undo the last promotion that is in force: the model before it serves again.
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"
     """
     with opts.open_store(store) as opened:
         reasons = [reason] if reason else []
-        _emit_promotion(
-            opened, opened.models.rollback(by=by or opts.login(), reasons=reasons, account=opts.login()), as_json
-        )
+        promotion = opened.models.rollback(by=by or opts.login(), reasons=reasons, account=opts.login())
+        return _promotion_output(opened, promotion)
 
 
 def _model_row(model: Model, serving: str | None, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -203,33 +199,28 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
     }
 
 
-def _emit_promotion(store: Store, promotion: Promotion, as_json: bool) -> None:
+def _promotion_output(store: Store, promotion: Promotion) -> Output:
     from vestigo.promotion.promote import count_stale_crops
 
     stale = count_stale_crops(store.models.crop_counts(), promotion.model)
-    row = _promotion_row(promotion)
-    emit({**row, "serving": promotion.model, "stale_crops": stale}, as_json, _print_promotion)
     if stale and promotion.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")
+    result = {**_promotion_row(promotion), "serving": promotion.model, "stale_crops": stale}
+    return Output(result, _print_promotion)
 
 
 def _print_models(result: Mapping[str, Any]) -> None:
-    table = make_table("", "name", "digest", "parent", "registered", ">crops", ">mAP", ">attr.", "gate")
+    rows = []
     for row in result["models"]:
         tests = [scores for scores in row["scores"].values() if isinstance(scores, dict) and "mAP" in scores]
         figures = [number_text(tests[-1].get(name)) if tests else "" for name in ("mAP", "attributes_mean")]
         passed = row["scores"].get("gate", {}).get("promoted")
-        table.add_row(
-            "serves" if row["serving"] else "",
-            row["name"],
-            row["digest"][:LISTED],
-            (row["parent"] or "")[:LISTED],
-            row["registered"][:10],
-            str(row["crops"]),
-            *figures,
-            "" if passed is None else ("passed" if passed else "refused"),
-        )
-    out.print(table)
+        serves = "serves" if row["serving"] else ""
+        digests = row["digest"][:LISTED], (row["parent"] or "")[:LISTED]
+        gate = "" if passed is None else ("passed" if passed else "refused")
+        rows.append((serves, row["name"], *digests, row["registered"][:10], row["crops"], *figures, gate))
+    columns = ("", "name", "digest", "parent", "registered", ">crops", ">mAP", ">attr.", "gate")
+    out.print(make_table(columns, rows))
     if result["serving"] is None:
         out.print("no promotion is in force: the newest model with crops is searched", style="dim")
 
@@ -258,15 +249,16 @@ def _print_model(result: Mapping[str, Any]) -> None:
 
 def _print_comparison(result: Mapping[str, Any]) -> None:
     for name, measures in result["judged"].items():
-        columns = (f">A {result['a']['name']}", f">B {result['b']['name']}", ">B - A", ">95 %", ">identities")
-        table = make_table("percent", *columns, title=name, title_justify="left")
+        rows = []
         for measure, row in measures.items():
             cells = [measure, number_text(row["a"]), number_text(row["b"])]
             if row["difference"] is not None:
                 interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
                 cells += [f"{row['difference']:+.1f}", interval, str(row["identities"])]
-            table.add_row(*cells)
-        out.print(table)
+            rows.append(cells)
+        sides = f">A {result['a']['name']}", f">B {result['b']['name']}"
+        columns = ("percent", *sides, ">B - A", ">95 %", ">identities")
+        out.print(make_table(columns, rows, title=name, title_justify="left"))
     if (verdict := result["verdict"]) is not None:
         out.print(f"the gate would {'promote B' if verdict['promoted'] else 'refuse B'}:")
         for reason in verdict["reasons"]:

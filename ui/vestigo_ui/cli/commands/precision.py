@@ -9,7 +9,7 @@ from rich.table import Table
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, out
+from vestigo_ui.cli.output import Output, make_table, out
 
 
 def precision_command(
@@ -25,8 +25,7 @@ def precision_command(
     ] = None,
     schema: opts.SchemaOption = None,
     values: Annotated[bool, Option("--values", help="Also print precision and recall of every value.")] = False,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.
 
     Each task is weighted by its inclusion probability, so that the sampling strategy does not bias the estimate. The
@@ -57,7 +56,7 @@ def precision_command(
         "reviewer_error": error.rate,
         "reviewer_pairs": error.pairs,
     }
-    emit(result, as_json, lambda result: _print(result, by, values))
+    return Output(result, lambda result: _print(result, by, values))
 
 
 def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
@@ -80,29 +79,29 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
 
 
 def _attribute_table(attributes: Mapping[str, Any]) -> Table:
-    columns = (">accuracy", ">95 %", ">tasks", ">cannot tell", ">coverage", ">more for ±3")
-    table = make_table("attribute", *columns)
+    rows = []
     for name, row in attributes.items():
         coverage = _percent(row["coverage"])
         if row["accuracy"] is None:
-            table.add_row(name, "–", "", "0", str(row["cannot_tell"]), coverage, "")
+            rows.append((name, "–", "", "0", row["cannot_tell"], coverage, ""))
             continue
         interval = f"{_percent(row['low'])} to {_percent(row['high'])}"
-        counts = str(row["reviewed"]), str(row["cannot_tell"]), coverage, str(row["more_reviews"])
-        table.add_row(name, _percent(row["accuracy"]), interval, *counts)
-    return table
+        counts = row["reviewed"], row["cannot_tell"], coverage, row["more_reviews"]
+        rows.append((name, _percent(row["accuracy"]), interval, *counts))
+    columns = ("attribute", ">accuracy", ">95 %", ">tasks", ">cannot tell", ">coverage", ">more for ±3")
+    return make_table(columns, rows)
 
 
 def _value_table(attributes: Mapping[str, Any]) -> Table:
-    table = make_table("attribute", "value", ">precision", ">95 %", ">recall", ">95 %")
+    rows = []
     for name, attribute in attributes.items():
         for value, row in attribute["values"].items():
             cells = []
             for kind in ("precision", "recall"):
                 low, high = row[f"{kind}_low"], row[f"{kind}_high"]
                 cells += [_percent(row[kind]), "" if low is None else f"{_percent(low)} to {_percent(high)}"]
-            table.add_row(name, value, *cells)
-    return table
+            rows.append((name, value, *cells))
+    return make_table(("attribute", "value", ">precision", ">95 %", ">recall", ">95 %"), rows)
 
 
 def _percent(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out, progress
+from vestigo_ui.cli.output import Output, out, progress
 
 if TYPE_CHECKING:
     from vestigo.retrieval.bulk import BulkQueries
@@ -40,8 +40,7 @@ def rank_command(
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Rank the archive for many queries in one pass and save the ranking in the store.
 
     A query that is a crop of the store (an image of the same name and content is one), or a tracklet, is not ranked
@@ -76,22 +75,19 @@ def rank_command(
         opened.audit.record(opts.login(), "rank", details=details, case=case, authority=authority)
         with progress("crops compared") as update:
             ranked = rank_gallery(opened, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
-    emit(
-        {
-            "name": name,
-            "queries": len(bulk.names) + sum(excluded.values()),
-            "ranked": len(bulk.names),
-            "rows": ranked.rows,
-            "compared": ranked.compared,
-            "kept_fraction": ranked.kept_fraction,
-            "filter": opts.filter_summary(ranked.filter),
-            "excluded": excluded,
-            "model": bulk.model,
-            "seconds": time.monotonic() - started,
-        },
-        as_json,
-        _print,
-    )
+    result = {
+        "name": name,
+        "queries": len(bulk.names) + sum(excluded.values()),
+        "ranked": len(bulk.names),
+        "rows": ranked.rows,
+        "compared": ranked.compared,
+        "kept_fraction": ranked.kept_fraction,
+        "filter": opts.filter_summary(ranked.filter),
+        "excluded": excluded,
+        "model": bulk.model,
+        "seconds": time.monotonic() - started,
+    }
+    return Output(result, _print)
 
 
 def _read_queries(

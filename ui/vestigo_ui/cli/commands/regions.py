@@ -13,7 +13,17 @@ from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, note, number_text, out, print_run, progress, run_with_bars
+from vestigo_ui.cli.output import (
+    Output,
+    make_table,
+    note,
+    number_text,
+    out,
+    print_run,
+    progress,
+    run_output,
+    run_with_bars,
+)
 
 if TYPE_CHECKING:
     from vestigo_models.fls.config import FlsConfig
@@ -87,8 +97,7 @@ def regions_command(
         int | None, Option("--shard-size", min=1, help="Crops of a run per shard, at most. Default: 256.")
     ] = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.
 
     For a folder, every image NAME.jpg gives a NAME.png of the same size with the parser's own class ids, or with region
@@ -125,8 +134,7 @@ def regions_command(
         from vestigo_workers.regions.plan import FinderSettings
 
         finder = FinderSettings.model_validate({**shared, "fls": config})
-        _label_folder(Path(source), folder, split, finder, panel, judge, as_json)
-        return
+        return _label_folder(Path(source), folder, split, finder, panel, judge)
     if judge:
         raise UsageError("--judge: a run has no true label maps; label a dataset in a folder (--out)")
     if split is not None:
@@ -138,7 +146,7 @@ def regions_command(
     from vestigo_workers.regions.plan import RegionsRequest
 
     request = RegionsRequest.model_validate({**shared, **settings, "run": source, "fls": config})
-    _label_run(store, request, folder, as_json)
+    return _label_run(store, request, folder)
 
 
 def _fls_config(model: str | None, changes: Mapping[str, Any]) -> FlsConfig:
@@ -164,8 +172,7 @@ def _label_folder(
     settings: FinderSettings,
     panels: bool,
     with_judge: bool,
-    as_json: bool,
-) -> None:
+) -> Output:
     """Write the label maps of a folder or dataset, and compare them with true ones if that is requested.
 
     Raises:
@@ -196,36 +203,32 @@ def _label_folder(
             "judged": {name: asdict(method) for name, method in methods.items()},
             "belongings_of_oracle": shares_of_oracle(methods),
         }
-    emit(
-        {
-            "out": target,
-            "labels": finder.description["name"],
-            "images": len(images),
-            "quarantined": len(failures),
-            "with_belongings": with_belongings,
-            "failures": failures,
-            "seconds": seconds,
-            "images_per_second": len(images) / seconds,
-            **scores,
-        },
-        as_json,
-        _print_folder,
-    )
+    result = {
+        "out": target,
+        "labels": finder.description["name"],
+        "images": len(images),
+        "quarantined": len(failures),
+        "with_belongings": with_belongings,
+        "failures": failures,
+        "seconds": seconds,
+        "images_per_second": len(images) / seconds,
+        **scores,
+    }
+    return Output(result, _print_folder)
 
 
-def _label_run(store: str, request: RegionsRequest, pictures: Path | None, as_json: bool) -> None:
+def _label_run(store: str, request: RegionsRequest, pictures: Path | None) -> Output:
     from vestigo_workers.regions.run import draw_panels, label_run
-    from vestigo_workers.runs.result import summarize
 
     with opts.open_store(store) as opened:
         labelled = run_with_bars(opened, lambda open_progress: label_run(opened, request, open_progress))
-        result = summarize(opened, labelled)
-        if pictures is not None:
-            with progress("pictures") as update:
-                result["panels"] = draw_panels(opened, request, pictures, update)
-    emit(result, as_json, print_run)
-    if pictures is not None and not as_json:
-        note(f"{result['panels']} pictures in {pictures}")
+        output = run_output(opened, labelled)
+        if pictures is None:
+            return output
+        with progress("pictures") as update:
+            panels = draw_panels(opened, request, pictures, update)
+    note(f"{panels} pictures in {pictures}")
+    return Output({**output.result, "panels": panels}, print_run)
 
 
 def _print_folder(result: Mapping[str, Any]) -> None:
@@ -242,13 +245,12 @@ def _print_folder(result: Mapping[str, Any]) -> None:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
     if "judged" in result:
         methods = result["judged"].values()
-        table = make_table("IoU", *(f">{name}" for name in result["judged"]), ">of oracle")
-        table.add_row("all regions", *(number_text(method["regions"]["mean"]) for method in methods))
+        rows = [("all regions", *(number_text(method["regions"]["mean"]) for method in methods))]
         for region in result["judged"]["fls"]["regions"]["iou"]:
-            table.add_row(region, *(number_text(method["regions"]["iou"][region]) for method in methods))
+            rows.append((region, *(number_text(method["regions"]["iou"][region]) for method in methods)))
         for name, share in result["belongings_of_oracle"].items():
             overlaps = (number_text(method["belongings"][name]) for method in methods)
-            table.add_row(f"  {name}", *overlaps, "–" if share is None else f"{share:.0f} %")
+            rows.append((f"  {name}", *overlaps, "–" if share is None else f"{share:.0f} %"))
         out.print()
-        out.print(table)
+        out.print(make_table(("IoU", *(f">{name}" for name in result["judged"]), ">of oracle"), rows))
         note("\nIoU in percent on the network's grid; belongings also for the people labelled to carry each")

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out, progress
+from vestigo_ui.cli.output import Output, out, progress
 
 
 def render_command(
@@ -31,8 +31,7 @@ def render_command(
     behind: Annotated[
         bool, Option("--behind", help="Also write regions-behind/: the regions without carried objects.")
     ] = False,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Render synthetic people as a labelled dataset in the Market-1501 layout.
 
     Rendered people have the attributes of market1501. With --schema FILE.yaml, whose attributes must be among these,
@@ -57,11 +56,8 @@ def render_command(
             behind=behind,
             schema=opts.read_schema(schema),
         )
-    emit(
-        result,
-        as_json,
-        lambda r: out.print(
-            f"{r['images']} crops of {r['identities']} people and {r['videos']} videos in {folder}\n"
-            f"digest {r['digest']}\n\nnext: vestigo evaluate {folder}"
-        ),
+    summary = (
+        f"{result['images']} crops of {result['identities']} people and {result['videos']} videos in {folder}\n"
+        f"digest {result['digest']}\n\nnext: vestigo evaluate {folder}"
     )
+    return Output(result, lambda _: out.print(summary))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, number_text, out, progress_stages
+from vestigo_ui.cli.output import Output, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -38,8 +38,7 @@ def retrain_command(
     models: opts.ModelsOption = None,
     by: opts.ByOption = None,
     keep: Annotated[bool, Option("--no-promote", help="Train and evaluate only; promote nothing.")] = False,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Train a candidate model from labels, and promote it if it passes the gate.
 
     The candidate is compared with the serving model on people that neither has learned from: it is promoted only if a
@@ -73,7 +72,7 @@ def retrain_command(
     with opts.open_store(store) as opened:
         check_base_schema(opened, base, schema)
         result = candidate_row(run_retraining(opened, request), store)
-    emit(result, as_json, print_candidate)
+    return Output(result, print_candidate)
 
 
 def check_base_schema(store: Store, base: str, schema: str | None) -> None:
@@ -126,12 +125,13 @@ def print_candidate(result: Mapping[str, Any]) -> None:
         f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}",
         markup=False,
     )
-    table = make_table("", ">before", ">after", ">difference", ">95 %")
+    rows = []
     sides = result["before"], result["after"]
     for name, row in result["differences"].items():
         scores = (side["mAP"] if name == "mAP" else side["attributes"].get(name) for side in sides)
         change = ["–", ""] if row is None else [f"{row['difference']:+.1f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
-        table.add_row(name, *map(number_text, scores), *change)
+        rows.append((name, *map(number_text, scores), *change))
+    table = make_table(("", ">before", ">after", ">difference", ">95 %"), rows)
     for title, key in (("attributes, mean", "attributes_mean"), ("attributes, balanced", "attributes_balanced")):
         table.add_row(title, *(number_text(side[key]) for side in sides), style="dim")
     out.print(table)

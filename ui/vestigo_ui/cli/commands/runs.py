@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, out, print_run, run_and_report, run_with_bars
+from vestigo_ui.cli.output import Output, command, make_table, out, print_run, run_output, run_with_bars
 
 app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
 RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it.")]
 
 
-@app.command("list")
-def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "list")
+def list_command(store: opts.StoreOption) -> Output:
     """List the runs, oldest first.
 
     Example: vestigo runs list --store archive
@@ -27,23 +27,23 @@ def list_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> N
             {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
             for run in opened.runs.list()
         ]
-    emit({"runs": runs}, as_json, _print_runs)
+    return Output({"runs": runs}, _print_runs)
 
 
-@app.command("show")
-def show_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "show")
+def show_command(run: RunArgument, store: opts.StoreOption) -> Output:
     """Show one run: its counts, and every quarantined input with the reason.
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    from vestigo_workers.runs.result import read_result, summarize
+    from vestigo_workers.runs.result import read_result
 
     with opts.open_store(store) as opened:
-        emit(summarize(opened, read_result(opened, run)), as_json, print_run)
+        return run_output(opened, read_result(opened, run))
 
 
-@app.command("resume")
-def resume_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "resume")
+def resume_command(run: RunArgument, store: opts.StoreOption) -> Output:
     """Process the pending inputs of a run; a finished run gives its totals.
 
     Example: vestigo runs resume 20260501-080000-3f --store archive
@@ -51,10 +51,10 @@ def resume_command(run: RunArgument, store: opts.StoreOption, as_json: opts.Json
     from vestigo_workers.runs.resume import resume
 
     with opts.open_store(store) as opened:
-        run_and_report(opened, lambda open_progress: resume(opened, run, open_progress), as_json)
+        return run_output(opened, run_with_bars(opened, lambda open_progress: resume(opened, run, open_progress)))
 
 
-@app.command("retry")
+@command(app, "retry")
 def retry_command(
     run: RunArgument,
     store: opts.StoreOption,
@@ -65,8 +65,7 @@ def retry_command(
     by: opts.ByOption = None,
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Process the quarantined inputs of a run again, and its pending ones; what fails again is quarantined again.
 
     A video is processed again as a whole and shows its earlier crops until then. A file whose content has changed is
@@ -89,20 +88,20 @@ def retry_command(
             lambda open_progress: retry(opened, run, open_progress, names=inputs or None, reason=reason, before=record),
         )
         counts = {"retried": retried.inputs, "left": list(retried.missing)}
-        emit(summarize(opened, result) | counts, as_json, _print_retried)
+        return Output(summarize(opened, result) | counts, _print_retried)
 
 
-@app.command("cancel")
-def cancel_command(run: RunArgument, store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "cancel")
+def cancel_command(run: RunArgument, store: opts.StoreOption) -> Output:
     """Stop a run after the shards that are being processed; it can be resumed later.
 
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """
-    from vestigo_workers.runs.result import read_result, summarize
+    from vestigo_workers.runs.result import read_result
 
     with opts.open_store(store) as opened:
         opened.runs.request_cancel(run)
-        emit(summarize(opened, read_result(opened, run)), as_json, print_run)
+        return run_output(opened, read_result(opened, run))
 
 
 def _print_retried(result: Mapping[str, Any]) -> None:
@@ -114,10 +113,10 @@ def _print_retried(result: Mapping[str, Any]) -> None:
 
 
 def _print_runs(result: Mapping[str, Any]) -> None:
-    table = make_table("run", "status", ">inputs", ">made", ">seconds")
+    rows = []
     for run in result["runs"]:
         made = f"{run['crops']} crops, {run['tracklets']} tracklets"
         if run["kind"] == "regions":
             made = f"{run['label_maps']} label maps"
-        table.add_row(run["run"], run["status"], str(run["inputs"]), made, f"{run['seconds']:.1f}")
-    out.print(table)
+        rows.append((run["run"], run["status"], run["inputs"], made, f"{run['seconds']:.1f}"))
+    out.print(make_table(("run", "status", ">inputs", ">made", ">seconds"), rows))

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import print_ranking, ranking_result
-from vestigo_ui.cli.output import emit, progress
+from vestigo_ui.cli.output import Output, progress
 
 
 def score_command(
@@ -27,8 +27,7 @@ def score_command(
     ] = "cosine",
     ap: opts.ApOption = "standard",
     rerank: opts.RerankOption = False,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.
 
     Identity -1 is junk and ignored, identity 0 a distractor. Numbers that do not exist are null with --json.
@@ -57,4 +56,4 @@ def score_command(
         "rerank": rerank,
         "seconds": time.monotonic() - started,
     }
-    emit(result, as_json, print_ranking)
+    return Output(result, print_ranking)

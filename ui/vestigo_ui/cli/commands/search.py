@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, note, out
+from vestigo_ui.cli.output import Output, make_table, note, out
 
 if TYPE_CHECKING:
     from vestigo.retrieval.query import Query
@@ -44,8 +44,7 @@ def search_command(
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Find the crops that are most similar to a person, or that have the attributes of --where.
 
     Several views of one person are fused into one query: each part of the descriptor is the mean over the views that
@@ -97,18 +96,15 @@ def search_command(
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
             _write_page(opened, html, result, crops, list(images.values()), facts)
             note(f"report: {html}")
-    emit(
-        {
-            "results": [_row(hit) for hit in result.hits],
-            "compared": result.compared,
-            "kept_fraction": result.kept_fraction,
-            "filter": opts.filter_summary(result.filter),
-            "model": result.model,
-            "seconds": seconds,
-        },
-        as_json,
-        _print,
-    )
+    answer = {
+        "results": [_row(hit) for hit in result.hits],
+        "compared": result.compared,
+        "kept_fraction": result.kept_fraction,
+        "filter": opts.filter_summary(result.filter),
+        "model": result.model,
+        "seconds": seconds,
+    }
+    return Output(answer, _print)
 
 
 def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dict[str, UInt8Array]]:
@@ -197,12 +193,11 @@ def read_crops(store: Store, ids: tuple[str, ...], model: str) -> list[UInt8Arra
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    table = make_table(">rank", ">distance", "camera", "time")
-    table.add_column("crop", overflow="fold")
+    rows = []
     for row in result["results"]:
         offset = "" if row["offset"] is None else f"+{row['offset']:.1f} s"
-        table.add_row(str(row["rank"]), f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"])
-    out.print(table)
+        rows.append((row["rank"], f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"]))
+    out.print(make_table((">rank", ">distance", "camera", "time", "~crop"), rows))
     out.print(f"{result['compared']} crops compared in {result['seconds']:.2f} s", style="dim")
     if result["filter"] is not None:
         out.print(f"{result['kept_fraction']:.1%} of them kept. {result['filter']['sentence']}", style="dim")

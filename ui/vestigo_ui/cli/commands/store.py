@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out, progress
+from vestigo_ui.cli.output import Output, command, out, progress
 
 app = Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_help=True)
 
 
-@app.command("check")
-def check_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "check")
+def check_command(store: opts.StoreOption) -> Output:
     """Verify every file, row and count of a store; exits 1 if something is wrong.
 
     The digest is a SHA-256 over the visible crops: two stores with the same digest hold the same crops.
@@ -25,18 +25,15 @@ def check_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> 
     """
     with opts.open_store(store) as opened, progress("checking files") as update:
         report = opened.check(update)
-    emit(asdict(report), as_json, _print_check)
-    if not report.intact:
-        raise Exit(1)
+    return Output(asdict(report), _print_check, None if report.intact else Exit(1))
 
 
-@app.command("vacuum")
+@command(app, "vacuum")
 def vacuum_command(
     store: opts.StoreOption,
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be removed, and remove nothing.")] = False,
     now: Annotated[bool, Option("--now", help="Also remove files younger than an hour.")] = False,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Remove files that a crash left, and files that were replaced.
 
     Files of a run that is being driven are kept, and so is everything younger than an hour: a reader may use it.
@@ -45,11 +42,11 @@ def vacuum_command(
     """
     with opts.open_store(store) as opened:
         report = opened.vacuum(dry_run=dry_run, now=now)
-    emit({**asdict(report), "dry_run": dry_run}, as_json, _print_vacuum)
+    return Output({**asdict(report), "dry_run": dry_run}, _print_vacuum)
 
 
-@app.command("migrate")
-def migrate_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -> None:
+@command(app, "migrate")
+def migrate_command(store: opts.StoreOption) -> Output:
     """Migrate a store of an older Vestigo to this version's schema; back up the database before.
 
     Example: vestigo store migrate --store archive
@@ -58,10 +55,10 @@ def migrate_command(store: opts.StoreOption, as_json: opts.JsonOption = False) -
 
     before, after = Store.migrate(store)
     line = f"schema {after}: nothing to do" if before == after else f"schema {before} → {after}"
-    emit({"before": before, "after": after}, as_json, lambda _: out.print(line))
+    return Output({"before": before, "after": after}, lambda _: out.print(line))
 
 
-@app.command("export")
+@command(app, "export")
 def export_command(
     folder: Annotated[Path, Argument(help="New or empty folder.")],
     store: opts.StoreOption,
@@ -70,8 +67,7 @@ def export_command(
     until: opts.ToOption = None,
     case: opts.CaseOption = None,
     authority: opts.AuthorityOption = None,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Write the crops of one model in the Market-1501 layout, with their origins in crops.csv.
 
     It is the serving model if it has crops, else the newest that has.
@@ -96,7 +92,7 @@ def export_command(
             report = opened.export_market(
                 folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
             )
-    emit({"out": str(folder), **asdict(report)}, as_json, _print_export)
+    return Output({"out": str(folder), **asdict(report)}, _print_export)
 
 
 def _print_check(result: Mapping[str, Any]) -> None:

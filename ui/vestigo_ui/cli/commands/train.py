@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from typer import Argument, Option
 from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages, full_result
-from vestigo_ui.cli.output import emit, out, progress
+from vestigo_ui.cli.output import Output, out, progress
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
@@ -51,8 +52,7 @@ def train_command(
     device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
     workers: Annotated[int, Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Train a model on the dataset's training split and evaluate it on its query and gallery splits.
 
     Attributes are those of the dataset's layout. With --schema FILE.yaml they are those of the file: labels are read
@@ -95,22 +95,12 @@ def train_command(
 
     with progress("training") as update:
         if workers > 1:
-            result = train_distributed(
+            training = train_distributed(
                 recipe, images, model, workers=workers, resume=resume, device=device, progress=update, trained_on=origin
             )
         else:
-            result = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
-    emit(
-        {
-            "model": result.model,
-            "epochs": result.epochs,
-            "losses": result.losses,
-            "metrics": _evaluate(dataset, model, device),
-            "seconds": result.seconds,
-        },
-        as_json,
-        _print,
-    )
+            training = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
+    return Output({**asdict(training), "metrics": _evaluate(dataset, model, device)}, _print)
 
 
 def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> UInt8Array | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, out, progress
+from vestigo_ui.cli.output import Output, out, progress
 
 if TYPE_CHECKING:
     from vestigo_models.parsing.training import LabelledImages
@@ -48,8 +49,7 @@ def train_parser_command(
         Literal["float32", "bfloat16"], Option("--precision", help="bfloat16 is faster on processors that support it.")
     ] = "float32",
     device: opts.DeviceOption = "auto",
-    as_json: opts.JsonOption = False,
-) -> None:
+) -> Output:
     """Train a small parser on a dataset's training split and evaluate each region on the others.
 
     It distinguishes head, upper body, lower body and shoes from the background. Use the result as `package:FOLDER`.
@@ -87,22 +87,12 @@ def train_parser_command(
     package = ParserConfig(trained_on={"dataset": dataset.name, "command": command, "images": len(paths)})
 
     with progress("training") as update:
-        result = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
-    with progress("judging") as update:
+        training = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
+    with progress("evaluating") as update:
         regions = _evaluate(model, test_images, device, update)
-    emit(
-        {
-            "model": result.model,
-            "epochs": result.epochs,
-            "losses": result.losses,
-            "regions": regions,
-            "images": len(paths),
-            "judged_images": len(test_paths),
-            "seconds": result.seconds,
-        },
-        as_json,
-        _print,
-    )
+    counts = {"images": len(paths), "judged_images": len(test_paths)}
+    result = {**asdict(training), "regions": regions, **counts}
+    return Output(result, _print)
 
 
 def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCallback) -> dict[str, float]:

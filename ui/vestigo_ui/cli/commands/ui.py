@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import emit, make_table, note, out
+from vestigo_ui.cli.output import Output, command, make_table, note, out
 from vestigo_ui.web.auth.users import Role
 
 if TYPE_CHECKING:
@@ -62,14 +61,15 @@ def add_command(
     note(f"{name} can sign in as {role}")
 
 
-@user_app.command("list")
-def list_command(users: UsersOption = None, as_json: opts.JsonOption = False) -> None:
+@command(user_app, "list")
+def list_command(users: UsersOption = None) -> Output:
     """List the users and their roles.
 
     Example: vestigo ui user list
     """
     accounts = _open_users(users).accounts()
-    emit({"users": [{"name": name, "role": accounts[name].role} for name in sorted(accounts)]}, as_json, _print_users)
+    result = {"users": [{"name": name, "role": accounts[name].role} for name in sorted(accounts)]}
+    return Output(result, lambda _: out.print(make_table(("name", "role"), map(dict.values, result["users"]))))
 
 
 @user_app.command("remove")
@@ -136,13 +136,6 @@ def _read_password(file: Path | None, stdin: bool) -> str:
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0] if text.strip() else ""
-
-
-def _print_users(result: Mapping[str, Any]) -> None:
-    table = make_table("name", "role")
-    for user in result["users"]:
-        table.add_row(user["name"], user["role"])
-    out.print(table)
 
 
 app = Typer(invoke_without_command=True, subcommand_metavar="[user ...]")
