@@ -5,7 +5,7 @@
     python -m benchmarks.ui LARGE SMALL
 
 Each store is served by `vestigo ui`. Chromium, signed in, opens every page by its address, as after a reload: from the
-request to the sentence or picture that makes the page useful, front end, websocket and first run of the page included.
+request to the sentence or crop that makes the page useful, front end, websocket and first run of the page included.
 Then it turns to each page of the navigation, as people do: from the click to the same.
 `find-search` ends when the answer stands there; its query does so as soon as the page.
 """
@@ -58,12 +58,12 @@ def addresses(store: Path) -> Mapping[str, tuple[str, str]]:
         model = opened.models.list()[0].digest
         middle = index.count(model) // 2
         (sighting,) = index.page(model, ALL_SIGHTINGS, offset=middle, limit=1)
-    picture = ".picture"
+    tile = ".crop"
     return {
-        "archive": ("/", picture),
-        "find": ("/find", picture),
-        "find, page 1000 of the archive": ("/find?page=1000", picture),
-        "find-query": (f"/find?crop={sighting.crop}", picture),
+        "archive": ("/", tile),
+        "find": ("/find", tile),
+        "find, page 1000 of the archive": ("/find?page=1000", tile),
+        "find-query": (f"/find?crop={sighting.crop}", tile),
         "find-search": (f"/find?crop={sighting.crop}", "text=/nearest/"),
         "attributes": ("/attributes", "text=/so sure/"),
         "rankings": ("/rankings", "text=No ranking"),

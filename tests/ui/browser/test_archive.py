@@ -26,7 +26,7 @@ def gapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("gapped")
     folder = write_crops(root / "crops", 6)
     (folder / "empty.jpg").touch()
-    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "text.jpg").write_text("this is not an image")
     request = IndexRequest(sources=(str(folder),), executor="inline", device="cpu", detector="none")
     silent: Any = lambda name: lambda done, total: None  # noqa: E731
     with Store.open(root / "store") as store, unreadable(["001.jpg", "003.jpg"]):

@@ -48,8 +48,8 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     page.goto(f"{reviewed.url}/review?pane=propose&budget=20")
     page.get_by_role("button", name="Sample").last.click()
     expect(page.get_by_text("are sampled")).to_be_visible()
-    keep(page, "review-proposal")
-    keep(page, "review-proposal", scheme="dark")
+    keep(page, "review-sample")
+    keep(page, "review-sample", scheme="dark")
     page.get_by_role("listitem").get_by_role("button").first.click()
     expect(page.get_by_text("This sighting has no corrections yet.")).to_be_visible()
     assert "sighting=" in page.url

@@ -34,7 +34,7 @@ class Tile:
         crop: Id that events of the tile carry.
         image: RGB crop of any size.
         title: First line below the crop.
-        lines: Further lines below it; empty ones are left out.
+        lines: Further lines below it; empty ones are omitted.
         mark: Text in the corner of the crop.
         tone: Colour of the mark and the border.
         hint: Text that is shown while the pointer is on the tile.

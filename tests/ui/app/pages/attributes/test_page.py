@@ -80,10 +80,10 @@ def test_accuracies_equal_those_of_command(
         precision = parts["colour"].values["red"].precision
         assert precision is not None
         assert cameras.loc[camera, "Precision (%)"] == pytest.approx(100 * precision.value)
-    said = words(app)
-    assert f"{DRAWN} tasks with {DRAWN * PER_TRACKLET} crops are annotated" in said
-    assert "left out: predictions with a confidence below 70%" in said
-    assert "Precision of red: " in said
+    text = words(app)
+    assert f"{DRAWN} tasks with {DRAWN * PER_TRACKLET} crops are annotated" in text
+    assert "omitted: predictions with a confidence below 70%" in text
+    assert "Precision of red: " in text
 
 
 def test_coverage_counts_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
@@ -106,9 +106,9 @@ def test_coverage_counts_all_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Pa
 def test_cell_shows_its_crops(monkeypatch: pytest.MonkeyPatch, reviewed: Path, sample: ReviewSample) -> None:
     wrong = sample.crops[cell_rows(sample.reviewed, "hat", 0, 1)]
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="hat", cell="no~yes", crop=str(wrong[0]))
-    said = words(app)
-    assert "Predicted no, label yes" in said
-    assert f"{len(wrong)} crops of" in said
+    text = words(app)
+    assert "Predicted no, label yes" in text
+    assert f"{len(wrong)} crops of" in text
     seen = viewed(reviewed)
     assert seen[0] == {"crop": wrong[0]}
     crops = seen[1]["shown"]
@@ -172,19 +172,19 @@ def test_invalid_address_is_ignored(monkeypatch: pytest.MonkeyPatch, reviewed: P
 def test_archive_is_shown_without_annotations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", draw=False)
     app = run_app(monkeypatch, store, page="attributes", role="viewer", cell="no~yes")
-    said = words(app)
-    assert "No sampled task is annotated yet: `vestigo label push`" in said
-    assert f"{PEOPLE} sightings" in said
-    assert f"all {PEOPLE * PER_TRACKLET} crops." in said
+    text = words(app)
+    assert "No sampled task is annotated yet: `vestigo label push`" in text
+    assert f"{PEOPLE} sightings" in text
+    assert f"all {PEOPLE * PER_TRACKLET} crops." in text
     assert frame(app, ALL)["Tasks"].tolist() == [0, 0]
 
 
 def test_attribute_without_annotations_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = reviewed_store(tmp_path / "s", hats_only=True)
     app = run_app(monkeypatch, store, page="attributes", attribute="colour")
-    said = words(app)
-    assert "No annotations of Colour. `vestigo label push --store STORE --project PROJECT --about colour`" in said
-    assert "No annotated prediction has this confidence" in said
+    text = words(app)
+    assert "No annotations of Colour. `vestigo label push --store STORE --project PROJECT --about colour`" in text
+    assert "No annotated prediction has this confidence" in text
 
 
 def test_new_annotation_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_new_crops_are_counted_when_indexed(monkeypatch: pytest.MonkeyPatch, tmp
     assert f"{PEOPLE} sightings" in words(app.run())
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
         index.refresh()
-    said = words(app.run())
-    assert f"{PEOPLE + 1} sightings" in said
-    assert f"all {PEOPLE * PER_TRACKLET + 1} crops." in said
+    text = words(app.run())
+    assert f"{PEOPLE + 1} sightings" in text
+    assert f"all {PEOPLE * PER_TRACKLET + 1} crops." in text
 
 
 def test_store_without_crops_or_attributes_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

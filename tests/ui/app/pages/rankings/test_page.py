@@ -73,19 +73,19 @@ def test_list_shows_how_rankings_were_made(page: Any) -> None:
 
 def test_ranking_shows_scores(page: Any, store: Path) -> None:
     app = page(ranking="everybody")
-    said = words(app)
-    assert "Scoring" not in said
+    text = words(app)
+    assert "Scoring" not in text
     one = open_saved(store, "everybody")
     frame = app.dataframe[0].value
     ap = one.scores.scores.ap[one.scores.scores.scored]
     assert frame.loc[0, "mAP (%)"] == pytest.approx(100 * ap.mean())
     assert frame.loc[0, "95 % from"] <= frame.loc[0, "mAP (%)"] <= frame.loc[0, "to"]
-    assert f"{len(one.scores):,} queries" in said
+    assert f"{len(one.scores):,} queries" in text
 
 
 def test_truncated_ranking_is_lower_bound(page: Any) -> None:
-    said = words(page(ranking="shallow"))
-    assert "true matches are not among the saved rows and count as missed: mAP is a lower bound" in said
+    text = words(page(ranking="shallow"))
+    assert "true matches are not among the saved rows and count as missed: mAP is a lower bound" in text
 
 
 @pytest.mark.parametrize("pane", ["table", "curve", "cameras"])
@@ -99,8 +99,8 @@ def test_panes_are_shown(page: Any, pane: str) -> None:
 
 def test_two_rankings_are_compared(page: Any) -> None:
     app = page(ranking="everybody", **{"with": "shallow"}, pane="table")
-    said = words(app)
-    assert "queries that both score, everybody has" in said
+    text = words(app)
+    assert "queries that both score, everybody has" in text
     gained = app.dataframe[1].value["AP gained (%)"].dropna().abs()
     assert list(gained) == sorted(gained, reverse=True)
     assert app.dataframe[0].value["Ranking"].tolist() == ["everybody", "shallow"]
@@ -110,19 +110,19 @@ def test_query_is_opened_or_reported_missing(page: Any, archive: Archive) -> Non
     crop = archive.crops[0]["crop_id"]
     assert "true matches retrieved" in words(page(ranking="everybody", query=crop))
     assert "true matches retrieved" in words(page(ranking="everybody", query=crop, **{"with": "only-hall"}))
-    assert "The ranking has no query nobody" in words(page(ranking="everybody", query="nobody"))
+    assert "The ranking has no query unknown" in words(page(ranking="everybody", query="unknown"))
 
 
 def test_ranking_without_identities_is_shown(page: Any) -> None:
     assert "This ranking has no identities" in words(page(ranking="old"))
     assert "the identities of the queries are unknown" in words(page(ranking="strangers"))
-    assert "Without known identities there are no scores to draw" in words(page(ranking="old", pane="curve"))
+    assert "Without known identities there are no scores to show" in words(page(ranking="old", pane="curve"))
     assert "share no query" in words(page(ranking="old", **{"with": "strangers"}))
 
 
 def test_invalid_address_is_reported(page: Any) -> None:
-    said = words(page(ranking="no-such"))
-    assert "The store has no ranking no-such" in said
+    text = words(page(ranking="no-such"))
+    assert "The store has no ranking no-such" in text
     invalid = {"with": "nothing", "pane": "x", "order": "y", "protocol": "z", "look": "q", "of": "z"}
     app = page(ranking="everybody", **invalid)
     app.query_params["page"] = "-7"
@@ -148,8 +148,8 @@ def test_missing_crop_has_grey_tile(page: Any, tmp_path: Path) -> None:
         rows = [{"query": "q", "rank": 1, "crop": "f" * 20, "distance": 0.5, "pid": 1, "camera": "c"}]
         query = [{"query": "q", "pid": 1, "camera": "d", "rows": 1, "own": 0, "matches": [{"camera": "c", "crops": 1}]}]
         tables = (pa.Table.from_pylist(rows, RANKING), pa.Table.from_pylist(query, QUERIES))
-        opened.rankings.save("gone", model=MODEL, rows=tables[0], queries=tables[1], settings={})
-    app = page(store=tmp_path / "s", ranking="gone")
+        opened.rankings.save("broken", model=MODEL, rows=tables[0], queries=tables[1], settings={})
+    app = page(store=tmp_path / "s", ranking="broken")
     assert app.dataframe[0].value.loc[0, "mAP (%)"] == 100
 
 

@@ -75,10 +75,10 @@ def test_progress_counts_annotations(monkeypatch: pytest.MonkeyPatch, store: Pat
         other = {**held[0].answers, "hat": "no" if held[0].answers["hat"] == "yes" else "yes"}
         opened.annotations.replace("p", {task.key: [*held, Annotation(900, "ben", START, other)]})
     app = run_app(monkeypatch, store, page="review", role="viewer")
-    said = words(app)
-    assert f"{DRAWN} tasks sampled · {DRAWN} annotated" in said
-    assert "Annotators agree in 50.0 % of 2 pairs of annotations; 1 differ." in said
-    assert "ana 40, ben 1" in said
+    text = words(app)
+    assert f"{DRAWN} tasks sampled · {DRAWN} annotated" in text
+    assert "Annotators agree in 50.0 % of 2 pairs of annotations; 1 differ." in text
+    assert "ana 40, ben 1" in text
     rows = frame(app).set_index("Attribute")
     assert rows.loc["Hat", ["Annotated", "Cannot tell", "Annotated twice", "Agreed (%)"]].tolist() == [
         DRAWN - 1,
@@ -118,8 +118,8 @@ def test_sample_is_shown_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch, 
     app = run_app(monkeypatch, store, page="review", pane="propose", strategy="least-confident", budget="7")
     assert find_strategy("least-confident").help in words(app)
     press(app, "Sample")
-    said = words(app)
-    assert f"**7 tasks** of {PEOPLE} are sampled" in said
+    text = words(app)
+    assert f"**7 tasks** of {PEOPLE} are sampled" in text
     wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
         found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)

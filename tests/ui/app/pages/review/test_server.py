@@ -17,7 +17,7 @@ from vestigo.review.labels.agreement import predicted_value
 from vestigo.store.open import Store
 from vestigo_models.schemas.builtin import MARKET_1501
 
-PROJECT = "asked on the screen"
+PROJECT = "sampled on the screen"
 BUDGET = 6
 
 
@@ -56,9 +56,9 @@ def test_sample_is_pushed_annotated_and_pulled(
     assert (entry.user, entry.details["project"], entry.details["tasks"]) == ("the-reviewer", PROJECT, BUDGET)
     assert {name: [number] for name, number in ids.items()} == tasks_on_server(studio, remote)
 
-    said = {name: predicted_value(MARKET_1501, name, tasks[0].prediction)[0] for name in MARKET_1501.names}
-    other = {"no": "yes", "yes": "no"}[said["hat"]]
-    annotate(studio, ids[tasks[0].key], said | {"hat": other})
+    predicted = {name: predicted_value(MARKET_1501, name, tasks[0].prediction)[0] for name in MARKET_1501.names}
+    other = {"no": "yes", "yes": "no"}[predicted["hat"]]
+    annotate(studio, ids[tasks[0].key], predicted | {"hat": other})
     app = run_app(monkeypatch, archive.store, page="review", project=PROJECT, configured=configured)
     press(app, "Pull now")
     assert not app.exception

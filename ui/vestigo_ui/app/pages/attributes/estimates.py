@@ -79,8 +79,8 @@ class PredictionReader:
                 self._rows += shared_store().crops.select(missing, columns, model=self._model)
                 self._known |= missing
             rows = list(self._rows)
-        wanted = pa.array(sorted(ids), pa.string())
-        return [batch.filter(pc.is_in(batch.column("crop_id"), wanted)) for batch in rows]
+        selected = pa.array(sorted(ids), pa.string())
+        return [batch.filter(pc.is_in(batch.column("crop_id"), selected)) for batch in rows]
 
 
 @st.cache_resource(max_entries=CACHED_SAMPLES, show_spinner=False)

@@ -70,11 +70,11 @@ def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
         + (f"from {error.pairs:,} pairs of annotations" if error.pairs else "assumed, as no task has two annotations"),
     ]
     if crops.learnt:
-        parts.append(f"left out: {crops.learnt:,} tasks of identities that can be in the training data")
+        parts.append(f"omitted: {crops.learnt:,} tasks of identities that can be in the training data")
     if crops.missing:
-        parts.append(f"left out: {crops.missing:,} tasks without a crop of this model")
+        parts.append(f"omitted: {crops.missing:,} tasks without a crop of this model")
     if selection.confidence:
-        parts.append(f"left out: predictions with a confidence below {selection.confidence:.0%}")
+        parts.append(f"omitted: predictions with a confidence below {selection.confidence:.0%}")
     st.caption(" · ".join(parts) + ".")
 
 

@@ -163,7 +163,7 @@ def curve_table(points: Sequence[CurvePoint], coverage: Coverage) -> pd.DataFram
 
 
 def show_split(context: PageContext, selection: AttributesSelection, sample: SelectedSample) -> None:
-    """Show the precision by camera, day, week or month, as the address says (`?by=week`)."""
+    """Show the precision by camera, day, week or month, the `by` of the address."""
     if sample.sample is None:
         return
     by = choose_one(
@@ -188,7 +188,7 @@ def show_split(context: PageContext, selection: AttributesSelection, sample: Sel
         figure = split_figure(frame, by.capitalize(), measure)
         charts.show_figure(figure, key=f"attributes-by-{by}", alt=f"{measure} by {by}")
     if few:
-        st.caption(f"{few} of {len(frame)} are not drawn: they have fewer than {MIN_TASKS} annotated tasks.")
+        st.caption(f"{few} of {len(frame)} are omitted: they have fewer than {MIN_TASKS} annotated tasks.")
     with st.expander("As a table", expanded=few == len(frame)):
         title = f"{measure} of {attribute.title} by {by}"
         show_table(context, frame, name=f"precision-{attribute.name}-by-{by}", title=title, max_rows=8)

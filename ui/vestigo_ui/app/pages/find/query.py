@@ -49,7 +49,7 @@ def show_query(context: PageContext, model: Model, views: QueryViews) -> None:
     """Show the views of the query, with buttons that remove one or all."""
     for crop in views.missing:
         st.warning(
-            f"Crop {escape_md(crop)} is not in the store, or belongs to another model. It is left out of the query.",
+            f"Crop {escape_md(crop)} is not in the store, or belongs to another model. It is omitted from the query.",
             icon=":material/link_off:",
         )
     images = load_crops(context, views.crops, model=model.digest)

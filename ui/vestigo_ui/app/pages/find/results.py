@@ -59,7 +59,7 @@ class HitGroup:
 
 
 def summarize_attributes(attributes: Mapping[str, str], confidences: Mapping[str, float]) -> str:
-    """Return the first four confident attributes in words; those with the value "no" are left out."""
+    """Return the first four confident attributes in words; those with the value "no" are omitted."""
     reliable = [name for name, value in attributes.items() if value != "no" and confidences[name] >= STRICT]
     return ", ".join(_describe_attribute(name, attributes[name]) for name in reliable[:MAX_ATTRIBUTES])
 

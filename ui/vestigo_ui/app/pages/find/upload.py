@@ -120,7 +120,7 @@ def _show_people(context: PageContext, frame: UploadedFrame, data: bytes) -> Non
         Tile(crop=view.digest, image=hide_upload(context, view.image), title=f"Person {number}")
         for number, view in enumerate(views, start=1)
     ]
-    event = contact_sheet(tiles, key="find-found", label="People in the image", width=96)
+    event = contact_sheet(tiles, key="find-people", label="People in the image", width=96)
     if event is not None:
         add_upload(next(view for view in views if view.digest == event.crop))
         st.rerun()

@@ -88,7 +88,7 @@ def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
             segments = st.segmented_control
             measure = choose_one("Measure", MEASURES, "measure", widget=segments, width="content")
     if pane in ("curve", "cameras") and not opened.has_scores:
-        st.info("Without known identities there are no scores to draw. “Queries” shows the ranking.")
+        st.info("Without known identities there are no scores to show. “Queries” shows the ranking.")
     elif pane == "curve":
         show_curve(context, shown)
     elif pane == "cameras":

@@ -151,8 +151,8 @@ def _load_strips(
     strips = load_strips(context, opened, queries, first=first, most=most)
     if pair is None:
         return strips
-    wanted = set(queries)
-    places = {query: place for place, query in enumerate(pair.first_queries.tolist()) if query in wanted}
+    shown = set(queries)
+    places = {query: place for place, query in enumerate(pair.first_queries.tolist()) if query in shown}
     shared = [query for query in queries if query in places]
     numbers = [int(pair.second_queries[places[query]]) for query in shared]
     second = dict(zip(shared, load_strips(context, pair.second, numbers, first=first, most=most), strict=True))

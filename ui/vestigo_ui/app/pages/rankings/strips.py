@@ -41,10 +41,10 @@ class StripRow:
     crop: str
     rank: int
     distance: float
-    pid: int | None
-    camera: str | None
-    mark: str
-    tone: Tone
+    pid: int | None = None
+    camera: str | None = None
+    mark: str = ""
+    tone: Tone = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,18 +111,7 @@ def load_strips(
 
 def _mark_rows(opened: OpenRanking, pid: int, camid: int, rows: Sequence[dict[str, Any]]) -> tuple[StripRow, ...]:
     marks = [mark_of(int(code), pid, opened.protocol) for code in _relations(opened, pid, camid, rows)]
-    return tuple(
-        StripRow(
-            crop=row["crop"],
-            rank=row["rank"],
-            distance=row["distance"],
-            pid=row.get("pid"),
-            camera=row.get("camera"),
-            mark=mark,
-            tone=tone,
-        )
-        for row, (mark, tone) in zip(rows, marks, strict=True)
-    )
+    return tuple(StripRow(**row, mark=mark, tone=tone) for row, (mark, tone) in zip(rows, marks, strict=True))
 
 
 def _relations(opened: OpenRanking, pid: int, camid: int, rows: Sequence[dict[str, Any]]) -> Int64Array:

@@ -140,7 +140,7 @@ PAGE = 48
 
 
 def show_sightings(context: PageContext, model: Model) -> None:
-    """Show the sightings; a click opens sighting."""
+    """Show the sightings; a click opens one."""
     schema = model.facts.attributes
     if schema is None:
         st.info("The model of the crops predicts no attributes, so there is nothing to correct.")

@@ -1,6 +1,6 @@
 """Page Review: samples of tasks, progress of annotation, corrections and label sets.
 
-The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is the open label_set.
+The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is open for correction.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.review.corrections import show_correct, show_sightings
 from vestigo_ui.app.pages.review.progress import show_progress
-from vestigo_ui.app.pages.review.proposal import DONE, show_sampling
+from vestigo_ui.app.pages.review.sampling import DONE, show_sampling
 from vestigo_ui.app.text import format_utc
 
-PROGRESS, PROPOSE, CORRECT, SETS = "progress", "propose", "correct", "sets"
-PANES = {PROGRESS: "Progress", PROPOSE: "Sample", CORRECT: "Correct", SETS: "Label sets"}
+PROGRESS, SAMPLE, CORRECT, SETS = "progress", "propose", "correct", "sets"
+PANES = {PROGRESS: "Progress", SAMPLE: "Sample", CORRECT: "Correct", SETS: "Label sets"}
 
 
 def show(context: PageContext) -> None:
@@ -46,7 +46,7 @@ def show(context: PageContext) -> None:
             project = projects[choose_one("Project", list(projects), "project", width=220)]
         elif projects:
             project = projects[url_state.one_of("project", projects, next(iter(projects)))]
-    if pane == PROPOSE:
+    if pane == SAMPLE:
         show_sampling(context, project)
     elif pane == CORRECT:
         show_sightings(context, model)

@@ -34,7 +34,7 @@ PAGE = 48
 DEFAULT_BUDGET, MAX_BUDGET = 200, 5000
 CACHED_SAMPLES = 2
 """Samples, each with up to 20,000 candidate tasks."""
-PROPOSED, DONE = "review-proposed", "review-done"
+REQUEST, DONE = "review-request", "review-done"
 """Session keys: the request whose sample is shown, and the message about the last push."""
 UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
 
@@ -57,7 +57,7 @@ def show_sampling(context: PageContext, project: LabelProject | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Sample",
-            key="review-propose",
+            key="review-start",
             icon=":material/casino:",
             type="primary",
             shortcut="Alt+Enter",
@@ -65,7 +65,7 @@ def show_sampling(context: PageContext, project: LabelProject | None) -> None:
             args=(name, request),
         )
         st.caption("A preview records and sends nothing.", width="content")
-    if st.session_state.get(PROPOSED) == (name, request):
+    if st.session_state.get(REQUEST) == (name, request):
         _show_sample(context, name, model, request, _explained_sample(context, name, model, request))
 
 
@@ -104,18 +104,18 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
 
 
 def _remember_request(name: str, request: SamplingRequest) -> None:
-    st.session_state[PROPOSED] = (name, request)
+    st.session_state[REQUEST] = (name, request)
     url_state.put(page=None)
 
 
 def _explained_sample(context: PageContext, name: str, model: Model, request: SamplingRequest) -> ExplainedSample:
     total = context.store.models.crop_counts()[model.digest]
-    batches = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
+    samples = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
     key = (
         context.store.ref,
         context.index.snapshot,
         context.store.annotations.version(),
-        batches,
+        samples,
         model.digest,
         name,
         request,
@@ -147,9 +147,9 @@ def _show_sample(
     if not explained.reasons:
         st.info("Every task of this project is sampled already.")
         return
-    thinned = f", a share of {design.thinned:.1%} of the archive's," if design.thinned < 1 else ""
+    share = f", a share of {design.thinned:.1%} of the archive's," if design.thinned < 1 else ""
     st.markdown(
-        f"**{count_text(len(explained.reasons), 'task')}** of {design.population:,}{thinned} are sampled. "
+        f"**{count_text(len(explained.reasons), 'task')}** of {design.population:,}{share} are sampled. "
         "Half of the sample is random, so that precision can be estimated for the whole archive. The reason names "
         "what raised a task's score most."
     )
@@ -169,7 +169,7 @@ def _show_sample(
         )
         for crop, reason in zip(ids, shown, strict=True)
     ]
-    event = contact_sheet(tiles, key="review-proposal", label="ExplainedSample tasks", width=132)
+    event = contact_sheet(tiles, key="review-sample", label="Sampled tasks", width=132)
     _show_downloads(context, explained)
     if event is not None:
         url_state.put(sighting=event.crop)
@@ -193,7 +193,7 @@ def _show_push(
     label = f"Push {count_text(len(explained.reasons), 'task')} to Label Studio"
     if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
         result = send(context, name, model, request, explained.sample, progress_bar("Tasks sent"))
-        st.session_state.pop(PROPOSED, None)
+        st.session_state.pop(REQUEST, None)
         st.session_state[DONE] = f"Sent: {count_text(result.created, 'task')}. The server has {result.on_server:,}."
         url_state.replace(project=name)
         st.rerun()
@@ -213,4 +213,4 @@ def _show_downloads(context: PageContext, explained: ExplainedSample) -> None:
         }
         for reason in explained.reasons
     ]
-    show_downloads(context, pd.DataFrame(rows), name="proposal", title="ExplainedSample tasks")
+    show_downloads(context, pd.DataFrame(rows), name="proposal", title="Sampled tasks")
