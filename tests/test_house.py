@@ -275,3 +275,13 @@ def test_light_command_imports_no_heavy_library(command: list[str], small_store:
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (1, "")
+
+
+def test_listing_runs_scans_no_installed_packages(small_store: Path) -> None:
+    code = (
+        "import sys; from vestigo_ui.cli.main import run; status = run(sys.argv[1:]); "
+        "sys.exit(status or 'vestigo_models.parsing.registry' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "runs", "list", "--store", str(small_store)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

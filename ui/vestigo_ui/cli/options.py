@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_models.parsing.registry import PARSERS
 
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
@@ -36,7 +35,7 @@ StoreOption = Annotated[
 ]
 HtmlOption = Annotated[Path | None, Option("--html", help="Also write a self-contained HTML page to this file.")]
 
-# Models, networks, parsers.
+# Models and networks.
 DeviceOption = Annotated[str, Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
 ModelOption = Annotated[str, Option("--model", help="Model: default, a package folder, or hub:ID.")]
 StoredModelOption = Annotated[
@@ -46,11 +45,6 @@ StoredModelOption = Annotated[
         help="Only crops of this model: default, a folder, hub:ID, or a name or digest of `vestigo models list`. "
         "Default: the serving model, else the newest; a store that also holds crops of others is refused.",
     ),
-]
-ParserOption = Annotated[str, Option("--parser", help=f"Parser of the images: {PARSERS.usage}.")]
-LabelMapOption = Annotated[
-    Path | None,
-    Option("--label-map", help="YAML file with the region of each class that hf: or labels: does not name."),
 ]
 
 # Part of an archive.

@@ -13,6 +13,7 @@ from typer import Argument, Option
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, note, out, progress
+from vestigo_ui.cli.parser_options import ParserOption
 
 if TYPE_CHECKING:
     from vestigo_benchmarks.ablation.processes import CellEvent
@@ -30,7 +31,7 @@ def ablate_command(
     weights: Annotated[
         str | None, Option("--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.")
     ] = None,
-    parser: opts.ParserOption = "default",
+    parser: ParserOption = "default",
     jobs: Annotated[
         int | None,
         Option("--jobs", min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA."),

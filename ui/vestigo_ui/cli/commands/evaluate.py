@@ -20,6 +20,7 @@ from vestigo_ui.cli.evaluation import (
     write_page,
 )
 from vestigo_ui.cli.output import Output, note, out
+from vestigo_ui.cli.parser_options import ParserOption
 
 if TYPE_CHECKING:
     from vestigo_models.inference.package import ModelPackage
@@ -41,7 +42,7 @@ def evaluate_command(
     filter: opts.FilterOption = "off",
     max_lost: opts.MaxLostOption = 0.01,
     html: opts.HtmlOption = None,
-    parser: opts.ParserOption = "default",
+    parser: ParserOption = "default",
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
 ) -> Output:

@@ -24,6 +24,7 @@ from vestigo_ui.cli.output import (
     run_output,
     run_with_bars,
 )
+from vestigo_ui.cli.parser_options import LabelMapOption, ParserOption
 
 if TYPE_CHECKING:
     from vestigo_models.fls.config import FlsConfig
@@ -35,7 +36,7 @@ MAX_LISTED = 10
 
 def regions_command(
     source: Annotated[str, Argument(help="Folder of images, one image, a dataset; with --store a run.")],
-    parser: opts.ParserOption = "default",
+    parser: ParserOption = "default",
     folder: Annotated[
         Path | None,
         Option("--out", help="Folder for one label map per image; with --store for the pictures of --panel."),
@@ -81,7 +82,7 @@ def regions_command(
         ),
     ] = False,
     split: Annotated[str | None, Option("--split", help="Of a dataset only train, query or gallery.")] = None,
-    label_map: opts.LabelMapOption = None,
+    label_map: LabelMapOption = None,
     seed: Annotated[int, Option("--seed", min=0, help="Of the clustering.")] = 0,
     executor: Annotated[
         Literal["inline", "ray", "auto"] | None,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from vestigo_models.parsing.registry import PARSERS
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages, full_result
 from vestigo_ui.cli.output import Output, out, progress
+from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
@@ -46,8 +46,8 @@ def train_command(
     base: Annotated[
         str | None, Option("--base", help="Model package to start from: default, a folder or hub:ID.")
     ] = None,
-    parser: Annotated[str | None, Option("--parser", help=f"Parser of the training images: {PARSERS.usage}.")] = None,
-    label_map: opts.LabelMapOption = None,
+    parser: TrainingParserOption = None,
+    label_map: LabelMapOption = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
