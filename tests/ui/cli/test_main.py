@@ -10,12 +10,12 @@ import typer
 from vestigo_ui.cli.main import COMMANDS, GROUPS, build_app, run
 
 
-def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"vestigo {version('vestigo')}\n"
 
 
-def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     shown = capsys.readouterr()
     assert "Usage: vestigo" in shown.out

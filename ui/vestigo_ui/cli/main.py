@@ -20,7 +20,7 @@ ClickException = cast("type[Exception]", typer.BadParameter.__mro__[2])
 # A command is a function NAME_command, a group of commands a Typer object `app`, in the module of its name. The
 # summaries stand here, so that the list of commands is shown without importing them.
 COMMANDS = {
-    "demo": "Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.",
+    "demo": "Render a small camera network, index it, search, evaluate, and write an HTML report with images.",
     "index": "Index an archive: detect and track people, embed their crops and store them.",
     "search": "Find the crops that are most similar to a person, or that have the attributes of --where.",
     "rank": "Rank the archive for many queries in one pass and save the ranking in the store.",

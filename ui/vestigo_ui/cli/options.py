@@ -93,7 +93,7 @@ ProtocolOption = Annotated[
     Literal["cross-camera", "same-camera", "all"],
     Option(
         "--protocol",
-        help="What a query is compared with: cross-camera leaves out images of its identity from its own camera (the "
+        help="What a query is compared with: cross-camera skips images of its identity from its own camera (the "
         "standard), same-camera compares within its own camera, all everywhere. Never with itself.",
     ),
 ]
@@ -130,7 +130,7 @@ DataOption = Annotated[
     Option(
         "--data",
         help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, crops of "
-        "the store are replayed and a fifth of its reviewed people is tested.",
+        "the store are replayed and a fifth of its annotated people is tested.",
     ),
 ]
 ModeOption = Annotated[

@@ -51,7 +51,7 @@ def arguments(people: Path, out: Path, *more: str) -> list[str]:
     return ["ablate", str(people), *options, "--configs", "baseline, control", *more]
 
 
-def test_the_table_is_written_and_told(people: Path, tmp_path: Path, jobs: list[int], capsys: Captured) -> None:
+def test_table_is_written_and_printed(people: Path, tmp_path: Path, jobs: list[int], capsys: Captured) -> None:
     out = tmp_path / "out"
     assert run(arguments(people, out, "--jobs", "3", "--json")) == 0
     said = capsys.readouterr()
@@ -77,7 +77,7 @@ def test_the_table_is_written_and_told(people: Path, tmp_path: Path, jobs: list[
     assert "epochs 1 there, 2 now" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_failure_is_told_and_ends_with_1(
+def test_failed_training_is_reported_with_status_1(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def fail(cells: Sequence[AblationCell], jobs: int) -> Iterator[CellEvent]:
@@ -93,7 +93,7 @@ def test_a_failure_is_told_and_ends_with_1(
     assert line in " ".join(said.err.split())
 
 
-def test_interrupted_it_says_how_to_go_on(
+def test_interruption_prints_how_to_continue(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def interrupted(*_: object, **__: object) -> NoReturn:
@@ -113,7 +113,7 @@ def test_interrupted_it_says_how_to_go_on(
         (["--set", "colour=1"], "colour: no such key"),
     ],
 )
-def test_wrong_use_gets_one_line(people: Path, tmp_path: Path, capsys: Captured, more: list[str], line: str) -> None:
+def test_usage_errors_are_one_line(people: Path, tmp_path: Path, capsys: Captured, more: list[str], line: str) -> None:
     assert run(arguments(people, tmp_path / "out", *more)) == 2
     assert line in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()

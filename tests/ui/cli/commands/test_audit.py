@@ -56,7 +56,7 @@ GROUNDS = ("--case", "12/26", "--authority", "order 7")
 GIVEN = {"user": "ana", "case": "12/26", "authority": "order 7"}
 
 
-def test_a_search_by_crop(vestigo: Command, ref: Path, archive: Archive) -> None:
+def test_crop_search_is_logged(vestigo: Command, ref: Path, archive: Archive) -> None:
     crop = archive.crops[0]["crop_id"]
     told = vestigo("search", crop, "--top", "3", "--cameras", "gate", "--from", "2026-05-01", *GROUNDS)
     seen = [row["crop"] for row in told["results"]]
@@ -77,7 +77,7 @@ def test_a_search_by_crop(vestigo: Command, ref: Path, archive: Archive) -> None
     }
 
 
-def test_a_search_by_picture_and_by_words(vestigo: Command, ref: Path, archive: Archive) -> None:
+def test_image_and_attribute_searches_are_logged(vestigo: Command, ref: Path, archive: Archive) -> None:
     frame = next(archive.footage.glob("gate-*.png"))
     vestigo("search", frame, "--box", "10,10,40,90", "--device", "cpu", "--where", "gender=male")
     details = only_entry(ref)["details"]
@@ -91,7 +91,7 @@ def test_a_search_by_picture_and_by_words(vestigo: Command, ref: Path, archive: 
     assert newest.case is None
 
 
-def test_a_ranking_and_exports(vestigo: Command, ref: Path, tmp_path: Path) -> None:
+def test_ranking_and_exports_are_logged(vestigo: Command, ref: Path, tmp_path: Path) -> None:
     ranked = vestigo("rank", "--each-tracklet", "--name", "all", "--cameras", "hall", *GROUNDS)
     entry = only_entry(ref)
     assert {name: entry[name] for name in GIVEN} == GIVEN
@@ -107,7 +107,7 @@ def test_a_ranking_and_exports(vestigo: Command, ref: Path, tmp_path: Path) -> N
     assert newest.details == {"what": "crops", "to_folder": str(tmp_path / "market"), "model": model}
 
 
-def test_an_export_of_labels(vestigo: Command, ref: Path, tmp_path: Path) -> None:
+def test_label_export_is_logged(vestigo: Command, ref: Path, tmp_path: Path) -> None:
     shutil.rmtree(ref)
     rows, truth = people(4)
     fill(ref, rows)
@@ -136,7 +136,7 @@ def test_an_export_of_labels(vestigo: Command, ref: Path, tmp_path: Path) -> Non
     }
 
 
-def test_what_cannot_be_logged_is_not_shown(
+def test_command_shows_nothing_without_audit_entry(
     vestigo: Command, ref: Path, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Store.open
@@ -173,7 +173,7 @@ def log(ref: Path) -> Path:
     return ref
 
 
-def test_the_log_is_shown_newest_first_and_chosen(vestigo: Command, log: Path) -> None:
+def test_log_is_filtered_and_newest_first(vestigo: Command, log: Path) -> None:
     def ids(*arguments: str) -> list[int]:
         shown = vestigo("audit", "show", *arguments)
         assert (shown["intact"], shown["file"]) == (True, None)
@@ -190,7 +190,7 @@ def test_the_log_is_shown_newest_first_and_chosen(vestigo: Command, log: Path) -
     )
 
 
-def test_the_log_as_people_see_it(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_is_printed_as_table(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", "show", "--store", str(log)]) == 0
     shown = capsys.readouterr().out
     assert "=HYPERLINK(1) [red]" in shown
@@ -199,7 +199,7 @@ def test_the_log_as_people_see_it(log: Path, capsys: pytest.CaptureFixture[str])
     assert shown.rstrip().endswith("the log is intact")
 
 
-def test_the_log_as_a_table_is_no_formula(vestigo: Command, log: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_csv_cells_are_no_formulas(vestigo: Command, log: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("vestigo_ui.cli.commands.audit.PAGE_ROWS", 3)
     told = vestigo("audit", "show", "--limit", "0", "--csv", tmp_path / "log.csv")
     assert told == {"entries": 7, "intact": True, "file": str(tmp_path / "log.csv")}
@@ -212,9 +212,7 @@ def test_the_log_as_a_table_is_no_formula(vestigo: Command, log: Path, tmp_path:
     assert [path.name for path in tmp_path.glob("log.csv*")] == ["log.csv"]
 
 
-def test_a_broken_chain_ends_with_status_1_and_one_line(
-    vestigo: Command, log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_chain_exits_1_with_one_line(vestigo: Command, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = vestigo("audit", "verify")
     assert (found["entries"], found["intact"], found["problems"]) == (7, True, [])
     with Store.open(log) as store:
@@ -233,7 +231,7 @@ def test_a_broken_chain_ends_with_status_1_and_one_line(
     assert "the log is not intact: see `vestigo audit verify`" in capsys.readouterr().out
 
 
-def test_an_account_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_without_name_is_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "somebody-else")
     assert accountable.login() != "somebody-else"
 

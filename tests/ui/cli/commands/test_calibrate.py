@@ -24,7 +24,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_it_is_written_and_used(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_calibration_is_written_and_used(people: Path, tmp_path: Path, capsys: Captured) -> None:
     model = random_model(tmp_path / "model")
     expected = calibrate_model(ModelPackage.from_pretrained(model), load_dataset(people), measured_on="six people")
     options = ["--model", str(model), "--data", str(people), "--device", "cpu"]
@@ -42,7 +42,7 @@ def test_it_is_written_and_used(people: Path, tmp_path: Path, capsys: Captured) 
     assert "chosen on six people" in json.loads(capsys.readouterr().out)["filter"]["sentence"]
 
 
-def test_people_read_figures(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_metrics_are_printed(people: Path, tmp_path: Path, capsys: Captured) -> None:
     model = random_model(tmp_path / "model")
     assert run(["calibrate", "--model", str(model), "--data", str(people), "--split", "train"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -51,7 +51,7 @@ def test_people_read_figures(people: Path, tmp_path: Path, capsys: Captured) -> 
     assert "auto, at most 1 % lost (4 identities): the filter stays off" in shown
 
 
-def test_wrong_use_gets_one_line(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_usage_errors_are_one_line(people: Path, tmp_path: Path, capsys: Captured) -> None:
     def refused(model: str) -> str:
         assert run(["calibrate", "--model", model, "--data", str(people)]) == 2
         return " ".join(capsys.readouterr().err.split())

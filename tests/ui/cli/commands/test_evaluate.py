@@ -58,7 +58,7 @@ def test_agrees_with_naive_loop(write_dataset: Writer, capsys: pytest.CaptureFix
     assert result["cmc"].keys() == {"1", "5", "10"}
 
 
-def test_a_model_of_the_ranking_alone_says_nothing_else(
+def test_model_without_attributes_reports_ranking_only(
     write_dataset: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = random_model(tmp_path / "plain", schema=None, regions=None)
@@ -68,7 +68,7 @@ def test_a_model_of_the_ranking_alone_says_nothing_else(
     assert (result["filter"], result["comparison"], result["notes"]) == (None, None, [])
 
 
-def test_single_camera_dataset_is_a_report(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_camera_dataset_is_reported(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     page = "report.html"
     root = write_dataset(query=[(1, 1), (2, 1)], gallery=[(1, 1), (1, 1), (3, 1)])
     result = evaluate(capsys, root, "--html", root / page)
@@ -79,7 +79,7 @@ def test_single_camera_dataset_is_a_report(write_dataset: Writer, capsys: pytest
     assert evaluate(capsys, root, "--protocol", "same-camera")["excluded"] == {"identity not in gallery": 1}
 
 
-def test_a_query_is_not_its_own_answer(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_query_does_not_match_itself(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     """The same name and content in both splits is the same picture; another name is another picture."""
     root = write_dataset(query=[(1, 1), (2, 1)], gallery=[(1, 1), (2, 2), (3, 1), (2, 1)])
     result = evaluate(capsys, root, "--protocol", "all")
@@ -113,7 +113,7 @@ def test_page_holds_everything_and_escapes(write_dataset: Writer, capsys: pytest
     assert "<polyline" in page
 
 
-def test_people_read_figures(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_printed(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(write_dataset()), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "mAP" in shown
@@ -130,7 +130,7 @@ def test_people_read_figures(write_dataset: Writer, capsys: pytest.CaptureFixtur
         (["DATASET", "--filter", "auto", "--max-lost", "2"], "--max-lost 2: give a share"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(
+def test_usage_errors_are_one_line_with_status_2(
     write_dataset: Writer, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     dataset = str(write_dataset())
@@ -138,6 +138,6 @@ def test_mistakes_are_one_line_and_status_2(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_model_that_is_not_there(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_model_is_refused(write_dataset: Writer, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", str(write_dataset()), "--model", "no-such-folder"]) == 2
     assert "no-such-folder" in capsys.readouterr().err

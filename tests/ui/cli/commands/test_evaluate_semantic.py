@@ -44,7 +44,7 @@ def evaluate(capsys: Captured, *arguments: str | Path) -> tuple[dict[str, Any], 
     return json.loads(said.out), " ".join(said.err.split())
 
 
-def test_the_result_holds_what_was_judged(people: Path, model: Path, capsys: Captured) -> None:
+def test_result_has_ranking_attributes_and_regions(people: Path, model: Path, capsys: Captured) -> None:
     result, _ = evaluate(capsys, people, "--model", model)
     found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
     assert found.attributes is not None
@@ -64,7 +64,7 @@ def test_the_result_holds_what_was_judged(people: Path, model: Path, capsys: Cap
     assert (result["filter"], result["comparison"], result["notes"]) == (None, None, [])
 
 
-def test_the_filter_says_what_it_kept_lost_and_cost(people: Path, model: Path, capsys: Captured) -> None:
+def test_filter_reports_kept_fraction_and_losses(people: Path, model: Path, capsys: Captured) -> None:
     plain, _ = evaluate(capsys, people, "--model", model)
     result, _ = evaluate(capsys, people, "--model", model, "--filter", "strict")
     found = result["filter"]
@@ -80,7 +80,7 @@ def test_the_filter_says_what_it_kept_lost_and_cost(people: Path, model: Path, c
     assert "filter auto: the model package has no calibration" in " ".join(capsys.readouterr().err.split())
 
 
-def test_two_models_and_their_page(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_two_models_are_compared_on_page(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
     other = random_model(tmp_path / "other", seed=1)
     page = tmp_path / "page.html"
     result, _ = evaluate(capsys, people, "--model", model, "--compare", other, "--html", page)
@@ -99,7 +99,7 @@ def test_two_models_and_their_page(people: Path, model: Path, tmp_path: Path, ca
     assert "http" not in text
 
 
-def test_a_model_without_attributes_is_compared_without_the_filter(
+def test_model_without_attributes_is_compared_unfiltered(
     people: Path, model: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     plain = random_model(tmp_path / "plain", name="plain", schema=None, regions=None)
@@ -111,7 +111,7 @@ def test_a_model_without_attributes_is_compared_without_the_filter(
     assert "model plain predicts no attributes to filter by" in " ".join(capsys.readouterr().err.split())
 
 
-def test_another_schema_is_noted(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_other_schema_is_noted(people: Path, tmp_path: Path, capsys: Captured) -> None:
     duke = random_model(tmp_path / "duke", schema=DUKEMTMC_REID)
     result, said = evaluate(capsys, people, "--model", duke)
     assert (result["attributes"], result["attributes_mean"]) == ({}, None)
@@ -121,14 +121,14 @@ def test_another_schema_is_noted(people: Path, tmp_path: Path, capsys: Captured)
     assert "market-1501" in note
 
 
-def test_people_read_figures(people: Path, model: Path, capsys: Captured) -> None:
+def test_metrics_are_printed(people: Path, model: Path, capsys: Captured) -> None:
     assert run(["evaluate", str(people), "--model", str(model), "--compare", "default", "--filter", "0.5"]) == 0
     shown = capsys.readouterr().out
     for beginning in ("attributes: ", "regions: mean IoU", "belongings: AUC", "filter fixed: ", "compared with "):
         assert beginning in shown
 
 
-def test_the_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) -> None:
+def test_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) -> None:
     page = tmp_path / "evaluation.html"
     figures = demo.evaluate(people, page, lambda done, total: None, str(model))
     found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
@@ -138,7 +138,7 @@ def test_the_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) 
     assert "Predicted attributes of some images" in page.read_text("utf-8")
 
 
-def test_training_ends_with_the_same_judgement(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_training_reports_same_metrics_as_evaluate(people: Path, tmp_path: Path, capsys: Captured) -> None:
     recipe = tmp_path / "recipe.yaml"
     network = {"backbone": "tiny", "neck": "concat", "channels": 16, "regions": 6, "attributes": "regions", "awm": True}
     settings = {"network": network, "input_size": [64, 32], "epochs": 1, "batch_identities": 2}

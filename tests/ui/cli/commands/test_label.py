@@ -68,7 +68,7 @@ def told(said: Callable[..., str], *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_status_names_what_was_asked_answered_and_disputed(reviewed: Path, said: Callable[..., str]) -> None:
+def test_status_counts_tasks_annotations_and_conflicts(reviewed: Path, said: Callable[..., str]) -> None:
     found = told(said, "label", "status", "--store", reviewed, "--project", "spring")
     assert (found["tasks"], found["reviewed"], found["conflicts"], found["waiting"]) == (COUNT, COUNT, 1, COUNT)
     assert found["reviewers"] == {"ana": COUNT, "ben": 1}
@@ -80,7 +80,7 @@ def test_status_names_what_was_asked_answered_and_disputed(reviewed: Path, said:
     assert "run the push again" in text
 
 
-def test_precision_says_how_sure_it_is(reviewed: Path, said: Callable[..., str]) -> None:
+def test_precision_reports_confidence_intervals(reviewed: Path, said: Callable[..., str]) -> None:
     found = told(said, "precision", "--store", reviewed)
     hat = found["attributes"]["hat"]
     assert found["digest"] == MODEL
@@ -96,7 +96,7 @@ def test_precision_says_how_sure_it_is(reviewed: Path, said: Callable[..., str])
     assert "from 2 pairs of annotations" in text
 
 
-def test_labels_go_out_as_versions_and_come_back(
+def test_exported_labels_can_be_imported(
     reviewed: Path, tmp_path: Path, said: Callable[..., str], refused: Callable[..., str]
 ) -> None:
     first = told(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
@@ -115,7 +115,7 @@ def test_labels_go_out_as_versions_and_come_back(
     )
 
 
-def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
+def test_dry_runs_store_nothing(store: Path, said: Callable[..., str]) -> None:
     plan = told(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
     assert (plan["tasks"], plan["created"], plan["population"], plan["dry_run"]) == (12, 0, COUNT, True)
     assert "would sample 12 of 40 tasks" in said(
@@ -151,7 +151,7 @@ def test_plans_keep_nothing(store: Path, said: Callable[..., str]) -> None:
         (("label", "import", "l.txt", "--project", "p1"), "l.txt: give a .csv or a .mat file"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_usage_errors_are_one_line(
     store: Path,
     refused: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,

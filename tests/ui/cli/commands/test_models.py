@@ -75,7 +75,7 @@ def archive(tmp_path: Path, vestigo: Command, models: dict[str, Path]) -> Path:
     return folder
 
 
-def test_promoted_searched_and_rolled_back(
+def test_promoted_model_is_searched_until_rollback(
     archive: Path, vestigo: Command, refused: Refused, digests: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = archive / "003.jpg"
@@ -130,7 +130,7 @@ def test_promoted_searched_and_rolled_back(
     assert "rollback of" in capsys.readouterr().out
 
 
-def test_what_passed_the_gate_needs_no_reason_as_long_as_nothing_else_serves(
+def test_passed_model_needs_no_reason_against_same_serving_model(
     archive: Path, vestigo: Command, refused: Refused, digests: dict[str, str]
 ) -> None:
     from vestigo.evaluation.metrics.bootstrap import Difference
@@ -169,7 +169,7 @@ def people(write_dataset: Any) -> Path:
     return folder
 
 
-def test_two_models_compared(
+def test_two_models_are_compared(
     archive: Path, people: Path, vestigo: Command, refused: Refused, models: dict[str, Path], digests: dict[str, str]
 ) -> None:
     from vestigo.evaluation.compare import compare
@@ -210,9 +210,7 @@ def test_two_models_compared(
         assert run(["models", "compare", "old", "new", *map(str, more), "--store", str(archive.parent / "store")]) == 0
 
 
-def test_a_challenger_without_attributes_cannot_follow(
-    archive: Path, people: Path, refused: Refused, tmp_path: Path
-) -> None:
+def test_candidate_without_attributes_is_refused(archive: Path, people: Path, refused: Refused, tmp_path: Path) -> None:
     bare = random_model(tmp_path / "bare", name="bare", schema=None)
     line = refused("models", "compare", "old", bare, "--data", people)
     assert "bare (" in line
@@ -232,6 +230,6 @@ def test_a_challenger_without_attributes_cannot_follow(
         (["index", "--reindex-stale", "--dry-run"], "--dry-run: without SOURCES"),
     ],
 )
-def test_mistakes_are_one_line(archive: Path, refused: Refused, arguments: list[str], message: str) -> None:
+def test_usage_errors_are_one_line(archive: Path, refused: Refused, arguments: list[str], message: str) -> None:
     places = {"PICTURE": str(archive / "000.jpg"), "CROPS": str(archive)}
     assert message in refused(*[places.get(argument, argument) for argument in arguments])

@@ -46,7 +46,7 @@ def refused(capsys: Captured, *arguments: str | Path) -> str:
     return " ".join(line.split())
 
 
-def test_a_map_of_the_parsers_own_ids_for_every_image(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_every_image_has_label_map_of_parser(people: Path, tmp_path: Path, capsys: Captured) -> None:
     parser = f"labels:{tmp_path / 'maps'}"
     result = told(capsys, people, "--parser", parser, "--out", tmp_path / "out")
     assert (result["images"], result["quarantined"], result["with_belongings"]) == (len(TRUTHS), 0, 0)
@@ -59,7 +59,7 @@ def test_a_map_of_the_parsers_own_ids_for_every_image(people: Path, tmp_path: Pa
     assert again.label_set.classes == make_parser(parser).label_set.classes
 
 
-def test_fused_maps_are_the_same_every_time(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_fused_maps_are_reproducible(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--fls", "--model", model, "--panel")
     results = [told(capsys, people, *settings, "--out", tmp_path / out) for out in ("one", "two")]
     told(capsys, people, *settings, "--out", tmp_path / "two")
@@ -75,7 +75,7 @@ def test_fused_maps_are_the_same_every_time(people: Path, model: Path, tmp_path:
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_bad_images_are_left_out_and_named(people: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_unreadable_images_are_quarantined(people: Path, tmp_path: Path, capsys: Captured) -> None:
     (people / "broken.jpg").write_bytes(b"no image")
     cv2.imwrite(str(people / "unknown.png"), np.zeros((8, 4, 3), dtype=np.uint8))
     result = told(capsys, people, "--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
@@ -85,7 +85,7 @@ def test_bad_images_are_left_out_and_named(people: Path, tmp_path: Path, capsys:
     assert len(list((tmp_path / "out").glob("*.png"))) == len(TRUTHS)
 
 
-def test_a_dataset_a_split_and_a_single_image(tmp_path: Path, capsys: Captured) -> None:
+def test_source_is_dataset_split_or_image(tmp_path: Path, capsys: Captured) -> None:
     root = tmp_path / "dataset"
     splits = {"bounding_box_train": 2, "query": 3, "bounding_box_test": 3}
     truths = {f: {f"{pid:04d}_c1s1_{i:06d}_00": drawn()} for i, (f, pid) in enumerate(splits.items())}
@@ -108,7 +108,7 @@ def test_a_dataset_a_split_and_a_single_image(tmp_path: Path, capsys: Captured) 
     assert "rename one" in refused(capsys, root, *parser, "--out", tmp_path / "clash")
 
 
-def test_sub_folders_are_kept_and_the_output_is_no_input(tmp_path: Path, capsys: Captured) -> None:
+def test_subfolders_are_kept_and_output_is_no_input(tmp_path: Path, capsys: Captured) -> None:
     source = tmp_path / "people"
     for camera in ("gate", "hall"):
         write_people(source / camera, {"a": drawn()}, tmp_path / "maps")
@@ -120,7 +120,7 @@ def test_sub_folders_are_kept_and_the_output_is_no_input(tmp_path: Path, capsys:
         assert make_parser(f"labels:{source / 'labelled' / camera}").label_set.name == "body-regions"
 
 
-def test_who_is_clustered_together(people: Path, tmp_path: Path) -> None:
+def test_images_of_one_identity_are_clustered_together(people: Path, tmp_path: Path) -> None:
     groups = group_by_identity(source_images(people, tmp_path / "out"))
     assert sorted(sorted(image.path.stem for image in group) for group in groups) == sorted(
         [sorted(MARKET), *([name] for name in TRUTHS if name not in MARKET)]
@@ -130,7 +130,7 @@ def test_who_is_clustered_together(people: Path, tmp_path: Path) -> None:
     assert [identity_of(name) for name in ("0000_c1s1_000001_00.jpg", "-1_c1s1_000001_00.jpg", "a.jpg")] == [None] * 3
 
 
-def test_maps_are_judged_beside_true_ones(model: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_maps_are_compared_with_true_maps(model: Path, tmp_path: Path, capsys: Captured) -> None:
     root = tmp_path / "people"
     write_rendered(root, "small", 8, 2, 2, seed=11, processes=1)
     asked = [root, "--split", "gallery", "--fls", "--model", model, "--judge", "--out", tmp_path / "out"]
@@ -148,7 +148,9 @@ def test_maps_are_judged_beside_true_ones(model: Path, tmp_path: Path, capsys: C
     assert "not a dataset" in refused(capsys, tmp_path / "out", "--fls", "--judge", "--out", tmp_path / "other")
 
 
-def test_what_is_refused(people: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conflicting_options_are_refused(
+    people: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VESTIGO_STORE", raising=False)
     out = ("--out", tmp_path / "out")
     maps = ("--parser", f"labels:{tmp_path / 'maps'}")
@@ -167,13 +169,15 @@ def test_what_is_refused(people: Path, tmp_path: Path, capsys: Captured, monkeyp
     assert not (tmp_path / "out").exists()
 
 
-def test_maps_of_two_kinds_do_not_share_a_folder(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_maps_of_two_label_sets_do_not_share_folder(
+    people: Path, model: Path, tmp_path: Path, capsys: Captured
+) -> None:
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
     told(capsys, people, *settings)
     assert "another kind" in refused(capsys, people, *settings, "--fls", "--model", model)
 
 
-def test_a_run_of_a_store(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_run_of_store_is_labelled(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
     store = ("--store", str(tmp_path / "store"))
     assert run(["index", str(people), *store, "--executor", "inline", "--detector", "none", "--json"]) == 0
     indexed = json.loads(capsys.readouterr().out)["run"]

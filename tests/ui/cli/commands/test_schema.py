@@ -213,7 +213,7 @@ def test_pages_show_the_schema_of_the_model(store: Path, monkeypatch: pytest.Mon
     assert "backpack" not in text.lower()
 
 
-def test_review_proposes_attributes_of_the_model(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_review_samples_attributes_of_the_model(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = run_app(monkeypatch, store, page="review", role="admin", pane="propose")
     assert not app.exception
     assert widget(app, "multiselect", "About").options == ["Mask", "Shoes", "Length of the coat"]

@@ -96,7 +96,7 @@ def test_numbers_that_do_not_exist_are_null(score: Score, tmp_path: Path) -> Non
     assert lonely["excluded"] == {"identity not in gallery": 1}
 
 
-def test_a_query_is_not_its_own_answer(score: Score, tmp_path: Path) -> None:
+def test_query_does_not_match_itself(score: Score, tmp_path: Path) -> None:
     rows = [(pid, 0, split, [float(pid), 1.0]) for split in ("query", "gallery") for pid in (1, 1, 2)]
     path = write(tmp_path / "f.parquet", rows, image=["a", "b", "c", "a", "b", "c"])
     result = score(path, "--protocol", "all")
@@ -104,14 +104,14 @@ def test_a_query_is_not_its_own_answer(score: Score, tmp_path: Path) -> None:
     assert result["mAP"] == 100.0
 
 
-def test_ap_and_reranking_change_the_figures(score: Score, tmp_path: Path) -> None:
+def test_ap_and_reranking_change_metrics(score: Score, tmp_path: Path) -> None:
     path = write(tmp_path / "f.parquet", people(seed=1))
     standard = score(path)
     assert score(path, "--ap", "trapezoid")["mAP"] != standard["mAP"]
     assert score(path, "--rerank")["mAP"] != standard["mAP"]
 
 
-def test_people_read_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", str(write(tmp_path / "f.parquet", people()))]) == 0
     shown = capsys.readouterr().out
     assert "mAP" in shown
@@ -130,7 +130,7 @@ def test_people_read_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ({"pid": [1, None]}, "'pid' has 1 rows without a value"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(
+def test_usage_errors_are_one_line_with_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, list[Any]], message: str
 ) -> None:
     path = write(tmp_path / "f.parquet", [(1, 0, "query", [1.0]), (1, 1, "gallery", [1.0])], **change)

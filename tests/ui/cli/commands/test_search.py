@@ -164,7 +164,7 @@ def test_store_from_the_environment(
         (["BROKEN"], "not-an-image"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(
+def test_usage_errors_are_one_line_with_status_2(
     archive: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (archive / "broken.jpg").write_text("a text")
@@ -176,7 +176,7 @@ def test_mistakes_are_one_line_and_status_2(
     assert "Traceback" not in shown.err
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_store_is_not_created(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["search", "f" * 20, "--store", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
     capsys.readouterr()
@@ -234,7 +234,7 @@ def test_rank_each_tracklet_and_dataset(rank: Any, write_dataset: Any) -> None:
         (["LIST"], "names no crop"),
     ],
 )
-def test_rank_mistakes(
+def test_rank_reports_usage_errors(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -245,7 +245,7 @@ def test_rank_mistakes(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_changed_model_is_noticed(archive: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_changed_model_is_refused(archive: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A store whose newest model is no longer where it was."""
     with Store.open(tmp_path / "s") as store:
         store.models.register("c" * 64, name="old", location=str(resolve_model("default")))

@@ -106,7 +106,7 @@ def call(archive: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     return run_json
 
 
-def test_an_image_finds_itself_by_equation_14_and_hits_tell_attributes(call: Any, archive: Path) -> None:
+def test_image_matches_itself_and_hits_have_attributes(call: Any, archive: Path) -> None:
     result = call("search", archive / "0.png")
     first = result["results"][0]
     assert first["crop"] == crop("0.jpg")["crop_id"]
@@ -117,7 +117,7 @@ def test_an_image_finds_itself_by_equation_14_and_hits_tell_attributes(call: Any
     assert result["filter"] is None
 
 
-def test_where_alone_and_with_a_query(call: Any) -> None:
+def test_where_works_alone_and_with_query(call: Any) -> None:
     alone = call("search", "--where", "gender=female,backpack=yes", "--top", "5", "--cameras", "cam1")
     assert alone["compared"] == 30
     assert len(alone["results"]) == 5
@@ -130,7 +130,7 @@ def test_where_alone_and_with_a_query(call: Any) -> None:
     assert 0 < narrowed["compared"] < CROPS
 
 
-def test_filters_say_what_they_are_expected_to_cost(call: Any) -> None:
+def test_filters_report_expected_losses(call: Any) -> None:
     query = crop("3.jpg")["crop_id"]
     result = call("search", query, "--filter", "auto", "--max-lost", "0.01", "--top", "60")
     assert (
@@ -150,7 +150,7 @@ def test_filters_say_what_they_are_expected_to_cost(call: Any) -> None:
     assert strict["filter"]["expected_lost"] == 0.4
 
 
-def test_rank_behind_a_filter_agrees_with_search(call: Any, archive: Path, tmp_path: Path) -> None:
+def test_filtered_rank_agrees_with_search(call: Any, archive: Path, tmp_path: Path) -> None:
     ids = [crop(f"{number}.jpg")["crop_id"] for number in (1, 2)]
     (tmp_path / "crops.txt").write_text("\n".join(ids))
     ranked = call("rank", tmp_path / "crops.txt", "--name", "x", "--filter", "0.9", "--top", "5")
@@ -163,7 +163,7 @@ def test_rank_behind_a_filter_agrees_with_search(call: Any, archive: Path, tmp_p
         assert [row["crop"] for row in rows if row["query"] == query] == found
 
 
-def test_page_and_table_tell_attributes_and_the_filter(
+def test_page_and_table_show_attributes_and_filter(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = crop("3.jpg")["crop_id"]
@@ -194,7 +194,9 @@ def test_page_and_table_tell_attributes_and_the_filter(
         (["QUERY", "--filter", "auto", "--max-lost", "1"], "--max-lost 1: give a share"),
     ],
 )
-def test_mistakes(archive: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_usage_errors_have_status_2(
+    archive: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     given = [crop("3.jpg")["crop_id"] if argument == "QUERY" else argument for argument in arguments]
     assert run(["search", *given, "--store", str(archive / "store")]) == 2
     assert message in " ".join(capsys.readouterr().err.split())

@@ -71,7 +71,7 @@ def test_cameras(archive: Path) -> None:
         run(cameras.app, "set", "gate", "--clock-offset", "1", "--store", archive)
 
 
-def test_a_mistyped_store_is_not_made(tmp_path: Path) -> None:
+def test_mistyped_store_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a store"):
         run(store.app, "check", "--store", tmp_path / "archvie")
     assert not (tmp_path / "archvie").exists()

@@ -45,7 +45,7 @@ def naive_iou(dataset: Path, folder: str, model: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("hidden_by", "folder"), [("regions", "regions"), ("behind", "regions-behind")])
-def test_trains_judges_and_says_so(
+def test_parser_is_trained_and_evaluated(
     dataset: Path, tmp_path: Path, capsys: Captured, hidden_by: str, folder: str
 ) -> None:
     model = tmp_path / "parser"
@@ -61,7 +61,7 @@ def test_trains_judges_and_says_so(
     assert trained_on["command"] == f"vestigo train-parser --data people {said}"
 
 
-def test_people_read_figures(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_metrics_are_printed(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
     options = ["--data", str(dataset), "--out", str(tmp_path / "p"), "--epochs", "1", "--device", "cpu"]
     assert run(["train-parser", *options]) == 0
     shown = capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_people_read_figures(dataset: Path, tmp_path: Path, capsys: Captured) ->
     assert f"package:{tmp_path / 'p'}" in shown.replace("\n", "")
 
 
-def test_a_dataset_without_label_maps_gets_one_line(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_dataset_without_label_maps_is_refused(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
     copy = tmp_path / "people"
     shutil.copytree(dataset, copy)
     shutil.rmtree(copy / "regions-behind")
@@ -86,7 +86,7 @@ def test_a_dataset_without_label_maps_gets_one_line(dataset: Path, tmp_path: Pat
     assert not (tmp_path / "p").exists()
 
 
-def test_goes_on_from_another_parser(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_training_continues_from_another_parser(dataset: Path, tmp_path: Path, capsys: Captured) -> None:
     options = ["--data", str(dataset), "--epochs", "1", "--device", "cpu"]
     more = ["--base", "default", "--hidden-weight", "2", "--learning-rate", "1e-4", "--json"]
     assert run(["train-parser", *options, "--out", str(tmp_path / "p"), *more]) == 0

@@ -30,14 +30,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 @command(app, "show")
 def show_command(
     store: opts.StoreOption,
-    limit: Annotated[int, Option("--limit", min=0, help="Entries in the answer, 0 for all of them.")] = 50,
+    limit: Annotated[int, Option("--limit", min=0, help="Largest number of entries, 0 for all of them.")] = 50,
     user: Annotated[str | None, Option("--user", help="Only of this user.")] = None,
     action: Annotated[
         str | None, Option("--action", help="Only one action, such as search or 'sign-in refused'.")
     ] = None,
     case: Annotated[str | None, Option("--case", help="Only of this case number.")] = None,
     table: Annotated[
-        Path | None, Option("--csv", help="Write the entries to this file; the answer then holds their number.")
+        Path | None, Option("--csv", help="Write the entries to this file; the result then holds their number.")
     ] = None,
 ) -> Output:
     """Show the audit log, newest entries first, and whether it is intact (see `vestigo audit verify`).
@@ -49,7 +49,7 @@ def show_command(
     """
     with opts.open_store(store) as opened:
         entries = _entries(opened, limit, user=user, action=action, case=case)
-        shown: Any = [_row(entry) for entry in entries] if table is None else _write_csv(entries, table)
+        shown: Any = [_entry_result(entry) for entry in entries] if table is None else _write_csv(entries, table)
         with progress("entries verified") as update:
             intact = opened.audit.verify(update).intact
     return Output({"entries": shown, "intact": intact, "file": table}, _print_entries)
@@ -85,7 +85,7 @@ def _entries(store: Store, limit: int, **filters: Any) -> Iterator[AuditEntry]:
             return
 
 
-def _row(entry: AuditEntry) -> dict[str, Any]:
+def _entry_result(entry: AuditEntry) -> dict[str, Any]:
     return {**asdict(entry), "at": entry.at.isoformat()}
 
 
@@ -96,7 +96,7 @@ def _write_csv(entries: Iterable[AuditEntry], path: Path) -> int:
         table = csv.DictWriter(stream, COLUMNS)
         table.writeheader()
         for entry in entries:
-            row = _row(entry) | {"details": json.dumps(entry.details)}
+            row = _entry_result(entry) | {"details": json.dumps(entry.details)}
             table.writerow({name: _cell(row[name]) for name in COLUMNS})
             count += 1
     partial.replace(path)

@@ -60,7 +60,7 @@ def demo_command(
     folder: Annotated[Path, Option("--out", help="Output folder; an earlier demo in it is replaced.")] = Path("demo"),
     seed: Annotated[int, Option(help="Of the rendered world.")] = 2026,
 ) -> Output:
-    """Render a small camera network, index it, search, evaluate, and write an HTML report with pictures.
+    """Render a small camera network, index it, search, evaluate, and write an HTML report with images.
 
     At the end, the command that opens the screen on the demo's store is printed; at a terminal it can open at once.
 

@@ -169,7 +169,7 @@ def _print_estimate(result: Mapping[str, Any]) -> None:
     )
     out.print(
         f"  about {result['seconds']:.0f} s on {result['workers']} x {result['device']} and at most "
-        f"{result['disk_bytes'] / 1e6:.1f} MB, judged by {result['timed']} of {result['images']} images "
+        f"{result['disk_bytes'] / 1e6:.1f} MB, estimated from {result['timed']} of {result['images']} images "
         f"and {result['frames']} frames"
     )
 

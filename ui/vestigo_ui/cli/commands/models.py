@@ -91,7 +91,7 @@ def promote_command(
     store: opts.StoreOption,
     reason: ReasonOption = None,
     force: Annotated[
-        bool, Option("--force", help="Promote a model that the gate refused or has not judged; requires --reason.")
+        bool, Option("--force", help="Promote a model that the gate refused or has not compared; requires --reason.")
     ] = False,
     by: opts.ByOption = None,
 ) -> Output:

@@ -16,7 +16,7 @@ def precision_command(
     store: opts.StoreOption,
     model: opts.StoredModelOption = None,
     project: opts.ProjectsOption = None,
-    confidence: Annotated[float, Option(min=0, max=1, help="Leave out predictions below this confidence.")] = 0.0,
+    confidence: Annotated[float, Option(min=0, max=1, help="Skip predictions below this confidence.")] = 0.0,
     period: Annotated[
         Literal["day", "week", "month"], Option(help="Period of results over time: day, week or month.")
     ] = "month",
@@ -38,15 +38,15 @@ def precision_command(
     from vestigo.review.estimates.review_sample import read_review_sample
 
     with opts.open_store(store) as opened:
-        judged = resolve_review_model(opened, model)
-        opts.check_schema(schema, judged.name, judged.facts.attributes)
-        sample = read_review_sample(opened, judged, project)
+        reviewed_model = resolve_review_model(opened, model)
+        opts.check_schema(schema, reviewed_model.name, reviewed_model.facts.attributes)
+        sample = read_review_sample(opened, reviewed_model, project)
     estimate = estimate_precision(sample.reviewed, confidence=confidence, period=period)
     error = sample.reviewed.error
     accuracies = [attribute.accuracy.value for attribute in estimate.attributes.values() if attribute.accuracy]
     result = {
-        "model": judged.name,
-        "digest": judged.digest,
+        "model": reviewed_model.name,
+        "digest": reviewed_model.digest,
         **estimate.to_dict(),
         "attributes_mean": sum(accuracies) / len(accuracies) if accuracies else None,
         "tasks": len(sample.reviewed.probability) - sample.missing,

@@ -39,7 +39,7 @@ def regions_command(
     parser: ParserOption = "default",
     folder: Annotated[
         Path | None,
-        Option("--out", help="Folder for one label map per image; with --store for the pictures of --panel."),
+        Option("--out", help="Folder for one label map per image; with --store for the images of --panel."),
     ] = None,
     store: Annotated[
         str | None, Option("--store", "-s", help="Store of the run SOURCE. Without --out also from VESTIGO_STORE.")
@@ -58,7 +58,7 @@ def regions_command(
         Option(
             "--foreground",
             help="How --fls separates a person from the background: by the model's pixel classifier, or by two "
-            "clusters of activations. Default: as the model's package says.",
+            "clusters of activations. Default: as in the model's package.",
         ),
     ] = None,
     belongings: Annotated[
@@ -66,12 +66,12 @@ def regions_command(
         Option(
             "--belongings",
             help="Where --fls finds carried objects: in the foreground that the parser missed (complement), by votes "
-            "of clusters, by both, or there and where the model's pixel classifier predicts them. Default: as the "
-            "package says.",
+            "of clusters, by both, or there and where the model's pixel classifier predicts them. Default: as in the "
+            "package.",
         ),
     ] = None,
     panel: Annotated[
-        bool, Option("--panel", help="Also draw parser, clusters and result next to each other, one picture per image.")
+        bool, Option("--panel", help="Also draw parser, clusters and result of each image next to each other.")
     ] = False,
     judge: Annotated[
         bool,
@@ -226,9 +226,9 @@ def _label_run(store: str, request: RegionsRequest, pictures: Path | None) -> Ou
         output = run_output(opened, labelled)
         if pictures is None:
             return output
-        with progress("pictures") as update:
+        with progress("panels") as update:
             panels = draw_panels(opened, request, pictures, update)
-    note(f"{panels} pictures in {pictures}")
+    note(f"{panels} panels in {pictures}")
     return Output({**output.result, "panels": panels}, print_run)
 
 

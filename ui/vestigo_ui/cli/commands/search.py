@@ -29,7 +29,7 @@ def search_command(
             "--where alone."
         ),
     ] = None,
-    top: Annotated[int, Option("--top", min=1, help="Crops in the answer.")] = 20,
+    top: Annotated[int, Option("--top", min=1, help="Crops in the result.")] = 20,
     box: Annotated[str | None, Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
     model: opts.StoredModelOption = None,
     where: opts.WhereOption = "",
@@ -96,15 +96,15 @@ def search_command(
             facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
             _write_page(opened, html, result, crops, list(images.values()), facts)
             note(f"report: {html}")
-    answer = {
-        "results": [_row(hit) for hit in result.hits],
+    output = {
+        "results": [_hit_result(hit) for hit in result.hits],
         "compared": result.compared,
         "kept_fraction": result.kept_fraction,
         "filter": opts.filter_summary(result.filter),
         "model": result.model,
         "seconds": seconds,
     }
-    return Output(answer, _print)
+    return Output(output, _print)
 
 
 def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dict[str, UInt8Array]]:
@@ -151,7 +151,7 @@ def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, wh
     return {name: value for name, value in details.items() if value}
 
 
-def _row(hit: Hit) -> dict[str, Any]:
+def _hit_result(hit: Hit) -> dict[str, Any]:
     return {
         "rank": hit.rank,
         "crop": hit.crop,
