@@ -167,9 +167,9 @@ def test_queries_are_sorted(store: Path) -> None:
     pair = compare_rankings(one, other)
     ap = one.scores.scores.ap
     for order, sign in (("worst", 1), ("best", -1)):
-        found = sort_queries(one, None, order)
-        values = sign * ap[found]
-        assert sorted(found) == list(range(len(ap)))
+        ordered = sort_queries(one, None, order)
+        values = sign * ap[ordered]
+        assert sorted(ordered) == list(range(len(ap)))
         known = values[~np.isnan(values)]
         assert list(known) == sorted(known)
         assert np.isnan(values[len(known) :]).all()

@@ -122,9 +122,9 @@ def test_sample_is_shown_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch, 
     assert f"**7 tasks** of {PEOPLE} are sampled" in text
     wish = SamplingRequest(strategy="least-confident", budget=7)
     with Store.open(store) as opened:
-        found = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
+        sample = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
         entry = opened.audit.entries(newest=True, action="view")[0]
-        assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(found, wish)]
+        assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(sample, wish)]
         assert len(opened.review.samples("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
