@@ -4,8 +4,8 @@
     python benchmarks/browse.py STORE [--rounds 9]
 
 Each query runs `--rounds` times, with arguments sampled anew outside the clock; the median of time and of CPU
-time, all threads together, and the slowest are shown. The peer answers a question from the store alone, once, after
-all questions, so that peak memory is the index's.
+time, all threads together, and the slowest are shown. The peer computes a query from the store alone, once, after
+all queries, so that peak memory is that of the index.
 """
 
 from __future__ import annotations
@@ -33,35 +33,36 @@ PAGE = 48
 CARD = ("crop_id", "camera", "time", "image")
 
 
-def peak_mb() -> float:
+def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def make(store: Store) -> BrowseIndex:
+def build_index(store: Store) -> BrowseIndex:
     for path in index_path(store).parent.glob(f"{index_path(store).name}*"):
         path.unlink()
-    before = peak_mb()
+    before = peak_memory_mb()
     index = BrowseIndex.open(store)
-    wall, cpu = (ms / 1e3 for ms in timed(lambda _: index.refresh(), None))
+    wall, cpu = (ms / 1e3 for ms in time_call(lambda _: index.refresh(), None))
     size = sum(path.stat().st_size for path in index_path(store).parent.glob(f"{index_path(store).name}*"))
     print(
-        f"made in {wall:.1f} s, {cpu:.1f} s of CPU; {size / 1e6:.0f} MB; peak memory {before:.0f}, {peak_mb():.0f} MB"
+        f"built in {wall:.1f} s, {cpu:.1f} s of CPU; {size / 1e6:.0f} MB;"
+        f" peak memory {before:.0f}, {peak_memory_mb():.0f} MB"
     )
     return index
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a page asks with arguments that `draw` gives; `peer` answers it without an index."""
+class Query:
+    """A query of a page: `run` takes the arguments that `sample` returns; `peer` computes it without an index."""
 
     name: str
-    ask: Callable[[Any], object]
-    draw: Callable[[], Any] = lambda: None
+    run: Callable[[Any], object]
+    sample: Callable[[], Any] = lambda: None
     peer: Callable[[Any], object] | None = None
 
 
-class Draws:
-    """Arguments of questions."""
+class ArgumentSampler:
+    """Random arguments of queries."""
 
     def __init__(self, store: Store, index: BrowseIndex) -> None:
         self.model = resolve_review_model(store)
@@ -98,46 +99,48 @@ class Draws:
         return choice, self.index.count(self.model.digest, choice) // 2
 
     def _page(self, limit: int) -> list[str]:
-        found = self.index.page(self.model.digest, ALL_SIGHTINGS, offset=self.offset(), limit=limit)
-        return [one.crop for one in found]
+        page = self.index.page(self.model.digest, ALL_SIGHTINGS, offset=self.offset(), limit=limit)
+        return [sighting.crop for sighting in page]
 
 
-def questions(store: Store, index: BrowseIndex) -> list[Question]:
-    draws, peers = Draws(store, index), Peers(store)
-    model, names = draws.model.digest, index.attribute_counts(draws.model.digest).keys()
+def list_queries(store: Store, index: BrowseIndex) -> list[Query]:
+    sampler, peers = ArgumentSampler(store, index), Peers(store)
+    model, names = sampler.model.digest, index.attribute_counts(sampler.model.digest).keys()
     return [
-        Question("refresh with nothing new", lambda _: index.refresh()),
-        Question("pending", lambda _: index.pending()),
-        Question("snapshot", lambda _: index.snapshot),
-        Question("cameras", lambda _: index.cameras(model), peer=peers.cameras),
-        Question("presence by 10 minutes", lambda _: index.presence(model, 600), peer=peers.presence),
-        Question("count of all", lambda _: index.count(model)),
-        Question("count where", lambda choice: index.count(model, choice), draws.where, peers.count_where),
-        Question("page of all", lambda at: index.page(model, ALL_SIGHTINGS, offset=at, limit=PAGE), draws.offset),
-        Question("page of a camera's hour", lambda choice: index.page(model, choice, offset=0, limit=PAGE), draws.hour),
-        Question("page where", lambda it: index.page(model, it[0], offset=it[1], limit=PAGE), draws.middle),
-        Question(
-            "page of a person", lambda pid: index.page(model, SightingFilter(pid=pid), offset=0, limit=PAGE), draws.pid
+        Query("refresh with nothing new", lambda _: index.refresh()),
+        Query("pending", lambda _: index.pending()),
+        Query("snapshot", lambda _: index.snapshot),
+        Query("cameras", lambda _: index.cameras(model), peer=peers.cameras),
+        Query("presence by 10 minutes", lambda _: index.presence(model, 600), peer=peers.presence),
+        Query("count of all", lambda _: index.count(model)),
+        Query("count where", lambda choice: index.count(model, choice), sampler.where, peers.count_where),
+        Query("page of all", lambda at: index.page(model, ALL_SIGHTINGS, offset=at, limit=PAGE), sampler.offset),
+        Query("page of a camera's hour", lambda choice: index.page(model, choice, offset=0, limit=PAGE), sampler.hour),
+        Query("page where", lambda pair: index.page(model, pair[0], offset=pair[1], limit=PAGE), sampler.middle),
+        Query(
+            "page of a person",
+            lambda pid: index.page(model, SightingFilter(pid=pid), offset=0, limit=PAGE),
+            sampler.pid,
         ),
-        Question("attribute counts", lambda _: index.attribute_counts(model)),
-        Question("attribute counts where", lambda choice: index.attribute_counts(model, choice), draws.where),
-        Question("find", lambda ids: index.find(ids[0], model), draws.crops),
-        Question("neighbours", lambda ids: index.neighbours(ids[0], model), draws.crops),
-        Question("pids of 48", lambda ids: index.pids(ids, model), draws.crops),
-        Question("confidence histograms", lambda _: index.confidence_histograms(model)),
-        Question(
+        Query("attribute counts", lambda _: index.attribute_counts(model)),
+        Query("attribute counts where", lambda choice: index.attribute_counts(model, choice), sampler.where),
+        Query("find", lambda ids: index.find(ids[0], model), sampler.crops),
+        Query("neighbours", lambda ids: index.neighbours(ids[0], model), sampler.crops),
+        Query("pids of 48", lambda ids: index.pids(ids, model), sampler.crops),
+        Query("confidence histograms", lambda _: index.confidence_histograms(model)),
+        Query(
             "page of the least sure",
             lambda choice: index.by_confidence(model, choice, next(iter(names)), first="least", offset=0, limit=PAGE),
-            draws.where,
+            sampler.where,
         ),
-        Question("48 crops anywhere", lambda ids: index.rows(ids, CARD, model=model), draws.crops, peers.crops),
-        Question("their embeddings", lambda ids: index.rows(ids, ("embedding",), model=model), draws.crops),
-        Question("48 crops of a page", lambda ids: index.rows(ids, CARD, model=model), draws.same_page),
+        Query("48 crops anywhere", lambda ids: index.rows(ids, CARD, model=model), sampler.crops, peers.crops),
+        Query("their embeddings", lambda ids: index.rows(ids, ("embedding",), model=model), sampler.crops),
+        Query("48 crops of a page", lambda ids: index.rows(ids, CARD, model=model), sampler.same_page),
     ]
 
 
 class Peers:
-    """The same answers from the store alone."""
+    """The same queries, computed from the store alone."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -178,26 +181,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args()
-    with Store.open(given.store, create=False) as store, make(store) as index:
-        queries = questions(store, index)
-        times = {question.name: np.array([asking(question) for _ in range(given.rounds)]) for question in queries}
-        print(f"peak memory after {len(queries)} queries {peak_mb():.0f} MB")
-        print(f"{'question':26} median ms   CPU ms  slowest ms    peer ms")
-        for question in queries:
-            (wall, cpu), slowest = np.median(times[question.name], axis=0), times[question.name][:, 0].max()
-            peer = "" if question.peer is None else f"{timed(question.peer, question.draw())[0]:10.0f}"
-            print(f"{question.name:26} {wall:9.1f} {cpu:8.1f} {slowest:11.1f} {peer}", flush=True)
+    arguments = parser.parse_args()
+    with Store.open(arguments.store, create=False) as store, build_index(store) as index:
+        queries = list_queries(store, index)
+        times = {query.name: np.array([time_query(query) for _ in range(arguments.rounds)]) for query in queries}
+        print(f"peak memory after {len(queries)} queries {peak_memory_mb():.0f} MB")
+        print(f"{'query':26} median ms   CPU ms  slowest ms    peer ms")
+        for query in queries:
+            (wall, cpu), slowest = np.median(times[query.name], axis=0), times[query.name][:, 0].max()
+            peer = "" if query.peer is None else f"{time_call(query.peer, query.sample())[0]:10.0f}"
+            print(f"{query.name:26} {wall:9.1f} {cpu:8.1f} {slowest:11.1f} {peer}", flush=True)
 
 
-def asking(question: Question) -> tuple[float, float]:
-    return timed(question.ask, question.draw())
+def time_query(query: Query) -> tuple[float, float]:
+    return time_call(query.run, query.sample())
 
 
-def timed(ask: Callable[[Any], object], drawn: Any) -> tuple[float, float]:
-    """Milliseconds by the clock and of CPU."""
+def time_call(run: Callable[[Any], object], argument: Any) -> tuple[float, float]:
+    """Return milliseconds of wall time and of CPU time."""
     cpu, started = time.process_time(), time.perf_counter()
-    ask(drawn)
+    run(argument)
     return 1e3 * (time.perf_counter() - started), 1e3 * (time.process_time() - cpu)
 
 

@@ -1,11 +1,11 @@
-"""A store of very many crops, made in minutes: what the screen and its index are measured on.
+"""Build a store of very many crops, on which the screen and its index are measured.
 
     python benchmarks/browse_store.py STORE [--crops 1000000]
 
-Facts are those of the shipped model; what it would say of a crop is drawn at random: descriptors of its blocks and
-probabilities that add up. Pictures are a few dozen rendered crops, each copy with a comment of its own, so that no two
-are the same bytes. A file is an hour of one of `CAMERAS` cameras, with tracklets of `TRACKLET` crops; of every fourth
-person it is known who that is. About 8 GB for a million.
+Facts are those of the shipped model; descriptors and attribute probabilities are random. Images are a few dozen
+rendered crops; each copy has a comment of its own, so that no two files are identical. An input is an hour of one of
+`CAMERAS` cameras, with tracklets of `TRACKLET` crops; every fourth person has an identity. A million crops take about
+8 GB.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from vestigo_models.synthetic.crops import render_crop
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
 
-CAMERAS, TRACKLET, FILE_ROWS, PICTURES, KNOWN = 40, 8, 4000, 48, 4
+CAMERAS, TRACKLET, FILE_ROWS, IMAGES, KNOWN = 40, 8, 4000, 48, 4
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 FRAME = (1920, 1080)
 FPS, HOUR_S = 5, 3600
 
 
-def make(ref: Path, crops: int, seed: int = 0) -> str:
-    """Make the store and return the digest of its model."""
+def build_store(ref: Path, crops: int, seed: int = 0) -> str:
+    """Build the store and return the digest of its model."""
     package = ModelPackage.from_pretrained("default")
-    facts, drawn = ModelFacts.of(package), pictures()
+    facts, images = ModelFacts.of(package), render_images()
     with Store.open(ref) as store:
         store.models.register(package.digest, name=package.name, location="default", facts=facts)
         run = store.runs.create(fingerprint="b" * 64, config={}, model=package.digest, command="benchmark")
@@ -52,7 +52,7 @@ def make(ref: Path, crops: int, seed: int = 0) -> str:
         )
         store.runs.take_lease(run.id)
         for file, task in enumerate(store.shards.pending(run.id, len(sizes))):
-            rows = table(facts, drawn, file, names[file], sizes[file], np.random.default_rng([seed, file]))
+            rows = crop_table(facts, images, file, names[file], sizes[file], np.random.default_rng([seed, file]))
             written = store.root.write("crops", run.id, task.id, rows)
             store.shards.commit(task.id, files=[written], outcomes=[InputOutcome(0, "done", sizes[file])])
         store.runs.finish(run.id, "succeeded")
@@ -63,15 +63,15 @@ def camera_of(file: int) -> str:
     return f"cam{file % CAMERAS + 1:02d}"
 
 
-def pictures() -> list[bytes]:
-    world = World(PRESETS["default"], seed=7, identities=PICTURES, cameras=4)
-    return [encode_jpeg(render_crop(world, number, number % 4, 0).image) for number in range(PICTURES)]
+def render_images() -> list[bytes]:
+    world = World(PRESETS["default"], seed=7, identities=IMAGES, cameras=4)
+    return [encode_jpeg(render_crop(world, number, number % 4, 0).image) for number in range(IMAGES)]
 
 
-def table(
-    facts: ModelFacts, drawn: list[bytes], file: int, name: str, count: int, rng: np.random.Generator
+def crop_table(
+    facts: ModelFacts, images: list[bytes], file: int, name: str, count: int, rng: np.random.Generator
 ) -> pa.Table:
-    """An hour of a camera: `count` crops."""
+    """Return `count` crops of one hour of one camera."""
     ids = [hashlib.sha256(b"%d/%d" % (file, number)).hexdigest()[:20] for number in range(count)]
     tracklet = np.arange(count) // TRACKLET
     begin = np.sort(rng.uniform(0, HOUR_S - 30, tracklet[-1] + 1))
@@ -85,7 +85,7 @@ def table(
         "source": ["footage"] * count,
         "input": [name] * count,
         "frame": frame,
-        "time": [start + timedelta(seconds=one / FPS) for one in frame.tolist()],
+        "time": [start + timedelta(seconds=number / FPS) for number in frame.tolist()],
         "offset_s": frame / FPS,
         "camera": [camera_of(file)] * count,
         "tracklet": [f"{file:06x}{number:014x}" for number in tracklet.tolist()],
@@ -98,22 +98,24 @@ def table(
         "score": rng.uniform(0.5, 1, count),
         "quality": rng.uniform(0, 1, count),
         "dhash": rng.integers(-(2**63), 2**63 - 1, count),
-        "pid": [one + 1 if one % KNOWN == 0 else None for one in person.tolist()],
-        "image": [commented(drawn[who % PICTURES], crop) for who, crop in zip(person.tolist(), ids, strict=True)],
+        "pid": [pid + 1 if pid % KNOWN == 0 else None for pid in person.tolist()],
+        "image": [add_comment(images[pid % IMAGES], crop) for pid, crop in zip(person.tolist(), ids, strict=True)],
         **feature_columns(
-            descriptors(facts, count, rng), probabilities(facts, tracklet, rng), areas(regions, count, rng)
+            random_descriptors(facts, count, rng),
+            random_probabilities(facts, tracklet, rng),
+            random_areas(regions, count, rng),
         ),
     }
     schema = crop_schema(sum(facts.blocks))
     return pa.Table.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def commented(jpeg: bytes, text: str) -> bytes:
-    """The same picture with a comment behind its first marker."""
+def add_comment(jpeg: bytes, text: str) -> bytes:
+    """Return the same JPEG with a comment after its first marker."""
     return jpeg[:2] + b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text.encode() + jpeg[2:]
 
 
-def descriptors(facts: ModelFacts, count: int, rng: np.random.Generator) -> Descriptors:
+def random_descriptors(facts: ModelFacts, count: int, rng: np.random.Generator) -> Descriptors:
     vectors = rng.standard_normal((count, sum(facts.blocks)), np.float32)
     visible = rng.random((count, facts.parts)) < 0.9
     first = 0
@@ -127,8 +129,10 @@ def descriptors(facts: ModelFacts, count: int, rng: np.random.Generator) -> Desc
     return Descriptors(vectors=vectors, visible=visible, always=facts.always)
 
 
-def probabilities(facts: ModelFacts, tracklet: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
-    """(n, M): what is said of a tracklet, and a little of its own for each crop."""
+def random_probabilities(
+    facts: ModelFacts, tracklet: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return probabilities (N, M): those of the tracklet with noise for each crop."""
     assert facts.attributes is not None
     schema = facts.attributes
     logits_of_tracklet = 2 * rng.standard_normal((tracklet[-1] + 1, schema.classes)).astype(np.float32)
@@ -140,20 +144,20 @@ def probabilities(facts: ModelFacts, tracklet: NDArray[np.int64], rng: np.random
     return logits
 
 
-def areas(regions: int, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    drawn = rng.random((count, regions), np.float32)
-    return drawn / np.maximum(drawn.sum(axis=1, keepdims=True), 1e-6)
+def random_areas(regions: int, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    shares = rng.random((count, regions), np.float32)
+    return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--crops", type=int, default=1_000_000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     started = time.perf_counter()
-    make(given.store, given.crops)
-    size = sum(path.stat().st_size for path in given.store.rglob("*") if path.is_file())
-    print(f"{given.crops} crops, {size / 1e9:.1f} GB, in {time.perf_counter() - started:.0f} s: {given.store}")
+    build_store(arguments.store, arguments.crops)
+    size = sum(path.stat().st_size for path in arguments.store.rglob("*") if path.is_file())
+    print(f"{arguments.crops} crops, {size / 1e9:.1f} GB, in {time.perf_counter() - started:.0f} s: {arguments.store}")
 
 
 if __name__ == "__main__":

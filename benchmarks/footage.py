@@ -1,12 +1,12 @@
-"""The shipped model on real people: do crops of a tracklet find the rest of it?
+"""Retrieval of tracklets in real footage by the shipped model, compared with colour histograms.
 
     python benchmarks/footage.py shared/data/pedestrians.avi [--model default]
 
 The footage is indexed with the embedded defaults; every crop is a query against all others, and a tracklet counts as
-one person. Three ways, each harder: as they are; without crops of the same second or so (25 frames), which any picture
+one person. There are three settings, each harder: crops as they are; without crops within 25 frames, which any image
 comparison finds; and with the query under other light, at another distance, in another box, half of them mirrored.
 
-The peer is a histogram of colours (HSV, 8x4x4 bins in each of six stripes), which knows nothing of people. Neither can
+The peer is a colour histogram (HSV, 8x4x4 bins in each of six stripes). Neither can
 reach 100 %: a person who crosses twice has two tracklets, and a tracklet may hold two people.
 """
 
@@ -65,7 +65,7 @@ def crops_of(video: Path) -> tuple[list[Image], NDArray[np.str_], NDArray[np.int
 
 
 def change(image: Image, rng: np.random.Generator) -> Image:
-    """Look at a person with another camera: light, white balance, distance, mirror, box."""
+    """Imitate another camera: change light, white balance, distance, mirror, box."""
     lit = np.clip(image * rng.uniform(0.7, 1.3) * rng.uniform(0.85, 1.15, 3), 0, 255).astype(np.uint8)
     height, width = lit.shape[:2]
     scale = rng.uniform(0.4, 1.0)

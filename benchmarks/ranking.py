@@ -2,9 +2,9 @@
 
     python benchmarks/ranking.py [--crops 100000] [--dim 512] [--queries 1 64 512] [--top 50]
 
-Both sides rank the same embeddings in the same process, alternating, and the median of the rounds counts. The bound is
-the time to read the embeddings once at the bandwidth that a copy of them reaches here; nothing that looks at every
-crop can be faster. Peak memory beyond the embeddings is what the two allocate.
+Both sides rank the same embeddings in the same process, alternating; the median of the rounds is shown. The bound is
+the time to read the embeddings once at the bandwidth that a copy of them reaches; no ranking that reads every crop can
+be faster. Peak memory excludes the embeddings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vestigo_models.inference.distance import Descriptors
 BATCH = 16384
 
 
-def unit(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
+def random_unit_vectors(rng: np.random.Generator, count: int, dim: int) -> NDArray[np.float32]:
     vectors = rng.normal(size=(count, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -39,17 +39,17 @@ def stream(ids: pa.Array, gallery: Descriptors) -> Iterator[GalleryBatch]:
         yield GalleryBatch(ids=ids[start : start + BATCH], descriptors=gallery[start : start + BATCH])
 
 
-def plain(queries: NDArray[np.float32], gallery: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+def sort_distances(queries: NDArray[np.float32], gallery: NDArray[np.float32], top: int) -> NDArray[np.int64]:
     return np.argsort(1.0 - queries @ gallery.T, axis=1, kind="stable")[:, :top]
 
 
-def seconds(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def peak_mb(work: Callable[[], object]) -> float:
+def peak_memory_mb(work: Callable[[], object]) -> float:
     tracemalloc.start()
     work()
     peak = tracemalloc.get_traced_memory()[1]
@@ -64,30 +64,30 @@ def main() -> None:
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 64, 512])
     parser.add_argument("--top", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     rng = np.random.default_rng(0)
-    gallery = unit(rng, given.crops, given.dim)
-    ids = pa.array([f"{number:020x}" for number in range(given.crops)])
-    copy = min(seconds(gallery.copy) for _ in range(given.rounds))
+    gallery = random_unit_vectors(rng, arguments.crops, arguments.dim)
+    ids = pa.array([f"{number:020x}" for number in range(arguments.crops)])
+    copy = min(measure_seconds(gallery.copy) for _ in range(arguments.rounds))
     # A copy reads every byte and writes it.
     bound = copy / 2
-    print(f"{given.crops} crops of {given.dim} dimensions, {gallery.nbytes / 1e6:.0f} MB, top {given.top}")
+    print(f"{arguments.crops} crops of {arguments.dim} dimensions, {gallery.nbytes / 1e6:.0f} MB, top {arguments.top}")
     print(f"bound: {gallery.nbytes / bound / 1e9:.1f} GB/s, {1e3 * bound:.1f} ms a pass")
     print("queries  streaming ms  plain ms  ratio  of bound  streaming MB  plain MB")
-    for count in given.queries:
-        queries = unit(rng, count, given.dim)
+    for count in arguments.queries:
+        queries = random_unit_vectors(rng, count, arguments.dim)
 
         def streaming(queries: NDArray[np.float32] = queries) -> object:
-            return rank(descriptors(queries), stream(ids, descriptors(gallery)), given.top)
+            return rank(descriptors(queries), stream(ids, descriptors(gallery)), arguments.top)
 
         def peer(queries: NDArray[np.float32] = queries) -> object:
-            return plain(queries, gallery, given.top)
+            return sort_distances(queries, gallery, arguments.top)
 
-        rounds = [(seconds(streaming), seconds(peer)) for _ in range(given.rounds)]
+        rounds = [(measure_seconds(streaming), measure_seconds(peer)) for _ in range(arguments.rounds)]
         ours, theirs = (statistics.median(times) for times in zip(*rounds, strict=True))
         print(
             f"{count:7d}  {1e3 * ours:12.1f}  {1e3 * theirs:8.1f}  {ours / theirs:5.2f}  {bound / ours:8.2f}"
-            f"  {peak_mb(streaming):12.1f}  {peak_mb(peer):8.1f}"
+            f"  {peak_memory_mb(streaming):12.1f}  {peak_memory_mb(peer):8.1f}"
         )
 
 

@@ -1,8 +1,8 @@
-"""Crops a second of a Ray run with 2 CPU actors against two plain processes, side by side, start-up excluded.
+"""Crops per second of a Ray run with 2 CPU actors, compared with two plain processes, start-up excluded.
 
 Both do the same work on the same crops with one thread of arithmetic each: read, decode, embed, write Parquet. The
-Ray side also plans, schedules and commits to the catalogue. `bare` leaves out of the plain processes everything but
-reading, decoding and embedding. The rounds alternate, so that drift of the machine hits both.
+Ray side also plans, schedules and commits to the catalogue. With `bare` the plain processes only
+read, decode and embed. The rounds alternate, so that drift of the machine affects both.
 
     python benchmarks/ray_throughput.py [--crops 4000] [--rounds 3]
 """

@@ -1,8 +1,8 @@
-"""How many crops a second one core renders, and how well HOG finds the people of a rendered film.
+"""Crops that one core renders per second, and the recall of HOG on people of a rendered video.
 
     OMP_NUM_THREADS=1 python benchmarks/render.py [--crops 200] [--frames 12]
 
-Processor time, not wall time: the figure is that of one core also on a busy machine.
+CPU time, not wall time, so that the result holds for one core on a busy machine too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vestigo_models.synthetic.world import World
 
 def crops_per_second(count: int) -> float:
     world = World(PRESETS["default"], seed=1, identities=count, cameras=2)
-    for warm in range(8):  # scenes and the crowd are drawn once a world
+    for warm in range(8):  # scenes and the crowd are rendered once per world
         render_crop(world, warm, warm % 2, 1)
     start = time.process_time()
     for person in range(count):
@@ -30,13 +30,13 @@ def crops_per_second(count: int) -> float:
     return count / (time.process_time() - start)
 
 
-def film(frames: int) -> dict[str, float]:
-    """Seconds a frame, and the recall of OpenCV's people detector on people at least 90 pixels tall."""
+def measure_video(frames: int) -> dict[str, float]:
+    """Return seconds per frame, and the recall of OpenCV's people detector on people at least 90 pixels tall."""
     world = World(PRESETS["default"], seed=2, identities=30, cameras=1)
     hog = cv2.HOGDescriptor()
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     spent, found, people = 0.0, 0, 0
-    world.setting(0, 0)  # the background is drawn once
+    world.setting(0, 0)  # the background is rendered once
     footage = render_video(world, 0, seconds=frames, fps=1.0)
     for _ in range(frames):
         start = time.process_time()
@@ -63,4 +63,4 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=12)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    print(json.dumps({"crops_per_second": crops_per_second(options.crops), **film(options.frames)}, indent=1))
+    print(json.dumps({"crops_per_second": crops_per_second(options.crops), **measure_video(options.frames)}, indent=1))

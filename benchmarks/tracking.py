@@ -39,7 +39,7 @@ BOX = ["x", "y", "w", "h"]
 def detections_of(
     video: VideoInput, detector_ref: str, config: TrackingConfig
 ) -> tuple[pd.DataFrame, list[int], float]:
-    """All detections with their tracklet ("" = rejected), the sampled frames, and seconds a sampled frame."""
+    """Return detections with their tracklet ("" = rejected), the sampled frames, and seconds per sampled frame."""
     detector = make_detector(detector_ref)
     (shard, _) = plan_shards([video], shard_size=1, slice_s=1e9, tracking=config)
     assert isinstance(shard, SliceShard)
@@ -71,8 +71,8 @@ def detections_of(
     return table, sampled, seconds
 
 
-def matched(truth: pd.DataFrame, found: pd.DataFrame) -> list[tuple[int, int]]:
-    """Pairs (row of truth, row of found) of one frame at IoU 0.5 or more, as many and as tight as can be."""
+def match_boxes(truth: pd.DataFrame, found: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return pairs (row of truth, row of detections) of one frame at IoU >= 0.5, as many and as tight as possible."""
     if truth.empty or found.empty:
         return []
     iou = iou_matrix(truth[BOX].to_numpy(), found[BOX].to_numpy())
@@ -81,7 +81,7 @@ def matched(truth: pd.DataFrame, found: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 class Score:
-    """Counts that add up over frames and videos."""
+    """Counts summed over frames and videos."""
 
     def __init__(self) -> None:
         self.truth = self.found = self.hits = self.switches = 0
@@ -89,7 +89,7 @@ class Score:
         self.together: dict[tuple, int] = {}
 
     def add(self, video: str, truth: pd.DataFrame, found: pd.DataFrame) -> None:
-        pairs = matched(truth, found)
+        pairs = match_boxes(truth, found)
         self.truth += len(truth)
         self.found += len(found)
         self.hits += len(pairs)
@@ -117,7 +117,7 @@ class Score:
             "switches": self.switches,
             "MOTA": round(1 - (misses + alarms + self.switches) / max(1, self.truth), 3),
             "IDF1": round(2 * float(identified) / max(1, self.truth + self.found), 3),
-            # The share of a tracklet's boxes that show its main person: what a crop of it may be trusted to show.
+            # The share of a tracklet's boxes that show its main person.
             "purity": round(float(shared.max(axis=0).sum() / max(1, shared.sum())), 4) if shared.size else 0.0,
         }
 
@@ -163,7 +163,7 @@ def measure(root: Path, detector: str, config: TrackingConfig) -> dict[str, obje
             here, found = of_video[of_video["frame"] == frame], table[table["frame"] == frame]
             everything.add(video.name, here, found)
             tracked.add(video.name, here, found[found["tracklet"] != ""])
-            hit = {row for row, _ in matched(here, found)}
+            hit = {row for row, _ in match_boxes(here, found)}
             for row, height in enumerate(here["h"]):
                 key = f"{int(height) // 50 * 50}-{int(height) // 50 * 50 + 50} px"
                 seen, of = by_height.get(key, (0, 0))

@@ -29,29 +29,29 @@ def run(*command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_compose_file_meets_the_published_schema() -> None:
+def test_compose_file_matches_published_schema() -> None:
     run(str(PROGRAMS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(FILE))
 
 
-def test_dockerfile_has_no_lint() -> None:
+def test_dockerfile_passes_lint() -> None:
     run(str(PROGRAMS / "hadolint"), str(ROOT / "Dockerfile"))
 
 
-def test_services_are_those_of_the_design(compose: dict[str, Any]) -> None:
+def test_compose_file_defines_expected_services(compose: dict[str, Any]) -> None:
     assert compose["services"].keys() == {"postgres", "label-studio", "ray-head", "ray-worker", "ui"}
 
 
-def test_each_service_says_whether_it_is_well(compose: dict[str, Any]) -> None:
+def test_each_service_has_health_check(compose: dict[str, Any]) -> None:
     assert [name for name, service in compose["services"].items() if "healthcheck" not in service] == []
 
 
-def test_published_ports_are_on_loopback(compose: dict[str, Any]) -> None:
+def test_published_ports_bind_loopback(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_what_is_mounted_or_joined_is_declared(compose: dict[str, Any]) -> None:
+def test_volumes_and_networks_are_declared(compose: dict[str, Any]) -> None:
     services = compose["services"].values()
     mounts = [volume.split(":")[0] for service in services for volume in service.get("volumes", ())]
     assert {mount for mount in mounts if not mount.startswith("${")} == compose["volumes"].keys()
@@ -59,7 +59,7 @@ def test_what_is_mounted_or_joined_is_declared(compose: dict[str, Any]) -> None:
     assert {config["source"] for service in services for config in service.get("configs", ())} == {"store"}
 
 
-def test_the_store_file_is_one_that_vestigo_reads(compose: dict[str, Any], tmp_path: Path) -> None:
+def test_store_file_is_readable(compose: dict[str, Any], tmp_path: Path) -> None:
     store = tmp_path / "store.toml"
     store.write_text(compose["configs"]["store"]["content"], "utf-8")
     location = locate(store, create=False)
@@ -68,7 +68,7 @@ def test_the_store_file_is_one_that_vestigo_reads(compose: dict[str, Any], tmp_p
     assert "archive:/var/lib/vestigo" in compose["services"]["ray-worker"]["volumes"]
 
 
-def test_no_secret_has_a_default_and_every_variable_is_explained() -> None:
+def test_secrets_have_no_default_and_variables_are_documented() -> None:
     variables = dict(VARIABLE.findall(FILE.read_text("utf-8")))
     secrets = [name for name in variables if name.endswith(("PASSWORD", "TOKEN"))]
     assert secrets
@@ -78,7 +78,7 @@ def test_no_secret_has_a_default_and_every_variable_is_explained() -> None:
     assert all(example[name] == "" for name in secrets)
 
 
-def test_the_image_holds_every_source_root() -> None:
+def test_image_contains_every_source_root() -> None:
     copied = set(re.findall(r"^COPY ([\w/]+) \1$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
     assert copied == {"models", "platform", "workers", "benchmarks/src/vestigo_benchmarks", "ui", "migrations"}
     admitted = set(re.findall(r"^!([\w/]+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))

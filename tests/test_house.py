@@ -73,12 +73,12 @@ def own_imports(name: str) -> set[str]:
     return found - {name}
 
 
-def test_names_of_the_design_stand_at_the_top() -> None:
+def test_top_level_names_follow_design() -> None:
     names = {"platform", "workers", "models", "ui", "migrations", "tests", "docker-compose.yml"}
     assert names <= {path.name for path in ROOT.iterdir()}
 
 
-def test_platform_does_not_hide_pythons_own_module() -> None:
+def test_platform_folder_does_not_shadow_standard_module() -> None:
     assert not (ROOT / "platform" / "__init__.py").exists()
     done = subprocess.run([sys.executable, "-c", "import platform; platform.system()"], cwd=ROOT, check=False)
     assert done.returncode == 0
@@ -90,7 +90,7 @@ def test_each_source_root_holds_one_package() -> None:
         assert held == {package}
 
 
-def test_imports_go_down() -> None:
+def test_imports_follow_layers() -> None:
     order = list(FLOORS)
     upward = [
         f"{name} imports {target}"
@@ -101,7 +101,7 @@ def test_imports_go_down() -> None:
     assert upward == []
 
 
-def test_floors_do_not_know_what_they_must_not() -> None:
+def test_layers_do_not_import_forbidden_modules() -> None:
     breaches = [
         f"{name} imports {imported}"
         for name, path in MODULES.items()
@@ -111,7 +111,7 @@ def test_floors_do_not_know_what_they_must_not() -> None:
     assert breaches == []
 
 
-def test_imports_make_no_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     try:
         graphlib.TopologicalSorter({name: own_imports(name) for name in MODULES}).prepare()
     except graphlib.CycleError as error:
@@ -119,7 +119,7 @@ def test_imports_make_no_circle() -> None:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_public_names_are_true(name: str) -> None:
+def test_public_names_are_defined(name: str) -> None:
     """A package's `__all__` is its table of contents: everything in it exists, and what it re-exports is in it."""
     package = importlib.import_module(name)
     listed = getattr(package, "__all__", [])
@@ -135,7 +135,7 @@ def test_public_names_are_true(name: str) -> None:
     assert exported <= set(listed)
 
 
-def test_files_are_short() -> None:
+def test_files_keep_line_limit() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
 
@@ -149,13 +149,13 @@ CONTRACT = ('"told":', '"beside":', '"gone"')
 """Keys of JSON and of the audit log, and a reason of quarantine: scripts read them, so they stay."""
 
 
-def test_folders_are_small() -> None:
+def test_folders_keep_file_limit() -> None:
     counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in MODULES.values()}}
     del counts[COMMANDS]
     assert {str(folder): count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
-def test_no_file_repeats_the_name_of_its_folder() -> None:
+def test_file_names_do_not_repeat_folder() -> None:
     repeated = [
         str(path.relative_to(ROOT))
         for path in MODULES.values()
@@ -164,7 +164,7 @@ def test_no_file_repeats_the_name_of_its_folder() -> None:
     assert repeated == []
 
 
-def test_public_classes_have_names_of_their_own() -> None:
+def test_public_class_names_are_unique() -> None:
     places: dict[str, list[str]] = {}
     for name, path in MODULES.items():
         for node in ast.parse(path.read_text("utf-8")).body:
@@ -173,7 +173,7 @@ def test_public_classes_have_names_of_their_own() -> None:
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
-def test_words_are_plain() -> None:
+def test_words_follow_glossary() -> None:
     """Product code, documents and help texts keep to docs/glossary.md."""
     files = [*MODULES.values(), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*")]
     files += [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -187,7 +187,7 @@ def test_words_are_plain() -> None:
     assert lines == []
 
 
-def test_walks_of_the_architecture_exist() -> None:
+def test_files_named_in_architecture_exist() -> None:
     """Each walk of ARCHITECTURE.md names files that exist, and no more than a reader has patience for."""
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     walks = {
@@ -201,7 +201,7 @@ def test_walks_of_the_architecture_exist() -> None:
         assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
-def test_nothing_is_unpickled() -> None:
+def test_no_code_unpickles() -> None:
     breaches = [
         f"{path.relative_to(ROOT)} imports {imported}"
         for path in SOURCES
@@ -217,7 +217,7 @@ def test_nothing_is_unpickled() -> None:
     assert breaches == []
 
 
-def test_no_file_knows_the_machine_it_was_written_on() -> None:
+def test_files_hold_no_machine_paths() -> None:
     place = re.compile(r"(?<![\w.~-])/(?:work|root|home|Users)/\w")
     texts = {".py", ".toml", ".yml", ".yaml", ".md", ".txt", ".json", ".cfg", ".ini", ""}
     folders = (ROOT / folder for folder in (*FLOORS, "migrations", "tests", "tools", "benchmarks", "docs"))
@@ -227,7 +227,7 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
     assert found == []
 
 
-def test_one_opencv_with_the_people_detector() -> None:
+def test_single_opencv_has_people_detector() -> None:
     """Newer or fuller builds of OpenCV lack the detector, or break the headless one by lying over it."""
     import cv2
 

@@ -1,4 +1,4 @@
-"""What a model's crops mean stands with the model: blocks of its descriptors, schemas, calibration."""
+"""Store facts of a model with the model: blocks of its descriptors, schemas, calibration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Models that are known already made one vector a crop and nothing else, which is what {} stands for.
+    # Existing models made one embedding per crop and nothing else; {} stands for that.
     facts = sa.Column("facts", sa.JSON(), nullable=False, server_default=sa.text("'{}'"))
     op.add_column("model", facts)
 

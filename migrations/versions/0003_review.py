@@ -1,4 +1,4 @@
-"""Review and the registry: projects, draws, tasks, answers, label sets; where models come from and which one serves."""
+"""Review and the registry: projects, samples, tasks, annotations, label sets; model origins and promotions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Accountability: the audit log and its end, and what people decided about results."""
+"""The audit log and its end, and verdicts about search results."""
 
 import sqlalchemy as sa
 from alembic import op

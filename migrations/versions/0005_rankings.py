@@ -1,4 +1,4 @@
-"""Rankings keep their queries, and the settings that made them."""
+"""Rankings keep their queries and settings."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    # Rankings that are there already have no queries of their own, and nobody wrote down what made them.
+    # Existing rankings have no queries of their own, and their settings are unknown.
     with op.batch_alter_table("ranking") as ranking:
         ranking.add_column(sa.Column("settings", sa.JSON(), nullable=False, server_default=sa.text("'{}'")))
         ranking.add_column(sa.Column("queries_file_id", ROW_ID, nullable=True))

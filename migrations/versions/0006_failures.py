@@ -1,4 +1,4 @@
-"""Runs remember what ended them, and what they left out is found without a look at everything else."""
+"""Runs record the error that ended them; an index finds their quarantined inputs."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -12,7 +12,7 @@ from tests.support.guides import open_guide as open_guide
 from vestigo.store.open import Store
 
 
-def test_detector_of_the_guide_is_used_by_index(open_guide: OpenGuide, tmp_path: Path) -> None:
+def test_guide_detector_is_used_by_index(open_guide: OpenGuide, tmp_path: Path) -> None:
     guide = open_guide("detector")
     guide.run_tests()
     (tmp_path / "footage").mkdir()

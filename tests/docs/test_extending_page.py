@@ -17,13 +17,13 @@ from vestigo_ui.app.pages import registry
 
 @pytest.fixture
 def own_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages that are registered in the test are gone after it."""
+    """Remove pages that the test registers after it."""
     monkeypatch.setattr(registry, "_pages", dict(registry._pages))
     registry._load_entry_points.cache_clear()
 
 
 @pytest.mark.usefixtures("own_pages")
-def test_page_of_the_guide_is_shown(open_guide: OpenGuide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guide_page_is_shown(open_guide: OpenGuide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = open_guide("page")
     guide.run_tests()
     assert guide.command("ui") == "vestigo ui --store archive"

@@ -11,7 +11,7 @@ from tests.support.guides import OpenGuide
 from tests.support.guides import open_guide as open_guide
 
 
-def test_parser_of_the_guide_writes_label_maps(open_guide: OpenGuide, tmp_path: Path) -> None:
+def test_guide_parser_writes_label_maps(open_guide: OpenGuide, tmp_path: Path) -> None:
     guide = open_guide("parser")
     guide.run_tests()
     (tmp_path / "crops").mkdir()

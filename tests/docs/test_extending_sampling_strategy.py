@@ -11,7 +11,7 @@ from tests.support.guides import OpenGuide
 from tests.support.guides import open_guide as open_guide
 
 
-def test_strategy_of_the_guide_is_used_by_label_push(open_guide: OpenGuide, tmp_path: Path) -> None:
+def test_guide_strategy_is_used_by_label_push(open_guide: OpenGuide, tmp_path: Path) -> None:
     guide = open_guide("sampling-strategy")
     guide.run_tests()
     (tmp_path / "crops").mkdir()

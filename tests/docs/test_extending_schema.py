@@ -20,7 +20,7 @@ input_size: [64, 32]
 """The configuration that takes the place of `tiny`, which four people are too few for."""
 
 
-def test_schema_of_the_guide_is_used_by_its_commands(open_guide: OpenGuide, tmp_path: Path) -> None:
+def test_guide_schema_is_used_by_commands(open_guide: OpenGuide, tmp_path: Path) -> None:
     guide = open_guide("schema")
     guide.run_tests()
     people = tmp_path / "people"

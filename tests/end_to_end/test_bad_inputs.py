@@ -22,7 +22,7 @@ SIDE = 30_000
 
 
 def huge_png(path: Path) -> None:
-    """Write a valid black picture of 30000 x 30000 pixels: 2.7 GB once decoded, 3 MB on disk."""
+    """Write a valid black image of 30000 x 30000 pixels: 2.7 GB once decoded, 3 MB on disk."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -44,29 +44,29 @@ def empty_street(path: Path, frames: int) -> None:
         container.mux(stream.encode(None))
 
 
-def climbing_tar(path: Path, picture: bytes) -> None:
+def climbing_tar(path: Path, image: bytes) -> None:
     with tarfile.open(path, "w") as archive:
         for name in ("../climbed.jpg", "/rooted.jpg", "plain.jpg"):
             member = tarfile.TarInfo(name)
-            member.size = len(picture)
-            archive.addfile(member, io.BytesIO(picture))
+            member.size = len(image)
+            archive.addfile(member, io.BytesIO(image))
 
 
-def test_each_is_named_and_the_good_ones_get_in(tmp_path: Path) -> None:
+def test_bad_inputs_are_quarantined_and_others_indexed(tmp_path: Path) -> None:
     site = tmp_path / "site"
     folder = write_crops(site / "folder", 3)
     (folder / "zero.jpg").touch()
-    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "text.jpg").write_text("this is no image")
     huge_png(folder / "huge.png")
     (site / "void").mkdir()
     climbing_tar(site / "climbing.tar", (folder / "000.jpg").read_bytes())
-    empty_street(site / "nobody.avi", 20)
+    empty_street(site / "empty.avi", 20)
     empty_street(site / "cut.avi", 40)
     whole = (site / "cut.avi").read_bytes()
     (site / "cut.avi").write_bytes(whole[: len(whole) // 2])
     before = sorted(tmp_path.rglob("*"))
 
-    names = ("folder", "void", "climbing.tar", "nobody.avi", "cut.avi")
+    names = ("folder", "void", "climbing.tar", "empty.avi", "cut.avi")
     sources = [str(site / name) for name in names]
     store = tmp_path / "store"
     command = [sys.executable, "-m", "vestigo_ui.cli.main", "index", *sources, "--store", str(store)]
@@ -84,7 +84,7 @@ def test_each_is_named_and_the_good_ones_get_in(tmp_path: Path) -> None:
         "/rooted.jpg": "unsafe-name",
         "cut.avi": "truncated",
     }
-    assert {name.split("[")[0] for name in result["empty_inputs"]} == {"nobody.avi"}
+    assert {name.split("[")[0] for name in result["empty_inputs"]} == {"empty.avi"}
     assert (result["done"], result["crops"], result["pending"]) == (4, 4, 0)
 
     outside = [path for path in sorted(tmp_path.rglob("*")) if not path.is_relative_to(store)]

@@ -23,7 +23,7 @@ def crash_until_done(store: Path, sources: list[Path]) -> int:
     return deaths
 
 
-def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
+def test_index_recovers_from_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
     crops = write_crops(tmp_path / "crops", 10)
     video = walkers_video(tmp_path / "walk.mp4", seconds=5)
     from tests.support import crash_loop

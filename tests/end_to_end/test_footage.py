@@ -44,7 +44,7 @@ def tracklets(store: Path) -> dict[str, list[str]]:
     return found
 
 
-def test_a_search_finds_the_same_tracklet_first(store: Path, tracklets: dict[str, list[str]]) -> None:
+def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[str]]) -> None:
     full = sorted(crops for crops in tracklets.values() if len(crops) == 8)
     first = []
     for crops in full[:8]:
@@ -55,7 +55,7 @@ def test_a_search_finds_the_same_tracklet_first(store: Path, tracklets: dict[str
     assert np.mean(first) >= 0.7
 
 
-def test_the_same_footage_again_adds_nothing(store: Path, real_data: Path) -> None:
+def test_reindexed_footage_adds_no_rows(store: Path, real_data: Path) -> None:
     before = vestigo("store", "check", "--store", store)
     again = vestigo("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
     assert (again["skipped"], again["crops"]) == (again["inputs"], 0)

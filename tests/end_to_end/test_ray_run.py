@@ -24,7 +24,7 @@ def index_command(source: Path, store: Path, executor: str) -> list[str]:
     return [*VESTIGO, "index", str(source), "--store", str(store), *settings]
 
 
-def test_a_killed_driver_leaves_a_run_that_ends_like_an_undisturbed_one(tmp_path: Path, ray_cluster: str) -> None:
+def test_resumed_run_matches_uninterrupted_run(tmp_path: Path, ray_cluster: str) -> None:
     source = write_crops(tmp_path / "crops", 200)
     calm = subprocess.run(
         index_command(source, tmp_path / "calm", "inline"), capture_output=True, text=True, check=False

@@ -28,7 +28,7 @@ def maps(store: Store) -> dict[str, tuple[bytes, list[float]]]:
     return {row["crop_id"]: (row["labels"], row["areas"]) for b in store.regions.scan() for row in b.to_pylist()}
 
 
-def test_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
+def test_regions_recovers_from_every_fault_point(tmp_path: Path, store_reference: Path) -> None:
     truths = {f"{index:03d}": drawn(bag=index % 2 == 0, shift=index % 5) for index in range(9)}
     crops = write_people(tmp_path / "crops", truths, tmp_path / "maps")
     (tmp_path / "maps" / "003.png").unlink()

@@ -27,13 +27,13 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result without how long it took; metrics in percent say so in their keys."""
+    """Return a result without how long it took; keys of metrics in percent name the unit."""
     kept = {key: value for key, value in result.items() if key not in {"seconds", "model"}}
     return {f"{key} (percent)" if key in {*PERCENT, "cmc"} else key: value for key, value in kept.items()}
 
 
 def of_rendering(folder: Path) -> dict[str, Any]:
-    """Return the files of a rendering, and of each picture the mean colour, or the share of its labels."""
+    """Return the files of a rendering, and of each image the mean colour, or the share of its labels."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     (truth,) = (pq.read_table(path) for path in files if path.suffix == ".parquet")
     return {
@@ -99,7 +99,7 @@ def of_evaluation(result: dict[str, Any], *, filtered: bool = False) -> dict[str
 
 
 def write_features(path: Path) -> None:
-    """Write features of 40 people under 2 cameras, drawn with a fixed seed, as `vestigo score` reads them."""
+    """Write features of 40 people under 2 cameras, sampled with a fixed seed, as `vestigo score` reads them."""
     rng = np.random.default_rng(5)
     pids = np.repeat(np.arange(1, 41), 4)
     features = rng.normal(size=(41, 16))[pids] + rng.normal(size=(len(pids), 16))

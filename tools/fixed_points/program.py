@@ -111,7 +111,7 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _parameters(command: Any) -> dict[str, Any]:
-    """Return what each option and argument takes; arguments by position, because nobody types their names."""
+    """Return what each option and argument takes; arguments by position, because their names are never typed."""
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     named = {f"argument {position}": parameter for position, parameter in enumerate(arguments, start=1)}
     named |= {max(parameter.opts, key=len): parameter for parameter in command.params if parameter not in arguments}

@@ -187,7 +187,7 @@ def _other_results(vestigo: Session) -> dict[str, Any]:
 
 
 def _old_store(vestigo: Session, path: Path) -> dict[str, Any]:
-    """Return what a store of an earlier version says, all of it read and none of it computed by a network."""
+    """Return what is read from a store of an earlier version; nothing is computed by a network."""
     store = path.stem
     with zipfile.ZipFile(path) as archive:
         archive.extractall(store)

@@ -1,4 +1,4 @@
-"""Modes of the filter beside one another, and label maps beside the truth, both against loops."""
+"""Filter modes and the overlap of label maps, compared with loops."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, cluster_region
 PEOPLE = range(1, 41)
 
 
-class Certain(Extractor):
-    """Says of every picture what a generator draws that the picture itself seeds: sure of most attributes."""
+class ConfidentExtractor(Extractor):
+    """Predicts random attributes, mostly with high confidence, from a generator seeded by the crop."""
 
     def extract(self, crops: Sequence[np.ndarray]) -> CropFeatures:
         outputs = super().extract(crops)
@@ -44,16 +44,16 @@ class Certain(Extractor):
 
 @pytest.fixture
 def extractor() -> Extractor:
-    return Certain(random_package())
+    return ConfidentExtractor(random_package())
 
 
-def test_modes_beside_loops(write_dataset: DatasetWriter, extractor: Extractor) -> None:
+def test_filter_modes_match_loops(write_dataset: DatasetWriter, extractor: Extractor) -> None:
     queries, held = [(pid, 1) for pid in PEOPLE], [(pid, camera) for pid in PEOPLE for camera in (2, 3)]
     dataset = load_dataset(write_dataset(query=queries, gallery=held))
     trials = {trial.mode: trial for trial in try_filters(dataset, extractor, halves=2, seed=3)}
     assert list(trials) == ["off", "strict", "quality", "auto 1 %", "auto 2 %", "auto 5 %", "soft"]
 
-    said = {
+    probabilities = {
         int(pid): extractor.extract([read_image(path)]).probabilities[0]
         for path, pid in zip(dataset.query.paths, dataset.query.pids, strict=True)
     }
@@ -68,14 +68,14 @@ def test_modes_beside_loops(write_dataset: DatasetWriter, extractor: Extractor) 
                 for other, _ in held:
                     conflict = False
                     for name in MARKET_1501.names:
-                        ours, theirs = (said[who][MARKET_1501.slice(name)] for who in (pid, other))
+                        ours, theirs = (probabilities[identity][MARKET_1501.slice(name)] for identity in (pid, other))
                         sure = ours.max() >= threshold and theirs.max() >= threshold
                         conflict |= bool(sure and ours.argmax() != theirs.argmax())
                     stays += not conflict
                 kept += max(50, stays)
             shares.append(kept / (20 * len(held)))
         assert trials[mode].kept_fraction == pytest.approx(np.mean(shares))
-        # Every image of a person is the same picture: no match can be lost.
+        # All images of a person are identical: no match can be lost.
         assert (trials[mode].true_matches_lost, trials[mode].identity_loss) == (0.0, 0.0)
         assert trials[mode].thresholds == (threshold, threshold)
     assert trials["strict"].kept_fraction is not None
@@ -91,7 +91,7 @@ def test_modes_beside_loops(write_dataset: DatasetWriter, extractor: Extractor) 
     assert trials["off"].mAP == pytest.approx(plain)
 
 
-def test_label_maps_beside_loops(tmp_path: Path) -> None:
+def test_label_overlap_matches_loops(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 6, (3, 8, 4), dtype=np.uint8)
     maps = [tmp_path / f"{index}.png" for index in range(3)]
@@ -112,14 +112,14 @@ def test_label_maps_beside_loops(tmp_path: Path) -> None:
     assert overlap == pytest.approx({"foreground": iou({1, 2, 3, 4, 5}, found), **expected})
     body = np.minimum(found, 4)
     assert list(label_overlap(body, BODY_REGIONS, maps)) == ["foreground", *BODY_REGIONS.names[1:]]
-    # What nobody knows is background, and clusters have no names of their own.
+    # Unknown cells are background, and clusters have no names.
     unknown = found.copy()
     unknown[0] = 255
     clusters = label_overlap(unknown, cluster_regions(6), maps)
     assert clusters == pytest.approx({"foreground": iou({1, 2, 3, 4, 5}, np.where(unknown == 255, 0, unknown))})
 
 
-def test_a_digest_knows_images_and_labels(write_dataset: DatasetWriter) -> None:
+def test_dataset_digest_covers_images_and_labels(write_dataset: DatasetWriter) -> None:
     columns = {"train": {"hat": [2, 1]}}
     one, same = (load_dataset(write_dataset(name=name, columns=columns)) for name in ("one", "same"))
     assert dataset_digest(one) == dataset_digest(same)

@@ -1,4 +1,4 @@
-"""Tables of an ablation from given results, beside loops with the formulas written out."""
+"""Tables of an ablation compared with loops that write the formulas out."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int,
     assert table4["full"]["paper"] == {"mAP": 89.5, "rank1": 95.6}
 
 
-def test_a_row_that_misses_says_why(results: dict[str, dict[int, Any]]) -> None:
+def test_incomplete_row_states_reason(results: dict[str, dict[int, Any]]) -> None:
     low = {config: dict(cells) for config, cells in results.items()}
     low["fls"] = {seed: {**one, "metrics": {**one["metrics"], "mAP": 1.0}} for seed, one in results["fls"].items()}
     (row,) = [row for row in ablation_tables(low)["table4"] if row["config"] == "fls"]
@@ -120,7 +120,7 @@ def test_a_row_that_misses_says_why(results: dict[str, dict[int, Any]]) -> None:
     assert why["attributes_mean"] is None
 
 
-def test_attributes_stand_in_the_official_order(results: dict[str, dict[int, Any]]) -> None:
+def test_attributes_have_official_order(results: dict[str, dict[int, Any]]) -> None:
     rows = ablation_tables(results)["table7"]
     assert [row["config"] for row in rows] == list(WITH_ATTRIBUTES)
     for row, before in zip(rows, [None, *WITH_ATTRIBUTES], strict=False):
@@ -141,7 +141,7 @@ def test_attributes_stand_in_the_official_order(results: dict[str, dict[int, Any
     assert rows[0]["paper"][-1] == 86.3
 
 
-def test_the_filter_is_averaged_over_seeds(results: dict[str, dict[int, Any]]) -> None:
+def test_filter_results_are_averaged_over_seeds(results: dict[str, dict[int, Any]]) -> None:
     rows = {row["mode"]: row for row in ablation_tables(results)["filter"]}
     assert list(rows) == list(MODES)
     for place, mode in enumerate(MODES):
@@ -155,13 +155,13 @@ def test_the_filter_is_averaged_over_seeds(results: dict[str, dict[int, Any]]) -
     assert rows["off"]["speed_up"] is None
 
 
-def test_the_control_parts_neck_and_regions(results: dict[str, dict[int, Any]]) -> None:
+def test_control_separates_neck_from_regions(results: dict[str, dict[int, Any]]) -> None:
     row = ablation_tables(results)["control"]
     assert row["over_baseline"] == paired(results, "control", "baseline", "mAP")
     assert row["fls_over_control"] == paired(results, "fls", "control", "mAP")
 
 
-def test_the_page_shows_every_row_and_every_training(results: dict[str, dict[int, Any]]) -> None:
+def test_page_shows_every_row_and_training(results: dict[str, dict[int, Any]]) -> None:
     found = ablation_tables(results)
     assert json.loads(json.dumps(found)) == found
     page = ablation_page(found, {"Command": "`vestigo ablate`"}, parser="the default one")
@@ -181,7 +181,7 @@ def test_the_page_shows_every_row_and_every_training(results: dict[str, dict[int
             assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
-def test_nothing_yet_is_an_empty_page() -> None:
+def test_page_without_results_is_empty() -> None:
     found = ablation_tables({})
     assert found["table4"] == found["table7"] == found["filter"] == found["cells"] == []
     assert found["control"] is None
