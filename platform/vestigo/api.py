@@ -121,7 +121,7 @@ def search(
     else:
         result = search_conditions(store, where, model=model and resolve_digest(store, model), top=top, scope=scope)
     details = {
-        "query": query_key(crops=crops, pictures=[image.tobytes() for image in images], where="" if views else where),
+        "query": query_key(crops=crops, images=[image.tobytes() for image in images], where="" if views else where),
         "query_crops": list(crops),
         "where": where,
         "filter": filter,

@@ -76,7 +76,7 @@ class Box:
 def open_encoder(store: SearchableStore, model: str | None = None, device: str = "auto") -> Extractor:
     """Load the network that turns images into queries for a store.
 
-    `model` is a reference as in `vestigo.resolve`, None for the model that answers searches.
+    `model` is a reference as in `vestigo.resolve`, None for the serving model, else the newest.
 
     Raises:
         StoreError: If the store holds no crops of the model, or as `vestigo.resolve.resolve_search_model`.

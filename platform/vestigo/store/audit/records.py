@@ -77,16 +77,16 @@ class Verdict:
     note: str | None
 
 
-def query_key(*, crops: Iterable[str] = (), pictures: Iterable[bytes] = (), box: str = "", where: str = "") -> str:
+def query_key(*, crops: Iterable[str] = (), images: Iterable[bytes] = (), box: str = "", where: str = "") -> str:
     """Return the SHA-256 that names a query in verdicts and in the audit log; the order of its views does not matter.
 
     Args:
         crops: Ids of its crops.
-        pictures: Its encoded images.
+        images: Its encoded images.
         box: Place of a person in one of the images.
         where: Its attribute conditions.
     """
-    parts = [*crops, *(hashlib.sha256(picture).hexdigest() for picture in pictures)]
+    parts = [*crops, *(hashlib.sha256(image).hexdigest() for image in images)]
     text = "\n".join([*sorted(parts), f"box {box}", f"where {where}"])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -312,10 +312,10 @@ def test_names_that_strangers_type_are_written_down(store: Store) -> None:
 
 
 def test_the_key_of_a_query_does_not_depend_on_the_order_of_views() -> None:
-    assert query_key(crops=["a", "b"], pictures=[b"1", b"2"]) == query_key(crops=["b", "a"], pictures=[b"2", b"1"])
+    assert query_key(crops=["a", "b"], images=[b"1", b"2"]) == query_key(crops=["b", "a"], images=[b"2", b"1"])
     keys = [
-        query_key(crops=["a"]), query_key(crops=["a", "b"]), query_key(pictures=[b"a"]),
-        query_key(pictures=[b"a"], box="1,2,3,4"), query_key(where="a"), query_key(crops=["a"], where="a"),
+        query_key(crops=["a"]), query_key(crops=["a", "b"]), query_key(images=[b"a"]),
+        query_key(images=[b"a"], box="1,2,3,4"), query_key(where="a"), query_key(crops=["a"], where="a"),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
 

@@ -81,7 +81,7 @@ def test_image_and_attribute_searches_are_logged(vestigo: Command, ref: Path, ar
     frame = next(archive.footage.glob("gate-*.png"))
     vestigo("search", frame, "--box", "10,10,40,90", "--device", "cpu", "--where", "gender=male")
     details = only_entry(ref)["details"]
-    assert details["query"] == query_key(pictures=[frame.read_bytes()], box="10,10,40,90")
+    assert details["query"] == query_key(images=[frame.read_bytes()], box="10,10,40,90")
     assert (details["query_files"], details["box"], details["where"]) == ([str(frame)], "10,10,40,90", "gender=male")
     assert "query_crops" not in details
     vestigo("search", "--where", "gender=male")

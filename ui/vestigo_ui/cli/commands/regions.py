@@ -141,9 +141,7 @@ def regions_command(
     if split is not None:
         raise UsageError("--split: belongs to a dataset in a folder, not to a run of a store")
     if panel != (folder is not None):
-        raise UsageError(
-            "with --store, give --out and --panel both, for pictures, or neither: the label maps are stored"
-        )
+        raise UsageError("with --store, give --out and --panel both, for panels, or neither: the label maps are stored")
     from vestigo_workers.regions.plan import RegionsRequest
 
     request = RegionsRequest.model_validate({**shared, **settings, "run": source, "fls": config})
@@ -218,17 +216,17 @@ def _label_folder(
     return Output(result, _print_folder)
 
 
-def _label_run(store: str, request: RegionsRequest, pictures: Path | None) -> Output:
+def _label_run(store: str, request: RegionsRequest, panel_folder: Path | None) -> Output:
     from vestigo_workers.regions.run import draw_panels, label_run
 
     with opts.open_store(store) as opened:
         labelled = run_with_bars(opened, lambda open_progress: label_run(opened, request, open_progress))
         output = run_output(opened, labelled)
-        if pictures is None:
+        if panel_folder is None:
             return output
         with progress("panels") as update:
-            panels = draw_panels(opened, request, pictures, update)
-    note(f"{panels} panels in {pictures}")
+            panels = draw_panels(opened, request, panel_folder, update)
+    note(f"{panels} panels in {panel_folder}")
     return Output({**output.result, "panels": panels}, print_run)
 
 

@@ -146,7 +146,7 @@ def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, wh
 
     images = [Path(name).read_bytes() for name in files]
     # With an image or crop, --where restricts the search and does not identify the person.
-    key = query_key(crops=crops, pictures=images, box=box or "", where="" if crops or files else where)
+    key = query_key(crops=crops, images=images, box=box or "", where="" if crops or files else where)
     details = {"query": key, "query_crops": list(crops), "query_files": files, "box": box, "where": where}
     return {name: value for name, value in details.items() if value}
 

@@ -111,7 +111,7 @@ def test_verdict_key_is_that_of_views_or_root(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(st, "query_params", address)
     search_form = SearchForm(model=MODEL, crops=("b" * 20, "a" * 20), uploads=(view.digest,))
     key = form.verdict_key(search_form, uploads)
-    assert key == query_key(crops=["a" * 20, "b" * 20], pictures=[b"picture"])
+    assert key == query_key(crops=["a" * 20, "b" * 20], images=[b"picture"])
     narrowed = replace(search_form, scope=Scope(cameras=("gate",), where="hat=no"), rerank=True, top=24)
     assert form.verdict_key(narrowed, uploads) == key
     words = SearchForm(model=MODEL, scope=Scope(where="hat=no"))

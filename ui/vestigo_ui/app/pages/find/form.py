@@ -110,7 +110,7 @@ def verdict_key(form: SearchForm, uploads: Mapping[str, Upload]) -> str:
     root = url_state.text("root")
     if KEY.fullmatch(root):
         return root
-    return query_key(crops=form.crops, pictures=[uploads[digest].data for digest in form.uploads], where=form.where)
+    return query_key(crops=form.crops, images=[uploads[digest].data for digest in form.uploads], where=form.where)
 
 
 def parse_conditions(text: str, schema: AttributeSchema) -> dict[str, str]:

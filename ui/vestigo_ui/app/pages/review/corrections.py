@@ -65,11 +65,11 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
     _show_annotations(context, schema, held)
 
 
-def save(context: PageContext, model: Model, rows: Rows, answers: Mapping[str, str]) -> LabelTask:
+def save(context: PageContext, model: Model, rows: Rows, values: Mapping[str, str]) -> LabelTask:
     """Record the user's annotation of a sighting; raises UsageError unless the user is a reviewer."""
     context.require(Role.REVIEWER, "A correction")
     return correct_sighting(
-        context.store, model, rows, answers, user=context.user.name, case=context.case, authority=context.authority
+        context.store, model, rows, values, user=context.user.name, case=context.case, authority=context.authority
     )
 
 
@@ -98,14 +98,14 @@ def _show_form(
 ) -> None:
     own = next((annotation.answers for annotation in held if annotation.annotator == context.user.name), {})
     prediction = correction_task(rows).prediction
-    answers: dict[str, str] = {}
+    values: dict[str, str] = {}
     with st.form(f"review-form-{crop}"):
         columns = st.columns(3, gap="medium")
         for place, attribute in enumerate(schema.attributes):
             value, share = predicted_value(schema, attribute.name, prediction)
             options = [*attribute.values, CANNOT_TELL]
             with columns[place % len(columns)]:
-                answers[attribute.name] = st.selectbox(
+                values[attribute.name] = st.selectbox(
                     f"{attribute.title.capitalize()}: {value}, {share:.1%}",
                     options,
                     options.index(own.get(attribute.name, value)),
@@ -114,9 +114,9 @@ def _show_form(
         st.caption(f"Saving confirms every choice, also those that {escape_md(model.name)} predicted.")
         pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
     if pressed:
-        save(context, model, rows, answers)
-        changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in answers.items())
-        st.session_state[SAVED] = f"Saved: {changed:,} of {len(answers):,} attributes differ from the predictions."
+        save(context, model, rows, values)
+        changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in values.items())
+        st.session_state[SAVED] = f"Saved: {changed:,} of {len(values):,} attributes differ from the predictions."
         st.rerun()
 
 
