@@ -50,8 +50,8 @@ def program(capsys: pytest.CaptureFixture[str]) -> Program:
     def ran(*arguments: object) -> dict[str, Any]:
         capsys.readouterr()
         assert run([*map(str, arguments), "--json"]) == 0, capsys.readouterr().err
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return told
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
 
     return ran
 
@@ -154,8 +154,8 @@ def test_reviews_make_a_better_model_serve(
     assert back["kind"] == "rollback"
     assert program("models", "list", "--store", store)["serving"] is None
 
-    told = program("loop", *review_of, "--base", made["model"], "--data", world.base, "--budget", 20, "--wait", 0)
-    (round_,) = told["rounds"]
+    result = program("loop", *review_of, "--base", made["model"], "--data", world.base, "--budget", 20, "--wait", 0)
+    (round_,) = result["rounds"]
     assert (round_["tasks"], round_["created"], round_["reviewed"]) == (20, 20, 0)
     assert round_["retrain"]["lessons"] == made["lessons"]
     no_token_in(tmp_path, label_studio.token)
@@ -172,12 +172,12 @@ def worse_challenger(program: Program, store: Path, world: World, serving: str, 
         table.writeheader()
         table.writerows(row | {"value": turned.get(row["value"], row["value"])} for row in rows)
     program("label", "import", folder / "wrong.csv", "--store", store, "--project", "wrong")
-    told = program(
+    result = program(
         "retrain", "--store", store, "--base", serving, "--data", world.base, "--project", "wrong", "--replay", 0
     )
-    assert not told["promoted"]
-    assert program("models", "list", "--store", store)["serving"] != told["digest"]
-    return str(told["reasons"][0])
+    assert not result["promoted"]
+    assert program("models", "list", "--store", store)["serving"] != result["digest"]
+    return str(result["reasons"][0])
 
 
 def no_token_in(folder: Path, token: str) -> None:
@@ -191,8 +191,10 @@ def test_people_who_are_tested_are_not_learnt_from(
 ) -> None:
     store = tmp_path / "store"
     program("index", world.base, "--store", store, "--model", world.model)
-    told = program("label", "import", world.base / "market_attribute.mat", "--store", store, "--project", "annotations")
-    assert told["tasks"] > 200
+    result = program(
+        "label", "import", world.base / "market_attribute.mat", "--store", store, "--project", "annotations"
+    )
+    assert result["tasks"] > 200
     line = refused("retrain", "--store", store, "--base", "damaged", "--data", world.base)
     assert "is in training and in test" in line
     named = re.search(r"identity (\d+) ", line)

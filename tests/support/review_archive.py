@@ -84,10 +84,10 @@ def answer(store: Store, project: str, truth: Mapping[str, Mapping[str, str]], *
     """Let a reviewer who is never wrong answer every drawn task; returns how many."""
     count = 0
     for page in store.review.tasks(project):
-        told = {
+        result = {
             task.key: [Annotation(task.id, reviewer, START + timedelta(days=1), dict(truth[task.tracklet]))]
             for task in page
         }
-        store.annotations.replace(project, told)
-        count += len(told)
+        store.annotations.replace(project, result)
+        count += len(result)
     return count

@@ -39,9 +39,9 @@ def reviewed_store(ref: Path, *, draw: bool = True, hats_only: bool = False) -> 
             def says(task: LabelTask) -> dict[str, str]:
                 nonlocal first
                 first = first or task.key
-                told = {name: truth[task.tracklet][name] for name in (("hat",) if hats_only else SCHEMA.names)}
+                result = {name: truth[task.tracklet][name] for name in (("hat",) if hats_only else SCHEMA.names)}
                 # One hat that nobody can see.
-                return told | ({"hat": CANNOT_TELL} if task.key == first else {})
+                return result | ({"hat": CANNOT_TELL} if task.key == first else {})
 
             review(store, says, DRAWN)
     return ref
@@ -55,14 +55,14 @@ def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05,
         assert schema is not None
 
         def says(task: LabelTask) -> dict[str, str]:
-            told = {}
+            result = {}
             for attribute in schema.attributes[:-1]:
                 said, _ = predicted_value(schema, attribute.name, task.prediction)
                 others = [value for value in attribute.values if value != said]
-                told[attribute.name] = said if rng.random() < right else str(rng.choice(others))
+                result[attribute.name] = said if rng.random() < right else str(rng.choice(others))
                 if rng.random() < untold:
-                    told[attribute.name] = CANNOT_TELL
-            return told
+                    result[attribute.name] = CANNOT_TELL
+            return result
 
         review(store, says, budget)
 
@@ -76,5 +76,5 @@ def review(store: Store, says: Callable[[LabelTask], dict[str, str]], budget: in
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=budget)))
     for page in store.review.tasks("p"):
         store.review.mark_pushed("p", {task.key: 100 + task.id for task in page})
-        told = {task.key: [Annotation(task.id, "ana", START, says(task))] for task in page}
-        store.annotations.replace("p", told)
+        result = {task.key: [Annotation(task.id, "ana", START, says(task))] for task in page}
+        store.annotations.replace("p", result)

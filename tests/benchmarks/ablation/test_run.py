@@ -100,8 +100,8 @@ def test_the_recipe_changes_what_it_says_and_nothing_else() -> None:
         changed = {key for key, value in ours.model_dump().items() if value != theirs.model_dump()[key]}
         assert changed == {"epochs", "seed", "augmentation", "relabel_every", "fls_start_epoch"}
         assert (ours.epochs, ours.seed, ours.relabel_every, ours.fls_start_epoch) == (20, 7, 5, 6)
-        told = ours.augmentation.model_dump(exclude_defaults=True)
-        assert told == {"pad": 5, "erase_area": (0.02, 0.3)}
+        output = ours.augmentation.model_dump(exclude_defaults=True)
+        assert output == {"pad": 5, "erase_area": (0.02, 0.3)}
     large = AblationRecipe(backbone="resnet50", weights="imagenet/").config("full", 1)
     assert (large.augmentation.pad, large.weights) == (10, "imagenet/")
     with pytest.raises(ConfigError, match="no configuration 'ful' in the ablation; choose of baseline"):
@@ -242,8 +242,8 @@ def test_a_cell_that_fails_or_dies_takes_no_other_along(
     assert [(one.config, one.seed) for one in result.failures] == [("control", 1)]
     assert "network.channels=16" in result.failures[0].reason
     assert (result.cells, result.trained) == (1, 1)
-    told = json.loads((tmp_path / "out" / "ablation.json").read_text())
-    assert [failure["config"] for failure in told["failed"]] == ["control"]
+    output = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [failure["config"] for failure in output["failed"]] == ["control"]
 
     whole = AblationCell.__getstate__
     monkeypatch.setattr(AblationCell, "__getstate__", lambda cell: {**whole(cell), "device": Deadly()})

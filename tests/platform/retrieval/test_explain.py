@@ -71,8 +71,8 @@ def query_of(archive: FakeArchive, crops: int, views: int) -> Query:
 def test_shares_add_up_to_the_distance_of_the_search(layout: str, crops: int, views: int) -> None:
     archive = archive_of(layout)
     query = query_of(archive, crops, views)
-    asked = [*archive.rows[:crops], *archive.rows[50 : 50 + views]]
-    person = fuse_views(appearance(asked, archive.facts), archive.facts.blocks)
+    requests = [*archive.rows[:crops], *archive.rows[50 : 50 + views]]
+    person = fuse_views(appearance(requests, archive.facts), archive.facts.blocks)
     hits = search_query(archive, query, top=60).hits
     assert len(hits) == 60 - crops
     for hit in hits:

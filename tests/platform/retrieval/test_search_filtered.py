@@ -123,15 +123,15 @@ def test_views_of_stored_crops_are_fused_block_by_block() -> None:
 def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
     archive = people()
     query = archive.rows[3]
-    asked = Query(crops=(query["crop_id"],))
-    result = search_query(archive, asked, top=239, filter_config=FilterConfig(filter="0.999"), rerank=rerank)
+    requests = Query(crops=(query["crop_id"],))
+    result = search_query(archive, requests, top=239, filter_config=FilterConfig(filter="0.999"), rerank=rerank)
     counted = [(len(conflicts(query, row, np.float32(0.999))), row["crop_id"]) for row in archive.rows]
     stays = {name for count, name in counted if not count}
     assert 50 < len(stays) < 200
     assert result.kept_fraction == pytest.approx(len(stays) / 240)
     assert {hit.crop for hit in result.hits} == stays - {query["crop_id"]}
     if not rerank:
-        plain = [hit for hit in search_query(archive, asked, top=239).hits if hit.crop in stays]
+        plain = [hit for hit in search_query(archive, requests, top=239).hits if hit.crop in stays]
         assert [(hit.crop, hit.distance) for hit in plain] == [(hit.crop, hit.distance) for hit in result.hits]
     assert result.filter is not None
     assert result.filter.expected is None
@@ -168,8 +168,8 @@ def test_a_filter_passes_over_attributes_alone_first() -> None:
 
 def test_auto_says_what_it_is_expected_to_cost() -> None:
     archive = people(facts=facts(calibration()))
-    asked = Query(crops=(archive.rows[3]["crop_id"],))
-    result = search_query(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.01))
+    requests = Query(crops=(archive.rows[3]["crop_id"],))
+    result = search_query(archive, requests, filter_config=FilterConfig(filter="auto", max_lost=0.01))
     assert result.filter is not None
     assert result.filter.threshold == 0.9
     assert result.filter.expected is not None
@@ -177,7 +177,7 @@ def test_auto_says_what_it_is_expected_to_cost() -> None:
     assert "rendered people" in result.filter.describe()
     assert result.filter.describe().endswith("not guaranteed here.")
     # More than the calibration can promise: off, and it says why.
-    result = search_query(archive, asked, filter_config=FilterConfig(filter="auto", max_lost=0.001))
+    result = search_query(archive, requests, filter_config=FilterConfig(filter="auto", max_lost=0.001))
     assert result.kept_fraction == 1.0
     assert result.filter is not None
     assert "at least 1000 are needed" in result.filter.describe()
@@ -241,16 +241,16 @@ def test_conditions_alone_show_near_identical_frames_once() -> None:
 
 def test_models_without_attributes_refuse_conditions_and_filters() -> None:
     archive = people(facts=ModelFacts(always=ALWAYS, parts=PARTS, blocks=BLOCKS))
-    asked = Query(crops=(archive.rows[3]["crop_id"],))
+    requests = Query(crops=(archive.rows[3]["crop_id"],))
     refusal = r"model newer \(b{12}\) of the store predicts no attributes"
     with pytest.raises(UsageError, match=refusal):
-        search_query(archive, asked, scope=Scope(where="gender=female"))
+        search_query(archive, requests, scope=Scope(where="gender=female"))
     for mode in ("strict", "auto", "soft"):
         with pytest.raises(UsageError, match=refusal):
-            search_query(archive, asked, filter_config=FilterConfig(filter=mode))
+            search_query(archive, requests, filter_config=FilterConfig(filter=mode))
     with pytest.raises(UsageError, match=refusal):
         search_conditions(archive, "gender=female")
-    assert search_query(archive, asked).hits[0].attributes == {}
+    assert search_query(archive, requests).hits[0].attributes == {}
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def complaints_of(page: Page) -> list[str]:
     """Return what the page's console complains about from now on; a refused sign-in is an error to the browser."""
     complaints: list[str] = []
 
-    def heard(message: ConsoleMessage) -> None:
+    def messages(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.location["url"].endswith("/sign-in"):
             complaints.append(f"{message.text} ({message.location['url']})")
 
-    page.on("console", heard)
+    page.on("console", messages)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints
 

@@ -53,8 +53,8 @@ def test_annotator_corrects_by_key_and_submits(
         expect(groups).to_have_count(len(MARKET_1501), timeout=SECONDS)
         for place, attribute in enumerate(MARKET_1501.attributes):
             value, share = said[attribute.name]
-            told = f"{attribute.title} · model: {value} {100 * share:.0f} %"
-            expect(groups.nth(place).locator("h4")).to_have_text(told)
+            heading = f"{attribute.title} · model: {value} {100 * share:.0f} %"
+            expect(groups.nth(place).locator("h4")).to_have_text(heading)
             expect(groups.nth(place).locator(CHOSEN)).to_have_attribute("name", value)
         # All questions are on one screen.
         last = groups.nth(len(MARKET_1501) - 1).bounding_box()

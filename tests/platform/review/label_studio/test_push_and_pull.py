@@ -72,10 +72,12 @@ def draft(studio: LabelStudioClient, task: int, answers: dict[str, str]) -> None
 def test_push_creates_each_task_once(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         record_sample(store, project, 5)
-        heard: list[tuple[int, int]] = []
-        first = push_tasks(store, studio, project, render_images, InlineImages(), lambda *at: heard.append(at), chunk=2)
+        reports: list[tuple[int, int]] = []
+        first = push_tasks(
+            store, studio, project, render_images, InlineImages(), lambda *at: reports.append(at), chunk=2
+        )
         assert first == PushResult(tasks=5, created=5)
-        assert heard == [(2, 5), (4, 5), (5, 5)]
+        assert reports == [(2, 5), (4, 5), (5, 5)]
         assert push_tasks(store, studio, project, render_images, InlineImages()) == PushResult(tasks=5, created=0)
         record_sample(store, project, 3, start=5)
         assert push_tasks(store, studio, project, render_images, InlineImages()) == PushResult(tasks=8, created=3)

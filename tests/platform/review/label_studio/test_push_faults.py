@@ -51,8 +51,8 @@ def expected() -> dict[str, tuple[str, list[tuple[str, dict[str, str]]]]]:
     """What the store holds after `review`."""
     ana, ben = "ana@example.org", "ben@example.org"
     both = {"hat": "yes", "bag": "no"}
-    told = {0: [(ana, both)], 1: [(ana, both), (ben, {"hat": "no"})], 2: [(ana, {"hat": "no"})], 5: [(ana, both)]}
-    return {task_key(n): ("deleted" if n == 4 else "pushed", told.get(n, [])) for n in range(TASKS)}
+    expected = {0: [(ana, both)], 1: [(ana, both), (ben, {"hat": "no"})], 2: [(ana, {"hat": "no"})], 5: [(ana, both)]}
+    return {task_key(n): ("deleted" if n == 4 else "pushed", expected.get(n, [])) for n in range(TASKS)}
 
 
 def require_end(store: Store, studio: LabelStudioClient, project: str) -> None:

@@ -219,10 +219,10 @@ def test_long_logs_are_verified_in_pages_and_few_problems_told(tmp_path: Path) -
         total = 2 * PAGE_ROWS + 3
         with store.database.write() as session:
             extend(session, total)
-        heard: list[tuple[int, int]] = []
-        report = store.audit.verify(lambda done, all_: heard.append((done, all_)))
+        messages: list[tuple[int, int]] = []
+        report = store.audit.verify(lambda done, all_: messages.append((done, all_)))
         assert (report.entries, report.intact) == (total, True)
-        assert heard == [(PAGE_ROWS, total), (2 * PAGE_ROWS, total), (total, total)]
+        assert messages == [(PAGE_ROWS, total), (2 * PAGE_ROWS, total), (total, total)]
         change(store, "UPDATE audit SET \"user\" = 'eve' WHERE id > 1000", "DELETE FROM audit_head")
         problems = store.audit.verify().problems
         assert problems[:2] == ("entry 1001 was changed", "entry 1002 was changed")

@@ -89,14 +89,14 @@ def test_embeddings_of_several_models_are_never_mixed(store: Store) -> None:
 def test_crops_are_found_among_many_files_and_row_groups(store: Store) -> None:
     rows = some(2100)
     add(store, rows[:2050], *([row] for row in rows[2050:]))
-    asked = [rows[i]["crop_id"] for i in (2099, 0, 1500, 2060, 0)]
-    found = store.crops.get(asked, ["input", "image"])
-    assert [row["crop_id"] for row in found] == asked
+    requests = [rows[i]["crop_id"] for i in (2099, 0, 1500, 2060, 0)]
+    found = store.crops.get(requests, ["input", "image"])
+    assert [row["crop_id"] for row in found] == requests
     assert [row["input"] for row in found] == [f"{i}.jpg" for i in (2099, 0, 1500, 2060, 0)]
     assert set(found[0]) == {"crop_id", "model", "input", "image"}
     assert store.crops.get([]) == []
     with pytest.raises(StoreError, match=r"crop 00ff is not in the store"):
-        store.crops.get([asked[0], "00ff"])
+        store.crops.get([requests[0], "00ff"])
 
 
 def test_unknown_columns_are_named(store: Store) -> None:

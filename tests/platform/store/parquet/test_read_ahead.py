@@ -39,13 +39,13 @@ def test_little_is_read_before_it_is_asked_for() -> None:
                 read.append(item)
             yield item
 
-    asked = 0
+    requests = 0
     for item in read_ahead((partial(counted, 50 * k) for k in range(20)), readers=readers, buffered=held):
-        assert item == asked
-        asked += 1
+        assert item == requests
+        requests += 1
         with lock:
-            assert len(read) <= asked + readers * held + 1
-    assert asked == 1000
+            assert len(read) <= requests + readers * held + 1
+    assert requests == 1000
 
 
 def test_what_a_source_raises_comes_where_it_was_due() -> None:

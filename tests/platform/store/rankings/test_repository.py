@@ -28,13 +28,13 @@ def ranked(*rows: tuple[str, int, str, float]) -> pa.Table:
     return pa.table(columns | unknown, schema=RANKING)
 
 
-def asked(**rows: int) -> pa.Table:
+def requests(**rows: int) -> pa.Table:
     more = {"own": 0, "matches": [{"camera": "c1", "crops": 2}]}
     return pa.Table.from_pylist([{"query": name, "rows": count} | more for name, count in rows.items()], QUERIES)
 
 
 def test_rankings_are_kept_under_a_name(store: Store) -> None:
-    table, queries = ranked(("q", 1, "a", 0.25), ("q", 2, "b", 0.5)), asked(q=2)
+    table, queries = ranked(("q", 1, "a", 0.25), ("q", 2, "b", 0.5)), requests(q=2)
     rows = store.rankings.save(
         "night", model=MODEL, rows=iter(table.to_batches()), queries=queries, settings={"top": 2}
     )
@@ -61,7 +61,7 @@ def test_rankings_are_kept_under_a_name(store: Store) -> None:
 def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"q{number:05}" for number in range(12_500)]
     rows = ranked(*((name, rank, f"{name}-{rank}", rank / 4) for name in names for rank in (1, 2)))
-    store.rankings.save("many", model=MODEL, rows=rows, queries=asked(**dict.fromkeys(names, 2)), settings={})
+    store.rankings.save("many", model=MODEL, rows=rows, queries=requests(**dict.fromkeys(names, 2)), settings={})
     kept = store.rankings.get("many")
     read: list[int] = []
     batches = pq.ParquetFile.iter_batches
@@ -79,7 +79,7 @@ def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeyp
 
 def test_rankings_older_than_their_truth_stay_readable(store: Store) -> None:
     old = ranked(("q", 1, "a", 0.25), ("q", 2, "b", 0.5))
-    store.rankings.save("old", model=MODEL, rows=old, queries=asked(q=2), settings={})
+    store.rankings.save("old", model=MODEL, rows=old, queries=requests(q=2), settings={})
     make_old(store, "old")
     kept = store.rankings.get("old")
     assert (kept.queries, kept.rows, kept.settings, kept.queries_path) == (1, 2, {}, None)

@@ -58,8 +58,8 @@ GIVEN = {"user": "ana", "case": "12/26", "authority": "order 7"}
 
 def test_crop_search_is_logged(vestigo: Command, ref: Path, archive: Archive) -> None:
     crop = archive.crops[0]["crop_id"]
-    told = vestigo("search", crop, "--top", "3", "--cameras", "gate", "--from", "2026-05-01", *GROUNDS)
-    seen = [row["crop"] for row in told["results"]]
+    result = vestigo("search", crop, "--top", "3", "--cameras", "gate", "--from", "2026-05-01", *GROUNDS)
+    seen = [row["crop"] for row in result["results"]]
     assert seen
     assert only_entry(ref) == GIVEN | {
         "action": "search",
@@ -69,7 +69,7 @@ def test_crop_search_is_logged(vestigo: Command, ref: Path, archive: Archive) ->
             "cameras": ["gate"],
             "from": "2026-05-01T00:00:00+00:00",
             "filter": "off",
-            "model": told["model"],
+            "model": result["model"],
             "shown": len(seen),
             "crops": seen,
             "crops_sha256": hashlib.sha256("\n".join(seen).encode()).hexdigest(),
@@ -201,8 +201,8 @@ def test_log_is_printed_as_table(log: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_csv_cells_are_no_formulas(vestigo: Command, log: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("vestigo_ui.cli.commands.audit.PAGE_ROWS", 3)
-    told = vestigo("audit", "show", "--limit", "0", "--csv", tmp_path / "log.csv")
-    assert told == {"entries": 7, "intact": True, "file": str(tmp_path / "log.csv")}
+    result = vestigo("audit", "show", "--limit", "0", "--csv", tmp_path / "log.csv")
+    assert result == {"entries": 7, "intact": True, "file": str(tmp_path / "log.csv")}
     with (tmp_path / "log.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["id"] for row in rows] == [str(number) for number in range(7, 0, -1)]

@@ -35,10 +35,10 @@ def reviewed(store: Path) -> Path:
         )
         answer(opened, "spring", people(COUNT)[1])
         (page,) = opened.review.tasks("spring")
-        told = opened.annotations.get("spring", [page[0].key])[page[0].key]
-        other = {"no": "yes", "yes": "no"}[told[0].answers["hat"]]
-        second = Annotation(10**6, "ben", told[0].answered, {**told[0].answers, "hat": other})
-        opened.annotations.replace("spring", {page[0].key: [*told, second]})
+        run_json = opened.annotations.get("spring", [page[0].key])[page[0].key]
+        other = {"no": "yes", "yes": "no"}[run_json[0].answers["hat"]]
+        second = Annotation(10**6, "ben", run_json[0].answered, {**run_json[0].answers, "hat": other})
+        opened.annotations.replace("spring", {page[0].key: [*run_json, second]})
     return store
 
 
@@ -63,13 +63,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return ran
 
 
-def told(said: Callable[..., str], *arguments: object) -> dict[str, Any]:
+def run_json(said: Callable[..., str], *arguments: object) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(said(*arguments, "--json"))
     return found
 
 
 def test_status_counts_tasks_annotations_and_conflicts(reviewed: Path, said: Callable[..., str]) -> None:
-    found = told(said, "label", "status", "--store", reviewed, "--project", "spring")
+    found = run_json(said, "label", "status", "--store", reviewed, "--project", "spring")
     assert (found["tasks"], found["reviewed"], found["conflicts"], found["waiting"]) == (COUNT, COUNT, 1, COUNT)
     assert found["reviewers"] == {"ana": COUNT, "ben": 1}
     assert found["attributes"]["colour"]["answered"] == COUNT
@@ -81,7 +81,7 @@ def test_status_counts_tasks_annotations_and_conflicts(reviewed: Path, said: Cal
 
 
 def test_precision_reports_confidence_intervals(reviewed: Path, said: Callable[..., str]) -> None:
-    found = told(said, "precision", "--store", reviewed)
+    found = run_json(said, "precision", "--store", reviewed)
     hat = found["attributes"]["hat"]
     assert found["digest"] == MODEL
     assert 0.5 < hat["low"] <= hat["accuracy"] <= hat["high"] <= 1
@@ -99,14 +99,14 @@ def test_precision_reports_confidence_intervals(reviewed: Path, said: Callable[.
 def test_exported_labels_can_be_imported(
     reviewed: Path, tmp_path: Path, said: Callable[..., str], refused: Callable[..., str]
 ) -> None:
-    first = told(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
+    first = run_json(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
     assert (first["version"], first["written"], first["tasks"]) == (1, 2 * COUNT - 1, COUNT)
-    mat = told(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.mat")
+    mat = run_json(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.mat")
     assert mat["version"] == 1
     assert (tmp_path / "l.mat").stat().st_size > 0
-    back = told(said, "label", "import", tmp_path / "l.csv", "--store", reviewed, "--project", "files")
+    back = run_json(said, "label", "import", tmp_path / "l.csv", "--store", reviewed, "--project", "files")
     assert (back["tasks"], back["created"]) == (COUNT, COUNT)
-    assert [one["version"] for one in told(said, "label", "sets", "--store", reviewed)["sets"]] == [1]
+    assert [one["version"] for one in run_json(said, "label", "sets", "--store", reviewed)["sets"]] == [1]
     assert "spring" in said("label", "sets", "--store", reviewed)
     assert "2 labels" not in said("label", "export", "--store", reviewed, "--out", tmp_path / "l.csv", "--version", "1")
     assert "write a .csv or a .mat file" in refused("label", "export", "--store", reviewed, "--out", tmp_path / "l.txt")
@@ -116,7 +116,7 @@ def test_exported_labels_can_be_imported(
 
 
 def test_dry_runs_store_nothing(store: Path, said: Callable[..., str]) -> None:
-    plan = told(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
+    plan = run_json(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
     assert (plan["tasks"], plan["created"], plan["population"], plan["dry_run"]) == (12, 0, COUNT, True)
     assert "would sample 12 of 40 tasks" in said(
         "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run"

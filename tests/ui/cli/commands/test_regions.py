@@ -33,7 +33,7 @@ def people(tmp_path: Path) -> Path:
     return write_people(tmp_path / "people", TRUTHS, tmp_path / "maps")
 
 
-def told(capsys: Captured, *arguments: str | Path) -> dict[str, Any]:
+def run_json(capsys: Captured, *arguments: str | Path) -> dict[str, Any]:
     assert run(["regions", *map(str, arguments), "--json"]) == 0, capsys.readouterr().err
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
@@ -48,7 +48,7 @@ def refused(capsys: Captured, *arguments: str | Path) -> str:
 
 def test_every_image_has_label_map_of_parser(people: Path, tmp_path: Path, capsys: Captured) -> None:
     parser = f"labels:{tmp_path / 'maps'}"
-    result = told(capsys, people, "--parser", parser, "--out", tmp_path / "out")
+    result = run_json(capsys, people, "--parser", parser, "--out", tmp_path / "out")
     assert (result["images"], result["quarantined"], result["with_belongings"]) == (len(TRUTHS), 0, 0)
     for name, truth in TRUTHS.items():
         with Image.open(tmp_path / "out" / f"{name}.png") as found:
@@ -61,8 +61,8 @@ def test_every_image_has_label_map_of_parser(people: Path, tmp_path: Path, capsy
 
 def test_fused_maps_are_reproducible(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--fls", "--model", model, "--panel")
-    results = [told(capsys, people, *settings, "--out", tmp_path / out) for out in ("one", "two")]
-    told(capsys, people, *settings, "--out", tmp_path / "two")
+    results = [run_json(capsys, people, *settings, "--out", tmp_path / out) for out in ("one", "two")]
+    run_json(capsys, people, *settings, "--out", tmp_path / "two")
     assert results[0]["with_belongings"] == results[1]["with_belongings"]
     for path in sorted((tmp_path / "one").rglob("*.png")):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
@@ -78,7 +78,7 @@ def test_fused_maps_are_reproducible(people: Path, model: Path, tmp_path: Path, 
 def test_unreadable_images_are_quarantined(people: Path, tmp_path: Path, capsys: Captured) -> None:
     (people / "broken.jpg").write_bytes(b"no image")
     cv2.imwrite(str(people / "unknown.png"), np.zeros((8, 4, 3), dtype=np.uint8))
-    result = told(capsys, people, "--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
+    result = run_json(capsys, people, "--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
     assert (result["images"], result["quarantined"]) == (len(TRUTHS) + 2, 2)
     reasons = {Path(one["image"]).name: one["reason"] for one in result["failures"]}
     assert reasons == {"broken.jpg": "not-an-image", "unknown.png": "no-labels"}
@@ -96,13 +96,13 @@ def test_source_is_dataset_split_or_image(tmp_path: Path, capsys: Captured) -> N
     # The same picture in two splits has one map.
     write_people(root / "bounding_box_test", truths["query"])
     parser = ("--parser", f"labels:{tmp_path / 'maps'}")
-    result = told(capsys, root, *parser, "--out", tmp_path / "all")
+    result = run_json(capsys, root, *parser, "--out", tmp_path / "all")
     assert (result["images"], result["quarantined"]) == (4, 0)
     names = {name for held in truths.values() for name in held}
     assert {path.stem for path in (tmp_path / "all").glob("*.png")} == names
-    assert told(capsys, root, "--split", "train", *parser, "--out", tmp_path / "train")["images"] == 1
+    assert run_json(capsys, root, "--split", "train", *parser, "--out", tmp_path / "train")["images"] == 1
     image = next((root / "query").glob("*.png"))
-    assert told(capsys, image, *parser, "--out", tmp_path / "single")["images"] == 1
+    assert run_json(capsys, image, *parser, "--out", tmp_path / "single")["images"] == 1
     assert (tmp_path / "single" / image.name).is_file()
     write_people(root / "bounding_box_test", {next(iter(truths["query"])): drawn(bag=False)})
     assert "rename one" in refused(capsys, root, *parser, "--out", tmp_path / "clash")
@@ -114,7 +114,7 @@ def test_subfolders_are_kept_and_output_is_no_input(tmp_path: Path, capsys: Capt
         write_people(source / camera, {"a": drawn()}, tmp_path / "maps")
     parser = ("--parser", f"labels:{tmp_path / 'maps'}")
     for _ in range(2):
-        assert told(capsys, source, *parser, "--out", source / "labelled")["images"] == 2
+        assert run_json(capsys, source, *parser, "--out", source / "labelled")["images"] == 2
     for camera in ("gate", "hall"):
         assert (source / "labelled" / camera / "a.png").is_file()
         assert make_parser(f"labels:{source / 'labelled' / camera}").label_set.name == "body-regions"
@@ -133,14 +133,14 @@ def test_images_of_one_identity_are_clustered_together(people: Path, tmp_path: P
 def test_maps_are_compared_with_true_maps(model: Path, tmp_path: Path, capsys: Captured) -> None:
     root = tmp_path / "people"
     write_rendered(root, "small", 8, 2, 2, seed=11, processes=1)
-    asked = [root, "--split", "gallery", "--fls", "--model", model, "--judge", "--out", tmp_path / "out"]
-    result = told(capsys, *asked)
+    requests = [root, "--split", "gallery", "--fls", "--model", model, "--judge", "--out", tmp_path / "out"]
+    result = run_json(capsys, *requests)
     assert list(result["judged"]) == ["parser", "clustering", "fls", "oracle"]
     assert result["judged"]["parser"]["regions"]["images"] == result["images"] - 2  # junk is in no split
     assert set(result["judged"]["parser"]["belongings"].values()) == {0.0, None}  # none carries some of them
     assert result["judged"]["oracle"]["regions"]["mean"] > result["judged"]["parser"]["regions"]["mean"] > 40
     assert result["belongings_of_oracle"].keys() == {"backpack", "bag", "handbag"}
-    assert run(["regions", *map(str, asked)]) == 0
+    assert run(["regions", *map(str, requests)]) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("of oracle", "clustering", "belongings", "  handbag"))
     assert "add --fls" in refused(capsys, root, "--judge", "--out", tmp_path / "out")
@@ -173,7 +173,7 @@ def test_maps_of_two_label_sets_do_not_share_folder(
     people: Path, model: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
-    told(capsys, people, *settings)
+    run_json(capsys, people, *settings)
     assert "another kind" in refused(capsys, people, *settings, "--fls", "--model", model)
 
 
@@ -182,10 +182,10 @@ def test_run_of_store_is_labelled(people: Path, model: Path, tmp_path: Path, cap
     assert run(["index", str(people), *store, "--executor", "inline", "--detector", "none", "--json"]) == 0
     indexed = json.loads(capsys.readouterr().out)["run"]
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--fls", "--model", model, "--executor", "inline")
-    result = told(capsys, indexed, *store, *settings, "--panel", "--out", tmp_path / "pictures")
+    result = run_json(capsys, indexed, *store, *settings, "--panel", "--out", tmp_path / "pictures")
     assert (result["kind"], result["images"], result["quarantined"]) == ("regions", len(TRUTHS), 0)
     assert result["panels"] == len(list((tmp_path / "pictures").glob("*.png"))) == len(TRUTHS)
-    assert told(capsys, indexed, *store, *settings)["skipped"] == result["inputs"]
+    assert run_json(capsys, indexed, *store, *settings)["skipped"] == result["inputs"]
     assert run(["runs", "list", *store]) == 0
     assert f"{len(TRUTHS)} label maps" in capsys.readouterr().out
     for command in ("show", "resume"):

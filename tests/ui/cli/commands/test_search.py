@@ -208,11 +208,11 @@ def test_rank_folder(rank: Any, archive: Path, tmp_path: Path) -> None:
 
 
 def test_rank_crop_list_agrees_with_search(rank: Any, search: Any, tmp_path: Path) -> None:
-    asked = [crop_of(0, 0), crop_of(2, 2)]
-    (tmp_path / "crops.txt").write_text("\n".join(asked) + "\n")
+    requests = [crop_of(0, 0), crop_of(2, 2)]
+    (tmp_path / "crops.txt").write_text("\n".join(requests) + "\n")
     result, rows = rank(tmp_path / "crops.txt", "--top", "4", "--model", "default")
     assert result["ranked"] == 2
-    for query in asked:
+    for query in requests:
         expected = [row["crop"] for row in search(query, "--top", "4")["results"]]
         assert [row["crop"] for row in rows if row["query"] == query] == expected
 
