@@ -26,7 +26,9 @@ demo: install
 	$(BIN)/vestigo demo --out demo
 
 PYTEST := $(BIN)/python -m pytest
-IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# Tests wait half of their time for servers, browsers and clusters: half more processes than processors.
+PROCESSES ?= $(shell $(BIN)/python -c 'import os; print(min(6, os.cpu_count() * 3 // 2))')
+IN_PARALLEL := --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 ifeq ($(strip $(T)),)
 test: check

@@ -20,8 +20,8 @@ from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_ui.cli.main import run
 from vestigo_ui.cli.options import login
 
-HELD = 10
-"""Of twelve intervals at 95 % at least so many hold the truth in 98 of 100 draws."""
+HELD = 9
+"""Of twelve intervals at 95 % at least so many hold the truth in 998 of 1000 samples."""
 Program = Callable[..., dict[str, Any]]
 
 
