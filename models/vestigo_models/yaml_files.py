@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.text_files import read_text
 
 
 def read_yaml(path: Path, subject: str) -> Any:
@@ -17,7 +18,7 @@ def read_yaml(path: Path, subject: str) -> Any:
         ConfigError: If the file cannot be read or is not YAML; the message begins with `subject`.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{subject}: {error.strerror or error}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

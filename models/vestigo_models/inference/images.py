@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -15,6 +15,20 @@ from vestigo_models.errors import BadInput
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MAX_PIXELS = 100_000_000
 """Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
+
+_LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a path names what macOS or Windows adds to the files of users: `._*`, `__MACOSX/`, `Thumbs.db`."""
+    path = PurePosixPath(name)
+    return path.name.startswith("._") or path.name.lower() in _LEFTOVERS or "__MACOSX" in path.parts
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files in and below a folder in order, without leftovers."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not is_leftover(path.relative_to(folder).as_posix()))
 
 
 def image_size(data: bytes) -> tuple[int, int]:

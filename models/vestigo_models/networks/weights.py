@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vestigo_models.errors import ModelError, first_line
+from vestigo_models.text_files import read_text
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 """Files of a package of Vestigo."""
@@ -29,7 +30,7 @@ def read_config(folder: Path, config_class: type[Config], kind: str) -> Config:
         ModelError: If the file cannot be read or is invalid; the message names the first wrong key.
     """
     try:
-        return config_class.model_validate(json.loads((folder / CONFIG).read_text("utf-8")))
+        return config_class.model_validate(json.loads(read_text(folder / CONFIG)))
     except (OSError, ValueError) as error:
         mistake = error.errors()[0] if isinstance(error, ValidationError) else None
         reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" if mistake else first_line(error)

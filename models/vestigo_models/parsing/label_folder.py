@@ -13,9 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, ConfigError
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import LIP, ParserLabels
+from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels
 from vestigo_models.parsing.region_merge import merge_hard
 from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.text_files import read_text
 
 DESCRIPTION = "labels.json"
 """File in a folder of label maps with `name`, and `classes` in the order of their ids."""
@@ -24,15 +25,21 @@ DESCRIPTION = "labels.json"
 class FolderParser(Parser):
     """Reads `NAME.png` for the image `NAME.jpg`: one channel of class ids at the image's size.
 
-    The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the label map,
-    or LIP's.
+    The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the named
+    label set, or of a label map of class ids.
+
+    Args:
+        folder: The folder.
+        label_map: Region of each class, by name or by id.
+        name: A key of `LABEL_SETS`, for a folder without `labels.json`.
     """
 
-    def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None, name: str | None = None) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"label maps: {folder} is not a folder")
+            sets = f"; a label set is one of {', '.join(LABEL_SETS)}" if ":" in str(folder) else ""
+            raise ConfigError(f"label maps: {folder} is not a folder{sets}")
         self._folder = folder
-        self.label_set = read_label_set(folder, label_map)
+        self.label_set = read_label_set(folder, label_map, name)
         self.digest = self._digest()
 
     def _digest(self) -> str:
@@ -63,24 +70,32 @@ class FolderParser(Parser):
         return Parsed(labels=labels, regions=merge_hard(labels, self.label_set))
 
 
-def read_label_set(folder: Path, label_map: Mapping[str, str] | None) -> ParserLabels:
-    """Return the label set of a folder of label maps.
+def read_label_set(folder: Path, label_map: Mapping[str, str] | None, named: str | None = None) -> ParserLabels:
+    """Return the label set of a folder of label maps; `named` is a key of `LABEL_SETS`.
 
     Raises:
-        ConfigError: If `labels.json` or the label map is wrong.
+        ConfigError: If `labels.json` or the label map is wrong, or nothing tells what the class ids mean.
     """
     path = folder / DESCRIPTION
     if path.is_file():
         try:
-            description = json.loads(path.read_text(encoding="utf-8"))
+            description = json.loads(read_text(path))
             name, classes = str(description["name"]), [str(text) for text in description["classes"]]
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: give 'name' and 'classes', the names of the classes by id") from None
+        if named not in (None, name):
+            raise ConfigError(f"{path} names the label set {name}, not {named}; leave :{named} out")
         return ParserLabels.named(name, classes, label_map)
+    if named is not None:
+        return ParserLabels.named(named, LABEL_SETS[named].classes, label_map)
     if label_map is not None and all(key.isdecimal() and int(key) < MAX_CLASSES for key in label_map):
         classes = [str(index) for index in range(1 + max(map(int, label_map)))]
         return ParserLabels.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
-    return ParserLabels.named(LIP.name, LIP.classes, label_map)
+    sets = " or ".join(f":{name}" for name in LABEL_SETS)
+    raise ConfigError(
+        f"label maps: {folder} has no {DESCRIPTION} that tells what its class ids mean; name the parser's label set "
+        f"(labels:{folder} with {sets} behind it), or give the region of each class id with --label-map"
+    )
 
 
 def read_labels(path: Path) -> UInt8Array:

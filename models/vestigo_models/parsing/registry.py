@@ -25,13 +25,10 @@ def _package(argument: str, _label_map: LabelMap | None, device: str) -> Parser:
 
 
 def _schp(argument: str, _label_map: LabelMap | None, device: str) -> Parser:
-    from vestigo_models.parsing.label_maps import LABEL_SETS
     from vestigo_models.parsing.schp import SchpParser
 
-    path, _, labels = argument.rpartition(":")
-    if path and labels in LABEL_SETS:
-        return SchpParser.load(path, labels, device=device)
-    return SchpParser.load(argument, device=device)
+    path, labels = _split_label_set(argument)
+    return SchpParser.load(path, labels, device=device)
 
 
 def _transformers(argument: str, label_map: LabelMap | None, device: str) -> Parser:
@@ -43,7 +40,16 @@ def _transformers(argument: str, label_map: LabelMap | None, device: str) -> Par
 def _label_folder(argument: str, label_map: LabelMap | None, _device: str) -> Parser:
     from vestigo_models.parsing.label_folder import FolderParser
 
-    return FolderParser(Path(argument), label_map)
+    path, labels = _split_label_set(argument)
+    return FolderParser(Path(path), label_map, labels)
+
+
+def _split_label_set(argument: str) -> tuple[str, str | None]:
+    """Return the path and the name of the label set of `PATH[:lip|atr|pascal]`."""
+    from vestigo_models.parsing.label_maps import LABEL_SETS
+
+    path, _, labels = argument.rpartition(":")
+    return (path, labels) if path and labels in LABEL_SETS else (argument, None)
 
 
 PARSERS: ComponentRegistry[ParserFactory] = ComponentRegistry(
@@ -64,7 +70,12 @@ PARSERS: ComponentRegistry[ParserFactory] = ComponentRegistry(
             argument="FOLDER_OR_ID",
             help="A semantic segmentation model of the transformers library.",
         ),
-        Component(name="labels", factory=_label_folder, argument="FOLDER", help="A folder with a PNG for each image."),
+        Component(
+            name="labels",
+            factory=_label_folder,
+            argument="FOLDER[:lip|atr|pascal]",
+            help="A folder with a PNG for each image.",
+        ),
     ],
 )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo.csv_files import csv_writer, read_csv_rows
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import CANNOT_TELL, AttributeSchema
@@ -69,31 +69,12 @@ def read_attributes_csv(path: Path, schema: AttributeSchema) -> tuple[IdentityLa
 
 def write_attributes_csv(path: Path, splits: Iterable[IdentityLabels]) -> None:
     """Write the labels of identities, one row for each label; missing labels have no row."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(COLUMNS)
+    with csv_writer(path, COLUMNS) as table:
         for split in splits:
             for pid, row in zip(split.pids.tolist(), split.labels.tolist(), strict=True):
                 for attribute, value in zip(split.schema.attributes, row, strict=True):
                     if value >= 0:
-                        table.writerow((pid, attribute.name, attribute.values[value]))
-
-
-def read_csv_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place of each row of a CSV file, for messages, and the row.
-
-    Raises:
-        DatasetError: If the file is unreadable or lacks one of `columns`.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            table = csv.DictReader(stream, restval="")
-            if missing := [name for name in columns if name not in (table.fieldnames or ())]:
-                raise DatasetError(f"{path}: column {missing[0]!r} is missing; give {', '.join(columns)}")
-            for row in table:
-                yield f"{path}, line {table.line_num}", row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is no CSV file ({' '.join(str(error).split())})") from None
+                        table.write({"pid": pid, "attribute": attribute.name, "value": attribute.values[value]})
 
 
 def require_value(schema: AttributeSchema, name: str, value: str, where: str) -> None:

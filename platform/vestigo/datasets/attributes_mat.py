@@ -22,6 +22,8 @@ from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
 VARIABLE = "market_attribute"
 """Name of the one struct in files that are written here; any is read."""
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+"""Signature of HDF5, at byte 0 or 512 of MATLAB 7.3 files."""
 UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, NotImplementedError, zlib.error)
 """What SciPy raises for other files than MATLAB v5."""
 
@@ -131,6 +133,11 @@ def write_annotations(path: Path, splits: Mapping[str, IdentityLabels]) -> None:
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such annotation file; copy it there")
+    with path.open("rb") as file:
+        if _HDF5 in file.read(520):
+            raise DatasetError(
+                f"{path}: a MATLAB 7.3 file, which is not read; load it in MATLAB or Octave and save it with option -v7"
+            )
     try:
         content: dict[str, Any] = scipy.io.loadmat(path)
     except (*UNREADABLE, scipy.io.matlab.MatReadError) as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vestigo.datasets.formats.layout import GALLERY, QUERY, TRAIN, Layout, image_names, read_layout
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, DatasetFiles, list_files
+from vestigo.datasets.formats.layout import Layout, read_layout
 from vestigo.datasets.reid import ReidDataset
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -14,7 +15,8 @@ from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 MARKET_LAYOUT = Layout(
     name="market-1501",
     schema=MARKET_1501,
-    pattern=re.compile(r"(?P<pid>-1|\d+)_c(?P<camera>[1-9]\d*)s\d+_\d+_\d+\."),
+    # Converters write other datasets into this layout: MSMT17 as 0001_c12_0003.jpg, CUHK03-NP as 0001_c1_1.png.
+    pattern=re.compile(r"(-1|\d+)_c\d+(?!\d|_f\d+\.)"),
     example="0002_c1s1_000451_03.jpg",
     annotation="market_attribute.mat",
 )
@@ -22,24 +24,56 @@ MARKET_LAYOUT = Layout(
 DUKE_LAYOUT = Layout(
     name="dukemtmc-reid",
     schema=DUKEMTMC_REID,
-    pattern=re.compile(r"(?P<pid>\d+)_c(?P<camera>[1-9]\d*)_f\d+\."),
+    pattern=re.compile(r"\d+_c\d+_f\d+\."),
     example="0001_c2_f0046182.jpg",
     annotation="duke_attribute.mat",
     # Missing (0) in the public file; the public attribute baseline hard-codes these two.
     overrides={(370, "upper_length"): "short", (679, "upper_length"): "long"},
 )
-FORMATS: dict[str, Layout] = {layout.name: layout for layout in (MARKET_LAYOUT, DUKE_LAYOUT)}
+MSMT17_LAYOUT = Layout(
+    name="msmt17",
+    schema=MARKET_1501,
+    pattern=re.compile(r"\d+_\d+_\d+_\d+(morning|noon|afternoon)_"),
+    example="0000_000_01_0303morning_0015_0.jpg",
+    annotation="market_attribute.mat",
+    has_lists=True,
+)
+FORMATS: dict[str, Layout] = {layout.name: layout for layout in (MARKET_LAYOUT, DUKE_LAYOUT, MSMT17_LAYOUT)}
 """The names of `--format`."""
 
 
 def recognise(root: Path) -> Layout | None:
-    """Return the layout of the file names in `root`'s query folder; None if it is no benchmark dataset."""
-    if not all((root / folder).is_dir() for folder in (TRAIN, QUERY, GALLERY)):
+    """Return the layout of the dataset in a folder; None if it is no benchmark dataset.
+
+    Raises:
+        DatasetError: If a list file is broken.
+    """
+    files = list_files(root)
+    return recognise_files(files) if files.splits.keys() == {TRAIN, QUERY, GALLERY} else None
+
+
+def recognise_files(files: DatasetFiles) -> Layout | None:
+    """Return the layout that most names of the query split, or of the first one that there is, follow."""
+    if not files.splits:
         return None
-    names = image_names(root / QUERY)
-    fitting = {name: sum(map(bool, map(layout.pattern.match, names))) for name, layout in FORMATS.items()}
-    best = max(fitting, key=lambda name: fitting[name])
+    if files.has_lists:
+        return MSMT17_LAYOUT
+    split = files.splits.get(QUERY) or next(iter(files.splits.values()))
+    names = [layout.name for layout in FORMATS.values() if not layout.has_lists]
+    fitting = {name: sum(map(bool, map(FORMATS[name].pattern.match, split.names))) for name in names}
+    best = max(names, key=lambda name: fitting[name])
     return FORMATS[best] if fitting[best] else None
+
+
+def require_folder(root: Path) -> None:
+    """Raise DatasetError unless `root` is a folder; the message says what it is."""
+    if root.is_file():
+        is_packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+        kind = "an archive" if is_packed else "a file"
+        advice = "unpack it and give the folder" if is_packed else "give the folder"
+        raise DatasetError(f"{root} is {kind}, not a folder; {advice} that holds {TRAIN}, {QUERY} and {GALLERY}")
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder")
 
 
 def load_dataset(
@@ -49,7 +83,7 @@ def load_dataset(
     schema: AttributeSchema | None = None,
     duke_top_override: bool = False,
 ) -> ReidDataset:
-    """Load a dataset in the Market-1501 or DukeMTMC-reID layout, recognised by its content or forced by `format`.
+    """Load a dataset in a layout of `FORMATS`, recognised by its content or forced by `format`.
 
     The labels are those of `schema`, by default of the layout. They are read from the annotation file if it has the
     fields of the schema, else from `attributes.csv` (columns `pid`, `attribute` and `value`). `duke_top_override` gives
@@ -58,10 +92,9 @@ def load_dataset(
     Raises:
         DatasetError: If the folder or its annotation is wrong; one line says what.
     """
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder")
+    require_folder(root)
     if format is not None and format not in FORMATS:
-        raise DatasetError(f"unknown format {format!r}; choose {' or '.join(FORMATS)}")
+        raise DatasetError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     layout = FORMATS[format] if format is not None else recognise(root)
     if layout is None:
         raise DatasetError(f"{root}: not a dataset; {_advice(root)}")
@@ -81,5 +114,5 @@ def _advice(root: Path) -> str:
     missing = [folder for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
     if missing:
         return f"it has no {', '.join(missing)}"
-    examples = " or ".join(layout.example for layout in FORMATS.values())
-    return f"no image in {QUERY} is named like {examples}; name the layout with --format"
+    examples = " or ".join(layout.example for layout in FORMATS.values() if not layout.has_lists)
+    return f"no image in {QUERY} is named like {examples}; rename them: identity, _c, camera, such as 0001_c2_0003.jpg"

@@ -12,7 +12,7 @@ from vestigo.retrieval.bulk import BulkQueries
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.images import IMAGE_SUFFIXES, encode_jpeg, read_image, shrink
+from vestigo_models.inference.images import encode_jpeg, find_images, read_image, shrink
 from vestigo_models.progress import ProgressCallback
 
 THUMBNAIL_HEIGHT = 256
@@ -38,7 +38,7 @@ def image_queries(
         paths = list(query.paths)
         labels = [(int(pid), f"c{camid + 1}") for pid, camid in zip(query.pids, query.camids, strict=True)]
     else:
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        paths = find_images(folder)
     if not paths:
         raise UsageError(f"{folder}: holds no image")
     names = [path.relative_to(folder).as_posix() for path in paths]

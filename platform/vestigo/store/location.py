@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from vestigo_models.errors import StoreError
+from vestigo_models.text_files import read_text
 
 CATALOGUE = "catalogue.sqlite"
 DATA = "data"
@@ -65,7 +66,7 @@ def without_credentials(uri: str) -> str:
 
 def _read_toml(path: Path) -> Location:
     try:
-        keys = tomllib.loads(path.read_text("utf-8"))
+        keys = tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise StoreError(f"{path} is neither a store's folder nor a TOML file: {error}") from error
     mistakes = [f"unknown key {key}" for key in sorted(keys.keys() - {"database", "data"})]

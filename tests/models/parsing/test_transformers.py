@@ -160,12 +160,12 @@ def write(path: Path, labels: NDArray[np.uint8]) -> None:
     Image.fromarray(labels).save(path)
 
 
-def test_label_folder_has_classes_of_lip_by_default(tmp_path: Path) -> None:
+def test_label_folder_has_classes_of_named_set(tmp_path: Path) -> None:
     labels = np.zeros((64, 32), dtype=np.uint8)
     labels[10:20] = LIP.classes.index("hair")
     labels[20:60] = LIP.classes.index("pants")
     write(tmp_path / "0002_c1s1_000451_03.png", labels)
-    parsed = make_parser(f"labels:{tmp_path}").parse(random_image(64, 32), "query/0002_c1s1_000451_03.jpg")
+    parsed = make_parser(f"labels:{tmp_path}:lip").parse(random_image(64, 32), "query/0002_c1s1_000451_03.jpg")
     np.testing.assert_array_equal(parsed.labels, labels)
     np.testing.assert_array_equal(parsed.regions.argmax(axis=0), np.select([labels == 2, labels == 9], [1, 3]))
 
@@ -183,16 +183,29 @@ def test_label_map_of_class_ids(tmp_path: Path) -> None:
     assert parser.label_set.regions == (0, 1, 0, 5)
 
 
+def test_label_folder_without_meaning_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no labels\.json .* :lip or :atr or :pascal"):
+        make_parser(f"labels:{tmp_path}")
+    with pytest.raises(ConfigError, match="is not a folder; a label set is one of lip, atr, pascal"):
+        make_parser(f"labels:{tmp_path}:schp")
+    assert make_parser(f"labels:{tmp_path}:atr").label_set == ATR
+    assert make_parser(f"labels:{tmp_path}:pascal", {"head": "upper"}).label_set.regions[1] == 2
+    (tmp_path / "labels.json").write_text(json.dumps({"name": "lip", "classes": list(LIP.classes)}), "utf-8-sig")
+    assert make_parser(f"labels:{tmp_path}:lip").label_set == LIP
+    with pytest.raises(ConfigError, match="names the label set lip, not atr; leave :atr out"):
+        make_parser(f"labels:{tmp_path}:atr")
+
+
 def test_digest_depends_on_maps(tmp_path: Path) -> None:
-    empty = make_parser(f"labels:{tmp_path}").digest
+    empty = make_parser(f"labels:{tmp_path}:lip").digest
     write(tmp_path / "a.png", np.zeros((4, 4), dtype=np.uint8))
-    first = make_parser(f"labels:{tmp_path}").digest
+    first = make_parser(f"labels:{tmp_path}:lip").digest
     write(tmp_path / "a.png", np.ones((4, 4), dtype=np.uint8))
-    assert len({empty, first, make_parser(f"labels:{tmp_path}").digest}) == 3
+    assert len({empty, first, make_parser(f"labels:{tmp_path}:lip").digest}) == 3
 
 
 def test_bad_maps_are_reported(tmp_path: Path) -> None:
-    parser = make_parser(f"labels:{tmp_path}")
+    parser = make_parser(f"labels:{tmp_path}:lip")
     image = random_image(8, 4)
 
     def refused(reason: str, text: str) -> None:

@@ -139,6 +139,10 @@ def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "cut.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:700])
     with pytest.raises(DatasetError):
         read_annotations(tmp_path / "cut.mat", SHOP, "train")
+    header = b"MATLAB 7.3 MAT-file".ljust(512)
+    (tmp_path / "new.mat").write_bytes(header + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(DatasetError, match=r"a MATLAB 7\.3 file, which is not read; .* save it with option -v7"):
+        read_annotations(tmp_path / "new.mat", SHOP, "train")
     scipy.io.savemat(tmp_path / "number.mat", {"x": 3})
     with pytest.raises(DatasetError, match="is this an attribute annotation"):
         read_annotations(tmp_path / "number.mat", SHOP, "train")

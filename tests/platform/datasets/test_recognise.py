@@ -97,7 +97,7 @@ def test_format_can_be_forced(write_dataset: Writer) -> None:
     assert load_dataset(root, "market-1501").name == "market-1501"
     with pytest.raises(DatasetError, match=r"are not like 0001_c2_f0046182\.jpg"):
         load_dataset(root, "dukemtmc-reid")
-    with pytest.raises(DatasetError, match="unknown format 'cuhk'; choose market-1501 or dukemtmc-reid"):
+    with pytest.raises(DatasetError, match="unknown format 'cuhk'; choose one of market-1501, dukemtmc-reid, msmt17"):
         load_dataset(root, "cuhk")
 
 

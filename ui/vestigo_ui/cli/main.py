@@ -40,6 +40,7 @@ COMMANDS = {
 GROUPS = {
     "runs": "Runs and their results; resume, retry or cancel them.",
     "label": "Review in Label Studio: push tasks, pull annotations; labels as files.",
+    "datasets": "What a dataset is read as: layout, counts, and what is passed over.",
     "store": "Check, clean, migrate a store; export its crops.",
     "cameras": "List cameras and correct their clocks.",
     "models": "The models of a store: compare, promote, roll back.",

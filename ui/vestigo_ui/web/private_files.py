@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.text_files import read_text
 
 Content = TypeVar("Content")
 
@@ -86,7 +87,7 @@ def read_private(path: Path) -> str:
     """
     try:
         mode = path.stat().st_mode
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.text_files import read_text
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.private_files import config_folder, read_private
 
@@ -103,7 +104,7 @@ def load_settings(named: Path | None) -> Settings:
     """
     path = named or config_folder() / "ui.toml"
     try:
-        keys = tomllib.loads(path.read_text("utf-8"))
+        keys = tomllib.loads(read_text(path))
     except FileNotFoundError:
         if named is None:
             return Settings()

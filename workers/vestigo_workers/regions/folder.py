@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.formats.layout import GALLERY, QUERY, TRAIN, image_names
-from vestigo.datasets.recognise import FORMATS, recognise
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, list_files
+from vestigo.datasets.formats.names import parse_name
+from vestigo.datasets.recognise import recognise
 from vestigo.reports.panels import panel
 from vestigo_models.errors import BadInput, UsageError, WorkError
-from vestigo_models.inference.images import IMAGE_SUFFIXES, read_image
+from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images, read_image
 from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
 from vestigo_models.parsing.label_folder import DESCRIPTION
 from vestigo_models.progress import ProgressCallback
@@ -58,15 +59,15 @@ def source_images(source: Path, out: Path, split: str | None = None) -> list[Sou
     if split is not None and layout is None:
         raise UsageError(f"--split {split}: {source} is no dataset; name the folder of images itself")
     if layout is not None:
-        folders = [source / name for key, name in SPLITS.items() if split in (None, key)]
-        paths = [folder / name for folder in folders for name in image_names(folder)]
+        splits = list_files(source).splits
+        parts = [splits[name] for key, name in SPLITS.items() if split in (None, key)]
+        paths = [part.folder / name for part in parts for name in part.names]
         targets = [Path(path.stem) for path in paths]
     elif source.is_dir():
         excluded = out.resolve()
         if excluded == source.resolve():
             raise UsageError(f"--out {out}: is the source itself; give another folder")
-        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        paths = [path for path in paths if excluded not in path.resolve().parents]
+        paths = [path for path in find_images(source) if excluded not in path.resolve().parents]
         targets = [path.relative_to(source).with_suffix("") for path in paths]
     elif source.is_file():
         paths, targets = [source], [Path(source.stem)]
@@ -85,10 +86,8 @@ def source_images(source: Path, out: Path, split: str | None = None) -> list[Sou
 
 def identity_of(name: str) -> int | None:
     """Return the identity in a benchmark's file name; None for other names, distractors (0) and junk (-1)."""
-    for layout in FORMATS.values():
-        if match := layout.pattern.match(name):
-            return int(match["pid"]) if int(match["pid"]) > 0 else None
-    return None
+    label = parse_name(name)
+    return label.pid if label is not None and label.pid > 0 else None
 
 
 def group_by_identity(images: Sequence[SourceImage]) -> list[list[SourceImage]]:

@@ -1,13 +1,15 @@
 """Features of other programs: a Parquet file with `pid`, `camid`, `split`, `embedding` and optionally `image`.
 
 `split` is `query` or `gallery`, `embedding` a list of float, all of one length. Rows with equal `image` (text) are the
-same image: a query is never compared with itself under the protocols that look into its own camera.
+same image: a query is never compared with itself under the protocols that look into its own camera. A row without a
+name there, null or empty, is an image of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,8 +64,7 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
         raise DatasetError(f"{path}: no row has split query, so there is nothing to score")
     ids: NDArray[np.int64] | None = None
     if "image" in table.column_names:
-        texts = np.asarray([str(text) for text in table.column("image").to_pylist()])
-        ids = np.unique(texts, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        ids = _image_ids(table.column("image").to_pylist())
     pids, camids = (table.column(name).to_numpy().astype(np.int64) for name in ("pid", "camid"))
 
     def part(name: str) -> FeatureSet:
@@ -73,6 +74,14 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
         )
 
     return part("query"), part("gallery")
+
+
+def _image_ids(names: list[Any]) -> NDArray[np.int64]:
+    """Return (N,) numbers that are equal for equal names; a name that is missing (None, NaN, "") equals no other."""
+    first: dict[Any, int] = {}
+    is_missing = [name is None or name != name or name == "" for name in names]
+    rows = range(len(names))
+    return np.array([row if is_missing[row] else first.setdefault(names[row], row) for row in rows], dtype=np.int64)
 
 
 def _check_columns(table: pa.Table, path: Path) -> None:

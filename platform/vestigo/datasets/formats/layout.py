@@ -1,4 +1,4 @@
-"""Read a folder of `bounding_box_train`, `query` and `bounding_box_test`, the layout that benchmarks share."""
+"""Read a dataset in a public layout: splits with identities, cameras and attribute labels; no image is opened."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import numpy as np
 
 from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, COLUMNS, read_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
+from vestigo.datasets.formats.files import GALLERY, MSMT17_LISTS, QUERY, TRAIN, DatasetFiles, SplitFiles, list_files
 from vestigo.datasets.reid import JUNK_PID, ReidDataset, Split
 from vestigo_models.errors import DatasetError
-from vestigo_models.inference.images import IMAGE_SUFFIXES
 from vestigo_models.schemas.attributes import AttributeSchema
-
-TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """File names and annotation of a dataset: pattern (groups `pid` and `camera`, cameras from 1), file and schema.
+    """File names and annotation of a dataset.
 
-    `overrides` are values that the public annotation of the training split lacks; a caller may fill them in.
+    Attributes:
+        pattern: What the names of its images begin with; `parse_name` reads identity and camera from them.
+        example: A name, for messages.
+        annotation: Name of the annotation file, which has the attributes of `schema`.
+        has_lists: Whether list files name the images of each split (MSMT17).
+        overrides: Values that the public annotation of the training split lacks; a caller may fill them in.
     """
 
     name: str
@@ -31,12 +34,8 @@ class Layout:
     pattern: re.Pattern[str]
     example: str
     annotation: str
+    has_lists: bool = False
     overrides: Mapping[tuple[int, str], str] = field(default_factory=dict)
-
-
-def image_names(folder: Path) -> list[str]:
-    """Return the names of the image files directly in `folder`, sorted."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def read_layout(
@@ -49,14 +48,16 @@ def read_layout(
     layout's own without one), from the annotation file if it has all fields of the schema, else from `attributes.csv`.
 
     Raises:
-        DatasetError: If a folder is missing, or empty other than the training split (exported archives have none), a
+        DatasetError: If a split is missing, or empty other than the training split (exported archives have none), a
             file name does not follow the layout, or the annotation file exists and is broken.
     """
     schema = schema or layout.schema
-    train_labels, test_labels, without_labels = _read_labels(root, layout, schema, fill_missing)
-    train, train_junk = _split(root / TRAIN, layout, train_labels)
-    query, query_junk = _split(root / QUERY, layout, test_labels)
-    gallery, gallery_junk = _split(root / GALLERY, layout, test_labels)
+    files = list_files(root)
+    require_splits(root, layout, files)
+    train_labels, test_labels, without_labels = read_labels(root, layout, schema, fill_missing)
+    train, train_junk = _split(files.splits[TRAIN], train_labels)
+    query, query_junk = _split(files.splits[QUERY], test_labels)
+    gallery, gallery_junk = _split(files.splits[GALLERY], test_labels)
     return ReidDataset(
         name=layout.name,
         root=root,
@@ -69,8 +70,8 @@ def read_layout(
     )
 
 
-def _read_labels(
-    root: Path, layout: Layout, schema: AttributeSchema, fill_missing: bool
+def read_labels(
+    root: Path, layout: Layout, schema: AttributeSchema, fill_missing: bool = False
 ) -> tuple[IdentityLabels, IdentityLabels, str]:
     """Return the labels of `train` and `test`, and why there are none ("" if there are)."""
     annotation, table = root / layout.annotation, root / ATTRIBUTES_CSV
@@ -95,28 +96,43 @@ def _read_labels(
     return none, none, reason
 
 
-def _split(folder: Path, layout: Layout, identities: IdentityLabels) -> tuple[Split, int]:
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; a {layout.name} dataset has {TRAIN}, {QUERY} and {GALLERY}")
-    names = image_names(folder)
-    if not names and folder.name != TRAIN:
-        raise DatasetError(f"{folder}: holds no image; expected names like {layout.example}")
-    matches = [layout.pattern.match(name) for name in names]
-    unmatched = [name for name, match in zip(names, matches, strict=True) if match is None]
+def require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:
+    """Raise DatasetError unless `files` are the three splits of a layout, each with images named like its own."""
+    for split in (TRAIN, QUERY, GALLERY):
+        if files.has_lists != layout.has_lists or split not in files.splits:
+            need = " and ".join(MSMT17_LISTS[split][1]) if layout.has_lists else split
+            raise DatasetError(f"{root} has no {need}; a {layout.name} dataset has {_description(layout)}")
+        _check_names(files.splits[split], layout, may_be_empty=split == TRAIN)
+
+
+def _description(layout: Layout) -> str:
+    if layout.has_lists:
+        return "list_train.txt, list_query.txt, list_gallery.txt and the folders train and test"
+    return f"{TRAIN}, {QUERY} and {GALLERY}"
+
+
+def _check_names(files: SplitFiles, layout: Layout, *, may_be_empty: bool) -> None:
+    if not files.names and not may_be_empty:
+        raise DatasetError(f"{files.folder}: holds no image; expected names like {layout.example}")
+    unmatched = [name for name in files.names if not layout.pattern.match(name.rpartition("/")[2])]
     if unmatched:
         raise DatasetError(
-            f"{folder}: {len(unmatched)} of {len(names)} image names are not like {layout.example}, "
-            f"the first is {unmatched[0]!r}; remove them or choose another --format"
+            f"{files.folder}: {len(unmatched)} of {len(files.names)} image names are not like {layout.example}, "
+            f"the first is {unmatched[0]!r}; rename or remove them"
         )
-    pids = np.array([int(match["pid"]) for match in matches if match], dtype=np.int64)
-    camids = np.array([int(match["camera"]) for match in matches if match], dtype=np.int64) - 1
+
+
+def _split(files: SplitFiles, identities: IdentityLabels) -> tuple[Split, int]:
+    labels = [label for label in files.labels if label is not None]
+    pids = np.array([label.pid for label in labels], dtype=np.int64)
+    cameras = np.array([label.camera for label in labels], dtype=np.int64)
     kept = pids != JUNK_PID
-    labels, yes = identities.expand(pids[kept])
+    values, yes = identities.expand(pids[kept])
     split = Split(
-        paths=tuple(folder / name for name, keep in zip(names, kept, strict=True) if keep),
+        paths=tuple(files.folder / name for name, keep in zip(files.names, kept, strict=True) if keep),
         pids=pids[kept],
-        camids=camids[kept],
-        labels=labels,
+        camids=cameras[kept] - 1,
+        labels=values,
         yes=yes,
     )
     return split, int((~kept).sum())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from vestigo.datasets.formats.files import is_dataset, list_files
+from vestigo.datasets.formats.names import parse_name
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
 from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, is_archive, is_image, is_video
@@ -18,9 +19,6 @@ from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput, SourceError
 
 SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
-DATASET_SPLITS = ("bounding_box_test", "bounding_box_train", "query")
-"""The folders of the Market-1501 and DukeMTMC-reID layouts; all three are indexed."""
-_LABELLED = re.compile(r"^(?P<pid>-1|\d+)_c(?P<camid>\d+)")
 _EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
 
 
@@ -31,7 +29,7 @@ def source_kind(source: str | Path) -> SourceKind:
     if not path.exists():
         raise SourceError(f"no such source: {source}; {_EXAMPLES}")
     if path.is_dir():
-        return "dataset" if all((path / split).is_dir() for split in ("bounding_box_test", "query")) else "folder"
+        return "dataset" if is_dataset(path) else "folder"
     if not path.is_file():
         raise SourceError(f"{source} is neither a file nor a folder; {_EXAMPLES}")
     if name.endswith(COMPRESSED_TARS):
@@ -147,12 +145,15 @@ def _inspect_file(path: Path, name: str, fallback_camera: str, naming: NamingRul
 
 def _list_dataset(root: Path, naming: NamingRules) -> Iterator[Input]:
     """Yield the images of the splits; `0002_c1s1_000451_03.jpg` is identity 2 of camera c1, and -1 is junk."""
-    for split in DATASET_SPLITS:
-        for item in _list_folder(root / split, root, naming) if (root / split).is_dir() else ():
-            label = _LABELLED.match(Path(item.name).name)
+    files = list_files(root)
+    labels = files.labels(root)
+    for folder in sorted({split.folder for split in files.splits.values()}):
+        for item in _list_folder(folder, root, naming):
+            # An image in no list has a camera, and no identity that lists count.
+            label = labels.get(item.name) or parse_name(PurePosixPath(item.name).name)
             if isinstance(item, ImageInput) and label is not None:
-                pid = int(label["pid"])
-                yield replace(item, camera=f"c{int(label['camid'])}", pid=None if pid < 0 else pid)
+                pid = label.pid if label.pid >= 0 and item.name in labels else None
+                yield replace(item, camera=f"c{label.camera}", pid=pid)
             else:
                 yield item
 

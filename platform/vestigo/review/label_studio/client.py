@@ -21,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
 
 from vestigo_models.errors import ConfigError, VestigoError, WorkError
+from vestigo_models.text_files import read_text
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def read_token(file: Path | None) -> str:
         origin = str(file)
         try:
             mode = file.stat().st_mode
-            token = file.read_text("utf-8")
+            token = read_text(file)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"token file {file} cannot be read: {getattr(error, 'strerror', 'it is no text')}"

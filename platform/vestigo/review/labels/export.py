@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vestigo.datasets.attributes_csv import count_votes, read_csv_rows, require_value
+from vestigo.csv_files import csv_writer, read_csv_rows
+from vestigo.datasets.attributes_csv import count_votes, require_value
 from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.parquet.schemas import LABELS
@@ -20,18 +20,14 @@ LIST_COLUMNS, SEPARATOR = ("crops", "reviewers"), ";"
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
     """Write label rows (columns of `store.parquet.schemas.LABELS`) atomically and return their number."""
-    partial = path.with_name(f"{path.name}.partial")
-    count = 0
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, LABELS.names)
-        table.writeheader()
-        for row in rows:
-            lists = {name: SEPARATOR.join(row[name] or ()) for name in LIST_COLUMNS}
-            times = {name: row[name].isoformat() if row[name] else "" for name in ("time", "answered")}
-            table.writerow({**row, **lists, **times})
-            count += 1
-    partial.replace(path)
-    return count
+
+    def to_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+        lists = {name: SEPARATOR.join(row[name] or ()) for name in LIST_COLUMNS}
+        times = {name: row[name].isoformat() if row[name] else "" for name in ("time", "answered")}
+        return {**row, **lists, **times}
+
+    with csv_writer(path, LABELS.names) as table:
+        return table.write_all(map(to_cells, rows))
 
 
 def read_csv(path: Path, schema: AttributeSchema) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vestigo.csv_files import csv_writer
 from vestigo.store.crops.reader import CropReader
 from vestigo_models.errors import StoreError
 from vestigo_models.progress import ProgressCallback
@@ -52,9 +52,7 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
     numbers: Counter[tuple[int, str]] = Counter()
     written = 0
     with ExitStack() as stack:
-        stream = stack.enter_context((out / MAPPING).open("w", encoding="utf-8", newline=""))
-        table = csv.writer(stream)
-        table.writerow(("file", *_TABLE_COLUMNS))
+        table = stack.enter_context(csv_writer(out / MAPPING, ("file", *_TABLE_COLUMNS)))
         for batch in reader.scan((*_TABLE_COLUMNS, "image"), BATCH_ROWS):
             for row in batch.to_pylist():
                 pid = identities.number(row)
@@ -65,7 +63,7 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
                 name = f"{folder}/{_name(pid, cameras[row['camera']], row['frame'], numbers[key])}"
                 numbers[key] += 1
                 (out / name).write_bytes(row["image"])
-                table.writerow((name, *(row[column] for column in _TABLE_COLUMNS)))
+                table.write({"file": name, **row})
                 written += 1
             progress(written, identities.counts.total())
     return ExportReport(

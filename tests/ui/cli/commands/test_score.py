@@ -151,3 +151,13 @@ def test_wrong_files_are_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[
     ):
         assert run(["score", str(tmp_path / name)]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_rows_without_image_name_are_images_of_their_own(tmp_path: Path, score: Score) -> None:
+    rows = people()
+    plain = score(write(tmp_path / "plain.parquet", rows), "--protocol", "all")
+    missing: list[list[str | None]] = [[None] * len(rows), [""] * len(rows)]
+    missing.append([None if row % 2 else f"{row}.jpg" for row in range(len(rows))])
+    for number, names in enumerate(missing):
+        result = score(write(tmp_path / f"{number}.parquet", rows, image=names), "--protocol", "all")
+        assert [result[key] for key in ("mAP", "cmc", "excluded")] == [plain[key] for key in ("mAP", "cmc", "excluded")]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from vestigo.csv_files import frame_to_csv
 from vestigo.reports.page import table_page
 from vestigo_ui.app.context import PageContext
 
@@ -71,7 +72,7 @@ def show_downloads(
         page: Makes the HTML page in place of the plain one.
     """
     kinds: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
-        "csv": ("CSV", "text/csv", lambda: frame.to_csv(index=False)),
+        "csv": ("CSV", "text/csv", lambda: frame_to_csv(frame)),
         "parquet": ("Parquet", "application/vnd.apache.parquet", lambda: parquet_bytes(frame)),
         "html": ("HTML", "text/html", page or (lambda: html_page(context, frame, title))),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -23,8 +22,6 @@ app = Typer(help="The audit log: who requested what and saw what; whether it is 
 
 PAGE_ROWS = 1000
 COLUMNS = ("id", "at", "user", "action", "case", "authority", "snapshot", "details", "previous", "digest")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet read a cell as a formula; names in the log may be hostile."""
 
 
 @command(app, "show")
@@ -90,21 +87,10 @@ def _entry_result(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _write_csv(entries: Iterable[AuditEntry], path: Path) -> int:
-    partial = path.with_name(f"{path.name}.partial")
-    count = 0
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, COLUMNS)
-        table.writeheader()
-        for entry in entries:
-            row = _entry_result(entry) | {"details": json.dumps(entry.details)}
-            table.writerow({name: _cell(row[name]) for name in COLUMNS})
-            count += 1
-    partial.replace(path)
-    return count
+    from vestigo.csv_files import csv_writer
 
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    with csv_writer(path, COLUMNS) as table:
+        return table.write_all(_entry_result(entry) | {"details": json.dumps(entry.details)} for entry in entries)
 
 
 def _print_entries(result: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import UsageError
+from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, out, progress
 
@@ -104,7 +105,7 @@ def _read_queries(
         if queries is None:
             return tracklet_queries(store, resolve_search_model(store, digest)), {}
         try:
-            lines = queries.read_text(encoding="utf-8").split()
+            lines = read_text(queries).split()
         except UnicodeDecodeError:
             raise UsageError(f"{queries}: not a text file with one crop id per line") from None
         if not lines:

@@ -28,7 +28,7 @@ def train_command(
             "alm, full, or tiny, which is full on the small backbone."
         ),
     ],
-    data: Annotated[Path, Option("--data", help="Dataset: Market-1501 or DukeMTMC-reID layout.")],
+    data: Annotated[Path, Option("--data", help="Dataset: layout of Market-1501, DukeMTMC-reID or MSMT17.")],
     model: Annotated[Path, Option("--out", help="New folder for the model package, its log and checkpoint.")],
     backbone: Annotated[
         str | None, Option("--backbone", help="resnet50, convnext or tiny instead of the configuration's.")

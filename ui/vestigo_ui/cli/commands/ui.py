@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
+from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, note, out
 from vestigo_ui.web.auth.users import Role
@@ -123,7 +124,7 @@ def _read_password(file: Path | None, stdin: bool) -> str:
         raise UsageError("--password-file and --password-stdin exclude each other; give one")
     if file is not None:
         try:
-            return _first_line(file.read_text("utf-8"))
+            return _first_line(read_text(file))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} cannot be read as a password file: {error}") from error
     if stdin:

@@ -1,0 +1,180 @@
+"""Image files of a benchmark dataset by split, with identities and cameras; no image is opened.
+
+Two layouts are read: the folders `bounding_box_train`, `query` and `bounding_box_test`, and the list files of MSMT17.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from vestigo.datasets.formats.names import ImageLabel, parse_name
+from vestigo_models.errors import DatasetError
+from vestigo_models.inference.images import IMAGE_SUFFIXES, is_leftover
+from vestigo_models.text_files import read_text
+
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+MSMT17_FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
+MSMT17_LISTS = {
+    TRAIN: ("train", ("list_train.txt", "list_val.txt")),
+    QUERY: ("test", ("list_query.txt",)),
+    GALLERY: ("test", ("list_gallery.txt",)),
+}
+"""Folder and list files of each split of MSMT17."""
+LEFTOVERS, UNLISTED, FOLDERS = "leftovers of macOS or Windows", "images in no list", "folders inside a split"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles:
+    """The images of one split.
+
+    Attributes:
+        folder: Folder that the names are relative to.
+        names: Paths below the folder, in order.
+        labels: Identity and camera of each image, None if its name does not tell them.
+    """
+
+    folder: Path
+    names: tuple[str, ...] = ()
+    labels: tuple[ImageLabel | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFiles:
+    """The images of a dataset.
+
+    Identities 0 and -1 are distractors and junk. A dataset that counts its identities from 0, as MSMT17 does, has
+    neither: its numbers are raised, those of the test splits above those of the training split if the two are counted
+    apart.
+
+    Attributes:
+        has_lists: Whether list files name the images (MSMT17).
+        splits: By `TRAIN`, `QUERY` and `GALLERY`; a split without folder or list is missing.
+        passed_over: Number of other files by kind.
+        raised: What was added to the identities of the training split and of the test splits.
+    """
+
+    has_lists: bool
+    splits: dict[str, SplitFiles]
+    passed_over: dict[str, int]
+    raised: tuple[int, int] = (0, 0)
+
+    def labels(self, root: Path) -> dict[str, ImageLabel]:
+        """Return identity and camera by path below `root`."""
+        return {
+            (split.folder.relative_to(root) / name).as_posix(): label
+            for split in self.splits.values()
+            for name, label in zip(split.names, split.labels, strict=True)
+            if label is not None
+        }
+
+
+def is_dataset(root: Path) -> bool:
+    """Whether a folder holds the test splits of a dataset."""
+    if all((root / folder).is_dir() for folder in (QUERY, GALLERY)):
+        return True
+    lists = all((root / name).is_file() for split in (QUERY, GALLERY) for name in MSMT17_LISTS[split][1])
+    return lists and _msmt17_folder(root, "test") is not None
+
+
+def list_files(root: Path) -> DatasetFiles:
+    """List the images of the dataset in a folder; there is no split if it holds neither layout.
+
+    Raises:
+        DatasetError: If a list file cannot be read or has a line of another form.
+    """
+    folders = {split: root / split for split in (TRAIN, QUERY, GALLERY) if (root / split).is_dir()}
+    return _number_identities(_list_folders(folders) if folders else _read_lists(root))
+
+
+def _list_folders(folders: dict[str, Path]) -> DatasetFiles:
+    passed_over: Counter[str] = Counter()
+    splits = {}
+    for split, folder in folders.items():
+        names = []
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            name = entry.name
+            kind = _other_kind(name)
+            if kind or not entry.is_file():
+                kind = kind if kind == LEFTOVERS or entry.is_file() else FOLDERS
+                passed_over[kind] += 1
+            else:
+                names.append(name)
+        splits[split] = SplitFiles(folder=folder, names=tuple(names), labels=tuple(map(parse_name, names)))
+    return DatasetFiles(has_lists=False, splits=splits, passed_over=dict(passed_over))
+
+
+def _read_lists(root: Path) -> DatasetFiles:
+    splits = {}
+    for split, (part, lists) in MSMT17_LISTS.items():
+        folder, present = _msmt17_folder(root, part), [root / name for name in lists if (root / name).is_file()]
+        if folder is not None and present:
+            labels = {name: label for path in present for name, label in _read_list(path)}
+            splits[split] = SplitFiles(folder=folder, names=tuple(labels), labels=tuple(labels.values()))
+    listed = {split.folder / name for split in splits.values() for name in split.names}
+    passed_over: Counter[str] = Counter()
+    for folder in sorted({split.folder for split in splits.values()}):
+        for path in folder.rglob("*"):
+            if path not in listed and path.is_file():
+                passed_over[_other_kind(path.relative_to(folder).as_posix()) or UNLISTED] += 1
+    return DatasetFiles(has_lists=True, splits=splits, passed_over=dict(passed_over))
+
+
+def _msmt17_folder(root: Path, part: str) -> Path | None:
+    return next((root / name for name in MSMT17_FOLDERS[part] if (root / name).is_dir()), None)
+
+
+def _read_list(path: Path) -> Iterator[tuple[str, ImageLabel]]:
+    """Yield the images of a list file, lines of a path and an identity, with their labels."""
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as text ({' '.join(str(error).split())})") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, identity = [*line.rsplit(maxsplit=1), ""][:2]
+        name = name.strip().replace("\\", "/")
+        label = parse_name(PurePosixPath(name).name)
+        if label is None or not identity.isdecimal() or ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise DatasetError(
+                f"{path}, line {number}: {line.strip()!r} is not an image and its identity, such as "
+                "'0000/0000_000_01_0303morning_0015_0.jpg 0'"
+            )
+        yield name, label._replace(pid=int(identity))
+
+
+def _other_kind(name: str) -> str:
+    """Return the kind of a file that is no image of a dataset, "" for an image."""
+    if is_leftover(name):
+        return LEFTOVERS
+    suffix = PurePosixPath(name).suffix.lower()
+    return "" if suffix in IMAGE_SUFFIXES else f"files of unknown kind ({suffix or 'no ending'})"
+
+
+def _number_identities(files: DatasetFiles) -> DatasetFiles:
+    """Raise identities that are counted from 0, see `DatasetFiles`."""
+    train, query, gallery = (_pids(files, split) for split in (TRAIN, QUERY, GALLERY))
+    if not files.has_lists and 0 not in train and 0 not in query:
+        return files
+    # The training identities then are 1 .. max + 1.
+    apart = max(train) + 1 if train & (query | gallery) else 0
+    raised = (1, 1 + apart)
+    splits = {
+        split: replace(part, labels=tuple(_raise_pids(part.labels, raised[split != TRAIN])))
+        for split, part in files.splits.items()
+    }
+    return replace(files, splits=splits, raised=raised)
+
+
+def _pids(files: DatasetFiles, split: str) -> set[int]:
+    labels = files.splits[split].labels if split in files.splits else ()
+    return {label.pid for label in labels if label is not None and label.pid >= 0}
+
+
+def _raise_pids(labels: Iterable[ImageLabel | None], number: int) -> Iterator[ImageLabel | None]:
+    for label in labels:
+        yield label if label is None or label.pid < 0 else label._replace(pid=label.pid + number)

@@ -1,0 +1,177 @@
+"""What a dataset is read as: its layout, and counts of identities, images, cameras and attribute values by split."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
+from vestigo.datasets.formats.layout import Layout, read_labels
+from vestigo.datasets.recognise import FORMATS, recognise_files, require_folder
+from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
+from vestigo_models.errors import DatasetError
+from vestigo_models.schemas.attributes import AttributeSchema
+
+SPLITS = {TRAIN: "train", QUERY: "query", GALLERY: "gallery"}
+NONE = "none"
+"""Counts identities without a label of an attribute."""
+OTHER_NAMES = "images of other names"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitStatistics:
+    """Counts of one split; None where an annotation file has no images.
+
+    Attributes:
+        identities: Identities without distractors and junk.
+        images: All images that are read, with distractors and junk.
+        attributes: Attribute -> value -> annotated identities; several values of a colour count each.
+    """
+
+    identities: int
+    images: int | None = None
+    cameras: int | None = None
+    distractors: int | None = None
+    junk: int | None = None
+    attributes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetStatistics:
+    """Counts of a dataset.
+
+    Attributes:
+        layout: Name of the layout, one of `FORMATS`.
+        splits: By `train`, `query` and `gallery`; of an annotation file by `train` and `test`.
+        identities: Of training and query.
+        images, cameras: Of training and gallery, with junk, as datasets are cited.
+        attributes, columns: Number of attributes, and of annotation columns (27 for Market-1501); 0 without labels.
+        passed_over: Number of files that are not read, by kind.
+        without_labels: Why there are no attribute labels, "" if there are.
+        raised: What was added to the identities of the training split and of the others, which are counted from 0.
+    """
+
+    layout: str
+    splits: dict[str, SplitStatistics]
+    identities: int
+    images: int | None
+    cameras: int | None
+    attributes: int
+    columns: int
+    passed_over: dict[str, int]
+    without_labels: str
+    raised: tuple[int, int] = (0, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> DatasetStatistics:
+    """Count what a dataset holds: a folder, which may lack splits, or an annotation file (`.mat`).
+
+    Args:
+        path: The folder or file.
+        schema: Attributes to count, those of the layout by default.
+
+    Raises:
+        DatasetError: If it is no dataset, or its annotation is broken.
+    """
+    if path.is_file() and path.suffix.lower() == ".mat":
+        return _annotation_statistics(path, schema)
+    require_folder(path)
+    files = list_files(path)
+    layout = recognise_files(files)
+    if layout is None:
+        raise DatasetError(f"{path}: not a dataset; it has neither {', '.join(SPLITS)} with images nor lists of MSMT17")
+    schema = schema or layout.schema
+    train_labels, test_labels, without_labels = read_labels(path, layout, schema)
+    splits: dict[str, SplitStatistics] = {}
+    passed_over = dict(files.passed_over)
+    for folder, split in files.splits.items():
+        unread = sum(label is None for label in split.labels)
+        if unread:
+            passed_over[OTHER_NAMES] = passed_over.get(OTHER_NAMES, 0) + unread
+        labels = train_labels if folder == TRAIN else test_labels
+        splits[SPLITS[folder]] = _split_statistics(split, None if without_labels else labels)
+    # Queries are images of gallery people; DukeMTMC-reID's gallery also shows people who are never searched.
+    counted = [files.splits[folder] for folder in (TRAIN, GALLERY) if folder in files.splits]
+    searched = [files.splits[folder] for folder in (TRAIN, QUERY) if folder in files.splits]
+    return DatasetStatistics(
+        layout=layout.name,
+        splits=splits,
+        identities=len({label.pid for split in searched for label in split.labels if label and label.pid > 0}),
+        images=sum(label is not None for split in counted for label in split.labels),
+        cameras=len({label.camera for split in counted for label in split.labels if label}),
+        attributes=0 if without_labels else len(schema),
+        columns=0 if without_labels else _columns(schema),
+        passed_over=passed_over,
+        without_labels=without_labels,
+        raised=files.raised,
+    )
+
+
+def _annotation_statistics(path: Path, schema: AttributeSchema | None) -> DatasetStatistics:
+    layout = _layout_of_annotation(path, schema)
+    schema = schema or layout.schema
+    labels = {split: read_annotations(path, schema, split) for split in ("train", "test")}
+    splits = {
+        split: SplitStatistics(identities=len(people.pids), attributes=count_values(people))
+        for split, people in labels.items()
+    }
+    return DatasetStatistics(
+        layout=layout.name,
+        splits=splits,
+        identities=len(np.unique(np.concatenate([people.pids for people in labels.values()]))),
+        images=None,
+        cameras=None,
+        attributes=len(schema),
+        columns=_columns(schema),
+        passed_over={},
+        without_labels="",
+    )
+
+
+def _layout_of_annotation(path: Path, schema: AttributeSchema | None) -> Layout:
+    """Return the layout whose attributes an annotation file has; with a schema, the one named like the file."""
+    named = next((layout for layout in FORMATS.values() if layout.annotation == path.name), None)
+    absent = {layout.name: missing_fields(path, schema or layout.schema) for layout in FORMATS.values()}
+    fitting = [FORMATS[name] for name, fields in absent.items() if not fields]
+    if not fitting:
+        name, fields = min(absent.items(), key=lambda pair: len(pair[1]))
+        raise DatasetError(f"{path}: field {fields[0]!r} of {(schema or FORMATS[name].schema).name} is missing")
+    return named if named in fitting else fitting[0]
+
+
+def _split_statistics(split: SplitFiles, labels: IdentityLabels | None) -> SplitStatistics:
+    images = [label for label in split.labels if label is not None]
+    pids = {label.pid for label in images if label.pid > 0}
+    return SplitStatistics(
+        identities=len(pids),
+        images=len(images),
+        cameras=len({label.camera for label in images}),
+        distractors=sum(label.pid == DISTRACTOR_PID for label in images),
+        junk=sum(label.pid == JUNK_PID for label in images),
+        attributes={} if labels is None else count_values(labels, pids),
+    )
+
+
+def count_values(labels: IdentityLabels, pids: Collection[int] | None = None) -> Mapping[str, dict[str, int]]:
+    """Return attribute -> value -> number of identities among `pids`, all by default, and `NONE` for missing labels."""
+    rows = slice(None) if pids is None else np.isin(labels.pids, list(pids))
+    counts = {}
+    for attribute in labels.schema.attributes:
+        accepted = labels.yes[rows, labels.schema.slice(attribute.name)]
+        values = dict(zip(attribute.values, accepted.sum(axis=0).tolist(), strict=True))
+        missing = int((~accepted.any(axis=1)).sum())
+        counts[attribute.name] = values | ({NONE: missing} if missing else {})
+    return counts
+
+
+def _columns(schema: AttributeSchema) -> int:
+    return sum(len(attribute.fields) for attribute in schema.attributes)
