@@ -65,7 +65,7 @@ def search(
     *,
     where: str = "",
     top: int = 20,
-    cameras: Sequence[str] | None = None,
+    cameras: str | Sequence[str] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     filter: str = "off",
@@ -85,7 +85,7 @@ def search(
         query: Views of the person: image files, pixels, or ids of crops. Without views, `where` alone ranks the crops.
         where: Conditions such as `gender=female,backpack=yes`.
         top: Number of hits.
-        cameras: Names of cameras, all by default.
+        cameras: Names of cameras, or of one camera; all by default.
         since: First recording time.
         until: First recording time after the span.
         filter: Attribute filter: off, strict, quality, a threshold, auto or soft.
@@ -98,13 +98,14 @@ def search(
 
     Raises:
         UsageError: If there is neither query nor condition, or an option does not fit.
-        StoreError: If a crop is unknown, or the store holds crops of several models.
+        StoreError: If a crop or a camera is unknown, or the store holds crops of several models.
     """
     views = [query] if isinstance(query, (str, Path, np.ndarray)) else list(query)
     crops = tuple(str(view) for view in views if isinstance(view, str) and not Path(view).is_file())
     images = [_read(view) for view in views if not (isinstance(view, str) and view in crops)]
+    names = (cameras,) if isinstance(cameras, str) else cameras
     scope = Scope(
-        cameras=None if cameras is None else tuple(cameras), since=since, until=until, where=where if views else ""
+        cameras=None if names is None else tuple(names), since=since, until=until, where=where if views else ""
     )
     if not views and not where:
         raise UsageError("nothing to search for: give images, ids of crops, or where=")
@@ -261,7 +262,7 @@ def precision(store: Store, model: str | None = None, *, project: str | None = N
         UsageError: If nothing is reviewed.
         StoreError: If the store holds no crops of the model.
     """
-    sample = read_review_sample(store, resolve_review_model(store, model), project)
+    sample = read_review_sample(store, resolve_review_model(store, model), None if project is None else [project])
     report = estimate_precision(sample.reviewed)
     rows = [{"attribute": name, **estimate.to_dict()} for name, estimate in report.attributes.items()]
     return pd.DataFrame(rows).drop(columns="values", errors="ignore").set_index("attribute")

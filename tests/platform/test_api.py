@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,16 @@ def test_store_gives_data_frames(tmp_path: Path) -> None:
         crops = store.crops()
         assert sorted(crops.crop_id) == sorted(row["crop_id"] for row in rows)
         assert "embedding" not in crops.columns
-        chosen = store.crops(["crop_id"], cameras=["nowhere"])
+        chosen = store.crops(["crop_id"], since=datetime(2100, 1, 1, tzinfo=UTC))
         assert (list(chosen.columns), len(chosen)) == (["crop_id"], 0)
         assert store.annotations().empty
         assert store.rankings().empty
+        with pytest.raises(StoreError, match='Unknown camera "nowhere"'):
+            store.crops(["crop_id"], cameras=["nowhere"])
+        with pytest.raises(StoreError, match="project spring"):
+            store.annotations("spring")
+        with pytest.raises(StoreError, match="project spring"):
+            vestigo.precision(store, project="spring")
         with pytest.raises(StoreError, match="ranking x"):
             store.rankings("x")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.names import normal_form
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL, REGIONS
 from vestigo_models.yaml_files import read_yaml
 
@@ -132,8 +133,12 @@ class AttributeSchema:
         """
         conditions: dict[str, str] = {}
         mistakes: list[str] = []
+        names = {normal_form(name): name for name in self.names}
         for part in text.split(","):
             name, equals, value = (piece.strip() for piece in part.partition("="))
+            name = names.get(normal_form(name), name)
+            if name in self._positions:
+                value = {normal_form(known): known for known in self[name].values}.get(normal_form(value), value)
             if not equals or not name or not value:
                 mistakes.append(f"{part.strip()!r} is not of the form attribute=value")
             elif name not in self._positions:

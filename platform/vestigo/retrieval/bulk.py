@@ -21,6 +21,7 @@ from vestigo.retrieval.gallery import (
     Scope,
     SearchableStore,
     batch_features,
+    count_without_time,
     empty_features,
     stored_features,
 )
@@ -64,12 +65,16 @@ class BulkQueries:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """A saved ranking: `rows` in all, out of `compared` crops; `kept_fraction` is the mean over the queries."""
+    """A saved ranking: `rows` in all, out of `compared` crops; `kept_fraction` is the mean over the queries.
+
+    A time range left out the crops `without_time`.
+    """
 
     rows: int
     compared: int
     kept_fraction: float
     filter: FilterChoice
+    without_time: int = 0
 
 
 def crop_queries(store: SearchableStore, ids: Sequence[str], model: str | None = None) -> BulkQueries:
@@ -135,6 +140,7 @@ def rank_gallery(
         progress(ranking.compared, None)
     ranking = ranking.excluding(queries.own, top)
     truth = RankingTruth.of(store, model, scope, distinct_ids([ranking.ids.reshape(-1), *map(_encode, queries.own)]))
+    without_time = count_without_time(store, model, scope)
     rows = store.rankings.save(
         name,
         model=queries.model,
@@ -153,10 +159,17 @@ def rank_gallery(
             "threshold": scan.choice.threshold if scan.choice.discards else None,
             "kept_fraction": scan.kept_fraction,
             "compared": ranking.compared,
+            "without_time": without_time,
             "snapshot": snapshot,
         },
     )
-    return BulkResult(rows=rows, compared=ranking.compared, kept_fraction=scan.kept_fraction, filter=scan.choice)
+    return BulkResult(
+        rows=rows,
+        compared=ranking.compared,
+        kept_fraction=scan.kept_fraction,
+        filter=scan.choice,
+        without_time=without_time,
+    )
 
 
 def _encode(crops: Sequence[str]) -> NDArray[np.bytes_]:

@@ -36,7 +36,7 @@ class Scope:
     """Which crops are searched; None and "" are no restriction.
 
     Attributes:
-        cameras: Names of cameras.
+        cameras: Names of cameras, which must exist.
         since, until: Recording time, `since` <= time < `until`.
         where: Attribute conditions such as `gender=female,backpack=yes`; each value must be the predicted one.
     """
@@ -87,6 +87,21 @@ def label_batches(store: SearchableStore, model: Model, scope: Scope = EVERYWHER
         UsageError: If `scope` has conditions and the model predicts no attributes.
     """
     return _scan(store, model, scope, ("crop_id", "pid", "camera"), "labels", ignore_stages)
+
+
+def count_without_time(store: SearchableStore, model: Model, scope: Scope) -> int:
+    """Return the number of crops of a model that the time range of a scope leaves out because they have no time."""
+    if scope.since is None and scope.until is None:
+        return 0
+    batches = store.crops.scan(("time",), model=model.digest, cameras=scope.cameras)
+    return sum(batch.column("time").null_count for batch in batches)
+
+
+def without_time_note(count: int, what: str = "crop") -> str:
+    """Return the sentence that names what a time range leaves out, "" for nothing."""
+    if not count:
+        return ""
+    return f"{count:,} {what}{'s have' if count > 1 else ' has'} no time and were left out; give --start when indexing"
 
 
 def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) -> CropFeatures:

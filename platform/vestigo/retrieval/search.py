@@ -15,7 +15,14 @@ from vestigo.ranking.rerank import reranked_chunks
 from vestigo.ranking.top_k import Ranking, encode_ids, rank
 from vestigo.resolve import require_attributes, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
-from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, probability_batches, stored_features
+from vestigo.retrieval.gallery import (
+    EVERYWHERE,
+    Scope,
+    SearchableStore,
+    count_without_time,
+    probability_batches,
+    stored_features,
+)
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import Float32Array, Float64Array
@@ -78,6 +85,7 @@ class SearchResult:
         kept_fraction: Share of the gallery that the attribute filter keeps, 1.0 without a filter.
         filter: The attribute filter and its expected cost, None without one.
         attributes, confidences: Prediction for the query, as in `Hit`; empty for a search by conditions.
+        without_time: Crops without a time, which a time range leaves out.
     """
 
     hits: tuple[Hit, ...]
@@ -87,6 +95,7 @@ class SearchResult:
     filter: FilterChoice | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     confidences: dict[str, float] = field(default_factory=dict)
+    without_time: int = 0
 
     def to_frame(self) -> pd.DataFrame:
         """Return the hits as a DataFrame: rank, crop, distance, camera, time, track, and one column an attribute."""
@@ -114,7 +123,7 @@ def search_query(
     stages `attributes` and `crops`.
 
     Raises:
-        StoreError: If a crop is unknown, or as `vestigo.resolve.resolve_search_model`.
+        StoreError: If a crop or camera is unknown, or as `vestigo.resolve.resolve_search_model`.
         UsageError: If there is no view, views lack their model or have nothing in common, the model predicts no
             attributes and a filter or condition is given, or the soft filter is combined with re-ranking.
         ConfigError: If the filter needs a calibration that the model does not have.
@@ -138,6 +147,7 @@ def search_query(
         model=model.digest,
         kept_fraction=scan.kept_fraction,
         filter=None if scan.choice.mode == "off" else scan.choice,
+        without_time=count_without_time(store, model, scope),
         **_predictions(person.probabilities[0].tolist(), model),
     )
 
@@ -156,7 +166,7 @@ def search_conditions(
     `where` is such as `gender=female,backpack=yes`, `model` a digest. `progress` shows the stage `attributes`.
 
     Raises:
-        StoreError: As `vestigo.resolve.resolve_search_model`.
+        StoreError: If a camera is unknown, or as `vestigo.resolve.resolve_search_model`.
         UsageError: If the model predicts no attributes.
         ConfigError: If its attributes have no such condition.
     """
@@ -169,7 +179,8 @@ def search_conditions(
         return [(crop, -math.expm1(-distance)) for crop, distance in ranking.neighbours(0)], ranking
 
     hits, compared = _find_hits(store, made_by, most_probable, top, top * 2)
-    return SearchResult(hits=hits, compared=compared, model=made_by.digest)
+    without_time = count_without_time(store, made_by, scope)
+    return SearchResult(hits=hits, compared=compared, model=made_by.digest, without_time=without_time)
 
 
 def where_scores(probabilities: Float32Array, conditions: Mapping[str, str], schema: AttributeSchema) -> Float64Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from vestigo.sightings.presence import camera_presence, summarize_cameras
 from vestigo.sightings.records import ALL_SIGHTINGS, CameraSummary, Sighting, SightingFilter
 from vestigo.sightings.refresh import outdated_files, refresh_index
 from vestigo.sightings.selection import CameraSlice, correct_time, model_number, select_slices
+from vestigo.store.crops.cameras import match_cameras
 from vestigo.store.crops.reader import in_order
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
@@ -42,7 +43,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
 
     Models are named by digest. Times are corrected by the current clock offsets. Methods raise:
 
-    - StoreError for a model that the store does not know;
+    - StoreError for a model or a camera that the store does not know;
     - UsageError for attribute conditions on a model without attributes and for times without a zone;
     - ConfigError for conditions that the model's schema does not know.
     """
@@ -97,12 +98,21 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     ) -> pa.Table:
         """Count crops by camera and time bucket; see `camera_presence`."""
         with self._query(model) as query:
-            return camera_presence(query.connection, query.number, bucket_s, cameras, since, until, query.offsets)
+            names = query.match(cameras)
+            return camera_presence(query.connection, query.number, bucket_s, names, since, until, query.offsets)
 
     def count(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> int:
         """Return the number of selected sightings."""
         with self._query(model) as query:
             return sum(part.count(query.connection) for part in query.slices(selected))
+
+    def count_without_time(self, model: str, selected: SightingFilter) -> int:
+        """Return the number of sightings that a filter's time range leaves out because they have no time."""
+        if selected.since is None and selected.until is None:
+            return 0
+        with self._query(model) as query:
+            parts = query.slices(replace(selected, since=None, until=None))
+            return sum(replace(part, where=f"{part.where} AND time IS NULL").count(query.connection) for part in parts)
 
     def page(self, model: str, selected: SightingFilter, *, offset: int, limit: int) -> list[Sighting]:
         """Return `limit` selected sightings after the first `offset`, by camera, time (unknown first) and crop."""
@@ -225,7 +235,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
         with self._query(model) as query:
             if query.schema is None:
                 return {}
-            return confidence_histograms(query.connection, query.number, cameras, query.schema)
+            return confidence_histograms(query.connection, query.number, query.match(cameras), query.schema)
 
     def _positions(self, ids: Sequence[str], model: str) -> dict[str, tuple[int, int, int | None]]:
         """Return crop id -> file, row in the file and pid, without unknown crops."""
@@ -245,7 +255,8 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
         known = next((candidate for candidate in self._store.models.list() if candidate.digest == model), None)
         if known is None:
             raise StoreError(f"the store holds no crops of model {model[:12]}: index with it first (`vestigo index`)")
-        offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in self._store.cameras.list()}
+        cameras = self._store.cameras.list()
+        offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in cameras}
         with self._file.read() as connection:
             yield _Query(connection, known, offsets, model_number(connection, model))
 
@@ -263,7 +274,12 @@ class _Query:
     def schema(self) -> AttributeSchema | None:
         return self.model.facts.attributes
 
+    def match(self, cameras: Collection[str] | None) -> tuple[str, ...] | None:
+        """Return the cameras with some names; raises as `match_cameras`."""
+        return None if cameras is None else match_cameras(cameras, list(self.offsets))
+
     def slices(self, selected: SightingFilter) -> list[CameraSlice]:
+        selected = replace(selected, cameras=self.match(selected.cameras))
         return select_slices(self.connection, self.model, selected, self.offsets)
 
     def sightings(self, condition: str, values: Sequence[Any]) -> list[Sighting]:

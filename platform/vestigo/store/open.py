@@ -23,9 +23,9 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 if TYPE_CHECKING:
     from vestigo.store.audit.repository import AuditRepository
     from vestigo.store.audit.verdicts import VerdictRepository
+    from vestigo.store.crops.cameras import CameraRepository
     from vestigo.store.crops.regions import RegionRepository
     from vestigo.store.crops.repository import CropRepository
-    from vestigo.store.crops.visible import CameraRepository
     from vestigo.store.maintenance.check import CheckReport
     from vestigo.store.maintenance.export import ExportReport
     from vestigo.store.maintenance.vacuum import VacuumReport
@@ -60,7 +60,7 @@ class Store:
     shards: ShardRepository = _repository("runs.shards", "ShardRepository", with_files=True)
     crops: CropRepository = _repository("crops.repository", "CropRepository", with_files=True)
     regions: RegionRepository = _repository("crops.regions", "RegionRepository", with_files=True)
-    cameras: CameraRepository = _repository("crops.visible", "CameraRepository")
+    cameras: CameraRepository = _repository("crops.cameras", "CameraRepository")
     models: ModelRepository = _repository("models.repository", "ModelRepository")
     rankings: RankingRepository = _repository("rankings.repository", "RankingRepository", with_files=True)
     review: ReviewRepository = _repository("review.repository", "ReviewRepository", with_files=True)

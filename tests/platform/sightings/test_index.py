@@ -23,7 +23,6 @@ from vestigo_models.errors import ConfigError, StoreError, UsageError
 CHOICES = (
     ALL_SIGHTINGS,
     SightingFilter(cameras=("yard", "gate")),
-    SightingFilter(cameras=("nowhere",)),
     SightingFilter(since=START + timedelta(minutes=20)),
     SightingFilter(since=START + timedelta(minutes=20), until=START + timedelta(minutes=50)),
     SightingFilter(where="hat=yes"),

@@ -116,7 +116,7 @@ def print_ranking(result: Mapping[str, Any]) -> None:
     out.print(f"mAP {number_text(result['mAP']):>5}   {ranks}   mINP {number_text(result['mINP']):>5}   (percent)")
     out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
     for reason, count in result["excluded"].items():
-        out.print(f"  skipped: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  skipped: {count} x {reason}", style="yellow")
 
 
 def print_details(result: Mapping[str, Any]) -> None:
@@ -134,7 +134,7 @@ def print_details(result: Mapping[str, Any]) -> None:
         losses = "" if lost is None else f", {100 * lost:.1f} % of matches lost"
         faster = "" if speed_up is None else f", matching {speed_up:.2f} x as fast"
         out.print(f"filter {effect['mode']}: {100 * effect['kept_fraction']:.1f} % of the gallery kept{losses}{faster}")
-        out.print(f"  {effect['sentence']}", style="dim", markup=False)
+        out.print(f"  {effect['sentence']}", style="dim")
     if (other := result["comparison"]) is not None and (gain := other["mAP"]) is not None:
         out.print(
             f"compared with {other['model']['name']}: mAP {gain['difference']:+.1f} points "

@@ -138,7 +138,7 @@ def _usage_line(error: Any) -> str:
 
 
 def _refuse(line: str, status: int) -> int:
-    err.print(f"vestigo: {' '.join(line.split())}", style="red", highlight=False, markup=False)
+    err.print(f"vestigo: {' '.join(line.split())}", style="red", highlight=False)
     return status
 
 

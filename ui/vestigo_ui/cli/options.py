@@ -49,7 +49,12 @@ StoredModelOption = Annotated[
 
 # Part of an archive.
 CamerasOption = Annotated[
-    list[str] | None, Option("--cameras", help="Only these cameras: names separated by commas, or repeat the option.")
+    list[str] | None,
+    Option(
+        "--cameras",
+        help="Only these cameras: names separated by commas, or repeat the option. A name with a comma is given alone, "
+        "or in double quotes.",
+    ),
 ]
 FromOption = Annotated[
     str | None, Option("--from", metavar="ISO8601", help="Only from this time on; UTC without offset.")
@@ -158,15 +163,16 @@ def open_store(ref: str, *, create: bool = False) -> Store:
     return Store.open(ref, create=create)
 
 
-def read_scope(cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
+def read_scope(store: Store, cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
     """Read the options that select a part of an archive.
 
     Raises:
         UsageError: A text is no time, or the time span is empty.
+        StoreError: The store has no such camera.
     """
     from vestigo.retrieval.gallery import Scope
 
-    names = None if cameras is None else tuple(name.strip() for text in cameras for name in text.split(","))
+    names = None if cameras is None else store.cameras.select(cameras)
     scope = Scope(cameras=names, since=_read_time(since, "--from"), until=_read_time(until, "--to"), where=where)
     if scope.since is not None and scope.until is not None and scope.since >= scope.until:
         raise UsageError(f"--from {since} is not before --to {until}")

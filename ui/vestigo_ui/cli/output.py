@@ -16,7 +16,7 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -29,8 +29,42 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+# Marks that change the direction of the text around them, and bytes of names that are not UTF-8.
+_OTHERS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
+_CONTROLS |= {code: f"\\u{code:04x}" for code in _OTHERS}
+
+
+def escape_controls(text: str) -> str:
+    """Return text in which control characters, which a terminal would execute, are written as their codes."""
+    return text.translate(_CONTROLS)
+
+
+class _EscapedControls(RenderHook):
+    """Escapes control characters in everything that a console prints; styles of the program's own remain."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Escaped(renderable) for renderable in renderables]
+
+
+class _Escaped:
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self.renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.renderable, options):
+            yield segment if segment.control else segment._replace(text=escape_controls(segment.text))
+
+
+def _make_console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: names are data, neither markup, emoji codes nor escape codes."""
+    console = Console(stderr=stderr, soft_wrap=True, markup=False, emoji=False)
+    console.push_render_hook(_EscapedControls())
+    return console
+
+
+out = _make_console()
+err = _make_console(stderr=True)
 
 
 class Output(NamedTuple):
@@ -56,7 +90,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
         def run(as_json: bool, **values: Any) -> None:
             output = function(**values, as_json=as_json) if reads_option else function(**values)
             if as_json:
-                sys.stdout.write(json.dumps(_to_json(output.result), ensure_ascii=False, allow_nan=False) + "\n")
+                sys.stdout.write(_json_text(output.result) + "\n")
                 sys.stdout.flush()
             else:
                 output.print_result(output.result)
@@ -74,7 +108,13 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
 
 def note(message: str) -> None:
     """Print a line on standard error."""
-    err.print(message, style="dim", highlight=False, markup=False)
+    err.print(message, style="dim", highlight=False)
+
+
+def _json_text(result: Mapping[str, Any]) -> str:
+    """Return a result as JSON without control characters, which are in strings only."""
+    text = json.dumps(_to_json(result), ensure_ascii=False, allow_nan=False)
+    return text.translate({code: f"\\u{code:04x}" for code in _CONTROLS})
 
 
 def _to_json(value: Any) -> Any:
@@ -113,6 +153,14 @@ def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], **setti
 def number_text(value: float | None, places: int = 1) -> str:
     """Return a number with `places` decimals, a dash for None."""
     return "–" if value is None else f"{value:.{places}f}"
+
+
+def print_without_time(count: int) -> None:
+    """Print how many crops a time range left out because they have no time."""
+    from vestigo.retrieval.gallery import without_time_note
+
+    if count:
+        out.print(without_time_note(count), style="yellow")
 
 
 @contextmanager
@@ -165,7 +213,7 @@ def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
     except KeyboardInterrupt:
         unfinished = [run.id for run in store.runs.list() if run.status == "running"]
         hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
-        err.print(f"vestigo: interrupted; committed work is kept. To continue: {hint}", markup=False)
+        err.print(f"vestigo: interrupted; committed work is kept. To continue: {hint}")
         raise typer.Exit(130) from None
 
 
@@ -178,9 +226,9 @@ def run_output(store: Store, result: RunResult) -> Output:
 
 def print_run(result: Mapping[str, Any]) -> None:
     """Print the result of a run."""
-    out.print(f"run [bold]{result['run']}[/bold]: {result['status']}")
+    out.print(f"run {result['run']}: {result['status']}", style="bold")
     if result["error"]:
-        out.print(f"  {result['error']}", style="red", markup=False)
+        out.print(f"  {result['error']}", style="red")
     parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
     out.print(f"  {result['inputs']} inputs: {', '.join(parts) or 'nothing to do'}")
     if result["kind"] == "regions":
@@ -197,9 +245,9 @@ def print_run(result: Mapping[str, Any]) -> None:
         out.print(f"  {result['frame_failures']} frames could not be read")
     for failure in result["failures"][:10]:
         place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
-        out.print(f"  quarantined: {place}: {failure['reason']}: {failure['detail']}", style="yellow", markup=False)
+        out.print(f"  quarantined: {place}: {failure['reason']}: {failure['detail']}", style="yellow")
     if result["empty_inputs"]:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
-        out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}", markup=False)
+        out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}")
     if len(result["failures"]) > 10:
         note(f"  and more: vestigo runs show {result['run']}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from vestigo.store.crops.cameras import known_cameras, match_cameras
 from vestigo.store.crops.reader import CropReader
 from vestigo.store.crops.visible import ALL_CROPS, CropFilter, VisibleFile, clock_offsets, crop_files, current_snapshot
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
@@ -65,15 +66,15 @@ class CropRepository:
         Args:
             columns: Columns to read.
             model: Digest of the only model to read; all models by default.
-            cameras: Names of the only cameras to read; all cameras by default.
+            cameras: Names of the only cameras to read, which must exist; all cameras by default.
             since: Earliest time, included; crops without a time are then skipped.
             until: Latest time, excluded; crops without a time are then skipped.
             batch_rows: Rows of a batch.
 
         Raises:
-            StoreError: If a column or the model is unknown, or embeddings of several models are requested.
+            StoreError: If a column, a camera or the model is unknown, or embeddings of several models are requested.
         """
-        crop_filter = CropFilter(None if cameras is None else frozenset(cameras), since, until)
+        crop_filter = _crop_filter(cameras, since, until)
         return self.reader(model, crop_filter).scan(columns, batch_rows)
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -130,5 +131,13 @@ class CropRepository:
     ) -> CropReader:
         """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
         with self.database.read() as session:
+            if crop_filter.cameras is not None:
+                cameras = match_cameras(sorted(crop_filter.cameras), known_cameras(session))
+                crop_filter = replace(crop_filter, cameras=frozenset(cameras))
             visible = crop_files(session, model, crop_filter, files)
             return CropReader(self.root, visible, clock_offsets(session), crop_filter)
+
+
+def _crop_filter(cameras: Sequence[str] | None, since: datetime | None, until: datetime | None) -> CropFilter:
+    names = [cameras] if isinstance(cameras, str) else cameras
+    return CropFilter(None if names is None else frozenset(names), since, until)

@@ -1,4 +1,4 @@
-"""Visible crops in the catalogue: their files, hidden rows, cameras with clock offsets, and snapshot.
+"""Visible crops in the catalogue: their files, hidden rows, clock offsets, and snapshot.
 
 Files keep the recorded times; readers add the clock offset of the camera.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow
 from vestigo_models.errors import StoreError
 
@@ -43,6 +41,11 @@ class CropFilter:
     cameras: frozenset[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for time in (self.since, self.until):
+            if time is not None and time.tzinfo is None:
+                raise StoreError(f"time {time} has no zone: append one, such as +00:00")
 
 
 ALL_CROPS = CropFilter()
@@ -128,37 +131,3 @@ def _may_match(row: Row[Any], crop_filter: CropFilter, offsets: dict[str, timede
     begins_too_late = until is not None and row.first_time + min(shifts, default=timedelta()) >= until
     ends_too_early = since is not None and row.last_time + max(shifts, default=timedelta()) < since
     return not (begins_too_late or ends_too_early)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera; `clock_offset_s` seconds are added to the times that it recorded."""
-
-    name: str
-    clock_offset_s: float
-
-
-@dataclass(frozen=True)
-class CameraRepository:
-    """The cameras of a store."""
-
-    database: Database
-
-    def list(self) -> Sequence[Camera]:
-        """Return the cameras with indexed crops, by name."""
-        return [to_record(Camera, row) for row in self.database.scalars(select(CameraRow).order_by(CameraRow.name))]
-
-    def set_clock_offset(self, name: str, seconds: float) -> None:
-        """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much.
-
-        Raises:
-            StoreError: If the store has no such camera, or `seconds` is not finite.
-        """
-        if not math.isfinite(seconds):
-            raise StoreError(f"clock offset {seconds} of camera {name} must be a number of seconds")
-        with self.database.write() as session:
-            row = session.get(CameraRow, name, with_for_update=True)
-            if row is None:
-                known = ", ".join(session.scalars(select(CameraRow.name).order_by(CameraRow.name))) or "none yet"
-                raise StoreError(f"camera {name} is not in the store; its cameras are: {known}")
-            row.clock_offset_s = seconds

@@ -37,6 +37,9 @@ class AnnotationRepository:
         Returns:
             A row for each annotated attribute: project, task, annotator, annotated (time), attribute and value;
             the value is "cannot tell" where the annotator could not decide.
+
+        Raises:
+            StoreError: If the store has no such project.
         """
         import pandas as pd
 
@@ -44,6 +47,8 @@ class AnnotationRepository:
             LabelAnswerRow, LabelAnswerRow.task_id == LabelTaskRow.id
         )
         if project is not None:
+            with self.database.read() as session:
+                project_row(session, project)
             statement = statement.where(LabelTaskRow.project == project)
         columns = ["project", "task", "annotator", "annotated", "attribute", "value"]
         rows = [

@@ -112,7 +112,7 @@ def test_cameras_and_times_choose_rows(store: Store) -> None:
     store.cameras.set_clock_offset("c1", 600.0)
     offsets = {"c1": timedelta(seconds=600)}
     instants = [None, *(START + timedelta(minutes=n) for n in (-5, 0, 10, 11, 25, 40))]
-    for cameras in (None, ["c1"], ["c0", "c2"], ["elsewhere"]):
+    for cameras in (None, ["c1"], ["c0", "c2"]):
         for since in instants:
             for until in instants:
                 expected = {}
@@ -137,7 +137,7 @@ def test_clock_offsets_change_what_is_read_and_no_file(store: Store) -> None:
         [found] = store.crops.get([row["crop_id"]], ["time"])
         assert found["time"] - row["time"] == timedelta(seconds=-1.5 if row["camera"] == "c2" else 0)
     assert store.check() == before
-    with pytest.raises(StoreError, match=r"camera c9 is not in the store; its cameras are: c1, c2"):
+    with pytest.raises(StoreError, match=r'Unknown camera "c9"\. Cameras in this store: c1, c2\.'):
         store.cameras.set_clock_offset("c9", 1)
     with pytest.raises(StoreError, match="must be a number"):
         store.cameras.set_clock_offset("c1", float("nan"))

@@ -57,7 +57,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
     ]
     for row, image in zip(rows, pictures, strict=True):
         cv2.imwrite(str(folder / row["input"].replace("jpg", "png")), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    with Store.open(folder / "store") as store:
+    fill(folder / "store", package, rows)
+    return folder
+
+
+def fill(path: Path, package: ModelPackage, rows: list[dict[str, Any]]) -> None:
+    """Index rows as one run of a model."""
+    with Store.open(path) as store:
         begun = begin(store, model=package.digest)
         location = str(resolve_model("default"))
         store.models.register(package.digest, name=package.name, location=location, facts=ModelFacts.of(package))
@@ -67,7 +73,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
         file = store.root.write("crops", begun.id, task.id, crop_table(rows, package.embedding_dim))
         store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", rows=1) for i in range(len(rows))])
         store.runs.finish(begun.id, "succeeded")
-    return folder
 
 
 def crop_of(person: int, camera: int) -> str:
@@ -258,3 +263,61 @@ def test_changed_model_is_refused(archive: Path, capsys: pytest.CaptureFixture[s
         store.models.register("c" * 64, name="old", location=str(resolve_model("default")))
     assert run(["search", str(image), "--store", str(tmp_path / "t")]) == 2
     assert "has changed since it was registered" in " ".join(capsys.readouterr().err.split())
+
+
+def test_unknown_camera_is_refused_by_every_command(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids.txt").write_text(f"{crop_of(0, 0)}\n", encoding="utf-8-sig")
+    commands = (
+        ["search", crop_of(0, 0)],
+        ["rank", str(tmp_path / "ids.txt"), "--name", "wanted"],
+        ["store", "export", str(tmp_path / "out")],
+        ["label", "push", "--project", "p", "--dry-run"],
+    )
+    for command in commands:
+        assert run([*command, "--store", str(archive / "store"), "--cameras", "cam00"]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.strip() == 'vestigo: Unknown camera "cam00". Cameras in this store: cam0, cam1, cam2.'
+        assert printed.out == ""
+    assert run([*commands[1], "--store", str(archive / "store"), "--cameras", "cam0,cam1"]) == 0
+
+
+def test_crops_without_time_are_counted(
+    tmp_path: Path, package: ModelPackage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = Extractor(package).extract([picture(0, 0)] * 3)
+    columns = feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
+    times = (START, None, None)
+    rows = [
+        crop(
+            f"{number}.jpg",
+            camera="gate",
+            time=time,
+            tracklet=f"t{number}",
+            image=encode_jpeg(picture(0, 0)),
+            **{name: column[number].as_py() for name, column in columns.items()},
+        )
+        for number, time in enumerate(times)
+    ]
+    fill(tmp_path / "store", package, rows)
+    cv2.imwrite(str(tmp_path / "q.png"), picture(0, 0))
+    names = [str(tmp_path / "q.png")]
+    (tmp_path / "ids.txt").write_text(rows[0]["crop_id"])
+    span = ["--store", str(tmp_path / "store"), "--from", "2020-01-01"]
+    commands = (
+        ["search", *names],
+        ["search", "--where", "hat=no"],
+        ["rank", str(tmp_path / "ids.txt"), "--name", "wanted"],
+        ["label", "push", "--project", "p", "--dry-run"],
+        ["store", "export"],
+    )
+    sentence = "2 crops have no time and were left out; give --start when indexing"
+    for number, command in enumerate(commands):
+        folder = [[str(tmp_path / f"out{number}{kind}")] if command[-1] == "export" else [] for kind in "ab"]
+        assert run([*command, *folder[0], *span]) == 0
+        assert sentence in capsys.readouterr().out
+        assert run([*command, *folder[1], *span, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["without_time"] == 2
+    assert run(["search", *names, *span[:2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["without_time"] == 0

@@ -67,7 +67,7 @@ def test_cameras(archive: Path) -> None:
     name = before[0]["name"]
     after = run(cameras.app, "set", name, "--clock-offset", "-2.5", "--store", archive)["cameras"]
     assert after[0] == {"name": name, "clock_offset_s": -2.5}
-    with pytest.raises(StoreError, match="camera gate is not in the store"):
+    with pytest.raises(StoreError, match='Unknown camera "gate"'):
         run(cameras.app, "set", "gate", "--clock-offset", "1", "--store", archive)
 
 

@@ -145,7 +145,7 @@ def _print(result: Mapping[str, Any]) -> None:
         for row in result["table"][f"table{number}"]:
             spread = f" ± {row['mAP']['sd']:.1f}" if row["mAP"]["sd"] is not None else ""
             step = "" if row["step"] is None else f"   {row['step']['mean']:+.1f} over the row above: {row['verdict']}"
-            out.print(f"table {number}  {row['name']:<40} mAP {row['mAP']['mean']:.1f}{spread}{step}", markup=False)
+            out.print(f"table {number}  {row['name']:<40} mAP {row['mAP']['mean']:.1f}{spread}{step}")
     for row in result["table"]["table7"]:
-        out.print(f"table 7  {row['name']:<40} attributes {row['mean']['mean']:.1f}", markup=False)
-    out.print(f"\n{result['cells']} trainings have results; tables: {result['page']}", markup=False)
+        out.print(f"table 7  {row['name']:<40} attributes {row['mean']['mean']:.1f}")
+    out.print(f"\n{result['cells']} trainings have results; tables: {result['page']}")

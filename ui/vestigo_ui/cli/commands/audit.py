@@ -95,7 +95,7 @@ def _write_csv(entries: Iterable[AuditEntry], path: Path) -> int:
 
 def _print_entries(result: Mapping[str, Any]) -> None:
     if result["file"] is not None:
-        out.print(f"{result['file']}: {result['entries']} entries", markup=False)
+        out.print(f"{result['file']}: {result['entries']} entries")
     else:
         rows = []
         for row in result["entries"]:

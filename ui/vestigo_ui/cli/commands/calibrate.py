@@ -88,7 +88,7 @@ def _mean(values: Mapping[str, float | None]) -> float | None:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    out.print(f"{result['identities']} identities, {result['images']} images of {result['measured_on']}", markup=False)
+    out.print(f"{result['identities']} identities, {result['images']} images of {result['measured_on']}")
     if result["error_mean_before"] is not None:
         out.print(
             f"calibration error: {100 * result['error_mean_before']:.1f} % before, "
@@ -108,4 +108,4 @@ def _print(result: Mapping[str, Any]) -> None:
             f"soft: weight {soft['weight']:g} from confidence {soft['threshold']:g}:"
             f" mAP {soft['mAP']:.1f} %, {soft['mAP_without']:.1f} % without"
         )
-    out.print(f"written into the package {result['model']} in {result['seconds']:.1f} s", style="dim", markup=False)
+    out.print(f"written into the package {result['model']} in {result['seconds']:.1f} s", style="dim")

@@ -40,7 +40,7 @@ def _print(result: Mapping[str, Any]) -> None:
     rows = [(name, *("–" if row[key] is None else row[key] for key in COUNTS)) for name, row in splits.items()]
     out.print(make_table(("split", *(f">{key}" for key in COUNTS)), rows))
     if result["without_labels"]:
-        out.print(f"no attributes: {result['without_labels']}", style="yellow", markup=False)
+        out.print(f"no attributes: {result['without_labels']}", style="yellow")
     else:
         names = [name for row in splits.values() for name in row["attributes"]]
         cells = [(name, *(_values_text(row["attributes"].get(name)) for row in splits.values())) for name in names]
@@ -49,7 +49,7 @@ def _print(result: Mapping[str, Any]) -> None:
         train, test = result["raised"]
         out.print(f"identities are counted from 0: {train} is added in training, {test} in query and gallery")
     for kind, count in result["passed_over"].items():
-        out.print(f"passed over: {count} {kind}", style="yellow", markup=False)
+        out.print(f"passed over: {count} {kind}", style="yellow")
 
 
 def _values_text(counts: Mapping[str, int] | None) -> str:

@@ -49,8 +49,8 @@ def offer_screen(folder: Path, password: str) -> None:
     from vestigo_ui.cli.main import run
 
     arguments = ["ui", "--store", str(folder / "store"), "--users", str(folder / USERS)]
-    out.print(f"open the screen: [bold]{shlex.join(['vestigo', *arguments])}[/bold]", soft_wrap=True)
-    out.print(f"  sign in as [bold]{USER}[/bold] with the password [bold]{password}[/bold]")
+    out.print(f"open the screen: {shlex.join(['vestigo', *arguments])}", soft_wrap=True)
+    out.print(f"  sign in as {USER} with the password {password}")
     if sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Open the screen now?", default=True):
         note("Ctrl-C ends it")
         run(arguments)
@@ -119,9 +119,9 @@ def demo_command(
     def print_result(result: Mapping[str, Any]) -> None:
         out.print(f"{result['crops']} crops, {result['tracklets']} tracklets in {result['seconds']:.0f} s")
         out.print(f"mAP {result['mAP']:.1f} %, Rank-1 {result['rank1']:.1f} % on identities not used in training")
-        out.print(f"report: [bold]{result['report']}[/bold]")
+        out.print(f"report: {result['report']}")
         for command in result["next"]:
-            out.print(f"  next: {command}", markup=False)
+            out.print(f"  next: {command}")
         offer_screen(folder, password)
 
     return Output(result, print_result)

@@ -127,9 +127,9 @@ def _model_result(package: ModelPackage) -> dict[str, Any]:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    out.print(f"[bold]{result['model']['name']}[/bold] on {result['dataset']}, {result['protocol']}")
+    out.print(f"{result['model']['name']} on {result['dataset']}, {result['protocol']}")
     print_ranking(result)
     print_details(result)
     for reason, count in result["gallery_excluded"].items():
-        out.print(f"  not in the gallery: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  not in the gallery: {count} x {reason}", style="yellow")
     out.print(f"{result['seconds']:.1f} s", style="dim")

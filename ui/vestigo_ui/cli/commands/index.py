@@ -157,7 +157,7 @@ def _print_reindexed(result: Mapping[str, Any]) -> None:
     }
     for remark, value in remarks.items():
         if value:
-            out.print(f"{remark}: {value}", style="yellow", markup=False)
+            out.print(f"{remark}: {value}", style="yellow")
     if not result["stale"]:
         out.print(f"all crops are of model {result['model'][:12]}")
 

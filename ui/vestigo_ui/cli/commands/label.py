@@ -13,7 +13,7 @@ from typer import Option, Typer
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.label_sets import NO_COUNTS, export_command, import_command, sets_command
-from vestigo_ui.cli.output import Output, command, err, make_table, note, out, progress
+from vestigo_ui.cli.output import Output, command, err, make_table, note, out, print_without_time, progress
 
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
@@ -71,20 +71,22 @@ def push_command(
     Example: vestigo label push --store archive --project spring --strategy mix --budget 200
     """
     from vestigo.resolve import resolve_review_model
+    from vestigo.retrieval.gallery import count_without_time
     from vestigo.review.sampling.sample import SamplingRequest
 
-    sampling = SamplingRequest(
-        strategy=strategy or DEFAULT_STRATEGY,
-        budget=budget,
-        unit=unit,
-        seed=seed,
-        scope=opts.read_scope(cameras, since, until),
-        about=tuple(name.strip() for name in about.split(",")) if about else (),
-    )
     with opts.open_store(store) as opened:
+        sampling = SamplingRequest(
+            strategy=strategy or DEFAULT_STRATEGY,
+            budget=budget,
+            unit=unit,
+            seed=seed,
+            scope=opts.read_scope(opened, cameras, since, until),
+            about=tuple(name.strip() for name in about.split(",")) if about else (),
+        )
         opts.check_stored_schema(schema, lambda: resolve_review_model(opened, model))
+        without_time = count_without_time(opened, resolve_review_model(opened, model), sampling.scope)
         if dry_run:
-            return Output(_plan(opened, project, model, sampling), _print_pushed)
+            return Output({**_plan(opened, project, model, sampling), "without_time": without_time}, _print_pushed)
         from vestigo.review.label_studio.images import open_image_storage
         from vestigo.review.label_studio.push import push_batch
 
@@ -110,7 +112,7 @@ def push_command(
                 sent=sent,
             )
     command = f"vestigo label pull --store {store} --project {project}"
-    return Output({**NO_COUNTS, **asdict(batch), "next": command}, _print_pushed)
+    return Output({**NO_COUNTS, **asdict(batch), "without_time": without_time, "next": command}, _print_pushed)
 
 
 @command(app, "pull")
@@ -154,9 +156,7 @@ def watch_command(
     stop = threading.Event()
     last: dict[str, Any] = {}
     with opts.open_store(store) as opened, opts.connect(url, token_file, patience) as studio:
-        pulls = watch(
-            opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error), markup=False)
-        )
+        pulls = watch(opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error)))
         try:
             for pulled in pulls:
                 total = last.get("pulled", 0) + pulled.pulled
@@ -210,20 +210,21 @@ def _plan(store: Store, project: str, model: str | None, sampling: SamplingReque
 
 
 def _print_pushed(result: Mapping[str, Any]) -> None:
+    print_without_time(result["without_time"])
     thinned = "" if result["thinned"] == 1 else f" (one in {round(1 / result['thinned'])} of the archive's)"
     population = f"{result['population']} tasks by {result['strategy']}{thinned}"
     if result.get("dry_run"):
         out.print(f"would sample {result['tasks']} of {population}")
         return
     if result["batch"] is None:
-        out.print(f"project {result['project']}: every task is sampled already; nothing new to review", markup=False)
+        out.print(f"project {result['project']}: every task is sampled already; nothing new to review")
         return
     state = "sampled now" if result["drawn"] else "still open, nothing was sampled (--another samples more)"
-    out.print(f"batch {result['batch']} of project {result['project']}: {result['tasks']} tasks, {state}", markup=False)
+    out.print(f"batch {result['batch']} of project {result['project']}: {result['tasks']} tasks, {state}")
     out.print(f"  sampled from {population}")
     out.print(f"  {result['created']} sent now, {result['on_server']} of this project are on the server")
-    out.print(f"  review them: {result['server']}/projects/{result['project_id']}/data", markup=False)
-    out.print(f"\nnext: {result['next']}", markup=False)
+    out.print(f"  review them: {result['server']}/projects/{result['project_id']}/data")
+    out.print(f"\nnext: {result['next']}")
 
 
 def _print_pulled(result: Mapping[str, Any]) -> None:
@@ -231,11 +232,10 @@ def _print_pulled(result: Mapping[str, Any]) -> None:
     out.print(
         f"project {result['project']}: {result['reviewed']} of {result['tasks']} tasks reviewed, "
         f"{result['pulled']} annotations new or changed{deleted}",
-        markup=False,
     )
     out.print(f"  {result['corrections']} corrections of predictions, {result['conflicts']} conflicts of annotators")
     for line in result["conflicting"]:
-        out.print(f"  conflict: {line}", style="yellow", markup=False)
+        out.print(f"  conflict: {line}", style="yellow")
 
 
 def _print_status(result: Mapping[str, Any]) -> None:
@@ -246,7 +246,7 @@ def _print_status(result: Mapping[str, Any]) -> None:
     rows = ((name, *(counts[key] for key in keys)) for name, counts in result["attributes"].items())
     out.print(make_table(("attribute", ">annotated", ">corrected", ">cannot tell"), rows))
     for annotator, count in result["reviewers"].items():
-        out.print(f"  {annotator}: {count} tasks", markup=False)
+        out.print(f"  {annotator}: {count} tasks")
     if result["reviewer_error"] is not None:
         share = f"{100 * result['reviewer_error']:.1f} %"
         out.print(f"  estimated error of annotators, from tasks with several annotations: {share}")

@@ -119,9 +119,9 @@ def loop_command(
 
 
 def _print_plan(result: Mapping[str, Any]) -> None:
-    out.print(f"a round of project {result['project']} would", markup=False)
+    out.print(f"a round of project {result['project']} would")
     for line in result["steps"]:
-        out.print(f"  {line}", markup=False)
+        out.print(f"  {line}")
 
 
 def _print_round(number: int, row: Mapping[str, Any]) -> None:

@@ -227,7 +227,7 @@ def _print_models(result: Mapping[str, Any]) -> None:
 
 def _print_model(result: Mapping[str, Any]) -> None:
     mark = ", serves" if result["serving"] else ""
-    out.print(f"[bold]{result['name']}[/bold] {result['digest']}{mark}", highlight=False)
+    out.print(f"{result['name']} {result['digest']}{mark}", highlight=False)
     facts = result["facts"]
     schema = facts["attribute_schema"]
     lines = {
@@ -242,9 +242,9 @@ def _print_model(result: Mapping[str, Any]) -> None:
         **{f"score, {name}": _score_text(scores) for name, scores in result["scores"].items()},
     }
     for name, value in lines.items():
-        out.print(f"  {name}: {value}", highlight=False, markup=False)
+        out.print(f"  {name}: {value}", highlight=False)
     for promotion in result["promotions"]:
-        out.print(f"  {_promotion_text(promotion)}", highlight=False, markup=False)
+        out.print(f"  {_promotion_text(promotion)}", highlight=False)
 
 
 def _print_comparison(result: Mapping[str, Any]) -> None:
@@ -262,11 +262,11 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
     if (verdict := result["verdict"]) is not None:
         out.print(f"the gate would {'promote B' if verdict['promoted'] else 'refuse B'}:")
         for reason in verdict["reasons"]:
-            out.print(f"  {reason}", highlight=False, markup=False)
+            out.print(f"  {reason}", highlight=False)
 
 
 def _print_promotion(result: Mapping[str, Any]) -> None:
-    out.print(_promotion_text(result), highlight=False, markup=False)
+    out.print(_promotion_text(result), highlight=False)
 
 
 def _promotion_text(row: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def precision_command(
 
 def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
     model = f"model {result['model']} ({result['digest'][:12]})"
-    out.print(f"{model}: {result['tasks']} tasks with {result['crops']} crops reviewed", markup=False)
+    out.print(f"{model}: {result['tasks']} tasks with {result['crops']} crops reviewed")
     source = "assumed, as no task has two annotations"
     if result["reviewer_pairs"]:
         source = f"estimated from {result['reviewer_pairs']} pairs of annotations"
@@ -74,7 +74,7 @@ def _print(result: Mapping[str, Any], by: str | None, values: bool) -> None:
     if values:
         out.print(_value_table(result["attributes"]))
     for name, attributes in (result["cameras" if by == "camera" else "periods"] if by else {}).items():
-        out.print(f"\n{by} {name}", markup=False)
+        out.print(f"\n{by} {name}")
         out.print(_attribute_table(attributes))
 
 

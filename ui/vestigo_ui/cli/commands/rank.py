@@ -12,7 +12,7 @@ from typer import Argument, Option
 from vestigo_models.errors import UsageError
 from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, out, progress
+from vestigo_ui.cli.output import Output, out, print_without_time, progress
 
 if TYPE_CHECKING:
     from vestigo.retrieval.bulk import BulkQueries
@@ -58,9 +58,9 @@ def rank_command(
     if (queries is None) != each_tracklet:
         raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
     started = time.monotonic()
-    scope = opts.read_scope(cameras, since, until, where)
     config = opts.read_filter(filter_mode, max_lost)
     with opts.open_store(store) as opened:
+        scope = opts.read_scope(opened, cameras, since, until, where)
         opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         bulk, excluded = _read_queries(opened, queries, model, device)
         details = {
@@ -82,6 +82,7 @@ def rank_command(
         "ranked": len(bulk.names),
         "rows": ranked.rows,
         "compared": ranked.compared,
+        "without_time": ranked.without_time,
         "kept_fraction": ranked.kept_fraction,
         "filter": opts.filter_summary(ranked.filter),
         "excluded": excluded,
@@ -118,9 +119,10 @@ def _read_queries(
 def _print(result: Mapping[str, Any]) -> None:
     out.print(
         f"{result['ranked']} of {result['queries']} queries ranked in {result['seconds']:.1f} s: "
-        f"{result['rows']} rows, saved as [bold]{result['name']}[/bold]"
+        f"{result['rows']} rows, saved as {result['name']}"
     )
     if result["filter"] is not None:
         out.print(f"{result['kept_fraction']:.1%} of the crops kept. {result['filter']['sentence']}", style="dim")
+    print_without_time(result["without_time"])
     for reason, count in result["excluded"].items():
-        out.print(f"  skipped: {count} x {reason}", style="yellow", markup=False)
+        out.print(f"  skipped: {count} x {reason}", style="yellow")

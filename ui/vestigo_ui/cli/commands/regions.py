@@ -235,11 +235,10 @@ def _print_folder(result: Mapping[str, Any]) -> None:
     out.print(
         f"{labelled} label maps ({result['labels']}) in {result['out']}, {result['with_belongings']} with belongings; "
         f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s",
-        markup=False,
     )
     for failure in result["failures"][:MAX_LISTED]:
         line = f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}"
-        out.print(line, style="yellow", markup=False)
+        out.print(line, style="yellow")
     if len(result["failures"]) > MAX_LISTED:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
     if "judged" in result:

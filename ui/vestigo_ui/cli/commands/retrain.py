@@ -123,7 +123,6 @@ def print_candidate(result: Mapping[str, Any]) -> None:
     out.print(
         f"{result['model']} ({result['digest'][:12]}) learned from {result['lessons']} reviewed tasks (label set "
         f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}",
-        markup=False,
     )
     rows = []
     sides = result["before"], result["after"]
@@ -140,7 +139,7 @@ def print_candidate(result: Mapping[str, Any]) -> None:
     else:
         out.print("passed the gate; not promoted (--no-promote)" if result["passed"] else "refused", style="yellow")
     for reason in result["reasons"]:
-        out.print(f"  {reason}", markup=False)
-    out.print(f"  saved in {result['folder']}", markup=False)
+        out.print(f"  {reason}")
+    out.print(f"  saved in {result['folder']}")
     if result["next"]:
-        out.print(f"\nnext: {result['next']}", markup=False)
+        out.print(f"\nnext: {result['next']}")

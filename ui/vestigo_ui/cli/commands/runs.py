@@ -108,7 +108,7 @@ def _print_retried(result: Mapping[str, Any]) -> None:
     retried = result["retried"]
     out.print(f"{retried} input{'s' if retried > 1 else ''} tried again")
     for name in result["left"][:10]:
-        out.print(f"  its video is not where it was indexed: {name}", style="yellow", markup=False)
+        out.print(f"  its video is not where it was indexed: {name}", style="yellow")
     print_run(result)
 
 

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, note, out
+from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time
 
 if TYPE_CHECKING:
     from vestigo.retrieval.query import Query
@@ -67,7 +67,6 @@ def search_command(
     from vestigo.store.audit.records import shown_crops
 
     started = time.monotonic()
-    scope = opts.read_scope(cameras, since, until, where if query else "")
     config = opts.read_filter(filter_mode, max_lost)
     crops, images = _read_query(query or [], box)
     if not query and not where:
@@ -75,6 +74,7 @@ def search_command(
     if not query and (rerank or filter_mode != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with opts.open_store(store) as opened:
+        scope = opts.read_scope(opened, cameras, since, until, where if query else "")
         opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
         snapshot = opened.crops.snapshot()
         if query:
@@ -99,6 +99,7 @@ def search_command(
     output = {
         "results": [_hit_result(hit) for hit in result.hits],
         "compared": result.compared,
+        "without_time": result.without_time,
         "kept_fraction": result.kept_fraction,
         "filter": opts.filter_summary(result.filter),
         "model": result.model,
@@ -199,5 +200,6 @@ def _print(result: Mapping[str, Any]) -> None:
         rows.append((row["rank"], f"{row['distance']:.3f}", row["camera"], row["time"] or offset, row["crop"]))
     out.print(make_table((">rank", ">distance", "camera", "time", "~crop"), rows))
     out.print(f"{result['compared']} crops compared in {result['seconds']:.2f} s", style="dim")
+    print_without_time(result["without_time"])
     if result["filter"] is not None:
         out.print(f"{result['kept_fraction']:.1%} of them kept. {result['filter']['sentence']}", style="dim")

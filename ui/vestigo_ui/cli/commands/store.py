@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, out, progress
+from vestigo_ui.cli.output import Output, command, out, print_without_time, progress
 
 app = Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_help=True)
 
@@ -78,13 +78,14 @@ def export_command(
     Example: vestigo store export market/ --store archive --cameras entrance
     """
     from vestigo.resolve import resolve_review_model
+    from vestigo.retrieval.gallery import count_without_time
 
-    scope = opts.read_scope(cameras, since, until)
     with opts.open_store(store) as opened:
+        scope, model = opts.read_scope(opened, cameras, since, until), resolve_review_model(opened)
         details = {
             "what": "crops",
             "to_folder": str(folder.absolute()),
-            "model": resolve_review_model(opened).digest,
+            "model": model.digest,
             **opts.scope_details(scope),
         }
         opened.audit.record(opts.login(), "export", details=details, case=case, authority=authority)
@@ -92,12 +93,13 @@ def export_command(
             report = opened.export_market(
                 folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
             )
-    return Output({"out": str(folder), **asdict(report)}, _print_export)
+        without_time = count_without_time(opened, model, scope)
+    return Output({"out": str(folder), **asdict(report), "without_time": without_time}, _print_export)
 
 
 def _print_check(result: Mapping[str, Any]) -> None:
     for problem in result["problems"]:
-        out.print(problem, style="red", highlight=False, markup=False)
+        out.print(problem, style="red", highlight=False)
     state = "intact" if result["intact"] else f"{len(result['problems'])} problems"
     out.print(f"{state}: {result['crops']} crops in {result['files']} files of {result['runs']} runs")
     if result["unreferenced"]:
@@ -107,7 +109,7 @@ def _print_check(result: Mapping[str, Any]) -> None:
 
 def _print_vacuum(result: Mapping[str, Any]) -> None:
     for path in result["paths"]:
-        out.print(path, highlight=False, markup=False)
+        out.print(path, highlight=False)
     done = "would be removed" if result["dry_run"] else "removed"
     out.print(f"{result['files']} files, {result['bytes'] / 1e6:.1f} MB {done}")
 
@@ -116,3 +118,4 @@ def _print_export(result: Mapping[str, Any]) -> None:
     out.print(f"{result['crops']} crops of {result['identities']} people, {result['queries']} of them queries")
     if result["left_out"]:
         out.print(f"{result['left_out']} crops without a known identity were skipped")
+    print_without_time(result["without_time"])

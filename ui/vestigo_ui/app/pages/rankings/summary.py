@@ -11,7 +11,7 @@ from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.rankings.scores import OpenRanking, RankingPair
-from vestigo_ui.app.text import escape_md, format_utc
+from vestigo_ui.app.text import count_text, escape_md, format_utc
 
 UNKNOWN = "–"
 KINDS = {"crops": "Crops", "tracklets": "Tracklets", "images": "Images"}
@@ -60,6 +60,8 @@ def describe_settings(ranking: SavedRanking) -> list[str]:
     for word, name in (("from", "since"), ("to", "until")):
         if settings.get(name):
             parts.append(f"{word} {settings[name][:19].replace('T', ' ')}")
+    if settings.get("without_time"):
+        parts.append(f"{count_text(settings['without_time'], 'crop')} without a time left out")
     return parts
 
 
