@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _split_statistics(split: SplitFiles, labels: IdentityLabels | None) -> Split
     )
 
 
-def count_values(labels: IdentityLabels, pids: Collection[int] | None = None) -> Mapping[str, dict[str, int]]:
+def count_values(labels: IdentityLabels, pids: Collection[int] | None = None) -> dict[str, dict[str, int]]:
     """Return attribute -> value -> number of identities among `pids`, all by default, and `NONE` for missing labels."""
     rows = slice(None) if pids is None else np.isin(labels.pids, list(pids))
     counts = {}
