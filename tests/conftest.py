@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     f"tests.support.{plugin}"
-    for plugin in ("datasets", "label_studio", "postgres", "ray_cluster")
+    for plugin in ("datasets", "label_studio", "postgres", "ray_cluster", "s3")
     if (Path(__file__).parent / "support" / f"{plugin}.py").exists()
 ]
 

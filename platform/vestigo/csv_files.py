@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vestigo_models.errors import DatasetError
+from vestigo_models.private_files import create_private
 from vestigo_models.text_files import text_encoding
 
 if TYPE_CHECKING:
@@ -34,14 +35,9 @@ def read_cell(text: str) -> str:
 
 @contextmanager
 def csv_writer(path: Path, columns: Sequence[str]) -> Iterator[CsvWriter]:
-    """Write a CSV file that takes its place when the block ends; after an error there is no file."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            yield CsvWriter(stream, columns)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a private CSV file that takes its place when the block ends; after an error there is no file."""
+    with create_private(path, "w", newline="") as stream:
+        yield CsvWriter(stream, columns)
 
 
 class CsvWriter:

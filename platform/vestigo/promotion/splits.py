@@ -18,6 +18,7 @@ from vestigo.datasets.attributes_mat import IdentityLabels
 from vestigo.datasets.reid import ReidDataset, Split
 from vestigo.store.open import Store
 from vestigo_models.arrays import Int64Array
+from vestigo_models.private_files import create_private
 from vestigo_models.schemas.attributes import AttributeSchema
 
 ONE_IN = 5
@@ -100,7 +101,8 @@ def write_crops(store: Store, crops: Sequence[str], folder: Path) -> Iterator[Pa
     folder.mkdir(parents=True, exist_ok=True)
     for crop, image in crop_images(store, crops):
         path = folder / f"{crop}.jpg"
-        path.write_bytes(image)
+        with create_private(path) as file:
+            file.write(image)
         yield path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,6 +14,8 @@ from vestigo_models.text_files import read_text
 
 CATALOGUE = "catalogue.sqlite"
 DATA = "data"
+SHOWN_PARAMETERS = frozenset({"host", "port"})
+"""Parameters of a database URL that cannot hold a secret."""
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
 
@@ -28,7 +29,7 @@ class Location:
 
     def describe(self) -> str:
         """Return database and data root, without credentials."""
-        return f"{self.database.render_as_string(hide_password=True)}, {without_credentials(self.data)}"
+        return f"{without_secrets(self.database)}, {without_secrets(self.data)}"
 
 
 def locate(ref: str | Path, *, create: bool) -> Location:
@@ -56,12 +57,19 @@ def locate(ref: str | Path, *, create: bool) -> Location:
     return Location(str(path), URL.create("sqlite", database=str(path / CATALOGUE)), str(path / DATA))
 
 
-def without_credentials(uri: str) -> str:
-    """Return a data URI without user, password and query."""
-    if "://" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+def without_secrets(url: str | URL) -> str:
+    """Return a URL as messages, rows and logs show it: without passwords, keys and parameters that may hold them.
+
+    The text of a URL loses everything before its last `@`, because a secret that is not escaped may hold any character.
+    """
+    if isinstance(url, URL):
+        shown = {name: value for name, value in url.query.items() if name in SHOWN_PARAMETERS}
+        return url.set(query=shown).render_as_string(hide_password=True)
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    credentials, _, place = rest.rpartition("@")
+    return f"{scheme}://{'***' if '?' in credentials else place.partition('?')[0]}"
 
 
 def _read_toml(path: Path) -> Location:
@@ -75,18 +83,29 @@ def _read_toml(path: Path) -> Location:
         raise StoreError(f"{path}: {', '.join(mistakes)}; the keys are database (a URL) and data (a path or s3://)")
     data = keys["data"]
     if "://" in data and not data.startswith("s3://"):
-        raise StoreError(f"{path}: data {without_credentials(data)} must be a path or begin with s3://")
-    return Location(
-        str(path), _database_url(path, keys["database"]), data if "://" in data else str(path.parent / data)
-    )
+        raise StoreError(f"{path}: data {without_secrets(data)} must be a path or begin with s3://")
+    database = _database_url(path, keys["database"])
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o044 and (_has_secret(database) or ("://" in data and "@" in data)):
+        raise StoreError(f"{path} holds a password or key and others can read it (mode {mode:04o}): chmod 600 {path}")
+    return Location(str(path), database, data if "://" in data else str(path.parent / data))
+
+
+def _has_secret(url: URL) -> bool:
+    return bool(url.password) or any("password" in name for name in url.query)
 
 
 def _database_url(path: Path, text: str) -> URL:
+    # No message shows the text: it may hold a password.
+    if "@" in text.partition("://")[2].rpartition("@")[0].partition(":")[2]:
+        raise StoreError(f"{path}: the database URL has several @: write @ in a password as %40")
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        # The text may hold a password.
-        raise StoreError(f"{path}: database is not a URL such as postgresql://user@host/name") from error
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            f"{path}: database is not a URL such as postgresql://user@host/name; write special characters of a "
+            "password as %XX, @ as %40"
+        ) from None
     driver = DRIVERS.get(url.get_backend_name())
     if driver is None:
         raise StoreError(f"{path}: database {url.get_backend_name()} is not one of {', '.join(sorted(DRIVERS))}")

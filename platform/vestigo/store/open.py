@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.exc import DBAPIError
 
-from vestigo.store.location import Location, locate, without_credentials
+from vestigo.store.location import Location, locate, without_secrets
 from vestigo.store.runs.repository import RunRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
@@ -166,7 +166,7 @@ class Store:
         # Two catalogues over one data root would delete each other's files as unreferenced.
         self.root.folder.make()
         if next(self.root.folder.walk(), None) is not None:
-            where = without_credentials(self.data)
+            where = without_secrets(self.data)
             raise StoreError(f"data {where} holds files already and the catalogue is new: name an empty place")
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import number_text, out, progress_stages
 
@@ -166,4 +167,5 @@ def write_page(
         examples = region_examples(dataset, extractors[0], make_parser(parser, device=str(extractors[0].device)))
     models = dict(zip(names, evaluations, strict=True))
     page = evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples)
-    html.write_text(page, encoding="utf-8")
+    with create_private(html, "w") as file:
+        file.write(page)

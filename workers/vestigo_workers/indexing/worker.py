@@ -27,7 +27,7 @@ from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
 from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
-from vestigo_models.errors import BadInput, WorkError
+from vestigo_models.errors import BadInput, WorkError, first_line
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.package import ModelPackage
@@ -170,7 +170,6 @@ class ShardFiles:
     """Writes the files of shards below the data root `uri`."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
         self.root = DataRoot(uri)
 
     def write(self, kind: FileKind, task: ShardTask, table: pa.Table) -> tuple[WrittenFile, ...]:
@@ -185,7 +184,9 @@ class ShardFiles:
         try:
             return (self.root.write(kind, task.run_id, task.id, table),)
         except OSError as error:
-            raise WorkError(f"cannot write to {self._uri}: {error.strerror or error}") from error
+            raise WorkError(
+                f"cannot write to {self.root.folder.name}: {error.strerror or first_line(error)}"
+            ) from error
 
 
 def decode_ahead(

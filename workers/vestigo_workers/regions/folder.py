@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from vestigo_models.errors import BadInput, UsageError, WorkError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images, read_image
 from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
 from vestigo_models.parsing.label_folder import DESCRIPTION
+from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback
 
 PANELS = "panels"
@@ -183,11 +183,9 @@ def write_description(folder: Path, description: dict[str, Any]) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file atomically, and its folder if there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    """Write a private file, and its folder if there is none."""
+    with create_private(path) as file:
+        file.write(data)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

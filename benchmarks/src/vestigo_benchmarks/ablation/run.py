@@ -23,6 +23,7 @@ from vestigo_benchmarks.ablation.recipe import AblationRecipe
 from vestigo_benchmarks.ablation.tables import Results, ablation_tables
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
+from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.relabel import parse_labels
 from vestigo_models.training.state import feature_grid
@@ -98,7 +99,8 @@ def ablate(
             table = ablation_tables(read_results(out))
             failed = [asdict(failure) for failure in failures]
             write_json(out / RECORD, {**record, "facts": facts, "table": table, "failed": failed})
-            (out / PAGE).write_text(ablation_page(table, facts, parser=recipe.parser_name), encoding="utf-8")
+            with create_private(out / PAGE, "w") as file:
+                file.write(ablation_page(table, facts, parser=recipe.parser_name))
             return table
 
         done_before = len(cells) - len(pending)

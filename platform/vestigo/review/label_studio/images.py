@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.review.label_studio.client import LabelStudioClient
+from vestigo.store.location import without_secrets
 from vestigo.store.open import Store
 from vestigo.store.parquet.files import Folder
 from vestigo.store.review.records import LabelTask
 from vestigo_models.errors import BadInput, ConfigError, VestigoError
 from vestigo_models.inference.images import decode_image, encode_jpeg
+from vestigo_models.private_files import create_private
 
 NO_MATCH = "^$"
 """Object names that a storage's "Sync" turns into tasks: none."""
@@ -58,7 +60,7 @@ def open_image_storage(spec: str) -> ImageStorage:
         return LocalImages(Path(root).expanduser().absolute())
     if kind == "s3" and urlsplit(spec).netloc:
         return S3Images(spec)
-    raise ConfigError(f"--images {spec}: one of inline, local:ROOT, s3://BUCKET/PREFIX")
+    raise ConfigError(f"--images {without_secrets(spec)}: one of inline, local:ROOT, s3://BUCKET/PREFIX")
 
 
 class InlineImages:
@@ -85,8 +87,8 @@ class LocalImages:
         folder = self._root / self._folder
         probe = hashlib.sha256(str(folder).encode()).hexdigest()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / PROBE).write_text(probe)
+            with create_private(folder / PROBE, "w") as file:
+                file.write(probe)
         except OSError as error:
             raise ConfigError(f"--images local:{self._root}: {folder} cannot be written: {error.strerror}") from None
         storages = client.sdk.import_storage.local
@@ -103,17 +105,17 @@ class LocalImages:
                 return
             problem = f"it answers {response.status_code} for {self._folder}/{PROBE}"
         raise ConfigError(
-            f"server {client.url} does not show files of {self._root} ({problem}): start it, on a machine that "
-            f"sees this folder, with LOCAL_FILES_SERVING_ENABLED=true and LOCAL_FILES_DOCUMENT_ROOT={self._root}"
+            f"server {client.url} does not show files of {self._root} ({problem}): start it, as this user on "
+            "a machine that sees this folder, with LOCAL_FILES_SERVING_ENABLED=true and "
+            f"LOCAL_FILES_DOCUMENT_ROOT={self._root}"
         )
 
     def save(self, key: str, jpeg: bytes) -> str:
         """Write a file atomically and return its address on the server."""
         name = f"{_file_name(key)}.jpg"
         path = self._root / self._folder / name
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(jpeg)
-        partial.replace(path)
+        with create_private(path) as file:
+            file.write(jpeg)
         return self._url(name)
 
     def _url(self, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from vestigo.csv_files import csv_writer
 from vestigo.store.crops.reader import CropReader
 from vestigo_models.errors import StoreError
+from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
@@ -62,7 +63,8 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
                 folder = "query" if row["crop_id"] in queries else "bounding_box_test"
                 name = f"{folder}/{_name(pid, cameras[row['camera']], row['frame'], numbers[key])}"
                 numbers[key] += 1
-                (out / name).write_bytes(row["image"])
+                with create_private(out / name) as file:
+                    file.write(row["image"])
                 table.write({"file": name, **row})
                 written += 1
             progress(written, identities.counts.total())

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from vestigo.store.faults import fault_point
-from vestigo.store.location import without_credentials
+from vestigo.store.location import without_secrets
 from vestigo.store.parquet.schemas import EMBEDDING, SCHEMA_VERSIONS, rows_problem, schema_problem
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, first_line
 
 PARTIAL = ".partial"
 FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
@@ -57,14 +57,21 @@ class FileInfo:
 
 
 class Folder:
-    """A local folder or `s3://bucket/prefix`, with pyarrow's options such as `endpoint_override` in the query."""
+    """A local folder or `s3://bucket/prefix`, with pyarrow's options such as `endpoint_override` in the query.
+
+    Attributes:
+        name: Path or URI, without credentials.
+    """
 
     def __init__(self, uri: str) -> None:
         self._local = None if "://" in uri else Path(uri)
+        self.name = without_secrets(uri)
         try:
             self._fs, base = (fs.LocalFileSystem(), uri) if self._local else fs.FileSystem.from_uri(uri)
         except (pa.ArrowException, OSError) as error:
-            raise StoreError(f"data {without_credentials(uri)} cannot be opened: {error}") from error
+            # pyarrow quotes the URI, which may hold a key.
+            reason = "write special characters of a key as %XX, / as %2F" if "@" in uri else error
+            raise StoreError(f"data {self.name} cannot be opened: {reason}") from None
         self._base = base.rstrip("/")
 
     def make(self) -> None:
@@ -80,7 +87,7 @@ class Folder:
         try:
             exists = self._fs.get_file_info(bucket).type != fs.FileType.NotFound
         except OSError as error:
-            raise StoreError(f"data s3://{bucket} does not answer: {error}") from error
+            raise StoreError(f"data s3://{bucket} does not answer: {first_line(error)}") from error
         if not exists:
             raise StoreError(f"data s3://{bucket} does not exist: make the bucket first")
 
@@ -95,7 +102,7 @@ class Folder:
         partial = target.with_name(target.name + PARTIAL)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("xb") as stream:
+            with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -233,6 +233,8 @@ def test_export_in_the_market_layout(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"(query|bounding_box_test)/(-1|\d{4})_c\ds1_\d{6}_\d\d\.jpg", name) for name in names)
     assert len(names) == 10
     assert (out / "bounding_box_train").is_dir()
+    with_people = [path for folder in (out, tmp_path / "s" / "data") for path in folder.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in with_people} == {0o600}
     with (out / "crops.csv").open(newline="") as stream:
         table = {row["crop_id"]: row for row in csv.DictReader(stream)}
     assert sorted(row["file"] for row in table.values()) == names

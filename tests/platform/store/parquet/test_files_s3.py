@@ -12,24 +12,11 @@ from vestigo.store.parquet.schemas import crop_schema
 from vestigo_models.errors import StoreError
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URI of an empty place in a local S3."""
-    from moto.server import ThreadedMotoServer
-
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-    yield f"s3://key:secret@bucket/archive?{options}"
-    server.stop()
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_same_store_on_s3(bucket: str, tmp_path: Path) -> None:
     index(tmp_path / "local")
     (tmp_path / "remote.toml").write_text(f'database = "sqlite:///c.sqlite"\ndata = "{bucket}"\n')
+    (tmp_path / "remote.toml").chmod(0o600)
     with pytest.raises(StoreError, match=r"s3://bucket"):
         Store.open(tmp_path / "remote.toml")
     DataRoot(bucket.replace("/archive", "")).folder._fs.create_dir("bucket")

@@ -179,6 +179,7 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(
         'database = "postgresql://joe:hunter2@127.0.0.1:1/db"\ndata = "s3://key:hunter2@bucket/p?region=hunter2"\n'
     )
+    (tmp_path / "s.toml").chmod(0o600)
     location = locate(tmp_path / "s.toml", create=False)
     assert location.describe() == "postgresql+psycopg://joe:***@127.0.0.1:1/db, s3://bucket/p"
     with pytest.raises(StoreError, match="does not answer") as error:

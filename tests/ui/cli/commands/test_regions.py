@@ -69,7 +69,7 @@ def test_fused_maps_are_reproducible(people: Path, model: Path, tmp_path: Path, 
     for name, truth in TRUTHS.items():
         labels = read_labels(tmp_path / "one" / f"{name}.png")
         np.testing.assert_array_equal(np.where(labels == 5, 0, labels), parsed_of(truth))
-        assert (tmp_path / "one" / "panels" / f"{name}.png").is_file()
+        assert (tmp_path / "one" / "panels" / f"{name}.png").stat().st_mode & 0o777 == 0o600
     described = json.loads((tmp_path / "one" / "labels.json").read_text())
     assert described["classes"][5] == "belongings"
     assert not list(tmp_path.rglob("*.partial"))

@@ -139,6 +139,7 @@ def test_rerank_and_named_model(search: Any) -> None:
 def test_page(search: Any, archive: Path, tmp_path: Path) -> None:
     search(archive / "p0c0.png", crop_of(1, 1), "--html", tmp_path / "found.html", "--top", "4")
     page = (tmp_path / "found.html").read_text()
+    assert (tmp_path / "found.html").stat().st_mode & 0o777 == 0o600
     assert page.count("data:image/jpeg;base64,") == 2 + 4
     assert "2026-05-01 08:" in page
     assert "<script" not in page

@@ -17,6 +17,7 @@ import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
+from vestigo_models.private_files import create_private
 from vestigo_ui.cli.commands.index import read_strips
 from vestigo_ui.cli.commands.search import read_crops
 from vestigo_ui.cli.evaluation import attribute_result, write_page
@@ -173,7 +174,8 @@ def search_best_crop(store: Store, run: str, page: Path) -> str | None:
     result = search_query(store, Query(crops=(query,)), top=20)
     facts = {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)
-    page.write_text(search_page(result, read_crops(store, (query,), result.model), hits, facts), encoding="utf-8")
+    with create_private(page, "w") as file:
+        file.write(search_page(result, read_crops(store, (query,), result.model), hits, facts))
     return query
 
 
@@ -196,7 +198,8 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
     facts = {"Store": str(folder / "store"), "Footage": str(folder / "archive" / "videos")}
     commands = next_commands(folder, query)
     html = render("demo.html", rows=strips, facts=facts, figures=cards, links=links, commands=commands)
-    page.write_text(html, encoding="utf-8")
+    with create_private(page, "w") as file:
+        file.write(html)
     return page
 
 

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from vestigo_models.detection.registry import DETECTORS
 from vestigo_models.errors import UsageError
+from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, note, out, print_run, progress, run_output, run_with_bars
 
@@ -98,7 +99,8 @@ def index_command(
             run = result.run.id
             strips, total = read_strips(opened, run)
             page = archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total)
-            html.write_text(page, encoding="utf-8")
+            with create_private(html, "w") as file:
+                file.write(page)
             note(f"contact sheet: {html}")
         return run_output(opened, result)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_models.errors import BadInput, UsageError
+from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time
 
@@ -183,7 +184,8 @@ def _write_page(
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
     hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)
     page = search_page(result, [*images, *read_crops(store, crops, result.model)], hits, facts)
-    html.write_text(page, encoding="utf-8")
+    with create_private(html, "w") as file:
+        file.write(page)
 
 
 def read_crops(store: Store, ids: tuple[str, ...], model: str) -> list[UInt8Array]:

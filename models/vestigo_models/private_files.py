@@ -1,0 +1,41 @@
+"""Files with pictures of people: written atomically, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def create_private(path: Path, mode: str = "wb", newline: str | None = None) -> Iterator[IO[Any]]:
+    """Open a file of mode 0600 for writing; it replaces `path` when the block ends without an error.
+
+    Args:
+        path: File; its folder is created if there is none. A device or pipe is written directly.
+        mode: `wb`, or `w` for text in UTF-8.
+        newline: As in `open`.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with path.open(mode, encoding=encoding, newline=newline) as file:
+            yield file
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=PARTIAL, dir=path.parent)
+    try:
+        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
