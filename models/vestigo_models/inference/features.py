@@ -30,6 +30,11 @@ class CropFeatures:
             descriptors=self.descriptors[rows], probabilities=self.probabilities[rows], areas=self.areas[rows]
         )
 
+    def are_finite(self) -> BoolArray:
+        """Return which of the N crops have no number that is NaN or infinite, (N,)."""
+        computed = (self.descriptors.vectors, self.probabilities, self.areas)
+        return np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in computed])
+
     def without_areas(self) -> CropFeatures:
         """Return the same features with K = 0, as stored crops have them."""
         return replace(self, areas=self.areas[:, :0])

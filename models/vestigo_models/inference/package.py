@@ -6,10 +6,10 @@ import copy
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,7 +27,8 @@ from vestigo_models.schemas.regions import RegionSchema
 
 HUB_PREFIX = "hub:"
 DEFAULT_PACKAGE = "tiny"
-Triple = tuple[float, float, float]
+Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PackageConfig(BaseModel):
@@ -40,7 +41,7 @@ class PackageConfig(BaseModel):
     network: NetworkConfig = Field(description="what `build_network` builds")
     input_size: tuple[int, int] = Field(description="height and width of the input in pixels")
     mean: Triple = Field(default=IMAGENET_MEAN, description="subtracted from R, G, B (fractions of full scale)")
-    std: Triple = Field(default=IMAGENET_STD, description="then divided by")
+    std: tuple[Scale, Scale, Scale] = Field(default=IMAGENET_STD, description="then divided by")
     flip_average: bool = Field(default=False, description="average a crop with its mirror image: twice the work")
     attribute_schema: dict[str, Any] | None = Field(default=None, description="attributes that the network predicts")
     region_schema: dict[str, Any] | None = Field(default=None, description="regions that the network predicts")

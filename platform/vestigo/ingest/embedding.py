@@ -70,7 +70,13 @@ def embed_files(
                     rows.append(row)
                     ids.append(result[0])
                     crops.append(result[1])
-            features.append(extractor.extract(crops))
+            computed = extractor.extract(crops)
+            if not (is_finite := computed.are_finite()).all():
+                unreadable["not-finite"] += int((~is_finite).sum())
+                kept = np.flatnonzero(is_finite)
+                rows[first:], ids[first:] = ([values[first + row] for row in kept] for values in (rows, ids))
+                crops, computed = [crops[row] for row in kept], computed[kept]
+            features.append(computed)
             if on_batch is not None:
                 on_batch(rows[first:], crops)
             progress(min(start + IMAGES_PER_BATCH, len(paths)), len(paths))

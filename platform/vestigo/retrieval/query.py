@@ -103,7 +103,12 @@ def query_features(store: SearchableStore, query: Query) -> tuple[Model, CropFea
     model = resolve_search_model(store, query.model)
     if query.crops:
         views.append(stored_features(store, query.crops, model))
-    return model, CropFeatures.joined(views)
+    features = CropFeatures.joined(views)
+    if not features.are_finite().all():
+        raise UsageError(
+            f"model {model.name} computes numbers that are not finite for a query: name another image or model"
+        )
+    return model, features
 
 
 def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:

@@ -90,3 +90,12 @@ class TestWrongPackages:
         assert "1 tensors differ, the first is pool.exponent" in self.refuse(tmp_path)
         (tmp_path / WEIGHTS).write_text("no")
         assert "cannot be read" in self.refuse(tmp_path)
+
+
+@pytest.mark.parametrize("std", [[0.2, 0.0, 0.2], [0.2, -0.1, 0.2], [0.2, 0.2, float("nan")]])
+def test_scale_that_gives_no_finite_numbers_is_refused(package: ModelPackage, tmp_path: Path, std: list[float]) -> None:
+    package.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"std": std}))
+    with pytest.raises(ModelError, match=rf"^{tmp_path}/config.json is not the configuration of a .* \(std\.[12]: "):
+        ModelPackage.from_pretrained(tmp_path)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate
 from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
+from vestigo_models.arrays import BoolArray
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg, shrink
 
@@ -43,8 +44,8 @@ def crop_row(
     return {**columns, **place, "source": source, "input": name, "pid": pid, "encoded": encoded}
 
 
-def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.RecordBatch]:
-    """Embed and encode `rows` in batches of fixed size; memory is one batch."""
+def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[tuple[pa.RecordBatch, BoolArray]]:
+    """Embed and encode `rows` in batches of fixed size, with which rows are finite; memory is one batch."""
     schema = crop_schema(extractor.package.embedding_dim)
     computed = {*SINCE_2.names, EMBEDDING, "image"}
     pending = iter(rows)
@@ -53,7 +54,7 @@ def embed_rows(rows: Iterable[CropRow], extractor: Extractor) -> Iterator[pa.Rec
         columns: dict[str, Any] = {name: [row[name] for row in batch] for name in schema.names if name not in computed}
         columns["image"] = [row["encoded"] or encode_jpeg(shrink(row["image"], MAX_CROP_HEIGHT)) for row in batch]
         columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
-        yield pa.RecordBatch.from_pydict(columns, schema=schema)
+        yield pa.RecordBatch.from_pydict(columns, schema=schema), outputs.are_finite()
 
 
 def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:

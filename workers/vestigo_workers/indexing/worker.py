@@ -13,6 +13,7 @@ from itertools import starmap
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate, crop_id, detect_still
@@ -24,10 +25,12 @@ from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
+from vestigo.store.parquet.schemas import crop_schema
 from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
+from vestigo_models.arrays import BoolArray
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
-from vestigo_models.errors import BadInput, WorkError, first_line
+from vestigo_models.errors import BadInput, ModelError, WorkError, first_line
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.package import ModelPackage
@@ -38,6 +41,7 @@ from vestigo_workers.indexing.rows import CropRow, crop_row, embed_rows, picked_
 
 DECODE_THREADS = 2
 """Threads that decode ahead of a GPU."""
+NOT_FINITE = "numbers that are not finite (NaN or infinity)"
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 DecodedImage = tuple[NDArray[np.uint8], bytes | None]
@@ -63,7 +67,10 @@ class ExtractionWorker:
         default = 0 if device == "cpu" else DECODE_THREADS
         self._threads = default if request.decode_threads is None else request.decode_threads
         # The first batch selects its kernels, which takes a second; a worker that is ready has done so.
-        self._extractor.extract([np.zeros((*package.config.input_size, 3), dtype=np.uint8)])
+        sample = np.full((*package.config.input_size, 3), 128, dtype=np.uint8)
+        if not self._extractor.extract([sample]).are_finite().all():
+            raise ModelError(f"model {package.name} computes {NOT_FINITE}: export or train it again")
+        self._not_finite = BadInput("not-finite", f"model {package.name} computes {NOT_FINITE}")
 
     def process(self, task: ShardTask) -> ShardResult:
         """Process one shard; unreadable inputs and frames are outcomes, never exceptions."""
@@ -94,8 +101,17 @@ class ExtractionWorker:
                     source_bytes = encoded if is_whole else None
                     yield crop_row(task.source, item.name, item.camera, start, candidate, item.pid, source_bytes)
 
-        files = self._write_rows("crops", task, rows())
-        return ShardResult(files=files, outcomes=tuple(outcomes))
+        table, is_finite = self._embed(rows())
+        failed = {table["input"][int(row)].as_py() for row in np.flatnonzero(~is_finite)}
+        if failed:
+            table = table.filter(pc.invert(pc.is_in(table["input"], pa.array(sorted(failed)))))
+            outcomes = [
+                quarantined_outcome(outcome.position, self._not_finite)
+                if shard.inputs[outcome.position].name in failed
+                else outcome
+                for outcome in outcomes
+            ]
+        return ShardResult(files=self._files.write("crops", task, table), outcomes=tuple(outcomes))
 
     def candidates(self, item: ImageInput, image: NDArray[np.uint8]) -> Sequence[CropCandidate]:
         """Return the crops of a still image: the image itself if it is a crop, else the people detected in it."""
@@ -124,17 +140,21 @@ class ExtractionWorker:
             return ShardResult(outcomes=(quarantined_outcome(0, error),))
         start = datetime.fromisoformat(video.start) if video.start else None
         to_row = partial(crop_row, task.source, video.name, video.camera, start)
-        files = self._write_rows("candidates", task, map(to_row, part.candidates))
+        table, is_finite = self._embed(map(to_row, part.candidates))
+        files = self._files.write("candidates", task, table.filter(pa.array(is_finite)))
         files += self._files.write("detections", task, part.detections)
         failures = [
             InputFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
             for failure in reader.failures
         ]
+        reason, detail = self._not_finite.reason, self._not_finite.detail
+        for frame in sorted({table["frame"][int(row)].as_py() for row in np.flatnonzero(~is_finite)}):
+            failures.append(InputFailure(input=task.inputs[0], frame=frame, reason=reason, detail=detail))
         # One failure stands for all frames behind the end of a truncated video.
         if video.info.truncated is not None and shard.part == shard.parts - 1:
             end, detail = video.info.frames, video.info.truncated
             failures.append(InputFailure(input=video.name, frame=end, reason="truncated", detail=detail))
-        return ShardResult(files=files, outcomes=(_processed(0, len(part.candidates)),), failures=tuple(failures))
+        return ShardResult(files=files, outcomes=(_processed(0, int(is_finite.sum())),), failures=tuple(failures))
 
     def _process_assembly(self, task: ShardTask, shard: AssemblyShard) -> ShardResult:
         """Join the parts of one video and store its selected crops; memory is one slice's crops and all its boxes."""
@@ -161,9 +181,12 @@ class ExtractionWorker:
         files.extend(self._files.write("tracklets", task, tracklets.append_column("camera", cameras)))
         return ShardResult(files=tuple(files))
 
-    def _write_rows(self, kind: FileKind, task: ShardTask, rows: Iterator[CropRow]) -> tuple[WrittenFile, ...]:
-        batches = list(embed_rows(rows, self._extractor))
-        return self._files.write(kind, task, pa.Table.from_batches(batches)) if batches else ()
+    def _embed(self, rows: Iterator[CropRow]) -> tuple[pa.Table, BoolArray]:
+        """Return the embedded rows, and which of them are finite."""
+        parts = list(embed_rows(rows, self._extractor))
+        schema = crop_schema(self._extractor.package.embedding_dim)
+        is_finite = np.concatenate([np.ones(0, dtype=bool), *(finite for _, finite in parts)])
+        return pa.Table.from_batches([batch for batch, _ in parts], schema=schema), is_finite
 
 
 class ShardFiles:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RunStatus, ShardTask
-from vestigo_models.errors import StoreError, WorkError
+from vestigo_models.errors import StoreError, VestigoError
 from vestigo_models.progress import ProgressCallback
 from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, InlineExecutor, WorkerFactory
 from vestigo_workers.indexing.plan import pick_spec
@@ -104,7 +104,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
                 _settle(store, task, ended)
                 totals = store.runs.totals(run_id)
                 progress(totals.inputs - totals.pending, totals.inputs)
-        except (WorkError, StoreError) as error:
+        except VestigoError as error:
             store.runs.finish(run_id, "failed", error=str(error))
             raise
         finally:

@@ -16,7 +16,7 @@ from vestigo.store.crops.reader import CropReader
 from vestigo.store.crops.visible import VisibleFile, crop_files
 from vestigo.store.maintenance.vacuum import is_store_file
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
-from vestigo.store.parquet.schemas import CROP_COLUMNS, SCHEMA_VERSIONS, schema_problem
+from vestigo.store.parquet.schemas import CROP_COLUMNS, SCHEMA_VERSIONS, count_not_finite, schema_problem
 from vestigo.store.runs.repository import run_totals
 from vestigo.store.runs.rows import OUTPUT
 from vestigo.store.sql.database import Database
@@ -68,7 +68,7 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
             of_file = list(_file_problems(root, file))
             problems += of_file
             if not of_file and file.path in visible:
-                _add_rows(digest, root, visible[file.path])
+                problems += _add_rows(digest, root, visible[file.path])
         progress(len(files), len(files))
         problems += [f"crop {crop} of model {model} is visible twice" for crop, model in digest.duplicates(NAMED)]
         return CheckReport(
@@ -113,10 +113,17 @@ def _checksum(root: DataRoot, path: str) -> str:
     return digest.hexdigest()
 
 
-def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> None:
+def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> Iterator[str]:
     # The digest covers the stored times, without clock offsets.
+    not_finite = 0
     for batch in CropReader(root, [file], {}).scan(CROP_COLUMNS, GROUP_ROWS):
         digest.add(batch, file.model)
+        not_finite += count_not_finite(batch)
+    if not_finite:
+        yield (
+            f"file {file.path} has {not_finite} rows with numbers that are not finite, of model {file.model}: index "
+            "their sources again with another model"
+        )
 
 
 def _ledger_problems(session: Session) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -170,7 +171,18 @@ def rows_problem(kind: str, batch: pa.RecordBatch) -> str | None:
             return f"column {name} has lists of {len(lengths)} lengths"
         if column.flatten().null_count:
             return f"column {name} has nulls in its lists"
+    if kind in _EMBEDDED and (count := count_not_finite(batch)):
+        return f"{count} rows have numbers that are not finite (NaN or infinity)"
     return None
+
+
+def count_not_finite(batch: pa.RecordBatch) -> int:
+    """Count the rows of crops of which a computed number is NaN or infinite."""
+    failed = np.zeros(batch.num_rows, dtype=bool)
+    for name in ("attributes", "regions", EMBEDDING):
+        values = batch.column(name).flatten().to_numpy(zero_copy_only=False)
+        failed |= ~np.isfinite(values.reshape(batch.num_rows, -1)).all(axis=1) if values.size else False
+    return int(failed.sum())
 
 
 def _is_embedding(type_: pa.DataType | None) -> bool:

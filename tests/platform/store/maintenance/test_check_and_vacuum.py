@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import os
 import re
 import struct
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import delete, update
 
-from tests.support.fake_pipeline import begin, crop, crop_table, drive, images, index
+from tests.support.fake_pipeline import MODEL, begin, crop, crop_table, drive, images, index
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import crop_schema
 from vestigo.store.runs.records import InputOutcome
@@ -258,6 +259,14 @@ def test_an_empty_store_has_nothing_to_export(tmp_path: Path) -> None:
         store.export_market(tmp_path / "out")
 
 
+def test_check_finds_numbers_that_are_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vestigo.store.parquet.files.rows_problem", lambda kind, batch: None)
+    with Store.open(tmp_path / "s") as store:
+        commit_rows(store, [crop("a"), crop("b", embedding=[0, math.nan, 0, 0])])
+        (problem,) = store.check().problems
+    assert f"has 1 rows with numbers that are not finite, of model {MODEL}" in problem
+
+
 def test_files_of_the_wrong_shape_are_not_written(store: Store) -> None:
     good = crop_table([crop("a")])
     for table, complaint in (
@@ -265,6 +274,8 @@ def test_files_of_the_wrong_shape_are_not_written(store: Store) -> None:
         (good.drop_columns(["embedding"]), "column embedding is not a fixed-size list"),
         (good.append_column("more", pa.array([1])), "column more does not belong to crops"),
         (crop_table([crop("a", camera=None)]), "column camera is null in 1 rows"),
+        (crop_table([crop("a"), crop("b", embedding=[0, math.nan, 0, 0])]), "1 rows have numbers that are not finite"),
+        (crop_table([crop("a", regions=[math.inf])]), "1 rows have numbers that are not finite"),
     ):
         with pytest.raises(StoreError, match=complaint):
             store.root.write("crops", "run", 1, table)
