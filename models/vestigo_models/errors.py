@@ -7,7 +7,9 @@
     │   ├── SourceError         a camera archive that cannot be planned
     │   ├── ModelError          a model package or checkpoint
     │   └── StoreError          a store: location, schema version, unknown run or crop
-    │       └── FingerprintMismatch   work bound to another configuration
+    │       ├── FingerprintMismatch   work bound to another configuration
+    │       ├── LeaseLost             a run that another process drives
+    │       └── StoreUnavailable      its database does not answer, or cannot be changed
     ├── WorkError               correct usage, but the work failed (exit status 1)
     └── BadInput                one input that cannot be processed; it is quarantined and the run continues
 
@@ -51,6 +53,16 @@ class StoreError(UsageError):
 
 class FingerprintMismatch(StoreError):
     """Stored work is bound to another model, preprocessing, schema or configuration."""
+
+
+class LeaseLost(StoreError):
+    """Another process drives the run; nothing of this process is committed to it any more."""
+
+
+class StoreUnavailable(StoreError):
+    """The database of a store does not answer, or cannot be changed."""
+
+    exit_status = 1
 
 
 class WorkError(VestigoError):

@@ -17,7 +17,7 @@ from vestigo.store.location import Location, locate, without_secrets
 from vestigo.store.runs.repository import RunRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, StoreUnavailable
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
@@ -176,6 +176,9 @@ def _connected(location: Location) -> Iterator[Database]:
     database = Database(location.database)
     try:
         yield database
+    except StoreUnavailable as error:
+        database.close()
+        raise StoreError(f"store {location.ref}: {error}") from error
     except DBAPIError as error:
         database.close()
         reason = str(error.orig).strip().splitlines()[0]

@@ -82,10 +82,16 @@ class PageContext:
             last[action] = entry
 
 
+PATIENCE_S = 3.0
+"""Seconds for which a page waits for a database that stopped answering; then it says so."""
+
+
 @st.cache_resource(show_spinner="Opening the store")
 def shared_store() -> Store:
     """Return the store of this process, which `VESTIGO_STORE` names."""
-    return Store.open(os.environ["VESTIGO_STORE"], create=False)
+    store = Store.open(os.environ["VESTIGO_STORE"], create=False)
+    store.database.patience = PATIENCE_S
+    return store
 
 
 @st.cache_resource(show_spinner=False)

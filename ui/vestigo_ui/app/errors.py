@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 from sqlalchemy.exc import DBAPIError
 
-from vestigo_models.errors import VestigoError
+from vestigo_models.errors import StoreUnavailable, VestigoError
 
 STORE_ERRORS = (VestigoError, DBAPIError, OSError)
 """What a store, its models and its archive may raise."""
@@ -25,13 +25,18 @@ def report_errors(*, ignore_outages: bool = False) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        if isinstance(error, VestigoError) or not ignore_outages:
+        if not (ignore_outages and is_outage(error)):
             show_error(error)
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether an error is an outage of the store, which passes, and no error of the request."""
+    return isinstance(error, StoreUnavailable) or not isinstance(error, VestigoError)
 
 
 def show_error(error: Exception) -> None:
     """Show an error of the project as its message, any other as an outage of the store."""
-    if isinstance(error, VestigoError):
+    if not is_outage(error):
         st.error(str(error), icon=":material/error:")
         return
     st.error(

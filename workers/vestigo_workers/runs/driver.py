@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RunStatus, ShardTask
-from vestigo_models.errors import StoreError, VestigoError
+from vestigo_models.errors import LeaseLost, StoreUnavailable, VestigoError, first_line
 from vestigo_models.progress import ProgressCallback
 from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, InlineExecutor, WorkerFactory
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.runs.result import RunResult
 
 HEARTBEAT_S = 5.0
+log = logging.getLogger(__name__)
 
 
 def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: ExecutorSettings) -> Executor:
@@ -41,17 +43,19 @@ def hold_lease(store: Store, run_id: str) -> Iterator[Callable[[], None]]:
     """Hold the lease of a run, with a heartbeat that continues while a shard takes minutes; release it after an error.
 
     Yields:
-        A check that this process still holds the run; it raises StoreError if another driver took the lease.
+        A check that this process still holds the run; it raises LeaseLost if another driver took the lease.
     """
     stop = threading.Event()
-    lost: list[StoreError] = []
+    lost: list[LeaseLost] = []
 
     def beat() -> None:
         while not lost and not stop.wait(HEARTBEAT_S):
             try:
                 store.runs.heartbeat(run_id)
-            except StoreError as error:
+            except LeaseLost as error:
                 lost.append(error)
+            except Exception as error:  # noqa: BLE001  (whatever fails once, only a lost lease ends the heartbeat)
+                log.warning("run %s: no heartbeat (%s), trying again", run_id, first_line(error))
 
     def check() -> None:
         if lost:
@@ -68,7 +72,9 @@ def hold_lease(store: Store, run_id: str) -> Iterator[Callable[[], None]]:
         stop.set()
         heartbeat.join()
         if failed and not lost:
-            store.runs.release_lease(run_id)
+            # Without a database the lease ends by itself, when the heartbeat is old.
+            with suppress(StoreUnavailable):
+                store.runs.release_lease(run_id)
 
 
 def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], progress: ProgressCallback) -> RunResult:
@@ -77,7 +83,8 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
     `open_executor` is not called if no shard is pending. `progress` receives the inputs that have ended and all inputs.
 
     Raises:
-        StoreError: Another process drives the run, or took it over.
+        StoreError: Another process drives the run.
+        LeaseLost: Another process took it over.
         VestigoError: The run cannot continue; its status is `failed` and it can be resumed.
     """
     with hold_lease(store, run_id) as check_lease:
@@ -105,7 +112,8 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
                 totals = store.runs.totals(run_id)
                 progress(totals.inputs - totals.pending, totals.inputs)
         except VestigoError as error:
-            store.runs.finish(run_id, "failed", error=str(error))
+            with suppress(LeaseLost, StoreUnavailable):
+                store.runs.finish(run_id, "failed", error=str(error))
             raise
         finally:
             if executor is not None:

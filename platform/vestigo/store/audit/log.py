@@ -27,8 +27,9 @@ from vestigo.store.audit.records import AuditAction, AuditEntry
 from vestigo.store.crops.visible import current_snapshot
 from vestigo.store.faults import fault_point
 from vestigo.store.sql.database import Database, to_record
+from vestigo.store.sql.outages import find_outage
 from vestigo.store.sql.tables import AuditHeadRow, AuditRow
-from vestigo_models.errors import StoreError, first_line
+from vestigo_models.errors import StoreError, StoreUnavailable, first_line
 
 ORIGIN = "0" * 64
 """Previous digest of the first entry."""
@@ -56,10 +57,12 @@ def audited_write(database: Database) -> Iterator[Session]:
     try:
         with database.write() as session:
             yield session
-    except DBAPIError as error:
+    except (StoreUnavailable, DBAPIError) as error:
+        outage = find_outage(error)
+        reason = outage.reason if outage else first_line(getattr(error, "orig", error))
+        remedy = outage.remedy if outage else "let this account write to the catalogue"
         raise StoreError(
-            f"the audit log cannot be written ({first_line(error.orig or error)}), and what is not logged is not "
-            "shown: let this account write to the catalogue"
+            f"the audit log cannot be written ({reason}), and what is not logged is not shown: {remedy}"
         ) from error
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from sqlalchemy.orm import Session
-
 from vestigo.store.runs.records import Owner
-from vestigo.store.runs.rows import run_row
 from vestigo.store.sql.tables import RunRow
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import LeaseLost, StoreError
 
 SILENT_SECONDS = 60
 """A driver on another host whose heartbeat is older is considered dead."""
@@ -37,13 +34,11 @@ def require_free(row: RunRow, owner: Owner) -> None:
         )
 
 
-def owned_run(session: Session, run_id: str, owner: Owner) -> RunRow:
-    """Return the row of a run, locked; raise `StoreError` if `owner` does not hold the lease."""
-    row = run_row(session, run_id, lock=True)
+def require_owner(row: RunRow, owner: Owner) -> None:
+    """Raise `LeaseLost` if `owner` does not hold the lease on a run."""
     if (row.host, row.pid) != (owner.host, owner.pid):
         holder = "no process" if row.host is None else f"process {row.pid} on {row.host}"
-        raise StoreError(f"run {run_id} is driven by {holder}, no longer by process {owner.pid} on {owner.host}")
-    return row
+        raise LeaseLost(f"run {row.id} is driven by {holder}, no longer by process {owner.pid} on {owner.host}")
 
 
 def record_heartbeat(row: RunRow) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select, true
@@ -27,7 +28,7 @@ from vestigo.store.runs.records import (
 )
 from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import replace_stale, run_row
-from vestigo.store.sql.database import Database, to_record
+from vestigo.store.sql.database import Database, repeated, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
@@ -81,6 +82,7 @@ class RunRepository:
             session.flush()
             return to_run(row)
 
+    @repeated
     def get(self, run_id: str) -> Run:
         """Return a run."""
         with self.database.read() as session:
@@ -129,6 +131,7 @@ class RunRepository:
             named = "; ".join(_differences(run.config, config)) or default
             raise FingerprintMismatch(f"run {run.id} is bound to another configuration ({named}): begin a new run")
 
+    @repeated
     def totals(self, run_id: str) -> RunTotals:
         """Count the inputs of a run by state, and its crops, tracklets and label maps."""
         with self.database.read() as session:
@@ -230,6 +233,7 @@ class RunRepository:
         with self.database.read() as session:
             return leases.is_held(run_row(session, run_id))
 
+    @repeated
     def take_lease(self, run_id: str, owner: Owner | None = None) -> Run:
         """Make `owner`, by default this process, the driver of a run that has not succeeded.
 
@@ -246,11 +250,15 @@ class RunRepository:
             row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
             return to_run(row)
 
+    @repeated
     def heartbeat(self, run_id: str, owner: Owner | None = None) -> None:
         """Record that the driver is alive; drivers call this at least once a minute."""
         with self.database.write() as session:
-            leases.record_heartbeat(leases.owned_run(session, run_id, owner or Owner.current()))
+            row = run_row(session, run_id, lock=True)
+            leases.require_owner(row, owner or Owner.current())
+            leases.record_heartbeat(row)
 
+    @repeated
     def release_lease(self, run_id: str, owner: Owner | None = None) -> None:
         """Stop driving a run and keep its status; does nothing if `owner` does not drive it."""
         owner = owner or Owner.current()
@@ -272,22 +280,35 @@ class RunRepository:
             StoreError: If `status` is `succeeded` while shards are pending, or another driver has taken over the run.
         """
         fault_point("finish.before")
-        with self.database.write() as session:
-            row = leases.owned_run(session, run_id, owner or Owner.current())
-            pending = select(ShardRow.id).where(ShardRow.run_id == run_id, ShardRow.state == "pending").limit(1)
-            if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
-                raise StoreError(
-                    f"run {run_id} has shards that are not done: resume it with `vestigo runs resume {run_id}`"
-                )
-            leases.release(row)
-            row.status, row.finished, row.cancel_requested, row.error = status, datetime.now(UTC), False, error
-            if status == "succeeded" and row.replaces:
-                replace_stale(session, row)
-            run = to_run(row)
-            session.flush()
-            fault_point("finish.inside")
+        attempts = count()
+
+        def finish_once() -> Run:
+            with self.database.write() as session:
+                row = run_row(session, run_id, lock=True)
+                # The answer to the first attempt may be lost, and not the commit.
+                if next(attempts) and (row.host, row.status) == (None, status):
+                    return to_run(row)
+                leases.require_owner(row, owner or Owner.current())
+                self._finish(session, row, status, error)
+                return to_run(row)
+
+        run = self.database.repeat(finish_once)
         fault_point("finish.after")
         return run
+
+    @staticmethod
+    def _finish(session: Session, row: RunRow, status: RunStatus, error: str | None) -> None:
+        pending = select(ShardRow.id).where(ShardRow.run_id == row.id, ShardRow.state == "pending").limit(1)
+        if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
+            raise StoreError(
+                f"run {row.id} has shards that are not done: resume it with `vestigo runs resume {row.id}`"
+            )
+        leases.release(row)
+        row.status, row.finished, row.cancel_requested, row.error = status, datetime.now(UTC), False, error
+        if status == "succeeded" and row.replaces:
+            replace_stale(session, row)
+        session.flush()
+        fault_point("finish.inside")
 
     def request_cancel(self, run_id: str) -> Run:
         """Request that the driver of a run stops; an unfinished run without a live driver is cancelled at once."""

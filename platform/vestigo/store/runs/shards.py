@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 from sqlalchemy import Select, exists, func, insert, select, update
@@ -12,9 +13,11 @@ from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
+from vestigo.store.runs.leases import require_owner
 from vestigo.store.runs.records import (
     InputFailure,
     InputOutcome,
+    Owner,
     SelectInputs,
     ShardPlan,
     ShardTask,
@@ -30,7 +33,7 @@ from vestigo.store.runs.rows import (
     slices_of,
     supersede_files,
 )
-from vestigo.store.sql.database import Database, chunks, to_record, upsert
+from vestigo.store.sql.database import Database, chunks, repeated, to_record, upsert
 from vestigo.store.sql.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -92,6 +95,7 @@ class ShardRepository:
             run_row(session, run_id, lock=True).planned = True
         return count
 
+    @repeated
     def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
         """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
 
@@ -131,60 +135,92 @@ class ShardRepository:
         files: Sequence[WrittenFile],
         outcomes: Sequence[InputOutcome],
         failures: Sequence[InputFailure] = (),
+        owner: Owner | None = None,
     ) -> None:
         """Record the files and outcomes of a shard and mark it done, in one transaction.
 
         From here on the files are visible, or staged if the run replaces others. An assembly retires the candidates
         that it was made from.
 
+        Args:
+            shard_id: The shard.
+            files: Its files.
+            outcomes: Of all of its inputs.
+            failures: Single frames that failed.
+            owner: The driver, by default this process.
+
         Raises:
+            LeaseLost: If another process drives the run.
             StoreError: If the shard is not pending, a file is missing, or outcomes, inputs and rows do not agree.
         """
         for file in files:
             self.root.require_written(file)
         fault_point("commit.before")
-        with self.database.write() as session:
-            shard = pending_shard(session, shard_id)
-            _check_outcomes(session, shard, files, outcomes)
-            shard.state = "done"
-            session.flush()
-            fault_point("commit.shard")
-            state = "staged" if run_row(session, shard.run_id).replaces else "visible"
-            if shard.kind == "assembly" and state == "visible":
-                # Readers of a video that is processed again see the old files until this transaction ends.
-                supersede_files(session, [shard_id])
-            for file in files:
-                session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
-            # Sorted, so that two writers cannot wait for each other.
-            for name in sorted({camera for file in files for camera in file.cameras}):
-                camera = upsert(session, CameraRow).values(name=name, clock_offset_s=0.0)
-                session.execute(camera.on_conflict_do_nothing())
-            session.flush()
-            fault_point("commit.files")
-            if outcomes:
-                inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
-                ids = dict(session.execute(inputs).all())
-                values = [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes]
-                session.execute(update(InputRow), values)
-            if failures:
-                facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
-                session.execute(insert(FrameFailureRow), facts)
-            if shard.kind == "assembly":
-                retire_files(session, slices_of(shard), "candidates")
-            fault_point("commit.inputs")
+        attempts = count()
+
+        def commit_once() -> None:
+            with self.database.write() as session:
+                # The answer to the first attempt may be lost, and not the commit.
+                if next(attempts) and _is_committed(session, shard_id, files):
+                    return
+                self._commit(session, shard_id, files, outcomes, failures, owner)
+
+        self.database.repeat(commit_once)
         fault_point("commit.after")
 
-    def record_death(self, shard_id: int, reason: str, select_inputs: SelectInputs) -> FailureAction:
+    @staticmethod
+    def _commit(
+        session: Session,
+        shard_id: int,
+        files: Sequence[WrittenFile],
+        outcomes: Sequence[InputOutcome],
+        failures: Sequence[InputFailure],
+        owner: Owner | None,
+    ) -> None:
+        shard = _owned_shard(session, shard_id, owner)
+        _check_outcomes(session, shard, files, outcomes)
+        shard.state = "done"
+        session.flush()
+        fault_point("commit.shard")
+        state = "staged" if run_row(session, shard.run_id).replaces else "visible"
+        if shard.kind == "assembly" and state == "visible":
+            # Readers of a video that is processed again see the old files until this transaction ends.
+            supersede_files(session, [shard_id])
+        for file in files:
+            session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
+        # Sorted, so that two writers cannot wait for each other.
+        for name in sorted({camera for file in files for camera in file.cameras}):
+            camera = upsert(session, CameraRow).values(name=name, clock_offset_s=0.0)
+            session.execute(camera.on_conflict_do_nothing())
+        session.flush()
+        fault_point("commit.files")
+        if outcomes:
+            inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
+            ids = dict(session.execute(inputs).all())
+            values = [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes]
+            session.execute(update(InputRow), values)
+        if failures:
+            facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
+            session.execute(insert(FrameFailureRow), facts)
+        if shard.kind == "assembly":
+            retire_files(session, slices_of(shard), "candidates")
+        fault_point("commit.inputs")
+
+    @repeated
+    def record_death(
+        self, shard_id: int, reason: str, select_inputs: SelectInputs, owner: Owner | None = None
+    ) -> FailureAction:
         """Count the death of a worker against its shard and return what follows.
 
         After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
         shard of one input is quarantined for `reason`. Quarantining an assembly also quarantines its slices.
 
         Raises:
+            LeaseLost: If a process other than `owner`, by default this one, drives the run.
             StoreError: If the shard is not pending.
         """
         with self.database.write() as session:
-            shard = pending_shard(session, shard_id)
+            shard = _owned_shard(session, shard_id, owner)
             shard.attempts += 1
             if shard.attempts < MAX_DEATHS:
                 return "retry"
@@ -196,6 +232,7 @@ class ShardRepository:
             _quarantine(session, shard, reason)
             return "quarantined"
 
+    @repeated
     def file_paths(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[str]:
         """Return the paths of a run's files that are not retired, all or those of the video `after`, by shard."""
         query = (
@@ -241,6 +278,20 @@ def _add_shard(session: Session, run: RunRow, shard: ShardPlan, position: int) -
         session.execute(insert(InputRow), inputs)
     run.planned_inputs += len(inputs)
     return True
+
+
+def _owned_shard(session: Session, shard_id: int, owner: Owner | None) -> ShardRow:
+    """Return a pending shard, locked after its run, which must not be another driver's."""
+    run_id = session.scalar(select(ShardRow.run_id).where(ShardRow.id == shard_id))
+    if run_id is not None and (run := run_row(session, run_id, lock=True)).host is not None:
+        require_owner(run, owner or Owner.current())
+    return pending_shard(session, shard_id)
+
+
+def _is_committed(session: Session, shard_id: int, files: Sequence[WrittenFile]) -> bool:
+    state = session.scalar(select(ShardRow.state).where(ShardRow.id == shard_id))
+    paths = session.scalars(select(DataFileRow.path).where(DataFileRow.shard_id == shard_id))
+    return state == "done" and {file.path for file in files} <= set(paths)
 
 
 def _check_outcomes(

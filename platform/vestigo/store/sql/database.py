@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Row, Select, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+from vestigo.store.location import without_secrets
+from vestigo.store.sql.outages import find_outage
+from vestigo_models.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
+P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -24,54 +34,142 @@ KEYS_PER_QUERY = 500
 """Below the limit of bound parameters of SQLite."""
 
 
+PATIENCE_S = 60.0
+"""Seconds for which a request to a server that answered before is repeated."""
+NETWORK_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3"})
+"""File systems on which processes of several machines share no memory, which SQLite's write-ahead log needs."""
+log = logging.getLogger(__name__)
+
+
 class Database:
-    """The catalogue's database, safe to use from several threads."""
+    """The catalogue's database, safe to use from several threads.
+
+    A server that answered before and does not any more, for example while it restarts, is tried again for `patience`
+    seconds, with one line in the log. Errors that only a person can end are raised as `StoreUnavailable`.
+
+    Attributes:
+        patience: Seconds.
+    """
 
     def __init__(self, url: URL) -> None:
+        self.patience = PATIENCE_S
+        self._place = f"catalogue {without_secrets(url)}"
+        self._answered = False
         if url.get_backend_name() == "sqlite":
-            self._engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-            event.listen(self._engine, "connect", _set_up_sqlite)
+            self._place = f"catalogue {url.database}"
+            self._engine = _sqlite_engine(url)
             event.listen(self._engine, "begin", _begin_sqlite)
             self._reader = self._engine.execution_options(vestigo_write=False)
             self._writer = self._engine.execution_options(vestigo_write=True)
         else:
-            self._engine = create_engine(url, pool_pre_ping=True)
+            # Poolers that give each transaction another connection keep no prepared statements. A database of encoding
+            # SQL_ASCII stores the bytes that it is sent.
+            arguments = {"prepare_threshold": None, "client_encoding": "utf8"}
+            self._engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = self._engine.execution_options()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a transaction that reads one snapshot."""
-        with Session(self._reader) as session:
+        with self._outages_named(), Session(self._reader) as session:
+            self._connect(session)
             yield session
 
     def scalars(self, query: Select[T]) -> Sequence[T]:
         """Return the values of a query of one column or table."""
-        with self.read() as session:
-            return session.scalars(query).all()
+
+        def read() -> Sequence[T]:
+            with self.read() as session:
+                return session.scalars(query).all()
+
+        return self.repeat(read)
 
     def rows(self, query: Select[*Ts]) -> Sequence[Row[*Ts]]:
         """Return the rows of a query."""
-        with self.read() as session:
-            return session.execute(query).all()
+
+        def read() -> Sequence[Row[*Ts]]:
+            with self.read() as session:
+                return session.execute(query).all()
+
+        return self.repeat(read)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a transaction that is committed at the end of the block, or rolled back if the block raises."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with self._outages_named(), Session(self._writer, expire_on_commit=False) as session:
+            self._connect(session)
             yield session
+            session.commit()
 
     @contextmanager
     def exclusive(self, key: int) -> Iterator[Connection]:
         """Open a transaction that excludes others with the same `key`; SQLite admits a single writer anyway."""
-        with self._writer.begin() as connection:
+        with self._outages_named(), self._writer.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
             yield connection
 
+    def repeat(self, request: Callable[[], R]) -> R:
+        """Call `request`, and again while the database has a short outage; it must bear being carried out twice."""
+        try:
+            return request()
+        except (StoreUnavailable, DBAPIError) as error:
+            if not self.patience or not self._is_short(error):
+                raise
+            outage: Any = find_outage(error)
+            log.warning("%s %s (%s): trying again for %g s", self._place, outage.problem, outage.reason, self.patience)
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+
+        retrying = Retrying(
+            retry=retry_if_exception(self._is_short),
+            stop=stop_after_delay(self.patience),
+            wait=wait_exponential(0.25, max=5),
+            reraise=True,
+        )
+        return retrying(request)
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+
+    def _is_short(self, error: BaseException) -> bool:
+        outage = find_outage(error)
+        return self._answered and outage is not None and outage.is_short
+
+    def _connect(self, session: Session) -> None:
+        """Open the connection of a transaction: nothing was done yet, so that this can always be repeated."""
+
+        def connect() -> None:
+            try:
+                session.connection()
+            except DBAPIError:
+                session.rollback()
+                raise
+
+        self.repeat(connect)
+        self._answered = True
+
+    @contextmanager
+    def _outages_named(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if (outage := find_outage(error)) is None:
+                raise
+            raise outage.error(self._place) from error
+
+
+def repeated(method: Callable[P, R]) -> Callable[P, R]:
+    """Repeat a repository's method during short outages; it must bear being carried out twice."""
+
+    @wraps(method)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        repository: Any = arguments[0]
+        database: Database = repository.database
+        return database.repeat(lambda: method(*arguments, **options))
+
+    return call
 
 
 def to_record(record: type[R], row: DeclarativeBase, **values: Any) -> R:
@@ -93,20 +191,48 @@ def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY))
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
+def _sqlite_engine(url: URL) -> Engine:
+    path = url.database or ""
     # The implicit BEGIN of the driver is too late for a snapshot or the write lock.
-    connection.isolation_level = None
-    _enter_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    arguments: dict[str, Any] = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    if os.path.exists(path) and not (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):
+        # Without a log beside it, the file is complete, and is read without the lock file that cannot be made.
+        mode = "mode=ro" if os.path.exists(f"{path}-wal") else "mode=ro&immutable=1"
+        address = f"file:{quote(path)}?{mode}"
+        return create_engine(
+            url, creator=lambda: sqlite3.connect(address, uri=True, check_same_thread=False, **arguments)
+        )
+    mode = "DELETE" if file_system(path) in NETWORK_FILE_SYSTEMS else "WAL"
+
+    def set_up(connection: Any, _record: object) -> None:
+        _set_journal_mode(connection, mode)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    engine = create_engine(url, connect_args=arguments)
+    event.listen(engine, "connect", set_up)
+    return engine
 
 
-def _enter_wal(connection: Any) -> None:
-    # SQLite waits for every lock except the one that sets this mode on a new file.
+def file_system(path: str) -> str:
+    """Return the type of the file system that holds a path, such as `nfs4`; empty where the system does not tell."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            types = {fields[1].replace("\\040", " "): fields[2] for fields in map(str.split, mounts)}
+    except OSError:
+        return ""
+    path = os.path.realpath(path)
+    while path not in types and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return types.get(path, "")
+
+
+def _set_journal_mode(connection: Any, mode: str) -> None:
+    # SQLite waits for every lock except the one that sets the mode of a new file.
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA journal_mode={mode}")
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

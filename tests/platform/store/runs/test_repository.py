@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from tests.support.fake_pipeline import (
     FINGERPRINT,
@@ -27,7 +30,7 @@ from vestigo.store.open import Store
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.runs.records import InputOutcome, Owner, ShardPlan, status_text
 from vestigo.store.sql.tables import RunRow
-from vestigo_models.errors import FingerprintMismatch, StoreError
+from vestigo_models.errors import FingerprintMismatch, LeaseLost, StoreError
 
 pytestmark = pytest.mark.slow
 
@@ -215,6 +218,48 @@ def test_shards_come_in_order_and_an_assembly_after_its_slices(store: Store) -> 
     assert [task.kind for task in store.shards.pending(run.id, limit=9)] == ["slice", "slice", "images"]
     work_off(store, first[0])
     assert next((task.kind, task.after) for task in store.shards.pending(run.id, limit=9)) == ("assembly", "walk.avi")
+
+
+def test_driver_that_lost_the_lease_commits_nothing(store: Store) -> None:
+    run = begin(store)
+    store.shards.plan(run.id, [images("one.jpg")])
+    (task,) = store.shards.pending(run.id, limit=1)
+    written = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
+    other = Owner("elsewhere", 1)
+    store.runs.take_lease(run.id, other)
+    outcomes = [InputOutcome(0, "done", rows=1)]
+    with pytest.raises(LeaseLost, match=r"driven by process 1 on elsewhere, no longer by"):
+        store.shards.commit(task.id, files=[written], outcomes=outcomes)
+    with pytest.raises(LeaseLost, match=r"driven by process 1 on elsewhere, no longer by"):
+        store.shards.record_death(task.id, "killed", pick)
+    assert store.shards.pending(run.id, limit=1) == [task]
+    store.shards.commit(task.id, files=[written], outcomes=outcomes, owner=other)
+    assert store.runs.finish(run.id, "succeeded", other).status == "succeeded"
+
+
+def test_commit_whose_answer_was_lost_counts_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = begin(store)
+    store.shards.plan(run.id, [images("one.jpg"), images("empty.jpg")])
+    store.runs.take_lease(run.id)
+    commit = Session.commit
+    lost: list[bool] = []
+
+    def commit_and_lose_answer(self: Session) -> None:
+        commit(self)
+        if not lost:
+            lost.append(True)
+            raise OperationalError("COMMIT", {}, psycopg.OperationalError("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(Session, "commit", commit_and_lose_answer)
+    for task in store.shards.pending(run.id, limit=2):
+        lost.clear()
+        work_off(store, task)
+    lost.clear()
+    assert store.runs.finish(run.id, "succeeded").status == "succeeded"
+    assert store.check().intact
+    assert [record.getMessage().count("trying again for 60 s") for record in caplog.records] == [1, 1, 1]
 
 
 def test_what_does_not_agree_is_not_committed(store: Store) -> None:

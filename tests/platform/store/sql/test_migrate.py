@@ -1,25 +1,29 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import sqlite3
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
+from tests.support.fake_pipeline import index
+from tests.support.tcp_proxy import tcp_proxy
 from vestigo.store.location import CATALOGUE, locate
 from vestigo.store.open import Store
 from vestigo.store.sql import migrate
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import VERSION_TABLE, migrations_folder
 from vestigo.store.sql.tables import SCHEMA_REVISION, Base
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, StoreUnavailable
 
 pytestmark = pytest.mark.slow
 
@@ -185,3 +189,71 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not answer") as error:
         Store.open(tmp_path / "s.toml")
     assert not re.search("hunter2", str(error.value))
+
+
+@pytest.mark.postgres
+def test_database_of_encoding_sql_ascii(postgres_server: str, tmp_path: Path) -> None:
+    ref = tmp_path / "store.toml"
+    name = f"ascii_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    ref.write_text(f'database = "{postgres_server.rpartition("/")[0]}/{name}"\ndata = "data"\n')
+    with Store.open(ref) as store:
+        store.models.register("a" * 64, name="Größe 尺寸", location="x")
+    with Store.open(ref) as store:
+        assert [model.name for model in store.models.list()] == ["Größe 尺寸"]
+
+
+@pytest.mark.postgres
+def test_pooler_may_change_the_connection_between_transactions(postgres_url: str, tmp_path: Path) -> None:
+    ref = tmp_path / "store.toml"
+    ref.write_text(f'database = "{postgres_url}"\ndata = "data"\n')
+    with Store.open(ref) as store:
+        for _ in range(8):
+            store.runs.list()
+        with store.database.read() as session:
+            state = "SELECT (SELECT count(*) FROM pg_prepared_statements), current_setting('transaction_isolation')"
+            assert session.execute(text(state)).one() == (0, "repeatable read")
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert session.execute(text(held)).scalar() == 0
+
+
+@pytest.mark.postgres
+def test_short_outage_of_the_server_is_waited_for_and_reported_in_one_line(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = make_url(postgres_url)
+    with tcp_proxy(str(url.host), url.port or 0) as proxy:
+        ref = tmp_path / "store.toml"
+        address = url.set(port=proxy.port).render_as_string(hide_password=False)
+        ref.write_text(f'database = "{address}"\ndata = "data"\n')
+        run = index(ref)
+        with Store.open(ref) as store:
+            assert store.runs.get(run.id).status == "succeeded"
+            proxy.cut()
+            back = threading.Timer(0.5, proxy.restore)
+            back.start()
+            assert store.runs.get(run.id).status == "succeeded"
+            back.join()
+            (line,) = (record.getMessage() for record in caplog.records)
+            assert re.fullmatch(r"catalogue postgresql.* does not answer \(.*\): trying again for 60 s", line)
+            proxy.cut()
+            store.database.patience = 0.5
+            with pytest.raises(StoreUnavailable, match=r"does not answer .*: check that the server runs"):
+                store.runs.get(run.id)
+        with pytest.raises(StoreError, match="does not answer"):
+            Store.open(ref)
+
+
+@pytest.mark.postgres
+def test_server_without_free_connections_is_named(postgres_server: str, postgres_url: str, tmp_path: Path) -> None:
+    ref = tmp_path / "store.toml"
+    role = f"limited_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT 0")
+        connection.execute(f"ALTER ROLE {role} NOSUPERUSER")
+    ref.write_text(f'database = "{postgres_url.replace("vestigo@", f"{role}@")}"\ndata = "data"\n')
+    with pytest.raises(StoreError, match=r"accepts no more connections \(.*\): .*max_connections"):
+        Store.open(ref)
