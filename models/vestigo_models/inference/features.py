@@ -33,7 +33,7 @@ class CropFeatures:
     def are_finite(self) -> BoolArray:
         """Return which of the N crops have no number that is NaN or infinite, (N,)."""
         computed = (self.descriptors.vectors, self.probabilities, self.areas)
-        return np.logical_and.reduce([np.isfinite(values).all(axis=1) for values in computed])
+        return np.stack([np.isfinite(values).all(axis=1) for values in computed]).all(axis=0)
 
     def without_areas(self) -> CropFeatures:
         """Return the same features with K = 0, as stored crops have them."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.support.fake_pipeline import begin
 from vestigo.store.open import Store
-from vestigo.store.runs.records import Owner
+from vestigo.store.sql.tables import RunRow
 from vestigo_models.errors import LeaseLost
 from vestigo_workers.runs import driver
 
@@ -57,8 +58,8 @@ def test_lost_lease_ends_the_heartbeat_and_is_reported(store: Store, monkeypatch
 
     def drive_until_lost() -> None:
         with driver.hold_lease(store, run.id) as check_lease:
-            store.runs.release_lease(run.id)
-            store.runs.take_lease(run.id, Owner("elsewhere", 1))
+            with store.database.write() as session:
+                session.execute(update(RunRow).values(host="elsewhere", pid=1))
             assert lost.wait(60)
             check_lease()
 
