@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 from sqlalchemy import select, update
 
-from vestigo.store.parquet.files import PARTIAL, DataRoot, FileInfo
+from vestigo.store.parquet.files import PARTIAL, PENDING, DataRoot, FileInfo
 from vestigo.store.parquet.schemas import KINDS
-from vestigo.store.runs.leases import is_held
+from vestigo.store.runs.leases import is_alive, is_held
+from vestigo.store.runs.records import Owner
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 
 GRACE = timedelta(hours=1)
 """A younger file may be committed soon, or still be read."""
-_STORE_FILE = re.compile(rf"[^/]+/({'|'.join(KINDS)})/[^/]+\.parquet({re.escape(PARTIAL)})?")
+_MARKER = re.compile(rf"(?P<folder>[^/]+)/{PENDING}/(?P<host>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]+")
+_STORE_FILE = re.compile(rf"[^/]+/({'|'.join(KINDS)})/[^/]+\.parquet({re.escape(PARTIAL)})?|{_MARKER.pattern}")
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ def is_store_file(path: str) -> bool:
 def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> VacuumReport:
     """Delete retired files and files that the catalogue does not list, with `now` also those younger than an hour.
 
-    Files of a run that a live driver holds are kept unless they are retired. With `dry_run` nothing is deleted.
+    Files that a live process has written and not committed yet are kept: those of a run that it drives, and those that
+    it has marked (`DataRoot.pending`). With `dry_run` nothing is deleted.
     """
-    # Listed before the catalogue is read, which then lists every file that is committed meanwhile.
+    # Listed before the markers, which are made before files and removed after the commit, and those before the
+    # catalogue is read, which then lists every file that is committed meanwhile.
     listed = [info for info in root.folder.walk() if is_store_file(info.path)]
+    driven = _pending_folders(listed, root.folder.walk())
     before = datetime.now(UTC) - (timedelta() if now else GRACE)
     with database.read() as session:
         known = set(session.scalars(select(DataFileRow.path).where(DataFileRow.state != "removed")))
@@ -48,7 +55,7 @@ def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> V
                 DataFileRow.state == "retired", DataFileRow.retired <= before
             )
         ).all()
-        driven = {run.id for run in session.scalars(select(RunRow)) if is_held(run)}
+        driven |= {run.id for run in session.scalars(select(RunRow)) if is_held(run)}
     stray = [info for info in listed if info.path not in known and _is_removable(info, driven, before)]
     paths = [path for path, _ in retired] + [info.path for info in stray]
     if not dry_run:
@@ -63,3 +70,19 @@ def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> V
 
 def _is_removable(info: FileInfo, driven: set[str], before: datetime) -> bool:
     return info.path.partition("/")[0] not in driven and info.modified is not None and info.modified <= before
+
+
+def _pending_folders(listed: Sequence[FileInfo], markers: Iterable[FileInfo]) -> set[str]:
+    """Return the folders with a marker of a live process.
+
+    Whether a process of another host lives is unknown: it counts as long as a file of the folder is younger than an
+    hour.
+    """
+    since = datetime.now(UTC) - GRACE
+    young = {info.path.partition("/")[0] for info in listed if info.modified is None or info.modified > since}
+    folders = set[str]()
+    for marker in filter(None, (_MARKER.fullmatch(info.path) for info in markers)):
+        owner = Owner(unquote(marker["host"]), int(marker["pid"]))
+        if is_alive(owner.pid) if owner.host == Owner.current().host else marker["folder"] in young:
+            folders.add(marker["folder"])
+    return folders

@@ -7,12 +7,13 @@ import io
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,9 +23,12 @@ from pyarrow import fs
 from vestigo.store.faults import fault_point
 from vestigo.store.location import without_secrets
 from vestigo.store.parquet.schemas import EMBEDDING, SCHEMA_VERSIONS, rows_problem, schema_problem
+from vestigo.store.runs.records import Owner
 from vestigo_models.errors import StoreError, first_line
 
 PARTIAL = ".partial"
+PENDING = "pending"
+"""Folder of the markers of `DataRoot.pending`."""
 FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
 
 
@@ -247,6 +251,23 @@ class DataRoot:
             first_time=min(times, default=None),
             last_time=max(times, default=None),
         )
+
+    @contextmanager
+    def pending(self, folder: str) -> Iterator[None]:
+        """Keep the files that this process writes below `folder` from `vacuum` until the block has committed them.
+
+        A marker names this process; a marker of a process that has ended keeps nothing.
+        """
+        owner = Owner.current()
+        marker = f"{folder}/{PENDING}/{quote(owner.host, safe='')}.{owner.pid}.{secrets.token_hex(8)}"
+        with self.folder.create(marker):
+            pass
+        try:
+            yield
+        finally:
+            # The marker of a process that goes on only delays the removal of what it left behind.
+            with suppress(OSError):
+                self.folder.delete(marker)
 
     def require_written(self, file: WrittenFile) -> None:
         """Raise `StoreError` if a written file does not exist with its size."""

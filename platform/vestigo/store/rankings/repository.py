@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from vestigo.store.crops.reader import rows_at
+from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import QUERIES, RANKING, TRUTH
 from vestigo.store.runs.rows import file_row
@@ -92,30 +93,32 @@ class RankingRepository:
         Raises:
             StoreError: If the model is not registered or columns are others.
         """
-        files = [
-            self.root.write("ranking", FOLDER, 0, rows, RANKING),
-            self.root.write("queries", FOLDER, 0, queries, QUERIES),
-        ]
-        for file in files:
-            self.root.require_written(file)
-        now = datetime.now(UTC)
-        with self.database.write() as session:
-            if session.get(ModelRow, model) is None:
-                raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
-            file_rows = [file_row(file, "visible") for file in files]
-            session.add_all(file_rows)
-            session.flush()
-            row = session.get(RankingRow, name, with_for_update=True)
-            if row is None:
-                row = RankingRow(name=name)
-                session.add(row)
-            else:
-                for file_id in filter(None, (row.data_file_id, row.queries_file_id)):
-                    old = session.get_one(DataFileRow, file_id)
-                    old.state, old.retired = "retired", now
-            row.created, row.model_digest, row.queries, row.settings = now, model, files[1].rows, dict(settings)
-            row.data_file_id, row.queries_file_id = (file.id for file in file_rows)
-        return files[0].rows
+        with self.root.pending(FOLDER):
+            files = [
+                self.root.write("ranking", FOLDER, 0, rows, RANKING),
+                self.root.write("queries", FOLDER, 0, queries, QUERIES),
+            ]
+            for file in files:
+                self.root.require_written(file)
+            fault_point("ranking.before")
+            now = datetime.now(UTC)
+            with self.database.write() as session:
+                if session.get(ModelRow, model) is None:
+                    raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
+                file_rows = [file_row(file, "visible") for file in files]
+                session.add_all(file_rows)
+                session.flush()
+                row = session.get(RankingRow, name, with_for_update=True)
+                if row is None:
+                    row = RankingRow(name=name)
+                    session.add(row)
+                else:
+                    for file_id in filter(None, (row.data_file_id, row.queries_file_id)):
+                        old = session.get_one(DataFileRow, file_id)
+                        old.state, old.retired = "retired", now
+                row.created, row.model_digest, row.queries, row.settings = now, model, files[1].rows, dict(settings)
+                row.data_file_id, row.queries_file_id = (file.id for file in file_rows)
+            return files[0].rows
 
     def list(self) -> Sequence[SavedRanking]:
         """Return the rankings, newest first."""

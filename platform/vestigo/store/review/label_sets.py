@@ -29,23 +29,24 @@ class LabelSetRepository:
 
     def save(self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]) -> LabelSet:
         """Save labels, with the columns of `LABELS`, as the next version; `digest` is that of the rows."""
-        file = self.root.write("labels", FOLDER, 0, rows, LABELS)
-        fault_point("labels.before")
-        with self.database.write() as session:
-            data_file = file_row(file, "visible")
-            session.add(data_file)
-            session.flush()
-            row = LabelSetRow(
-                created=datetime.now(UTC),
-                digest=digest,
-                labels=file.rows,
-                tasks=tasks,
-                projects=list(projects),
-                data_file_id=data_file.id,
-            )
-            session.add(row)
-            session.flush()
-            return _to_label_set(row)
+        with self.root.pending(FOLDER):
+            file = self.root.write("labels", FOLDER, 0, rows, LABELS)
+            fault_point("labels.before")
+            with self.database.write() as session:
+                data_file = file_row(file, "visible")
+                session.add(data_file)
+                session.flush()
+                row = LabelSetRow(
+                    created=datetime.now(UTC),
+                    digest=digest,
+                    labels=file.rows,
+                    tasks=tasks,
+                    projects=list(projects),
+                    data_file_id=data_file.id,
+                )
+                session.add(row)
+                session.flush()
+                return _to_label_set(row)
 
     def list(self) -> Sequence[LabelSet]:
         """Return the versions, oldest first."""

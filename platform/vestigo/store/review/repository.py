@@ -101,10 +101,11 @@ class ReviewRepository:
         Raises:
             StoreError: If the project or model is unknown, or a task has been sampled before.
         """
-        file = self.root.write("draw", FOLDER, 0, probabilities, DRAW)
-        fault_point("draw.before")
-        with self.database.write() as session:
-            return add_sample(session, project, design, tasks, file)
+        with self.root.pending(FOLDER):
+            file = self.root.write("draw", FOLDER, 0, probabilities, DRAW)
+            fault_point("draw.before")
+            with self.database.write() as session:
+                return add_sample(session, project, design, tasks, file)
 
     def samples(self, project: str) -> list[LabelSample]:
         """Return the samples of a project, oldest first."""

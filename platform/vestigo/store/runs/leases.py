@@ -21,7 +21,7 @@ def is_held(row: RunRow, owner: Owner | None = None) -> bool:
         return False
     silence = (datetime.now(UTC) - row.heartbeat).total_seconds()
     if row.host == (owner or Owner.current()).host:
-        return silence < RECYCLED_SECONDS and _is_alive(row.pid)
+        return silence < RECYCLED_SECONDS and is_alive(row.pid)
     return silence < SILENT_SECONDS
 
 
@@ -60,7 +60,8 @@ def reopen(row: RunRow) -> None:
     row.status, row.finished, row.cancel_requested, row.error = "running", None, False, None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this host has the id `pid`."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -19,11 +19,14 @@ import pytest
 from sqlalchemy import delete, update
 
 from tests.support.fake_pipeline import MODEL, begin, crop, crop_table, drive, images, index
+from vestigo.store import faults
 from vestigo.store.open import Store
-from vestigo.store.parquet.schemas import crop_schema
-from vestigo.store.runs.records import InputOutcome
+from vestigo.store.parquet.schemas import DRAW, LABELS, QUERIES, RANKING, crop_schema
+from vestigo.store.review.records import SamplingDesign
+from vestigo.store.runs.records import InputOutcome, Owner
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
+from vestigo_models.schemas.builtin import MARKET_1501
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +219,55 @@ def test_vacuum_leaves_a_running_run_alone(store: Store) -> None:
     store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
     store.runs.finish(run.id, "succeeded")
     assert store.check().intact
+
+
+def save_ranking(store: Store) -> None:
+    store.rankings.save("all", model=MODEL, rows=RANKING.empty_table(), queries=QUERIES.empty_table(), settings={})
+
+
+def save_labels(store: Store) -> None:
+    store.label_sets.save(LABELS.empty_table().to_batches(), digest="d" * 64, tasks=0, projects=())
+
+
+def save_draw(store: Store) -> None:
+    store.review.ensure_project("p", MARKET_1501)
+    design = SamplingDesign(model=MODEL, strategy="random", unit="tracklet", budget=1, seed=0, population=0)
+    store.review.save_sample("p", design, [], DRAW.empty_table().to_batches())
+
+
+@pytest.mark.parametrize("save", [save_ranking, save_labels, save_draw])
+def test_vacuum_keeps_files_that_are_about_to_be_committed(store: Store, save: Callable[[Store], None]) -> None:
+    store.vacuum(now=True)
+    kept: list[int] = []
+
+    def vacuum(point: str) -> None:
+        if point in ("ranking.before", "labels.before", "draw.before"):
+            kept.append(store.vacuum(now=True).files)
+
+    faults.install(vacuum)
+    try:
+        save(store)
+    finally:
+        faults.install(None)
+    assert kept == [0]
+    report = store.check()
+    assert (report.problems, report.unreferenced) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "is_kept"),
+    [(None, 0, False), ("elsewhere.example.org", 60, True), ("elsewhere.example.org", 7200, False)],
+)
+def test_vacuum_removes_what_a_dead_process_marked(
+    store: Store, monkeypatch: pytest.MonkeyPatch, host: str | None, age: float, is_kept: bool
+) -> None:
+    store.vacuum(now=True)
+    monkeypatch.setattr("vestigo.store.maintenance.vacuum.is_alive", lambda pid: pid != 12345)
+    name = f"{host or Owner.current().host}.12345.{'a' * 16}"
+    marker = stray(store, f"rankings/pending/{name}", age=age)
+    file = stray(store, "rankings/ranking/0-dead.parquet", age=age)
+    assert store.vacuum(now=True).files == (0 if is_kept else 2)
+    assert marker.exists() == file.exists() == is_kept
 
 
 def test_export_in_the_market_layout(tmp_path: Path) -> None:
