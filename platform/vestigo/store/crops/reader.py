@@ -157,6 +157,10 @@ class CropReader:
 
 def rows_with_ids(root: DataRoot, path: str, ids: pa.Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with some crop ids, in its order; other row groups are not read."""
+    return root.resumed(lambda: _rows_with_ids(root, path, ids, columns))
+
+
+def _rows_with_ids(root: DataRoot, path: str, ids: pa.Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with closing(root.open(path)) as parquet:
         hits = pc.is_in(parquet.read(["crop_id"], use_threads=False).column(0), ids).to_numpy()
         first = 0
@@ -171,6 +175,10 @@ def rows_with_ids(root: DataRoot, path: str, ids: pa.Array, columns: Sequence[st
 def rows_at(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with some numbers, in its order; a row group is read up to the last of them."""
     wanted = np.unique(np.asarray(numbers, np.int64))
+    return root.resumed(lambda: _rows_at(root, path, wanted, columns))
+
+
+def _rows_at(root: DataRoot, path: str, wanted: Int64Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with closing(root.open(path)) as parquet:
         first = 0
         for group in range(parquet.num_row_groups):

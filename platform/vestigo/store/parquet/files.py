@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -23,9 +26,15 @@ from pyarrow import fs
 from vestigo.store.faults import fault_point
 from vestigo.store.location import without_secrets
 from vestigo.store.parquet.schemas import EMBEDDING, SCHEMA_VERSIONS, rows_problem, schema_problem
+from vestigo.store.patience import PATIENCE_S, repeat
 from vestigo.store.runs.records import Owner
-from vestigo_models.errors import StoreError, first_line
+from vestigo_models.errors import StoreError, StoreUnavailable, first_line
 
+R = TypeVar("R")
+_S3_OUTAGE = re.compile(
+    r"NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE|THROTTLING|INTERNAL_FAILURE|HTTP status 5\d\d"
+)
+_COPY_BYTES = 1 << 22
 PARTIAL = ".partial"
 PENDING = "pending"
 """Folder of the markers of `DataRoot.pending`."""
@@ -65,11 +74,13 @@ class Folder:
 
     Attributes:
         name: Path or URI, without credentials.
+        patience: Seconds for which a request is repeated that S3 does not answer.
     """
 
     def __init__(self, uri: str) -> None:
         self._local = None if "://" in uri else Path(uri)
         self.name = without_secrets(uri)
+        self.patience = PATIENCE_S
         try:
             self._fs, base = (fs.LocalFileSystem(), uri) if self._local else fs.FileSystem.from_uri(uri)
         except (pa.ArrowException, OSError) as error:
@@ -99,8 +110,10 @@ class Folder:
     def create(self, path: str) -> Iterator[BinaryIO]:
         """Open a new file for writing; it appears, complete and durable, when the block ends without an error."""
         if self._local is None:
-            with self._fs.open_output_stream(self._full(path)) as stream:
-                yield stream
+            # Kept here until it is complete, so that it can be sent again.
+            with tempfile.TemporaryFile() as content:
+                yield content
+                self.repeat(lambda: self._send(content, path))
             return
         target = self._local / path
         partial = target.with_name(target.name + PARTIAL)
@@ -120,24 +133,46 @@ class Folder:
 
     def open(self, path: str) -> Any:
         """Open a file for random access, as a pyarrow NativeFile."""
-        return self._fs.open_input_file(self._full(path))
+        return self.repeat(lambda: self._fs.open_input_file(self._full(path)))
 
     def size(self, path: str) -> int | None:
         """Return the size of a file in bytes, None if it does not exist."""
-        info = self._fs.get_file_info(self._full(path))
+        info = self.repeat(lambda: self._fs.get_file_info(self._full(path)))
         return int(info.size) if info.type == fs.FileType.File else None
 
     def walk(self) -> Iterator[FileInfo]:
         """Yield every file below the folder, by path."""
         selector = fs.FileSelector(self._base, recursive=True, allow_not_found=True)
-        for info in sorted(self._fs.get_file_info(selector), key=lambda info: info.path):
+        for info in sorted(self.repeat(lambda: self._fs.get_file_info(selector)), key=lambda info: info.path):
             if info.type == fs.FileType.File:
                 yield FileInfo(os.path.relpath(info.path, self._base), int(info.size), info.mtime)
 
     def delete(self, path: str) -> None:
         """Delete a file if it exists."""
         if self.size(path) is not None:
-            self._fs.delete_file(self._full(path))
+            self.repeat(lambda: self._fs.delete_file(self._full(path)))
+
+    def repeat(self, request: Callable[[], R]) -> R:
+        """Call `request`, and again while S3 has a short outage; it must bear being carried out twice.
+
+        Raises:
+            StoreUnavailable: If S3 does not answer for a minute.
+        """
+        try:
+            return repeat(request, self._short_outage, self.patience)
+        except OSError as error:
+            if description := self._short_outage(error):
+                raise StoreUnavailable(f"{description}: check that S3 can be reached") from error
+            raise
+
+    def _short_outage(self, error: BaseException) -> str | None:
+        is_short = self._local is None and isinstance(error, OSError) and _S3_OUTAGE.search(str(error))
+        return f"data {self.name} does not answer ({first_line(error)})" if is_short else None
+
+    def _send(self, content: BinaryIO, path: str) -> None:
+        content.seek(0)
+        with self._fs.open_output_stream(self._full(path)) as stream:
+            shutil.copyfileobj(content, stream, _COPY_BYTES)
 
     def _full(self, path: str) -> str:
         return f"{self._base}/{path}"
@@ -279,11 +314,34 @@ class DataRoot:
         self, path: str, columns: Sequence[str] | None = None, batch_rows: int = GROUP_ROWS
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a file in order, at most `batch_rows` at a time; all columns by default."""
-        with closing(self.open(path)) as file:
-            # Decoding one column, the descriptor, dominates, so threads over columns do not help.
-            yield from file.iter_batches(
-                batch_size=batch_rows, columns=None if columns is None else list(columns), use_threads=False
-            )
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with closing(self.open(path)) as file:
+                # Decoding one column, the descriptor, dominates, so threads over columns do not help.
+                yield from file.iter_batches(
+                    batch_size=batch_rows, columns=None if columns is None else list(columns), use_threads=False
+                )
+
+        return self.resumed(batches)
+
+    def resumed(self, read: Callable[[], Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+        """Yield what `read` yields; after a short outage it is called again, and what was yielded is skipped."""
+        count = 0
+        batches: Iterator[pa.RecordBatch] | None = None
+
+        def advance() -> pa.RecordBatch | None:
+            nonlocal batches
+            if batches is None:
+                batches = islice(read(), count, None)
+            try:
+                return next(batches, None)
+            except OSError:
+                batches = None
+                raise
+
+        while (batch := self.folder.repeat(advance)) is not None:
+            count += 1
+            yield batch
 
     def open(self, path: str) -> pq.ParquetFile:
         """Open a Parquet file; the caller closes it."""

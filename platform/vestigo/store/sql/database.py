@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import time
@@ -18,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from vestigo.store.location import without_secrets
+from vestigo.store.patience import PATIENCE_S, repeat
 from vestigo.store.sql.outages import find_outage
-from vestigo_models.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -34,11 +33,8 @@ KEYS_PER_QUERY = 500
 """Below the limit of bound parameters of SQLite."""
 
 
-PATIENCE_S = 60.0
-"""Seconds for which a request to a server that answered before is repeated."""
 NETWORK_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3"})
 """File systems on which processes of several machines share no memory, which SQLite's write-ahead log needs."""
-log = logging.getLogger(__name__)
 
 
 class Database:
@@ -112,30 +108,15 @@ class Database:
 
     def repeat(self, request: Callable[[], R]) -> R:
         """Call `request`, and again while the database has a short outage; it must bear being carried out twice."""
-        try:
-            return request()
-        except (StoreUnavailable, DBAPIError) as error:
-            if not self.patience or not self._is_short(error):
-                raise
-            outage: Any = find_outage(error)
-            log.warning("%s %s (%s): trying again for %g s", self._place, outage.problem, outage.reason, self.patience)
-        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
-
-        retrying = Retrying(
-            retry=retry_if_exception(self._is_short),
-            stop=stop_after_delay(self.patience),
-            wait=wait_exponential(0.25, max=5),
-            reraise=True,
-        )
-        return retrying(request)
+        return repeat(request, self._short_outage, self.patience)
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
-    def _is_short(self, error: BaseException) -> bool:
-        outage = find_outage(error)
-        return self._answered and outage is not None and outage.is_short
+    def _short_outage(self, error: BaseException) -> str | None:
+        outage = find_outage(error) if self._answered else None
+        return f"{self._place} {outage.problem} ({outage.reason})" if outage and outage.is_short else None
 
     def _connect(self, session: Session) -> None:
         """Open the connection of a transaction: nothing was done yet, so that this can always be repeated."""

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_pipeline import DIM, crop, crop_table, index
+from tests.support.tcp_proxy import tcp_proxy
+from vestigo.store import patience
 from vestigo.store.open import Store
 from vestigo.store.parquet.files import DataRoot, rechunk
 from vestigo.store.parquet.schemas import crop_schema
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, StoreUnavailable
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -31,6 +34,51 @@ def test_the_same_store_on_s3(bucket: str, tmp_path: Path) -> None:
         assert remote.vacuum(now=True).files == 3
         assert remote.check().unreferenced == 0
         assert "secret" not in remote.describe()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_short_outage_of_s3_is_waited_for_and_reported(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[str] = []
+
+    def report_and_restore(message: str, *values: object) -> None:
+        reported.append(message % values)
+        proxy.restore()
+
+    monkeypatch.setattr(patience.log, "warning", report_and_restore)
+    address = re.search(r"127\.0\.0\.1:(\d+)", bucket)
+    assert address is not None
+    DataRoot(bucket.replace("/archive", "")).folder._fs.create_dir("bucket")
+    with tcp_proxy("127.0.0.1", int(address[1])) as proxy:
+        root = DataRoot(bucket.replace(address[0], f"127.0.0.1:{proxy.port}"))
+        table = crop_table([crop(f"{n}") for n in range(30)])
+        written = root.write("crops", "run", 1, table)
+        for request in (
+            lambda: root.write("crops", "run", 2, table).checksum == written.checksum,
+            lambda: [batch.num_rows for batch in root.read(written.path, ["crop_id"], 10)] == [10, 10, 10],
+        ):
+            proxy.cut()
+            assert request()
+            line = reported.pop()
+            assert re.fullmatch(r"data s3://bucket/archive does not answer \(.*\): trying again for 60 s", line)
+        assert not reported
+
+
+def test_reading_goes_on_behind_what_was_read(tmp_path: Path) -> None:
+    root = DataRoot(str(tmp_path))
+    root.folder._short_outage = lambda error: "data does not answer"
+    fails = iter([False, False, True, False, True, False])
+
+    def read() -> Iterator[int]:
+        for number in range(5):
+            if next(fails, False):
+                raise OSError("cut off")
+            yield number
+
+    assert list(root.resumed(read)) == list(range(5))
+    root.folder.patience = 0
+    fails = iter([True])
+    with pytest.raises(StoreUnavailable, match=r"^data does not answer: check that S3 can be reached$"):
+        list(root.resumed(read))
 
 
 def test_batches_and_tables_make_the_same_rows(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Repeat requests to servers that have a short outage, such as a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+R = TypeVar("R")
+PATIENCE_S = 60.0
+"""Seconds for which a request is repeated."""
+log = logging.getLogger(__name__)
+
+
+def repeat(
+    request: Callable[[], R], describe: Callable[[BaseException], str | None], patience: float = PATIENCE_S
+) -> R:
+    """Call `request`, and again with growing pauses while it fails by a short outage, which is logged in one line.
+
+    Args:
+        request: Bears being carried out twice.
+        describe: Returns what does not answer, None for an error that will not pass.
+        patience: Seconds.
+
+    Raises:
+        Exception: The last error of `request`.
+    """
+    try:
+        return request()
+    except Exception as error:
+        description = describe(error) if patience > 0 else None
+        if description is None:
+            raise
+        log.warning("%s: trying again for %g s", description, patience)
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: describe(error) is not None),
+        stop=stop_after_delay(patience),
+        wait=wait_exponential(0.25, max=5),
+        reraise=True,
+    )
+    return retrying(request)
