@@ -33,7 +33,10 @@ class CropFeatures:
     def are_finite(self) -> BoolArray:
         """Return which of the N crops have no number that is NaN or infinite, (N,)."""
         computed = (self.descriptors.vectors, self.probabilities, self.areas)
-        return np.stack([np.isfinite(values).all(axis=1) for values in computed]).all(axis=0)
+        is_finite = np.ones(len(self), dtype=bool)
+        for values in computed:
+            is_finite &= np.isfinite(values).all(axis=1)
+        return is_finite
 
     def without_areas(self) -> CropFeatures:
         """Return the same features with K = 0, as stored crops have them."""

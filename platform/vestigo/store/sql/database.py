@@ -177,7 +177,7 @@ def _sqlite_engine(url: URL) -> Engine:
     # The implicit BEGIN of the driver is too late for a snapshot or the write lock.
     arguments: dict[str, Any] = {"timeout": BUSY_SECONDS, "isolation_level": None}
     if os.path.exists(path) and not (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):
-        # Without a log beside it, the file is complete, and is read without the lock file that cannot be made.
+        # Without a log next to it, the file is complete, and is read without the lock file that cannot be made.
         mode = "mode=ro" if os.path.exists(f"{path}-wal") else "mode=ro&immutable=1"
         address = f"file:{quote(path)}?{mode}"
         return create_engine(
