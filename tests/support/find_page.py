@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import streamlit as st
 
 from tests.support.app_pages import run_app
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import SheetEvent, Tile
+from vestigo_models.errors import UsageError
+from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.contact_sheet import Tile
 from vestigo_ui.app.components.result.dialog import AnsweredQuery
 from vestigo_ui.app.pages.find import picker, results
 
@@ -23,13 +26,17 @@ Open = Callable[..., "AppTest"]
 
 @pytest.fixture
 def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what each sheet shows, by key; `do` holds the next event of a sheet."""
+    """Return what each sheet shows, by key; `do` holds the next action on a sheet."""
     shown: dict[str, Any] = {"do": {}}
 
-    def sheet(tiles: list[Tile], *, key: str, **more: Any) -> SheetEvent | None:
+    def sheet(tiles: list[Tile], *, key: str, on_action: Callable[[UserAction], object], **more: Any) -> None:
         shown[key] = {"tiles": tiles, **more}
-        chosen: SheetEvent | None = shown["do"].pop(key, None)
-        return chosen
+        if key in shown["do"]:
+            try:
+                on_action(shown["do"].pop(key))
+            except UsageError as error:
+                shown["error"] = error
+            st.rerun()
 
     for module in (picker, results):
         monkeypatch.setattr(module, "contact_sheet", sheet)

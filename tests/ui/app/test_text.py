@@ -1,12 +1,10 @@
-"""Formats and images of pages, and the events of a contact sheet."""
+"""Formats and images of pages."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from vestigo.reports.search import describe_attributes
 from vestigo.retrieval.search import Hit
 from vestigo_ui.app import text as page_text
-from vestigo_ui.app.components import contact_sheet as sheet
 from vestigo_ui.cli.main import run
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -89,23 +86,3 @@ def test_attributes_are_described_in_words() -> None:
     )
     assert describe_attributes(hit) == "gender female, no hat, backpack?, upper colour red?"
     assert describe_attributes(replace(hit, attributes={}, confidences={})) == ""
-
-
-def test_click_on_removed_sheet_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[sheet.SheetEvent] = []
-    callbacks: list[Any] = []
-
-    def mount(*, on_event_change: Any, **given: Any) -> SimpleNamespace:
-        callbacks.append(on_event_change)
-        return SimpleNamespace(event=None)
-
-    monkeypatch.setattr(sheet.st.components.v2, "component", lambda name, **parts: mount)
-    session: dict[str, Any] = {}
-    monkeypatch.setattr(sheet.st, "session_state", session)
-    tile = sheet.Tile(crop="c1", image=np.zeros((8, 4, 3), np.uint8), title="gate")
-    assert sheet.contact_sheet([tile], key="some", label="Some", on_event=events.append) is None
-    callbacks[0]()
-    assert events == []
-    session["some"] = SimpleNamespace(event={"action": "open", "crop": "c1"})
-    callbacks[0]()
-    assert events == [sheet.SheetEvent("open", "c1")]

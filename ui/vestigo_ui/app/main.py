@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from vestigo_ui.app.components import account, freshness
+from vestigo_ui.app.components import account, actions, freshness
 from vestigo_ui.app.context import PageContext, make_context, signed_in_user
 from vestigo_ui.app.errors import STORE_ERRORS, report_errors, show_error
 from vestigo_ui.app.pages.registry import AppPage, registered_pages
@@ -33,7 +33,10 @@ def main() -> None:
     ]
     page = st.navigation(pages, position="top")
     account.show_menu(context)
+    with report_errors():
+        actions.apply_actions(context)
     page.run()
+    actions.rerun_for_waiting()
 
 
 def _runner(page: AppPage, context: PageContext) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo_models.inference.images import encode_jpeg
+from vestigo_ui.app.components.actions import UserAction, handle_actions
 from vestigo_ui.app.text import GROUND, TILE, fit_tile
 
 Tone = Literal["", "plain", "right", "wrong", "unsure"]
@@ -31,7 +32,7 @@ class Tile:
     """One crop of a contact sheet.
 
     Attributes:
-        crop: Id that events of the tile carry.
+        crop: Id that actions on the tile carry.
         image: RGB crop of any size.
         title: First line below the crop.
         lines: Further lines below it; empty ones are omitted.
@@ -53,20 +54,24 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Small button of every tile: its `sign`, its `label`, and the `key` that does the same from the keyboard."""
+    """Small button of every tile, and the key that does the same.
+
+    Attributes:
+        name: Name that its `UserAction` carries.
+        label: Label for screen readers.
+        sign: Text of the button.
+        key: Letter on the keyboard.
+        mark: Mark of a tile after the action, shown at once. Where a tile has it already, the button sends the action
+            `withdraw` instead. None for an action that gives no mark.
+        tone: Tone of that mark.
+    """
 
     name: str
     label: str
     sign: str
     key: str = ""
-
-
-@dataclass(frozen=True)
-class SheetEvent:
-    """User input on a tile: `action` is the name of an `Action`, or `open` for a click on the crop."""
-
-    action: str
-    crop: str
+    mark: str | None = None
+    tone: Tone = ""
 
 
 def contact_sheet(
@@ -74,23 +79,29 @@ def contact_sheet(
     *,
     key: str,
     label: str,
+    on_action: Callable[[UserAction], object] | None = None,
+    scope: str = "",
     actions: Sequence[Action] = (),
     width: int = 116,
     across: int | None = None,
-    on_event: Callable[[SheetEvent], None] | None = None,
-) -> SheetEvent | None:
-    """Show tiles and return the user's input on one of them.
+) -> None:
+    """Show tiles and handle the user's input on them.
 
     Args:
         tiles: Tiles in their order.
         key: Key of the component.
         label: Name of the sheet for screen readers.
+        on_action: Called with the name of an `Action`, or `open` for a click on the crop; see `handle_actions`. Input
+            is ignored if None.
+        scope: What else `on_action` depends on, such as the query: an action reaches the handler of its scope.
         actions: Buttons of each tile.
         width: Width of a tile in pixels: the least one, or the largest if `across` is given.
         across: Tiles in a row; as many as fit if None.
-        on_event: Called with the input before the page runs again, as Streamlit's callbacks are.
     """
     image, columns, rows = montage([tile.image for tile in tiles])
+    place = "" if on_action is None else f"{key} {scope}"
+    if on_action is not None:
+        handle_actions(place, on_action)
     data = {
         "image": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, quality=QUALITY)).decode(),
         "columns": columns,
@@ -99,6 +110,7 @@ def contact_sheet(
         "across": across,
         "ratio": TILE[1] / TILE[0],
         "label": label,
+        "scope": place,
         "actions": [vars(action) for action in actions],
         "tiles": [
             {name: value for name, value in vars(tile).items() if name != "image"}
@@ -106,23 +118,7 @@ def contact_sheet(
             for tile in tiles
         ],
     }
-    mount = st.components.v2.component("vestigo.contact_sheet", **_COMPONENT)
-    crops = {tile.crop for tile in tiles}
-
-    def changed() -> None:
-        state = st.session_state.get(key)
-        event = None if state is None else _parse_event(state.event, crops)
-        if event is not None and on_event is not None:
-            on_event(event)
-
-    return _parse_event(mount(key=key, data=data, on_event_change=changed).event, crops)
-
-
-def _parse_event(event: Mapping[str, str] | None, crops: Collection[str]) -> SheetEvent | None:
-    """Read an event of the browser; one of another sheet's crops, from before the page changed, is ignored."""
-    if not event or event["crop"] not in crops:
-        return None
-    return SheetEvent(str(event["action"]), str(event["crop"]))
+    st.components.v2.component("vestigo.contact_sheet", **_COMPONENT)(key=key, data=data)
 
 
 def montage(images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from vestigo.store.open import Store
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_ui.app import images as app_images
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.result import explanation, regions, verdict
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import hide_upload, load_crops, load_facts, load_frame
@@ -35,6 +36,7 @@ from vestigo_workers.regions.run import label_run
 pytestmark = pytest.mark.slow
 
 KEY = query_key(crops=["0" * 20])
+Components = dict[str, dict[str, Any]]
 
 
 def page() -> None:
@@ -44,7 +46,22 @@ def page() -> None:
     from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 
     given = st.session_state["given"]
+    if "do" in st.session_state:
+        scope, action = st.session_state.pop("do")
+        st.session_state["actions-handlers"][scope](action)
     open_dialog(given["context"], AnsweredQuery(**given["answered"]), given["crop"], on_close=lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def shown(monkeypatch: pytest.MonkeyPatch) -> Components:
+    """Return what each component shows, by its name."""
+    data: Components = {}
+
+    def component(name: str, **parts: Any) -> Callable[..., None]:
+        return lambda **given: data.update({name: given["data"]})
+
+    monkeypatch.setattr(st.components.v2, "component", component)
+    return data
 
 
 @pytest.fixture
@@ -78,18 +95,26 @@ def open_result(context: PageContext, query: Query, crop: str, **answered: Any) 
     return app
 
 
+def act(app: AppTest, shown: Components, action: str, note: str = "") -> None:
+    """Send an action of the bar of the open result, as the browser's queue does."""
+    data = shown["vestigo.verdict"]
+    app.session_state["do"] = data["scope"], UserAction(action, data["crop"], note)
+    app.run()
+    assert not app.exception
+
+
 def frames(app: AppTest) -> list[Any]:
     return [one.value for one in app.dataframe]
 
 
-def test_result_is_explained(context: PageContext) -> None:
+def test_result_is_explained(context: PageContext, shown: Components) -> None:
     query = Query(crops=tuple(crops_of(context)[:2]))
     hits = search_query(context.store, query, top=12).hits
     distances = {hit.crop: hit.distance for hit in hits}
     app = open_result(context, query, hits[4].crop, distances=distances, key=KEY)
     assert not app.error
     text = words(app)
-    assert "5 of 12" in text
+    assert shown["vestigo.verdict"]["place"] == "5 of 12"
     assert f"Distance {hits[4].distance:.3f}, the mean over" in text
     assert "The list shows" not in text
     parts, attributes = frames(app)
@@ -101,19 +126,19 @@ def test_result_is_explained(context: PageContext) -> None:
     assert len(app.image) == 3
 
 
-def test_buttons_open_next_and_previous_result(context: PageContext) -> None:
+def test_buttons_open_next_and_previous_result(context: PageContext, shown: Components) -> None:
     query = Query(crops=(crops_of(context)[0],))
     hits = search_query(context.store, query, top=3).hits
     distances = {hit.crop: hit.distance for hit in hits}
     app = open_result(context, query, hits[0].crop, distances=distances)
-    assert app.button(key="result-Previous").disabled
+    assert not shown["vestigo.verdict"]["previous"]
     for number in (1, 2):
-        app.button(key="result-Next").click().run()
+        act(app, shown, "next")
         assert app.query_params["look"] in (hits[number].crop, [hits[number].crop])
-        assert f"{number + 1} of 3" in words(app)
+        assert shown["vestigo.verdict"]["place"] == f"{number + 1} of 3"
         assert f"Distance {hits[number].distance:.3f}" in words(app)
-    assert app.button(key="result-Next").disabled
-    app.button(key="result-Previous").click().run()
+    assert not shown["vestigo.verdict"]["next"]
+    act(app, shown, "previous")
     seen = [entry.details["crop"] for entry in context.store.audit.entries(action="view")]
     assert seen == [hits[place].crop for place in (0, 1, 2, 1)]
     app.run()
@@ -128,12 +153,11 @@ def test_only_reviewers_get_link_to_correction(context: PageContext, role: str) 
     assert urls == [f"/find?crop={other}", *([f"/review?sighting={other}"] if role == "reviewer" else [])]
 
 
-def test_crop_that_is_no_result_is_shown(context: PageContext) -> None:
+def test_crop_that_is_no_result_is_shown(context: PageContext, shown: Components) -> None:
     ids = crops_of(context)
-    app = open_result(context, Query(crops=(ids[0],)), ids[3], distances={ids[5]: 0.5})
-    assert "Not among the results" in words(app)
-    assert app.button(key="result-Previous").disabled
-    assert app.button(key="result-Next").disabled
+    open_result(context, Query(crops=(ids[0],)), ids[3], distances={ids[5]: 0.5})
+    data = shown["vestigo.verdict"]
+    assert (data["place"], data["previous"], data["next"]) == ("Not among the results", False, False)
 
 
 def test_distance_that_filter_changed_is_reported(context: PageContext) -> None:
@@ -168,44 +192,44 @@ def test_missing_crop_is_reported(context: PageContext, crop: str) -> None:
     assert context.store.audit.entries(action="view") == []
 
 
-def test_reviewer_records_and_withdraws_verdict(context: PageContext) -> None:
+def test_reviewer_records_and_withdraws_verdict(context: PageContext, shown: Components) -> None:
     ids = crops_of(context)
     app = open_result(context, Query(crops=(ids[0],)), ids[5], key=KEY)
-    assert "no verdict yet" in words(app)
-    assert app.button(key="result-Withdraw").disabled
-    app.text_input(key=f"result-note-{ids[5]}").set_value("the same [bag](http://example.org)")
-    app.button(key="result-Confirm").click().run()
-    assert "Confirmed by the-reviewer" in app.text[0].value
-    assert "the same [bag](http://example.org)" in app.text[0].value
+    assert "no verdict yet" in shown["vestigo.verdict"]["text"]
+    act(app, shown, "confirm", "the same [bag](http://example.org)")
+    text = shown["vestigo.verdict"]["text"]
+    assert text.startswith("Confirmed by the-reviewer")
+    assert text.endswith("the same [bag](http://example.org)")
+    assert shown["vestigo.verdict"]["mark"] == "Confirmed"
     held = context.store.verdicts.current(KEY, "2026-17")[ids[5]]
     assert (held.verdict, held.note) == ("confirmed", "the same [bag](http://example.org)")
     app.run()
     assert len(context.store.verdicts.history(KEY)) == 1
-    app.button(key="result-Not sure").click().run()
+    act(app, shown, "not-sure")
     assert context.store.verdicts.current(KEY, "2026-17")[ids[5]].verdict == "not sure"
-    app.button(key="result-Withdraw").click().run()
+    act(app, shown, "withdraw")
     assert context.store.verdicts.current(KEY, "2026-17") == {}
-    assert "no verdict yet" in words(app)
+    assert "no verdict yet" in shown["vestigo.verdict"]["text"]
     assert [one.verdict for one in context.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
 
 
-def test_viewer_sees_verdict_and_cannot_change_it(context: PageContext) -> None:
+def test_viewer_sees_verdict_and_cannot_change_it(context: PageContext, shown: Components) -> None:
     ids = crops_of(context)
     context.store.verdicts.record(KEY, ids[5], "rejected", user="anna", case="2026-17", note="taller")
     viewer = context_of(context.store, context.index, "viewer")
-    app = open_result(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
-    assert "Rejected by anna" in app.text[0].value
-    assert not {"result-Confirm", "result-Reject", "result-Withdraw"} & {button.key for button in app.button}
+    open_result(viewer, Query(crops=(ids[0],)), ids[5], key=KEY)
+    assert "Rejected by anna" in shown["vestigo.verdict"]["text"]
+    assert not shown["vestigo.verdict"]["buttons"]
     with pytest.raises(UsageError, match="reviewer"):
-        verdict.record_verdict(viewer, KEY, ids[5], "confirmed", "")
+        verdict.record_verdict(viewer, KEY, UserAction("confirm", ids[5]))
     assert len(context.store.verdicts.history(KEY)) == 1
 
 
-def test_query_without_key_has_no_verdict(context: PageContext) -> None:
+def test_query_without_key_has_no_verdict(context: PageContext, shown: Components) -> None:
     ids = crops_of(context)
-    app = open_result(context, Query(crops=(ids[0],)), ids[5])
-    assert "verdict" not in words(app)
-    assert "result-Confirm" not in {button.key for button in app.button}
+    open_result(context, Query(crops=(ids[0],)), ids[5])
+    assert shown["vestigo.verdict"]["text"] == ""
+    assert not shown["vestigo.verdict"]["buttons"]
 
 
 @pytest.mark.parametrize("reason", ["moved", "changed"])

@@ -18,7 +18,7 @@ from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import SheetEvent
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.pages.find import results
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_picker_shows_one_crop_for_each_tracklet(page: Open, archive: Archive, s
 def test_click_on_sighting_searches(page: Open, sheets: Any) -> None:
     app = page()
     crop = crops_of(sheets["find-picker"])[0]
-    sheets["do"]["find-picker"] = SheetEvent("open", crop)
+    sheets["do"]["find-picker"] = UserAction("open", crop)
     app.run()
     assert param(app, "crop") == [crop]
     assert "The nearest" in words(app)
@@ -51,7 +51,7 @@ def test_several_sightings_are_added(page: Open, sheets: Any) -> None:
     app = page()
     crops = crops_of(sheets["find-picker"])[:2]
     for crop in crops:
-        sheets["do"]["find-picker"] = SheetEvent("add", crop)
+        sheets["do"]["find-picker"] = UserAction("add", crop)
         app.run()
     assert param(app, "crop") == crops
     assert [tile.crop for tile in sheets["find-picker"]["tiles"] if tile.selected] == crops

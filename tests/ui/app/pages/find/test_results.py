@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import streamlit as st
 
 from tests.support.app_pages import words
 from tests.support.find_page import Open, crops_of, entries, param
@@ -14,8 +16,9 @@ from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
-from vestigo_ui.app.components.contact_sheet import SheetEvent
-from vestigo_ui.app.components.result import dialog
+from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.contact_sheet import Tile
+from vestigo_ui.app.components.result import bar
 from vestigo_ui.app.pages.find import upload
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
     first, second = crops_of(sheets["find-results"])[:2]
     order = crops_of(sheets["find-results"])
     for action, chosen in (("confirm", first), ("reject", second)):
-        sheets["do"]["find-results"] = SheetEvent(action, chosen)
+        sheets["do"]["find-results"] = UserAction(action, chosen)
         app.run()
     key = query_key(crops=[crop])
     assert {one: verdict.verdict for one, verdict in store.verdicts.current(key).items()} == {
@@ -40,7 +43,7 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
     tiles = sheets["find-results"]["tiles"]
     assert [tile.crop for tile in tiles] == order
     assert [(tile.mark, tile.tone) for tile in tiles[:3]] == [("Confirmed", "right"), ("Rejected", "wrong"), ("", "")]
-    sheets["do"]["find-results"] = SheetEvent("reject", second)
+    sheets["do"]["find-results"] = UserAction("withdraw", second)
     app.run()
     assert second not in store.verdicts.current(key)
     assert entries(store, "verdict")[0].user == "the-reviewer"
@@ -49,7 +52,7 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
     app.button(key="find-join").click().run()
     assert param(app, "crop") == [crop, first]
     assert param(app, "root") == [key]
-    sheets["do"]["find-results"] = SheetEvent("not-sure", second)
+    sheets["do"]["find-results"] = UserAction("not-sure", second)
     app.run()
     assert store.verdicts.current(key)[second].verdict == "not sure"
     shown = page(crop=[crop, first], root=key, show="confirmed")
@@ -64,15 +67,16 @@ def test_viewer_cannot_record_verdict(page: Open, archive: Archive, store: Store
     crop = archive.crops[7]["crop_id"]
     app = page(crop=crop, role="viewer")
     assert {action.name for action in sheets["find-results"]["actions"]} == {"search", "add"}
-    sheets["do"]["find-results"] = SheetEvent("confirm", crops_of(sheets["find-results"])[0])
+    sheets["do"]["find-results"] = UserAction("confirm", crops_of(sheets["find-results"])[0])
     app.run()
     assert store.verdicts.current(query_key(crops=[crop])) == {}
+    assert "requires the role reviewer" in str(sheets["error"])
 
 
 def test_verdicts_of_another_case_are_not_shown(page: Open, archive: Archive, store: Store, sheets: Any) -> None:
     crop = archive.crops[9]["crop_id"]
     app = page(crop=crop)
-    sheets["do"]["find-results"] = SheetEvent("confirm", crops_of(sheets["find-results"])[0])
+    sheets["do"]["find-results"] = UserAction("confirm", crops_of(sheets["find-results"])[0])
     app.run()
     app.text_input(key="account-case").set_value("26-0815").run()
     assert not any(tile.mark for tile in sheets["find-results"]["tiles"])
@@ -82,10 +86,10 @@ def test_result_is_searched_or_added(page: Open, archive: Archive, sheets: Any) 
     crop = archive.crops[3]["crop_id"]
     app = page(crop=crop)
     first, second = crops_of(sheets["find-results"])[:2]
-    sheets["do"]["find-results"] = SheetEvent("add", first)
+    sheets["do"]["find-results"] = UserAction("add", first)
     app.run()
     assert param(app, "crop") == [crop, first]
-    sheets["do"]["find-results"] = SheetEvent("search", second)
+    sheets["do"]["find-results"] = UserAction("search", second)
     app.run()
     assert param(app, "crop") == [second]
     assert "root" not in app.query_params
@@ -98,9 +102,9 @@ def test_result_is_opened_by_click_and_link(page: Open, archive: Archive, sheets
     app = page(crop=crop)
     assert not opened
     chosen = crops_of(sheets["find-results"])[2]
-    sheets["do"]["find-results"] = SheetEvent("open", chosen)
+    sheets["do"]["find-results"] = UserAction("open", chosen)
     app.run()
-    assert param(app, dialog.LOOK) == [chosen]
+    assert param(app, bar.LOOK) == [chosen]
     assert opened[-1][0] == chosen
     assert list(opened[-1][1].distances)[2] == chosen
     assert opened[-1][1].key == query_key(crops=[crop])
@@ -111,9 +115,11 @@ def test_result_is_opened_by_click_and_link(page: Open, archive: Archive, sheets
 def test_upload_is_searched_and_belongs_to_session(
     page: Open, archive: Archive, store: Store, sheets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        upload, "contact_sheet", lambda tiles, **more: SheetEvent("open", tiles[0].crop) if tiles else None
-    )
+    def click_first(tiles: list[Tile], *, on_action: Callable[[UserAction], object], **more: Any) -> None:
+        on_action(UserAction("open", tiles[0].crop))
+        st.rerun()
+
+    monkeypatch.setattr(upload, "contact_sheet", click_first)
     row = max(archive.crops, key=lambda row: row["quality"])
     app = page(pane="upload")
     assert "not written to the store" in words(app)

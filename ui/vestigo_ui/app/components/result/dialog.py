@@ -13,18 +13,16 @@ from vestigo.reports.panels import region_overlay
 from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import montage
+from vestigo_ui.app.components.result.bar import LOOK, open_crop, show_bar
 from vestigo_ui.app.components.result.explanation import show_explanation
 from vestigo_ui.app.components.result.place import show_place, show_related
 from vestigo_ui.app.components.result.regions import CropRegions, region_sources, regions_of_crop, regions_of_image
-from vestigo_ui.app.components.result.verdict import show_verdict
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.images import Image, load_crops, load_facts
 from vestigo_ui.app.text import count_text, fit_tile
 from vestigo_ui.web.auth.users import Role
 
-LOOK = "look"
-"""Parameter of the address that holds the open crop."""
 SIDE = (384, 192)
 """Height and width of the query and of the result in pixels."""
 MAX_VIEWS = 8
@@ -54,15 +52,10 @@ class AnsweredQuery:
 def open_dialog(context: PageContext, answered: AnsweredQuery, crop: str, *, on_close: Callable[[], None]) -> None:
     """Show a crop as a result of a query: the crop that the address names under `LOOK`, else `crop`.
 
-    ActiveRun to another result changes the address and not the page behind; `on_close` runs before the page runs again.
+    Going to another result changes the address and not the page behind; `on_close` runs before the page runs again.
     """
     show = st.dialog("Result", width="large", icon=":material/person_search:", on_dismiss=on_close)(_show)
     show(context, answered, crop)
-
-
-def open_crop(crop: str) -> None:
-    """Write the crop to open to the address."""
-    url_state.put(**{LOOK: crop})
 
 
 def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
@@ -70,12 +63,11 @@ def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
         crop, model = url_state.text(LOOK) or first, answered.model
         (row,) = load_facts(context, [crop], model=model)
         context.audit_once("view", crop=crop)
-        _show_navigation(context, list(answered.distances), crop)
+        show_bar(context, list(answered.distances), crop, answered.key)
+        _show_links(context, crop)
         left, right = st.columns([4, 5], gap="medium")
         with left:
             _show_images(context, answered, crop)
-            if answered.key is not None:
-                show_verdict(context, answered.key, crop)
         with right:
             listed = answered.distances.get(crop)
             show_explanation(context, answered.query, crop, model=model, where=answered.where, listed=listed)
@@ -83,24 +75,9 @@ def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
         show_place(context, row, model=model)
 
 
-def _show_navigation(context: PageContext, order: list[str], crop: str) -> None:
-    """Show buttons to the previous and next result, and url_state to other pages."""
-    place = order.index(crop) if crop in order else None
+def _show_links(context: PageContext, crop: str) -> None:
+    """Show links to other pages."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for name, icon, step in (("Previous", "chevron_left", -1), ("Next", "chevron_right", 1)):
-            other = -1 if place is None else place + step
-            exists = 0 <= other < len(order)
-            st.button(
-                f"{name} result",
-                key=f"result-{name}",
-                icon=f":material/{icon}:",
-                icon_position="left" if step < 0 else "right",
-                shortcut="Left" if step < 0 else "Right",
-                disabled=not exists,
-                on_click=open_crop,
-                args=(order[other] if exists else crop,),
-            )
-        st.caption("Not among the results" if place is None else f"{place + 1:,} of {len(order):,}")
         st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
         if context.may(Role.REVIEWER):
             st.link_button("Correct attributes", f"/review?sighting={crop}", icon=":material/edit:", type="tertiary")

@@ -38,7 +38,9 @@ def show_related(context: PageContext, row: Row, *, model: str, on_open: Callabl
             )
             for other in shown
         ]
-        contact_sheet(tiles, key=f"result-{label}", label=label, width=96, on_event=lambda event: on_open(event.crop))
+        contact_sheet(
+            tiles, key=f"result-{label}", label=label, width=96, on_action=lambda action: on_open(action.crop)
+        )
 
 
 def show_place(context: PageContext, row: Row, *, model: str) -> None:

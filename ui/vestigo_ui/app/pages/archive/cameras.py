@@ -13,6 +13,7 @@ from vestigo.sightings.records import CameraSummary
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.choice import back_button
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
@@ -113,10 +114,12 @@ def _show_samples(context: PageContext, model: Model, cameras: Sequence[CameraSu
         )
         for row in load_facts(context, list(camera_of), model=model.digest)
     ]
-    event = contact_sheet(tiles, key=key, label="Crops of the cameras", width=WIDTH)
-    if event is not None:
-        url_state.put(camera=camera_of[event.crop], frame=event.crop if len(cameras) == 1 else None)
-        st.rerun()
+
+    def open_crop(action: UserAction) -> None:
+        if action.crop in camera_of:
+            url_state.put(camera=camera_of[action.crop], frame=action.crop if len(cameras) == 1 else None)
+
+    contact_sheet(tiles, key=key, label="Crops of the cameras", width=WIDTH, on_action=open_crop)
 
 
 def _show_table(context: PageContext, cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> None:

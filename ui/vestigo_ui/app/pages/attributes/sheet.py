@@ -178,10 +178,13 @@ def _show_sheet(
         )
         for crop, title in titles.items()
     ]
-    event = contact_sheet(tiles, key="attributes-sheet", label="Crops", width=WIDTH)
-    if event is not None:
-        url_state.put(crop=event.crop)
-        st.rerun()
+    contact_sheet(
+        tiles,
+        key="attributes-sheet",
+        label="Crops",
+        width=WIDTH,
+        on_action=lambda action: url_state.put(crop=action.crop),
+    )
 
 
 def _show_open_crop(context: PageContext, selection: AttributesSelection, sample: ReviewSample | None) -> None:

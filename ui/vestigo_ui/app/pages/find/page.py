@@ -19,7 +19,8 @@ from vestigo.store.audit.records import Verdict, shown_crops
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
-from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
+from vestigo_ui.app.components.result.bar import LOOK
+from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import hide_upload
 from vestigo_ui.app.pages.find.form import CROP, SearchForm, add_crops, session_uploads, verdict_key

@@ -7,6 +7,7 @@ import streamlit as st
 from vestigo.sightings.records import Sighting, SightingFilter
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.context import PageContext
@@ -42,11 +43,12 @@ def show_picker(context: PageContext, model: Model, form: SearchForm) -> None:
         f"{count_text(count, 'sighting')} · {'a click adds to the query' if form.has_views else 'a click searches'}"
     )
     tiles = [_tile(sighting, images[sighting.crop], form) for sighting in sightings]
-    event = contact_sheet(tiles, key="find-picker", label="Sightings", actions=[ADD], width=WIDTH)
-    if event is not None:
-        add_crops([event.crop])
-        url_state.put(pane="archive" if event.action == "add" else None)
-        st.rerun()
+    contact_sheet(tiles, key="find-picker", label="Sightings", actions=[ADD], width=WIDTH, on_action=_add_sighting)
+
+
+def _add_sighting(action: UserAction) -> None:
+    add_crops([action.crop])
+    url_state.put(pane="archive" if action.action == "add" else None)
 
 
 def _tile(sighting: Sighting, image: Image, form: SearchForm) -> Tile:

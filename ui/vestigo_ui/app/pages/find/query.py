@@ -9,6 +9,7 @@ import streamlit as st
 
 from vestigo.store.models.records import Model
 from vestigo_models.errors import StoreError
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import hide_upload, load_crops, load_facts
@@ -69,11 +70,13 @@ def show_query(context: PageContext, model: Model, views: QueryViews) -> None:
     if not tiles:
         st.caption("Choose a sighting, upload an image, or choose attributes.")
         return
-    event = contact_sheet(tiles, key="find-query", label="The query", actions=[REMOVE], width=WIDTH)
-    if event is not None and event.action == "remove":
-        remove_view(event.crop)
-        st.rerun()
+    contact_sheet(tiles, key="find-query", label="The query", actions=[REMOVE], width=WIDTH, on_action=_remove_view)
     st.button("New search", icon=":material/restart_alt:", key="find-new", on_click=reset_query, type="tertiary")
+
+
+def _remove_view(action: UserAction) -> None:
+    if action.action == "remove":
+        remove_view(action.crop)
 
 
 def _load_row(context: PageContext, crop: str, model: Model) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,9 +15,10 @@ from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.contact_sheet import Action, SheetEvent, Tile, Tone, contact_sheet
+from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
-from vestigo_ui.app.components.result.verdict import VerdictValue, record_verdict
+from vestigo_ui.app.components.result.verdict import MARKS, record_verdict
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import Image, hide_upload, load_crops
@@ -33,20 +35,17 @@ SELF_EXPLAINING = ("gender", "age")
 """Attributes whose values are understood without their name."""
 GROUPINGS = {"none": "None", "tracklet": "Tracklet", "camera": "Camera", "hour": "Hour"}
 VERDICT_FILTERS = {"all": "All", "undecided": "Without verdict", "confirmed": "Confirmed"}
-MARKS: dict[str, tuple[str, Tone]] = {
-    "confirmed": ("Confirmed", "right"),
-    "rejected": ("Rejected", "wrong"),
-    "not sure": ("Not sure", "unsure"),
-}
-VERDICTS: dict[str, VerdictValue] = {"confirm": "confirmed", "reject": "rejected", "not-sure": "not sure"}
 SEARCH_ACTIONS = (
     Action(name="search", label="Search with this crop alone", sign="⌕", key="s"),
     Action(name="add", label="Add to the query", sign="+", key="a"),
 )
-VERDICT_ACTIONS = (
-    Action(name="confirm", label="Confirm, or withdraw", sign="✓", key="c"),
-    Action(name="reject", label="Reject, or withdraw", sign="✕", key="r"),
-    Action(name="not-sure", label="Not sure, or withdraw", sign="?", key="n"),
+VERDICT_ACTIONS = tuple(
+    Action(name=name, label=f"{label}, or withdraw", sign=sign, key=key, mark=MARKS[value][0], tone=MARKS[value][1])
+    for name, label, sign, key, value in (
+        ("confirm", "Confirm", "✓", "c", "confirmed"),
+        ("reject", "Reject", "✕", "r", "rejected"),
+        ("not-sure", "Not sure", "?", "n", "not sure"),
+    )
 )
 
 
@@ -145,34 +144,33 @@ def show_results(
     def tiles(part: Sequence[tuple[HitGroup, Hit]], *, named: bool) -> list[Tile]:
         return [_tile(hit, images[hit.crop], result, verdicts, group.name if named else "") for group, hit in part]
 
-    event = None
+    sheets: dict[str, Any] = {
+        "actions": actions,
+        "scope": f"{key} {context.case or ''}",
+        "width": WIDTH,
+        "on_action": lambda action: handle_action(context, action, key=key),
+    }
     if grouping != "none" and len(parts) <= MAX_SHEETS:
         for part in parts:
             group = part[0][0]
             st.markdown(f"**{escape_md(group.name)}** · {count_text(len(group.hits), 'crop')}")
             sheet = tiles(part, named=False)
-            sheet_key = f"find-{grouping}-{group.name}"
-            event = contact_sheet(sheet, key=sheet_key, label=group.name, actions=actions, width=WIDTH) or event
+            contact_sheet(sheet, key=f"find-{grouping}-{group.name}", label=group.name, **sheets)
     else:
         sheet = tiles(shown, named=grouping != "none")
-        event = contact_sheet(sheet, key="find-results", label="Results", actions=actions, width=WIDTH)
-    if event is not None:
-        handle_event(context, event, verdicts, key=key)
-        st.rerun()
+        contact_sheet(sheet, key="find-results", label="Results", **sheets)
 
 
-def handle_event(context: PageContext, event: SheetEvent, verdicts: Mapping[str, Verdict], *, key: str) -> None:
+def handle_action(context: PageContext, action: UserAction, *, key: str) -> None:
     """Open a result, search with it, add it to the query, or record a verdict about it."""
-    if event.action == "open":
-        url_state.put(look=event.crop)
-    elif event.action == "search":
-        search_with(event.crop)
-    elif event.action == "add":
-        add_crops([event.crop], key=key)
-    elif event.action in VERDICTS and context.may(Role.REVIEWER):
-        value = VERDICTS[event.action]
-        repeated = verdict_value(event.crop, verdicts) == value
-        record_verdict(context, key, event.crop, None if repeated else value)
+    if action.action == "open":
+        url_state.put(look=action.crop)
+    elif action.action == "search":
+        search_with(action.crop)
+    elif action.action == "add":
+        add_crops([action.crop], key=key)
+    else:
+        record_verdict(context, key, action)
 
 
 def _tile(hit: Hit, image: Image, result: SearchResult, verdicts: Mapping[str, Verdict], group: str) -> Tile:

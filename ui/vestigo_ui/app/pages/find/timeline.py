@@ -12,7 +12,8 @@ from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.pages.find.results import MARKS, verdict_value
+from vestigo_ui.app.components.result.verdict import MARKS
+from vestigo_ui.app.pages.find.results import verdict_value
 from vestigo_ui.app.text import format_moment
 
 NO_VERDICT = "No verdict"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -120,10 +121,15 @@ def _show_people(context: PageContext, frame: UploadedFrame, data: bytes) -> Non
         Tile(crop=view.digest, image=hide_upload(context, view.image), title=f"Person {number}")
         for number, view in enumerate(views, start=1)
     ]
-    event = contact_sheet(tiles, key="find-people", label="People in the image", width=96)
-    if event is not None:
-        add_upload(next(view for view in views if view.digest == event.crop))
-        st.rerun()
+    by_digest = {view.digest: view for view in views}
+    contact_sheet(
+        tiles,
+        key="find-people",
+        label="People in the image",
+        scope=hashlib.sha256(data).hexdigest(),
+        width=96,
+        on_action=lambda action: add_upload(by_digest[action.crop]),
+    )
 
 
 def _show_drawn(context: PageContext, frame: UploadedFrame, box: Box) -> None:

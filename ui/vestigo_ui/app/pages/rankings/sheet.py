@@ -10,10 +10,12 @@ import streamlit as st
 from vestigo.retrieval.query import Query
 from vestigo.store.audit.records import shown_crops
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.choice import back_button
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
-from vestigo_ui.app.components.result.dialog import LOOK, AnsweredQuery, open_dialog
+from vestigo_ui.app.components.result.bar import LOOK
+from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.images import Image, load_crops, load_facts
@@ -42,6 +44,8 @@ ROWS = 60
 MAX_WIDTH, MIN_WIDTH = 150, 112
 """Width in pixels of a tile in a strip at most, and of a row of one query at least."""
 MAX_NAME, SHORT_NAME = 20, 8
+SEPARATOR = " "
+"""Separates the side, the crop and the name of the query in the id of a tile."""
 
 
 def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | None, *, order: str, name: str) -> None:
@@ -55,16 +59,9 @@ def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | 
     strips = _load_strips(context, opened, pair, queries[page * size : (page + 1) * size].tolist(), most=ACROSS - 1)
     _audit(context, opened, pair, strips)
     images = load_images(context, strips)
-    tiles = [tile for place, strip in enumerate(strips) for tile in _tiles(context, strip, place, images, pair)]
+    tiles = [tile for strip in strips for tile in _tiles(context, strip, images, pair)]
     label = "Queries with their nearest crops"
-    event = contact_sheet(tiles, key="rankings-strips", label=label, across=ACROSS, width=MAX_WIDTH)
-    if event is not None:
-        place, rank = (int(number) for number in event.crop.split("-"))
-        if rank:
-            _open_row(strips[place], rank)
-        else:
-            url_state.put(query=strips[place].name, page=None)
-        st.rerun()
+    contact_sheet(tiles, key="rankings-strips", label=label, across=ACROSS, width=MAX_WIDTH, on_action=_open_tile)
 
 
 def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | None, name: str) -> None:
@@ -79,7 +76,7 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
     _audit(context, opened, pair, strips)
     images = load_images(context, strips)
     for strip in strips:
-        query, *rows = _tiles(context, strip, 0, images, pair)
+        query, *rows = _tiles(context, strip, images, pair)
         left, right = st.columns([1, 9], gap="medium")
         with left:
             st.image(query.image, width="stretch")
@@ -91,10 +88,7 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
                 st.info("This query has no saved rows.")
                 continue
             key = f"rankings-query-{strip.is_second}"
-            event = contact_sheet(rows, key=key, label="Nearest crops", width=MIN_WIDTH)
-            if event is not None:
-                _open_row(strip, int(event.crop.split("-")[1]))
-                st.rerun()
+            contact_sheet(rows, key=key, label="Nearest crops", width=MIN_WIDTH, on_action=_open_tile)
 
 
 def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair | None) -> None:
@@ -129,9 +123,17 @@ def _show_crop(context: PageContext, crop: str, model: str) -> None:
         st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
 
 
-def _open_row(strip: RankingStrip, rank: int) -> None:
-    crop = strip.rows[rank - 1].crop
-    url_state.put(**{LOOK: crop, OF: strip.name, SIDE: "2" if strip.is_second else None})
+def _tile_id(strip: RankingStrip, crop: str = "") -> str:
+    return SEPARATOR.join(("2" if strip.is_second else "", crop, strip.name))
+
+
+def _open_tile(action: UserAction) -> None:
+    """Open a row in the dialog, or a query with all its rows."""
+    side, crop, name = action.crop.split(SEPARATOR, 2)
+    if crop:
+        url_state.put(**{LOOK: crop, OF: name, SIDE: side})
+    else:
+        url_state.put(query=name, page=None)
 
 
 def _close_row() -> None:
@@ -166,14 +168,14 @@ def _load_strips(
 
 
 def _tiles(
-    context: PageContext, strip: RankingStrip, place: int, images: Mapping[str, Image], pair: RankingPair | None
+    context: PageContext, strip: RankingStrip, images: Mapping[str, Image], pair: RankingPair | None
 ) -> list[Tile]:
     """Return the tile of the query, then those of its rows."""
     score, basis = _describe_score(strip)
     name = strip.name.rpartition("/")[2]
     short = name if len(name) < MAX_NAME else f"{name[:SHORT_NAME]}…"
     query = Tile(
-        crop=f"{place}-0",
+        crop=_tile_id(strip),
         image=query_image(context, strip, images),
         title=score,
         lines=(
@@ -186,7 +188,7 @@ def _tiles(
         tone="plain",
         hint=f"Query {strip.name}{basis}",
     )
-    return [query, *(_row_tile(row, f"{place}-{position}", images) for position, row in enumerate(strip.rows, 1))]
+    return [query, *(_row_tile(row, _tile_id(strip, row.crop), images) for row in strip.rows)]
 
 
 def _row_tile(row: StripRow, key: str, images: Mapping[str, Image]) -> Tile:

@@ -168,7 +168,10 @@ def show_sightings(context: PageContext, model: Model) -> None:
         )
         for sighting in sightings
     ]
-    event = contact_sheet(tiles, key="review-pick", label="Sightings", width=116)
-    if event is not None:
-        url_state.put(sighting=event.crop)
-        st.rerun()
+    contact_sheet(
+        tiles,
+        key="review-pick",
+        label="Sightings",
+        width=116,
+        on_action=lambda action: url_state.put(sighting=action.crop),
+    )

@@ -169,11 +169,14 @@ def _show_sample(
         )
         for crop, reason in zip(ids, shown, strict=True)
     ]
-    event = contact_sheet(tiles, key="review-sample", label="Sampled tasks", width=132)
+    contact_sheet(
+        tiles,
+        key="review-sample",
+        label="Sampled tasks",
+        width=132,
+        on_action=lambda action: url_state.put(sighting=action.crop),
+    )
     _show_downloads(context, explained)
-    if event is not None:
-        url_state.put(sighting=event.crop)
-        st.rerun()
 
 
 def _show_push(

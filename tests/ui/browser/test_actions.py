@@ -1,0 +1,86 @@
+"""Queue of actions in a browser: nothing that the user does while a page is being run is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.support.screenshots import settled
+from tests.support.signed_in import PATIENCE_S
+from tests.ui.browser.test_find import results
+from vestigo.store.audit.records import query_key
+from vestigo.store.open import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.support.signed_in import Screen
+    from tests.ui.conftest import Archive
+
+Visit = Callable[..., "Page"]
+
+
+def test_thirty_quick_verdicts_are_all_saved(visit: Visit, screen: Screen, pristine: Archive) -> None:
+    from playwright.sync_api import expect
+
+    query = pristine.crops[2]["crop_id"]
+    page = visit(f"/find?crop={query}")
+    settled(page)
+    order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")[:30]
+    assert len(order) == 30
+    results(page).first.focus()
+    for _ in order:
+        page.keyboard.press("c")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(100)
+    expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
+    with Store.open(screen.store) as store:
+        rows = store.verdicts.history(query_key(crops=[query]))
+    assert [(row.crop, row.verdict) for row in rows] == [(crop, "confirmed") for crop in order]
+    settled(page)
+    assert page.get_by_role("list", name="Results").get_by_text("Confirmed", exact=True).count() == 30
+
+
+def test_verdicts_survive_reload_and_repeated_keys(visit: Visit, screen: Screen, pristine: Archive) -> None:
+    from playwright.sync_api import expect
+
+    query = pristine.crops[4]["crop_id"]
+    page = visit(f"/find?crop={query}")
+    settled(page)
+    results(page).first.focus()
+    page.keyboard.press("c")
+    page.reload()
+    page.get_by_text("The nearest").wait_for()
+    expect(page.get_by_role("list", name="Results").get_by_text("Confirmed", exact=True)).to_have_count(1)
+    settled(page)
+    with Store.open(screen.store) as store:
+        assert len(store.verdicts.history(query_key(crops=[query]))) == 1
+        results(page).first.focus()
+        for key in "crrn":
+            page.keyboard.press(key)
+        expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
+        rows = store.verdicts.history(query_key(crops=[query]))
+    assert [row.verdict for row in rows] == ["confirmed", None, "rejected", None, "not sure"]
+
+
+def test_keys_in_dialog_judge_one_result_each(visit: Visit, screen: Screen, pristine: Archive) -> None:
+    query = pristine.crops[6]["crop_id"]
+    page = visit(f"/find?crop={query}")
+    settled(page)
+    order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")[:4]
+    results(page).first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Why it matches").wait_for()
+    for _ in order:
+        page.keyboard.press("y")
+        page.keyboard.press("ArrowRight")
+    dialog.get_by_text("5 of").wait_for(timeout=PATIENCE_S * 1000)
+    with Store.open(screen.store) as store:
+        rows = store.verdicts.history(query_key(crops=[query]))
+        assert [(row.crop, row.verdict) for row in rows] == [(crop, "confirmed") for crop in order]
+        page.keyboard.press("x")
+        dialog.get_by_text("Rejected by reviewer").wait_for()
+        dialog.get_by_placeholder("Note").fill("other shoes")
+        page.keyboard.press("Tab")
+        dialog.get_by_text("other shoes").wait_for()
+        assert store.verdicts.history(query_key(crops=[query]))[-1].note == "other shoes"
