@@ -5,7 +5,6 @@ Each name is imported on first use, so that `import vestigo` loads neither torch
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from vestigo.retrieval.query import Query, open_encoder
 from vestigo.retrieval.search import SearchResult, search_conditions, search_query
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import read_review_sample
+from vestigo.store.audit.account import login
 from vestigo.store.audit.records import query_key, shown_crops
 from vestigo.store.open import Store
 from vestigo_models.arrays import Float32Array, UInt8Array
@@ -129,7 +129,7 @@ def search(
         "model": result.model,
         **shown_crops([hit.crop for hit in result.hits]),
     }
-    store.audit.record(getpass.getuser(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
+    store.audit.record(login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
     return result
 
 

@@ -12,6 +12,7 @@ from tests.support.archives import write_crops
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
 from tests.workers.runs.test_resume import unreadable
+from vestigo.store.audit.account import login
 from vestigo.store.open import Store
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
@@ -87,4 +88,4 @@ def test_quarantined_inputs_are_retried(gapped: tuple[Path, str], own: Screen, e
         assert (totals.done, totals.quarantined, totals.pending) == (6, 2, 0)
         assert store.check().intact
         (entry,) = store.audit.entries(action="retry")
-    assert (entry.user, entry.details) == ("admin", {"run": run, "reason": "unreadable"})
+    assert (entry.user, entry.details) == (login(), {"run": run, "reason": "unreadable", "by": "admin"})

@@ -17,6 +17,7 @@ from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
 from vestigo.ingest.inputs import Locator
 from vestigo.ingest.video.decode import FrameReader
+from vestigo.store.audit.account import login
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RetryResult
 from vestigo_models.detection import registry as detectors
@@ -159,7 +160,8 @@ def test_retry_command_reports_counts(tmp_path: Path, sources: tuple[Path, Path]
     )
     with Store.open(ref) as store:
         (entry,) = store.audit.entries()
-    assert (entry.user, entry.action, entry.case) == ("ada", "retry", "c7")
+    assert (entry.user, entry.action, entry.case) == (login(), "retry", "c7")
+    assert entry.details["by"] == "ada"
     assert entry.details == {"run": run, "inputs": ["002.jpg"]}
     done = CliRunner().invoke(runs.app, ["retry", run, "--store", str(ref), "--reason", "unreadable"])
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 input tried again")

@@ -15,7 +15,7 @@ from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
-from vestigo_ui.web.auth.identity import User, find_user
+from vestigo_ui.web.auth.identity import User, find_user, is_valid
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings, current_settings
 
@@ -61,6 +61,11 @@ class PageContext:
                 f"{action} requires the role {role}, and {self.user.name} has the role {self.user.role}. "
                 "Ask an administrator for it."
             )
+
+    def require_valid(self) -> None:
+        """Raise UsageError unless the user's session is still valid, for what runs after the page has been shown."""
+        if not is_valid(self.user):
+            raise UsageError(f"The session of {self.user.name} has ended. Sign in again.")
 
     def model(self) -> Model:
         """Return the model whose crops are shown; raises as `vestigo.resolve.resolve_search_model`."""

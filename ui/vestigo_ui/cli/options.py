@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from vestigo.store.audit.account import login as login
 from vestigo_models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -276,12 +275,3 @@ def connect(url: str | None, token_file: Path | None, patience: float) -> LabelS
     from vestigo.review.label_studio.client import LabelStudioClient, read_token
 
     return LabelStudioClient.connect(url, read_token(token_file), patience=patience)
-
-
-def login() -> str:
-    """Return the name of the account that runs this process, independent of the environment."""
-    user = os.getuid()
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"uid {user}"

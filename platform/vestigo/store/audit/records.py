@@ -23,6 +23,8 @@ AuditAction = Literal[
     "promote",
     "rollback",
     "retry",
+    "camera",
+    "vacuum",
 ]
 VerdictValue = Literal["confirmed", "rejected", "not sure"]
 

@@ -29,7 +29,7 @@ Command = Callable[..., Any]
 @pytest.fixture
 def ref(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own with the shared archive's crops; the account is called ana."""
-    monkeypatch.setattr("vestigo_ui.cli.options.pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
+    monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_name="ana"))
     return archive.store
 
 
@@ -105,6 +105,37 @@ def test_ranking_and_exports_are_logged(vestigo: Command, ref: Path, tmp_path: P
         model = resolve_review_model(store).digest
     assert (newest.action, newest.case, newest.authority) == ("export", "12/26", "order 7")
     assert newest.details == {"what": "crops", "to_folder": str(tmp_path / "market"), "model": model}
+
+
+def test_changes_of_cameras_and_files_are_logged(vestigo: Command, ref: Path, tmp_path: Path) -> None:
+    vestigo("cameras", "set", "gate", "--clock-offset", "2.5", *GROUNDS)
+    with Store.open(ref) as store:
+        [entry] = store.audit.entries()
+    assert (entry.user, entry.action, entry.case, entry.authority) == ("ana", "camera", "12/26", "order 7")
+    assert entry.details == {"cameras": ["gate"], "offsets_before_s": [0.0], "clock_offset_s": 2.5}
+    vestigo("store", "vacuum", "--dry-run")
+    vestigo("store", "vacuum", "--now")
+    vestigo("search", "--where", "gender=male", "--html", tmp_path / "result.html")
+    with Store.open(ref) as store:
+        search, vacuum = store.audit.entries(newest=True, limit=2)
+    assert (vacuum.user, vacuum.action, vacuum.details) == ("ana", "vacuum", {"now": True})
+    assert search.details["to_file"] == str(tmp_path / "result.html")
+
+
+def test_changes_of_users_are_logged(ref: Path, tmp_path: Path) -> None:
+    users, password = tmp_path / "users.toml", tmp_path / "password"
+    password.write_text("long enough for it")
+    add = ["add", "bert", "--role", "viewer", "--password-file", str(password)]
+    assert run(["ui", "user", *add, "--users", str(users)]) == 0
+    for change in (["role", "bert", "admin"], ["password", "bert", *add[-2:]], ["remove", "bert"]):
+        assert run(["ui", "user", *change, "--users", str(users), "--store", str(ref)]) == 0
+    with Store.open(ref) as store:
+        entries = store.audit.entries(action="user")
+    expected = [("add", "viewer"), ("role", "admin"), ("password", None), ("remove", None)]
+    assert [(entry.details["change"], entry.details.get("role")) for entry in entries] == expected
+    assert {(entry.user, entry.details["name"]) for entry in entries} == {("ana", "bert")}
+    assert "long enough" not in json.dumps([dict(entry.details) for entry in entries])
+    assert users.with_suffix(".log").stat().st_mode & 0o777 == 0o600
 
 
 def test_label_export_is_logged(vestigo: Command, ref: Path, tmp_path: Path) -> None:
@@ -238,5 +269,5 @@ def test_account_without_name_is_its_number(monkeypatch: pytest.MonkeyPatch) -> 
     def unknown(_: int) -> None:
         raise KeyError
 
-    monkeypatch.setattr("vestigo_ui.cli.options.pwd.getpwuid", unknown)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
     assert accountable.login().startswith("uid ")

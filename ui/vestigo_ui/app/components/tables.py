@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ import streamlit as st
 from vestigo.csv_files import frame_to_csv
 from vestigo.reports.page import table_page
 from vestigo_ui.app.context import PageContext
+from vestigo_ui.web.auth.users import Role
 
 
 def show_table(
@@ -62,7 +64,10 @@ def choose_row(context: PageContext, frame: pd.DataFrame, **options: Any) -> int
 def show_downloads(
     context: PageContext, frame: pd.DataFrame, *, name: str, title: str, page: Callable[[], str] | None = None
 ) -> None:
-    """Offer a table as CSV, Parquet and HTML; each download is written to the audit log.
+    """Offer a table as CSV, Parquet and HTML.
+
+    A file is made when it is downloaded: then the session and role of the user are checked and the audit entry is
+    committed, whatever sends the request. Without them no file exists.
 
     Args:
         context: Context of the page.
@@ -80,17 +85,22 @@ def show_downloads(
         for suffix, (label, mime, make) in kinds.items():
             st.download_button(
                 label,
-                make,
+                partial(_export, context, make, f"{name}.{suffix}", len(frame)),
                 f"{name}.{suffix}",
                 mime,
                 key=f"download-{name}-{suffix}",
                 icon=":material/download:",
                 type="tertiary",
                 disabled=frame.empty,
-                on_click=context.audit,
-                args=("export",),
-                kwargs={"what": f"{name}.{suffix}", "rows": len(frame)},
+                on_click="ignore",
             )
+
+
+def _export(context: PageContext, make: Callable[[], str | bytes], name: str, rows: int) -> str | bytes:
+    context.require_valid()
+    context.require(Role.VIEWER, "A download")
+    context.audit("export", what=name, rows=rows)
+    return make()
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:

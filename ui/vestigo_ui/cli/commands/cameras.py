@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
+from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, out
 
@@ -34,12 +36,24 @@ def set_command(
         float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
     ],
     store: opts.StoreOption,
+    case: opts.CaseOption = None,
+    authority: opts.AuthorityOption = None,
 ) -> Output:
     """Set the clock offset of a camera; stored crops show the corrected time at once, files are not rewritten.
 
+    The change is written to the audit log before it is made.
+
     Example: vestigo cameras set entrance --clock-offset 42.5 --store archive
     """
+    from vestigo.store.crops.cameras import match_cameras
+
     with opts.open_store(store) as opened:
+        if not math.isfinite(clock_offset):
+            raise UsageError(f"--clock-offset {clock_offset}: give a number of seconds")
+        named = match_cameras([name], [camera.name for camera in opened.cameras.list()])
+        before = [camera.clock_offset_s for camera in opened.cameras.list() if camera.name in named]
+        details = {"cameras": list(named), "offsets_before_s": before, "clock_offset_s": clock_offset}
+        opened.audit.record(opts.login(), "camera", details=details, case=case, authority=authority)
         opened.cameras.set_clock_offset(name, clock_offset)
         return _list_cameras(opened)
 

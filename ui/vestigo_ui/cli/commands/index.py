@@ -98,6 +98,8 @@ def index_command(
 
             run = result.run.id
             strips, total = read_strips(opened, run)
+            details = {"what": "contact sheet", "run": run, "to_file": str(html.absolute()), "tracklets": len(strips)}
+            opened.audit.record(opts.login(), "export", details=details)
             page = archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total)
             with create_private(html, "w") as file:
                 file.write(page)

@@ -224,6 +224,8 @@ def _label_run(store: str, request: RegionsRequest, panel_folder: Path | None) -
         output = run_output(opened, labelled)
         if panel_folder is None:
             return output
+        details = {"what": "panels", "run": request.run, "to_folder": str(panel_folder.absolute())}
+        opened.audit.record(opts.login(), "export", details=details)
         with progress("panels") as update:
             panels = draw_panels(opened, request, panel_folder, update)
     note(f"{panels} panels in {panel_folder}")

@@ -76,12 +76,12 @@ def retry_command(
     from vestigo_workers.runs.result import summarize
     from vestigo_workers.runs.resume import retry
 
-    details = {"run": run, "inputs": inputs or None, "reason": reason}
+    details = {"run": run, "inputs": inputs or None, "reason": reason, "by": by}
     details = {name: value for name, value in details.items() if value is not None}
     with opts.open_store(store) as opened:
 
         def record() -> None:
-            opened.audit.record(by or opts.login(), "retry", details=details, case=case, authority=authority)
+            opened.audit.record(opts.login(), "retry", details=details, case=case, authority=authority)
 
         retried, result = run_with_bars(
             opened,

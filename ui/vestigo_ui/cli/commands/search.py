@@ -91,6 +91,7 @@ def search_command(
             "filter": filter_mode,
             "model": result.model,
             **shown_crops([hit.crop for hit in result.hits]),
+            **({} if html is None else {"to_file": str(html.absolute())}),
         }
         opened.audit.record(opts.login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
         if html is not None:

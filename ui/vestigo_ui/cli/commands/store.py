@@ -41,6 +41,8 @@ def vacuum_command(
     Example: vestigo store vacuum --store archive --dry-run
     """
     with opts.open_store(store) as opened:
+        if not dry_run:
+            opened.audit.record(opts.login(), "vacuum", details={"now": now})
         report = opened.vacuum(dry_run=dry_run, now=now)
     return Output({**asdict(report), "dry_run": dry_run}, _print_vacuum)
 

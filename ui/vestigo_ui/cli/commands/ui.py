@@ -53,12 +53,18 @@ def add_command(
     users: UsersOption = None,
     password_file: PasswordFileOption = None,
     password_stdin: PasswordStdinOption = False,
+    store: opts.StoreOption = "",
 ) -> None:
     """Add a user; the password is prompted for twice unless a file or standard input holds it.
 
+    Changes of users are logged beside the users file; `vestigo ui` copies them to the audit log of its store, and
+    --store writes them there at once.
+
     Example: vestigo ui user add anna --role reviewer
     """
-    _open_users(users).add(name, role, _read_password(password_file, password_stdin))
+    file = _open_users(users)
+    file.add(name, role, _read_password(password_file, password_stdin))
+    _log_changes(file, store)
     note(f"{name} can sign in as {role}")
 
 
@@ -74,24 +80,31 @@ def list_command(users: UsersOption = None) -> Output:
 
 
 @user_app.command("remove")
-def remove_command(name: NameArgument, users: UsersOption = None) -> None:
+def remove_command(name: NameArgument, users: UsersOption = None, store: opts.StoreOption = "") -> None:
     """Remove a user; open sessions end at once.
 
     Example: vestigo ui user remove anna
     """
-    _open_users(users).remove(name)
+    file = _open_users(users)
+    file.remove(name)
+    _log_changes(file, store)
     note(f"{name} is removed; open sessions have ended")
 
 
 @user_app.command("role")
 def role_command(
-    name: NameArgument, role: Annotated[Role, Argument(help="The new role.")], users: UsersOption = None
+    name: NameArgument,
+    role: Annotated[Role, Argument(help="The new role.")],
+    users: UsersOption = None,
+    store: opts.StoreOption = "",
 ) -> None:
     """Give a user another role; open sessions end at once.
 
     Example: vestigo ui user role anna admin
     """
-    _open_users(users).set_role(name, role)
+    file = _open_users(users)
+    file.set_role(name, role)
+    _log_changes(file, store)
     note(f"{name} is {role} from the next sign-in on; open sessions have ended")
 
 
@@ -101,6 +114,7 @@ def password_command(
     users: UsersOption = None,
     password_file: PasswordFileOption = None,
     password_stdin: PasswordStdinOption = False,
+    store: opts.StoreOption = "",
 ) -> None:
     """Give a user another password; open sessions end at once.
 
@@ -110,7 +124,17 @@ def password_command(
     if name not in file.accounts():
         raise UsageError(f"{file.path} has no user {name}; `vestigo ui user list` lists the users")
     file.set_password(name, _read_password(password_file, password_stdin))
+    _log_changes(file, store)
     note(f"{name} has another password; open sessions have ended")
+
+
+def _log_changes(users: Users, store: str) -> None:
+    if not store:
+        return
+    from vestigo_ui.web.auth.events import audit_user_changes
+
+    with opts.open_store(store) as opened:
+        audit_user_changes(opened, users)
 
 
 def _open_users(users: Path | None) -> Users:
@@ -182,12 +206,13 @@ def ui_command(
     if not store:
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
-    from vestigo_ui.web.auth.events import audit_events
+    from vestigo_ui.web.auth.events import audit_events, audit_user_changes
     from vestigo_ui.web.auth.users import Users, users_path
     from vestigo_ui.web.server.run import Binding, serve
     from vestigo_ui.web.settings import load_settings
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)
     with opts.open_store(store) as opened:
-        settings = load_settings(config)
-        serve(store, binding, Users(users_path(users)), settings, on_event=audit_events(opened), report=note)
+        settings, accounts = load_settings(config), Users(users_path(users))
+        audit_user_changes(opened, accounts)
+        serve(store, binding, accounts, settings, on_event=audit_events(opened, accounts), report=note)

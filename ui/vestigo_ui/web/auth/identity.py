@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vestigo_ui.web.auth.sessions import Sessions
+from vestigo_ui.web.auth.sessions import Session, Sessions
 from vestigo_ui.web.auth.users import Role
 
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A signed-in user; `session` is the id that audit entries carry."""
+    """A signed-in user; `session` is the id of the sign-in, `signed` its session, None in tests without a server."""
 
     name: str
     role: Role
     session: str
+    signed: Session | None = None
 
     def may(self, needed: Role | str) -> bool:
         """Return whether the user's role includes the rights of `needed`."""
@@ -37,4 +38,9 @@ def find_user(headers: Mapping[str, str]) -> User | None:
     The cookie is checked at every call, because the headers of a websocket are as old as its handshake.
     """
     session = _sessions and _sessions.from_cookies(headers.get("cookie") or headers.get("Cookie") or "")
-    return User(name=session.user, role=session.role, session=session.id) if session else None
+    return User(name=session.user, role=session.role, session=session.id, signed=session) if session else None
+
+
+def is_valid(user: User) -> bool:
+    """Return whether the sign-in of a user is still valid: not ended, and with the same account and role."""
+    return user.signed is None or _sessions is None or _sessions.is_valid(user.signed)

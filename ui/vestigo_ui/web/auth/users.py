@@ -12,16 +12,19 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from vestigo.store.audit.account import login
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_ui.web.private_files import WatchedFile, config_folder, locked, read_private, write_private
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 1024
 """Characters. The limit bounds the time of hashing."""
+UserChange = Literal["add", "remove", "role", "password"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -61,6 +64,7 @@ class Users:
         self.path = path
         self._hasher = PasswordHasher()
         self._dummy_hash: str | None = None
+        self._log_path = path.with_suffix(".log")
         self._file: WatchedFile[Mapping[str, Account]] = WatchedFile(path, _parse, {})
 
     def accounts(self) -> Mapping[str, Account]:
@@ -94,29 +98,40 @@ class Users:
                 "beginning with a letter or digit"
             )
         account = Account(role=role, password=self._hash(password), version=_new_version())
-        with self._open_for_change() as accounts:
+        with self._open_for_change("add", name, role) as accounts:
             if name in accounts:
                 raise UsageError(f"{name} exists already; change it with `vestigo ui user role` or `... password`")
             accounts[name] = account
 
     def remove(self, name: str) -> None:
         """Remove a user and end the user's sessions. An unknown name is a UsageError, here and below."""
-        with self._open_for_change() as accounts:
+        with self._open_for_change("remove", name) as accounts:
             del accounts[self._require(name, accounts)]
 
     def set_role(self, name: str, role: Role) -> None:
         """Change a user's role and end the user's sessions."""
-        self._change(name, lambda account: replace(account, role=role))
+        self._change("role", name, lambda account: replace(account, role=role), role)
 
     def set_password(self, name: str, password: str) -> None:
         """Change a user's password and end the user's sessions. A short password is a UsageError."""
         hashed = self._hash(password)
-        self._change(name, lambda account: replace(account, password=hashed))
+        self._change("password", name, lambda account: replace(account, password=hashed))
 
-    def _change(self, name: str, change: Callable[[Account], Account]) -> None:
-        with self._open_for_change() as accounts:
+    def changes(self) -> list[dict[str, str]]:
+        """Return all changes of users: time, account of this computer, change, name and role; the oldest first."""
+        try:
+            return [json.loads(line) for line in read_private(self._log_path).splitlines()]
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise ConfigError(f"{self._log_path} is damaged ({error}); move it away to start another log") from error
+
+    def _change(
+        self, change: UserChange, name: str, edit: Callable[[Account], Account], role: Role | None = None
+    ) -> None:
+        with self._open_for_change(change, name, role) as accounts:
             account = accounts[self._require(name, accounts)]
-            accounts[name] = replace(change(account), version=_new_version())
+            accounts[name] = replace(edit(account), version=_new_version())
 
     def _require(self, name: str, accounts: Mapping[str, Account]) -> str:
         if name not in accounts:
@@ -124,10 +139,15 @@ class Users:
         return name
 
     @contextmanager
-    def _open_for_change(self) -> Iterator[dict[str, Account]]:
+    def _open_for_change(self, change: UserChange, name: str, role: Role | None = None) -> Iterator[dict[str, Account]]:
+        """Write the accounts after the block; the change is logged before."""
         with locked(self.path):
             accounts = dict(self.accounts())
             yield accounts
+            at = datetime.now(UTC).isoformat(timespec="microseconds")
+            entry = {"at": at, "account": login(), "change": change, "name": name} | ({"role": role} if role else {})
+            lines = [json.dumps(each) for each in (*self.changes(), entry)]
+            write_private(self._log_path, "".join(f"{line}\n" for line in lines))
             write_private(self.path, _format_toml(accounts))
 
     def _hash(self, password: str) -> str:
