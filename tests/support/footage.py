@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.packet import Packet
 
 from vestigo_models.detection.base import Detections
 
@@ -25,19 +26,26 @@ def write_video(
     b_frames: int = 2,
     open_gop: bool = False,
     times: Callable[[int], int] | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Encode `frames` pictures; `times` gives presentation times in milliseconds for a variable frame rate."""
     height, width = draw(0).shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.gop_size = keyframe_every
-        stream.codec_context.max_b_frames = b_frames
+        stream.codec_context.max_b_frames = 0 if codec == "mjpeg" else b_frames
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if codec == "libx264":
             cuts = f"keyint={keyframe_every}:min-keyint={keyframe_every}:scenecut=0:open-gop={int(open_gop)}"
             stream.options = {"preset": "ultrafast", "bf": str(b_frames), "x264-params": cuts}
+        elif codec == "libx265":
+            cuts = f"keyint={keyframe_every}:min-keyint={keyframe_every}:scenecut=0:log-level=none"
+            stream.options = {"preset": "ultrafast", "x265-params": cuts}
+        if options:
+            stream.options = stream.options | options
         container.start_encoding()
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(draw(number), format="rgb24")
@@ -46,6 +54,57 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+Shift = Callable[[int], float]
+"""Seconds to add to the stamps of a packet, by its position in decoding order."""
+
+
+def remux(path: Path, target: Path, shift: Shift) -> Path:
+    """Copy a video's packets with other stamps, without encoding.
+
+    Where stamps go back, a transport stream is written in pieces, because no muxer writes such stamps.
+    """
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        pieces: list[list[Packet]] = [[]]
+        for position, packet in enumerate(packets):
+            ticks = round(shift(position) / packet.time_base)
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            if pieces[-1] and packet.dts < pieces[-1][-1].dts:
+                pieces.append([])
+            pieces[-1].append(packet)
+        data = b""
+        for piece in pieces:
+            with av.open(str(target), "w", options={"avoid_negative_ts": "disabled"}) as copy:
+                copied = copy.add_stream_from_template(stream)
+                for packet in piece:
+                    packet.stream = copied
+                    copy.mux(packet)
+            data += target.read_bytes()
+        target.write_bytes(data)
+    return target
+
+
+def write_sound_beside(path: Path, target: Path, video_delay_s: float) -> Path:
+    """Copy a video into a file with sound that begins before it."""
+    with av.open(str(path)) as source, av.open(str(target), "w") as copy:
+        stream = source.streams.video[0]
+        video, sound = copy.add_stream_from_template(stream), copy.add_stream("pcm_s16le", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.int16), format="s16", layout="mono")
+        frame.rate, frame.pts = 16000, 0
+        packets = [*sound.encode(frame), *sound.encode(None)]
+        for packet in source.demux(stream):
+            if packet.size:
+                ticks = round(video_delay_s / packet.time_base)
+                packet.pts = packet.pts + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                packet.stream = video
+                packets.append(packet)
+        for packet in sorted(packets, key=lambda each: (each.dts if each.dts is not None else 0) * each.time_base):
+            copy.mux(packet)
+    return target
 
 
 def numbered(number: int) -> np.ndarray:

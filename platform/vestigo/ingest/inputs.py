@@ -58,12 +58,14 @@ class Keyframe:
         key: The `pts` that the decoder reports for it, in ticks of the stream's time base.
         seek: The timestamp to seek to.
         offset_s: Seconds from the start of the video.
+        shift: Ticks to add to the stamps of the file from here on, because they started again before.
     """
 
     index: int
     key: int
     seek: int
     offset_s: float
+    shift: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.packet import Packet
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vestigo.ingest.inputs import Keyframe, VideoInfo
-from vestigo.ingest.video.probe import decode_packets, open_video, timestamp_of, video_stream
+from vestigo.ingest.video.pixels import to_rgb
+from vestigo.ingest.video.probe import open_video, video_stream
+from vestigo.ingest.video.timeline import Clock, FrameNumbering, NumberedFrame
 from vestigo_models.errors import BadInput
 
 EPSILON = 1e-6
@@ -87,7 +92,7 @@ class FrameReader:
 
     Attributes:
         decoded: Number of owned frames that were decoded, sampled or not.
-        failures: Owned frames that could not be decoded.
+        failures: Owned frames that could not be decoded, or whose pixels are damaged.
     """
 
     def __init__(self, path: str | Path, info: VideoInfo, part: VideoSlice, fps: float) -> None:
@@ -96,7 +101,8 @@ class FrameReader:
         self.part = part
         self.decoded = 0
         self.failures: list[DecodeFailure] = []
-        self._fps = Fraction(fps).limit_denominator(1001)
+        # A rate of one frame in an hour or a day would be rounded to 0.
+        self._fps = Fraction(fps).limit_denominator(1001) or Fraction(fps)
         self._from_s = part.start_s(info)
         self._entry = part.entry_keyframe(info, fps)
 
@@ -104,18 +110,26 @@ class FrameReader:
         self.decoded = 0
         self.failures = []
         previous = -1
-        for index, time_s, frame in _numbered_frames(self.path, self.info, self._entry):
+        for number, time_s in _timed_frames(self.path, self.info, self._entry):
+            index, frame = number.index, number.frame
             if index >= self.part.last:
                 return
             is_owned = index >= self.part.first
-            if isinstance(frame, str):
-                if is_owned:
-                    self.failures.append(DecodeFailure(index, "undecodable-frame", f"frame {index}: {frame}"))
+            if number.problem is not None and is_owned:
+                reason = "undecodable-frame" if frame is None else "damaged-frame"
+                self.failures.append(DecodeFailure(index, reason, f"frame {index}: {number.problem}"))
+            if frame is None:
                 continue
             self.decoded += is_owned
             cell = int((time_s + ROUNDING) * self._fps // 1)
             if cell > previous and time_s >= self._from_s:
-                yield SampledFrame(index, cell, float(time_s), to_rgb(frame))
+                try:
+                    image = to_rgb(frame, (self.info.width, self.info.height))
+                except av.error.FFmpegError as error:
+                    detail = f"frame {index}: pixel format {frame.format.name}: {error.strerror or error}"
+                    self.failures.append(DecodeFailure(index, "undecodable-frame", detail))
+                    continue
+                yield SampledFrame(index, cell, float(time_s), image)
             previous = max(previous, cell)
 
 
@@ -126,66 +140,61 @@ def read_frame(path: str | Path, info: VideoInfo, index: int) -> NDArray[np.uint
         BadInput: `no-such-frame`, or as `FrameReader`.
     """
     before = [keyframe for keyframe in info.keyframes if 0 < keyframe.index <= index]
-    for number, _, frame in _numbered_frames(Path(path), info, before[-1] if before else None):
-        if number == index and isinstance(frame, VideoFrame):
-            return to_rgb(frame)
-        if number > index:
+    for number, _ in _timed_frames(Path(path), info, before[-1] if before else None):
+        if number.index == index and number.frame is not None:
+            return to_rgb(number.frame, (info.width, info.height))
+        if number.index > index:
             break
     raise BadInput("no-such-frame", f"{Path(path).name} has no readable frame {index}")
 
 
-def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Return RGB uint8 pixels, rotated by the file's display matrix."""
-    image = frame.to_ndarray(format="rgb24")
-    turns = round((frame.rotation or 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns), dtype=np.uint8) if turns else np.asarray(image, dtype=np.uint8)
+def _timed_frames(path: Path, info: VideoInfo, entry: Keyframe | None) -> Iterator[tuple[NumberedFrame, Fraction]]:
+    """Yield the frames of a video with their times in seconds, from an entry point on."""
+    base, rate = Fraction(info.time_base), Fraction(info.rate)
+    time_s = -1 / rate if entry is None else Fraction(entry.offset_s) - 1 / rate
+    for number in _numbered_frames(path, info, entry):
+        if not info.ordered:
+            time_s = number.index / rate
+        elif number.stamp is not None:
+            time_s = (number.stamp - info.origin) * base
+        else:
+            time_s += 1 / rate
+        yield number, time_s
 
 
-def _numbered_frames(
-    path: Path, info: VideoInfo, entry: Keyframe | None
-) -> Iterator[tuple[int, Fraction, VideoFrame | str]]:
-    """Yield index, time in seconds and frame (or the decoder's message), from an entry point on."""
+def _numbered_frames(path: Path, info: VideoInfo, entry: Keyframe | None) -> Iterator[NumberedFrame]:
     try:
         if path.stat().st_size != info.size_bytes:
             raise BadInput("changed", f"{path.name} is not the file that was planned; index it again")
     except OSError as error:
         raise BadInput("unreadable", f"{path.name}: {error.strerror or error}") from None
+    anchors = {keyframe.key: keyframe.index for keyframe in info.keyframes}
     if entry is not None:
         with open_video(path) as container:
-            frames = _decode_from(container, entry)
-            if frames is not None:
-                yield from _number(frames, info, entry.index)
+            stream = video_stream(container)
+            packets = _packets_from(container, stream, entry)
+            if packets is not None:
+                begin = entry.key + entry.shift if info.ordered else None
+                numbering = FrameNumbering(info.ordered, anchors, entry.index, begin)
+                yield from numbering.decode(Clock.of(stream, entry.shift).read(packets), stream.codec_context)
                 return
     with open_video(path) as container:
-        yield from _number(decode_packets(container.demux(video_stream(container))), info, 0)
+        stream = video_stream(container)
+        numbering = FrameNumbering(info.ordered, anchors)
+        yield from numbering.decode(Clock.of(stream).read(container.demux(stream)), stream.codec_context)
 
 
-def _decode_from(container: InputContainer, entry: Keyframe) -> Iterator[VideoFrame | str] | None:
-    """Return the frames from a keyframe on, including it; None if seeking misses it."""
-    stream = video_stream(container)
-    container.seek(entry.seek, stream=stream)
-    frames = decode_packets(container.demux(stream))
-    for frame in frames:
-        if isinstance(frame, VideoFrame) and (at := timestamp_of(frame)) is not None:
-            if at == entry.key:
-                return chain([frame], frames)
-            if at > entry.key:
+def _packets_from(container: InputContainer, stream: VideoStream, entry: Keyframe) -> Iterator[Packet[Any]] | None:
+    """Return the packets from a keyframe on, including it; None if seeking misses it."""
+    try:
+        container.seek(entry.seek, stream=stream)
+        packets = container.demux(stream)
+        for packet in packets:
+            at = packet.pts if packet.pts is not None else packet.dts
+            if packet.is_keyframe and at == entry.key:
+                return chain([packet], packets)
+            if packet.is_keyframe and at is not None and at > entry.key:
                 return None
+    except av.error.FFmpegError:
+        return None
     return None
-
-
-def _number(
-    frames: Iterator[VideoFrame | str], info: VideoInfo, first: int
-) -> Iterator[tuple[int, Fraction, VideoFrame | str]]:
-    """Number frames; each keyframe corrects the count, so that a lost frame does not shift later ones."""
-    anchors = {keyframe.key: keyframe.index for keyframe in info.keyframes}
-    base, rate = Fraction(info.time_base), Fraction(info.rate)
-    index = first
-    for frame in frames:
-        at = None if isinstance(frame, str) else timestamp_of(frame)
-        if at is not None:
-            index = max(index, anchors.get(at, index))
-        time_s = (at - info.origin) * base if info.ordered and at is not None else Fraction(index) / rate
-        yield index, time_s, frame
-        if isinstance(frame, VideoFrame):
-            index += 1

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vestigo.ingest.inputs import Keyframe, VideoInfo
 from vestigo.ingest.sources.containers import file_digest
+from vestigo.ingest.video.pixels import display_size
+from vestigo.ingest.video.timeline import Clock, FrameNumbering, NumberedFrame, declared_rate, is_shown
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS
 
 PROBED_FRAMES = 48
 """Frames that are decoded to check times and entry points; no codec reorders over so many."""
-FALLBACK_RATE = Fraction(25)
+PROBED_PACKETS = 1000
+"""Packets that are decoded at most until there are so many frames; recordings can begin long before a keyframe."""
+MAX_LEAD_S = 10
+"""Other streams of a file begin at most so long before the video; a longer time is an error of the header."""
+MIN_RATE = Fraction(1, 86400)
+MAX_INTERVALS = 4096
+"""Different lengths of frames that are counted to find the usual one."""
+DEMUXERS = (
+    "asf,avi,cavsvideo,dhav,dirac,dv,evc,flv,gxf,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,"
+    "mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,smjpeg,vc1,vc1test,vvc,webm,wtv,yuv4mpegpipe"
+)
+"""FFmpeg's names of the formats that are opened; others are scripts, network streams, text and lists of files."""
+COVERS = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails | av.stream.Disposition.still_image
 
 
 def probe_video(path: Path) -> VideoInfo:
     """Read a video through once, decoding only its first frames.
 
     Raises:
-        BadInput: `empty-file`, `unreadable`, `not-a-video`, `no-video`, `no-frames`, `too-large`, `truncated`.
+        BadInput: `empty-file`, `unreadable`, `not-a-video`, `no-video`, `unknown-codec`, `no-frames`, `too-large`,
+            `truncated`.
     """
     try:
         if path.stat().st_size == 0:
@@ -51,136 +67,190 @@ def probe_video(path: Path) -> VideoInfo:
 def open_video(path: Path) -> InputContainer:
     """Open a container; raise BadInput `not-a-video` or `unreadable`."""
     try:
-        return av.open(str(path), metadata_errors="replace")
-    except av.error.InvalidDataError:
+        options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "correct_ts_overflow": "0"}
+        return av.open(f"file:{path}", metadata_errors="replace", container_options=options)
+    except (av.error.InvalidDataError, av.error.ArgumentError):
         raise BadInput("not-a-video", f"{path.name} is in no known video format") from None
     except (av.error.FFmpegError, OSError) as error:
         raise BadInput("unreadable", f"{path.name}: {error.strerror or error}") from None
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream but cover images, decoded by one thread; raise BadInput `no-video` without one."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            stream.thread_count = 1
-            return stream
-    raise BadInput("no-video", f"{Path(container.name).name} holds no video stream")
+    """Return the video stream that players choose, decoded by one thread: no cover image, the default one, the best.
+
+    Raises:
+        BadInput: `no-video` without one, `unknown-codec` if nothing decodes it, `too-large`.
+    """
+    name = Path(container.name).name
+    streams = [stream for stream in container.streams.video if not stream.disposition & COVERS]
+    if not streams:
+        raise BadInput("no-video", f"{name} holds no video stream")
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    if not decodable:
+        raise BadInput("unknown-codec", f"{name}: codec {_codec_tag(streams[0])} is not known here; convert the video")
+    best = container.streams.best("video")
+    stream = max(decodable, key=lambda each: (bool(each.disposition & av.stream.Disposition.default), each == best))
+    context = stream.codec_context
+    if context.width * context.height > MAX_PIXELS:
+        raise BadInput("too-large", f"{name}: {context.width}x{context.height} pixels a frame")
+    stream.thread_count = 1
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream
 
 
-def decode_packets(packets: Iterator[Packet[Any]]) -> Iterator[VideoFrame | str]:
-    """Decode packet by packet; yield the decoder's message for what cannot be decoded."""
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            frames = packet.decode()
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            yield error.strerror or type(error).__name__
-            continue
-        for frame in frames:
-            yield "the decoder calls the frame corrupt" if frame.is_corrupt else frame
-
-
-def timestamp_of(frame: VideoFrame | Packet[Any]) -> int | None:
-    """Return the unique timestamp of a frame, in ticks; in an AVI it is not the presentation time."""
-    return frame.pts if frame.pts is not None else frame.dts
+def _codec_tag(stream: VideoStream) -> str:
+    tag = getattr(stream, "codec_tag", "") or "without a name"
+    return tag if tag.isprintable() else repr(tag)
 
 
 @dataclass
 class _Scan:
-    """Facts from the packets of a stream; memory is that of the keyframes."""
+    """Facts from the packets of a stream; memory is that of the keyframes.
+
+    Attributes:
+        frames: Packets with a frame that is shown.
+        stamps: Packets with a presentation stamp.
+        origin, end: Smallest and largest stamp of a shown frame.
+        entries: Keyframes as [number, stamp, position in decoding order, stamp in the file, shift of the clock].
+    """
 
     frames: int = 0
+    stamps: int = 0
     origin: int | None = None
     end: int | None = None
-    has_timestamps: bool = True
     broken: str | None = None
-    entries: list[list[int]] = field(default_factory=list)  # index, timestamp, position in decoding order
+    entries: list[list[int]] = field(default_factory=list)
+    _intervals: Counter[int] = field(default_factory=Counter)
+    _last: int | None = None
 
-    def read(self, packets: Iterator[Packet[Any]]) -> None:
+    def read(self, packets: Iterable[Packet[Any]], clock: Clock) -> None:
         try:
-            for packet in packets:
-                if packet.size:
-                    self._add(packet)
+            for packet, stamp in clock.read(packets):
+                if is_shown(packet):
+                    self._add(packet, stamp, clock.shift)
         except av.error.EOFError:
             pass
         except av.error.FFmpegError as error:
             self.broken = f"reading stops after {self.frames} frames: {error.strerror or error}"
 
-    def _add(self, packet: Packet[Any]) -> None:
-        at = timestamp_of(packet)
-        self.has_timestamps &= packet.pts is not None
-        if at is not None:
-            self.origin = at if self.origin is None else min(self.origin, at)
-            self.end = at if self.end is None else max(self.end, at)
-            if packet.is_keyframe:
-                self.has_timestamps &= not self.entries or at > self.entries[-1][1]
-                self.entries.append([self.frames, at, self.frames])
-            elif self.entries and at < self.entries[-1][1]:
-                # A frame that is decoded after the keyframe and presented before it.
-                self.entries[-1][0] += 1
+    def _add(self, packet: Packet[Any], stamp: int | None, shift: int) -> None:
+        if stamp is not None:
+            self.stamps += 1
+            self.origin = stamp if self.origin is None else min(self.origin, stamp)
+            self.end = stamp if self.end is None else max(self.end, stamp)
+        raw = packet.pts if packet.pts is not None else packet.dts
+        if packet.is_keyframe and raw is not None:
+            at = raw if stamp is None else stamp
+            self.entries.append([self.frames, at, self.frames, raw, shift])
+        elif self.entries and stamp is not None and stamp < self.entries[-1][1]:
+            # A frame that is decoded after the keyframe and presented before it.
+            self.entries[-1][0] += 1
+        decoding = packet.dts if packet.dts is not None else packet.pts
+        if decoding is not None and self._last is not None and len(self._intervals) < MAX_INTERVALS:
+            self._intervals[decoding - self._last] += 1
+        self._last = decoding
         self.frames += 1
+
+    def interval(self) -> int | None:
+        """Return the median time between frames in ticks, None if it is unknown."""
+        lengths = sorted((length, count) for length, count in self._intervals.items() if length > 0)
+        totals = list(accumulate(count for _, count in lengths))
+        return lengths[bisect_right(totals, totals[-1] // 2)][0] if lengths else None
 
 
 def _read_info(path: Path, container: InputContainer, digest: str, truncated: str | None) -> VideoInfo:
     stream = video_stream(container)
-    context = stream.codec_context
-    if context.width * context.height > MAX_PIXELS:
-        raise BadInput("too-large", f"{path.name}: {context.width}x{context.height} pixels a frame")
+    base = stream.time_base or Fraction(1, 1000)
     scan = _Scan()
-    scan.read(container.demux(stream))
+    scan.read(container.demux(stream), Clock.of(stream))
     if not scan.frames:
         raise BadInput("no-frames", f"{path.name} holds a video stream without a frame")
-    timestamps = _first_timestamps(path, None)
-    if not timestamps:
-        raise BadInput("no-frames", f"{path.name}: none of the first {PROBED_FRAMES} frames can be decoded")
-    ordered = scan.has_timestamps and all(earlier < later for earlier, later in pairwise(timestamps))
-    base = stream.time_base or Fraction(1, 1000)
-    origin = scan.origin or 0
-    span = Fraction((scan.end or 0) - origin) * base
-    declared_rate = stream.average_rate or stream.guessed_rate or FALLBACK_RATE
-    measured = Fraction(scan.frames - 1) / span if ordered and span else declared_rate
-    # The declared rate is exact unless it is wrong (variable rates); then the mean is used.
-    rate = declared_rate if abs(measured / declared_rate - 1) < Fraction(1, 50) else measured.limit_denominator(1001)
-    keyframes = tuple(
+    first = _first_frames(path, None)
+    if not any(frame.frame is not None for frame in first):
+        raise BadInput("no-frames", f"{path.name}: none of the first {len(first)} frames can be decoded")
+    stamps = [frame.stamp for frame in first if frame.frame is not None and frame.stamp is not None]
+    ordered = bool(stamps) and 2 * scan.stamps > scan.frames and all(a <= b for a, b in pairwise(stamps))
+    rate = declared_rate(stream)
+    interval = scan.interval()
+    if ordered and interval is not None:
+        # The declared rate is exact unless it is wrong, as in files of a variable rate.
+        usual = 1 / (interval * base)
+        rate = rate if abs(usual / rate - 1) < Fraction(1, 50) else usual.limit_denominator(1001) or usual
+    rate = max(rate, MIN_RATE)
+    origin = _origin(container, stream, scan.origin or 0, base) if ordered else scan.origin or 0
+    keyframes = [
         Keyframe(
-            index=index, key=at, seek=at, offset_s=float((at - origin) * base if ordered else Fraction(position) / rate)
+            index=index,
+            key=raw,
+            seek=raw,
+            offset_s=float((at - origin) * base if ordered else Fraction(position) / rate),
+            shift=shift,
         )
-        for index, at, position in scan.entries
-        if ordered or index == position
-    )
+        for index, at, position, raw, shift in _entry_points(scan, stream, ordered)
+    ]
     if not ordered and len(keyframes) > 1 and not _is_closed(path, keyframes[1].key):
         keyframes = keyframes[:1]
+    end = scan.end if scan.end is not None else origin
+    context = stream.codec_context
+    width, height = display_size(stream)
     return VideoInfo(
         digest=digest,
         size_bytes=path.stat().st_size,
         container=container.format.name,
         codec=context.name,
-        width=context.width,
-        height=context.height,
+        width=width,
+        height=height,
         rate=str(rate),
         time_base=str(base),
         origin=origin,
         frames=scan.frames,
         declared_frames=stream.frames,
-        duration_s=float(span + 1 / rate if ordered else scan.frames / rate),
+        duration_s=float((end - origin) * base + 1 / rate if ordered else scan.frames / rate),
         ordered=ordered,
-        keyframes=keyframes,
+        keyframes=tuple(keyframes),
         truncated=truncated or scan.broken,
     )
 
 
-def _first_timestamps(path: Path, seek: int | None) -> list[int]:
-    """Return the timestamps of the first frames in order of presentation, from the beginning or an entry point."""
+def _entry_points(scan: _Scan, stream: VideoStream, ordered: bool) -> list[list[int]]:
+    """Return the keyframes at which decoding can begin.
+
+    Seeking goes by the stamps in the file, so they end where these go back. A palette is in the first packet only.
+    """
+    if stream.codec_context.pix_fmt == "pal8":
+        return scan.entries[:1]
+    rising = [
+        number
+        for number, (earlier, later) in enumerate(pairwise(scan.entries), start=1)
+        if later[3] <= earlier[3] or later[1] <= earlier[1] or later[4] != earlier[4]
+    ]
+    entries = scan.entries[: rising[0]] if rising else scan.entries
+    return [entry for entry in entries if ordered or entry[0] == entry[2]]
+
+
+def _origin(container: InputContainer, stream: VideoStream, first: int, base: Fraction) -> int:
+    """Return the stamp at which players begin to count: where the first stream of the file begins."""
+    if container.start_time is None or stream.start_time is None:
+        return first
+    lead_s = stream.start_time * base - Fraction(container.start_time, av.time_base)
+    # Containers round the beginning to a millisecond at worst.
+    return first - round(lead_s / base) if Fraction(1, 500) < lead_s <= MAX_LEAD_S else first
+
+
+def _first_frames(path: Path, seek: int | None) -> list[NumberedFrame]:
+    """Return the first frames in order of presentation, from the beginning or an entry point."""
     with open_video(path) as container:
         stream = video_stream(container)
         if seek is not None:
             container.seek(seek, stream=stream)
-        frames = islice(decode_packets(container.demux(stream)), PROBED_FRAMES)
-        return [at for frame in frames if isinstance(frame, VideoFrame) and (at := timestamp_of(frame)) is not None]
+        packets = islice(Clock.of(stream).read(container.demux(stream)), PROBED_PACKETS)
+        frames = FrameNumbering(ordered=False, anchors={}).decode(packets, stream.codec_context)
+        kept: list[NumberedFrame] = []
+        for frame in frames:
+            kept.append(frame)
+            if sum(each.frame is not None for each in kept) == PROBED_FRAMES:
+                break
+        return kept
 
 
 def _is_closed(path: Path, key: int) -> bool:
@@ -189,7 +259,8 @@ def _is_closed(path: Path, key: int) -> bool:
     It can if the keyframe is the first decoded frame and none of the next is missing. In an open group of pictures the
     frames that are presented before the keyframe are missing, and all later indices would be wrong.
     """
-    timestamps = _first_timestamps(path, key)
+    frames = [frame.frame for frame in _first_frames(path, key) if frame.frame is not None]
+    timestamps = [at for frame in frames if (at := frame.pts if frame.pts is not None else frame.dts) is not None]
     first_half = sorted(timestamps)[: len(timestamps) // 2]
     step = first_half[1] - first_half[0] if len(first_half) > 1 else 1
     return timestamps[:1] == [key] and first_half == list(range(key, key + step * len(first_half), step))

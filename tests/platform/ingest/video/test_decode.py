@@ -108,9 +108,15 @@ def test_video_info_round_trips_through_json(tmp_path: Path) -> None:
     assert input_from_json(json.loads(json.dumps(input_to_json(video)))) == video
 
 
+def noisy(number: int) -> np.ndarray:
+    """The bars of `numbered` over noise, so that a frame has enough bytes to be damaged."""
+    noise = np.random.default_rng(number).integers(0, 60, (48, 128, 3), dtype=np.uint8)
+    return np.where(numbered(number) > 127, 255 - noise, noise)
+
+
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
 def test_truncated_video_is_reported_and_partly_read(name: str, tmp_path: Path) -> None:
-    path = write_video(tmp_path / name, lambda n: np.roll(noise, n, axis=1), 60)
+    path = write_video(tmp_path / name, noisy, 60)
     data = path.read_bytes()
     if name == "a.mp4":
         data = _faststart(path)
@@ -121,9 +127,6 @@ def test_truncated_video_is_reported_and_partly_read(name: str, tmp_path: Path) 
     frames, reader = read(path, info, whole(info), 1000.0)
     assert 10 < len(frames) < 50
     assert reader.decoded == len(frames)
-
-
-noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
 
 
 def _faststart(path: Path) -> bytes:
@@ -140,17 +143,20 @@ def _faststart(path: Path) -> bytes:
     return moved.read_bytes()
 
 
-def test_damaged_frames_are_skipped(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mkv", lambda n: np.roll(noise, n, axis=1), 60, b_frames=0)
+def test_damaged_frames_are_counted_and_read(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", noisy, 60, b_frames=0)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
-    data[middle : middle + 900] = np.random.default_rng(1).bytes(900)
+    data[middle : middle + 60] = np.random.default_rng(1).bytes(60)
     path.write_bytes(data)
     info = probe_video(path)
     frames, reader = read(path, info, whole(info), 1000.0)
-    assert len(frames) > 40
-    assert reader.failures or len(frames) < 60
-    assert all(failure.reason == "undecodable-frame" for failure in reader.failures)
+    assert {failure.reason for failure in reader.failures} <= {"undecodable-frame", "damaged-frame"}
+    damaged = {failure.frame for failure in reader.failures}
+    assert damaged
+    intact = [frame for frame in frames if frame.index < min(damaged) or frame.index >= 50]
+    assert [frame.index for frame in intact] == [number_of(frame.image) for frame in intact]
+    np.testing.assert_allclose([frame.offset_s for frame in frames], [frame.index / 10 for frame in frames], atol=0.002)
     assert frames[-1].index == 59
 
 
@@ -209,8 +215,9 @@ def test_damaged_file_prints_nothing(tmp_path: Path) -> None:
     """Commands promise one JSON object there and nothing else."""
     path = write_video(tmp_path / "a.avi", numbered, 30)
     path.write_bytes(path.read_bytes()[:3000])
-    program = f"from pathlib import Path; from vestigo.ingest.video.probe import probe; probe(Path({str(path)!r}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    program = "import sys; from pathlib import Path; from vestigo.ingest.video.probe import probe_video"
+    program += "; probe_video(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=False)
     assert done.stdout == b""
 
 

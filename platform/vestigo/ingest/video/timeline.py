@@ -1,0 +1,233 @@
+"""Numbers and times of the frames of a video stream, from its packets in decoding order.
+
+Frames are numbered from 0 in order of presentation; a frame that cannot be decoded has a number too. The time of a
+frame is the presentation time of its packet. Where stamps wrap or start again, time goes on; a gap stays a gap; a stamp
+far from its neighbours on both sides counts as missing, and a missing time is that of the frame before plus one frame.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+LOOKAHEAD = 32
+"""Packets after a jump that show whether one stamp is wrong, or time goes on from there."""
+GAP_S, BACKWARD_S = 10, 1
+"""Larger steps ahead and back are jumps; smaller ones are gaps and jitter."""
+WRAPS = {"mpegts": 2**33, "mpeg": 2**33, "flv": 2**32}
+"""Ticks after which the stamps of a container start again from 0 (ISO/IEC 13818-1, 2.4.3.6, for MPEG)."""
+MAX_WRAP_GAP_S = 3600
+VP8_SHOWN = 0x10
+FALLBACK_RATE = Fraction(25)
+
+
+def declared_rate(stream: VideoStream) -> Fraction:
+    """Return the frame rate of a stream as its headers have it; 25 if they have none."""
+    has_stamps = stream.start_time is not None
+    rate = (stream.average_rate if has_stamps else stream.guessed_rate) or stream.guessed_rate
+    return Fraction(rate) if rate and rate > 0 else FALLBACK_RATE
+
+
+@dataclass
+class Clock:
+    """Presentation stamps of packets on one continuous time line, in ticks of the stream's time base.
+
+    Attributes:
+        step: Ticks from one frame to the next by the declared rate.
+        second: Ticks of a second.
+        wrap: Ticks after which stamps start again from 0; 0 if they never do.
+        is_reordered: Whether frames are decoded in another order than presented.
+        shift: Ticks to add to the stamps of the packets that come next.
+    """
+
+    step: Fraction
+    second: Fraction
+    wrap: int
+    is_reordered: bool
+    shift: int = 0
+    _last: Fraction | None = None
+
+    @classmethod
+    def of(cls, stream: VideoStream, shift: int = 0) -> Clock:
+        """Return the clock of a stream; `shift` is that of the keyframe at which reading begins."""
+        second = 1 / (stream.time_base or Fraction(1, 1000))
+        step = second / declared_rate(stream)
+        wrap = WRAPS.get(stream.container.format.name, 0)
+        return cls(step, second, wrap, bool(stream.codec_context.has_b_frames), shift)
+
+    def read(self, packets: Iterable[Packet[Any]]) -> Iterator[tuple[Packet[Any], int | None]]:
+        """Yield each packet with its presentation stamp, None if it has none; an error of `packets` comes last."""
+        source = iter(packets)
+        upcoming: deque[Packet[Any]] = deque()
+        failure: Exception | None = None
+        is_open = True
+        while True:
+            while is_open and len(upcoming) <= LOOKAHEAD:
+                try:
+                    upcoming.append(next(source))
+                except StopIteration:
+                    is_open = False
+                except av.error.FFmpegError as error:
+                    failure, is_open = error, False
+            if not upcoming:
+                break
+            packet = upcoming.popleft()
+            yield packet, self._stamp(packet, upcoming)
+        if failure is not None:
+            raise failure
+
+    def _stamp(self, packet: Packet[Any], upcoming: Iterable[Packet[Any]]) -> int | None:
+        decoding = _decoding_stamp(packet)
+        if decoding is None or not packet.size:
+            return None
+        at = Fraction(decoding + self.shift)
+        if self._last is not None and not self._follows(at, self._last):
+            if self._is_outlier(at, self._last, upcoming):
+                self._last += self.step
+                return None
+            if at < self._last:
+                self.shift += self._correction(at, self._last)
+                at = Fraction(decoding + self.shift)
+        self._last = at
+        if packet.pts is None:
+            return None if self.is_reordered else int(at)
+        presentation = packet.pts + self.shift
+        limit = GAP_S * self.second
+        others = (other.pts + self.shift for other in upcoming if other.pts is not None)
+        is_near = abs(presentation - at) <= limit or any(abs(other - presentation) <= limit for other in others)
+        return presentation if is_near else None
+
+    def _follows(self, at: Fraction, last: Fraction) -> bool:
+        return -BACKWARD_S * self.second <= at - last <= max(GAP_S * self.second, 2 * self.step)
+
+    def _is_outlier(self, at: Fraction, last: Fraction, upcoming: Iterable[Packet[Any]]) -> bool:
+        """Whether more of the next packets go on from `last` than from `at`."""
+        stamps = [Fraction(stamp + self.shift) for packet in upcoming if (stamp := _decoding_stamp(packet)) is not None]
+        return sum(self._follows(stamp, last) for stamp in stamps) > sum(self._follows(stamp, at) for stamp in stamps)
+
+    def _correction(self, at: Fraction, last: Fraction) -> int:
+        """Return the ticks to add from here on, where stamps went back from `last` to `at`."""
+        if self.wrap and -BACKWARD_S * self.second <= at + self.wrap - last <= MAX_WRAP_GAP_S * self.second:
+            return self.wrap
+        return round(last + self.step - at)
+
+
+def _decoding_stamp(packet: Packet[Any]) -> int | None:
+    return packet.dts if packet.dts is not None else packet.pts
+
+
+def is_shown(packet: Packet[Any]) -> bool:
+    """Whether a packet holds a frame that players show: not before an edit list's beginning, no hidden VP8 frame."""
+    if not packet.size or packet.is_discard:
+        return False
+    return packet.stream.codec_context.name != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & VP8_SHOWN)
+
+
+@dataclass(frozen=True)
+class NumberedFrame:
+    """A frame in order of presentation.
+
+    Attributes:
+        index: Number of the frame, from 0.
+        stamp: Presentation time in ticks, None if the stream has none for it.
+        frame: The decoded frame; None if it cannot be decoded.
+        problem: Why it cannot be decoded, or that its pixels are damaged; None for an intact frame.
+    """
+
+    index: int
+    stamp: int | None
+    frame: VideoFrame | None
+    problem: str | None = None
+
+
+@dataclass
+class FrameNumbering:
+    """Decodes packets and numbers their frames.
+
+    Attributes:
+        ordered: Whether frames leave the decoder in the order of their stamps. Otherwise frames are counted as they
+            come, and `anchors`, the numbers of keyframes by their stamp in the file, correct the count.
+        index: Number of the next frame.
+        begin: Stamp at which numbering begins; frames before it are passed over.
+    """
+
+    ordered: bool
+    anchors: Mapping[int, int]
+    index: int = 0
+    begin: int | None = None
+    _least: int = 0
+    _waiting: list[tuple[int, int]] = field(default_factory=list)  # stamp and position of packets without a frame yet
+    _message: str = "the decoder gives no frame"
+
+    def decode(
+        self, packets: Iterable[tuple[Packet[Any], int | None]], codec: VideoCodecContext
+    ) -> Iterator[NumberedFrame]:
+        """Yield the frames of stamped packets; reading ends at an error of the container."""
+        codec.flags |= int(av.codec.context.Flags.copy_opaque)
+        stamped = iter(packets)
+        position = 0
+        while True:
+            try:
+                packet, stamp = next(stamped)
+            except (StopIteration, av.error.FFmpegError):
+                break
+            shown = is_shown(packet) and (stamp is None or self.begin is None or stamp >= self.begin)
+            packet.opaque = (position, stamp, shown)
+            if shown and stamp is not None and self.ordered:
+                heapq.heappush(self._waiting, (stamp, position))
+            position += 1
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                break
+            except av.error.FFmpegError as error:
+                self._message = error.strerror or type(error).__name__
+                if shown and (stamp is None or not self.ordered):
+                    yield self._next(stamp, None, self._message)
+                continue
+            for frame in frames:
+                yield from self._number(frame)
+        for frame in _flush(codec):
+            yield from self._number(frame)
+        while self._waiting:
+            yield self._next(heapq.heappop(self._waiting)[0], None, self._message)
+
+    def _number(self, frame: VideoFrame) -> Iterator[NumberedFrame]:
+        """Yield the frames that were lost before a frame, and the frame."""
+        origin: tuple[int, int | None, bool] = frame.opaque if frame.opaque is not None else (-1, None, True)
+        position, stamp, shown = origin
+        if not shown:
+            return
+        if not self.ordered:
+            at = frame.pts if frame.pts is not None else frame.dts
+            if at is not None and at in self.anchors:
+                self.index = max(self._least, self.anchors[at])
+        elif stamp is not None:
+            while self._waiting and self._waiting[0] < (stamp, position):
+                yield self._next(heapq.heappop(self._waiting)[0], None, self._message)
+            if self._waiting and self._waiting[0] == (stamp, position):
+                heapq.heappop(self._waiting)
+        self._least = self.index + 1
+        yield self._next(stamp, frame, "its pixels are damaged" if frame.is_corrupt else None)
+
+    def _next(self, stamp: int | None, frame: VideoFrame | None, problem: str | None) -> NumberedFrame:
+        self.index += 1
+        return NumberedFrame(self.index - 1, stamp, frame, problem)
+
+
+def _flush(codec: VideoCodecContext) -> list[VideoFrame]:
+    """Return the frames that a decoder still holds."""
+    try:
+        return codec.decode(None)
+    except av.error.FFmpegError:
+        return []

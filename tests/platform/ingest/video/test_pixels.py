@@ -1,0 +1,122 @@
+"""Pixels beside what is drawn, and display matrices beside a loop over pixels."""
+
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.support.footage import write_video
+from vestigo.ingest.video.decode import read_frame
+from vestigo.ingest.video.probe import probe_video
+
+ONE = 1 << 16
+IDENTITY = b"".join(value.to_bytes(4, "big", signed=True) for value in (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30))
+
+
+def quarters(_: int) -> np.ndarray:
+    """Four quarters of different grey, 96 x 64."""
+    image = np.empty((64, 96, 3), dtype=np.uint8)
+    image[:32, :48], image[:32, 48:], image[32:, :48], image[32:, 48:] = 40, 90, 150, 210
+    return image
+
+
+def write_frames(path: Path, frames: list[av.VideoFrame], codec: str, **settings: object) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, frames[0].format.name
+        for name, value in settings.items():
+            setattr(stream.codec_context, name, value)
+        for frame in frames:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def first_frame(path: Path) -> np.ndarray:
+    return read_frame(path, probe_video(path), 0)
+
+
+SIGNS = list(product((1, -1), (1, -1)))
+MATRICES = [(a, 0, 0, d) for a, d in SIGNS] + [(0, b, c, 0) for b, c in SIGNS]
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_display_matrix_turns_and_mirrors(matrix: tuple[int, int, int, int], tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", quarters, 3, b_frames=0)
+    a, b, c, d = matrix
+    values = (a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30)
+    data = path.read_bytes()
+    at = data.index(IDENTITY, data.index(b"tkhd"))
+    turned = b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    plain = quarters(0)
+    shown = {}
+    for y, x in product(range(64), range(96)):
+        shown[a * x + c * y, b * x + d * y] = plain[y, x]
+    left, top = min(x for x, _ in shown), min(y for _, y in shown)
+    width, height = max(x for x, _ in shown) - left + 1, max(y for _, y in shown) - top + 1
+    image = first_frame(path)
+    assert image.shape == (height, width, 3)
+    for x, y in ((3, 3), (width - 4, 3), (3, height - 4), (width - 4, height - 4)):
+        assert abs(int(image[y, x, 0]) - int(shown[x + left, y + top][0])) < 12
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(1, 2), (128, 96)), (Fraction(2), (64, 192)), (Fraction(16, 15), (64, 102)),
+                         (Fraction(1, 100), (64, 96))],
+)  # fmt: skip
+def test_pixels_become_square(aspect: Fraction, size: tuple[int, int], tmp_path: Path) -> None:
+    frames = [av.VideoFrame.from_ndarray(quarters(0), format="rgb24").reformat(format="yuv420p") for _ in range(3)]
+    path = write_frames(tmp_path / "a.mkv", frames, "libx264", sample_aspect_ratio=aspect)
+    assert first_frame(path).shape == (*size, 3)
+    info = probe_video(path)
+    assert (info.height, info.width) == size
+
+
+def test_full_and_limited_range_give_the_same_grey(tmp_path: Path) -> None:
+    full = write_video(tmp_path / "full.avi", quarters, 3, codec="mjpeg")
+    limited = write_video(tmp_path / "limited.mp4", quarters, 3)
+    for path in (full, limited):
+        np.testing.assert_allclose(first_frame(path)[8::40, 8::60, 0], [[40, 90], [150, 210]], atol=6)
+
+
+def test_interlaced_frame_has_no_comb(tmp_path: Path) -> None:
+    image = np.full((64, 96, 3), 30, dtype=np.uint8)
+    image[::2, 20:40] = 220
+    image[1::2, 44:64] = 220
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"x264-params": "tff=1", "crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    shown = first_frame(tmp_path / "a.mkv").astype(int)
+    steps = np.abs(np.diff(shown[8:56, 26:34, 0], axis=0))
+    assert steps.max() < 40
+
+
+def test_grey_of_twelve_bits_in_sixteen_is_not_dark(tmp_path: Path) -> None:
+    grey = np.linspace(0, 4095, 64 * 96).reshape(64, 96).astype(np.uint16)
+    frames = [av.VideoFrame.from_ndarray(grey, format="gray16le") for _ in range(2)]
+    image = first_frame(write_frames(tmp_path / "a.mkv", frames, "ffv1"))
+    np.testing.assert_allclose(image[..., 0], grey / 16, atol=1.5)
+
+
+def test_cover_is_not_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        still, moving = container.add_stream("mjpeg", rate=1), container.add_stream("libx264", rate=10)
+        still.width, still.height, still.pix_fmt = 32, 32, "yuvj420p"
+        moving.width, moving.height, moving.pix_fmt = 96, 64, "yuv420p"
+        cover = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), dtype=np.uint8), format="rgb24")
+        container.mux(still.encode(cover))
+        container.mux(still.encode(None))
+        for _ in range(20):
+            container.mux(moving.encode(av.VideoFrame.from_ndarray(quarters(0), format="rgb24")))
+        container.mux(moving.encode(None))
+    info = probe_video(path)
+    assert (info.width, info.height, info.frames) == (96, 64, 20)
