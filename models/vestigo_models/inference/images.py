@@ -16,13 +16,15 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 MAX_PIXELS = 100_000_000
 """Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
 
-_LEFTOVERS = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+_LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
+_LEFTOVER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a path names what macOS or Windows adds to the files of users: `._*`, `__MACOSX/`, `Thumbs.db`."""
-    path = PurePosixPath(name)
-    return path.name.startswith("._") or path.name.lower() in _LEFTOVERS or "__MACOSX" in path.parts
+    """Whether a path names what systems and drives add to the files of users: `._*`, `__MACOSX/`, `Thumbs.db`."""
+    path = PurePosixPath(name.lower())
+    in_folder = not _LEFTOVER_FOLDERS.isdisjoint(path.parts)
+    return in_folder or path.name.startswith("._") or path.name in _LEFTOVERS
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -128,9 +128,10 @@ class InvalidInput:
 
 @dataclass(frozen=True)
 class IgnoredFile:
-    """A file that is neither image nor video; it is only counted."""
+    """A file that is not read; it is counted by its kind, such as `.asf`, `system file` or `link`."""
 
     name: str
+    file_kind: str
 
 
 Input = ImageInput | VideoInput | InvalidInput | IgnoredFile

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
+
+from vestigo.instants import parse_instant
+from vestigo_models.errors import ConfigError
 
 
 def text(name: str, default: str = "") -> str:
@@ -46,10 +49,9 @@ def many(name: str) -> tuple[str, ...]:
 def moment(name: str) -> datetime | None:
     """Return a time (ISO 8601, UTC unless it names a zone); None if the parameter is not a time."""
     try:
-        value = datetime.fromisoformat(text(name))
-    except ValueError:
+        return parse_instant(text(name))
+    except ConfigError:
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def put(**values: str | int | float | Iterable[str] | None) -> None:

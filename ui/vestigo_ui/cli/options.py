@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from vestigo.instants import parse_instant
 from vestigo.store.audit.account import login as login
-from vestigo_models.errors import UsageError
+from vestigo_models.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
@@ -182,10 +183,9 @@ def _read_time(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is not a time such as 2026-05-01T08:00:00") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+        return parse_instant(text)
+    except ConfigError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def scope_details(scope: Scope) -> dict[str, Any]:

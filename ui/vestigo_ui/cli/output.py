@@ -230,6 +230,8 @@ def print_run(result: Mapping[str, Any]) -> None:
     if result["error"]:
         out.print(f"  {result['error']}", style="red")
     parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
+    if passed := sum(result["passed_over"].values()):
+        parts.append(f"{passed} passed over")
     out.print(f"  {result['inputs']} inputs: {', '.join(parts) or 'nothing to do'}")
     if result["kind"] == "regions":
         out.print(
@@ -241,8 +243,12 @@ def print_run(result: Mapping[str, Any]) -> None:
             f"  {result['crops']} crops in {result['tracklets']} tracklets, {result['seconds']:.1f} s, "
             f"{result['crops_per_second']:.1f} crops/s"
         )
+    if passed:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in result["passed_over"].items())
+        files = "1 file was" if passed == 1 else f"{passed} files were"
+        out.print(f"  {files} passed over, by kind: {kinds}", style="yellow", markup=False)
     if result["frame_failures"]:
-        out.print(f"  {result['frame_failures']} frames could not be read")
+        out.print(f"  {result['frame_failures']} frames could not be read, or are damaged")
     for failure in result["failures"][:10]:
         place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
         out.print(f"  quarantined: {place}: {failure['reason']}: {failure['detail']}", style="yellow")

@@ -52,7 +52,7 @@ class Survey(Spool):
 
     Attributes:
         inputs: images, slices of videos, and problems that were discovered.
-        ignored: files of unknown kind.
+        ignored: inputs that are files of a kind that is not read.
         new: inputs to be planned; a name that occurs twice with the same content counts once.
         stale: other fingerprints under which the store holds some of the inputs.
     """
@@ -84,17 +84,19 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, progress: Prog
     discovered = (
         (source, item)
         for source in request.sources
-        for item in discover(source, camera=request.camera, start=request.start)
+        for item in discover(
+            source, camera=request.camera, name_pattern=request.name_pattern, start=request.start, zone=request.zone
+        )
     )
     while chunk := list(islice(discovered, KEYS_PER_QUERY)):
-        keyed = [(source, item, item_key(item)) for source, item in chunk if not isinstance(item, IgnoredFile)]
-        result.ignored += len(chunk) - len(keyed)
+        keyed = [(source, item, item_key(item)) for source, item in chunk]
         keys = list({key for _, _, key in keyed})
         unseen = store.shards.unplanned(fingerprint, keys)
         result.stale |= store.shards.other_fingerprints(fingerprint, keys)
         for source, item, key in keyed:
             weight = len(split_video(item.info, request.slice_seconds, 0.0)) if isinstance(item, VideoInput) else 1
             result.inputs += weight
+            result.ignored += isinstance(item, IgnoredFile)
             if key in unseen:
                 result.add(source, item, key, weight)
         progress(result.inputs, None)
@@ -102,9 +104,9 @@ def survey(store: Store, request: IndexRequest, fingerprint: str, progress: Prog
 
 
 def shard_plans(items: Iterable[tuple[str, Input]], request: IndexRequest) -> Iterator[ShardPlan]:
-    """Divide surveyed items into shards, source by source; unreadable inputs come last in their source."""
+    """Divide surveyed items into shards, source by source; files that are not read come last in their source."""
     for source, group in groupby(items, key=itemgetter(0)):
-        problems: list[InvalidInput] = []
+        problems: list[InvalidInput | IgnoredFile] = []
         readable = _readable((item for _, item in group), problems)
         for shard in plan_shards(
             readable, shard_size=request.shard_size, slice_s=request.slice_seconds, tracking=request.tracking
@@ -112,18 +114,25 @@ def shard_plans(items: Iterable[tuple[str, Input]], request: IndexRequest) -> It
             yield shard_plan(source, shard)
         for start in range(0, len(problems), request.shard_size):
             batch = problems[start : start + request.shard_size]
-            spec = {"problems": [{"reason": problem.reason, "detail": problem.detail} for problem in batch]}
+            spec = {"problems": [_problem(item) for item in batch]}
             inputs = tuple(InputPlan(name=problem.name, key=item_key(problem)) for problem in batch)
             yield ShardPlan(kind="images", source=source, after=None, spec=spec, inputs=inputs)
 
 
-def _readable(items: Iterable[Input], problems: list[InvalidInput]) -> Iterator[ImageInput | VideoInput]:
-    """Yield images and videos, and append the problems between them to `problems`."""
+def _readable(items: Iterable[Input], problems: list[InvalidInput | IgnoredFile]) -> Iterator[ImageInput | VideoInput]:
+    """Yield images and videos, and append what is between them to `problems`."""
     for item in items:
-        if isinstance(item, InvalidInput):
+        if isinstance(item, InvalidInput | IgnoredFile):
             problems.append(item)
-        elif not isinstance(item, IgnoredFile):
+        else:
             yield item
+
+
+def _problem(item: InvalidInput | IgnoredFile) -> dict[str, str]:
+    """Return why an input is not read; a file that is passed over has only its kind as reason."""
+    if isinstance(item, IgnoredFile):
+        return {"reason": item.file_kind}
+    return {"reason": item.reason, "detail": item.detail}
 
 
 def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> ShardPlan:
@@ -140,13 +149,15 @@ def shard_plan(source: str, shard: ImageShard | SliceShard | AssemblyShard) -> S
     return ShardPlan(kind="assembly", source=source, after=video_key, spec=spec)
 
 
-def item_key(item: ImageInput | VideoInput | InvalidInput) -> str:
+def item_key(item: Input) -> str:
     """Return the key of an input, a digest of its name and content.
 
     The key of a video is that of its first slice, which begins at frame 0 wherever the others begin.
     """
     if isinstance(item, InvalidInput):
         return _digest("problem", item.name, item.reason, item.detail)
+    if isinstance(item, IgnoredFile):
+        return _digest("passed-over", item.name, item.file_kind)
     if isinstance(item, VideoInput):
         return _digest("video", item.name, item.digest) + ":0"
     return _digest("image", item.name, item.digest)

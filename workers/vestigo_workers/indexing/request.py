@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from vestigo.instants import parse_instant, parse_zone
 from vestigo_models.detection.registry import AUTO, DETECTORS
 from vestigo_models.errors import ConfigError
 from vestigo_models.tracking.config import TrackingConfig
@@ -25,7 +26,10 @@ class IndexRequest(ExecutorSettings):
     Attributes:
         sources: video files, folders, tar or zip files, benchmark datasets.
         camera: name of the camera; by default that of the file or folder.
-        start: when the footage begins (ISO 8601; UTC without an offset).
+        start: when the first video of each camera begins (ISO 8601).
+        timezone: IANA name of the zone of times without an offset, in `start` and in names of files.
+        name_pattern: regular expression of paths with the groups camera, date and time; see
+            `vestigo.ingest.sources.recorders`.
         fps: frames per second of video that are examined.
         model: `default`, a package folder, `hub:ID`, or a name or digest of the store's registry; by default the
             serving model.
@@ -40,6 +44,8 @@ class IndexRequest(ExecutorSettings):
     sources: tuple[str, ...] = Field(min_length=1)
     camera: str | None = None
     start: datetime | None = None
+    timezone: str = "UTC"
+    name_pattern: str | None = None
     fps: float = Field(default=5.0, gt=0, le=240)
     model: str = "default"
     detector: str = AUTO
@@ -48,10 +54,14 @@ class IndexRequest(ExecutorSettings):
     batch_size: int = Field(default=32, ge=1)
     decode_threads: int | None = Field(default=None, ge=0)
 
-    @field_validator("start")
+    @model_validator(mode="before")
     @classmethod
-    def _with_zone(cls, start: datetime | None) -> datetime | None:
-        return start.replace(tzinfo=UTC) if start is not None and start.tzinfo is None else start
+    def _with_zone(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Read the start in its zone; YAML gives times, dates and numbers for texts that look so."""
+        zone = parse_zone(str(settings.get("timezone") or "UTC"))
+        if settings.get("start") is None:
+            return settings
+        return settings | {"start": parse_instant(str(settings["start"]), zone)}
 
     @field_validator("sources", "model")
     @classmethod
@@ -63,6 +73,11 @@ class IndexRequest(ExecutorSettings):
     @classmethod
     def _with_absolute_weights(cls, value: str) -> str:
         return DETECTORS.absolute(value)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of times without an offset."""
+        return parse_zone(self.timezone)
 
     @property
     def tracking(self) -> TrackingConfig:

@@ -52,6 +52,8 @@ class IndexSetup:
         """Everything that changes a stored row."""
         reference = self.resolved.detector
         detector = active_detector(reference)
+        # Settings that are newer than the fingerprints of stores count only where they are used.
+        names = {"timezone": self.request.timezone, "name_pattern": self.request.name_pattern}
         return {
             "schema": CROPS_SCHEMA_VERSION,
             "model": self.package.digest,
@@ -59,6 +61,7 @@ class IndexSetup:
             "tracking": asdict(self.request.tracking),
             "camera": self.request.camera,
             "start": self.request.start.isoformat() if self.request.start else None,
+            **{name: value for name, value in names.items() if value not in (None, "UTC")},
         }
 
 

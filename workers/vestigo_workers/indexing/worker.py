@@ -26,7 +26,7 @@ from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
 from vestigo.store.parquet.schemas import crop_schema
-from vestigo.store.runs.records import InputFailure, InputOutcome, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, InputState, ShardTask
 from vestigo_models.arrays import BoolArray
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
@@ -75,8 +75,7 @@ class ExtractionWorker:
     def process(self, task: ShardTask) -> ShardResult:
         """Process one shard; unreadable inputs and frames are outcomes, never exceptions."""
         if "problems" in task.spec:
-            errors = [BadInput(problem["reason"], problem["detail"]) for problem in task.spec["problems"]]
-            return ShardResult(outcomes=tuple(starmap(quarantined_outcome, enumerate(errors))))
+            return ShardResult(outcomes=tuple(starmap(_unread_outcome, enumerate(task.spec["problems"]))))
         shard = shard_from_json(task.spec["shard"])
         if isinstance(shard, ImageShard):
             return self._process_images(task, shard)
@@ -266,6 +265,12 @@ def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> CropCandidate:
 
 def _processed(position: int, rows: int) -> InputOutcome:
     return InputOutcome(position=position, state="done" if rows else "empty", rows=rows)
+
+
+def _unread_outcome(position: int, problem: dict[str, str]) -> InputOutcome:
+    """Return the outcome of an input that was planned with a problem; without a detail it is passed over."""
+    state: InputState = "quarantined" if "detail" in problem else "passed_over"
+    return InputOutcome(position=position, state=state, reason=problem["reason"], detail=problem.get("detail"))
 
 
 def quarantined_outcome(position: int, error: BadInput) -> InputOutcome:

@@ -52,6 +52,7 @@ def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
         "done": totals.done,
         "empty": totals.empty,
         "quarantined": totals.quarantined,
+        "passed_over": store.runs.passed_over(run.id),
         "pending": totals.pending,
         "skipped": result.skipped,
         "frame_failures": totals.frame_failures,

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator
-from vestigo.ingest.sources.naming import NamingRules, is_image, is_video
+from vestigo.ingest.sources.naming import NamingRules, file_kind, is_image, is_video
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.images import decode_image
+from vestigo_models.inference.images import decode_image, is_leftover
 
 MAX_MEMBER_BYTES = 256 * 2**20
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
@@ -118,8 +118,10 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
         _check_name(name)
         if is_video(name):
             raise BadInput("unsupported-member", f"{name}: videos are not read out of archives; unpack it")
+        if is_leftover(name):
+            return IgnoredFile(printable(name), "system file")
         if not is_image(name):
-            return IgnoredFile(printable(name))
+            return IgnoredFile(printable(name), file_kind(name))
         if name in names:
             raise BadInput("duplicate-name", f"{name} is in the archive more than once; only the first is taken")
         names.add(name)
@@ -127,7 +129,8 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
         digest = hashlib.sha256(read_member(locator)).hexdigest()
     except BadInput as error:
         return InvalidInput(printable(name), error.reason, error.detail)
-    return ImageInput(name, digest, locator, naming.camera(name, fallback_camera))
+    camera, start = naming.place_image(name, fallback_camera)
+    return ImageInput(name, digest, locator, camera, start)
 
 
 def _check_size(size: int) -> None:

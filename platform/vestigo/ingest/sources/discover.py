@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -14,11 +15,25 @@ from vestigo.datasets.formats.files import is_dataset, list_files
 from vestigo.datasets.formats.names import parse_name
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
-from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, is_archive, is_image, is_video
-from vestigo.ingest.video.probe import probe_video
+from vestigo.ingest.sources.naming import (
+    COMPRESSED_TARS,
+    NamingRules,
+    file_kind,
+    is_archive,
+    is_image,
+    is_video,
+)
+from vestigo.ingest.video.probe import open_video, probe_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
+from vestigo_models.inference.images import image_size, is_leftover
 
 SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
+SYSTEM = "system file"
+HEAD_BYTES = 1 << 16
+NAMING_PARTS = 6
+"""Parts of a single file's path that can name its camera and time; recorders nest so many folders."""
+MAX_OVERLAP = 0.5
+"""Share of a video that can show the same time as the one before; recorders repeat some seconds at a cut."""
 _EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
 
 
@@ -42,6 +57,8 @@ def source_kind(source: str | Path) -> SourceKind:
         return "video"
     if is_image(name):
         return "image"
+    if content := content_kind(path):
+        return content
     raise SourceError(f"{source}: unknown ending {path.suffix!r}; {_EXAMPLES}")
 
 
@@ -49,35 +66,104 @@ def discover(
     source: str | Path,
     *,
     camera: str | None = None,
-    camera_pattern: str | None = None,
+    name_pattern: str | None = None,
     start: datetime | None = None,
+    zone: tzinfo = UTC,
 ) -> Iterator[Input]:
     """Yield every input of a source, sorted by name (members of a tar in their own order).
 
     Each input is read once for the digest of its content. An unusable file is an `InvalidInput`, a file of another kind
-    an `IgnoredFile`. Memory is the names of one folder or one archive.
+    an `IgnoredFile`. Memory is the names of one folder or one archive, and those of videos whose camera is their name.
 
-    `camera` is for inputs without `camera=NAME/` in the path and without a match of `camera_pattern`, a regular
-    expression with a group `camera`; the default is the name of the video, archive or source folder. `start` is the
-    time of a video's first frame.
+    Camera and time come from the names of files and folders (see `recorders`). `camera` is for inputs without
+    `camera=NAME/` in the path and without a match of `name_pattern`; the last resort is the name of the video, archive
+    or source folder. `start` is when each camera's first video begins, `zone` that of times without an offset.
 
     Raises:
-        SourceError: As `source_kind`.
-        ConfigError: If `camera_pattern` is invalid.
+        SourceError: As `source_kind`, or videos of one camera would all begin at `start`, or different folders hold
+            videos of one name and nothing names their cameras.
+        ConfigError: If `name_pattern` is invalid.
     """
     kind = source_kind(source)
-    return _discover(Path(source).resolve(), kind, NamingRules.create(camera, camera_pattern, start))
+    naming = NamingRules.create(camera, name_pattern, start, zone)
+    root = Path(source).resolve()
+    return _discover(root, kind, plan_cameras(root, naming) if kind == "folder" else naming)
+
+
+def plan_cameras(root: Path, naming: NamingRules) -> NamingRules:
+    """Check that cameras and times of a folder's videos can be told apart; return the rules with the first times.
+
+    Raises:
+        SourceError: As `discover`.
+    """
+    counts: Counter[str] = Counter()
+    timeless: set[str] = set()
+    folders: dict[str, str] = {}
+    firsts: dict[str, datetime] = {}
+    for path in _video_names(root):
+        name = PurePosixPath(path)
+        origin = naming.origin(path, "")
+        camera = origin.camera or name.stem
+        if not origin.camera and folders.setdefault(name.stem, str(name.parent)) != str(name.parent):
+            raise SourceError(
+                f"{name.name} is in {folders[name.stem]} and in {name.parent}, and nothing tells which camera each is "
+                "of: name the folders camera=NAME, or give --camera or --name-pattern"
+            )
+        counts[camera] += 1
+        if origin.start is None:
+            timeless.add(camera)
+        else:
+            firsts[camera] = min(origin.start, firsts.get(camera, origin.start))
+    if naming.start is None:
+        return naming
+    for camera in sorted(timeless):
+        if counts[camera] > 1:
+            raise SourceError(
+                f"{counts[camera]} videos of camera {camera} would all begin at {naming.start.isoformat()}: put their "
+                "times into their names (see --name-pattern), or index them one by one with --start"
+            )
+    return replace(naming, firsts=firsts)
+
+
+def _video_names(root: Path) -> Iterator[str]:
+    """Yield the paths of a folder's videos inside it, without reading them."""
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted(files):
+            path = _relative_name(Path(folder, name), root)
+            if is_video(name) and not is_leftover(path):
+                yield path
 
 
 def _discover(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
     is_empty = True
-    for item in _list_inputs(root, kind, naming):
+    for item in _without_overlaps(_list_inputs(root, kind, naming)):
         is_nothing = isinstance(item, IgnoredFile) or (isinstance(item, InvalidInput) and item.reason == "empty-folder")
         is_empty = is_empty and is_nothing
         yield item
     if is_empty:
         message = f"{root.name} holds no image and no video; name a source that does"
         yield InvalidInput(root.name, "empty-source", message)
+
+
+def _without_overlaps(items: Iterator[Input]) -> Iterator[Input]:
+    """Replace videos that show the same time of the same camera as the one before, such as a second stream of it."""
+    latest: dict[str, tuple[datetime, datetime, str]] = {}
+    for item in items:
+        if isinstance(item, VideoInput) and item.start is not None:
+            begin = datetime.fromisoformat(item.start)
+            end = begin + timedelta(seconds=item.info.duration_s)
+            other_begin, other_end, other = latest.get(item.camera, (end, end, ""))
+            common = min(end, other_end) - max(begin, other_begin)
+            if common > MAX_OVERLAP * min(end - begin, other_end - other_begin):
+                detail = (
+                    f"{item.name} and {other} would both show camera {item.camera} at {begin.isoformat()}: "
+                    "give one of them another --camera, or its time with --start"
+                )
+                yield InvalidInput(item.name, "overlapping-videos", detail)
+                continue
+            latest[item.camera] = (begin, end, item.name)
+        yield item
 
 
 def _list_inputs(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
@@ -89,7 +175,7 @@ def _list_inputs(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[
         return list_zip(root, naming)
     if kind == "dataset":
         return _list_dataset(root, naming)
-    return iter([_inspect_file(root, root.name, root.stem, naming)])
+    return iter([_inspect_file(root, root.name, root.stem, naming, path_name="/".join(root.parts[-NAMING_PARTS:]))])
 
 
 def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Input]:
@@ -114,7 +200,7 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
             yield InvalidInput(name, "undecodable-name", f"{name}: the name is not UTF-8; rename the file")
         elif entry.is_symlink():
             if path.resolve().is_relative_to(root):
-                yield IgnoredFile(name)
+                yield IgnoredFile(name, "link")
             else:
                 yield InvalidInput(name, "outside-source", f"{name} is a link that leads outside")
         elif entry.is_dir(follow_symlinks=False):
@@ -123,31 +209,62 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
             yield _inspect_file(path, name, path.stem if is_video(name) else root.name, naming)
 
 
-def _inspect_file(path: Path, name: str, fallback_camera: str, naming: NamingRules) -> Input:
-    """Classify a file and read it once for its digest."""
+def _inspect_file(
+    path: Path, name: str, fallback_camera: str, naming: NamingRules, *, path_name: str | None = None
+) -> Input:
+    """Classify a file and read it once for its digest.
+
+    Camera and time come from `path_name` instead of `name`, if it is given.
+    """
+    if is_leftover(name):
+        return IgnoredFile(name, SYSTEM)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return InvalidInput(name, "not-a-file", f"{name} is a pipe, socket or device; only plain files are read")
-        camera = naming.camera(name, fallback_camera)
-        if is_image(name):
-            return ImageInput(name, file_digest(path), Locator("file", str(path)), camera)
-        if is_video(name):
+        if is_archive(name):
+            return InvalidInput(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
+        kind = "image" if is_image(name) else "video" if is_video(name) else content_kind(path)
+        place = naming.place_image if kind == "image" else naming.place_video
+        camera, start = place(path_name or name, fallback_camera, folders=path_name is None)
+        if kind == "image":
+            return ImageInput(name, file_digest(path), Locator("file", str(path)), camera, start)
+        if kind == "video":
             info = probe_video(path)
-            return VideoInput(name, info.digest, str(path), camera, naming.start, info)
+            return VideoInput(name, info.digest, str(path), camera, start, info)
     except BadInput as error:
         return InvalidInput(name, error.reason, error.detail)
     except OSError as error:
         return InvalidInput(name, "unreadable", f"{name}: {error.strerror or error}")
-    if is_archive(name):
-        return InvalidInput(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
-    return IgnoredFile(name)
+    return IgnoredFile(name, file_kind(name))
+
+
+def content_kind(path: Path) -> Literal["image", "video"] | None:
+    """Return what a file of unknown ending holds, None if it is neither; nothing is decoded."""
+    with path.open("rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    try:
+        image_size(head)
+    except BadInput:
+        pass
+    else:
+        return "image"
+    try:
+        with open_video(path) as container:
+            video_stream(container)
+    except BadInput:
+        return None
+    return "video"
 
 
 def _list_dataset(root: Path, naming: NamingRules) -> Iterator[Input]:
     """Yield the images of the splits; `0002_c1s1_000451_03.jpg` is identity 2 of camera c1, and -1 is junk."""
     files = list_files(root)
     labels = files.labels(root)
-    for folder in sorted({split.folder for split in files.splits.values()}):
+    folders = sorted({split.folder for split in files.splits.values()})
+    for entry in sorted(root.iterdir()):
+        if entry not in folders:
+            yield IgnoredFile(_relative_name(entry, root), SYSTEM if is_leftover(entry.name) else "outside the splits")
+    for folder in folders:
         for item in _list_folder(folder, root, naming):
             # An image in no list has a camera, and no identity that lists count.
             label = labels.get(item.name) or parse_name(PurePosixPath(item.name).name)

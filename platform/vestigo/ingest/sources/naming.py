@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import PurePath
 
+from vestigo.ingest.sources.recorders import RECORDERS, NamedOrigin, Recorder, localize, read_name
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"}
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".3g2",
+        ".asf",
+        ".dav",
+        ".divx",
+        ".h264",
+        ".264",
+        ".h265",
+        ".265",
+        ".hevc",
+        ".mjpeg",
+        ".mjpg",
+        ".mpe",
+        ".vob",
+        ".mxf",
+        ".ogv",
+        ".f4v",
+        ".m2v",
+    }
 )
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _CAMERA_FOLDER = re.compile(r"(?:^|/)camera=(?P<camera>[^/]+)/")
@@ -32,31 +66,74 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith((".tar", ".zip", *COMPRESSED_TARS))
 
 
+def file_kind(name: str) -> str:
+    """Return the kind under which a file that is not read is counted: its ending in lower case, or `no ending`."""
+    return PurePath(name).suffix.lower() or "no ending"
+
+
 @dataclass(frozen=True)
 class NamingRules:
-    """The user's options for camera and time."""
+    """How camera and time follow from the user's options and the name of a file.
 
-    default: str | None
-    pattern: re.Pattern[str] | None
-    start: str | None
+    Attributes:
+        camera: Camera of files without `camera=NAME/` in the path and without a match of the user's pattern.
+        pattern: The user's own row of names, before those of `RECORDERS`.
+        start: When the footage of each camera begins, or None.
+        zone: Zone of times without an offset.
+        firsts: First time in the names of each camera, if `start` is given.
+    """
+
+    camera: str | None = None
+    pattern: Recorder | None = None
+    start: datetime | None = None
+    zone: tzinfo = UTC
+    firsts: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, camera: str | None, pattern: str | None, start: datetime | None) -> NamingRules:
-        """Check the options (ConfigError for an invalid pattern); a start without a zone is UTC."""
+    def create(cls, camera: str | None, pattern: str | None, start: datetime | None, zone: tzinfo = UTC) -> NamingRules:
+        """Check the options; a start without a zone is one of `zone`.
+
+        Raises:
+            ConfigError: The pattern is invalid.
+        """
         try:
             compiled = re.compile(pattern) if pattern else None
         except re.error as error:
-            raise ConfigError(f"camera pattern {pattern!r} is no regular expression: {error}") from None
-        if compiled is not None and "camera" not in compiled.groupindex:
-            raise ConfigError(f"camera pattern {pattern!r} needs a group named camera, such as (?P<camera>c\\d+)")
+            raise ConfigError(f"name pattern {pattern!r} is no regular expression: {error}") from None
+        if compiled is not None and not compiled.groupindex.keys() & {"camera", "date", "year", "epoch"}:
+            raise ConfigError(f"name pattern {pattern!r} needs a group named camera, such as (?P<camera>c\\d+)")
         if start is not None and start.tzinfo is None:
-            start = start.replace(tzinfo=UTC)
-        return cls(camera, compiled, start.isoformat() if start else None)
+            start = start.replace(tzinfo=zone)
+        return cls(camera, None if compiled is None else Recorder("--name-pattern", compiled), start, zone)
 
-    def camera(self, name: str, fallback: str) -> str:
-        """Return `camera=NAME/` in the path, else the match of the pattern, else the default, else `fallback`."""
-        if folder := _CAMERA_FOLDER.search(name):
-            return folder["camera"]
-        if self.pattern is not None and (match := self.pattern.search(name)) and match["camera"]:
-            return match["camera"]
-        return self.default or fallback
+    def origin(self, path: str, fallback: str, *, folders: bool = True) -> NamedOrigin:
+        """Return the camera and the time in the name of a file; its start does not depend on the option `start`.
+
+        Args:
+            path: Path of the file inside its source, with forward slashes.
+            fallback: Camera of a file of which nothing else names one.
+            folders: Whether a folder can name the camera of a file with a time in its name.
+        """
+        own = read_name(path, [self.pattern], folders=False) if self.pattern else NamedOrigin()
+        named = read_name(path, RECORDERS, folders=folders)
+        start = own.start or named.start
+        folder = _CAMERA_FOLDER.search(path)
+        camera = folder["camera"] if folder else own.camera or self.camera or named.camera or fallback
+        return NamedOrigin(camera, None if start is None else localize(start, self.zone))
+
+    def place_image(self, path: str, fallback: str, *, folders: bool = True) -> tuple[str, str | None]:
+        """Return the camera and the time (ISO 8601) of a still, None if its name has none; arguments as `origin`."""
+        origin = self.origin(path, fallback, folders=folders)
+        return origin.camera or fallback, origin.start.isoformat() if origin.start else None
+
+    def place_video(self, path: str, fallback: str, *, folders: bool = True) -> tuple[str, str | None]:
+        """Return the camera of a video, and when it begins (ISO 8601) or None; arguments as `origin`.
+
+        With the option `start`, the first file of each camera begins there, and the times in names place the others.
+        """
+        origin = self.origin(path, fallback, folders=folders)
+        camera, start = origin.camera or fallback, origin.start
+        if self.start is not None:
+            later = start - self.firsts.get(camera, start) if start is not None else timedelta()
+            start = self.start + later
+        return camera, start.isoformat() if start else None

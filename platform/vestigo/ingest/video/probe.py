@@ -51,13 +51,12 @@ def probe_video(path: Path) -> VideoInfo:
     try:
         if path.stat().st_size == 0:
             raise BadInput("empty-file", f"{path.name} holds no byte")
-        digest = file_digest(path)
         truncated = missing_bytes(path)
     except OSError as error:
         raise BadInput("unreadable", f"{path.name}: {error.strerror or error}") from None
     try:
         with open_video(path) as container:
-            return _read_info(path, container, digest, truncated)
+            return _read_info(path, container, truncated)
     except BadInput as error:
         if truncated is not None and error.reason in ("not-a-video", "no-frames"):
             raise BadInput("truncated", f"{path.name}: {truncated}, and no frame can be read") from None
@@ -158,7 +157,7 @@ class _Scan:
         return lengths[bisect_right(totals, totals[-1] // 2)][0] if lengths else None
 
 
-def _read_info(path: Path, container: InputContainer, digest: str, truncated: str | None) -> VideoInfo:
+def _read_info(path: Path, container: InputContainer, truncated: str | None) -> VideoInfo:
     stream = video_stream(container)
     base = stream.time_base or Fraction(1, 1000)
     scan = _Scan()
@@ -194,7 +193,7 @@ def _read_info(path: Path, container: InputContainer, digest: str, truncated: st
     context = stream.codec_context
     width, height = display_size(stream)
     return VideoInfo(
-        digest=digest,
+        digest=file_digest(path),
         size_bytes=path.stat().st_size,
         container=container.format.name,
         codec=context.name,

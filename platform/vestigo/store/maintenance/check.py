@@ -29,7 +29,7 @@ NAMED = 20
 READ_BYTES = 1 << 20
 ALLOWED = {
     "pending": {"pending"},
-    "done": {"done", "empty", "quarantined"},
+    "done": {"done", "empty", "quarantined", "passed_over"},
     "quarantined": {"quarantined"},
     "split": set[str](),
 }
@@ -137,11 +137,12 @@ def _ledger_problems(session: Session) -> Iterator[str]:
 def _unbalanced_runs(session: Session) -> Iterator[str]:
     for run in session.scalars(select(RunRow).order_by(RunRow.created)):
         totals = run_totals(session, run.id)
-        settled = totals.done + totals.empty + totals.quarantined
+        settled = totals.done + totals.empty + totals.quarantined + totals.passed_over
         if not totals.inputs == settled + totals.pending == run.planned_inputs:
             yield (
                 f"run {run.id} planned {run.planned_inputs} inputs, holds {totals.inputs}: {totals.done} done, "
-                f"{totals.empty} empty, {totals.quarantined} quarantined, {totals.pending} pending"
+                f"{totals.empty} empty, {totals.quarantined} quarantined, {totals.passed_over} passed over, "
+                f"{totals.pending} pending"
             )
         if run.status == "succeeded" and totals.pending:
             yield f"run {run.id} succeeded with {totals.pending} inputs pending"

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 ShardKind = Literal["images", "slice", "assembly", "regions"]
-InputState = Literal["done", "empty", "quarantined"]
+InputState = Literal["done", "empty", "quarantined", "passed_over"]
+"""`passed_over` is a file of a kind that is not read; its `reason` is the kind."""
 RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 Spec = dict[str, Any]
 SelectInputs = Callable[[Spec, Sequence[int]], Spec]
@@ -140,7 +141,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """The ledger of a run: inputs = done + empty + quarantined + pending; crops, tracklets and label maps made."""
+    """The ledger of a run: inputs = done + empty + quarantined + passed_over + pending; what it made."""
 
     inputs: int
     done: int
@@ -151,6 +152,7 @@ class RunTotals:
     crops: int
     tracklets: int
     regions: int = 0
+    passed_over: int = 0
 
     @property
     def failures(self) -> int:

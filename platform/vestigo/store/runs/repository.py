@@ -196,6 +196,19 @@ class RunRepository:
         )
         return self.database.scalars(empty)
 
+    def passed_over(self, run_id: str) -> dict[str, int]:
+        """Count the files that a run passed over by their kind, the most frequent kind first."""
+        count = func.count()
+        query = (
+            select(InputRow.reason, count)
+            .join(ShardRow)
+            .where(ShardRow.run_id == run_id, InputRow.state == "passed_over")
+            .group_by(InputRow.reason)
+            .order_by(count.desc(), InputRow.reason)
+        )
+        with self.database.read() as session:
+            return {str(kind): int(files) for kind, files in session.execute(query)}
+
     def retry(
         self,
         run_id: str,

@@ -306,7 +306,7 @@ def _check_outcomes(
         described = f"input {outcome.position} of shard {shard.id} is {outcome.state}"
         if (outcome.state == "done") != (outcome.rows > 0):
             raise StoreError(f"{described} with {outcome.rows} rows")
-        if (outcome.state == "quarantined") != (outcome.reason is not None):
+        if (outcome.state in ("quarantined", "passed_over")) != (outcome.reason is not None):
             raise StoreError(f"{described}, reason {outcome.reason}")
     if shard.kind in OUTPUT:
         written = sum(file.rows for file in files if file.kind == OUTPUT[shard.kind])

@@ -106,7 +106,7 @@ def test_folder_without_images_is_empty(tmp_path: Path) -> None:
 
 
 def test_inputs_round_trip_through_json(archive: Path) -> None:
-    for item in discover(archive, start=datetime(2024, 5, 1, 12)):
+    for item in discover(archive):
         assert input_from_json(json.loads(json.dumps(input_to_json(item)))) == item
     with pytest.raises(ConfigError, match="unknown kind of input 'sound'"):
         input_from_json({"kind": "sound"})
@@ -126,6 +126,7 @@ def test_images_are_read_in_place(archive: Path) -> None:
 
 
 def test_cameras_and_times(archive: Path) -> None:
+    (archive / "bad.mp4").unlink()
     items = {i.name: i for i in discover(archive, camera="yard", start=datetime(2024, 5, 1, 12))}
     video = items["gate.mp4"]
     assert isinstance(video, VideoInput)
@@ -139,12 +140,12 @@ def test_cameras_and_times(archive: Path) -> None:
 
 def test_pattern_gives_cameras(tmp_path: Path) -> None:
     root = put(tmp_path / "s", {"c3_001.jpg": jpeg(), "lobby.jpg": jpeg(1)})
-    items = images(list(discover(root, camera_pattern=r"(?P<camera>c\d)_", camera="rest")))
+    items = images(list(discover(root, name_pattern=r"(?P<camera>c\d)_", camera="rest")))
     assert {name: item.camera for name, item in items.items()} == {"c3_001.jpg": "c3", "lobby.jpg": "rest"}
     with pytest.raises(ConfigError, match="needs a group named camera"):
-        discover(root, camera_pattern=r"c\d")
+        discover(root, name_pattern=r"c\d")
     with pytest.raises(ConfigError, match="no regular expression"):
-        discover(root, camera_pattern="(")
+        discover(root, name_pattern="(")
 
 
 def test_empty_folder_is_reported(tmp_path: Path) -> None:

@@ -33,7 +33,21 @@ def index_command(
     ] = None,
     camera: Annotated[str | None, Option(help="Name of the camera. Default: that of the file or folder.")] = None,
     start: Annotated[
-        str | None, Option(metavar="ISO8601", help="When the footage begins; UTC without an offset.")
+        str | None,
+        Option(
+            metavar="ISO8601", help="When each camera's first video begins. Default: as names of files and folders say."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        Option(metavar="ZONE", help="Zone of times without an offset, such as Europe/Berlin. Default: UTC."),
+    ] = None,
+    name_pattern: Annotated[
+        str | None,
+        Option(
+            metavar="REGEX",
+            help="Names of your recorder, with groups camera, date and time; see docs/recorders.md.",
+        ),
     ] = None,
     fps: Annotated[float | None, Option(help="Frames per second of video that are examined. Default: 5.")] = None,
     model: Annotated[
