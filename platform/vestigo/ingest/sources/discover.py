@@ -91,7 +91,7 @@ def discover(
 
 
 def plan_cameras(root: Path, naming: NamingRules) -> NamingRules:
-    """Check that cameras and times of a folder's videos can be told apart; return the rules with the first times.
+    """Check that a folder's videos have distinct cameras and times; return the rules with the first times.
 
     Raises:
         SourceError: As `discover`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,7 @@ def _deinterlace(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _orient(image: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
     """Turn and mirror pixels by the frame's display matrix (ISO/IEC 14496-12, 8.3.2), to the nearest quarter turn."""
-    side = frame.side_data.get("DISPLAYMATRIX")
+    side: Any = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return image
     # Pixel (x, y) is shown at (a x + c y, b x + d y).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
@@ -86,7 +87,8 @@ def video_stream(container: InputContainer) -> VideoStream:
         raise BadInput("no-video", f"{name} holds no video stream")
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if not decodable:
-        raise BadInput("unknown-codec", f"{name}: codec {_codec_tag(streams[0])} is not known here; convert the video")
+        codec = _avi_codec(Path(container.name.removeprefix("file:")))
+        raise BadInput("unknown-codec", f"{name}: codec {codec} is not known here; convert the video")
     best = container.streams.best("video")
     stream = max(decodable, key=lambda each: (bool(each.disposition & av.stream.Disposition.default), each == best))
     context = stream.codec_context
@@ -97,9 +99,11 @@ def video_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
-def _codec_tag(stream: VideoStream) -> str:
-    tag = getattr(stream, "codec_tag", "") or "without a name"
-    return tag if tag.isprintable() else repr(tag)
+def _avi_codec(path: Path) -> str:
+    """Return the four letters of an AVI's codec from its stream header; FFmpeg names only codecs that it knows."""
+    with path.open("rb") as handle:
+        header = re.search(rb"vids([ -~]{4})", handle.read(1 << 16))
+    return header[1].decode("ascii").strip() if header else "of this file"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.packet import Packet
@@ -204,8 +204,8 @@ class FrameNumbering:
 
     def _number(self, frame: VideoFrame) -> Iterator[NumberedFrame]:
         """Yield the frames that were lost before a frame, and the frame."""
-        origin: tuple[int, int | None, bool] = frame.opaque if frame.opaque is not None else (-1, None, True)
-        position, stamp, shown = origin
+        origin = cast("tuple[int, int | None, bool] | None", frame.opaque)
+        position, stamp, shown = origin or (-1, None, True)
         if not shown:
             return
         if not self.ordered:

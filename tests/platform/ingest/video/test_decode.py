@@ -196,6 +196,14 @@ def _write_sound(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def test_unknown_codec_is_named(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "recorder.avi", numbered, 20, codec="mpeg4")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"QQZ1"))
+    with pytest.raises(BadInput, match="codec QQZ1 is not known here") as caught:
+        probe_video(path)
+    assert caught.value.reason == "unknown-codec"
+
+
 def test_video_without_frames_is_reported(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.avi", numbered, 0)
     with pytest.raises(BadInput) as caught:
