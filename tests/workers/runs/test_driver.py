@@ -11,6 +11,7 @@ from tests.support.fake_pipeline import begin
 from vestigo.store.open import Store
 from vestigo.store.sql.tables import RunRow
 from vestigo_models.errors import LeaseLost
+from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.runs import driver
 
 
@@ -66,3 +67,19 @@ def test_lost_lease_ends_the_heartbeat_and_is_reported(store: Store, monkeypatch
     with pytest.raises(LeaseLost, match="driven by process 1 on elsewhere"):
         drive_until_lost()
     assert store.runs.get(run.id).host == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "reserved"), [("cpu", None, 0.0), ("cpu", 0.5, 0.5), ("auto", None, None), ("cuda:1", 1.0, 1.0)]
+)
+def test_runs_on_cpus_reserve_no_gpu(
+    store: Store, monkeypatch: pytest.MonkeyPatch, device: str, share: float | None, reserved: float | None
+) -> None:
+    opened: list[float | None] = []
+    monkeypatch.setattr(
+        "vestigo_workers.executors.ray.RayExecutor",
+        lambda factory, *, actors, gpus_per_actor: opened.append(gpus_per_actor),
+    )
+    settings = ExecutorSettings(executor="ray", device=device, gpus_per_actor=share)
+    driver.open_executor(store, "run", lambda: None, settings)
+    assert opened == [reserved]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:
     logs = [(tmp_path / folder / "losses.jsonl").read_text() for folder in ("two", "again")]
     assert logs[0] == logs[1]
     assert len({ModelPackage.from_pretrained(tmp_path / folder).digest for folder in ("two", "again")}) == 1
+
+
+def test_relative_paths_are_found_by_workers(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(SMALL.model_copy(update={"epochs": 1}), data, Path("base"))
+    relative = replace(data, paths=tuple(Path(os.path.relpath(path)) for path in data.paths))
+    config = SMALL.model_copy(update={"epochs": 1, "weights": "package:base", "base": "base"})
+    result = train_distributed(config, relative, Path("mine"), workers=1)
+    assert (result.epochs, result.model) == (1, Path("mine"))
+    assert ModelPackage.from_pretrained(tmp_path / "mine").config.network == config.network
 
 
 def test_error_of_worker_keeps_type_and_message(data: TrainingSet, tmp_path: Path) -> None:

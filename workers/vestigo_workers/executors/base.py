@@ -24,7 +24,7 @@ class ExecutorSettings(BaseModel):
     Attributes:
         executor: `inline`, `ray`, or `auto` (Ray where several shards can run in parallel).
         actors: Ray actors; by default one per GPU share or one per CPU.
-        gpus_per_actor: share of a GPU that an actor is pinned to.
+        gpus_per_actor: share of a GPU that an actor is pinned to; by default one GPU, or none if `device` is `cpu`.
         device: where the networks run: `auto`, `cpu`, `cuda`.
         shard_size: still images or stored crops per shard; a group of crops is never cut.
     """

@@ -7,7 +7,6 @@ driver must count a death against the shard that caused it.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import deque
@@ -15,36 +14,13 @@ from typing import Any
 
 import ray
 import torch
-from ray.exceptions import ActorUnavailableError, AuthenticationError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
 
 from vestigo.store.runs.records import ShardTask
+from vestigo_models.devices import pin_device
 from vestigo_models.errors import VestigoError, WorkError
 from vestigo_workers.executors.base import Died, Finished, ShardResult, Worker, WorkerFactory, death_reason
-
-
-def connect() -> bool:
-    """Join the cluster that RAY_ADDRESS names, or start one for this process.
-
-    Returns:
-        True if this call connected, in which case the caller disconnects.
-
-    Raises:
-        WorkError: No cluster responds at the address, or it refuses this process.
-    """
-    if ray.is_initialized():
-        return False
-    # "local" never joins a cluster that another process, perhaps a dead one, left on this machine.
-    address = os.environ.get("RAY_ADDRESS", "local")
-    dashboard = False if address == "local" else None
-    try:
-        ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, AuthenticationError):
-        raise WorkError(
-            f"no Ray cluster accepts this process at RAY_ADDRESS={address}: start one there (ray start --head), unset "
-            "RAY_ADDRESS to run without it, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if it requires a token"
-        ) from None
-    return True
-
+from vestigo_workers.executors.cluster import connect
 
 WINDOW = 2
 """Tasks in flight per actor: one runs and one waits, so that an actor never waits for the driver."""
@@ -57,6 +33,8 @@ class _Actor:
 
     def __init__(self, factory: WorkerFactory) -> None:
         torch.set_num_threads(1)
+        if ray.get_gpu_ids():
+            pin_device()
         self._worker: Worker = factory()
 
     def ready(self) -> int:

@@ -28,7 +28,8 @@ def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: E
         return InlineExecutor(factory)
     from vestigo_workers.executors.ray import RayExecutor
 
-    return RayExecutor(factory, actors=settings.actors, gpus_per_actor=settings.gpus_per_actor)
+    on_cpu = settings.device == "cpu" and settings.gpus_per_actor is None
+    return RayExecutor(factory, actors=settings.actors, gpus_per_actor=0.0 if on_cpu else settings.gpus_per_actor)
 
 
 def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:

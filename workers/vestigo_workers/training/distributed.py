@@ -30,8 +30,10 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Ranks
+from vestigo_models.training.state import PACKAGE_PREFIX
 from vestigo_models.training.trainer import LOG, TrainingResult, train
-from vestigo_workers.executors.ray import connect
+from vestigo_workers.executors.cluster import connect
+from vestigo_workers.indexing.request import absolute_reference
 
 
 def run_on_workers(
@@ -144,7 +146,14 @@ def train_distributed(
         WorkError: A worker died, or there are too few resources for the workers.
     """
     started = time.monotonic()
-    settings = {"config": config, "data": data, "out": out.resolve(), "resume": resume, "trained_on": trained_on}
+    # Ray Train runs workers in a folder of their own.
+    settings = {
+        "config": config.model_copy(update={key: _absolute(getattr(config, key)) for key in ("weights", "base")}),
+        "data": replace(data, paths=tuple(path.absolute() for path in data.paths)),
+        "out": out.resolve(),
+        "resume": resume,
+        "trained_on": trained_on,
+    }
     with _report_from_log(out / LOG, config.epochs, progress):
         result: TrainingResult = run_on_workers(
             _train_on_worker,
@@ -154,6 +163,13 @@ def train_distributed(
             remedy="--resume continues from the checkpoint",
         )
     return replace(result, model=out, seconds=time.monotonic() - started)
+
+
+def _absolute(ref: str | None) -> str | None:
+    """Return the reference of a package or weights file with an absolute path, if it has a path."""
+    if ref is None or not ref.startswith(PACKAGE_PREFIX):
+        return None if ref is None else absolute_reference(ref)
+    return PACKAGE_PREFIX + absolute_reference(ref.removeprefix(PACKAGE_PREFIX))
 
 
 def _train_on_worker(settings: dict[Any, Any]) -> Any:

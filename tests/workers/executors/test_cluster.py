@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from vestigo_models.errors import WorkError
+from vestigo_workers.executors import cluster
+from vestigo_workers.executors.cluster import connect
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_cluster_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, server: socket.socket, scheme: str) -> None:
+    address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
+    server.close()
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(WorkError, match=rf"^no Ray cluster answers at RAY_ADDRESS={address}: start one there") as error:
+        connect()
+    assert "refused" in str(error.value)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
+def test_other_service_at_the_address_is_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, server: socket.socket, answer: bytes | None
+) -> None:
+    connections: list[socket.socket] = []
+
+    def respond() -> None:
+        connections.append(server.accept()[0])
+        if answer is not None:
+            connections[0].recv(100)
+            connections[0].sendall(answer)
+            connections[0].shutdown(socket.SHUT_RDWR)
+
+    thread = threading.Thread(target=respond)
+    thread.start()
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.5)
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+    with pytest.raises(WorkError, match=r"^no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:\d+: start one there"):
+        connect()
+    thread.join()
+    connections[0].close()
+
+
+@pytest.mark.parametrize("address", ["somewhere", "host:port", "ray://host"])
+def test_address_without_port_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(WorkError, match=rf"^RAY_ADDRESS={address} is no address of a cluster: write HOST:6379"):
+        connect()
+
+
+MISMATCH = """Version mismatch: The cluster was started with:
+    Ray: 2.9.0
+    Python: 3.9.18
+This process on node 10.0.0.1 was started with:
+    Ray: 2.60.0
+    Python: 3.11.4
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            RuntimeError(MISMATCH),
+            "the Ray cluster at RAY_ADDRESS=auto runs Ray 2.9.0 with Python 3.9.18, this process Ray 2.60.0 with "
+            "Python 3.11.4: install the same versions in both places",
+        ),
+        (
+            ValueError("Ray Client requires pip package `ray[client]`."),
+            f"RAY_ADDRESS=auto needs Ray's client: pip install 'ray[client]=={ray.__version__}', or run the command on "
+            "a machine of the cluster with RAY_ADDRESS=auto",
+        ),
+        (
+            RuntimeError("Python minor versions differ:\nclient is 3.11.4, server is 3.9.18"),
+            "the Ray cluster at RAY_ADDRESS=auto cannot be joined: Python minor versions differ: client is 3.11.4, "
+            "server is 3.9.18",
+        ),
+    ],
+)
+def test_cluster_that_cannot_be_joined_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def init(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(WorkError) as raised:
+        connect()
+    assert str(raised.value) == message
