@@ -11,15 +11,19 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
-from vestigo_models.errors import ModelError, first_line
+from vestigo_models.errors import BadInput, ModelError, first_line
+from vestigo_models.isolation import MEMORY_BYTES, SECONDS, SLOWEST_READING, call
+from vestigo_models.networks.pickled import read_pickled
 from vestigo_models.text_files import read_text
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 """Files of a package of Vestigo."""
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+COPIES = 4
+"""Copies of its tensors for which reading a checkpoint has memory."""
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -63,17 +67,14 @@ def read_weights(ref: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        memory_bytes = MEMORY_BYTES + COPIES * path.stat().st_size
+        seconds = SECONDS + path.stat().st_size / SLOWEST_READING
+        data = call(read_pickled, path, ref, name=path.name, seconds=seconds, memory_bytes=memory_bytes)
+        return load(data.tobytes())
+    except BadInput as error:
+        raise ModelError(f"weights {ref!r}: {error.detail}") from None
+    except (SafetensorError, RuntimeError, OSError, ValueError, LookupError) as error:
         raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({first_line(error)})") from None
-    except torch.serialization.pickle.UnpicklingError:  # type: ignore[attr-defined]
-        raise ModelError(
-            f"weights {ref!r}: {path.name} holds more than plain tensors; save its state_dict as safetensors"
-        ) from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"weights {ref!r}: {path.name} is not a state dict; save model.state_dict()")
-    return state
 
 
 def load_weights(

@@ -8,18 +8,23 @@ by identity: a backpack may be labelled on an image that does not show it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from vestigo_models.errors import DatasetError
+from vestigo_models.errors import BadInput, DatasetError
+from vestigo_models.isolation import call
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 
+Result = TypeVar("Result")
+
+MEMORY_BYTES = 2**30
+"""Limit of memory to read a file; the public ones take some megabytes."""
 VARIABLE = "market_attribute"
 """Name of the one struct in files that are written here; any is read."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -83,6 +88,12 @@ def read_annotations(
     Raises:
         DatasetError: If the file is missing or broken, or a field is missing or has values outside the schema.
     """
+    return _in_child(_read_annotations, path, schema, split, dict(overrides or {}))
+
+
+def _read_annotations(
+    path: Path, schema: AttributeSchema, split: str, overrides: Mapping[tuple[int, str], str]
+) -> IdentityLabels:
     fields = _struct(_load(path), split, path)
     pids = _identities(fields, f"{path}, {split}")
     order = np.argsort(pids, kind="stable")
@@ -92,7 +103,7 @@ def read_annotations(
         accepted = _accepted(fields, attribute, len(pids), f"{path}, {split}")
         yes[:, schema.slice(attribute.name)] = accepted
         labels[:, position] = np.where(accepted.any(axis=1), accepted.argmax(axis=1), -1)
-    for (pid, name), value in (overrides or {}).items():
+    for (pid, name), value in overrides.items():
         rows = (pids == pid) & (labels[:, schema.index(name)] < 0)
         column = schema[name].values.index(value)
         labels[rows, schema.index(name)] = column
@@ -106,6 +117,10 @@ def missing_fields(path: Path, schema: AttributeSchema) -> list[str]:
     Raises:
         DatasetError: If the file is missing or broken.
     """
+    return _in_child(_missing_fields, path, schema)
+
+
+def _missing_fields(path: Path, schema: AttributeSchema) -> list[str]:
     content = _load(path)
     splits = [_struct(content, split, path) for split in ("train", "test")]
     fields = [field for attribute in schema.attributes for field in attribute.fields]
@@ -128,6 +143,14 @@ def write_annotations(path: Path, splits: Mapping[str, IdentityLabels]) -> None:
         names[0, :] = [f"{pid:04d}" for pid in people.pids]
         content[split] = {**fields, "image_index": names}
     scipy.io.savemat(path, {VARIABLE: content})
+
+
+def _in_child(function: Callable[..., Result], path: Path, *args: object) -> Result:
+    """Call a function that reads a file with SciPy, which some broken files crash, in a child process."""
+    try:
+        return call(function, path, *args, name=str(path), memory_bytes=MEMORY_BYTES)
+    except BadInput as error:
+        raise DatasetError(error.detail) from None
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.images import decode_image
+from vestigo_models.isolation import map_each
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 READERS = 2
+"""Child processes that read and decode images ahead of the network."""
 IMAGES_PER_BATCH = 256
 OnBatch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
 """Called with each batch of readable images: their rows among the N files, and their RGB uint8 pixels."""
@@ -59,27 +61,27 @@ def embed_files(
     ids: list[int] = []
     features: list[CropFeatures] = []
     unreadable: Counter[str] = Counter()
-    with ThreadPoolExecutor(READERS) as readers:
-        for start in range(0, len(paths), IMAGES_PER_BATCH):
-            crops = []
-            first = len(rows)
-            for row, result in enumerate(readers.map(_read, paths[start : start + IMAGES_PER_BATCH]), start):
-                if isinstance(result, BadInput):
-                    unreadable[result.reason] += 1
-                else:
-                    rows.append(row)
-                    ids.append(result[0])
-                    crops.append(result[1])
-            computed = extractor.extract(crops)
-            if not (is_finite := computed.are_finite()).all():
-                unreadable["not-finite"] += int((~is_finite).sum())
-                kept = np.flatnonzero(is_finite)
-                rows[first:], ids[first:] = ([values[first + row] for row in kept] for values in (rows, ids))
-                crops, computed = [crops[row] for row in kept], computed[kept]
-            features.append(computed)
-            if on_batch is not None:
-                on_batch(rows[first:], crops)
-            progress(min(start + IMAGES_PER_BATCH, len(paths)), len(paths))
+    results = enumerate(map_each(_read, paths, children=READERS))
+    for start in range(0, len(paths), IMAGES_PER_BATCH):
+        crops = []
+        first = len(rows)
+        for row, result in islice(results, IMAGES_PER_BATCH):
+            if isinstance(result, BadInput):
+                unreadable[result.reason] += 1
+            else:
+                rows.append(row)
+                ids.append(result[0])
+                crops.append(result[1])
+        computed = extractor.extract(crops)
+        if not (is_finite := computed.are_finite()).all():
+            unreadable["not-finite"] += int((~is_finite).sum())
+            kept = np.flatnonzero(is_finite)
+            rows[first:], ids[first:] = ([values[first + row] for row in kept] for values in (rows, ids))
+            crops, computed = [crops[row] for row in kept], computed[kept]
+        features.append(computed)
+        if on_batch is not None:
+            on_batch(rows[first:], crops)
+        progress(min(start + IMAGES_PER_BATCH, len(paths)), len(paths))
     return FileFeatures(
         rows=np.array(rows, dtype=np.int64),
         features=CropFeatures.joined(features or [extractor.extract([])]),
@@ -88,13 +90,8 @@ def embed_files(
     )
 
 
-def _read(path: Path) -> tuple[int, NDArray[np.uint8]] | BadInput:
-    """Return an image with its id, or why it is unreadable."""
-    try:
-        data = path.read_bytes()
-        digest = hashlib.sha256(f"{path.name}\0".encode() + data).digest()
-        return int.from_bytes(digest[:8], "big", signed=True), decode_image(data)
-    except BadInput as error:
-        return error
-    except OSError as error:
-        return BadInput("unreadable", f"{path}: {error.strerror or error}")
+def _read(path: Path) -> tuple[int, NDArray[np.uint8]]:
+    """Return an image and its id."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(f"{path.name}\0".encode() + data).digest()
+    return int.from_bytes(digest[:8], "big", signed=True), decode_image(data)

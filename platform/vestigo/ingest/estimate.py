@@ -10,8 +10,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo.ingest.decoding import decode_frames, decode_images
 from vestigo.ingest.shards import ImageShard, Shard, SliceShard
-from vestigo.ingest.sources.containers import read_image_input
 from vestigo.ingest.video.decode import FrameReader
 from vestigo_models.errors import BadInput
 
@@ -98,19 +98,16 @@ def estimate_indexing(
 
 def _read_images(shard: ImageShard, count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield at most the first `count` images, without unreadable ones."""
-    for item in shard.inputs[: max(0, count)]:
-        try:
-            image = read_image_input(item)
-        except BadInput:
-            continue
-        yield image
+    for decoded in decode_images(shard.inputs[: max(0, count)]):
+        if not isinstance(decoded, BadInput):
+            yield decoded[0]
 
 
 def _read_frames(shard: SliceShard, count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield at most `count` frames, until one is unreadable."""
     reader = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.tracking.fps)
     try:
-        for frame in islice(reader, max(0, count)):
+        for frame in islice(decode_frames(reader), max(0, count)):
             yield frame.image
     except BadInput:
         return

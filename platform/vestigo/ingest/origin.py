@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import STILL, crop_id
+from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import Locator, VideoInfo
 from vestigo.ingest.sources.containers import printable, read_member, zip_locator
 from vestigo.ingest.video.decode import read_frame
-from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
+from vestigo_models.isolation import call
 
 ORIGIN_COLUMNS = ("crop_id", "source", "input", "frame", "x", "y", "w", "h")
 """The columns of a crop that identify its frame."""
@@ -35,25 +36,33 @@ def read_source_frame(crop: Mapping[str, Any]) -> NDArray[np.uint8]:
         BadInput: `moved`, `changed`, or as `read_member`, `decode_image`, `probe_video` and `read_frame`.
     """
     source, name = Path(crop["source"]), str(crop["input"])
+    if crop["frame"] == STILL:
+        return call(_read_still, {column: crop[column] for column in ORIGIN_COLUMNS}, name=name)
+    path = _find_file(source, name)
     try:
-        if crop["frame"] == STILL:
-            data = read_member(_locate(source, name))
-            _require_same(hashlib.sha256(data).hexdigest(), name, crop)
-            return decode_image(data)
-        path = _find_file(source, name)
         state = path.stat()
-        info = _probe_cached(path, state.st_size, state.st_mtime_ns)
-        _require_same(info.digest, name, crop)
-        return read_frame(path, info, int(crop["frame"]))
+    except OSError as error:
+        raise BadInput("unreadable", f"{name}: {error.strerror or error}") from None
+    info = _probe_cached(path, state.st_size, state.st_mtime_ns)
+    _require_same(info.digest, name, crop)
+    return call(read_frame, path, info, int(crop["frame"]), name=name, seconds=FRAME_SECONDS)
+
+
+def _read_still(crop: Mapping[str, Any]) -> NDArray[np.uint8]:
+    name = str(crop["input"])
+    try:
+        data = read_member(_locate(Path(crop["source"]), name))
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or "the archive is damaged"
         raise BadInput("unreadable", f"{name}: {reason}") from None
+    _require_same(hashlib.sha256(data).hexdigest(), name, crop)
+    return decode_image(data)
 
 
 @lru_cache(maxsize=32)
 def _probe_cached(path: Path, _size: int, _modified: int) -> VideoInfo:
     """Probe a video once as long as it does not change."""
-    return probe_video(path)
+    return probe_in_child(path, path.name)
 
 
 def _require_same(digest: str, name: str, crop: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from vestigo_models.networks.backbones.transformers import ResNet50, to_backbone
 from vestigo_models.networks.baseline import GeneralisedMean
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
+from vestigo_models.networks.pickled import read_pickled
 
 
 def small_config() -> ResNetConfig:
@@ -122,7 +123,7 @@ def test_imagenet_weights(form: str, pretrained: ResNetForImageClassification, t
     elif form == "torch":
         torch.save(state, ref := tmp_path / "w.bin")
     elif form == "torchvision":
-        torch.save(torchvision_names(pretrained), ref := tmp_path / "w.pth")
+        save_file(torchvision_names(pretrained), ref := tmp_path / "w.safetensors")
     else:
         wrapped = {f"module.{k}": v for k, v in torchvision_names(pretrained).items()}
         torch.save({"state_dict": wrapped, "epoch": 3}, ref := tmp_path / "w.pth")
@@ -145,13 +146,13 @@ class TestWrongWeights:
         return str(error.value)
 
     def test_missing_and_unknown_keys(self, pretrained: ResNetForImageClassification, tmp_path: Path) -> None:
-        state = torchvision_names(pretrained)
-        torch.save({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "a.pth")
-        assert "lacks embedder.embedder.convolution.weight" in self.load(tmp_path / "a.pth")
-        torch.save({**state, "layer9.weight": torch.zeros(1)}, tmp_path / "b.pth")
-        assert "has unknown layer9.weight" in self.load(tmp_path / "b.pth")
-        torch.save({**state, "conv1.weight": torch.zeros(1)}, tmp_path / "c.pth")
-        assert "has other shapes for embedder" in self.load(tmp_path / "c.pth")
+        state, path = torchvision_names(pretrained), tmp_path / "w.safetensors"
+        save_file({k: v for k, v in state.items() if k != "conv1.weight"}, path)
+        assert "lacks embedder.embedder.convolution.weight" in self.load(path)
+        save_file({**state, "layer9.weight": torch.zeros(1)}, path)
+        assert "has unknown layer9.weight" in self.load(path)
+        save_file({**state, "conv1.weight": torch.zeros(1)}, path)
+        assert "has other shapes for embedder" in self.load(path)
 
     def test_files_without_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.safetensors").write_text("no")
@@ -159,9 +160,11 @@ class TestWrongWeights:
         (tmp_path / "a.pth").write_text("no")
         assert "a.pth" in self.load(tmp_path / "a.pth")
         torch.save({"conv1.weight": Path()}, tmp_path / "b.pth")
-        assert "holds more than plain tensors" in self.load(tmp_path / "b.pth")
+        with pytest.raises(ModelError, match="holds more than plain tensors"):
+            read_pickled(tmp_path / "b.pth", "b")
         torch.save([1], tmp_path / "c.pth")
-        assert "not a state dict" in self.load(tmp_path / "c.pth")
+        with pytest.raises(ModelError, match="not a state dict"):
+            read_pickled(tmp_path / "c.pth", "c")
         (tmp_path / "empty").mkdir()
         assert "neither model.safetensors nor" in self.load(tmp_path / "empty")
 

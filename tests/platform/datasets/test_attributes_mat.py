@@ -146,3 +146,17 @@ def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "number.mat", {"x": 3})
     with pytest.raises(DatasetError, match="is this an attribute annotation"):
         read_annotations(tmp_path / "number.mat", SHOP, "train")
+
+
+@pytest.mark.parametrize(("position", "value", "message"), [(336, 14, "crashed its decoder"), (163, 14, "more memory")])
+def test_damaged_file_ends_with_one_line(position: int, value: int, message: str, tmp_path: Path) -> None:
+    """One wrong byte crashes SciPy's process or makes it allocate petabytes."""
+    identities = np.empty((1, 2), dtype=object)
+    identities[0, :] = ["0001", "0002"]
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"m": {"train": {"hat": np.array([[1, 2]], np.uint8), "image_index": identities}}})
+    data = bytearray(path.read_bytes())
+    data[position] = value
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=f"^{path}.*{message}"):
+        read_annotations(path, SHOP, "train")

@@ -6,24 +6,24 @@ import json
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.support import hostile
 from tests.support.archives import walkers_video, write_crops
 from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
-from vestigo.ingest.inputs import Locator
-from vestigo.ingest.video.decode import FrameReader
+from vestigo.ingest import decoding
 from vestigo.store.audit.account import login
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RetryResult
 from vestigo_models.detection import registry as detectors
-from vestigo_models.errors import BadInput, FingerprintMismatch, StoreError
+from vestigo_models.errors import FingerprintMismatch, StoreError
 from vestigo_ui.cli.commands import runs
-from vestigo_workers.indexing import worker as extraction
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
 from vestigo_workers.runs.result import RunResult
@@ -61,21 +61,9 @@ def again(store: Store, run: str, **chosen: Any) -> tuple[RetryResult, RunResult
 @contextmanager
 def unreadable(names: Collection[str], slices: Collection[int] = ()) -> Iterator[None]:
     """A disk that does not answer for some images, and for slices that begin at some frames."""
-    read, frames = extraction.read_member, FrameReader.__iter__
-
-    def read_member(locator: Locator) -> bytes:
-        if Path(locator.path).name in names:
-            raise BadInput("unreadable", f"{Path(locator.path).name}: input/output error")
-        return read(locator)
-
-    def iterate(reader: FrameReader) -> Any:
-        if reader.part.first in slices:
-            raise BadInput("unreadable", "walk.mp4: input/output error")
-        return frames(reader)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "read_member", read_member)
-        patch.setattr(FrameReader, "__iter__", iterate)
+        patch.setattr(decoding, "read_image_input", partial(hostile.read_unless, names))
+        patch.setattr(decoding, "_read_frames", partial(hostile.read_frames_unless, slices))
         yield
 
 

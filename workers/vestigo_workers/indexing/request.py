@@ -37,8 +37,8 @@ class IndexRequest(ExecutorSettings):
         crops_per_tracklet: how many of a tracklet's best crops are kept.
         slice_seconds: seconds of video per shard, rounded to keyframes.
         batch_size: crops per forward pass.
-        decode_threads: threads per worker that decode images ahead of the network; 0 decodes between forward passes.
-            By default 2 with a GPU, and 0 on a CPU, where both would compete for one core.
+        decode_threads: processes per worker that decode images ahead of the network, at least 1. By default 2 with a
+            GPU, and 1 on a CPU.
     """
 
     sources: tuple[str, ...] = Field(min_length=1)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from itertools import starmap
@@ -16,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate, crop_id, detect_still
+from vestigo.ingest.crops import CropCandidate, crop_id, detect_still
+from vestigo.ingest.decoding import decode_frames, decode_images
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
-from vestigo.ingest.sources.containers import read_member
 from vestigo.ingest.video.assembly import assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import process_slice
@@ -32,20 +29,15 @@ from vestigo_models.detection.registry import AUTO, active_detector, is_crop_siz
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, ModelError, WorkError, first_line
 from vestigo_models.inference.extractor import Extractor
-from vestigo_models.inference.images import decode_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.tracking.quality import crop_quality, dhash
 from vestigo_workers.executors.base import ShardResult
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.rows import CropRow, crop_row, embed_rows, picked_rows
 
-DECODE_THREADS = 2
-"""Threads that decode ahead of a GPU."""
+GPU_DECODERS = 2
+"""Processes that decode ahead of a GPU."""
 NOT_FINITE = "numbers that are not finite (NaN or infinity)"
-JPEG_MAGIC = b"\xff\xd8\xff"
-
-DecodedImage = tuple[NDArray[np.uint8], bytes | None]
-"""RGB pixels (height, width, 3), and the file's bytes if they can be stored unchanged."""
 
 
 class ExtractionWorker:
@@ -64,8 +56,8 @@ class ExtractionWorker:
         self._extractor = Extractor(package, device=device, batch_size=request.batch_size)
         self._detector = active_detector(request.detector, device)
         self._accepts_crops = request.detector == AUTO
-        default = 0 if device == "cpu" else DECODE_THREADS
-        self._threads = default if request.decode_threads is None else request.decode_threads
+        default = 1 if device == "cpu" else GPU_DECODERS
+        self._decoders = max(1, default if request.decode_threads is None else request.decode_threads)
         # The first batch selects its kernels, which takes a second; a worker that is ready has done so.
         sample = np.full((*package.config.input_size, 3), 128, dtype=np.uint8)
         if not self._extractor.extract([sample]).are_finite().all():
@@ -87,7 +79,8 @@ class ExtractionWorker:
         outcomes: list[InputOutcome] = []
 
         def rows() -> Iterator[CropRow]:
-            for position, item, decoded in decode_ahead(shard.inputs, self._threads):
+            images = decode_images(shard.inputs, self._decoders)
+            for position, (item, decoded) in enumerate(zip(shard.inputs, images, strict=True)):
                 if isinstance(decoded, BadInput):
                     outcomes.append(quarantined_outcome(position, decoded))
                     continue
@@ -127,7 +120,7 @@ class ExtractionWorker:
         try:
             reader = FrameReader(video.path, video.info, shard.slice, fps=shard.tracking.fps)
             part = process_slice(
-                reader,
+                decode_frames(reader),
                 self._detector,
                 name=video.name,
                 digest=video.digest,
@@ -209,40 +202,6 @@ class ShardFiles:
             raise WorkError(
                 f"cannot write to {self.root.folder.name}: {error.strerror or first_line(error)}"
             ) from error
-
-
-def decode_ahead(
-    inputs: Sequence[ImageInput], threads: int
-) -> Iterator[tuple[int, ImageInput, DecodedImage | BadInput]]:
-    """Read and decode images on `threads` threads, a bounded window ahead of the network, in the order of `inputs`.
-
-    Without threads, each image is decoded when it is needed: on a worker with one core, threads cost more in switches
-    than they gain.
-    """
-    if not threads:
-        yield from ((position, item, decode_input(item)) for position, item in enumerate(inputs))
-        return
-    window = 4 * threads
-    with ThreadPoolExecutor(threads) as pool:
-        futures = deque(pool.submit(decode_input, item) for item in inputs[:window])
-        for position, item in enumerate(inputs):
-            upcoming = inputs[position + window : position + window + 1]
-            futures.extend(pool.submit(decode_input, each) for each in upcoming)
-            yield position, item, futures.popleft().result()
-
-
-def decode_input(item: ImageInput) -> DecodedImage | BadInput:
-    """Read and decode one still image; return the error if it is unreadable."""
-    try:
-        data = read_member(item.locator)
-        # The crop id and the ledger's key are digests of the content that was planned.
-        if hashlib.sha256(data).hexdigest() != item.digest:
-            raise BadInput("changed", f"{item.name} changed since it was planned; index its source again")
-        image = decode_image(data)
-    except BadInput as error:
-        return error
-    is_storable = data.startswith(JPEG_MAGIC) and image.shape[0] <= MAX_CROP_HEIGHT
-    return image, data if is_storable else None
 
 
 def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> CropCandidate:

@@ -21,6 +21,7 @@ from vestigo.reports.panels import panel
 from vestigo_models.errors import BadInput, UsageError, WorkError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images, read_image
 from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
+from vestigo_models.isolation import map_each
 from vestigo_models.parsing.label_folder import DESCRIPTION
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback
@@ -129,13 +130,16 @@ def label_images(
     with_belongings = labelled = 0
 
     def identities() -> Iterator[list[NamedImage]]:
-        for group in group_by_identity(images):
+        groups = group_by_identity(images)
+        decoded = map_each(read_image, [image.path for group in groups for image in group])
+        for group in groups:
             readable: list[tuple[SourceImage, NamedImage]] = []
             for image in group:
-                try:
-                    readable.append((image, NamedImage(name=image.path.name, pixels=read_image(image.path))))
-                except BadInput as error:
-                    errors[image.path] = error
+                pixels = next(decoded)
+                if isinstance(pixels, BadInput):
+                    errors[image.path] = pixels
+                else:
+                    readable.append((image, NamedImage(name=image.path.name, pixels=pixels)))
             waiting.append(readable)
             yield [named for _, named in readable]
 

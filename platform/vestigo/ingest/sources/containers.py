@@ -12,13 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator
 from vestigo.ingest.sources.naming import NamingRules, file_kind, is_image, is_video
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.images import decode_image, is_leftover
+from vestigo_models.inference.images import is_leftover
 
 MAX_MEMBER_BYTES = 256 * 2**20
 LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
@@ -38,21 +35,6 @@ def read_member(locator: Locator) -> bytes:
             return _read_exactly(handle, locator.size) if locator.kind == "tar" else _read_zip_entry(handle, locator)
     except OSError as error:
         raise BadInput("unreadable", f"{Path(locator.path).name}: {error.strerror or error}") from None
-
-
-def read_image_input(item: ImageInput) -> NDArray[np.uint8]:
-    """Read and decode a planned image: RGB uint8 (height, width, 3).
-
-    Raises:
-        BadInput: `changed` if the content differs from the plan, or as `read_member` and `decode_image`.
-    """
-    try:
-        data = read_member(item.locator)
-        if hashlib.sha256(data).hexdigest() != item.digest:
-            raise BadInput("changed", "the content changed after it was planned; index the source again")
-        return decode_image(data)
-    except BadInput as error:
-        raise BadInput(error.reason, f"{item.name}: {error.detail}") from None
 
 
 def file_digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from typing import Literal
 
 from vestigo.datasets.formats.files import is_dataset, list_files
 from vestigo.datasets.formats.names import parse_name
+from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
 from vestigo.ingest.sources.naming import (
@@ -23,9 +24,10 @@ from vestigo.ingest.sources.naming import (
     is_image,
     is_video,
 )
-from vestigo.ingest.video.probe import open_video, probe_video, video_stream
+from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
 from vestigo_models.inference.images import image_size, is_leftover
+from vestigo_models.isolation import call, stream
 
 SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
 SYSTEM = "system file"
@@ -57,8 +59,11 @@ def source_kind(source: str | Path) -> SourceKind:
         return "video"
     if is_image(name):
         return "image"
-    if content := content_kind(path):
-        return content
+    try:
+        if content := call(content_kind, path, name=name):
+            return content
+    except BadInput as error:
+        raise SourceError(f"{source}: {error.detail}") from None
     raise SourceError(f"{source}: unknown ending {path.suffix!r}; {_EXAMPLES}")
 
 
@@ -170,12 +175,21 @@ def _list_inputs(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[
     if kind == "folder":
         return _list_folder(root, root, naming)
     if kind == "tar":
-        return list_tar(root, naming)
+        return _list_archive(list_tar, root, naming)
     if kind == "zip":
-        return list_zip(root, naming)
+        return _list_archive(list_zip, root, naming)
     if kind == "dataset":
         return _list_dataset(root, naming)
     return iter([_inspect_file(root, root.name, root.stem, naming, path_name="/".join(root.parts[-NAMING_PARTS:]))])
+
+
+def _list_archive(
+    list_members: Callable[[Path, NamingRules], Iterator[Input]], root: Path, naming: NamingRules
+) -> Iterator[Input]:
+    try:
+        yield from stream(list_members, root, naming, name=root.name, seconds=FRAME_SECONDS)
+    except BadInput as error:
+        yield InvalidInput(root.name, error.reason, error.detail)
 
 
 def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Input]:
@@ -223,13 +237,13 @@ def _inspect_file(
             return InvalidInput(name, "not-a-file", f"{name} is a pipe, socket or device; only plain files are read")
         if is_archive(name):
             return InvalidInput(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
-        kind = "image" if is_image(name) else "video" if is_video(name) else content_kind(path)
+        kind = "image" if is_image(name) else "video" if is_video(name) else call(content_kind, path, name=name)
         place = naming.place_image if kind == "image" else naming.place_video
         camera, start = place(path_name or name, fallback_camera, folders=path_name is None)
         if kind == "image":
             return ImageInput(name, file_digest(path), Locator("file", str(path)), camera, start)
         if kind == "video":
-            info = probe_video(path)
+            info = probe_in_child(path, name)
             return VideoInput(name, info.digest, str(path), camera, start, info)
     except BadInput as error:
         return InvalidInput(name, error.reason, error.detail)

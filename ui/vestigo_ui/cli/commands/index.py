@@ -67,7 +67,7 @@ def index_command(
     slice_seconds: Annotated[float | None, Option(help="Seconds of video per shard. Default: 30.")] = None,
     batch_size: Annotated[int | None, Option(help="Crops per forward pass. Default: 32.")] = None,
     decode_threads: Annotated[
-        int | None, Option(help="Decoding threads per worker. Default: 2 with a GPU, 0 on a CPU.")
+        int | None, Option(help="Processes per worker that decode images. Default: 2 with a GPU, 1 on a CPU.")
     ] = None,
     plan_only: Annotated[bool, Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
     reindex_stale: Annotated[

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from vestigo_models.detection.base import Detector
 from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.images import decode_image, encode_jpeg
+from vestigo_models.isolation import call
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
@@ -93,8 +95,9 @@ def drawn_box(boxes: Sequence[dict[str, list[float]]], size: tuple[int, int]) ->
 
 @st.cache_data(max_entries=8, show_spinner="Detecting people")
 def detect_people(data: bytes) -> UploadedFrame:
-    """Return an uploaded image with the people in it; raises BadInput if it is not an image or too large."""
-    frame = UploadedFrame(image=decode_image(data, max_pixels=MAX_PIXELS))
+    """Return an uploaded image with the people in it; raises BadInput if it cannot be decoded or is too large."""
+    image = call(partial(decode_image, max_pixels=MAX_PIXELS), data, name="the image")
+    frame = UploadedFrame(image=image)
     if frame.is_crop:
         return frame
     boxes = shared_detector().detect(frame.image).boxes.round().astype(int).tolist()
