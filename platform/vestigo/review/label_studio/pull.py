@@ -28,6 +28,7 @@ class PullResult:
         reviewed: Tasks with an annotation.
         pulled: Annotations that are new, changed or deleted since the last pull.
         deleted: Tasks that were deleted on the server since the last pull, with their annotations.
+        skipped: One line for each annotation that does not fit the form: the store does not have it.
         corrections: Labels of all tasks that differ from the prediction.
         conflicts: One line for each attribute of a task on which its annotators do not agree.
     """
@@ -36,6 +37,7 @@ class PullResult:
     reviewed: int = 0
     pulled: int = 0
     deleted: int = 0
+    skipped: list[str] = field(default_factory=list)
     corrections: int = 0
     conflicts: list[str] = field(default_factory=list)
 
@@ -51,7 +53,7 @@ def pull(
     Raises:
         StoreError: If the project is unknown.
         ConfigError: If the project is not on this server or its form was edited, so that the store does not have the
-            values of annotations. Nothing is changed then.
+            values of annotations. Nothing is changed then. A single annotation that does not fit the form is skipped.
         WorkError: If the server does not respond.
     """
     label_project = store.review.get_project(project)
@@ -66,7 +68,7 @@ def pull(
         listing.read(client, remote, label_project.schema, lambda done, _: progress(done, max(done, expected)))
         listing.remove_copies(client, remote)
         fault_point("pull.listed")
-        result.tasks = listing.task_count
+        result.tasks, result.skipped = listing.task_count, listing.invalid
         for page in store.review.tasks(project, states=ON_SERVER):
             keys = [task.key for task in page]
             reconcile_ids(store, project, listing, page)

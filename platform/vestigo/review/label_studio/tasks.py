@@ -135,9 +135,13 @@ class TaskListing:
 
     A key that the server has several times comes from a repeated request. All copies count until they are removed: an
     annotation of a copy is an annotation of the task.
+
+    Attributes:
+        invalid: One line for each annotation that does not fit the form.
     """
 
     def __init__(self) -> None:
+        self.invalid: list[str] = []
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(TABLES)
         self._database.execute("BEGIN")
@@ -159,24 +163,14 @@ class TaskListing:
         schema: AttributeSchema | None = None,
         progress: ProgressCallback = ignore_progress,
     ) -> None:
-        """List a project, with annotations if `schema` is given.
-
-        Raises:
-            ConfigError: If the schema does not have the values of some annotations; the whole project is read first.
-        """
-        invalid: list[str] = []
+        """List a project, with annotations if `schema` is given; those that do not fit it are in `invalid`."""
         for count, task in enumerate(list_tasks(client, project, annotations=schema is not None), 1):
             self._database.execute("INSERT INTO task VALUES (?, ?, ?)", (task.id, task.key, task.work))
             if schema is not None and task.key is not None:
-                rows = _annotation_rows(task, schema, invalid)
+                rows = _annotation_rows(task, schema, self.invalid)
                 self._database.executemany("INSERT INTO annotation VALUES (?, ?, ?, ?, ?)", rows)
             if count % PAGE == 0:
                 progress(count, None)
-        if invalid:
-            raise ConfigError(
-                f"{len(invalid)} annotations on server {client.url} do not match the form, so nothing was pulled: the "
-                f"first is {invalid[0]}; correct them there"
-            )
 
     @property
     def last_id(self) -> int:
@@ -269,12 +263,13 @@ def _annotation_rows(
     for annotation in task.annotations:
         try:
             labels = parse_result(schema, list(annotation["result"] or ()))
-        except ConfigError as error:
-            invalid.append(f"annotation {annotation['id']} of task {task.id}, {error}")
+            updated = datetime.fromisoformat(annotation["updated_at"]).astimezone(UTC)
+        except (ConfigError, AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = error if isinstance(error, ConfigError) else "it was not made with the form of this project"
+            invalid.append(f"annotation {annotation['id']} of task {task.id}, {reason}")
             continue
         user = _USER.search(annotation.get("created_username") or "")
         annotator = user.group(1) if user else f"user {annotation.get('completed_by') or 'unknown'}"
-        updated = datetime.fromisoformat(annotation["updated_at"]).astimezone(UTC)
         yield annotation["id"], task.id, annotator, updated.isoformat(), json.dumps(labels)
 
 

@@ -34,7 +34,7 @@ from vestigo.review.label_studio.push import PushResult, push_tasks
 from vestigo.review.label_studio.tasks import list_tasks
 from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
-from vestigo_models.errors import ConfigError, WorkError
+from vestigo_models.errors import WorkError
 from vestigo_models.schemas.builtin import MARKET_1501
 
 pytestmark = pytest.mark.slow
@@ -192,22 +192,25 @@ def test_pull_follows_deleted_and_restored_tasks(studio: LabelStudioClient, tmp_
         assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
 
 
-def test_pull_rejects_unknown_values_without_changes(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
+def test_pull_skips_annotations_of_another_form(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
     with open_store(tmp_path) as store:
         pushed(store, studio, project, 3)
         ids = stored_remote_ids(store, project)
         annotate(studio, ids[task_key(0)], {"hat": "yes"})
         wrong = annotate(studio, ids[task_key(1)], {"hat": "maybe"})
         studio.sdk.tasks.delete(str(ids[task_key(2)]))
-        line = (
-            rf"^1 annotations .*the first is annotation {wrong} of task {ids[task_key(1)]}"
-            rf", hat=maybe: not one of no, yes"
-        )
-        with pytest.raises(ConfigError, match=line):
-            pull(store, studio, project)
-        assert project_state(store, project) == {task_key(number): ("pushed", []) for number in range(3)}
+        found = pull(store, studio, project)
+        (line,) = found.skipped
+        assert line.startswith(f"annotation {wrong} of task {ids[task_key(1)]}, hat=maybe: not one of no, yes")
+        assert (found.reviewed, found.deleted) == (1, 1)
+        assert project_state(store, project) == {
+            task_key(0): ("pushed", [(OWNER, {"hat": "yes"})]),
+            task_key(1): ("pushed", []),
+            task_key(2): ("deleted", []),
+        }
         studio.sdk.annotations.update(wrong, result=annotation_result({"hat": "no"}))
-        assert pull(store, studio, project).reviewed == 2
+        found = pull(store, studio, project)
+        assert (found.reviewed, found.skipped) == (2, [])
 
 
 def test_listing_omits_images_and_is_complete_during_deletions(

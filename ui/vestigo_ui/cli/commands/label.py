@@ -188,7 +188,8 @@ def _status(store: Store, project: str) -> dict[str, Any]:
 
 
 def _pulled(store: Store, project: str, pulled: PullResult) -> dict[str, Any]:
-    return {**_status(store, project), "pulled": pulled.pulled, "deleted_now": pulled.deleted}
+    counts = {"pulled": pulled.pulled, "deleted_now": pulled.deleted, "skipped": len(pulled.skipped)}
+    return {**_status(store, project), **counts, "not_of_the_form": pulled.skipped}
 
 
 def _plan(store: Store, project: str, model: str | None, sampling: SamplingRequest) -> dict[str, Any]:
@@ -236,6 +237,11 @@ def _print_pulled(result: Mapping[str, Any]) -> None:
     out.print(f"  {result['corrections']} corrections of predictions, {result['conflicts']} conflicts of annotators")
     for line in result["conflicting"]:
         out.print(f"  conflict: {line}", style="yellow")
+    lines = result.get("not_of_the_form", ())
+    for line in lines[:10]:
+        out.print(f"  skipped: {line}", style="yellow", markup=False)
+    if lines[10:]:
+        out.print(f"  and {len(lines) - 10} more annotations that do not fit the form; correct them in Label Studio")
 
 
 def _print_status(result: Mapping[str, Any]) -> None:

@@ -188,5 +188,8 @@ def _server(context: PageContext, project: LabelProject, waiting: int) -> None:
             f"New, changed or deleted: {count_text(result.pulled, 'annotation')}. Annotated: {result.reviewed:,} of "
             f"{count_text(result.tasks, 'task')}. Corrected: {count_text(result.corrections, 'value')}."
         )
+        if result.skipped:
+            skipped = count_text(len(result.skipped), "annotation")
+            st.warning(f"Skipped: {skipped} not of this project's form. The first: {escape_md(result.skipped[0])}")
     if pushed:
         st.success(f"Sent: {count_text(send_waiting(context, project.name, progress_bar('Tasks sent')), 'task')}.")
