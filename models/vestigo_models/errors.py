@@ -18,6 +18,8 @@ A message is one line: what is wrong, the value, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VestigoError(Exception):
     """The base class of all errors; `exit_status` is that of the command."""
@@ -84,6 +86,17 @@ class BadInput(VestigoError):
 
     def __reduce__(self) -> tuple[type[BadInput], tuple[str, str]]:
         return type(self), (self.reason, self.detail)
+
+
+def quote(value: object) -> str:
+    """Return the `repr` of a value of a user for a message; the middle of a long one is left out."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:80]} ... {text[-10:]}"
+
+
+def key_path(parts: Iterable[object]) -> str:
+    """Return the path of a key of a configuration for a message, such as `network.channels`."""
+    return quote(".".join(map(str, parts)))[1:-1]
 
 
 def first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,9 +98,9 @@ class ComponentRegistry(Generic[Factory]):
         """
         name, _, argument = reference.partition(":")
         path, _, option = argument.rpartition(":")
-        if argument and Path(argument).exists():
+        if argument and os.path.exists(argument):
             return f"{name}:{Path(argument).resolve()}"
-        if path and Path(path).exists():
+        if path and os.path.exists(path):
             return f"{name}:{Path(path).resolve()}:{option}"
         return reference
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from vestigo_models.config_files import read_yaml
 from vestigo_models.text_files import read_text
-from vestigo_models.yaml_files import read_yaml
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

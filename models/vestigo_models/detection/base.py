@@ -68,16 +68,18 @@ def suppress(detections: Detections, *, max_iou: float, max_inside: float = math
     a fraction of the smaller box (a torso inside a body).
     """
     boxes = np.asarray(detections.boxes, dtype=np.float64)
-    iou = iou_matrix(boxes, boxes)
     areas = np.prod(boxes[:, 2:], axis=1)
-    # iou = shared / (A + B - shared)  =>  shared = iou * (A + B) / (1 + iou)
-    shared = iou * (areas[:, None] + areas[None, :]) / (1.0 + iou)
-    smaller = np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-9)
-    suppresses = (iou > max_iou) | (shared / smaller > max_inside)
     kept: list[int] = []
-    for candidate in range(len(boxes)):
-        if not suppresses[candidate, kept].any():
-            kept.append(candidate)
+    remaining = np.arange(len(boxes))
+    # Row by row: a matrix of all pairs would take gigabytes for a large frame of texture.
+    while len(remaining):
+        best, others = remaining[0], remaining[1:]
+        kept.append(int(best))
+        iou = iou_matrix(boxes[best], boxes[others])[0]
+        # iou = shared / (A + B - shared)  =>  shared = iou * (A + B) / (1 + iou)
+        shared = iou * (areas[best] + areas[others]) / (1.0 + iou)
+        smaller = np.maximum(np.minimum(areas[best], areas[others]), 1e-9)
+        remaining = others[(iou <= max_iou) & (shared / smaller <= max_inside)]
     return Detections(detections.boxes[kept], detections.scores[kept])
 
 
@@ -87,7 +89,10 @@ def vote_boxes(kept: Detections, candidates: Detections, *, min_iou: float) -> D
     Implements box voting (Gidaris and Komodakis, "Object detection via a multi-region and semantic segmentation-aware
     CNN model", ICCV 2015). The mean of many windows on a person is more stable than the best window.
     """
-    overlaps = iou_matrix(kept.boxes, candidates.boxes) >= min_iou
-    weights = np.where(overlaps, np.maximum(candidates.scores, 1e-6), 0.0)
-    sums = (weights[:, :, None] * np.asarray(candidates.boxes, dtype=np.float64)).sum(axis=1)
-    return Detections((sums / weights.sum(axis=1)[:, None]).astype(np.float32), kept.scores)
+    candidate_boxes = np.asarray(candidates.boxes, dtype=np.float64)
+    boxes = np.empty_like(kept.boxes)
+    for index, box in enumerate(kept.boxes):
+        overlaps = iou_matrix(box, candidates.boxes)[0] >= min_iou
+        weights = np.where(overlaps, np.maximum(candidates.scores, 1e-6), 0.0)
+        boxes[index] = (weights[:, None] * candidate_boxes).sum(axis=0) / weights.sum()
+    return Detections(boxes, kept.scores)

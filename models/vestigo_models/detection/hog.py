@@ -19,6 +19,10 @@ from vestigo_models.detection.base import Detections, suppress, vote_boxes
 MARGIN_X = 0.10
 MARGIN_Y = 0.07
 """Fraction of background on each side of a person in a window; boxes are shrunk by it."""
+MAX_TILE_WIDTH = 8192
+"""Pixels. A wider scaled frame is searched in tiles, so that memory does not grow with its width."""
+TILE_OVERLAP = 640
+"""Pixels, more than the widest window: a frame is scaled to at most 1080 pixels of height, windows are half as wide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,25 +71,34 @@ class HogDetector:
         if size[0] + 2 * config.padding < window_w or size[1] + 2 * config.padding < window_h:
             return Detections.ordered(np.empty((0, 4)), np.empty(0))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
-        windows, weights = self._hog.detectMultiScale(
-            scaled,
-            # Windows between the decision boundary and `min_margin` detect no person but vote on boxes.
-            hitThreshold=0.0,
-            winStride=(config.stride, config.stride),
-            padding=(config.padding, config.padding),
-            scale=config.scale_step,
-            groupThreshold=0,
-        )
-        boxes = np.asarray(windows, dtype=np.float64).reshape(-1, 4) / scale
+        windows, margins = self._search(np.asarray(scaled, dtype=np.uint8))
+        boxes = windows / scale
         margin = boxes[:, 2:] * (MARGIN_X, MARGIN_Y)
         boxes[:, :2] += margin
         boxes[:, 2:] -= 2 * margin
-        margins = np.asarray(weights, dtype=np.float64).ravel()
         candidates = Detections.ordered(boxes, confidence(margins))
         kept = suppress(candidates, max_iou=config.max_iou, max_inside=config.max_inside)
         people = vote_boxes(kept, candidates, min_iou=config.vote_iou)
         is_confident = people.scores >= confidence(np.array(config.min_margin))
         return Detections(people.boxes[is_confident], people.scores[is_confident])
+
+    def _search(self, scaled: UInt8Array) -> tuple[Float64Array, Float64Array]:
+        """Return windows, (N, 4), x, y, w, h in pixels of a scaled frame, and their SVM margins, (N,)."""
+        config = self.config
+        windows, margins = [np.empty((0, 4))], [np.empty(0)]
+        for left in range(0, max(1, scaled.shape[1] - TILE_OVERLAP), MAX_TILE_WIDTH - TILE_OVERLAP):
+            boxes, weights = self._hog.detectMultiScale(
+                scaled[:, left : left + MAX_TILE_WIDTH],
+                # Windows between the decision boundary and `min_margin` detect no person but vote on boxes.
+                hitThreshold=0.0,
+                winStride=(config.stride, config.stride),
+                padding=(config.padding, config.padding),
+                scale=config.scale_step,
+                groupThreshold=0,
+            )
+            windows.append(np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + np.array([left, 0, 0, 0]))
+            margins.append(np.asarray(weights, dtype=np.float64).ravel())
+        return np.concatenate(windows), np.concatenate(margins)
 
 
 def confidence(margin: Float64Array) -> Float64Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from transformers import AutoModelForObjectDetection
@@ -14,6 +15,10 @@ from vestigo_models.networks.weights import load_pretrained, weights_digest
 MIN_SCORE = 0.3
 MAX_IOU = 0.7
 """Suppression for models without their own, such as DETR."""
+MAX_FRAME_SIDE = 8192
+"""Pixels. A larger frame is scaled down before the model's own preprocessing, which may keep its size."""
+MIN_FRAME_SIDE = 16
+"""Pixels. Frames whose shorter side is less after scaling have no detections."""
 
 
 class TransformersDetector:
@@ -31,7 +36,11 @@ class TransformersDetector:
 
     def detect(self, image: UInt8Array) -> Detections:
         """Return the people in an RGB uint8 frame of shape (height, width, 3) with the model's scores, 0..1."""
-        inputs = self._processor(images=image, return_tensors="pt", input_data_format="channels_last").to(self._device)
+        scale = min(1.0, MAX_FRAME_SIDE / max(image.shape[:2]))
+        if scale * min(image.shape[:2]) < MIN_FRAME_SIDE:
+            return Detections.ordered(np.empty((0, 4)), np.empty(0))
+        scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+        inputs = self._processor(images=scaled, return_tensors="pt", input_data_format="channels_last").to(self._device)
         with torch.inference_mode():
             outputs = self._model(**inputs)
         (result,) = self._processor.post_process_object_detection(

@@ -16,10 +16,10 @@ class FlsConfig(BaseModel):
     On another grid, areas scale with its number of cells and lengths with the root of that (`scale_config`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     labels: LabelSource = Field(default="fls", description="clusters alone, the parser alone, or both fused")
-    clusters: int = Field(default=6, ge=2, description="K_c: part clusters and background, of level 2")
+    clusters: int = Field(default=6, ge=2, le=255, description="K_c: part clusters and background, of level 2")
     foreground: Literal["activation", "classifier"] = Field(
         default="activation",
         description="level 1: two clusters of activations (ISP), or the pixel classifier of a network that has one",

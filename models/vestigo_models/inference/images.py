@@ -1,23 +1,37 @@
-"""Decoding and encoding of still images; arrays are RGB uint8, (height, width, 3)."""
+"""Decoding and encoding of still images; arrays are RGB uint8, (height, width, 3).
+
+A decoded image is what a viewer shows: upright (EXIF), palettes and CMYK as RGB, the first frame of several.
+Transparency is dropped, not blended: a pixel has the colour that the file stores for it. Samples of more than 8 bits
+are scaled by the bits that the image uses: if the largest value is 3780, which takes 12 bits, 4095 becomes 255.
+"""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
+from vestigo_models.inference.image_formats import FORMATS, describe_failure, open_image, sample_bits
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes)
+"""Endings of image files, the same for every command."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
-
+MAX_BYTES = 6 * MAX_PIXELS
+"""Larger files are not read: the size of an uncompressed image of 16-bit colour."""
+_BAND = 1024
 _LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
 _LEFTOVER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+_OPENCV_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_PNG_ORIENTATION = (b"eXIf", b"Raw profile type ", b"tiff:Orientation")
+_JPEG2000_EXIF = b"JpgTiffExif->JP2"
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag of TIFF and its value
 
 
 def is_leftover(name: str) -> bool:
@@ -33,37 +47,24 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not is_leftover(path.relative_to(folder).as_posix()))
 
 
-def image_size(data: bytes) -> tuple[int, int]:
-    """Return height and width in pixels from the header alone.
-
-    Raises:
-        BadInput: `empty-file`, `not-an-image`, `too-large`.
-    """
-    if not data:
-        raise BadInput("empty-file", "the file holds no byte")
-    try:
-        with Image.open(io.BytesIO(data)) as header:
-            width, height = header.size
-    except Image.DecompressionBombError:
-        raise BadInput("too-large", f"the header declares more than {MAX_PIXELS:,} pixels") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise BadInput("not-an-image", "the bytes are in no known image format") from None
-    return height, width
-
-
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Decode an encoded image.
 
+    Args:
+        data: The file's bytes.
+        max_pixels: Largest width times height in pixels.
+
+    Returns:
+        RGB, (height, width, 3), uint8, upright.
+
     Raises:
-        BadInput: `empty-file`, `not-an-image`, `too-large`, `truncated`.
+        BadInput: `empty-file`, `not-an-image`, `unsupported-format`, `too-large`, `truncated`, `damaged`; nothing else.
     """
-    height, width = image_size(data)
-    if height * width > max_pixels:
-        raise BadInput("too-large", f"{width}x{height} pixels, more than {max_pixels:,}; scale it down")
-    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise BadInput("truncated", f"the header states {width}x{height} pixels but they cannot be decoded")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    image = open_image(data, max_pixels=max_pixels)
+    try:
+        return _decode(image, data)
+    except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
+        raise describe_failure(error, data, image.info.get("compression")) from None
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
@@ -73,11 +74,78 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
         BadInput: As `decode_image`, or `unreadable`; the error names the file.
     """
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise BadInput("too-large", f"{size:,} bytes, more than {MAX_BYTES:,}; scale it down")
         return decode_image(path.read_bytes(), max_pixels=max_pixels)
     except BadInput as error:
         raise BadInput(error.reason, f"{path}: {error.detail}") from None
     except OSError as error:
         raise BadInput("unreadable", f"{path}: {error.strerror or error}") from None
+
+
+def _decode(image: Image.Image, data: bytes) -> UInt8Array:
+    """Decode with OpenCV what it decodes fast, or with more than 8 bits of colour; everything else with Pillow."""
+    is_integer = image.mode.startswith("I")
+    is_deep = not is_integer and image.mode != "F" and sample_bits(image, data) > 8
+    is_still = image.format in ("PNG", "WEBP") and not (is_integer or getattr(image, "is_animated", False))
+    if is_deep or is_still or (image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")):
+        bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _OPENCV_FLAGS)
+        if bgr is not None:
+            pixels = np.asarray(cv2.cvtColor(_scale_to_8_bits(np.asarray(bgr)), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            # OpenCV turns a TIFF, whatever its flags.
+            return pixels if image.format == "TIFF" else _turn_upright(pixels, _orientation(image, data))
+    image.load()
+    if is_deep or image.mode == "F":
+        kind = "floating-point samples" if image.mode == "F" else "colour of more than 8 bits in this compression"
+        raise BadInput("unsupported-format", f"{image.format} with {kind} cannot be decoded; convert it to 8 bits")
+    if is_integer:
+        grey = _scale_to_8_bits(np.maximum(np.asarray(image), 0))
+        if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+            grey = 255 - grey
+        pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    else:
+        pixels = _convert_to_rgb(image)
+    return _turn_upright(pixels, _orientation(image, data))
+
+
+def _scale_to_8_bits(samples: NDArray[Any]) -> UInt8Array:
+    """Drop the low bits of samples, in place, so that the highest bit in use becomes the highest of 8."""
+    if samples.dtype != np.uint8:
+        used_bits = int(samples.max(initial=0)).bit_length()
+        samples >>= max(0, used_bits - 8)
+    return samples.astype(np.uint8, copy=False)
+
+
+def _convert_to_rgb(image: Image.Image) -> UInt8Array:
+    """Convert band by band: Pillow's own copies of a large image would take three times its memory."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    for top in range(0, height, _BAND):
+        bottom = min(height, top + _BAND)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)).convert("RGB"))
+    return pixels
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or the EXIF data are damaged."""
+    if image.format == "PNG" and not any(key in data for key in _PNG_ORIENTATION):
+        return 1  # Pillow decodes the pixels of a PNG before it can say so.
+    try:
+        exif = image.getexif()
+        if image.format == "JPEG2000" and (at := data.find(_JPEG2000_EXIF)) >= 0:
+            exif.load(data[at + len(_JPEG2000_EXIF) :])
+        orientation: Any = exif.get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001  (a library may raise any type on damaged data)
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
+
+
+def _turn_upright(pixels: UInt8Array, orientation: int) -> UInt8Array:
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
 def encode_jpeg(rgb: UInt8Array, *, quality: int = 92) -> bytes:

@@ -19,7 +19,7 @@ from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vestigo_models.networks.build import BACKBONES, build_network
-from vestigo_models.networks.config import NetworkConfig
+from vestigo_models.networks.config import InputSize, NetworkConfig
 from vestigo_models.networks.outputs import PART, ReidNetwork
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, weights_digest, write_package
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -28,18 +28,18 @@ from vestigo_models.schemas.regions import RegionSchema
 HUB_PREFIX = "hub:"
 DEFAULT_PACKAGE = "tiny"
 Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
 
 class PackageConfig(BaseModel):
     """`config.json`: everything about a model but its weights."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format_version: Literal[1] = Field(default=1, description="version of this file; other versions are refused")
     name: str = Field(description="name of the model")
     network: NetworkConfig = Field(description="what `build_network` builds")
-    input_size: tuple[int, int] = Field(description="height and width of the input in pixels")
+    input_size: InputSize = Field(description="height and width of the input in pixels")
     mean: Triple = Field(default=IMAGENET_MEAN, description="subtracted from R, G, B (fractions of full scale)")
     std: tuple[Scale, Scale, Scale] = Field(default=IMAGENET_STD, description="then divided by")
     flip_average: bool = Field(default=False, description="average a crop with its mirror image: twice the work")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 BackboneName = Literal["resnet50", "convnext", "tiny"]
 Pooling = Literal["average", "gem"]
 PoolNorm = Literal["none", "area"]
+_Side = Annotated[int, Field(ge=1, le=4096)]
+InputSize = tuple[_Side, _Side]
+"""Height and width in pixels."""
 
 
 class NetworkConfig(BaseModel):
     """Everything that decides the shape of a network; stored in the `config.json` of a model package."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     backbone: BackboneName = Field(
         description="`resnet50` (the paper's, 256 x 128), `convnext` (256 x 128) or `tiny` (for CPUs, 128 x 64)"
@@ -26,8 +29,10 @@ class NetworkConfig(BaseModel):
         default="none",
         description="what makes the feature map F; `none` is BoT, `joined` keeps channels on coarser grids",
     )
-    channels: int = Field(default=256, ge=2, description="channels of F")
-    middle_channels: int = Field(default=32, ge=1, description="those of them that `joined` has on the second grid")
+    channels: int = Field(default=256, ge=2, le=65536, description="channels of F")
+    middle_channels: int = Field(
+        default=32, ge=1, le=65536, description="those of them that `joined` has on the second grid"
+    )
     spatial_attention: bool = Field(default=True, description="weigh the cells of F, as in ISP")
     global_source: Literal["F", "c5"] = Field(
         default="F", description="the global feature: pooled F, or the backbone's pooled last map (BoT's vector)"
@@ -37,7 +42,7 @@ class NetworkConfig(BaseModel):
     )
     pool_norm: PoolNorm = Field(default="none", description="divide a region's features by its `area`, or not")
     detach_masks: bool = Field(default=False, description="stop gradients of features at the region probabilities")
-    visibility_min_cells: int = Field(default=1, ge=1, description="cells of a region that make it visible")
+    visibility_min_cells: int = Field(default=1, ge=1, le=65536, description="cells of a region that make it visible")
     distance: Literal["visible", "concat"] = Field(
         default="visible", description="equation 14, or one cosine of all features as one vector"
     )

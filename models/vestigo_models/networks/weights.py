@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
-from vestigo_models.errors import BadInput, ModelError, first_line
+from vestigo_models.config_files import read_json
+from vestigo_models.errors import BadInput, ConfigError, ModelError, first_line, key_path
 from vestigo_models.isolation import MEMORY_BYTES, SECONDS, SLOWEST_READING, call
 from vestigo_models.networks.pickled import read_pickled
-from vestigo_models.text_files import read_text
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 """Files of a package of Vestigo."""
@@ -33,12 +33,14 @@ def read_config(folder: Path, config_class: type[Config], kind: str) -> Config:
     Raises:
         ModelError: If the file cannot be read or is invalid; the message names the first wrong key.
     """
+    subject = f"{folder / CONFIG} is not the configuration of a {kind}"
     try:
-        return config_class.model_validate(json.loads(read_text(folder / CONFIG)))
-    except (OSError, ValueError) as error:
-        mistake = error.errors()[0] if isinstance(error, ValidationError) else None
-        reason = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" if mistake else first_line(error)
-        raise ModelError(f"{folder / CONFIG} is not the configuration of a {kind} ({reason})") from None
+        return config_class.model_validate(read_json(folder / CONFIG, subject))
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        raise ModelError(f"{subject} ({key_path(mistake['loc'])}: {mistake['msg']})") from None
 
 
 def write_config(folder: Path, config: BaseModel) -> None:

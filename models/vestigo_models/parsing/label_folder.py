@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from vestigo_models.arrays import UInt8Array
-from vestigo_models.errors import BadInput, ConfigError
+from vestigo_models.config_files import read_json
+from vestigo_models.errors import BadInput, ConfigError, first_line
+from vestigo_models.inference.image_formats import open_image
+from vestigo_models.inference.images import MAX_PIXELS
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
 from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels
 from vestigo_models.parsing.region_merge import merge_hard
 from vestigo_models.schemas.regions import REGIONS
-from vestigo_models.text_files import read_text
 
 DESCRIPTION = "labels.json"
 """File in a folder of label maps with `name`, and `classes` in the order of their ids."""
@@ -79,9 +80,9 @@ def read_label_set(folder: Path, label_map: Mapping[str, str] | None, named: str
     path = folder / DESCRIPTION
     if path.is_file():
         try:
-            description = json.loads(read_text(path))
+            description = read_json(path, str(path))
             name, classes = str(description["name"]), [str(text) for text in description["classes"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             raise ConfigError(f"{path}: give 'name' and 'classes', the names of the classes by id") from None
         if named not in (None, name):
             raise ConfigError(f"{path} names the label set {name}, not {named}; leave :{named} out")
@@ -105,11 +106,13 @@ def read_labels(path: Path) -> UInt8Array:
         BadInput: `no-labels` if there is no such file, `bad-labels` if it is not a single-channel 8-bit image.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("L", "P", "1"):
-                raise BadInput("bad-labels", f"{path.name} is {image.mode}; a label map has one 8-bit channel")
-            return np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+        image = open_image(path.read_bytes(), max_pixels=MAX_PIXELS)
+        labels = np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
     except FileNotFoundError:
         raise BadInput("no-labels", f"there is no label map {path.name}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise BadInput("bad-labels", f"{path.name}: {error}") from None
+    except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
+        detail = error.detail if isinstance(error, BadInput) else first_line(error)
+        raise BadInput("bad-labels", f"{path.name}: {detail}") from None
+    if image.mode not in ("L", "P", "1"):
+        raise BadInput("bad-labels", f"{path.name} is {image.mode}; a label map has one 8-bit channel")
+    return labels

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vestigo_models.config_files import read_yaml
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.regions import REGIONS
-from vestigo_models.yaml_files import read_yaml
 
 WHOLE_BODY = "upper and lower"
 """For a class of the whole body: upper above the middle of the person, lower below it."""

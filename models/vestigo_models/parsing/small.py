@@ -21,6 +21,7 @@ from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.backbones.tiny import HalfInstanceNorm
+from vestigo_models.networks.config import InputSize
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, read_weights, weights_digest, write_package
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.label_maps import ParserLabels
@@ -107,11 +108,11 @@ CPU_BATCH, GPU_BATCH = 1, 32
 class ParserConfig(BaseModel):
     """`config.json` of a parser package."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format_version: Literal[1] = Field(default=1, description="version of this file")
     name: str = Field(default="parser", description="name of the parser")
-    input_size: tuple[int, int] = Field(
+    input_size: InputSize = Field(
         default=(128, 64), description="height and width of the input in pixels, multiples of 16"
     )
     classes: tuple[str, ...] = Field(default=CLASSES, description="names of the classes by id")

@@ -37,7 +37,7 @@ DICE_FLOOR = 1.0
 class ParserTrainConfig(BaseModel):
     """Configuration of one training of the small parser."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     epochs: int = Field(default=8, ge=1, description="passes over the images")

@@ -11,10 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from vestigo_models.errors import ConfigError
+from vestigo_models.config_files import read_yaml
+from vestigo_models.errors import ConfigError, quote
 from vestigo_models.names import normal_form
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL, REGIONS
-from vestigo_models.yaml_files import read_yaml
 
 REGION_NAMES = (GLOBAL, FOREGROUND, *REGIONS.names[1:])
 """What a schema can name as the source of an attribute."""
@@ -257,19 +257,19 @@ def _read_mapping(
     data: object, where: str, required: set[str], optional: set[str], mistakes: list[str]
 ) -> Mapping[str, object]:
     if not isinstance(data, Mapping):
-        mistakes.append(f"{where}: expected keys {', '.join(sorted(required))}, found {data!r}")
+        mistakes.append(f"{where}: expected keys {', '.join(sorted(required))}, found {quote(data)}")
         return {}
     mistakes += [f"{where}: key {key!r} is missing" for key in sorted(required - set(data))]
     known = required | optional
     mistakes += [
-        f"{where}: unknown key {key!r} (known: {', '.join(sorted(known))})" for key in data if key not in known
+        f"{where}: unknown key {quote(key)} (known: {', '.join(sorted(known))})" for key in data if key not in known
     ]
     return data
 
 
 def _read_list(data: object, where: str, least: int, mistakes: list[str]) -> Sequence[object]:
     if not isinstance(data, Sequence) or isinstance(data, str) or len(data) < least:
-        mistakes.append(f"{where}: expected a list of at least {least}, found {data!r}")
+        mistakes.append(f"{where}: expected a list of at least {least}, found {quote(data)}")
         return ()
     return data
 
@@ -280,7 +280,7 @@ def _read_text(data: object, where: str, mistakes: list[str]) -> str:
         mistakes.append(f"{where}: a bare {'yes' if data else 'no'} is a truth value in YAML; put it in quotes")
         return ""
     if not isinstance(data, str) or not data.strip():
-        mistakes.append(f"{where}: expected text, found {data!r}")
+        mistakes.append(f"{where}: expected text, found {quote(data)}")
         return ""
     return data.strip()
 

@@ -57,7 +57,7 @@ class RegionSchema:
                 red, green, blue = (int(value) for value in entry["colour_rgb"])
                 regions.append(Region(id=int(entry["id"]), name=str(entry["name"]), colour_rgb=(red, green, blue)))
             schema = cls(name=str(data["name"]), regions=tuple(regions))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ConfigError("region schema: give 'name' and 'regions', each with id, name and colour_rgb") from None
         if [region.id for region in regions] != list(range(len(regions))):
             raise ConfigError(f"region schema {schema.name}: ids must be 0, 1, ... in order")

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vestigo_models.errors import ConfigError
+from vestigo_models.config_files import read_yaml
+from vestigo_models.errors import ConfigError, key_path, quote
 from vestigo_models.fls.config import FlsConfig
-from vestigo_models.networks.config import NetworkConfig
+from vestigo_models.networks.config import InputSize, NetworkConfig
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
-from vestigo_models.yaml_files import read_yaml
 
 CONFIGS = Path(str(resources.files("vestigo_models") / "configs"))
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AugmentationConfig(BaseModel):
@@ -62,7 +62,7 @@ class TrainConfig(BaseModel):
         default=None,
         description="model package to start from: default, a folder or hub:ID; the network must be the same",
     )
-    input_size: tuple[int, int] | None = Field(
+    input_size: InputSize | None = Field(
         default=None, description="height and width in pixels; null: native size of the backbone"
     )
     seed: int = Field(default=0, ge=0, description="seed of everything random")
@@ -174,6 +174,8 @@ class TrainConfig(BaseModel):
             section = values
             for parent in parents:
                 section = section.setdefault(parent, {})
+                if not isinstance(section, dict):
+                    raise ConfigError(f"{dotted}: {parent} has no keys; it is {quote(section)}")
             section[key] = value
         try:
             return cls.model_validate(values)
@@ -202,7 +204,8 @@ def _backbone_values(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]
     if not table.is_file():
         return chosen
     changes = _mapping(table, table.name)
-    has_neck = values.get("network", {}).get("neck", "none") != "none"
+    network = values.get("network", {})
+    has_neck = isinstance(network, dict) and network.get("neck", "none") != "none"
     return _merge(_merge(changes["always"], changes["with_neck"] if has_neck else {}), chosen)
 
 
@@ -211,6 +214,8 @@ def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(values)
     for key, value in others.items():
         old = result.get(key)
+        if isinstance(value, Mapping) and not isinstance(old, dict | None):
+            raise ConfigError(f"{key}: expected keys and values, found {quote(old)}")
         result[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return result
 
@@ -225,9 +230,9 @@ def _mapping(path: Path, ref: object) -> dict[str, Any]:
 
 
 def _mistake(error: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = key_path(error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key}: no such key"
     if not key:
         return str(error["msg"]).removeprefix("Value error, ")
-    return f"{key}={error['input']!r}: {error['msg']}"
+    return f"{key}={quote(error['input'])}: {error['msg']}"

@@ -75,7 +75,7 @@ def without_secrets(url: str | URL) -> str:
 def _read_toml(path: Path) -> Location:
     try:
         keys = tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise StoreError(f"{path} is neither a store's folder nor a TOML file: {error}") from error
     mistakes = [f"unknown key {key}" for key in sorted(keys.keys() - {"database", "data"})]
     mistakes += [f"{key} must be a string" for key in ("database", "data") if not isinstance(keys.get(key), str)]

@@ -1,10 +1,12 @@
 from importlib import metadata
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
+from vestigo_models.detection import hog
 from vestigo_models.detection.base import Detections, iou_matrix, suppress, vote_boxes
 from vestigo_models.detection.hog import HogConfig, HogDetector
 from vestigo_models.detection.registry import make_detector
@@ -90,6 +92,35 @@ def test_hog_finds_people_in_real_footage(real_data: Path) -> None:
     assert (iou_matrix(annotated, found.boxes).max(axis=1) > 0.4).all()
     assert (found.scores >= 0).all()
     assert (found.scores <= 1).all()
+
+
+def test_tiles_find_the_people_of_the_whole_frame(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = cv2.VideoCapture(str(real_data / "pedestrians.avi"))
+    frame = [capture.read()[1] for _ in range(101)][-1][:, :, ::-1]
+    whole = HogDetector().detect(frame)
+    monkeypatch.setattr(hog, "MAX_TILE_WIDTH", 900)
+    tiled = HogDetector().detect(frame)
+    assert len(whole) > 0
+    assert (iou_matrix(whole.boxes, tiled.boxes).max(axis=1) > 0.8).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(110, 65_535), (1500, 20_000)])
+def test_width_of_a_search_is_bounded(height: int, width: int) -> None:
+    class Recorder:
+        winSize = (64, 128)  # noqa: N815
+        widths: ClassVar[list[int]] = []
+
+        def detectMultiScale(self, image: np.ndarray, **_: object) -> tuple[list[list[int]], list[float]]:  # noqa: N802
+            assert image.shape[0] <= 1080
+            self.widths.append(image.shape[1])
+            return [[image.shape[1] - 64, 0, 64, 128]], [1.0]
+
+    detector = HogDetector()
+    detector._hog = recorder = Recorder()
+    found = detector.detect(np.zeros((height, width, 3), dtype=np.uint8))
+    assert max(recorder.widths) <= hog.MAX_TILE_WIDTH
+    assert len(found) == len(recorder.widths) > 1
+    assert 0.99 * width < found.boxes[:, 0].max() < width
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,16 @@ def test_saved_checkpoint_detects_people(checkpoint: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(found.boxes, detector.detect(image).boxes)
 
 
+@pytest.mark.parametrize(("height", "width", "people"), [(40, 20_000, True), (20, 20_000, False), (20_000, 3, False)])
+def test_sides_of_frames_are_bounded(
+    height: int, width: int, people: bool, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
+    found = make_detector(f"hf:{checkpoint}").detect(np.zeros((height, width, 3), dtype=np.uint8))
+    assert (len(found) > 0) == people
+    assert (found.boxes[:, 2] <= 1.5 * width).all()
+
+
 def test_only_people_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
     torch.manual_seed(0)

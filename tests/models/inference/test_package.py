@@ -85,6 +85,15 @@ class TestWrongPackages:
         assert "speed" in self.refuse(tmp_path)
         (tmp_path / CONFIG).write_text("{")
         assert "is not the configuration of a model" in self.refuse(tmp_path)
+        (tmp_path / CONFIG).write_bytes(json.dumps(config).encode() + b"\x80")
+        assert "save it as UTF-8" in self.refuse(tmp_path)
+        (tmp_path / CONFIG).write_text("[" * 100_000)
+        assert "too many levels" in self.refuse(tmp_path)
+        for key, value in (("input_size", [128, -1]), ("input_size", [10**9, 64]), ("std", [0, 1, 1])):
+            (tmp_path / CONFIG).write_text(json.dumps({**config, key: value}))
+            assert key in self.refuse(tmp_path)
+        (tmp_path / CONFIG).write_text(json.dumps({**config, "network": {**config["network"], "channels": 10**20}}))
+        assert "network.channels" in self.refuse(tmp_path)
         config["network"]["pooling"] = "gem"
         (tmp_path / CONFIG).write_text(json.dumps(config))
         assert "1 tensors differ, the first is pool.exponent" in self.refuse(tmp_path)
@@ -94,7 +103,7 @@ class TestWrongPackages:
 
 @pytest.mark.parametrize("std", [[0.2, 0.0, 0.2], [0.2, -0.1, 0.2], [0.2, 0.2, float("nan")]])
 def test_scale_that_gives_no_finite_numbers_is_refused(package: ModelPackage, tmp_path: Path, std: list[float]) -> None:
-    package.save(tmp_path)
+    package.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"std": std}))
     with pytest.raises(ModelError, match=rf"^{tmp_path}/config.json is not the configuration of a .* \(std\.[12]: "):

@@ -45,7 +45,23 @@ def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("text", ["- 1", "a: [", "3"])
+@pytest.mark.parametrize("text", ["network: tiny", "network: [1]", "network: 3", "fls: 7"])
+def test_scalars_instead_of_sections_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        TrainConfig.load(tmp_path / "x.yaml", {"network.channels": 64, "fls.seed": 1}, backbone="tiny")
+    with pytest.raises(ConfigError, match=text.partition(":")[0]):
+        TrainConfig.load(tmp_path / "x.yaml")
+
+
+def test_long_values_are_shortened_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(f"epochs: {'a' * 5000}\nb{'b' * 900}: 1\n")
+    with pytest.raises(ConfigError, match="epochs='aaa") as error:
+        TrainConfig.load(tmp_path / "x.yaml")
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", "3", "epochs: &a 3\nseed: *a", "epochs: .inf", "learning_rate: .inf"])
 def test_invalid_files_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"x\.yaml"):

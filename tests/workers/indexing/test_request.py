@@ -29,6 +29,26 @@ def test_all_mistakes_of_file_are_reported_together(tmp_path: Path) -> None:
     assert all(word in line for word in ("fps", "-1", "frames", "executor", "spark"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x]\nfps: *a",
+        "start: 2026-13-45",
+        "slice_seconds: .inf",
+        f"fps: 5\nshard_{'1' * 5000}",
+        f"detector: hf:{'a' * 5000}\nfps: {'a' * 5000}",
+        f"model: {'a' * 5000}\nfps: -1",
+    ],
+)
+def test_hostile_file_is_one_line(text: str, tmp_path: Path) -> None:
+    config = tmp_path / "index.yaml"
+    config.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^configuration .*index\.yaml") as caught:
+        build_request({"sources": ("a.mp4",)}, config)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
 def test_start_without_zone_is_utc() -> None:
     request = IndexRequest.model_validate({"sources": ("a",), "start": "2026-05-01T08:00:00"})
     assert request.start == datetime(2026, 5, 1, 8, tzinfo=UTC)

@@ -109,7 +109,7 @@ def load_settings(named: Path | None) -> Settings:
         if named is None:
             return Settings()
         raise ConfigError(f"{path} does not exist; name the settings file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
     for table, key in (("oidc", "client_secret_file"), ("label_studio", "token_file")):
         if isinstance(keys.get(table), dict) and isinstance(keys[table].get(key), str):

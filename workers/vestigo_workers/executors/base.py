@@ -29,7 +29,7 @@ class ExecutorSettings(BaseModel):
         shard_size: still images or stored crops per shard; a group of crops is never cut.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     executor: Literal["inline", "ray", "auto"] = "auto"
     actors: int | None = Field(default=None, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vestigo.instants import parse_instant, parse_zone
+from vestigo_models.config_files import read_yaml
 from vestigo_models.detection.registry import AUTO, DETECTORS
-from vestigo_models.errors import ConfigError
+from vestigo_models.errors import ConfigError, key_path, quote
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.yaml_files import read_yaml
 from vestigo_workers.executors.base import ExecutorSettings
 
 CROPS_SCHEMA_VERSION = 2
@@ -87,7 +88,7 @@ class IndexRequest(ExecutorSettings):
 
 def absolute_reference(reference: str) -> str:
     """Return the absolute path of an existing file or folder, and any other reference unchanged."""
-    return str(Path(reference).resolve()) if reference != "default" and Path(reference).exists() else reference
+    return str(Path(reference).resolve()) if reference != "default" and os.path.exists(reference) else reference
 
 
 def build_request(options: dict[str, Any], config: Path | None = None) -> IndexRequest:
@@ -106,11 +107,12 @@ def build_request(options: dict[str, Any], config: Path | None = None) -> IndexR
         return IndexRequest.model_validate(settings)
     except ValidationError as error:
         mistakes = "; ".join(
-            f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg'].lower()} (got {mistake['input']!r})"
+            f"{key_path(mistake['loc'])}: {mistake['msg'].lower()} (got {quote(mistake['input'])})"
             for mistake in error.errors()
         )
         known = ", ".join(IndexRequest.model_fields)
-        raise ConfigError(f"{mistakes}; the settings are {known}") from None
+        origin = "" if config is None else f"configuration {config}: "
+        raise ConfigError(f"{origin}{mistakes}; the settings are {known}") from None
 
 
 def fingerprint(config: dict[str, Any]) -> str:

@@ -26,7 +26,8 @@ from vestigo.ingest.sources.naming import (
 )
 from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
-from vestigo_models.inference.images import image_size, is_leftover
+from vestigo_models.inference.image_formats import is_image_data
+from vestigo_models.inference.images import is_leftover
 from vestigo_models.isolation import call, stream
 
 SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
@@ -256,11 +257,7 @@ def content_kind(path: Path) -> Literal["image", "video"] | None:
     """Return what a file of unknown ending holds, None if it is neither; nothing is decoded."""
     with path.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
-    try:
-        image_size(head)
-    except BadInput:
-        pass
-    else:
+    if is_image_data(head):
         return "image"
     try:
         with open_video(path) as container:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
 from typer import Argument, Option
 
+from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, note, out, progress
@@ -132,8 +132,8 @@ def _overrides(changes: list[str]) -> dict[str, Any]:
     for text in changes:
         key, equals, value = text.partition("=")
         try:
-            overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            overrides[key.strip()] = parse_yaml(value, text)
+        except ConfigError:
             equals = ""
         if not key.strip() or not equals:
             raise ConfigError(f"--set {text}: give KEY=VALUE, such as batch_identities=8 or input_size=[64,32]")

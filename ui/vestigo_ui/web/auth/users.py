@@ -164,7 +164,7 @@ def _parse(path: Path) -> dict[str, Account]:
     try:
         entries = tomllib.loads(read_private(path)).get("users", {})
         return {name: _parse_account(path, name, entry) for name, entry in entries.items()}
-    except (tomllib.TOMLDecodeError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise ConfigError(f"{path} is not a users file of `vestigo ui user`: {error}") from error
 
 

@@ -17,7 +17,7 @@ from vestigo.retrieval.query import Box
 from vestigo_models.detection.base import Detector
 from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
 from vestigo_models.errors import BadInput, UsageError
-from vestigo_models.inference.images import decode_image, encode_jpeg
+from vestigo_models.inference.images import IMAGE_SUFFIXES, decode_image, encode_jpeg
 from vestigo_models.isolation import call
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
@@ -26,7 +26,7 @@ from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
 from vestigo_ui.app.pages.find.form import Upload, add_upload
 from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, covers_frame
 
-FILE_TYPES = ("jpg", "jpeg", "png", "webp", "bmp")
+FILE_TYPES = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 MAX_PIXELS = 40_000_000
 MAX_PEOPLE = 24
 MIN_SIDE = 8

@@ -1,0 +1,190 @@
+"""Formats of encoded images: recognition by content, and checks of a header before pixels are decoded."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from importlib import import_module
+
+from PIL import Image
+
+from vestigo_models.errors import BadInput, first_line
+
+HEAD_BYTES = 512
+"""Bytes at the start of a file that `find_format` reads."""
+MAX_SIDE = 65_535
+"""Pixels. No camera makes a longer side; detectors, crops and thumbnails rely on it."""
+_TILE_WIDTH, _TILE_LENGTH, _BITS_PER_SAMPLE = 322, 323, 258  # tags of TIFF
+_TIFF_COMPRESSIONS = frozenset(
+    {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg", "lzma", "zstd"}
+    | {"tiff_ccitt", "group3", "group4", "tiff_raw_16"}
+)
+"""Compressions, as Pillow names them, whose decoder is part of Pillow's builds."""
+_EXIF = b"Exif\0\0"  # start of a segment of JPEG
+_CODESTREAM = b"\xff\x4f\xff\x51"  # markers SOC and SIZ of JPEG 2000
+_UNSUPPORTED = re.compile(r"unsupported|not (yet )?supported|unknown|cannot handle|not available|unable to determine")
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A format of still images.
+
+    Attributes:
+        name: Pillow's name of the format.
+        plugin: Module of Pillow that reads it; None if it is recognised but not supported.
+        signature: What files of the format begin with.
+        suffixes: Endings of file names, in lower case.
+    """
+
+    name: str
+    plugin: str | None
+    signature: re.Pattern[bytes]
+    suffixes: tuple[str, ...]
+
+
+def _format(name: str, plugin: str | None, signature: bytes, suffixes: str) -> ImageFormat:
+    return ImageFormat(name, plugin, re.compile(signature, re.DOTALL), tuple(suffixes.split()))
+
+
+FORMATS = (
+    _format("JPEG", "Jpeg", rb"\xff\xd8\xff", ".jpg .jpeg .jpe .jfif"),
+    _format("PNG", "Png", rb"\x89PNG\r\n\x1a\n", ".png .apng"),
+    _format("WEBP", "WebP", rb"RIFF.{4}WEBP", ".webp"),
+    _format("TIFF", "Tiff", rb"II[*+]\0|MM\0[*+]", ".tif .tiff"),
+    _format("BMP", "Bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", ".bmp .dib"),
+    _format("GIF", "Gif", rb"GIF8[79]a", ".gif"),
+    _format("AVIF", "Avif", rb".{4}ftyp(?:.{4}){0,12}?avi[fs]", ".avif .avifs"),
+    _format("JPEG2000", "Jpeg2K", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", ".jp2 .j2k .j2c .jpc .jpf .jpx"),
+    _format("PPM", "Ppm", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s", ".ppm .pgm .pbm .pnm"),
+    _format("HEIF", None, rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", ".heic .heif"),
+    _format("JPEG XL", None, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", ".jxl"),
+)
+
+
+def find_format(head: bytes) -> ImageFormat | None:
+    """Return the format of a file that begins with `head`, at best `HEAD_BYTES` of it; None if it is no image."""
+    return next((each for each in FORMATS if each.signature.match(head[:HEAD_BYTES])), None)
+
+
+def is_image_data(head: bytes) -> bool:
+    """Return whether a file that begins with `head`, at best `HEAD_BYTES` of it, is an image, whatever its name."""
+    return find_format(head) is not None
+
+
+def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Read the header of an encoded image and check what it declares; pixels are not decoded yet.
+
+    Raises:
+        BadInput: `empty-file`, `not-an-image`, `unsupported-format`, `too-large`, `truncated`, `damaged`.
+    """
+    if not data:
+        raise BadInput("empty-file", "the file holds no byte")
+    image_format = find_format(data)
+    if image_format is None:
+        raise BadInput("not-an-image", "the bytes are in no known image format")
+    if image_format.plugin is None:
+        raise BadInput(
+            "unsupported-format", f"{image_format.name} images cannot be decoded; convert them to JPEG or PNG"
+        )
+    try:
+        if image_format.name == "PNG":
+            _check_chunks(data)
+        import_module(f"PIL.{image_format.plugin}ImagePlugin")
+        image = Image.OPEN[image_format.name][0](io.BytesIO(data), "")
+        _check_size(image, data, max_pixels)
+    except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
+        if "EXIF" in str(error) and _EXIF in data:
+            # A damaged description is no reason to lose the picture.
+            return open_image(data.replace(_EXIF, bytes(len(_EXIF)), 1), max_pixels=max_pixels)
+        raise describe_failure(error, data) from None
+    return image
+
+
+def sample_bits(image: Image.Image, data: bytes) -> int:
+    """Return the bits of a sample as the header declares them, 8 where the format has no other depth in colour."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))  # type: ignore[attr-defined]
+    if image.format == "JPEG2000":
+        return 1 + (data[data.find(_CODESTREAM) + 42] & 0x7F)
+    return 8
+
+
+def describe_failure(error: Exception, data: bytes, compression: str | None = None) -> BadInput:
+    """Return why an image of a known format cannot be decoded, from the error of a library and the compression."""
+    if isinstance(error, BadInput):
+        return error
+    image_format = find_format(data)
+    name = image_format.name if image_format else "image"
+    message = first_line(error)
+    lowered = message.lower()
+    if isinstance(error, Image.DecompressionBombError | MemoryError) or "too large" in lowered:
+        return BadInput("too-large", f"the {name} file needs too much memory ({message}); scale the image down")
+    if "truncated" in lowered or _is_cut_off(data, name):
+        return BadInput("truncated", f"the {name} file breaks off ({message})")
+    if name == "TIFF" and (isinstance(error, KeyError) or (compression or "raw") not in _TIFF_COMPRESSIONS):
+        return BadInput("unsupported-format", f"TIFF compression {compression or message} cannot be decoded")
+    if _UNSUPPORTED.search(lowered):
+        return BadInput("unsupported-format", f"the {name} file is of a kind that cannot be decoded ({message})")
+    return BadInput("damaged", f"the {name} file cannot be decoded ({message})")
+
+
+def _is_cut_off(data: bytes, name: str) -> bool:
+    """Return whether the end of a file, which cannot be decoded, is missing."""
+    if name in ("JPEG", "JPEG2000"):
+        return b"\xff\xd9" not in data[-64:]
+    if name == "GIF":
+        return b";" not in data[-64:]
+    if name == "WEBP":
+        return int.from_bytes(data[4:8], "little") > len(data) - 8
+    if name == "AVIF":
+        at = 0
+        while (length := int.from_bytes(data[at : at + 4], "big")) > 0:
+            at += length
+        return at > len(data)
+    if name == "TIFF":
+        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") > len(data) - 14
+    return False
+
+
+def _check_chunks(data: bytes) -> None:
+    """Check the lengths of the chunks of a PNG: libraries allocate what a chunk declares."""
+    at = 8
+    while at < len(data) and data[at + 4 : at + 8] != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        at += 12 + length
+        if at > len(data):
+            present = max(0, len(data) - at + length + 4)
+            raise BadInput("truncated", f"a PNG chunk declares {length:,} bytes, of which {present:,} are in the file")
+
+
+def _check_size(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    width, height = image.size
+    limit = max_pixels
+    if image.format == "JPEG2000":
+        # OpenJPEG decodes the size of the codestream, 4 bytes a sample, whatever the container declares.
+        width, height, count = _codestream_size(data)
+        limit = 3 * max_pixels // max(3, 4 * count)
+        if image.size != (width, height):
+            raise BadInput("damaged", f"the JPEG 2000 image declares {image.size} and {(width, height)} pixels")
+    if min(width, height) < 1:
+        raise BadInput("damaged", f"{width}x{height} pixels")
+    if max(width, height) > MAX_SIDE:
+        raise BadInput("too-large", f"{width}x{height} pixels, a side of more than {MAX_SIDE:,}; cut it into parts")
+    if width * height > limit:
+        raise BadInput("too-large", f"{width}x{height} pixels, more than {limit:,}; scale it down")
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0) > max_pixels:
+            raise BadInput("too-large", f"TIFF tiles of more than {max_pixels:,} pixels")
+
+
+def _codestream_size(data: bytes) -> tuple[int, int, int]:
+    """Return width, height and the number of components of a JPEG 2000 codestream."""
+    at = data.find(_CODESTREAM)
+    if at < 0 or len(data) < at + 43:
+        raise BadInput("truncated", "the JPEG 2000 image holds no codestream")
+    right, bottom, left, top = (int.from_bytes(data[at + i : at + i + 4], "big") for i in (8, 12, 16, 20))
+    return right - left, bottom - top, int.from_bytes(data[at + 40 : at + 42], "big")
