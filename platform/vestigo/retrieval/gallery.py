@@ -101,7 +101,8 @@ def without_time_note(count: int, what: str = "crop") -> str:
     """Return the sentence that names what a time range leaves out, "" for nothing."""
     if not count:
         return ""
-    return f"{count:,} {what}{'s have' if count > 1 else ' has'} no time and were left out; give --start when indexing"
+    have, were = (f"{what}s have", "were") if count > 1 else (f"{what} has", "was")
+    return f"{count:,} {have} no time and {were} left out; give --start when indexing"
 
 
 def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) -> CropFeatures:

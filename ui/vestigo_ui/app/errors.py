@@ -9,6 +9,7 @@ import streamlit as st
 from sqlalchemy.exc import DBAPIError
 
 from vestigo_models.errors import StoreUnavailable, VestigoError
+from vestigo_ui.app.text import escape_md
 
 STORE_ERRORS = (VestigoError, DBAPIError, OSError)
 """What a store, its models and its archive may raise."""
@@ -37,7 +38,7 @@ def is_outage(error: Exception) -> bool:
 def show_error(error: Exception) -> None:
     """Show an error of the project as its message, any other as an outage of the store."""
     if not is_outage(error):
-        st.error(str(error), icon=":material/error:")
+        st.error(escape_md(str(error), keep_code=True), icon=":material/error:")
         return
     st.error(
         "The store does not answer: its database or its files cannot be reached. Nothing is lost. Try again in a "

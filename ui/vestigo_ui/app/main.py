@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components import account, actions, freshness
 from vestigo_ui.app.context import PageContext, make_context, signed_in_user
 from vestigo_ui.app.errors import STORE_ERRORS, report_errors, show_error
@@ -41,10 +42,13 @@ def main() -> None:
 
 def _runner(page: AppPage, context: PageContext) -> Callable[[], None]:
     def run() -> None:
+        top = st.container()
         with report_errors():
             if account.is_case_missing(context):
                 return
             freshness.refresh_index(context)
             page.load()(context)
+        with top:
+            url_state.show_refused()
 
     return run

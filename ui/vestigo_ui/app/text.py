@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -69,8 +70,11 @@ def attribute_titles(schema: AttributeSchema) -> dict[str, str]:
     return {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
 
 
-def escape_md(text: str) -> str:
-    """Return text that Markdown shows as it is."""
+def escape_md(text: str, *, keep_code: bool = False) -> str:
+    """Return text that Markdown shows as it is, with `keep_code` but for spans of code such as commands."""
+    if keep_code:
+        parts = re.split(r"(`[^`\n]+`)", text)
+        return "".join(part if place % 2 else escape_md(part) for place, part in enumerate(parts))
     return "".join(f"\\{sign}" if sign in _MARKDOWN else sign for sign in text)
 
 

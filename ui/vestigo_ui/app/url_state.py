@@ -1,4 +1,7 @@
-"""State of a page in its address: parameters are read within bounds, and defaults are not written."""
+"""State of a page in its address: parameters are read within bounds, and defaults are not written.
+
+A value that stands for nothing is ignored and reported at the top of the page (`show_refused`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,10 @@ from streamlit.errors import StreamlitAPIException
 
 from vestigo.instants import parse_instant
 from vestigo_models.errors import ConfigError
+from vestigo_models.names import normal_form, unknown_name
+from vestigo_ui.app.text import escape_md
+
+_REFUSED = "address-refused"
 
 
 def text(name: str, default: str = "") -> str:
@@ -18,10 +25,23 @@ def text(name: str, default: str = "") -> str:
     return str(st.query_params.get(name, default))
 
 
-def one_of(name: str, allowed: Iterable[str], default: str) -> str:
-    """Return a parameter that is one of `allowed`, else the default."""
-    value = text(name, default)
-    return value if value in set(allowed) else default
+def refuse(message: str) -> None:
+    """Report a value of the address that is ignored."""
+    st.session_state.setdefault(_REFUSED, []).append(message)
+
+
+def show_refused() -> None:
+    """Show what `refuse` reported in this run of the page."""
+    for message in dict.fromkeys(st.session_state.pop(_REFUSED, [])):
+        st.warning(escape_md(f"The address is not followed: {message}"), icon=":material/link_off:")
+
+
+def one_of(name: str, allowed: Iterable[str], default: str, *, kind: str = "") -> str:
+    """Return a parameter that is one of `allowed`, else the default; another is refused if it has a `kind`."""
+    value, values = text(name, default), {normal_form(each): each for each in allowed}
+    if kind and value != default and normal_form(value) not in values:
+        refuse(unknown_name(kind, value, filter(None, values.values()), "Choose one of"))
+    return values.get(normal_form(value), default)
 
 
 def number(name: str, default: int, least: int = 0, most: int = 10**9) -> int:
@@ -47,10 +67,13 @@ def many(name: str) -> tuple[str, ...]:
 
 
 def moment(name: str) -> datetime | None:
-    """Return a time (ISO 8601, UTC unless it names a zone); None if the parameter is not a time."""
+    """Return a time (ISO 8601, UTC unless it names a zone); None if the parameter is not a time, which is refused."""
+    written = text(name)
     try:
-        return parse_instant(text(name))
+        return parse_instant(written)
     except ConfigError:
+        if written:
+            refuse(f'"{written}" is not a time such as 2026-05-01T08:00:00.')
         return None
 
 

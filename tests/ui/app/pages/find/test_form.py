@@ -99,8 +99,12 @@ def test_verdict_filter_keeps_order() -> None:
 
 
 def test_unknown_conditions_of_address_are_ignored() -> None:
-    assert form.parse_conditions("gender=female,shoe=left,hat=no,hat", MARKET) == {"gender": "female", "hat": "no"}
-    assert form.parse_conditions("", MARKET) == {}
+    conditions, mistakes = form.parse_conditions("gender=female,shoe=left,hat=no,hat", MARKET)
+    assert conditions == {"gender": "female", "hat": "no"}
+    assert [mistake.partition(": ")[2].partition(" (")[0] for mistake in mistakes] == [
+        "unknown attribute 'shoe'", "'hat' is not of the form attribute=value",
+    ]  # fmt: skip
+    assert form.parse_conditions("", MARKET) == ({}, [])
     assert form.format_conditions({"hat": "no", "gender": "female", "bag": None}) == "gender=female,hat=no"
 
 

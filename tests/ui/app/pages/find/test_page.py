@@ -14,8 +14,10 @@ from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
 from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
+from vestigo.retrieval import search
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
+from vestigo.sightings.index import BrowseIndex
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_ui.app.components.actions import UserAction
@@ -225,3 +227,41 @@ def test_empty_result_is_reported(page: Open, archive: Archive) -> None:
     late = datetime(2030, 1, 1, tzinfo=UTC)
     app = page(crop=archive.crops[3]["crop_id"], since=f"{late:%Y-%m-%dT%H:%M:%S}")
     assert "No crop in the scope" in words(app)
+
+
+def test_unknown_values_of_address_are_reported(page: Open, archive: Archive) -> None:
+    app = page(
+        crop=archive.crops[3]["crop_id"],
+        within=["gatte", "[x](http://a.b)"],
+        where="shoe=left,gender=purple",
+        since="yesterday",
+        filter="everything",
+    )
+    for _ in range(2):
+        assert not app.error
+        warnings = "\n".join(warning.value for warning in app.warning)
+        for message in (
+            'Unknown camera "gatte". Cameras in this store: gate',
+            "unknown attribute 'shoe'",
+            "gender cannot be 'purple'",
+            '"yesterday" is not a time',
+            'Unknown attribute filter "everything"',
+        ):
+            assert message in warnings.replace("\\", "")
+        assert '"\\[x\\](http' in warnings
+        app.run()
+
+
+def test_crops_without_time_are_reported(page: Open, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    crop = archive.crops[3]["crop_id"]
+    assert not page(crop=crop, since="2020-01-01").warning
+    monkeypatch.setattr(search, "count_without_time", lambda *_arguments: 51)
+    monkeypatch.setattr(BrowseIndex, "count_without_time", lambda *_arguments: 1)
+    app = page(crop=crop, since="2020-01-02")
+    assert [warning.value for warning in app.warning] == [
+        "51 crops have no time and were left out; give --start when indexing."
+    ]
+    app = page(crop=crop, pane="archive", **{"from": "2020-01-02"})
+    assert [warning.value for warning in app.warning] == [
+        "1 sighting has no time and was left out; give --start when indexing."
+    ]

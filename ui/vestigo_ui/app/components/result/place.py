@@ -13,7 +13,7 @@ from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops, load_facts, load_frame, spread
-from vestigo_ui.app.text import covers_frame, draw_boxes, format_duration, format_moment
+from vestigo_ui.app.text import covers_frame, draw_boxes, escape_md, format_duration, format_moment
 
 MAX_RELATED = 24
 """Crops of a tracklet that are shown, spread over its time."""
@@ -53,7 +53,10 @@ def show_place(context: PageContext, row: Row, *, model: str) -> None:
     try:
         jpeg = _frame_jpeg(row["crop_id"], model, context.blurred, context.index.snapshot, context, row)
     except BadInput as error:
-        st.info(f"The frame cannot be shown: {error.detail}. The crop itself is in the store.", icon=":material/image:")
+        st.info(
+            f"The frame cannot be shown: {escape_md(error.detail)}. The crop itself is in the store.",
+            icon=":material/image:",
+        )
         return
     st.image(jpeg, width="stretch", alt="The frame that the result was cut from, with its box drawn")
 

@@ -42,7 +42,8 @@ def show_cameras(context: PageContext, model: Model) -> None:
         st.info("The crops are being indexed for browsing. The cameras appear in a moment.")
         return
     offsets = {camera.name: camera.clock_offset_s for camera in context.store.cameras.list()}
-    selected = next((camera for camera in cameras if camera.name == url_state.text("camera")), None)
+    name = url_state.one_of("camera", [camera.name for camera in cameras], "", kind="camera")
+    selected = next((camera for camera in cameras if camera.name == name), None)
     if selected is not None:
         _show_camera(context, model, selected, offsets.get(selected.name, 0.0), key)
         return

@@ -18,7 +18,7 @@ from vestigo_ui.app.components.tables import percent_frame, show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.attributes.estimates import SelectedSample, accuracy_by_attribute, estimate_columns
 from vestigo_ui.app.pages.attributes.selection import AttributesSelection
-from vestigo_ui.app.text import attribute_titles
+from vestigo_ui.app.text import attribute_titles, escape_md
 
 ROW, LEGEND, MARGIN = 26, 20, 60
 """Height in pixels of an attribute, of a line of the legend, and of everything else."""
@@ -150,4 +150,6 @@ def _show_unannotated(schema: AttributeSchema, estimates: Mapping[str, Attribute
     if missing:
         titles = ", ".join(schema[name].title for name in missing)
         push = f"vestigo label push --store STORE --project PROJECT --about {','.join(missing)}"
-        st.caption(f"No annotations of {titles}. `{push}` sends tasks, `vestigo label pull` fetches annotations.")
+        st.caption(
+            f"No annotations of {escape_md(titles)}. `{push}` sends tasks, `vestigo label pull` fetches annotations."
+        )

@@ -13,6 +13,7 @@ from vestigo_ui.app.pages.attributes.overview import show_overview
 from vestigo_ui.app.pages.attributes.precision import choose_threshold, load_coverage, show_curve, show_split
 from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_classes, choose_attribute
 from vestigo_ui.app.pages.attributes.sheet import show_archive, show_cell, show_distribution
+from vestigo_ui.app.text import escape_md
 
 
 def show(context: PageContext) -> None:
@@ -59,11 +60,12 @@ def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
     """Show what the estimates are made from."""
     crops = sample.sample
     if crops is None:
-        st.info(f"{sample.reason[:1].upper()}{sample.reason[1:]}.", icon=":material/rate_review:")
+        reason = escape_md(sample.reason[:1].upper() + sample.reason[1:], keep_code=True)
+        st.info(f"{reason}.", icon=":material/rate_review:")
         return
     error = crops.reviewed.error
     tasks = len(set(crops.reviewed.task.tolist()))
-    where = f" on {selection.camera}" if selection.camera else ""
+    where = f" on {escape_md(selection.camera)}" if selection.camera else ""
     parts = [
         f"{tasks:,} tasks with {len(crops.crops):,} crops are annotated{where}, weighted by inclusion probability",
         f"annotator error {error.rate:.1%}, "
@@ -79,7 +81,7 @@ def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
 
 
 def _show_detail(context: PageContext, selection: AttributesSelection, sample: SelectedSample, cell: str) -> None:
-    title = selection.attribute.title.capitalize()
+    title = escape_md(selection.attribute.title.capitalize())
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(f"**{title}: precision and coverage**")

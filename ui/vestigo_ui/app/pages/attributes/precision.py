@@ -25,6 +25,7 @@ from vestigo_ui.app.pages.attributes.estimates import (
     precision_by_threshold,
 )
 from vestigo_ui.app.pages.attributes.selection import AttributesSelection, index_state, restart_sheet
+from vestigo_ui.app.text import escape_md
 
 SLIDER = "attributes-sure"
 BAND = "rgba(0, 114, 178, 0.18)"
@@ -100,7 +101,7 @@ def show_curve(
         st.caption(NO_ANNOTATIONS)
     else:
         interval = f"{estimate.low:.1%} to {estimate.high:.1%} at 95 %"
-        st.caption(f"**{measure}: {estimate.value:.1%}** ({interval}), from {estimate.reviewed:,} tasks.")
+        st.caption(f"**{escape_md(measure)}: {estimate.value:.1%}** ({interval}), from {estimate.reviewed:,} tasks.")
     if any(point.precision is not None for point in points):
         figure = curve_figure(points, coverage, percent, measure)
         charts.show_figure(figure, key="attributes-curve", alt=f"{measure} against coverage")

@@ -38,7 +38,7 @@ def show_cell(context: PageContext, selection: AttributesSelection, sample: Revi
     name, values = selection.attribute.name, selection.attribute.values
     label_text = CANNOT_TELL if label == UNDECIDABLE else values[label]
     rows = sort_cell(sample, selection, predicted, label)
-    st.subheader(f"Predicted {values[predicted]}, label {label_text}", anchor=False)
+    st.subheader(escape_md(f"Predicted {values[predicted]}, label {label_text}"), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         tasks = count_text(len(np.unique(sample.reviewed.task[rows])), "annotated task")
         st.caption(f"{count_text(len(rows), 'crop')} of {tasks}, highest confidence first", width="content")
@@ -82,7 +82,7 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
             widget=st.segmented_control,
             label_visibility="collapsed",
         )
-        suffix = f" predicted as {selection.value}" if selection.value else ""
+        suffix = f" predicted as {escape_md(selection.value)}" if selection.value else ""
         st.caption(f"{count_text(count, 'sighting')}{suffix}", width="content")
     page = choose_page(count, PAGE)
     name, value = selection.attribute.name, selection.value

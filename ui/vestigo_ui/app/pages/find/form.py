@@ -113,15 +113,16 @@ def verdict_key(form: SearchForm, uploads: Mapping[str, Upload]) -> str:
     return query_key(crops=form.crops, images=[uploads[digest].data for digest in form.uploads], where=form.where)
 
 
-def parse_conditions(text: str, schema: AttributeSchema) -> dict[str, str]:
-    """Return the conditions of an address; those that the schema does not have are ignored."""
+def parse_conditions(text: str, schema: AttributeSchema) -> tuple[dict[str, str], list[str]]:
+    """Return the conditions of an address, and what is wrong with those that the schema does not have."""
     conditions: dict[str, str] = {}
-    for part in text.split(","):
+    mistakes: list[str] = []
+    for part in filter(None, text.split(",")):
         try:
             conditions = schema.parse(part) | conditions
-        except ConfigError:
-            continue
-    return conditions
+        except ConfigError as error:
+            mistakes.append(str(error))
+    return conditions, mistakes
 
 
 def format_conditions(conditions: Mapping[str, str | None]) -> str:
@@ -130,8 +131,14 @@ def format_conditions(conditions: Mapping[str, str | None]) -> str:
 
 
 def query_crops() -> tuple[str, ...]:
-    """Return the crops of the query, as the address holds them; malformed ids are ignored."""
-    return tuple(crop for crop in url_state.many("crop") if CROP.fullmatch(crop))[:MAX_VIEWS]
+    """Return the crops of the query, as the address holds them; malformed ids, and too many, are refused."""
+    named = url_state.many("crop")
+    crops = [crop for crop in named if CROP.fullmatch(crop)]
+    for crop in set(named).difference(crops):
+        url_state.refuse(f'"{crop}" is not the id of a crop, 20 hexadecimal digits.')
+    if len(crops) > MAX_VIEWS:
+        url_state.refuse(f"a query has at most {MAX_VIEWS} crops; {len(crops) - MAX_VIEWS} are left out.")
+    return tuple(crops[:MAX_VIEWS])
 
 
 def session_uploads() -> dict[str, Upload]:

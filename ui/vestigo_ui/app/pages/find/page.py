@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vestigo.retrieval.gallery import without_time_note
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict, shown_crops
@@ -38,7 +39,7 @@ from vestigo_ui.app.pages.find.search import cached_search, forget_result, make_
 from vestigo_ui.app.pages.find.settings import show_settings
 from vestigo_ui.app.pages.find.timeline import show_timeline
 from vestigo_ui.app.pages.find.upload import show_upload
-from vestigo_ui.app.text import count_text
+from vestigo_ui.app.text import count_text, escape_md
 from vestigo_ui.web.auth.users import Role
 
 QUERY_WIDTH = 190
@@ -66,7 +67,8 @@ def show(context: PageContext) -> None:
     with row.container():
         form, filter_note = show_settings(context, model, form)
         if filter_note:
-            st.caption(f"{FILTER_UNUSED} {filter_note}" if form.where else filter_note)
+            note = escape_md(filter_note, keep_code=True)
+            st.caption(f"{FILTER_UNUSED} {note}" if form.where else note)
         # Without a query there are no results.
         offered = {pane: title for pane, title in PANES.items() if form.has_query or pane != "results"}
         pane = choose_one(
@@ -132,6 +134,8 @@ def _show_summary(result: SearchResult, is_outdated: bool) -> None:
     if result.filter is not None:
         text += f" The filter kept {result.kept_fraction:.1%} of the gallery."
     st.caption(text)
+    if note := without_time_note(result.without_time):
+        st.warning(f"{note}.", icon=":material/schedule:")
     if is_outdated:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("The store has changed since this search.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from vestigo.retrieval.gallery import without_time_note
 from vestigo.sightings.records import Sighting, SightingFilter
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
@@ -31,6 +32,8 @@ def show_picker(context: PageContext, model: Model, form: SearchForm) -> None:
         where = choose_attributes(schema, "wearing", "Looking like") if schema is not None else ""
     choice = SightingFilter(cameras=cameras, since=since, until=until, where=where)
     count = context.index.count(model.digest, choice)
+    if note := without_time_note(context.index.count_without_time(model.digest, choice), "sighting"):
+        st.warning(f"{note}.", icon=":material/schedule:")
     if not count:
         st.info("There is no such sighting. Choose other cameras, another time or fewer attributes.")
         return

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from vestigo.retrieval.gallery import Scope
+from vestigo.store.crops.cameras import match_cameras
 from vestigo.store.models.records import Model
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
-from vestigo_models.errors import ConfigError
+from vestigo_models.errors import ConfigError, StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
@@ -36,6 +37,8 @@ _PAGES = ("page", "sheet", "look")
 def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple[SearchForm, str]:
     """Show the settings; return the form with them, and a note on the filter."""
     schema = model.facts.attributes
+    if schema is None and url_state.text("where"):
+        url_state.refuse(f"model {model.name} predicts no attributes.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         cameras = choose_cameras(context, "Cameras", "within")
         since, until = choose_time("since", "until")
@@ -60,15 +63,20 @@ def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple
 
 def choose_cameras(context: PageContext, label: str, name: str) -> tuple[str, ...] | None:
     """Show a choice of cameras that the address holds under `name`; None means all."""
-    cameras = st.multiselect(
-        label,
-        [camera.name for camera in context.store.cameras.list()],
-        key=name,
-        bind="query-params",
-        placeholder="All cameras",
-        on_change=show_first_page,
-        width=260,
-    )
+    known = [camera.name for camera in context.store.cameras.list()]
+    chosen: list[str] = []
+    for camera in url_state.many(name):
+        try:
+            chosen += match_cameras([camera], known)
+        except StoreError as error:
+            url_state.refuse(str(error))
+    st.session_state[name] = list(dict.fromkeys(chosen))
+
+    def changed() -> None:
+        url_state.put(**{name: st.session_state[name]})
+        show_first_page()
+
+    cameras = st.multiselect(label, known, key=name, placeholder="All cameras", on_change=changed, width=260)
     return tuple(cameras) or None
 
 
@@ -88,7 +96,9 @@ def choose_time(first: str, last: str) -> tuple[datetime | None, datetime | None
 
 def choose_attributes(schema: AttributeSchema, name: str, label: str) -> str:
     """Show a choice of attribute values that the address holds under `name`, as `gender=female,backpack=yes`."""
-    conditions = parse_conditions(url_state.text(name), schema)
+    conditions, mistakes = parse_conditions(url_state.text(name), schema)
+    for mistake in mistakes:
+        url_state.refuse(mistake)
     keys = {attribute.name: f"{name}-{attribute.name}" for attribute in schema.attributes}
 
     def changed() -> None:
@@ -128,6 +138,7 @@ def _choose_filter() -> FilterConfig:
         "filter",
         key="find-filter",
         clear=_PAGES,
+        is_checked=True,
         width=220,
         help="Discards crops with a confident, different attribute. At least 50 crops and 1 % of the gallery remain.",
     )

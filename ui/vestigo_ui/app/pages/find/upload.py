@@ -24,7 +24,7 @@ from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
 from vestigo_ui.app.pages.find.form import Upload, add_upload
-from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, covers_frame
+from vestigo_ui.app.text import BOX_COLOUR, MAX_FRAME_WIDTH, covers_frame, escape_md
 
 FILE_TYPES = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 MAX_PIXELS = 40_000_000
@@ -58,7 +58,7 @@ def show_upload(context: PageContext) -> None:
     try:
         frame = detect_people(data)
     except BadInput as error:
-        st.error(f"{error.detail}. Upload another image.", icon=":material/error:")
+        st.error(f"{escape_md(error.detail)}. Upload another image.", icon=":material/error:")
         return
     left, right = st.columns([3, 2])
     with left:

@@ -25,7 +25,9 @@ def show_model(context: PageContext, registry: RegistryView, model: Model) -> No
             st.badge("Serves", icon=":material/check:", color="green")
         back_button("All models", type="tertiary")
     if not is_package(model.location):
-        st.warning(f"{describe_missing_package(model).capitalize()}.", icon=":material/folder_off:")
+        st.warning(
+            escape_md(f"{describe_missing_package(model).capitalize()}.", keep_code=True), icon=":material/folder_off:"
+        )
     left, right = st.columns([5, 7], gap="medium")
     with left:
         frame = model_facts(registry, model)
@@ -99,6 +101,6 @@ def _gate(registry: RegistryView, model: Model) -> None:
     changes = {"Better": gate.get("improved", ()), "Worse": gate.get("worsened", ())}
     for change, names in changes.items():
         if names:
-            st.caption(f"{change}: {', '.join(titles.get(name, name) for name in names)}")
+            st.caption(f"{change}: {escape_md(', '.join(titles.get(name, name) for name in names))}")
     # Shown as text: names of measures can contain Markdown characters.
     st.text("\n".join(f"– {reason}" for reason in gate["reasons"]) or "No reasons are recorded.")
