@@ -57,7 +57,7 @@ def add_command(
 ) -> None:
     """Add a user; the password is prompted for twice unless a file or standard input holds it.
 
-    Changes of users are logged beside the users file; `vestigo ui` copies them to the audit log of its store, and
+    Changes of users are logged next to the users file; `vestigo ui` copies them to the audit log of its store, and
     --store writes them there at once.
 
     Example: vestigo ui user add anna --role reviewer
