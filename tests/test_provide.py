@@ -20,7 +20,7 @@ def write_program(folder: Path, name: str, script: str = "exit 0") -> Path:
 def test_without_accepts_only_known_parts() -> None:
     assert provide.excluded_parts({}) == frozenset()
     assert provide.excluded_parts({"VESTIGO_WITHOUT": " postgres, browser "}) == {"postgres", "browser"}
-    with pytest.raises(provide.Missing, match="names redis; it can name postgres and browser"):
+    with pytest.raises(provide.Missing, match="names redis; it can name postgres, browser and ffprobe"):
         provide.excluded_parts({"VESTIGO_WITHOUT": "redis"})
 
 
@@ -72,8 +72,15 @@ def test_run_returns_error_line_of_failed_program(tmp_path: Path) -> None:
 def test_main_prints_path_of_each_part(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("VESTIGO_WITHOUT", "browser")
     monkeypatch.setitem(provide.PROVIDERS, "postgres", lambda: Path("somewhere"))
+    monkeypatch.setitem(provide.PROVIDERS, "ffprobe", lambda: Path("there"))
     assert provide.main() == 0
-    assert capsys.readouterr().out.splitlines() == ["postgres: somewhere", "browser: excluded"]
+    assert capsys.readouterr().out.splitlines() == ["postgres: somewhere", "browser: excluded", "ffprobe: there"]
+
+
+def test_missing_ffprobe_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provide.shutil, "which", lambda _: None)
+    with pytest.raises(provide.Missing, match="VESTIGO_WITHOUT=ffprobe"):
+        provide.provide_ffprobe()
 
 
 def test_main_stops_with_status_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
-"""Find or install the tests' requirements that pip cannot always install: a PostgreSQL server and a browser.
+"""Find or install the tests' requirements that pip cannot always install: PostgreSQL, a browser and ffprobe.
 
-`python -m tools.provide` finds both, installs a browser where that is possible, and otherwise stops with one line that
-states the remedy. `VESTIGO_WITHOUT=postgres,browser` excludes parts; the suite counts the tests that it excludes.
+`python -m tools.provide` finds them, installs a browser and ffprobe where that is possible, and otherwise stops with
+one line that states the remedy. `VESTIGO_WITHOUT=postgres,browser` excludes parts; the suite counts the tests that it
+excludes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-PARTS = ("postgres", "browser")
+PARTS = ("postgres", "browser", "ffprobe")
 SERVER_PROGRAMS = ("initdb", "pg_ctl", "postgres")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -31,7 +32,9 @@ def excluded_parts(environment: Mapping[str, str] = os.environ) -> frozenset[str
     """
     named = frozenset(filter(None, environment.get("VESTIGO_WITHOUT", "").replace(" ", "").split(",")))
     if unknown := sorted(named.difference(PARTS)):
-        raise Missing(f"VESTIGO_WITHOUT names {', '.join(unknown)}; it can name {' and '.join(PARTS)}")
+        raise Missing(
+            f"VESTIGO_WITHOUT names {', '.join(unknown)}; it can name {', '.join(PARTS[:-1])} and {PARTS[-1]}"
+        )
     return named
 
 
@@ -76,9 +79,7 @@ def install_browser() -> Path:
     Raises:
         Missing: Neither way installs a browser that starts.
     """
-    attempts: list[list[list[str]]] = [[[sys.executable, "-m", "playwright", "install", "chromium"]]]
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        attempts.append([["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]])
+    attempts = [[[sys.executable, "-m", "playwright", "install", "chromium"]], *_apt_get("chromium")]
     failures = []
     for commands in attempts:
         print(f"installing a browser: {' '.join(commands[-1][-3:])}", flush=True)
@@ -90,6 +91,27 @@ def install_browser() -> Path:
         f"no browser for the tests, and none can be installed ({'; '.join(failures)}): "
         "put chromium on the PATH, or exclude its tests: VESTIGO_WITHOUT=browser"
     )
+
+
+def _apt_get(package: str) -> list[list[list[str]]]:
+    """Return the commands that install a Debian package, as the only attempt; none for other users and systems."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return []
+    return [[["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", package]]]
+
+
+def provide_ffprobe() -> Path:
+    """Return ffprobe; install FFmpeg with apt-get if necessary.
+
+    Raises:
+        Missing: It is not on the PATH, and cannot be installed.
+    """
+    for commands in ([], *_apt_get("ffmpeg")):
+        for command in commands:
+            _run(command, seconds=900)
+        if program := shutil.which("ffprobe"):
+            return Path(program)
+    raise Missing("no ffprobe for the tests: put it on the PATH, or exclude its tests: VESTIGO_WITHOUT=ffprobe")
 
 
 def _run(command: list[str], seconds: float) -> str | None:
@@ -127,7 +149,11 @@ def provide_browser() -> Path:
     return find_browser() or install_browser()
 
 
-PROVIDERS: dict[str, Callable[[], Path]] = {"postgres": provide_postgres, "browser": provide_browser}
+PROVIDERS: dict[str, Callable[[], Path]] = {
+    "postgres": provide_postgres,
+    "browser": provide_browser,
+    "ffprobe": provide_ffprobe,
+}
 
 
 def main() -> int:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
@@ -224,6 +228,15 @@ def run_output(store: Store, result: RunResult) -> Output:
     return Output(summarize(store, result), print_run)
 
 
+def program() -> str:
+    """Return what to type for this program: `vestigo`, or its path if the shell finds another one or none."""
+    own = Path(sys.executable).with_name("vestigo")
+    known = shutil.which("vestigo")
+    if not own.exists() or (known is not None and Path(known).resolve() == own.resolve()):
+        return "vestigo"
+    return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
+
+
 def print_run(result: Mapping[str, Any]) -> None:
     """Print the result of a run."""
     out.print(f"run {result['run']}: {result['status']}", style="bold")
@@ -256,4 +269,4 @@ def print_run(result: Mapping[str, Any]) -> None:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
         out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}")
     if len(result["failures"]) > 10:
-        note(f"  and more: vestigo runs show {result['run']}")
+        note(f"  and more: {program()} runs show {result['run']}")

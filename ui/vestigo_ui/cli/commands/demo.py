@@ -21,7 +21,7 @@ from vestigo_models.private_files import create_private
 from vestigo_ui.cli.commands.index import read_strips
 from vestigo_ui.cli.commands.search import read_crops
 from vestigo_ui.cli.evaluation import attribute_result, write_page
-from vestigo_ui.cli.output import Output, note, out, progress
+from vestigo_ui.cli.output import Output, note, out, program, progress
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -206,5 +206,6 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
 def next_commands(folder: Path, query: str | None) -> list[str]:
     """Return commands to continue with."""
     store, users = (shlex.quote(str(folder / name)) for name in ("store", USERS))
-    search = [f"vestigo search {query} --store {store} --html result.html"] if query is not None else []
-    return [*search, f"vestigo ui --store {store} --users {users}", f"vestigo store check --store {store}"]
+    vestigo = program()
+    search = [f"{vestigo} search {query} --store {store} --html result.html"] if query is not None else []
+    return [*search, f"{vestigo} ui --store {store} --users {users}", f"{vestigo} store check --store {store}"]

@@ -13,7 +13,7 @@ from typer import Option, Typer
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.label_sets import NO_COUNTS, export_command, import_command, sets_command
-from vestigo_ui.cli.output import Output, command, err, make_table, note, out, print_without_time, progress
+from vestigo_ui.cli.output import Output, command, err, make_table, note, out, print_without_time, program, progress
 
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
@@ -111,7 +111,7 @@ def push_command(
                 read=read,
                 sent=sent,
             )
-    command = f"vestigo label pull --store {store} --project {project}"
+    command = f"{program()} label pull --store {store} --project {project}"
     return Output({**NO_COUNTS, **asdict(batch), "without_time": without_time, "next": command}, _print_pushed)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, out, progress
+from vestigo_ui.cli.output import Output, out, program, progress
 
 
 def render_command(
@@ -58,6 +58,6 @@ def render_command(
         )
     summary = (
         f"{result['images']} crops of {result['identities']} people and {result['videos']} videos in {folder}\n"
-        f"digest {result['digest']}\n\nnext: vestigo evaluate {folder}"
+        f"digest {result['digest']}\n\nnext: {program()} evaluate {folder}"
     )
     return Output(result, lambda _: out.print(summary))

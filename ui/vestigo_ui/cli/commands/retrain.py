@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, number_text, out, progress_stages
+from vestigo_ui.cli.output import Output, make_table, number_text, out, program, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -114,7 +114,7 @@ def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
         "label_set": candidate.label_set.version,
         "lessons": candidate.examples,
         "replayed": candidate.replayed,
-        "next": f"vestigo index --reindex-stale --store {store}" if promoted else None,
+        "next": f"{program()} index --reindex-stale --store {store}" if promoted else None,
     }
 
 

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages, full_result
-from vestigo_ui.cli.output import Output, out, progress
+from vestigo_ui.cli.output import Output, out, program, progress
 from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ def _print(result: Mapping[str, Any]) -> None:
         out.print(f"on {metrics['queries']} queries: mAP {metrics['mAP']:.1f} %, Rank-1 {metrics['cmc']['1']:.1f} %")
     if metrics and metrics["attributes_mean"] is not None:
         out.print(f"attributes: {metrics['attributes_mean']:.1f} % right on average")
-    out.print(f"\nnext: vestigo evaluate DATASET --model {result['model']}")
+    out.print(f"\nnext: {program()} evaluate DATASET --model {result['model']}")

@@ -33,6 +33,11 @@ def show_run(context: PageContext, run: Run) -> None:
         st.subheader(f"Run {run.id}", anchor=False)
     st.caption(" · ".join(describe_run(run, totals)))
     _show_ledger(totals)
+    if totals.passed_over:
+        kinds = ", ".join(
+            f"{escape_md(kind)} {count:,}" for kind, count in context.store.runs.passed_over(run.id).items()
+        )
+        st.caption(f"Files passed over, by kind: {kinds}.")
     _show_failure(context, run)
     show_retry(context, run.id)
     counts = context.store.runs.failure_counts(run.id)
@@ -54,9 +59,9 @@ def describe_run(run: Run, totals: RunTotals) -> list[str]:
 
 
 def _show_ledger(totals: RunTotals) -> None:
-    names = ("inputs", "done", "empty", "quarantined", "pending", "frame_failures")
+    names = ("inputs", "done", "empty", "quarantined", "passed_over", "pending", "frame_failures")
     outputs = ("regions",) if totals.regions else ("crops", "tracklets")
-    titles = {"regions": "Label maps", "frame_failures": "Failed frames"}
+    titles = {"regions": "Label maps", "frame_failures": "Failed frames", "passed_over": "Passed over"}
     with st.container(horizontal=True):
         for name in (*names, *outputs):
             st.metric(titles.get(name, name.capitalize()), f"{getattr(totals, name):,}")

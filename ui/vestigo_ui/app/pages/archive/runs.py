@@ -112,6 +112,7 @@ def _run_row(run: Run, totals: RunTotals) -> dict[str, Any]:
         "Pending": totals.pending,
         "Crops": totals.crops,
         "Quarantined": totals.quarantined,
+        "Passed over": totals.passed_over,
         "Failed frames": totals.frame_failures,
         "Done": totals.done,
         "Empty": totals.empty,

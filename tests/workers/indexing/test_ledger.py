@@ -1,0 +1,41 @@
+"""Every file of a folder is in the ledger, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.footage import numbered, write_video
+from vestigo.store.open import Store
+from vestigo_models.inference.images import encode_jpeg
+from vestigo_ui.cli.main import run
+
+OTHERS = ("notes.txt", "list.csv", "a.bin", "b.bin", "README", "._one.jpg", "Thumbs.db", "__MACOSX/one.jpg")
+
+
+@pytest.mark.slow
+def test_files_passed_over_are_counted_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "cams"
+    (folder / "__MACOSX").mkdir(parents=True)
+    for name in OTHERS:
+        (folder / name).write_bytes(b"neither image nor video")
+    crop = np.random.default_rng(0).integers(0, 255, (128, 64, 3), dtype=np.uint8)
+    (folder / "crop.jpg").write_bytes(encode_jpeg(crop))
+    (folder / "broken.jpg").write_bytes(b"no image")
+    write_video(folder / "empty.mp4", numbered, 12)
+    store = str(tmp_path / "store")
+    assert run(["index", str(folder), "--store", store, "--executor", "inline", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed_over"] == {"system file": 3, ".bin": 2, ".csv": 1, ".txt": 1, "no ending": 1}
+    counts = [result[name] for name in ("done", "empty", "quarantined", "pending")]
+    assert counts == [1, 1, 1, 0]
+    assert result["inputs"] == sum(counts) + len(OTHERS) == len(OTHERS) + 3
+    assert run(["runs", "show", result["run"], "--store", store]) == 0
+    assert "8 files were passed over, by kind: system file 3, .bin 2, .csv 1" in capsys.readouterr().out
+    with Store.open(store) as opened:
+        assert opened.check().intact
+    assert run(["index", str(folder), "--store", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == result["inputs"]
