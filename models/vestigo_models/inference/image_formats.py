@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -90,7 +91,8 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
     try:
         if image_format.name == "PNG":
             _check_chunks(data)
-        import_module(f"PIL.{image_format.plugin}ImagePlugin")
+        if image_format.name not in Image.OPEN:
+            import_module(f"PIL.{image_format.plugin}ImagePlugin")
         image = Image.OPEN[image_format.name][0](io.BytesIO(data), "")
         _check_size(image, data, max_pixels)
     except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
@@ -149,14 +151,26 @@ def _is_cut_off(data: bytes, name: str) -> bool:
     return False
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and declared end of the content of each chunk of a PNG, the last at its IEND or the file's end.
+
+    A declared end may lie behind the end of the file.
+    """
+    end = 4
+    while end + 4 < len(data):
+        start = end + 12
+        kind = data[start - 4 : start]
+        end = start + int.from_bytes(data[start - 8 : start - 4], "big")
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+
+
 def _check_chunks(data: bytes) -> None:
     """Check the lengths of the chunks of a PNG: libraries allocate what a chunk declares."""
-    at = 8
-    while at < len(data) and data[at + 4 : at + 8] != b"IEND":
-        length = int.from_bytes(data[at : at + 4], "big")
-        at += 12 + length
-        if at > len(data):
-            present = max(0, len(data) - at + length + 4)
+    for kind, start, end in png_chunks(data):
+        if end > len(data) - 4 and kind != b"IEND":
+            length, present = end - start, max(0, len(data) - start)
             raise BadInput("truncated", f"a PNG chunk declares {length:,} bytes, of which {present:,} are in the file")
 
 

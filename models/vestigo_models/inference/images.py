@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.image_formats import FORMATS, describe_failure, open_image, sample_bits
+from vestigo_models.inference.image_formats import FORMATS, describe_failure, open_image, png_chunks, sample_bits
 
 IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes)
 """Endings of image files, the same for every command."""
@@ -29,7 +29,7 @@ _BAND = 1024
 _LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
 _LEFTOVER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 _OPENCV_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-_PNG_ORIENTATION = (b"eXIf", b"Raw profile type ", b"tiff:Orientation")
+_PNG_PROFILES = (b"Raw profile type ", b"XML:com.adobe.xmp")
 _JPEG2000_EXIF = b"JpgTiffExif->JP2"
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag of TIFF and its value
 
@@ -87,7 +87,7 @@ def _decode(image: Image.Image, data: bytes) -> UInt8Array:
     """Decode with OpenCV what it decodes fast, or with more than 8 bits of colour; everything else with Pillow."""
     is_integer = image.mode.startswith("I")
     is_deep = not is_integer and image.mode != "F" and sample_bits(image, data) > 8
-    is_still = image.format in ("PNG", "WEBP") and not (is_integer or getattr(image, "is_animated", False))
+    is_still = image.format in ("PNG", "WEBP", "BMP") and not (is_integer or getattr(image, "is_animated", False))
     if is_deep or is_still or (image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")):
         bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _OPENCV_FLAGS)
         if bgr is not None:
@@ -128,7 +128,9 @@ def _convert_to_rgb(image: Image.Image) -> UInt8Array:
 
 def _orientation(image: Image.Image, data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if there is none or the EXIF data are damaged."""
-    if image.format == "PNG" and not any(key in data for key in _PNG_ORIENTATION):
+    if image.format == "PNG" and not any(
+        kind == b"eXIf" or data.startswith(_PNG_PROFILES, start) for kind, start, _ in png_chunks(data)
+    ):
         return 1  # Pillow decodes the pixels of a PNG before it can say so.
     try:
         exif = image.getexif()
