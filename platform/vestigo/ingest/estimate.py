@@ -10,9 +10,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.ingest.decoding import decode_frames, decode_images
+from vestigo.ingest.decoding import decode_images
 from vestigo.ingest.shards import ImageShard, Shard, SliceShard
 from vestigo.ingest.video.decode import FrameReader
+from vestigo.ingest.video.isolated import decode_frames
 from vestigo_models.errors import BadInput
 
 BYTES_PER_CROP = 8_000

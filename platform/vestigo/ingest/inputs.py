@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from vestigo_models.errors import ConfigError
 
 
@@ -169,5 +167,8 @@ def from_json(data: Mapping[str, Any], kinds: Mapping[str, type], what: str) -> 
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: type) -> Any:
+    # A process that decodes images needs no pydantic, whose import takes a tenth of a second.
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)

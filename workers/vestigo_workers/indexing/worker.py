@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import CropCandidate, crop_id, detect_still
-from vestigo.ingest.decoding import decode_frames, decode_images
+from vestigo.ingest.decoding import decode_images
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
 from vestigo.ingest.video.assembly import assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
+from vestigo.ingest.video.isolated import decode_frames
 from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile

@@ -13,7 +13,6 @@ from typing import Literal
 
 from vestigo.datasets.formats.files import is_dataset, list_files
 from vestigo.datasets.formats.names import parse_name
-from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
 from vestigo.ingest.sources.naming import (
@@ -24,6 +23,7 @@ from vestigo.ingest.sources.naming import (
     is_image,
     is_video,
 )
+from vestigo.ingest.video.isolated import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
 from vestigo_models.inference.image_formats import is_image_data
