@@ -33,6 +33,15 @@ def test_cluster_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, server: 
     assert "refused" in str(error.value)
 
 
+def test_auto_is_named_when_the_last_cluster_has_ended(monkeypatch: pytest.MonkeyPatch, server: socket.socket) -> None:
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    server.close()
+    monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", lambda _: address)
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(WorkError, match=r"^no Ray cluster answers at RAY_ADDRESS=auto: start one there .*refused\)$"):
+        connect()
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
 def test_other_service_at_the_address_is_no_cluster(
     monkeypatch: pytest.MonkeyPatch, server: socket.socket, answer: bytes | None
@@ -44,7 +53,7 @@ def test_other_service_at_the_address_is_no_cluster(
         if answer is not None:
             connections[0].recv(100)
             connections[0].sendall(answer)
-            connections[0].shutdown(socket.SHUT_RDWR)
+            connections[0].close()
 
     thread = threading.Thread(target=respond)
     thread.start()
@@ -99,6 +108,7 @@ def test_cluster_that_cannot_be_joined_is_one_line(
         raise error
 
     monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(cluster, "_require_answer", lambda address: None)
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     with pytest.raises(WorkError) as raised:
         connect()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from vestigo_models.credentials import hide_credentials
 from vestigo_models.errors import VestigoError
 from vestigo_ui.cli.output import command, err
 
@@ -138,7 +139,8 @@ def _usage_line(error: Any) -> str:
 
 
 def _refuse(line: str, status: int) -> int:
-    err.print(f"vestigo: {' '.join(line.split())}", style="red", highlight=False)
+    line = hide_credentials(" ".join(line.split()))
+    err.print(f"vestigo: {line}", style="red", highlight=False)
     return status
 
 

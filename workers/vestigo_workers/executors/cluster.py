@@ -9,6 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import AuthenticationError
 
 from vestigo_models.errors import WorkError, first_line
@@ -36,7 +37,7 @@ def connect() -> bool:
     address = os.environ.get("RAY_ADDRESS") or "local"
     dashboard = False if address == "local" else None
     try:
-        if address not in ("local", "auto"):
+        if address != "local":
             _require_answer(address)
         ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError:
@@ -56,7 +57,12 @@ def connect() -> bool:
 
 
 def _require_answer(address: str) -> None:
-    """Raise OSError if no gRPC server answers at an address: HOST:PORT or ray://HOST:PORT."""
+    """Raise OSError if no gRPC server answers at an address: HOST:PORT, ray://HOST:PORT or auto."""
+    if address == "auto":
+        # The cluster that runs here, or the last one that was started here and may have ended since.
+        address = canonicalize_bootstrap_address("auto") or ""
+        if not address:
+            raise ConnectionError("none runs on this machine")
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port

@@ -30,6 +30,7 @@ from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import replace_stale, run_row
 from vestigo.store.sql.database import Database, repeated, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
+from vestigo_models.credentials import hide_credentials
 from vestigo_models.errors import FingerprintMismatch, StoreError
 
 UNFINISHED = ("running", "failed", "cancelled")
@@ -317,7 +318,8 @@ class RunRepository:
                 f"run {row.id} has shards that are not done: resume it with `vestigo runs resume {row.id}`"
             )
         leases.release(row)
-        row.status, row.finished, row.cancel_requested, row.error = status, datetime.now(UTC), False, error
+        row.status, row.finished, row.cancel_requested = status, datetime.now(UTC), False
+        row.error = None if error is None else hide_credentials(error)
         if status == "succeeded" and row.replaces:
             replace_stale(session, row)
         session.flush()
