@@ -24,12 +24,14 @@ class Query:
 
     Attributes:
         crops: Ids of stored crops.
+        kept: Those of `crops` that may be results, such as confirmed ones; the others are omitted from the results.
         views: Features of new images.
         model: Digest of the model that made `views`; without views it may be None, see
             `vestigo.resolve.resolve_search_model`.
     """
 
     crops: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     views: CropFeatures | None = None
     model: str | None = None
 

@@ -118,9 +118,9 @@ def search_query(
 ) -> SearchResult:
     """Find the `top` crops nearest to a query in one pass over the gallery; a filter also scans the attributes.
 
-    Query crops are omitted. Of near-identical crops of one tracklet only the nearest is kept. With `rerank`,
-    k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances. `progress` shows the
-    stages `attributes` and `crops`.
+    Query crops are omitted, but for `Query.kept`. Of near-identical crops of one tracklet only the nearest is kept.
+    With `rerank`, k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances.
+    `progress` shows the stages `attributes` and `crops`.
 
     Raises:
         StoreError: If a crop or camera is unknown, or as `vestigo.resolve.resolve_search_model`.
@@ -136,7 +136,8 @@ def search_query(
 
     def nearest(depth: int) -> tuple[Neighbours, Ranking]:
         ranking = rank(person.descriptors, scan.batches(), depth)
-        neighbours = ranking.excluding([query.crops], depth).neighbours(0)
+        omitted = tuple(crop for crop in query.crops if crop not in query.kept)
+        neighbours = ranking.excluding([omitted], depth).neighbours(0)
         return (_rerank(store, person, neighbours, model) if rerank else neighbours), ranking
 
     depth = max(2 * (top + len(query.crops)), RERANK_DEPTH if rerank else 0)

@@ -15,7 +15,7 @@ from vestigo.store.audit.records import AuditAction
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
-from vestigo_ui.web.auth.identity import User, find_user, is_valid
+from vestigo_ui.web.auth.identity import User, find_user, is_valid, read_case
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import Settings, current_settings
 
@@ -111,15 +111,17 @@ def signed_in_user() -> User | None:
 
 
 def make_context(user: User) -> PageContext:
-    """Return the context of a page for a user; raises StoreError if the store does not open."""
+    """Return the context of a page for a user; raises StoreError if the store does not open, and ConfigError."""
     settings, state = current_settings(), st.session_state
     blur = settings.privacy.blur
+    stored = read_case(user)
+    case, authority = (state.get(CASE), state.get(AUTHORITY)) if stored is None else (stored.case, stored.authority)
     return PageContext(
         store=shared_store(),
         index=shared_index(),
         user=user,
         settings=settings,
-        case=state.get(CASE) or None,
-        authority=state.get(AUTHORITY) or None,
+        case=case or None,
+        authority=authority or None,
         blurred=blur == "always" or (blur == "optional" and bool(state.get(BLUR, False))),
     )

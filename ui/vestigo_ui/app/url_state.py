@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -37,28 +38,44 @@ def show_refused() -> None:
 
 
 def one_of(name: str, allowed: Iterable[str], default: str, *, kind: str = "") -> str:
-    """Return a parameter that is one of `allowed`, else the default; another is refused if it has a `kind`."""
+    """Return a parameter that is one of `allowed`, else the default; another is refused as an unknown `kind`."""
     value, values = text(name, default), {normal_form(each): each for each in allowed}
-    if kind and value != default and normal_form(value) not in values:
-        refuse(unknown_name(kind, value, filter(None, values.values()), "Choose one of"))
+    if value != default and normal_form(value) not in values:
+        refuse(unknown_name(kind or name, value, filter(None, values.values()), "Choose one of"))
     return values.get(normal_form(value), default)
 
 
 def number(name: str, default: int, least: int = 0, most: int = 10**9) -> int:
-    """Return a whole number, clipped to the bounds; the default if the parameter is not a number."""
+    """Return a whole number, clipped to the bounds; the default if the parameter is not a number. Both are refused."""
+    written = text(name, str(default))
     try:
-        return min(max(int(text(name, str(default))), least), most)
+        value = int(written)
     except ValueError:
+        refuse(f'{name} "{written}" is not a whole number.')
         return default
+    if not least <= value <= most:
+        refuse(f"{name} {value} is not from {least} to {most}.")
+    return min(max(value, least), most)
 
 
 def fraction(name: str, default: float) -> float:
-    """Return a number in [0, 1]; the default if the parameter is not one."""
+    """Return a number in [0, 1]; the default if the parameter is not one, which is refused."""
+    check_number(name, 0, 1)
     try:
         value = float(text(name, str(default)))
     except ValueError:
         return default
     return value if 0 <= value <= 1 else default
+
+
+def check_number(name: str, least: float, most: float) -> None:
+    """Refuse a parameter that is not a number in the bounds."""
+    try:
+        is_valid = not text(name) or least <= float(text(name)) <= most
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        refuse(f'{name} "{text(name)}" is not a number from {least:g} to {most:g}.')
 
 
 def many(name: str) -> tuple[str, ...]:
@@ -94,3 +111,9 @@ def replace(**values: str | int | float | Iterable[str] | None) -> None:
         with suppress(StreamlitAPIException):
             del st.query_params[name]
     put(**values)
+
+
+def link(path: str, keep: Iterable[str] = (), **values: str) -> str:
+    """Return the address of a page with `values`, and with the current values of the parameters in `keep`."""
+    kept = [(name, value) for name in keep for value in many(name)]
+    return f"{path}?{urlencode([*values.items(), *kept])}"

@@ -9,6 +9,7 @@ import pytest
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.web.auth import identity
+from vestigo_ui.web.auth.cases import SessionCase
 from vestigo_ui.web.auth.identity import User, find_user
 from vestigo_ui.web.auth.sessions import Sessions, provider_version
 from vestigo_ui.web.auth.throttle import FORGET_AFTER_S, FREE_ATTEMPTS, MAX_ENTRIES, MAX_WAIT_S, Throttle
@@ -131,11 +132,14 @@ def test_find_user_reads_the_cookie(users: Users, clock: Clock, monkeypatch: pyt
     identity.use_sessions(sessions)
     session = sessions.find(cookie)
     assert session is not None
-    assert find_user(headers) == User(name="anna", role=Role.REVIEWER, session=session.id)
+    user = User(name="anna", role=Role.REVIEWER, session=session.id, signed=session)
+    assert find_user(headers) == user
+    assert identity.is_valid(user)
     assert find_user({"cookie": headers["Cookie"]}) == find_user(headers)
     assert find_user({"x-vestigo-user": "anna", "x-vestigo-role": "admin"}) is None
     users.set_role("anna", Role.VIEWER)
     assert find_user(headers) is None
+    assert not identity.is_valid(user)
 
 
 def test_each_failure_waits_longer(clock: Clock) -> None:
@@ -189,3 +193,22 @@ def test_memory_is_bounded_and_keeps_active_addresses(clock: Clock) -> None:
         clock.now += MAX_WAIT_S
     assert len(throttle._entries) <= MAX_ENTRIES
     assert throttle._entries["address", "", "attacker"].count > MAX_ENTRIES
+
+
+def test_case_belongs_to_sign_in_and_survives_restart(users: Users, clock: Clock) -> None:
+    sessions = Sessions(users, Settings(), clock)
+    first, second = (sessions.find(begin(sessions)) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    sessions.cases.put(first.id, SessionCase(case="26-0815", authority="order 7", expires=first.expires))
+    later = Sessions(Users(users.path), Settings(), clock)
+    assert later.cases.find(first.id).case == "26-0815"
+    assert later.cases.find(second.id) == SessionCase()
+    file = users.path.with_name("sessions.cases")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    clock.now = first.expires + 1
+    later.cases.put(second.id, SessionCase(case="x", expires=clock.now + 60))
+    assert "26-0815" not in file.read_text()
+    file.write_text("[]")
+    with pytest.raises(ConfigError, match="enter their case again"):
+        Sessions(users, Settings(), clock).cases.find(first.id)

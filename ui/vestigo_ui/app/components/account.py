@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from vestigo_ui.app.context import AUTHORITY, BLUR, CASE, PageContext
 from vestigo_ui.app.text import escape_md
+from vestigo_ui.web.auth.cases import MAX_LENGTH
+from vestigo_ui.web.auth.identity import read_case, write_case
 
 # The menu is on the line of the navigation; pages begin below it and use the whole width.
 _STYLE = """<style>
@@ -18,23 +22,41 @@ _STYLE = """<style>
   border: 1px solid var(--st-border-color, #8886); border-radius: .5rem;
 }
 </style>"""
+SEEN = "account-seen"
+"""Session key of the case and authorisation that the tab has shown."""
 _SIGN_OUT = '<form class="sign-out" method="post" action="/sign-out"><button type="submit">Sign out</button></form>'
 
 
 def show_menu(context: PageContext) -> None:
     """Show the account menu."""
     user = context.user
-    label = f"{user.name} · case {context.case}" if context.case else user.name
+    label = escape_md(f"{user.name} · case {context.case}" if context.case else user.name)
     st.html(_STYLE)
     with st.container(key="account"), st.popover(label, icon=":material/account_circle:"):
         st.caption(f"{escape_md(user.name)} · {user.role} · store {escape_md(context.store_name)}")
-        st.text_input("Case", key=CASE, placeholder="Case number", persist_state="session")
-        st.text_input("Authorisation", key=AUTHORITY, placeholder="Reference of the approval", persist_state="session")
+        _show_case(context)
         if context.settings.privacy.blur == "optional":
             st.toggle("Hide faces and heads", key=BLUR, persist_state="session")
         elif context.blurred:
             st.caption("Faces and heads are hidden.")
         st.html(_SIGN_OUT)
+
+
+def _show_case(context: PageContext) -> None:
+    """Show the case and authorisation of the sign-in, which all its tabs share."""
+    stored = read_case(context.user)
+    if stored is not None:
+        if (stored.case, stored.authority) != st.session_state.setdefault(SEEN, (stored.case, stored.authority)):
+            st.toast("The case was changed in another tab.", icon=":material/gavel:")
+        st.session_state[CASE], st.session_state[AUTHORITY] = st.session_state[SEEN] = stored.case, stored.authority
+
+    def changed() -> None:
+        st.session_state[SEEN] = st.session_state[CASE].strip(), st.session_state[AUTHORITY].strip()
+        write_case(context.user, *st.session_state[SEEN])
+
+    fields: dict[str, Any] = {"max_chars": MAX_LENGTH, "on_change": changed, "persist_state": "session"}
+    st.text_input("Case", key=CASE, placeholder="Case number", **fields)
+    st.text_input("Authorisation", key=AUTHORITY, placeholder="Reference of the approval", **fields)
 
 
 def is_case_missing(context: PageContext) -> bool:

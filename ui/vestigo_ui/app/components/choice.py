@@ -21,7 +21,6 @@ def choose_one(
     default: str | None = None,
     key: str | None = None,
     write: Callable[..., None] = url_state.put,
-    is_checked: bool = False,
     **widget_options: Any,
 ) -> str:
     """Show a choice among options and return the chosen value.
@@ -35,15 +34,17 @@ def choose_one(
         default: Value without a parameter, the first option if None.
         key: Key of the widget, made from the options if None.
         write: Writes parameters to the address.
-        is_checked: Whether a value of the address that is not offered is reported.
         **widget_options: Further arguments of the widget.
     """
+    if widget is st.segmented_control:
+        # Otherwise a click on the active segment clears the choice, and the page jumps to the default.
+        widget_options.setdefault("required", True)
     titles = options if isinstance(options, Mapping) else dict(zip(options, options, strict=True))
     values = list(titles)
     first = values[0] if default is None else default
     # A browser keeps sending the old value under an old key when the options change.
     key = key or f"choice-{name}-{zlib.crc32(repr(values).encode())}"
-    st.session_state[key] = url_state.one_of(name, values, first, kind=label.lower() if is_checked else "")
+    st.session_state[key] = url_state.one_of(name, values, first, kind=label.lower())
 
     def changed() -> None:
         value = st.session_state[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vestigo_ui.web.auth.cases import MAX_LENGTH, SessionCase
 from vestigo_ui.web.auth.sessions import Session, Sessions
 from vestigo_ui.web.auth.users import Role
 
@@ -44,3 +45,15 @@ def find_user(headers: Mapping[str, str]) -> User | None:
 def is_valid(user: User) -> bool:
     """Return whether the sign-in of a user is still valid: not ended, and with the same account and role."""
     return user.signed is None or _sessions is None or _sessions.is_valid(user.signed)
+
+
+def read_case(user: User) -> SessionCase | None:
+    """Return the case of a user's sign-in; None without a server, as in tests."""
+    return None if user.signed is None or _sessions is None else _sessions.cases.find(user.session)
+
+
+def write_case(user: User, case: str, authority: str) -> None:
+    """Set the case of a user's sign-in, for all its tabs."""
+    if user.signed is not None and _sessions is not None:
+        facts = SessionCase(case=case[:MAX_LENGTH], authority=authority[:MAX_LENGTH], expires=user.signed.expires)
+        _sessions.cases.put(user.session, facts)

@@ -20,6 +20,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.requests import cookie_parser
 
 from vestigo_models.errors import ConfigError
+from vestigo_ui.web.auth.cases import SessionCases
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.private_files import WatchedFile, locked, read_private, write_private
 from vestigo_ui.web.settings import OidcSettings, Settings
@@ -57,6 +58,7 @@ class Sessions:
         self._ended: WatchedFile[Mapping[str, float]]
         self._ended = WatchedFile(users.path.with_name("sessions.ended"), _parse_ended, {})
         self._clock = clock
+        self.cases = SessionCases(users.path.with_name("sessions.cases"), clock)
 
     def begin(self, user: str, role: Role, kind: Kind, version: str) -> str:
         """Return the cookie value of a new session."""

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Set the address of the server, which the front end would otherwise search below each page's path. When a session has
@@ -27,10 +27,11 @@ _PAGE = re.compile(r"/[^/.]*")
 
 
 class Shell:
-    """Answers page requests and passes all others to `app`."""
+    """Answers page requests and passes all others to `app`; `home` is the path that the first page also has."""
 
-    def __init__(self, app: ASGIApp, static: Path) -> None:
+    def __init__(self, app: ASGIApp, static: Path, home: str = "/archive") -> None:
         self._app = app
+        self._home = home
         self._html = make_shell(static.joinpath("index.html").read_text("utf-8"))
         self.scripts = [_digest(text) for text in _INLINE.findall(self._html)]
         """Digests of the inline scripts for the content security policy."""
@@ -38,7 +39,11 @@ class Shell:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or pass on one request."""
         if scope["type"] == "http" and is_page_request(scope) and _PAGE.fullmatch(scope["path"]):
-            await HTMLResponse(self._html)(scope, receive, send)
+            # Streamlit knows the first page by the path / only.
+            query = scope["query_string"].decode("latin-1")
+            is_home = scope["path"] == self._home
+            response = RedirectResponse(f"/?{query}" if query else "/", 307) if is_home else HTMLResponse(self._html)
+            await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

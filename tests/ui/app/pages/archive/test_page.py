@@ -152,11 +152,12 @@ def test_camera_is_opened(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> 
     assert "2 cameras" in words(app)
 
 
-def test_invalid_address_is_ignored(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_address_is_reported(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     invalid = {"show": "x", "camera": "nowhere", "frame": "zz", "cameras": "-7", "find": "x", "reason": "\0"}
     app = run_app(monkeypatch, archive.store, page="archive", **invalid)
     assert not app.exception
     assert "2 cameras" in words(app)
+    assert 'Unknown camera "nowhere". Choose one of: gate, hall.' in words(app)
     app = run_app(monkeypatch, archive.store, page="archive", run="invalid", failures="1e9")
     assert not app.exception
     assert "no run with this id" in words(app)

@@ -150,7 +150,7 @@ def test_archive_is_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch, review
     assert frame(app, SIGHTINGS)["Sightings"].sum() == PEOPLE
 
 
-def test_invalid_address_is_ignored(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
+def test_invalid_address_is_reported(monkeypatch: pytest.MonkeyPatch, reviewed: Path) -> None:
     invalid = {
         "model": "none",
         "camera": "roof",
@@ -167,6 +167,8 @@ def test_invalid_address_is_ignored(monkeypatch: pytest.MonkeyPatch, reviewed: P
     assert not app.error
     assert widget(app, "selectbox", "Attribute").value == "hat"
     assert "In the archive" in words(app)
+    for name in ("camera", "attribute", "value", "sure", "cell", "crop"):
+        assert f'"{invalid[name]}"' in words(app)
 
 
 def test_archive_is_shown_without_annotations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -145,12 +145,23 @@ def test_missing_crop_is_reported_and_left_out(page: Open, archive: Archive, she
         {"root": "zz", "look": "<script>"},
     ],
 )
-def test_invalid_address_is_ignored(page: Open, archive: Archive, invalid: dict[str, str]) -> None:
+def test_invalid_address_is_reported(page: Open, archive: Archive, invalid: dict[str, str]) -> None:
+    text = ""
     for query in (invalid, {"crop": archive.crops[3]["crop_id"]} | invalid):
         app = page(**query)
         assert not app.exception
         assert not app.error
         assert app.title[0].value == "Find"
+        text += words(app)
+    # The messages name each value, numbers without quotes.
+    for value in (value for name, value in invalid.items() if name != "pane"):
+        assert any(part in text for part in (f'"{value[:6]}', f"'{value[:1]}", f" {value} "))
+
+
+def test_active_time_range_is_shown(page: Open, archive: Archive) -> None:
+    app = page(crop=archive.crops[3]["crop_id"], since="2026-05-01T08:00", until="2026-05-01T10:00")
+    labels = [popover.proto.popover.label for popover in app.get("popover")]
+    assert "Time: from 2026-05-01 08:00 before 2026-05-01 10:00 UTC" in labels
 
 
 def test_page_number_is_clipped(page: Open, archive: Archive, sheets: Any) -> None:

@@ -55,8 +55,12 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
     sheets["do"]["find-results"] = UserAction("not-sure", second)
     app.run()
     assert store.verdicts.current(key)[second].verdict == "not sure"
-    shown = page(crop=[crop, first], root=key, show="confirmed")
-    assert "None of the" in words(shown)
+    # It stays among the results, in the timeline and in the table.
+    page(crop=[crop, first], root=key, show="confirmed")
+    assert crops_of(sheets["find-results"]) == [first]
+    page(crop=[crop, first], root=key)
+    assert first in crops_of(sheets["find-results"])
+    assert crop not in crops_of(sheets["find-results"])
     page(crop=[crop], show="confirmed")
     assert crops_of(sheets["find-results"]) == [first]
     page(crop=[crop], show="undecided")

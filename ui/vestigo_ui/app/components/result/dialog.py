@@ -26,6 +26,8 @@ from vestigo_ui.web.auth.users import Role
 SIDE = (384, 192)
 """Height and width of the query and of the result in pixels."""
 MAX_VIEWS = 8
+CONDITIONS = ("within", "since", "until", "where", "filter", "lost", "sure", "rerank", "top")
+"""Parameters of page Find that a search with another crop keeps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +80,8 @@ def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
 def _show_links(context: PageContext, crop: str) -> None:
     """Show links to other pages."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
+        address = url_state.link("/find", CONDITIONS, crop=crop)
+        st.link_button("Find with this crop", address, icon=":material/person_search:", type="tertiary")
         if context.may(Role.REVIEWER):
             st.link_button("Correct attributes", f"/review?sighting={crop}", icon=":material/edit:", type="tertiary")
 
@@ -90,7 +93,9 @@ def _show_images(context: PageContext, answered: AnsweredQuery, crop: str) -> No
     images = load_crops(context, list(dict.fromkeys((*stored, crop))), model=model)
     views = [*((images[view], view) for view in stored), *((image, None) for image in answered.uploads)][:MAX_VIEWS]
     options = ["Off", *region_sources(context, model)]
-    source = st.segmented_control("Regions", options, default="Off", key="result-regions", label_visibility="collapsed")
+    source = st.segmented_control(
+        "Regions", options, default="Off", required=True, key="result-regions", label_visibility="collapsed"
+    )
 
     def region_map(image: Image, view: str | None) -> CropRegions | None:
         if source in (None, "Off"):

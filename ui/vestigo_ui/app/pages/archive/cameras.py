@@ -180,6 +180,8 @@ def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offs
             (facts,) = load_facts(context, [crop], model=model.digest)
             show_place(context, facts, model=model.digest)
         else:
+            if crop:
+                url_state.refuse(f'camera {camera.name} shows no crop "{crop}".')
             st.caption("Click a crop to see its frame.")
     _show_timeline(context, model, [camera], GAPS_OF_ONE, key)
 

@@ -57,16 +57,16 @@ def choose_attribute(context: PageContext, models: Sequence[Model]) -> Attribute
     """Show choices of model (with attributes), camera, attribute and value; return the selection."""
     names = {model.digest: f"{model.name} ({model.digest[:DIGEST_DIGITS]})" for model in models}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        digest = choose_one("Model", names, "model", clear=("page", "crop", "cell"), width=200, is_checked=True)
+        digest = choose_one("Model", names, "model", clear=("page", "crop", "cell"), width=200)
         model = next(model for model in models if model.digest == digest)
         schema = model.facts.attributes
         assert schema is not None
         cameras = {ALL_CAMERAS: "All cameras"} | {camera.name: camera.name for camera in context.index.cameras(digest)}
-        camera = choose_one("Camera", cameras, "camera", clear=("page", "crop"), width=160, is_checked=True)
+        camera = choose_one("Camera", cameras, "camera", clear=("page", "crop"), width=160)
         clear = ("page", "crop", "value", "cell")
-        name = choose_one("Attribute", attribute_titles(schema), "attribute", clear=clear, width=190, is_checked=True)
+        name = choose_one("Attribute", attribute_titles(schema), "attribute", clear=clear, width=190)
         values = {ANY_VALUE: "Any value"} | {value: value.capitalize() for value in schema[name].values}
-        value = choose_one("Value", values, "value", clear=("page", "crop"), width=140, is_checked=True)
+        value = choose_one("Value", values, "value", clear=("page", "crop"), width=140)
     return AttributesSelection(
         model=model,
         schema=schema,

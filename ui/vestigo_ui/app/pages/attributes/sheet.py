@@ -192,6 +192,8 @@ def _show_open_crop(context: PageContext, selection: AttributesSelection, sample
     crop = url_state.text("crop")
     sighting = context.index.find(crop, selection.model.digest) if crop else None
     if sighting is None:
+        if crop:
+            url_state.refuse(f'the store has no sighting "{crop}" of this model.')
         return
     context.audit_once("view", crop=crop)
     rows = [] if sample is None else np.flatnonzero(sample.crops == crop).tolist()

@@ -51,6 +51,7 @@ class SearchForm:
     Attributes:
         model: Digest of the model.
         crops: Crops of the store that are views of the person.
+        kept: Those of `crops` that were confirmed as results of the query, and stay among them.
         uploads: Digests of uploads that are views of the person.
         scope: Cameras, time and conditions; without views, the conditions are the query.
         filter: The attribute filter.
@@ -60,6 +61,7 @@ class SearchForm:
 
     model: str
     crops: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     uploads: tuple[str, ...] = ()
     scope: Scope = EVERYWHERE
     filter: FilterConfig = NO_FILTER
@@ -110,6 +112,8 @@ def verdict_key(form: SearchForm, uploads: Mapping[str, Upload]) -> str:
     root = url_state.text("root")
     if KEY.fullmatch(root):
         return root
+    if root:
+        url_state.refuse(f'"{root}" is not the key of a query, 64 hexadecimal digits.')
     return query_key(crops=form.crops, images=[uploads[digest].data for digest in form.uploads], where=form.where)
 
 

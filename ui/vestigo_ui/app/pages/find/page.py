@@ -8,6 +8,7 @@ with `lost` or `sure`, `rerank`, `top`; of the results `group`, `show`, `page` a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -93,15 +94,16 @@ def show(context: PageContext) -> None:
 def _show_search(context: PageContext, form: SearchForm, head: DeltaGenerator) -> None:
     """Show the results, and in `head`, next to the query, their summary and order."""
     uploads = session_uploads()
-    query = make_query(form, uploads)
     key = verdict_key(form, uploads)
+    verdicts = context.store.verdicts.current(key, context.case)
+    form = replace(form, kept=tuple(crop for crop in form.crops if verdict_value(crop, verdicts) == "confirmed"))
+    query = make_query(form, uploads)
     with head:
         cached, is_outdated = cached_search(context, form, query)
         result = cached.result
         shown = shown_crops([hit.crop for hit in result.hits])
         context.audit_once("search", query=key, **cached.form.audit_details(), **shown)
         _show_summary(result, is_outdated)
-    verdicts = context.store.verdicts.current(key, context.case)
     if not result.hits:
         st.info("No crop in the scope matches. Choose more cameras, a longer time or fewer attributes.")
         return
@@ -159,6 +161,8 @@ def _offer_confirmed(context: PageContext, form: SearchForm, verdicts: dict[str,
 def _show_open_result(context: PageContext, form: SearchForm, query: Query, hits: Sequence[Hit], key: str) -> None:
     crop = url_state.text(LOOK)
     if not CROP.fullmatch(crop):
+        if crop:
+            url_state.refuse(f'"{crop}" is not the id of a crop, 20 hexadecimal digits.')
         return
     answered = AnsweredQuery(
         query=query,

@@ -43,9 +43,9 @@ def shared_results() -> LruCache[CachedSearch]:
 def make_query(form: SearchForm, uploads: dict[str, Upload]) -> Query:
     """Return the query of the form's views; raises ModelError if uploads need a model that cannot be loaded."""
     if not form.uploads:
-        return Query(crops=form.crops, model=form.model)
+        return Query(crops=form.crops, kept=form.kept, model=form.model)
     parts = [_encode(digest, form.model, uploads[digest]) for digest in form.uploads]
-    return Query(crops=form.crops, views=CropFeatures.joined(parts), model=form.model)
+    return Query(crops=form.crops, kept=form.kept, views=CropFeatures.joined(parts), model=form.model)
 
 
 def cached_search(context: PageContext, form: SearchForm, query: Query) -> tuple[CachedSearch, bool]:

@@ -28,6 +28,8 @@ FILTERS = {
     "quality": f"Quality, from {QUALITY:g}",
     "threshold": "From a threshold",
 }
+MISS_RATES, CONFIDENCES = (0.1, 50.0), (0.5, 1.0)
+"""Least and largest miss rate in percent, and threshold of confidence."""
 TOPS = (24, 48, 96, 192, 480)
 ANY = "Any"
 _PAGES = ("page", "sheet", "look")
@@ -52,6 +54,7 @@ def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple
             disabled=config.filter == "soft",
             help="Re-ranks the nearest 200 crops by the neighbours that they share.",
         )
+        url_state.one_of("top", map(str, TOPS), str(TOPS[2]), kind="number of results")
         top = st.selectbox(
             "Results", TOPS, index=2, key="top", bind="query-params", on_change=show_first_page, width=96
         )
@@ -83,7 +86,7 @@ def choose_cameras(context: PageContext, label: str, name: str) -> tuple[str, ..
 def choose_time(first: str, last: str) -> tuple[datetime | None, datetime | None]:
     """Show a choice of a time span in UTC that the address holds under two names."""
     since, until = url_state.moment(first), url_state.moment(last)
-    with st.popover("Time", key=f"time-{first}", icon=":material/schedule:"):
+    with st.popover(describe_time(since, until), key=f"time-{first}", icon=":material/schedule:"):
         for label, name, time in (("From (UTC)", first, since), ("Before (UTC)", last, until)):
             key = f"find-{name}"
             # The widget has minutes, the address may have seconds.
@@ -92,6 +95,16 @@ def choose_time(first: str, last: str) -> tuple[datetime | None, datetime | None
     if since is not None and until is not None and since >= until:
         st.warning(f"The time span is empty: {since:%Y-%m-%d %H:%M} is not before {until:%Y-%m-%d %H:%M}.")
     return since, until
+
+
+def describe_time(since: datetime | None, until: datetime | None) -> str:
+    """Return a time span in words, "Time" for all times."""
+    parts = [
+        f"{word} {time.astimezone(UTC):%Y-%m-%d %H:%M}"
+        for word, time in (("from", since), ("before", until))
+        if time is not None
+    ]
+    return f"Time: {' '.join(parts)} UTC" if parts else "Time"
 
 
 def choose_attributes(schema: AttributeSchema, name: str, label: str) -> str:
@@ -138,15 +151,15 @@ def _choose_filter() -> FilterConfig:
         "filter",
         key="find-filter",
         clear=_PAGES,
-        is_checked=True,
         width=220,
         help="Discards crops with a confident, different attribute. At least 50 crops and 1 % of the gallery remain.",
     )
+    url_state.check_number("lost", *MISS_RATES)
+    url_state.check_number("sure", *CONFIDENCES)
     if mode == "auto":
         miss_rate = st.number_input(
             "Miss rate (%)",
-            0.1,
-            50.0,
+            *MISS_RATES,
             1.0,
             0.1,
             key="lost",
@@ -158,7 +171,7 @@ def _choose_filter() -> FilterConfig:
         return FilterConfig(filter="auto", max_lost=miss_rate / 100)
     if mode == "threshold":
         threshold = st.number_input(
-            "Confidence", 0.5, 1.0, 0.9, 0.01, key="sure", bind="query-params", on_change=show_first_page, width=110
+            "Confidence", *CONFIDENCES, 0.9, 0.01, key="sure", bind="query-params", on_change=show_first_page, width=110
         )
         return FilterConfig(filter=f"{threshold:g}")
     return FilterConfig(filter=mode)

@@ -12,7 +12,6 @@ from vestigo.evaluation.metrics.ranking import Protocol
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.choice import choose_one
-from vestigo_ui.app.text import escape_md
 
 PROTOCOL_TITLES = {"cross-camera": "Other cameras only", "same-camera": "Same camera only", "all": "All cameras"}
 WIDTH = 220
@@ -34,21 +33,18 @@ class RankingsSelection:
 def choose_ranking(rankings: Sequence[SavedRanking]) -> RankingsSelection | None:
     """Show choices of rankings and protocol; return the selection, None if no ranking is selected."""
     by_name = {ranking.name: ranking for ranking in rankings}
-    for parameter in ("ranking", "with"):
-        if (name := url_state.text(parameter)) and name not in by_name:
-            st.warning(f"The store has no ranking {escape_md(name)}. Choose another one.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = choose_one(
             "Ranking",
             {"": "All rankings"} | {name: name for name in by_name},
             "ranking",
-            clear=("page", "with", "query", "find"),
+            clear=("page", "with", "query", "find", "order"),
             width=WIDTH,
         )
         if not name:
             return None
         others = {"": "None"} | {other: other for other in by_name if other != name}
-        other = choose_one("Compare with", others, "with", clear=("page", "query"), width=WIDTH)
+        other = choose_one("Compare with", others, "with", clear=("page", "query", "order"), width=WIDTH)
         protocol = choose_one("True matches", PROTOCOL_TITLES, "protocol", width=WIDTH)
     return RankingsSelection(
         ranking=by_name[name],

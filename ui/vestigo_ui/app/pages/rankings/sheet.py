@@ -96,11 +96,14 @@ def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair |
     crop = url_state.text(LOOK)
     ranked = pair.second if pair is not None and url_state.text(SIDE) else opened
     number = ranked.scores.names.index(url_state.text(OF)).as_py()
+    if crop and number < 0:
+        url_state.refuse(f'the ranking has no query "{url_state.text(OF)}".')
     if not crop or number < 0:
         return
     (strip,) = load_strips(context, ranked, [number], most=MAX_OPEN_ROWS)
     distances = {row.crop: row.distance for row in strip.rows}
     if crop not in distances:
+        url_state.refuse(f'crop "{crop}" is not among the nearest rows of the query.')
         return
     model = ranked.ranking.model
     if strip.crop is None:

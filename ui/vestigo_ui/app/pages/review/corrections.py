@@ -146,7 +146,7 @@ def show_sightings(context: PageContext, model: Model) -> None:
         st.info("The model of the crops predicts no attributes, so there is nothing to correct.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = choose_one("Attribute", attribute_titles(schema), "attribute", width=200, is_checked=True)
+        name = choose_one("Attribute", attribute_titles(schema), "attribute", width=200)
         st.caption("Lowest confidence first; a click opens a sighting to correct it.", width="content")
     total = context.index.count(model.digest)
     page = choose_page(total, PAGE)

@@ -43,7 +43,7 @@ def show(context: PageContext) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pane = choose_one("Show", PANES, "pane", widget=st.segmented_control, width="content")
         if projects and pane == PROGRESS:
-            project = projects[choose_one("Project", list(projects), "project", width=220, is_checked=True)]
+            project = projects[choose_one("Project", list(projects), "project", width=220)]
         elif projects:
             project = projects[url_state.one_of("project", projects, next(iter(projects)), kind="project")]
     if pane == SAMPLE:
