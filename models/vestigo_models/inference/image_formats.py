@@ -14,8 +14,8 @@ from vestigo_models.errors import BadInput, first_line
 
 HEAD_BYTES = 512
 """Bytes at the start of a file that `find_format` reads."""
-MAX_SIDE = 65_535
-"""Pixels. No camera makes a longer side; detectors, crops and thumbnails rely on it."""
+MAX_SIDE = 65_500
+"""Pixels. No camera makes a longer side, and crops are stored as JPEG, whose encoder ends there."""
 _TILE_WIDTH, _TILE_LENGTH, _BITS_PER_SAMPLE = 322, 323, 258  # tags of TIFF
 _TIFF_COMPRESSIONS = frozenset(
     {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg", "lzma", "zstd"}
