@@ -11,6 +11,7 @@ from pathlib import PurePath
 from vestigo.ingest.sources.recorders import RECORDERS, NamedOrigin, Recorder, localize, read_name
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.images import IMAGE_SUFFIXES
+from vestigo_models.names import normal_form
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -119,7 +120,7 @@ class NamingRules:
         start = own.start or named.start
         folder = _CAMERA_FOLDER.search(path)
         camera = folder["camera"] if folder else own.camera or self.camera or named.camera or fallback
-        return NamedOrigin(camera, None if start is None else localize(start, self.zone))
+        return NamedOrigin(normal_form(camera), None if start is None else localize(start, self.zone))
 
     def place_image(self, path: str, fallback: str, *, folders: bool = True) -> tuple[str, str | None]:
         """Return the camera and the time (ISO 8601) of a still, None if its name has none; arguments as `origin`."""

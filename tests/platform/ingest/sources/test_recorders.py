@@ -9,6 +9,7 @@ import pytest
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.inputs import IgnoredFile, InvalidInput, VideoInput
 from vestigo.ingest.sources.discover import discover
+from vestigo.ingest.sources.naming import NamingRules
 from vestigo.ingest.sources.recorders import read_name
 from vestigo_models.errors import SourceError
 
@@ -133,3 +134,10 @@ def test_every_file_is_read_or_counted(tmp_path: Path) -> None:
         "data.bin": ".bin",
         "README": "no ending",
     }
+
+
+def test_camera_has_composed_accents() -> None:
+    composed, decomposed = "\N{LATIN SMALL LETTER E WITH ACUTE}", "e\N{COMBINING ACUTE ACCENT}"
+    rules = NamingRules.create(decomposed, None, None)
+    assert rules.origin("a.mp4", "a").camera == composed
+    assert rules.origin(f"camera={decomposed}/a.mp4", "a").camera == composed
