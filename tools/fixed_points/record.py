@@ -124,6 +124,7 @@ def _index(vestigo: Session) -> dict[str, Any]:
 
 
 def _evaluate(vestigo: Session) -> dict[str, Any]:
+    vestigo("datasets show", "people")
     plain = vestigo("evaluate", "people", "--device", "cpu")
     strict = vestigo("evaluate", "people", "--device", "cpu", "--filter", "strict")
     soft = program.run_json("evaluate", "people", "--device", "cpu", "--filter", "soft")
