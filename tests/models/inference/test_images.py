@@ -115,6 +115,15 @@ def test_damaged_exif_leaves_picture_as_stored() -> None:
     np.testing.assert_array_equal(decode_image(damaged), decode_image(data))
 
 
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"pHYs"])
+def test_damaged_description_of_png_leaves_picture(kind: bytes) -> None:
+    data = encode(RGB, "PNG")
+    content = b"a\0\0" + zlib.compress(bytes(5_000_000)) if kind != b"pHYs" else b"1"
+    chunk = kind + content
+    described = data[:33] + struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    np.testing.assert_array_equal(decode_image(described), np.asarray(RGB))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_sixteen_bit_colour_tiff(orientation: int) -> None:
     samples = np.arange(6 * 4 * 3, dtype=np.uint16).reshape(6, 4, 3) * 800
