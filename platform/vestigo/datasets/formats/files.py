@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from vestigo.datasets.formats.names import ImageLabel, parse_name
+from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN, ImageLabel, parse_name
 from vestigo_models.errors import DatasetError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, is_leftover
 from vestigo_models.text_files import read_text
 
-TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 MSMT17_FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 MSMT17_LISTS = {
     TRAIN: ("train", ("list_train.txt", "list_val.txt")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 _BOX = re.compile(r"(?P<pid>-1|\d+)_c(?P<camera>\d+)(?!\d)")
@@ -14,6 +15,16 @@ class ImageLabel(NamedTuple):
 
     pid: int
     camera: int
+
+
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+"""Folders of the splits of Market-1501 and of what is converted into its layout."""
+
+
+def parse_member(path: str) -> ImageLabel | None:
+    """Return identity and camera of a member of an archive, None unless its folder is a split of a dataset."""
+    member = PurePosixPath(path)
+    return parse_name(member.name) if member.parent.name in (TRAIN, QUERY, GALLERY) else None
 
 
 def parse_name(name: str) -> ImageLabel | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from vestigo.datasets.formats.names import parse_member
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator
 from vestigo.ingest.sources.naming import NamingRules, file_kind, is_image, is_video
 from vestigo_models.errors import BadInput
@@ -112,7 +113,10 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
     except BadInput as error:
         return InvalidInput(printable(name), error.reason, error.detail)
     camera, start = naming.place_image(name, fallback_camera)
-    return ImageInput(name, digest, locator, camera, start)
+    label = parse_member(name)
+    if label is None:
+        return ImageInput(name, digest, locator, camera, start)
+    return ImageInput(name, digest, locator, f"c{label.camera}", start, label.pid if label.pid >= 0 else None)
 
 
 def _check_size(size: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,15 @@ def test_other_folders_are_no_dataset(tmp_path: Path) -> None:
     assert list_files(tmp_path).splits == {}
     touch(tmp_path / "list_query.txt")
     assert not is_dataset(tmp_path)
+
+
+def test_archive_of_a_dataset_has_identities_and_cameras(tmp_path: Path) -> None:
+    names = ("people/query/0002_c12_1_01.png", "people/bounding_box_test/-1_c3s1_000001_00.jpg", "people/0003_c1_1.jpg")
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "image")
+    items = [item for item in discover(tmp_path / "people.zip") if isinstance(item, ImageInput)]
+    labels = {item.name: (item.pid, item.camera) for item in items}
+    assert labels[names[0]] == (2, "c12")
+    assert labels[names[1]] == (None, "c3")
+    assert labels[names[2]][0] is None

@@ -180,8 +180,11 @@ def _write_page(
     facts: dict[str, str],
 ) -> None:
     from vestigo.reports.search import search_page
+    from vestigo.retrieval.gallery import without_time_note
 
     facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
+    if note := without_time_note(result.without_time):
+        facts |= {"Left out": note}
     if result.filter is not None:
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
     hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.reports.search import describe_attributes, search_page
+from vestigo.retrieval.gallery import without_time_note
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
@@ -245,6 +246,8 @@ def result_page(
     stored = load_crops(context, form.crops, model=result.model)
     facts = {"Store": context.store_name, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     facts |= {"Conditions": form.scope.where} if form.scope.where else {}
+    if note := without_time_note(result.without_time):
+        facts |= {"Left out": note}
     if result.filter is not None:
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
     queries = [*(hide_upload(context, image) for image in uploads), *stored.values()]
