@@ -111,6 +111,8 @@ def sample_bits(image: Image.Image, data: bytes) -> int:
         return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))  # type: ignore[attr-defined]
     if image.format == "JPEG2000":
         return 1 + (data[data.find(_CODESTREAM) + 42] & 0x7F)
+    if image.format == "PPM" and image.mode == "RGB":
+        return int(re.sub(rb"#[^\n]*", b"", data[:HEAD_BYTES]).split()[3]).bit_length()
     return 8
 
 

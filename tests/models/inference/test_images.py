@@ -148,6 +148,14 @@ def test_deep_samples_are_scaled_by_the_bits_in_use(suffix: str, channels: int, 
     assert decoded.max() == 252
 
 
+@pytest.mark.parametrize("kind", [b"P5", b"P6"])
+@pytest.mark.parametrize("white", [1023, 65535])
+def test_deep_samples_of_pnm_are_scaled_by_the_bits_in_use(kind: bytes, white: int) -> None:
+    samples = np.dstack([RAMP * 16] * (3 if kind == b"P6" else 1)).astype(">u2")
+    decoded = decode_image(kind + b"\n# made here\n64 128\n%d\n" % white + samples.tobytes())
+    np.testing.assert_allclose(decoded, np.repeat((RAMP * 4)[..., None], 3, axis=2), atol=1)
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_infrared_of_twelve_bits_in_sixteen_is_bright(format: str) -> None:
     decoded = decode_image(encode(Image.fromarray(RAMP * 60), format))
