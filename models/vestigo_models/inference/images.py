@@ -32,6 +32,7 @@ _OPENCV_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIEN
 _PNG_PROFILES = (b"Raw profile type ", b"XML:com.adobe.xmp")
 _JPEG2000_EXIF = b"JpgTiffExif->JP2"
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # tag of TIFF and its value
+_PLANAR_CONFIGURATION, _SEPARATE_PLANES = 284, 2
 
 
 def is_leftover(name: str) -> bool:
@@ -87,8 +88,11 @@ def _decode(image: Image.Image, data: bytes) -> UInt8Array:
     """Decode with OpenCV what it decodes fast, or with more than 8 bits of colour; everything else with Pillow."""
     is_integer = image.mode.startswith("I")
     is_deep = not is_integer and image.mode != "F" and sample_bits(image, data) > 8
+    is_planar = image.format == "TIFF" and image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES  # type: ignore[attr-defined]
     is_still = image.format in ("PNG", "WEBP", "BMP") and not (is_integer or getattr(image, "is_animated", False))
-    if is_deep or is_still or (image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")):
+    is_plain_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
+    # OpenCV returns memory that it did not write for deep samples in separate planes.
+    if is_plain_jpeg or is_still or (is_deep and not is_planar):
         bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _OPENCV_FLAGS)
         if bgr is not None:
             pixels = np.asarray(cv2.cvtColor(_scale_to_8_bits(np.asarray(bgr)), cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -96,7 +100,7 @@ def _decode(image: Image.Image, data: bytes) -> UInt8Array:
             return pixels if image.format == "TIFF" else _turn_upright(pixels, _orientation(image, data))
     image.load()
     if is_deep or image.mode == "F":
-        kind = "floating-point samples" if image.mode == "F" else "colour of more than 8 bits in this compression"
+        kind = "floating-point samples" if image.mode == "F" else "colour of more than 8 bits in this layout"
         raise BadInput("unsupported-format", f"{image.format} with {kind} cannot be decoded; convert it to 8 bits")
     if is_integer:
         grey = _scale_to_8_bits(np.maximum(np.asarray(image), 0))

@@ -124,17 +124,33 @@ def test_damaged_description_of_png_leaves_picture(kind: bytes) -> None:
     np.testing.assert_array_equal(decode_image(described), np.asarray(RGB))
 
 
+def encode_deep_tiff(samples: np.ndarray, *, orientation: int = 1, planar: bool = False) -> bytes:
+    """Return an uncompressed TIFF of 16-bit colour; OpenCV and Pillow write no orientation and no separate planes."""
+    height, width, channels = samples.shape
+    planes = list(np.moveaxis(samples, 2, 0)) if planar else [samples]
+    tags = [(256, width), (257, height), (259, 1), (262, 2), (274, orientation), (277, channels), (278, height)]
+    start = 10 + 12 * (len(tags) + 4) + 4
+    size = planes[0].nbytes
+    content = struct.pack("<3H", 16, 16, 16)
+    offsets, counts = start + len(content), start + len(content) + 4 * len(planes)
+    pixels = counts + 4 * len(planes)
+    content += struct.pack(f"<{len(planes)}I", *(pixels + size * index for index in range(len(planes))))
+    content += struct.pack(f"<{len(planes)}I", *[size] * len(planes)) + b"".join(plane.tobytes() for plane in planes)
+    entries = [(tag, 4, 1, value) for tag, value in tags] + [(258, 3, 3, start), (284, 4, 1, 1 + planar)]
+    entries += [(273, 4, len(planes), offsets if planar else pixels), (279, 4, len(planes), counts if planar else size)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return struct.pack("<4sIH", b"II*\0", 8, len(entries)) + directory + bytes(4) + content
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_sixteen_bit_colour_tiff(orientation: int) -> None:
-    samples = np.arange(6 * 4 * 3, dtype=np.uint16).reshape(6, 4, 3) * 800
-    tags = [(256, 4), (257, 6), (259, 1), (262, 2), (274, orientation), (277, 3), (278, 6), (279, samples.nbytes)]
-    start = 10 + 12 * (len(tags) + 2) + 4
-    entries = [(tag, 4, 1, value) for tag, value in tags] + [(258, 3, 3, start), (273, 4, 1, start + 6)]
-    directory = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
-    header = struct.pack("<4sIH", b"II*\0", 8, len(entries))
-    data = header + directory + bytes(4) + struct.pack("<3H", 16, 16, 16) + samples.tobytes()
+    data = encode_deep_tiff(np.arange(6 * 4 * 3, dtype=np.uint16).reshape(6, 4, 3) * 800, orientation=orientation)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     np.testing.assert_array_equal(decode_image(data), upright)
+
+
+def test_separate_planes_of_sixteen_bits_are_of_an_unsupported_format() -> None:
+    assert reason_of(encode_deep_tiff(np.full((6, 4, 3), 4000, dtype=np.uint16), planar=True)) == "unsupported-format"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".jp2"])
