@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, DatasetFiles, list_files
+from vestigo.datasets.formats.files import DatasetFiles, list_files
 from vestigo.datasets.formats.layout import Layout, read_layout
+from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN
 from vestigo.datasets.reid import ReidDataset
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema

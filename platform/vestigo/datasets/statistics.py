@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
+from vestigo.datasets.formats.files import SplitFiles, list_files
 from vestigo.datasets.formats.layout import Layout, read_labels
+from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN
 from vestigo.datasets.recognise import FORMATS, recognise_files, require_folder
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError

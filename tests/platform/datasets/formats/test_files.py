@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, is_dataset, list_files
+from vestigo.datasets.formats.files import is_dataset, list_files
+from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN
 from vestigo.datasets.recognise import load_dataset
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.sources.discover import discover
