@@ -263,8 +263,8 @@ def print_run(result: Mapping[str, Any]) -> None:
     if result["frame_failures"]:
         out.print(f"  {result['frame_failures']} frames could not be read, or are damaged")
     for failure in result["failures"][:10]:
-        place = failure["input"] if failure["frame"] is None else f"{failure['input']} frame {failure['frame']}"
-        out.print(f"  quarantined: {place}: {failure['reason']}: {failure['detail']}", style="yellow")
+        state = "quarantined" if failure["frame"] is None else "failed frame"
+        out.print(f"  {state}: {failure['input']}: {failure['reason']}: {failure['detail']}", style="yellow")
     if result["empty_inputs"]:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
         out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}")
