@@ -1,4 +1,4 @@
-"""The case that each sign-in works on: a file beside the users file, so that reloads and new tabs keep it."""
+"""The case that each sign-in works on: a file next to the users file, so that reloads and new tabs keep it."""
 
 from __future__ import annotations
 
