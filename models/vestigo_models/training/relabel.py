@@ -10,6 +10,7 @@ import torch
 
 from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
+from vestigo_models.fls.config import LabelSource
 from vestigo_models.fls.fusion import cluster_labels, fls_labels
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import padded_input
@@ -44,13 +45,16 @@ def parse_labels(
     return labels
 
 
-def initial_labels(data: TrainingSet, grid: tuple[int, int], regions: int) -> UInt8Array:
+def initial_labels(
+    data: TrainingSet, grid: tuple[int, int], regions: int, labels_from: LabelSource = "fls"
+) -> UInt8Array:
     """Return the label maps before any clustering: the parser's, or `UNLABELLED` without a parser.
 
     They are N x rows x columns for the `grid` of rows and columns. A network of K = 5 `regions`, background included,
-    has no belongings: cells that a parser with a class for bags calls belongings are background.
+    has no belongings: cells that a parser with a class for bags calls belongings are background. Clusters are no
+    regions of a parser, so that with `labels_from` "cluster" its maps are not used.
     """
-    if data.parsed is None:
+    if data.parsed is None or labels_from == "cluster":
         return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
     labels = data.parsed.copy()
     if regions <= BELONGINGS:
@@ -88,7 +92,8 @@ def refresh_labels(
     for pid in range(ranks.rank, data.identities, ranks.size):
         members = np.flatnonzero(data.pids == pid)
         features, probabilities = _compute_maps(network, [reader.read(index) for index in members], device)
-        if data.parsed is not None:
+        if config.fls.labels != "cluster":
+            assert data.parsed is not None
             labels[members] = fls_labels(features, data.parsed[members], config.fls, probabilities, device=device)
         else:
             clusters = cluster_labels(features, config.fls, device)

@@ -83,7 +83,7 @@ class TrainingRun:
         self.epoch, self.step, self.log_bytes = 1, 0, 0
         self.reader = ImageReader(data.paths, self.size, config.cache_gib)
         regions = config.network.regions
-        self.maps = initial_labels(data, feature_grid(config), regions) if regions else None
+        self.maps = initial_labels(data, feature_grid(config), regions, config.fls.labels) if regions else None
 
     def train(self, out: Path, log: TextIO, progress: ProgressCallback) -> None:
         """Train to the end; log the loss terms, and save every epoch and every `checkpoint_steps` steps."""

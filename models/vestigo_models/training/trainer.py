@@ -19,6 +19,7 @@ import yaml
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import PackageConfig, package_network
 from vestigo_models.progress import ProgressCallback, ignore_progress
+from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Ranks
@@ -87,6 +88,11 @@ def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
         raise ConfigError(f"network.attributes={config.network.attributes}: the training data has no attribute labels")
     if config.needs_parser and (data.parsed is None or data.parsed.shape[1:] != feature_grid(config)):
         raise ConfigError(f"fls.labels={config.fls.labels}: label maps of a parser are needed, on the network's grid")
+    if config.needs_parser and data.parsed is not None and (highest := int(data.parsed.max())) >= len(REGIONS):
+        raise ConfigError(
+            f"the label maps of the parser hold region {highest}; ids end at {len(REGIONS) - 1}"
+            f" ({', '.join(REGIONS.names)}): merge the parser's classes into regions, as --parser does"
+        )
 
 
 def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:

@@ -111,6 +111,19 @@ def test_network_without_belongings_learns_bags_as_background(data: TrainingSet,
     assert train(config, bags, tmp_path / "bags").losses == train(config, data, tmp_path / "plain").losses
 
 
+def test_clusters_are_learnt_without_the_regions_of_a_parser(data: TrainingSet, tmp_path: Path) -> None:
+    assert data.parsed is not None
+    bags = dataclasses.replace(data, parsed=np.where(data.parsed > 0, BELONGINGS, 0).astype(np.uint8))
+    without = dataclasses.replace(data, parsed=None)
+    keys = {"epochs": 1, "fls.clusters": 4, "network.regions": 4}
+    losses = [
+        train(short("clustering", **keys), given, tmp_path / name).losses
+        for name, given in (("bags", bags), ("without", without))
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0]["parsing"] > 0
+
+
 def interrupt_after(steps: int) -> Any:
     def progress(_done: int, _total: int | None) -> None:
         nonlocal steps
@@ -158,6 +171,15 @@ class TestRefusals:
     def test_missing_label_maps_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"fls\.labels=fls: label maps of a parser are needed"):
             train(short("fls"), dataclasses.replace(data, parsed=None), tmp_path)
+
+    @pytest.mark.parametrize("name", ["parser", "fls"])
+    def test_label_maps_with_classes_of_a_parser_are_refused(
+        self, name: str, data: TrainingSet, tmp_path: Path
+    ) -> None:
+        assert data.parsed is not None
+        classes = np.where(data.parsed == 1, 13, data.parsed).astype(np.uint8)
+        with pytest.raises(ConfigError, match="the label maps of the parser hold region 13; ids end at 5"):
+            train(short(name), dataclasses.replace(data, parsed=classes), tmp_path)
 
     def test_base_of_another_schema_is_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         other = AttributeSchema("other", MARKET_1501.attributes)
