@@ -9,7 +9,7 @@ from vestigo_models.credentials import hide_credentials
     ("text", "shown"),
     [
         ("no such source: s3://AKIA:sec/ret@bucket/x; name a video", "no such source: s3://***@bucket/x; name a video"),
-        ("/home/postgresql:/u:sec@ret@h/db is not a store", "/home/postgresql:/***@h/db is not a store"),
+        ("/srv/postgresql:/u:sec@ret@h/db is not a store", "/srv/postgresql:/***@h/db is not a store"),
         ("'https://u:secret@h/db.jpg' is no image", "'https://***@h/db.jpg' is no image"),
         ("a ftp://:secret@h and postgresql+psycopg://u:secret@h/d", "a ftp://***@h and postgresql+psycopg://***@h/d"),
         ("http://127.0.0.1:8080/x, write to me@example.org", "http://127.0.0.1:8080/x, write to me@example.org"),
