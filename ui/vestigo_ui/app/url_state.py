@@ -37,6 +37,20 @@ def show_refused() -> None:
         st.warning(escape_md(f"The address is not followed: {message}"), icon=":material/link_off:")
 
 
+def check_bound(name: str, options: Iterable[object], kind: str) -> None:
+    """Refuse values of a parameter that its bound widget does not offer, and would drop; call this before the widget.
+
+    Args:
+        name: Parameter of the address.
+        options: What the widget offers, as it shows them.
+        kind: What a value stands for, such as `attribute`.
+    """
+    known = [str(option) for option in options]
+    for value in many(name):
+        if value not in known:
+            refuse(unknown_name(kind, value, known, "Choose one of"))
+
+
 def one_of(name: str, allowed: Iterable[str], default: str, *, kind: str = "") -> str:
     """Return a parameter that is one of `allowed`, else the default; another is refused as an unknown `kind`."""
     value, values = text(name, default), {normal_form(each): each for each in allowed}

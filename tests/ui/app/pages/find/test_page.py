@@ -247,7 +247,9 @@ def test_unknown_values_of_address_are_reported(page: Open, archive: Archive) ->
         where="shoe=left,gender=purple",
         since="yesterday",
         filter="everything",
+        top="7",
     )
+    assert any("Unknown number of results" in warning.value for warning in app.warning)
     for _ in range(2):
         assert not app.error
         warnings = "\n".join(warning.value for warning in app.warning)

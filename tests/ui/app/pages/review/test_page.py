@@ -195,6 +195,8 @@ def test_store_without_tasks_and_invalid_address(monkeypatch: pytest.MonkeyPatch
     assert "There is no such sighting" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
     assert not app.exception
+    assert 'Unknown strategy "x"' in words(app)
+    assert 'Unknown attribute "shoes"' in words(app)
     press(app, "Sample")
     assert "are sampled" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="sets")

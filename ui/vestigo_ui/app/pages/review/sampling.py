@@ -74,6 +74,10 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
     default = (
         "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
     )
+    titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+    url_state.check_bound("strategy", STRATEGIES.usages, "strategy")
+    url_state.check_bound("unit", UNITS.values(), "unit")
+    url_state.check_bound("about", titles.values(), "attribute")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input("Project", default or "review", key=f"review-name-{default}", width=180).strip()
         strategy = st.selectbox(
@@ -88,7 +92,6 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
         unit = st.selectbox(
             "Unit", list(UNITS), format_func=UNITS.__getitem__, key="unit", bind="query-params", width=140
         )
-        titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
         about = st.multiselect(
             "About",
             list(titles),
