@@ -11,10 +11,11 @@ from pathlib import Path
 
 from vestigo_models.config_files import read_yaml
 from vestigo_models.errors import ConfigError
-from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
 WHOLE_BODY = "upper and lower"
 """For a class of the whole body: upper above the middle of the person, lower below it."""
+BAGS = REGIONS.names[BELONGINGS]
 CHOICES = (*REGIONS.names, WHOLE_BODY)
 
 _NAMES = {
@@ -38,6 +39,7 @@ class ParserLabels:
     regions: tuple[int, ...]  # region id of each class
     # ids of classes that are upper body (as in `regions`) above the person's middle and lower body below it
     split: tuple[int, ...] = ()
+    has_unreliable_bags: bool = False  # belongings come from a class `bag` that no label map names, as in ATR
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -63,11 +65,13 @@ class ParserLabels:
                 f"{name}: no region is known for the classes {', '.join(unknown)};"
                 f" name it in a YAML file with --label-map, as in '{unknown[0]}: {REGIONS.names[2]}'"
             )
+        belongings = [text for text, region in zip(normalised, regions, strict=True) if region == BAGS]
         return cls(
             name=name,
             classes=tuple(classes),
             regions=tuple(REGIONS.names.index("upper" if r == WHOLE_BODY else str(r)) for r in regions),
             split=tuple(index for index, region in enumerate(regions) if region == WHOLE_BODY),
+            has_unreliable_bags=belongings == ["bag"] and "bag" not in chosen,
         )
 
 

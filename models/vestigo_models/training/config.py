@@ -112,6 +112,9 @@ class TrainConfig(BaseModel):
 
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions")
     parser: str = Field(default="default", description="parser of the training images, see `vestigo train --help`")
+    atr_bag_seed: bool = Field(
+        default=False, description="the class bag of a parser with ATR's classes is belongings; false: background"
+    )
     relabel_every: int = Field(default=2, ge=1, description="epochs between two refreshes of the label maps")
     relabel_until: int = Field(default=101, ge=1, description="last epoch that may begin with a refresh")
     fls_start_epoch: int = Field(default=11, ge=1, description="first epoch whose label maps contain belongings")

@@ -28,9 +28,17 @@ BATCH_SIZE = 32
 
 
 def parse_labels(
-    paths: Sequence[Path], parser: Parser, grid: tuple[int, int], progress: ProgressCallback = ignore_progress
+    paths: Sequence[Path],
+    parser: Parser,
+    grid: tuple[int, int],
+    progress: ProgressCallback = ignore_progress,
+    *,
+    atr_bag_seed: bool = False,
 ) -> UInt8Array:
     """Return the label maps of training images by a parser, region ids (N, rows, columns) on the network's grid.
+
+    Without `atr_bag_seed` the class `bag` of the label set ATR is background. A class that a label map calls belongings
+    stays belongings.
 
     Raises:
         DatasetError: If an image cannot be read or parsed.
@@ -38,7 +46,11 @@ def parse_labels(
     labels = np.empty((len(paths), *grid), dtype=np.uint8)
     for index, path in enumerate(paths):
         try:
-            labels[index] = label_cells(parser.parse(read_image(path), path.name).regions, grid)
+            regions = parser.parse(read_image(path), path.name).regions
+            if not atr_bag_seed and regions[BELONGINGS].any() and parser.label_set.has_unreliable_bags:
+                regions[BACKGROUND] += regions[BELONGINGS]
+                regions[BELONGINGS] = 0
+            labels[index] = label_cells(regions, grid)
         except BadInput as error:
             raise DatasetError(f"training image {path}: {error.detail}; remove the file or restore it") from None
         progress(index + 1, len(paths))

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from vestigo_models.arrays import Int64Array, UInt8Array
@@ -258,7 +259,11 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, OSError, EOFError):
         raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
-    saved = state["config"]
+    try:
+        # A checkpoint of an earlier version lacks newer keys, whose defaults it was trained with.
+        saved = TrainConfig.model_validate(state["config"]).model_dump(mode="json")
+    except ValidationError:
+        saved = state["config"]
     changes = [
         f"{key} ({saved.get(key)!r} there, {value!r} now)"
         for key, value in config.model_dump(mode="json").items()

@@ -13,6 +13,7 @@ from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.networks.build import build_network
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
@@ -114,3 +115,32 @@ def test_unparsable_image_is_reported(data: TrainingSet) -> None:
 def test_missing_image_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"missing\.png"):
         parse_labels([tmp_path / "missing.png"], HalvesParser(), GRID)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label_map", "seed", "region"),
+    [
+        (":atr", None, False, 0),
+        (":atr", None, True, 5),
+        (":atr", {"bag": "belongings"}, False, 5),
+        (":lip", {"scarf": "belongings"}, False, 0),
+        ("", {"16": "belongings"}, False, 5),
+    ],
+)
+def test_bags_of_atr_are_belongings_only_on_request(
+    labels: str, label_map: dict[str, str] | None, seed: bool, region: int, tmp_path: Path
+) -> None:
+    classes = np.zeros(SIZE, dtype=np.uint8)
+    classes[:32] = 16 if labels != ":lip" else 0
+    for folder in ("images", "maps"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), classes)
+    parser = make_parser(f"labels:{tmp_path / 'maps'}{labels}", label_map)
+    maps = parse_labels([tmp_path / "images/a.png"], parser, GRID, atr_bag_seed=seed)
+    assert (maps[0, :16] == region).all()
+    assert (maps[0, 16:] == 0).all()
+
+
+def test_atr_bag_seed_is_off_by_default() -> None:
+    assert not TrainConfig.load("fls").atr_bag_seed
+    assert TrainConfig.load("fls", {"atr_bag_seed": True}).atr_bag_seed

@@ -113,6 +113,17 @@ def test_partial_checkpoint_is_ignored(data: TrainingSet, uninterrupted: Path, t
     same(out, uninterrupted)
 
 
+def test_checkpoint_without_newer_keys_is_resumed(data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL, data, out, progress=interrupt_after(3))
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    del state["config"]["atr_bag_seed"]
+    torch.save(state, out / "checkpoint.pt")
+    train(SMALL, data, out, resume=True)
+    same(out, uninterrupted)
+
+
 def interrupt_after(steps: int) -> Any:
     def progress(_done: int, _total: int | None) -> None:
         nonlocal steps

@@ -25,6 +25,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback, ignore_progress
+from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.relabel import parse_labels
 from vestigo_models.training.state import feature_grid
 
@@ -171,7 +172,10 @@ def _update_record(
             f"{out} holds an ablation on {record['dataset']['name']} with other images or labels; give another folder"
         )
     pairs = [(record["recipe"], requested["recipe"])]
-    pairs += [(record["configs"][name], c) for name, c in requested["configs"].items() if name in record["configs"]]
+    for name in requested["configs"].keys() & record["configs"].keys():
+        # A record of an earlier version lacks newer keys.
+        recorded = TrainConfig.model_validate(record["configs"][name]).model_dump(mode="json", exclude={"seed"})
+        pairs.append((recorded, requested["configs"][name]))
     if differing := [line for recorded, now in pairs for line in _differences(recorded, now)]:
         raise ConfigError(
             f"{out} holds an ablation with another recipe: {differing[0]}; repeat that one or give another folder"
@@ -200,7 +204,8 @@ def _parse(
             if str(arrays["parser"]) != parser.digest:
                 raise ConfigError(f"{path} was made by another parser than {recipe.parser}; give another folder")
             return
-    labels = parse_labels(dataset.train.paths, parser, feature_grid(recipe), parsing)
+    grid = feature_grid(recipe)
+    labels = parse_labels(dataset.train.paths, parser, grid, parsing, atr_bag_seed=recipe.atr_bag_seed)
     partial = path.with_name(f"partial-{path.name}")
     np.savez_compressed(partial, labels=labels, parser=np.array(parser.digest))
     partial.replace(path)

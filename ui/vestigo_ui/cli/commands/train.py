@@ -115,7 +115,7 @@ def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, de
     parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
     paths = dataset.train.paths
     with progress("parsing", len(paths)) as update:
-        return parse_labels(paths, parser, feature_grid(recipe), update)
+        return parse_labels(paths, parser, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
 
 
 def _evaluate(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
