@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.footage import write_video
-from vestigo.ingest.video.decode import read_frame
+from tests.support.footage import numbered, write_video
+from vestigo.ingest.video.decode import FrameReader, read_frame, split_video
 from vestigo.ingest.video.probe import probe_video
 
 ONE = 1 << 16
@@ -120,3 +120,23 @@ def test_cover_is_not_the_video(tmp_path: Path) -> None:
         container.mux(moving.encode(None))
     info = probe_video(path)
     assert (info.width, info.height, info.frames) == (96, 64, 20)
+
+
+def test_palette_is_known_in_every_slice(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    palette = np.zeros((256, 4), dtype=np.uint8)
+    palette[:, 0], palette[1, 1:] = 255, (200, 120, 40)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 48, "pal8"
+        for number in range(40):
+            indices = (numbered(number)[..., 0] > 127).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    info = probe_video(path)
+    for part in split_video(info, 1.0, 0.5):
+        for frame in FrameReader(path, info, part, 10.0):
+            np.testing.assert_array_equal(frame.image[20, 120], [0, 0, 0])
+            assert tuple(frame.image[20, 8]) in {(0, 0, 0), (200, 120, 40)}
+            assert (frame.image[20, 8].any()) == frame.index % 2
