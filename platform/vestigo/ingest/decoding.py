@@ -1,4 +1,4 @@
-"""Decode planned images in child processes, ahead of the network; `vestigo.ingest.video.isolated` does so for videos."""
+"""Decode planned images in child processes, ahead of the network; `ingest.video.isolated` does so for videos."""
 
 from __future__ import annotations
 
