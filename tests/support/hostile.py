@@ -13,6 +13,7 @@ from vestigo.ingest.inputs import ImageInput, VideoInfo
 from vestigo.ingest.video.decode import FrameReader, SampledFrame
 from vestigo.ingest.video.isolated import _read_frames
 from vestigo.ingest.video.probe import probe_video
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
 
 
@@ -30,6 +31,12 @@ def read_or_fail(item: ImageInput) -> DecodedImage:
     """Read an image as the product does."""
     fail_by_name(item.name)
     return read_image_input(item)
+
+
+def crash_on_image(*_: object, **__: object) -> UInt8Array:
+    """Decode nothing, whatever the image."""
+    fail_by_name("crash")
+    raise AssertionError
 
 
 def probe_or_fail(path: Path) -> VideoInfo:

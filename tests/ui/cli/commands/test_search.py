@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support import hostile
 from tests.support.fake_pipeline import START, begin, crop, crop_table, images
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
@@ -264,6 +265,17 @@ def test_changed_model_is_refused(archive: Path, capsys: pytest.CaptureFixture[s
         store.models.register("c" * 64, name="old", location=str(resolve_model("default")))
     assert run(["search", str(image), "--store", str(tmp_path / "t")]) == 2
     assert "has changed since it was registered" in " ".join(capsys.readouterr().err.split())
+
+
+def test_query_that_crashes_its_decoder_ends_with_one_line(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vestigo_models.inference.images.read_image", hostile.crash_on_image)
+    image = str(archive / "p0c0.png")
+    assert run(["search", image, "--store", str(archive / "store")]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"{image} crashed its decoder (SIGSEGV); convert it (decoder-crashed)" in message
+    assert "Traceback" not in message
 
 
 def test_unknown_camera_is_refused_by_every_command(

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from tests.support import hostile
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Box
 from vestigo.retrieval.search import Hit
 from vestigo.store.audit.records import Verdict, VerdictValue, query_key
+from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 from vestigo_ui.app.pages.find import form, results, timeline, upload
@@ -155,6 +157,12 @@ def test_cut_upload_keeps_pixels() -> None:
     assert (view.image == image[10:70, 20:50]).all()
     assert (decode_image(view.data) == view.image).all()
     assert view.digest == upload.cut_upload(image, Box(x=20, y=10, w=30, h=60)).digest
+
+
+def test_upload_that_crashes_its_decoder_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "decode_image", hostile.crash_on_image)
+    with pytest.raises(BadInput, match=r"the image crashed its decoder \(SIGSEGV\)"):
+        upload.detect_people(b"other bytes")
 
 
 def test_canvas_has_pixels_of_image() -> None:
