@@ -86,3 +86,9 @@ def test_attributes_are_described_in_words() -> None:
     )
     assert describe_attributes(hit) == "gender female, no hat, backpack?, upper colour red?"
     assert describe_attributes(replace(hit, attributes={}, confidences={})) == ""
+
+
+def test_names_are_no_markdown_and_commands_stay_code() -> None:
+    assert page_text.escape_md("[a](b) :red[c] *d* `e`") == "\\[a\\](b) \\:red\\[c\\] \\*d\\* \\`e\\`"
+    message = 'Unknown camera "*a*". Run `vestigo cameras list --store S`.'
+    assert page_text.escape_md(message, keep_code=True) == message.replace("*", "\\*")
