@@ -6,7 +6,8 @@ digest or at least the first 6 digits of it. A command without a reference follo
 - Index: the serving model, else the package `default` (`resolve_index_model`). Repeating stale runs: the serving model,
   else the newest with crops (`resolve_reindex_model`).
 - Search and review: a search answers with the serving model, else with the newest that has crops, and refuses if the
-  gallery also holds crops of other models, because an answer from part of the gallery would look complete
+  gallery also holds crops of other models, because an answer from part of the gallery would look complete. A promoted
+  model without crops does not answer yet: the one before it does, until the archive is indexed again
   (`resolve_search_model`). Review and export take the serving model if it has crops, else the newest with crops
   (`resolve_review_model`).
 - Retrain: the reference is required. Replayed crops are those of the base model if it has crops, else those that review
@@ -15,6 +16,7 @@ digest or at least the first 6 digits of it. A command without a reference follo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -135,6 +137,8 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
     if not models:
         raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
     indexed = [model for model in models if model.digest in counts]
+    if serving is not None and serving not in counts and indexed:
+        serving = _former_serving(registry, counts)
     current = next((model for model in models if model.digest == serving), (indexed or models)[0])
     if others := [model for model in indexed if model.digest != current.digest]:
         held = ", ".join(f"{counts[model.digest]} of {_label(model)}" for model in others)
@@ -145,6 +149,12 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
             "STORE), or search one version with --model"
         )
     return current
+
+
+def _former_serving(registry: ModelRegistry, counts: Mapping[str, int]) -> str | None:
+    """Return the digest of the last model with crops that served before the serving one, None without one."""
+    earlier = (promotion.before for promotion in reversed(registry.models.promotions()))
+    return next((digest for digest in earlier if digest in counts), None)
 
 
 def resolve_review_model(registry: ModelRegistry, ref: str | None = None) -> Model:

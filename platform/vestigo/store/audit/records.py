@@ -25,6 +25,7 @@ AuditAction = Literal[
     "retry",
     "camera",
     "vacuum",
+    "reindex",
 ]
 VerdictValue = Literal["confirmed", "rejected", "not sure"]
 

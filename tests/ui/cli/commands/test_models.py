@@ -101,11 +101,9 @@ def test_promoted_model_is_searched_until_rollback(
         crop = next(store.crops.scan(["crop_id"])).column("crop_id")[0].as_py()
     commands = [["search", picture], ["search", crop], ["search", "--where", "gender=female"]]
     commands += [["rank", archive, "--name", "r"], ["rank", "--each-tracklet", "--name", "r"]]
+    # The promoted model has no crops yet: the one before it answers until the archive is indexed again.
     for command in commands:
-        line = refused(*command)
-        assert f"0 crops of new ({digests['new'][:12]}), the serving model, and 6 of old (" in line
-        assert "vestigo index --reindex-stale --store" in line
-        assert "--model" in line
+        assert vestigo(*command)["model"] == digests["old"]
     for name in ("old", digests["old"][:6]):
         assert vestigo("search", picture, "--model", name)["model"] == digests["old"]
         assert vestigo("search", "--where", "gender=female", "--model", name)["compared"] == 6

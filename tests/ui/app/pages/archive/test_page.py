@@ -215,7 +215,7 @@ def test_failures_are_paged_and_filtered(failed: tuple[Path, str], monkeypatch: 
 def test_only_admin_retries(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     ref, run = failed
     started: list[list[str]] = []
-    monkeypatch.setattr(retry.RetryProcesses, "start", lambda self, run, command, log: started.append(list(command)))
+    monkeypatch.setattr(retry.ServerProcesses, "start", lambda self, run, command, log: started.append(list(command)))
     for role in ("viewer", "reviewer"):
         app = run_app(monkeypatch, ref, page="archive", run=run, role=role)
         assert not [button for button in app.button if button.key == "archive-retry"]
@@ -286,7 +286,7 @@ def test_failed_retry_shows_its_error(failed: tuple[Path, str], monkeypatch: pyt
     app = run_app(monkeypatch, ref, page="archive", run=run, role="admin")
     (button,) = [button for button in app.button if button.key == "archive-retry"]
     app = button.click().run()
-    assert retry.shared_retries()._processes[run].wait(300) == 2
+    assert retry.shared_processes()._processes[run].wait(300) == 2
     app.run()
     assert "was made by another version of Vestigo" in words(app)
     with Store.open(ref) as store:

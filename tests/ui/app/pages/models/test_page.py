@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,10 @@ from tests.support.app_pages import run_app, words
 from tests.support.fake_pipeline import MODEL
 from tests.support.models_store import TEST, models_store
 from tests.support.review_archive import PER_TRACKLET
-from vestigo.resolve import find_registered
+from vestigo.resolve import find_registered, resolve_search_model
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
+from vestigo_ui.app.pages.archive.retry import ServerProcesses
 from vestigo_ui.app.pages.models.lineage import layout_tree, lineage_figure
 from vestigo_ui.app.pages.models.registry import read_registry
 from vestigo_ui.app.pages.models.scores import compared_model, comparison_frame, gate_frame, interval_figure
@@ -35,6 +37,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 @pytest.fixture
 def store(made: tuple[Path, dict[str, str]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made[0], tmp_path / "store"))
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """Return the commands that the page starts, without starting them."""
+    started: list[Sequence[str]] = []
+    monkeypatch.setattr(ServerProcesses, "start", lambda self, name, command, log: started.append(command))
+    return started
 
 
 @pytest.fixture
@@ -116,7 +126,9 @@ def test_open_model_is_compared_with_the_model_of_the_gate(
     assert "Promote" not in labels(app)
 
 
-def test_admin_promotes_and_rolls_back(monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str]) -> None:
+def test_admin_promotes_and_rolls_back(
+    monkeypatch: pytest.MonkeyPatch, store: Path, digests: dict[str, str], commands: list[Sequence[str]]
+) -> None:
     app = run_app(monkeypatch, store, page="models", role="admin", model=digests["better"])
     press(app, "Promote")
     assert f"better ({digests['better'][:8]})** will serve in the place of **fake" in words(app)
@@ -128,8 +140,15 @@ def test_admin_promotes_and_rolls_back(monkeypatch: pytest.MonkeyPatch, store: P
     text = words(app)
     assert f"better ({digests['better'][:8]}) serves now, in the place of fake ({MODEL[:8]})." in text
     assert f"{CROPS} crops are of other models and are not searched with it: `vestigo index --reindex-stale" in text
+    # The model before it answers until the archive is indexed again, which has been started.
+    assert f"fake ({MODEL[:8]}) answers until the archive is indexed again" in text
+    ((*_, index, reindex, named),) = commands
+    assert (index, reindex, named) == ("index", "--reindex-stale", f"--store={store}")
     with Store.open(store) as opened:
         assert opened.models.serving() == digests["better"]
+        assert resolve_search_model(opened).digest == MODEL
+        (started,) = opened.audit.entries(action="reindex")
+        assert (started.user, started.details) == ("the-admin", {"model": digests["better"]})
         (entry,) = opened.audit.entries(action="promote", user="the-admin")
         assert (entry.details["model"], entry.details["before"]) == (digests["better"], MODEL)
         assert entry.details["reasons"][0] == "hats"

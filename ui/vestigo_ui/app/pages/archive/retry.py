@@ -31,9 +31,9 @@ def start_retry(context: PageContext, run: str, inputs: Sequence[str] = (), reas
     context.require(Role.ADMIN, "A retry")
     if context.store.runs.is_driven(run):
         raise UsageError(f"Run {run} is active. Wait until it ends, or stop it with `vestigo runs cancel {run}`.")
-    if shared_retries().is_running(run):
+    if shared_processes().is_running(run):
         raise UsageError(f"Run {run} is retried already.")
-    shared_retries().start(run, retry_command(context, run, inputs, reason), log_path(context.store, run))
+    shared_processes().start(run, retry_command(context, run, inputs, reason), log_path(context.store, run))
 
 
 def retry_command(context: PageContext, run: str, inputs: Sequence[str], reason: str | None) -> list[str]:
@@ -61,8 +61,8 @@ def last_log_line(store: Store, run: str) -> str:
     return lines[-1].strip()[:MAX_LINE] if lines else ""
 
 
-class RetryProcesses:
-    """Retry commands that this server has started, by run."""
+class ServerProcesses:
+    """Commands that this server has started, by name: the run that is retried."""
 
     def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -90,6 +90,6 @@ class RetryProcesses:
 
 
 @st.cache_resource(show_spinner=False)
-def shared_retries() -> RetryProcesses:
-    """Return the retries of this process."""
-    return RetryProcesses()
+def shared_processes() -> ServerProcesses:
+    """Return the commands that this process has started."""
+    return ServerProcesses()

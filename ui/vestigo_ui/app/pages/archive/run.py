@@ -15,7 +15,7 @@ from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors, show_error
-from vestigo_ui.app.pages.archive.retry import last_log_line, shared_retries, start_retry
+from vestigo_ui.app.pages.archive.retry import last_log_line, shared_processes, start_retry
 from vestigo_ui.app.pages.archive.runs import KINDS, run_totals
 from vestigo_ui.app.text import count_text, escape_md, format_span, format_utc
 from vestigo_ui.web.auth.users import Role
@@ -83,7 +83,7 @@ def _show_failure(context: PageContext, run: Run) -> None:
 def show_retry(context: PageContext, run: str) -> None:
     """Show the state of a retry, and run the page again when it ends."""
     with report_errors(ignore_outages=True):
-        retries = shared_retries()
+        retries = shared_processes()
         if retries.is_running(run):
             st.session_state["archive-retrying"] = run
             if not context.store.runs.is_driven(run):
@@ -134,7 +134,7 @@ def _offer_retry(
 ) -> None:
     """Offer to retry the inputs selected in the table, else all of the reason."""
     names = list(dict.fromkeys(failure.input for failure in selected if failure.frame is None))
-    is_busy = context.store.runs.is_driven(run.id) or shared_retries().is_running(run.id)
+    is_busy = context.store.runs.is_driven(run.id) or shared_processes().is_running(run.id)
     count = len(names) or inputs
     noun = count_text(count, "selected input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -10,7 +10,9 @@ from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
+from vestigo_ui.app.pages.archive.retry import shared_processes
 from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView
+from vestigo_ui.app.pages.models.reindex import REINDEX, show_reindex, start_reindex
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
@@ -87,10 +89,18 @@ def show_serving(context: PageContext, registry: RegistryView) -> None:
             f"**{escape_md(registry.name(registry.serving))}** serves since {format_utc(last.at)} UTC, promoted by "
             f"{escape_md(last.by)}."
         )
+        if stale and not registry.crops.get(registry.serving):
+            answering = registry.name(context.model().digest)
+            st.warning(
+                f"It has no crops yet: {escape_md(answering)} answers until the archive is indexed again.",
+                icon=":material/hourglass_top:",
+            )
         if stale:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
+            _offer_reindex(context)
+    show_reindex(context)
     if context.may(Role.ADMIN) and promotions_in_force(registry.promotions):
         st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_open_dialog, args=("rollback",))
     if st.session_state.get(OPEN_DIALOG) == "rollback" and promotions_in_force(registry.promotions):
@@ -126,15 +136,19 @@ def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) 
         st.markdown(f"**{name}** will serve in the place of **{serving}**.")
         stale = count_stale_crops(registry.crops, model.digest)
         st.caption(
-            f"Index and search take it from now on; {stale:,} crops are of other models then and must be indexed again."
+            f"Index takes it from now on; {stale:,} crops are of other models and must be indexed again. Without crops "
+            "of its own it does not answer: the model before it does until that has ended."
         )
         if objection is not None:
             st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
         confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
         label = "Reason" if objection is None else "Reason (required)"
+        again = bool(stale) and st.checkbox("Then index the archive again with it", True, key="models-reindex-too")
         pressed, sure, reason = _show_form(f"Promote {escape_md(model.name)}", label, confirmation)
         if pressed:
             promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
+            if again:
+                start_reindex(context)
             _finish(context, registry, promotion, "serves now, in the place of")
 
 
@@ -150,6 +164,17 @@ def _rollback_dialog(context: PageContext, registry: RegistryView) -> None:
             promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
             verb = "serves again, in the place of" if promotion.model else "serves, in the place of"
             _finish(context, registry, promotion, verb)
+
+
+def _offer_reindex(context: PageContext) -> None:
+    """Offer admins to index the archive again with the serving model."""
+    if context.may(Role.ADMIN) and not shared_processes().is_running(REINDEX):
+        st.button("Index again", icon=":material/replay:", on_click=_start_reindex, args=(context,))
+
+
+def _start_reindex(context: PageContext) -> None:
+    with report_errors():
+        start_reindex(context)
 
 
 def _show_form(button: str, label: str, confirmation: str) -> tuple[bool, bool, str]:
