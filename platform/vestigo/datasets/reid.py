@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ class ReidDataset:
 
     Attributes:
         junk: Number of images dropped on load because their identity is -1.
+        passed_over: Number of files that are not read, by kind.
         without_labels: Why there are no attribute labels, "" if there are. Identities and cameras do not need the
             annotation, so a dataset without it still loads.
     """
@@ -69,6 +70,7 @@ class ReidDataset:
     gallery: Split
     junk: int
     without_labels: str
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def require_attributes(self) -> None:
         """Raise DatasetError with the reason if the dataset has no attribute labels."""

@@ -68,6 +68,7 @@ def read_layout(
         gallery=gallery,
         junk=train_junk + query_junk + gallery_junk,
         without_labels=without_labels,
+        passed_over=files.passed_over,
     )
 
 

@@ -115,6 +115,7 @@ def test_leftovers_are_passed_over_and_counted(tmp_path: Path, leftover: str) ->
     touch(root / QUERY / "__MACOSX" / "._a.jpg")
     touch(root / GALLERY / "notes.txt")
     assert len(load_dataset(root).query) == 1
+    assert load_dataset(root).passed_over == list_files(root).passed_over
     assert list_files(root).passed_over == {"leftovers of macOS or Windows": 2, "files of unknown kind (.txt)": 1}
 
 

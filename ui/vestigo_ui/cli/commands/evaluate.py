@@ -97,6 +97,7 @@ def evaluate_command(
     result = {
         **full_result(evaluation),
         "gallery_excluded": {**({"junk": loaded.junk} if loaded.junk else {}), **unreadable},
+        "passed_over": dict(loaded.passed_over),
         "filter": filter_result(evaluation),
         "comparison": compared,
         "notes": list(evaluation.notes),
@@ -132,4 +133,6 @@ def _print(result: Mapping[str, Any]) -> None:
     print_details(result)
     for reason, count in result["gallery_excluded"].items():
         out.print(f"  not in the gallery: {count} x {reason}", style="yellow")
+    for kind, count in result["passed_over"].items():
+        out.print(f"  passed over: {count} {kind}", style="yellow")
     out.print(f"{result['seconds']:.1f} s", style="dim")

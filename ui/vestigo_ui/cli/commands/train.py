@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages, full_result
-from vestigo_ui.cli.output import Output, out, program, progress
+from vestigo_ui.cli.output import Output, note, out, program, progress
 from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def train_command(
     overrides = {key: value for key, value in given.items() if value is not None}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = load_dataset(data, schema=opts.read_schema(schema))
+    for kind, count in dataset.passed_over.items():
+        note(f"passed over: {count} {kind}")
     device = resolve_device(device)
     if recipe.network.attributes != "none":
         dataset.require_attributes()
