@@ -96,11 +96,17 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
         image = Image.OPEN[image_format.name][0](io.BytesIO(data), "")
         _check_size(image, data, max_pixels)
     except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
-        plain = data if isinstance(error, BadInput) else _drop_descriptions(data, image_format.name)
-        if plain != data:
-            return open_image(plain, max_pixels=max_pixels)
         raise describe_failure(error, data) from None
     return image
+
+
+def drop_descriptions(data: bytes) -> bytes:
+    """Return a JPEG without EXIF, a PNG without texts, profiles and animation, and any other data unchanged."""
+    image_format = find_format(data)
+    if image_format is not None and image_format.name == "PNG":
+        kept = [(start, end) for kind, start, end in png_chunks(data) if kind[:1].isupper() or kind == b"tRNS"]
+        return data[:8] + b"".join(data[start - 8 : end + 4] for start, end in kept)
+    return data.replace(_EXIF, bytes(len(_EXIF))) if image_format is not None and image_format.name == "JPEG" else data
 
 
 def sample_bits(image: Image.Image, data: bytes) -> int:
@@ -133,14 +139,6 @@ def describe_failure(error: Exception, data: bytes, compression: str | None = No
     if _UNSUPPORTED.search(lowered):
         return BadInput("unsupported-format", f"the {name} file is of a kind that cannot be decoded ({message})")
     return BadInput("damaged", f"the {name} file cannot be decoded ({message})")
-
-
-def _drop_descriptions(data: bytes, name: str) -> bytes:
-    """Return a JPEG without EXIF, or a PNG without texts and profiles: damage there must not lose the image."""
-    if name == "PNG":
-        kept = [(start, end) for kind, start, end in png_chunks(data) if kind[:1].isupper() or kind == b"tRNS"]
-        return data[:8] + b"".join(data[start - 8 : end + 4] for start, end in kept)
-    return data.replace(_EXIF, bytes(len(_EXIF))) if name == "JPEG" else data
 
 
 def _is_cut_off(data: bytes, name: str) -> bool:

@@ -17,7 +17,14 @@ from PIL import ExifTags, Image
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.image_formats import FORMATS, describe_failure, open_image, png_chunks, sample_bits
+from vestigo_models.inference.image_formats import (
+    FORMATS,
+    describe_failure,
+    drop_descriptions,
+    open_image,
+    png_chunks,
+    sample_bits,
+)
 
 IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes)
 """Endings of image files, the same for every command."""
@@ -61,7 +68,12 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     Raises:
         BadInput: `empty-file`, `not-an-image`, `unsupported-format`, `too-large`, `truncated`, `damaged`; nothing else.
     """
-    image = open_image(data, max_pixels=max_pixels)
+    try:
+        image = open_image(data, max_pixels=max_pixels)
+    except BadInput:
+        # Damage in a description must not lose the image.
+        data = drop_descriptions(data)
+        image = open_image(data, max_pixels=max_pixels)
     try:
         return _decode(image, data)
     except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
@@ -88,12 +100,8 @@ def _decode(image: Image.Image, data: bytes) -> UInt8Array:
     """Decode with OpenCV what it decodes fast, or with more than 8 bits of colour; everything else with Pillow."""
     is_integer = image.mode.startswith("I")
     is_deep = not is_integer and image.mode != "F" and sample_bits(image, data) > 8
-    is_planar = image.format == "TIFF" and image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES  # type: ignore[attr-defined]
-    is_still = image.format in ("PNG", "WEBP", "BMP") and not (is_integer or getattr(image, "is_animated", False))
-    is_plain_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
-    # OpenCV returns memory that it did not write for deep samples in separate planes.
-    if is_plain_jpeg or is_still or (is_deep and not is_planar):
-        bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _OPENCV_FLAGS)
+    if is_deep or (not is_integer and _is_fast_in_opencv(image)):
+        bgr = None if _is_unsafe_in_opencv(image, data) else cv2.imdecode(np.frombuffer(data, np.uint8), _OPENCV_FLAGS)
         if bgr is not None:
             pixels = np.asarray(cv2.cvtColor(_scale_to_8_bits(np.asarray(bgr)), cv2.COLOR_BGR2RGB), dtype=np.uint8)
             # OpenCV turns a TIFF, whatever its flags.
@@ -110,6 +118,19 @@ def _decode(image: Image.Image, data: bytes) -> UInt8Array:
     else:
         pixels = _convert_to_rgb(image)
     return _turn_upright(pixels, _orientation(image, data))
+
+
+def _is_fast_in_opencv(image: Image.Image) -> bool:
+    if image.format in ("JPEG", "MPO"):
+        return image.mode in ("L", "RGB")
+    return image.format in ("PNG", "WEBP", "BMP") and not getattr(image, "is_animated", False)
+
+
+def _is_unsafe_in_opencv(image: Image.Image, data: bytes) -> bool:
+    """Return whether OpenCV may return memory that it did not write: damaged animations, planes of deep samples."""
+    if image.format == "PNG":
+        return any(kind == b"acTL" for kind, _, _ in png_chunks(data))
+    return image.format == "TIFF" and image.tag_v2.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES  # type: ignore[attr-defined]
 
 
 def _scale_to_8_bits(samples: NDArray[Any]) -> UInt8Array:

@@ -149,6 +149,23 @@ def test_orientation_of_sixteen_bit_colour_tiff(orientation: int) -> None:
     np.testing.assert_array_equal(decode_image(data), upright)
 
 
+def test_damaged_animation_gives_no_foreign_memory() -> None:
+    frames = [RGBA, RGBA.rotate(90)]
+    data = bytearray(encode(frames[0], "PNG", save_all=True, append_images=frames[1:]))
+    at = data.index(b"fcTL")
+    data[at + 8] = 255
+    at = data.index(b"IDAT")
+    data[at + 40 : at + 60] = bytes(20)
+    outcomes = set()
+    for fill in range(4):
+        np.full((HEIGHT, WIDTH, 3), fill, dtype=np.uint8)
+        try:
+            outcomes.add(decode_image(bytes(data)).tobytes())
+        except BadInput as error:
+            outcomes.add(error.reason)
+    assert len(outcomes) == 1
+
+
 def test_separate_planes_of_sixteen_bits_are_of_an_unsupported_format() -> None:
     assert reason_of(encode_deep_tiff(np.full((6, 4, 3), 4000, dtype=np.uint16), planar=True)) == "unsupported-format"
 
