@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 R = TypeVar("R")
 PATIENCE_S = 60.0
 """Seconds for which a request is repeated."""
+_is_inside: ContextVar[bool] = ContextVar("is_inside", default=False)
 log = logging.getLogger(__name__)
 
 
@@ -16,6 +18,8 @@ def repeat(
     request: Callable[[], R], describe: Callable[[BaseException], str | None], patience: float = PATIENCE_S
 ) -> R:
     """Call `request`, and again with growing pauses while it fails by a short outage, which is logged in one line.
+
+    Requests inside a request are repeated with it and not by themselves.
 
     Args:
         request: Bears being carried out twice.
@@ -25,6 +29,16 @@ def repeat(
     Raises:
         Exception: The last error of `request`.
     """
+    if _is_inside.get():
+        return request()
+    token = _is_inside.set(True)
+    try:
+        return _repeat(request, describe, patience)
+    finally:
+        _is_inside.reset(token)
+
+
+def _repeat(request: Callable[[], R], describe: Callable[[BaseException], str | None], patience: float) -> R:
     try:
         return request()
     except Exception as error:

@@ -17,6 +17,7 @@ from sqlalchemy import make_url, text
 
 from tests.support.fake_pipeline import index
 from tests.support.tcp_proxy import tcp_proxy
+from vestigo.store import faults
 from vestigo.store.location import CATALOGUE, locate
 from vestigo.store.open import Store
 from vestigo.store.sql import migrate
@@ -229,9 +230,28 @@ def test_short_outage_of_the_server_is_waited_for_and_reported_in_one_line(
         ref = tmp_path / "store.toml"
         address = url.set(port=proxy.port).render_as_string(hide_password=False)
         ref.write_text(f'database = "{address}"\ndata = "data"\n')
-        run = index(ref)
+        timers = [threading.Timer(0.2, proxy.restore) for _ in range(2)]
+        waiting, cuts = iter(timers), {"commit.files", "finish.inside"}
+
+        def cut_inside_commits(point: str) -> None:
+            if point in cuts:
+                cuts.remove(point)
+                timer = next(waiting)
+                proxy.cut()
+                timer.start()
+
+        faults.install(cut_inside_commits)
+        try:
+            run = index(ref)
+        finally:
+            faults.install(None)
+        for timer in timers:
+            timer.join()
+        assert [record.name for record in caplog.records] == ["vestigo.store.patience"] * 2
+        caplog.clear()
         with Store.open(ref) as store:
             assert store.runs.get(run.id).status == "succeeded"
+            assert store.check().intact
             proxy.cut()
             back = threading.Timer(0.5, proxy.restore)
             back.start()
