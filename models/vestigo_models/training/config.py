@@ -66,6 +66,11 @@ class TrainConfig(BaseModel):
         default=None, description="height and width in pixels; null: native size of the backbone"
     )
     seed: int = Field(default=0, ge=0, description="seed of everything random")
+    duke_top_override: bool = Field(
+        default=False,
+        description="the two DukeMTMC-reID training identities without upper-body length get that of the public"
+        " attribute baseline",
+    )
 
     epochs: int = Field(default=120, ge=1, description="passes over the identities")
     batch_identities: int = Field(default=16, ge=2, description="identities in a batch (P)")

@@ -74,12 +74,17 @@ def initial_labels(
     return labels
 
 
+def first_refresh(config: TrainConfig) -> int | None:
+    """Return the 1-based epoch that may begin with the first refresh of the label maps; None if they are fixed."""
+    if not config.network.regions or config.fls.labels == "parser":
+        return None
+    return 1 if config.fls.labels == "cluster" else config.fls_start_epoch
+
+
 def is_refresh_due(epoch: int, config: TrainConfig) -> bool:
     """Return whether the 1-based `epoch` begins with a refresh of the label maps."""
-    if not config.network.regions or config.fls.labels == "parser":
-        return False
-    start = 1 if config.fls.labels == "cluster" else config.fls_start_epoch
-    return start <= epoch <= config.relabel_until and (epoch - start) % config.relabel_every == 0
+    first = first_refresh(config)
+    return first is not None and first <= epoch <= config.relabel_until and (epoch - first) % config.relabel_every == 0
 
 
 def refresh_labels(

@@ -72,6 +72,11 @@ class ReidDataset:
     without_labels: str
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether the dataset holds the label map of each image, as `vestigo render` writes them."""
+        return (self.root / REGIONS).is_dir()
+
     def require_attributes(self) -> None:
         """Raise DatasetError with the reason if the dataset has no attribute labels."""
         if self.without_labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +11,7 @@ from typer import Option
 
 from vestigo.instants import parse_instant
 from vestigo.store.audit.account import login as login
+from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 
 # Many commands.
+SetOption = Annotated[
+    list[str] | None,
+    Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8."),
+]
 StoreOption = Annotated[
     str,
     Option(
@@ -275,3 +280,21 @@ def connect(url: str | None, token_file: Path | None, patience: float) -> LabelS
     from vestigo.review.label_studio.client import LabelStudioClient, read_token
 
     return LabelStudioClient.connect(url, read_token(token_file), patience=patience)
+
+
+def read_changes(changes: Sequence[str] | None) -> dict[str, Any]:
+    """Return the keys and values of --set; values are YAML.
+
+    Raises:
+        ConfigError: A text is not KEY=VALUE.
+    """
+    overrides = {}
+    for text in changes or ():
+        key, equals, value = text.partition("=")
+        try:
+            overrides[key.strip()] = parse_yaml(value, text)
+        except ConfigError:
+            equals = ""
+        if not key.strip() or not equals:
+            raise ConfigError(f"--set {text}: give KEY=VALUE, such as batch_identities=8 or input_size=[64,32]")
+    return overrides

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from vestigo_models.config_files import parse_yaml
-from vestigo_models.errors import ConfigError, WorkError
+from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, note, out, progress
 from vestigo_ui.cli.parser_options import ParserOption
@@ -36,9 +35,7 @@ def ablate_command(
         int | None,
         Option("--jobs", min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA."),
     ] = None,
-    changes: Annotated[
-        list[str] | None, Option("--set", help="KEY=VALUE of every configuration, such as batch_identities=8.")
-    ] = None,
+    changes: opts.SetOption = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
 ) -> Output:
@@ -54,6 +51,7 @@ def ablate_command(
     from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_benchmarks.ablation.run import ablate
     from vestigo_models.devices import resolve_device
+    from vestigo_models.training.recipe_warnings import recipe_warnings
 
     device = resolve_device(device)
     is_cuda = device.startswith("cuda")
@@ -62,11 +60,18 @@ def ablate_command(
         epochs=epochs,
         weights=weights,
         parser=parser,
-        overrides=_overrides(changes or []),
+        overrides=opts.read_changes(changes),
     )
     names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
     configurations = names or list(CONFIGS)
-    loaded = load_dataset(dataset, schema=opts.read_schema(schema))
+    recipes = [recipe.config(name, seed=1) for name in configurations]
+    loaded = load_dataset(
+        dataset, schema=opts.read_schema(schema), duke_top_override=any(each.duke_top_override for each in recipes)
+    )
+    for line in dict.fromkeys(
+        line for each in recipes for line in recipe_warnings(each, is_rendered=loaded.is_rendered)
+    ):
+        note(f"warning: {line}")
     # The command enters the page without paths of this machine.
     options = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
     options += [f"--configs {','.join(names)}"] if names else []
@@ -120,24 +125,6 @@ def ablate_command(
             f" {first['reason']}; the same command tries them again"
         )
     return Output(tables, _print, error)
-
-
-def _overrides(changes: list[str]) -> dict[str, Any]:
-    """Return the keys and values of --set; values are YAML.
-
-    Raises:
-        ConfigError: A text is not KEY=VALUE.
-    """
-    overrides = {}
-    for text in changes:
-        key, equals, value = text.partition("=")
-        try:
-            overrides[key.strip()] = parse_yaml(value, text)
-        except ConfigError:
-            equals = ""
-        if not key.strip() or not equals:
-            raise ConfigError(f"--set {text}: give KEY=VALUE, such as batch_identities=8 or input_size=[64,32]")
-    return overrides
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -48,6 +48,7 @@ def train_command(
     ] = None,
     parser: TrainingParserOption = None,
     label_map: LabelMapOption = None,
+    changes: opts.SetOption = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
@@ -66,16 +67,19 @@ def train_command(
     from vestigo.datasets.recognise import load_dataset
     from vestigo_models.devices import resolve_device
     from vestigo_models.training.config import TrainConfig
+    from vestigo_models.training.recipe_warnings import recipe_warnings
     from vestigo_models.training.trainer import train
     from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
 
     given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = {**opts.read_changes(changes), **{key: value for key, value in given.items() if value is not None}}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
-    dataset = load_dataset(data, schema=opts.read_schema(schema))
+    dataset = load_dataset(data, schema=opts.read_schema(schema), duke_top_override=recipe.duke_top_override)
     for kind, count in dataset.passed_over.items():
         note(f"passed over: {count} {kind}")
+    for line in recipe_warnings(recipe, is_rendered=dataset.is_rendered):
+        note(f"warning: {line}")
     device = resolve_device(device)
     if recipe.network.attributes != "none":
         dataset.require_attributes()
@@ -92,6 +96,7 @@ def train_command(
         "schema": schema,
     }
     words = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
+    words += [f"--set {change}" for change in changes or ()]
     command = " ".join([f"vestigo train {Path(config).name}", *words])
     origin = {"dataset": dataset.name, "command": command}
 

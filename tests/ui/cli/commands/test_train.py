@@ -1,0 +1,65 @@
+"""`vestigo train` up to its training: the dataset that it reads and the warnings that it prints."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.support.datasets import DatasetWriter
+from vestigo_models.errors import WorkError
+from vestigo_models.training import trainer
+from vestigo_ui.cli.main import run
+
+pytestmark = pytest.mark.slow
+
+Captured = pytest.CaptureFixture[str]
+DUKE = {
+    "duke": True,
+    "train": ((2, 1), (2, 2), (370, 1), (679, 3)),
+    "gallery": ((1, 2), (3, 1)),
+    "columns": {"train": {"top": [2, 0, 0]}},
+}
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Configuration and training set of each training, which ends at once."""
+    arguments: list[tuple[Any, ...]] = []
+
+    def stop(config: Any, data: Any, *_: object, **__: object) -> NoReturn:
+        arguments.append((config, data))
+        raise WorkError("stopped")
+
+    monkeypatch.setattr(trainer, "train", stop)
+    return arguments
+
+
+def test_doubtful_configuration_is_reported_before_training(
+    write_dataset: DatasetWriter, given: list[Any], capsys: Captured
+) -> None:
+    root = write_dataset()
+    command = ["train", "fls", "--data", str(root), "--out", str(root / "new"), "--device", "cpu", "--epochs", "10"]
+    assert run([*command, "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    warnings = [" ".join(text.split()) for text in printed.err.split("warning: ")[1:]]
+    starts = ("backbone resnet50 starts", "the default parser labels", "the label maps are never refreshed")
+    assert [text.startswith(start) for text, start in zip(warnings, starts, strict=True)] == [True] * 3
+
+    assert run([*command, "--backbone", "tiny", "--set", "fls_start_epoch=5", "--set", "atr_bag_seed=true"]) == 1
+    assert capsys.readouterr().err.count("warning: ") == 1
+    assert (given[1][0].fls_start_epoch, given[1][0].atr_bag_seed, given[1][0].epochs) == (5, True, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lengths"), [((), [1, 1, -1, -1]), (("--set", "duke_top_override=true"), [1, 1, 0, 1])]
+)
+def test_duke_top_override_is_within_reach(
+    changes: tuple[str, ...], lengths: list[int], write_dataset: DatasetWriter, given: list[Any]
+) -> None:
+    root = write_dataset(**DUKE)
+    out = ["--out", str(root / "new"), "--device", "cpu"]
+    assert run(["train", "global-attr", "--backbone", "tiny", "--data", str(root), *out, *changes]) == 1
+    _, data = given[0]
+    assert data.attributes[:, data.schema.index("upper_length")].tolist() == lengths
