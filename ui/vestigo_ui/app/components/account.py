@@ -16,6 +16,11 @@ _STYLE = """<style>
 .st-key-account { position: fixed; top: .45rem; right: 1rem; width: auto; z-index: 999991; }
 [data-testid="stElementToolbar"]:not(:has(button)) { display: none; }
 .stMainBlockContainer { padding: 3.6rem 2.4rem 3rem; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .82; }
+[data-testid^="stBaseButton-"] kbd { color: inherit !important; opacity: 1 !important; }
+@media (prefers-color-scheme: dark) {
+  [data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] p { color: #04211f !important; }
+}
 .stMainBlockContainer h1 { font-size: 1.9rem; padding: .4rem 0 .2rem; }
 .sign-out button {
   width: 100%; padding: .4rem; font: inherit; color: inherit; background: none; cursor: pointer;

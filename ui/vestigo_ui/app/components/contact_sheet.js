@@ -44,8 +44,9 @@ export default function ({ data, parentElement }) {
   function paint(box, tile) {
     const { mark, tone, isSaving } = state(tile);
     box.className = `tile ${tone}${tile.selected ? " selected" : ""}${isSaving ? " saving" : ""}`;
-    const words = [mark, isSaving ? "saving" : "", tile.title, ...tile.lines];
-    box.querySelector(".crop").setAttribute("aria-label", words.filter(Boolean).join(", "));
+    const words = [mark, isSaving ? "saving" : "", tile.title, ...tile.lines].filter(Boolean);
+    if (!words.length) words.push(`${data.label} ${data.tiles.indexOf(tile) + 1}`);
+    box.querySelector(".crop").setAttribute("aria-label", words.join(", "));
     box.querySelector(".mark").textContent = mark;
   }
 

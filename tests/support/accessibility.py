@@ -1,0 +1,24 @@
+"""Accessibility of a page, by axe-core in the browser."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+REFUSED = ("critical", "serious")
+
+
+def find_violations(page: Page) -> list[str]:
+    """Return the critical and serious findings of axe-core on what the page shows now."""
+    if not page.evaluate("Boolean(window.axe)"):
+        page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{finding['id']}: {node['html'][:200]}: {node['failureSummary']}"
+        for finding in result["violations"]
+        if finding["impact"] in REFUSED
+        for node in finding["nodes"]
+    ]
