@@ -1,8 +1,8 @@
 """Run functions that parse files from outside in child processes with limits of time and memory.
 
-A light server process imports the modules of the functions once and forks a child for each call, so that a child costs
-milliseconds and starts without the memory of the caller. A crash, an exception or a limit ends only the child. The
-functions are named by module, must be importable without torch, and see no monkeypatches of this process.
+A light server process imports the modules of the functions once and forks children, so that a child costs milliseconds
+and starts without the memory of the caller; it serves calls until one fails. A crash, an exception or a limit ends the
+child only. The functions are named by module, must be importable without torch, and see no monkeypatches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -36,6 +36,9 @@ SLOWEST_READING = 1_000_000
 """Bytes per second of the slowest medium on which a large file is read to its end."""
 MEMORY_BYTES = 4 * 2**30
 """Largest private memory of a child: decoding an image of the largest size takes half of it."""
+CRASHED = "decoder-crashed"
+CALLS, IDLE_CHILDREN = 200, 2
+"""Calls that one child serves, in case a library leaks, and children that are kept between calls."""
 _INTEGER = struct.Struct("<q")
 _SERVER_CODE = "import sys; from vestigo_models.isolation import serve; serve(int(sys.argv[1]))"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
@@ -64,8 +67,16 @@ def call(
             `VestigoError`.
         VestigoError: As `function`.
     """
-    result: Result = next(stream(_call_once, function, *args, name=name, seconds=seconds, memory_bytes=memory_bytes))
-    return result
+    # A child that has served calls may crash because of an earlier file; a new one shows whose fault it is.
+    for has_retry in (True, False):
+        results = _stream(_call_once, (function, *args), name, seconds, memory_bytes, reuse=has_retry)
+        try:
+            (result,) = results
+            break
+        except BadInput as error:
+            if not has_retry or error.reason != CRASHED:
+                raise
+    return cast(Result, result)
 
 
 def map_each(
@@ -86,14 +97,17 @@ def _map_part(
 ) -> Iterator[Result | BadInput]:
     position = 0
     while position < len(items):
+        first = position
         results = stream(_call_each, function, items[position:], seconds=seconds, memory_bytes=memory_bytes)
         try:
             for result in results:
                 yield result
                 position += 1
         except BadInput as error:
-            yield error
-            position += 1
+            # After other items a crash may be the fault of one of them: the item is tried again in a new child.
+            if error.reason != CRASHED or position == first:
+                yield error
+                position += 1
 
 
 def stream(
@@ -107,11 +121,23 @@ def stream(
 
     Arguments and exceptions are those of `call`; `seconds` limits the wait for each item.
     """
+    return _stream(function, args, name, seconds, memory_bytes)
+
+
+def _stream(
+    function: Callable[..., Iterator[Result]],
+    args: tuple[Any, ...],
+    name: str,
+    seconds: float,
+    memory_bytes: int,
+    *,
+    reuse: bool = False,
+) -> Iterator[Result]:
     if _is_child:
         yield from function(*args)
         return
     parsed = args[0] if function in (_call_once, _call_each) else function
-    with _SERVER.fork(getattr(parsed, "func", parsed).__module__) as child:
+    with _SERVER.child(getattr(parsed, "func", parsed).__module__, reuse) as child:
         try:
             child.connection.settimeout(seconds)
             _send(child.connection, (function, args, name, memory_bytes))
@@ -120,10 +146,11 @@ def stream(
                 if not is_item:
                     raise value
                 yield value
+            child.is_idle = True
         except TimeoutError:
             raise BadInput("too-slow", f"{name} gives no result within {seconds:g} s; convert it") from None
-        except (EOFError, ConnectionError):
-            raise BadInput("decoder-crashed", f"{name} crashed its decoder ({child.stop()}); convert it") from None
+        except ConnectionError:
+            raise BadInput(CRASHED, f"{name} crashed its decoder ({child.stop()}); convert it") from None
 
 
 def serve(descriptor: int) -> None:
@@ -158,7 +185,7 @@ def serve(descriptor: int) -> None:
 
 
 def _work(connection: socket.socket) -> None:
-    """Serve one call in a forked child, and exit."""
+    """Serve the calls of a forked child until the parent closes its end."""
     global _is_child
     _is_child = True
     try:
@@ -167,17 +194,18 @@ def _work(connection: socket.socket) -> None:
         _limit(resource.RLIMIT_CORE, 0)
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
-        name = "the input"
-        try:
-            function, args, name, memory_bytes = _receive(connection)
-            _limit(resource.RLIMIT_DATA, memory_bytes)
-            for value in function(*args):
-                _send(connection, (True, value))
-            _send(connection, None)
-        except ConnectionError:
-            raise
-        except Exception as error:  # noqa: BLE001  (parsers of hostile files raise anything)
-            _send(connection, (False, _to_error(error, name)))
+        while True:
+            name = "the input"
+            try:
+                function, args, name, memory_bytes = _receive(connection)
+                _limit(resource.RLIMIT_DATA, memory_bytes)
+                for value in function(*args):
+                    _send(connection, (True, value))
+                _send(connection, None)
+            except ConnectionError:
+                break
+            except Exception as error:  # noqa: BLE001  (parsers of hostile files raise anything)
+                _send(connection, (False, _to_error(error, name)))
     finally:
         os._exit(0)
 
@@ -235,25 +263,38 @@ def _receive_bytes(connection: socket.socket, size: int) -> memoryview:
     while place < size:
         count = connection.recv_into(data[place:])
         if not count:
-            raise EOFError
+            raise ConnectionResetError
         place += count
     return data
 
 
 class _Child:
-    """A forked child and the connection to it; leaving the context ends it."""
+    """A forked child and the connection to it; leaving the context ends it, unless its call has succeeded."""
 
     def __init__(self, pid: int, connection: socket.socket, server: _Server) -> None:
         self.connection = connection
+        self.calls = 0
+        self.is_idle = False
         self._pid = pid
         self._server = server
         self._end: str | None = None
 
     def __enter__(self) -> _Child:
+        self.calls += 1
+        self.is_idle = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        if not (self.is_idle and self._server.keep(self)):
+            self.stop()
+
+    def is_alive(self) -> bool:
+        """Whether an idle child still waits for calls."""
+        with suppress(BlockingIOError):
+            self.connection.setblocking(False)
+            self.connection.recv(1)
+            return False
+        return True
 
     def stop(self) -> str:
         """End the child if it runs; return the signal or status that ended it."""
@@ -274,9 +315,23 @@ class _Server:
         """Start another server at the next call: a forked process must not share the connection of its parent."""
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
+        self._idle: list[_Child] = []
 
-    def fork(self, module: str) -> _Child:
-        """Return a new child, which serves one call of a function of a module."""
+    def keep(self, child: _Child) -> bool:
+        """Keep a child for further calls; False if it has served enough of them, or enough others are kept."""
+        if child.calls >= CALLS or len(self._idle) >= IDLE_CHILDREN:
+            return False
+        self._idle.append(child)
+        return True
+
+    def child(self, module: str, reuse: bool) -> _Child:
+        """Return an idle child, with `reuse`, or a new one for a call of a function of a module."""
+        while reuse and self._idle:
+            with suppress(IndexError):
+                child = self._idle.pop()
+                if self._process is not None and self._process.poll() is None and child.is_alive():
+                    return child
+                child.stop()
         ours, theirs = socket.socketpair()
         with self._lock, theirs:
             for _ in range(2):
@@ -294,6 +349,9 @@ class _Server:
 
     def close(self) -> None:
         """End the server and its children."""
+        for child in self._idle:
+            child.connection.close()
+        self._idle.clear()
         if self._control is not None and self._process is not None:
             self._control.close()
             self._process.wait()

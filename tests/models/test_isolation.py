@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vestigo_models import isolation
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.isolation import call, map_each, stream
@@ -55,6 +57,13 @@ def crash_on_three(number: int) -> int:
     if number == 5:
         raise RecursionError("too deep")
     return number
+
+
+def crash_first_time(path: Path) -> str:
+    if not path.exists():
+        path.touch()
+        crash()
+    return "good"
 
 
 def call_nested(number: int) -> tuple[int, int]:
@@ -115,6 +124,24 @@ def test_map_continues_behind_item_that_crashes() -> None:
     assert reasons == [0, 1, 2, "decoder-crashed", 4, "unreadable", 6, 7]
 
 
+def test_child_serves_calls_until_one_fails() -> None:
+    child = call(os.getpid)
+    assert call(os.getpid) == child
+    with pytest.raises(BadInput):
+        call(raise_error, ValueError("bad"))
+    other = call(os.getpid)
+    assert other != child
+    os.kill(other, signal.SIGKILL)
+    assert call(os.getpid) not in (child, other)
+
+
+def test_crash_behind_other_inputs_is_tried_again(tmp_path: Path) -> None:
+    """Memory that an earlier file damaged must not quarantine a good one."""
+    call(os.getpid)
+    assert call(crash_first_time, tmp_path / "call") == "good"
+    assert list(map_each(crash_first_time, [tmp_path, tmp_path / "item"])) == ["good", "good"]
+
+
 def test_nested_call_stays_in_child() -> None:
     pid, number = call(call_nested, 4)
     assert (pid == os.getpid(), number) == (False, 4)
@@ -122,7 +149,10 @@ def test_nested_call_stays_in_child() -> None:
 
 def test_server_that_dies_is_replaced() -> None:
     parent = call(os.getppid)
-    os.kill(parent, signal.SIGKILL)
+    server = isolation._SERVER._process
+    assert server is not None
+    server.kill()
+    server.wait()
     assert call(os.getppid) != parent
 
 
