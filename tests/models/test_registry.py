@@ -80,7 +80,7 @@ def test_entry_point_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_registered_parser_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(PARSERS, "_entries", dict(PARSERS._entries))
-    register_parser("other", lambda argument, label_map, device: make_parser(f"labels:{argument}"), argument="DIR")
+    register_parser("other", lambda argument, label_map, device: make_parser(f"labels:{argument}:lip"), argument="DIR")
     assert make_parser(f"other:{tmp_path}").label_set.name == "lip"
 
 

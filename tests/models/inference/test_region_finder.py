@@ -130,7 +130,7 @@ def test_labels_without_model_are_those_of_parser(tmp_path: Path) -> None:
     import cv2
 
     cv2.imwrite(str(folder / "p0.png"), lip)
-    finder = RegionFinder(make_parser(f"labels:{folder}"), None, FlsConfig())
+    finder = RegionFinder(make_parser(f"labels:{folder}:lip"), None, FlsConfig())
     [found] = finder.find([named("p0")])
     [region_map] = maps(found)
     np.testing.assert_array_equal(region_map.labels, lip)
