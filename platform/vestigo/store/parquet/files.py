@@ -166,6 +166,8 @@ class Folder:
             raise
 
     def _short_outage(self, error: BaseException) -> str | None:
+        if isinstance(error, StoreUnavailable):
+            return self._short_outage(error.__cause__) if error.__cause__ else None
         is_short = self._local is None and isinstance(error, OSError) and _S3_OUTAGE.search(str(error))
         return f"data {self.name} does not answer ({first_line(error)})" if is_short else None
 
@@ -335,7 +337,7 @@ class DataRoot:
                 batches = islice(read(), count, None)
             try:
                 return next(batches, None)
-            except OSError:
+            except (OSError, StoreUnavailable):
                 batches = None
                 raise
 
