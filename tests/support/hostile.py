@@ -33,8 +33,8 @@ def read_or_fail(item: ImageInput) -> DecodedImage:
     return read_image_input(item)
 
 
-def crash_on_image(*_: object, **__: object) -> UInt8Array:
-    """Decode nothing, whatever the image."""
+def crash(*_: object, **__: object) -> UInt8Array:
+    """Read nothing, whatever the file."""
     fail_by_name("crash")
     raise AssertionError
 

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import ResNetConfig, ResNetForImageClassification
 
+from tests.support import hostile
 from vestigo_models.errors import ModelError
+from vestigo_models.networks import weights
 from vestigo_models.networks.backbones.tiny import Tiny
 from vestigo_models.networks.backbones.transformers import ResNet50, to_backbone_names
 from vestigo_models.networks.baseline import GeneralisedMean
@@ -167,6 +169,11 @@ class TestWrongWeights:
             read_pickled(tmp_path / "c.pth", "c")
         (tmp_path / "empty").mkdir()
         assert "neither model.safetensors nor" in self.load(tmp_path / "empty")
+
+    def test_checkpoint_that_crashes_torch(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a.pth").write_bytes(b"pickle")
+        monkeypatch.setattr(weights, "read_pickled", hostile.crash)
+        assert "a.pth crashed its decoder (SIGSEGV)" in self.load(tmp_path / "a.pth")
 
     def test_missing_checkpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -160,7 +160,7 @@ def test_cut_upload_keeps_pixels() -> None:
 
 
 def test_upload_that_crashes_its_decoder_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "decode_image", hostile.crash_on_image)
+    monkeypatch.setattr(upload, "decode_image", hostile.crash)
     with pytest.raises(BadInput, match=r"the image crashed its decoder \(SIGSEGV\)"):
         upload.detect_people(b"other bytes")
 
