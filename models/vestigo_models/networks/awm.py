@@ -28,10 +28,12 @@ class Reweighting(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return log p-hat of the logits of p, both B x M; at least float32."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        scores = attribute_log_softmax(logits, self.schema).exp()
-        weights = functional.logsigmoid(self.correlate(scores))
-        return attribute_log_softmax(logits + weights, self.schema)
+        # Autocast would multiply by V in half precision.
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            scores = attribute_log_softmax(logits, self.schema).exp()
+            weights = functional.logsigmoid(self.correlate(scores))
+            return attribute_log_softmax(logits + weights, self.schema)
 
 
 def attribute_log_softmax(logits: Tensor, schema: AttributeSchema) -> Tensor:

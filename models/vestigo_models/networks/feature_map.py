@@ -40,14 +40,16 @@ class FeatureMap:
     def pool(self, weights: Tensor) -> Tensor:
         """Return the mean over cells of F times each of k weights, B x k x H x W to B x k x C, float32."""
         height, width = self.size
-        weights = weights.float()
-        if self.gate is not None:
-            weights = weights * self.gate.float()
         pooled = []
-        for x in self.maps:
-            coarse = _transpose_enlarge(weights, (x.shape[2], x.shape[3]))
-            pooled.append(torch.bmm(coarse.flatten(2), x.float().flatten(2).transpose(1, 2)))
-        return torch.cat(pooled, dim=2) / (height * width)
+        # Autocast would multiply in half precision.
+        with torch.autocast(weights.device.type, enabled=False):
+            weights = weights.float()
+            if self.gate is not None:
+                weights = weights * self.gate.float()
+            for x in self.maps:
+                coarse = _transpose_enlarge(weights, (x.shape[2], x.shape[3]))
+                pooled.append(torch.bmm(coarse.flatten(2), x.float().flatten(2).transpose(1, 2)))
+            return torch.cat(pooled, dim=2) / (height * width)
 
     def mean(self) -> Tensor:
         """Return GAP(F), B x C, float32."""

@@ -25,9 +25,10 @@ def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
 
     Squared distances are at least 1e-12, so that equal features have a finite gradient.
     """
-    a, b = a.float(), b.float()
-    squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
-    return squared.clamp(min=1e-12).sqrt()
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = a.float(), b.float()
+        squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
+        return squared.clamp(min=1e-12).sqrt()
 
 
 def triplet_loss(
@@ -46,8 +47,7 @@ def triplet_loss(
     Returns:
         The mean loss, and the fraction of anchors whose hardest negative is farther than their hardest positive.
     """
-    with torch.autocast(anchors.device.type, enabled=False):
-        distances = euclidean_distances(anchors, others)
+    distances = euclidean_distances(anchors, others)
     same = anchor_pids[:, None] == other_pids[None, :]
     positive = distances.masked_fill(~same, -torch.inf).amax(1)
     negative = distances.masked_fill(same, torch.inf).amin(1)

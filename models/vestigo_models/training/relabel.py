@@ -16,9 +16,10 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
+from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.progress import ProgressCallback, ignore_progress
-from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS
+from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, REGIONS, RegionSchema
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
@@ -117,6 +118,26 @@ def refresh_labels(
             # An identity with too little foreground keeps its labels.
             labels[members] = previous[members] if clusters is None else clusters
     return ranks.sum(torch.from_numpy(labels).to(device)).cpu().numpy()
+
+
+def compare_maps(previous: UInt8Array, labels: UInt8Array, regions: RegionSchema) -> dict[str, float | None]:
+    """Compare refreshed label maps, (N, h, w), with those before.
+
+    Returns:
+        `iou`, the mean IoU of the regions, and `foreground_iou`, over cells that had a label; None without any.
+        `belongings_images` and `belongings_cells`, the shares that show belongings; None for clusters.
+    """
+    known = previous != UNLABELLED
+    before, after = previous[known], labels[known]
+    shares = iou(confusion(before, after, len(regions)))
+    foreground = iou(confusion((before > 0).astype(np.uint8), (after > 0).astype(np.uint8), 2))[1]
+    belongings = labels == BELONGINGS if REGIONS.names[BELONGINGS] in regions.names else None
+    return {
+        "iou": float(np.nanmean(shares)) if known.any() else None,
+        "foreground_iou": None if np.isnan(foreground) else float(foreground),
+        "belongings_images": None if belongings is None else float(belongings.any(axis=(1, 2)).mean()),
+        "belongings_cells": None if belongings is None else float(belongings.mean()),
+    }
 
 
 @torch.inference_mode()

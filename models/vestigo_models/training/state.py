@@ -30,9 +30,13 @@ from vestigo_models.training.data import ImageReader, TrainingSet, batches, iden
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.losses import class_weights
 from vestigo_models.training.objective import BatchTargets, Objective
-from vestigo_models.training.relabel import initial_labels, is_refresh_due, refresh_labels
+from vestigo_models.training.relabel import compare_maps, initial_labels, is_refresh_due, refresh_labels
 
 CHECKPOINT = "checkpoint.pt"
+MAX_SKIPPED_STEPS = 20
+"""Steps in a row that may be skipped; float16 finds its scale in fewer."""
+OVERFLOW = "the scaled gradient overflows float16"
+"""Why a step is skipped while the scale of float16 is adapted, which is usual and not counted."""
 PACKAGE_PREFIX = "package:"
 """Prefix of weights that are the backbone of a model package."""
 
@@ -82,12 +86,17 @@ class TrainingRun:
         self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
+        self.skipped, self.skipped_in_row = 0, 0
         self.reader = ImageReader(data.paths, self.size, config.cache_gib)
         regions = config.network.regions
         self.maps = initial_labels(data, feature_grid(config), regions, config.fls.labels) if regions else None
 
     def train(self, out: Path, log: TextIO, progress: ProgressCallback) -> None:
-        """Train to the end; log the loss terms, and save every epoch and every `checkpoint_steps` steps."""
+        """Train to the end; log the loss terms, and save every epoch and every `checkpoint_steps` steps.
+
+        Raises:
+            WorkError: If many steps in a row, or all of the last ones, were skipped. The checkpoint lies behind them.
+        """
         config = self.config
         width = config.batch_size // self.ranks.size
         share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
@@ -96,37 +105,52 @@ class TrainingRun:
             for group in self.adam.param_groups:
                 group["lr"] = rate * group["factor"]
             plan = identity_batches(self.data.pids, config, epoch)
+            extra: dict[str, Any] = {}
             if self.step == 0 and is_refresh_due(epoch, config):
-                self.refresh_maps()
+                extra["refresh"] = self.refresh_maps()
             upcoming = batches(self.reader, plan, config, epoch, first=self.step, share=share, maps=self.maps)
             for step, (images, maps) in enumerate(upcoming, start=self.step):
                 terms = self.update(images, maps, plan[step, share])
-                record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms}
+                record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms, **extra}
                 log.write(json.dumps(record) + "\n")
+                extra = {}
                 last = step + 1 == len(plan)
                 self.epoch, self.step = (epoch + 1, 0) if last else (epoch, step + 1)
-                if last or (config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0):
+                is_stuck = self.skipped_in_row >= MAX_SKIPPED_STEPS
+                if last or is_stuck or (config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0):
                     self.save(out, log)
+                if is_stuck:
+                    raise self._not_finite()
                 progress((epoch - 1) * len(plan) + step + 1, config.epochs * len(plan))
+        steps = len(identity_batches(self.data.pids, config, config.epochs))
+        if self.skipped_in_row >= min(max(2, steps), config.epochs * steps):
+            raise self._not_finite()
 
-    def refresh_maps(self) -> None:
-        """Compute the label maps of the training images from the current network."""
-        assert self.maps is not None
-        assert isinstance(self.network, SemanticNetwork)
-        self.maps = refresh_labels(
-            self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device
+    def _not_finite(self) -> WorkError:
+        return WorkError(
+            f"the loss or its gradient was not finite in {self.skipped_in_row} steps in a row, the last before epoch"
+            f" {self.epoch}, step {self.step + 1}; lower learning_rate and start anew"
         )
 
-    def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, float]:
+    def refresh_maps(self) -> dict[str, float | None]:
+        """Compute the label maps of the training images from the current network; return what `compare_maps` does."""
+        assert self.maps is not None
+        assert isinstance(self.network, SemanticNetwork)
+        previous, self.maps = (
+            self.maps,
+            refresh_labels(self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device),
+        )
+        return compare_maps(previous, self.maps, self.config.region_schema)
+
+    def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, Any]:
         """Take one step on this worker's images (B, H, W, 3), with label maps (B, h, w) and indices `rows` (B,).
 
-        Returns:
-            The terms of the objective, averaged over the workers.
+        A loss or a gradient that is not finite on any worker skips the step on all of them.
 
-        Raises:
-            WorkError: If the loss is not finite.
+        Returns:
+            The terms of the objective, averaged over the workers, None where they are not finite. The reason as
+            `skipped` if the step was skipped.
         """
-        ranks = self.ranks
         self.network.train()
         x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
         targets = BatchTargets(
@@ -134,25 +158,41 @@ class TrainingRun:
             maps=None if maps is None else self._tensor(maps.astype(np.int64)),
             attributes=None if self.data.attributes is None else self._tensor(self.data.attributes[rows]),
         )
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         with self._seeded(), self.autocast:
             output = self.network(x)
-        terms = self.objective(output, targets, ranks)
+        terms = self.objective(output, targets, self.ranks)
+        values = self.ranks.mean(torch.stack(list(terms.values())).detach()).tolist()
+        skipped = ""
+        if not np.isfinite(values).all():
+            skipped = "the loss is not finite"
+            # Running means and variances of BatchNorm are not finite either.
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        elif not self._step(terms["total"]):
+            skipped = OVERFLOW if self.scaler.is_enabled() else "the gradient is not finite"
+        self.skipped += skipped not in ("", OVERFLOW)
+        self.skipped_in_row = self.skipped_in_row + 1 if skipped else 0
+        known = (value if np.isfinite(value) else None for value in values)
+        return dict(zip(terms, known, strict=True)) | ({"skipped": skipped} if skipped else {})
 
+    def _step(self, total: Tensor) -> bool:
+        """Take a step down the gradient of the loss; return whether it is finite, else no optimiser takes one."""
         self.adam.zero_grad()
         self.sgd.zero_grad()
-        self.scaler.scale(terms["total"]).backward()
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        parameters = [*self.network.parameters(), *self.objective.parameters()]
+        # Averaged before they are unscaled: an overflow on one worker is one on all, and all decide alike.
+        self.ranks.average_gradients(parameters)
         self.scaler.unscale_(self.adam)
         self.scaler.unscale_(self.sgd)
-        ranks.average_gradients([*self.network.parameters(), *self.objective.parameters()])
-        self.objective.rescale_gradients()
-        self.scaler.step(self.adam)
-        self.scaler.step(self.sgd)
+        is_finite = all(torch.isfinite(p.grad).all() for p in parameters if p.grad is not None)
+        if is_finite:
+            self.objective.rescale_gradients()
+            self.scaler.step(self.adam)
+            self.scaler.step(self.sgd)
         self.scaler.update()
-
-        values = ranks.mean(torch.stack(list(terms.values())).detach()).tolist()
-        if not np.isfinite(values).all():
-            raise WorkError(f"the loss is {values[0]} in epoch {self.epoch}, step {self.step + 1}; lower learning_rate")
-        return dict(zip(terms, values, strict=True))
+        return is_finite
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -174,6 +214,7 @@ class TrainingRun:
                 "epoch": self.epoch,
                 "step": self.step,
                 "log_bytes": log.tell(),
+                "skipped": [self.skipped, self.skipped_in_row],
                 "maps": None if self.maps is None else torch.from_numpy(self.maps),
                 **{name: part.state_dict() for name, part in self._parts().items()},
             }
@@ -193,6 +234,7 @@ class TrainingRun:
             part.load_state_dict(state[name])
         self.maps = None if state["maps"] is None else state["maps"].numpy()
         self.epoch, self.step, self.log_bytes = state["epoch"], state["step"], state["log_bytes"]
+        self.skipped, self.skipped_in_row = state.get("skipped", (0, 0))
 
     def _parts(self) -> dict[str, Any]:
         return {

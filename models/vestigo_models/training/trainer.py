@@ -26,18 +26,22 @@ from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.state import CHECKPOINT, TrainingRun, feature_grid, read_checkpoint
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
-STEP_FIELDS = ("epoch", "step", "steps", "learning_rate")
-"""Fields of the log besides the terms of `Objective`."""
+STEP_FIELDS = ("epoch", "step", "steps", "learning_rate", "refresh")
+"""Fields of the log besides the terms of `Objective` and, in a skipped step, the reason as `skipped`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """The folder of the written package, and the loss terms averaged over the last epoch."""
+    """The folder of the written package, and the loss terms averaged over the last epoch.
+
+    `skipped` is the number of steps that were not taken because the loss or its gradient was not finite.
+    """
 
     model: Path
     epochs: int
     losses: dict[str, float]
     seconds: float
+    skipped: int = 0
 
 
 def train(
@@ -61,7 +65,7 @@ def train(
         ConfigError: If the configuration does not fit the data or the number of workers.
         DatasetError: If a training image cannot be read.
         ModelError: If weights do not fit, or `out` holds a training and `resume` is not set or its checkpoint differs.
-        WorkError: If the loss is not finite.
+        WorkError: If the loss stays not finite; single steps are skipped, and counted in the result and the log.
     """
     started = time.monotonic()
     ranks = ranks or Ranks()
@@ -77,8 +81,13 @@ def train(
     if ranks.rank == 0:
         _write_package(config, run, out, trained_on or {})
     ranks.barrier()
-    losses = _mean_losses(out, config.epochs)
-    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
+    return TrainingResult(
+        model=out,
+        epochs=config.epochs,
+        losses=_mean_losses(out),
+        seconds=time.monotonic() - started,
+        skipped=run.skipped,
+    )
 
 
 def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
@@ -105,9 +114,11 @@ def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
     return log
 
 
-def _mean_losses(out: Path, epoch: int) -> dict[str, float]:
+def _mean_losses(out: Path) -> dict[str, float]:
+    """Return the terms averaged over the steps of the last epoch in which a step was taken."""
     records = [json.loads(line) for line in (out / LOG).read_text("utf-8").splitlines()]
-    last = [record for record in records if record["epoch"] == epoch]
+    taken = [record for record in records if "skipped" not in record]
+    last = [record for record in taken if record["epoch"] == taken[-1]["epoch"]]
     return {name: float(np.mean([record[name] for record in last])) for name in last[0] if name not in STEP_FIELDS}
 
 

@@ -14,11 +14,13 @@ from vestigo_models.networks.build import build_network
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.parsing.registry import make_parser
-from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.schemas.regions import REGIONS, cluster_regions
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
+from vestigo_models.training.objective import UNLABELLED
 from vestigo_models.training.relabel import (
+    compare_maps,
     initial_labels,
     is_refresh_due,
     parse_labels,
@@ -144,3 +146,24 @@ def test_bags_of_atr_are_belongings_only_on_request(
 def test_atr_bag_seed_is_off_by_default() -> None:
     assert not TrainConfig.load("fls").atr_bag_seed
     assert TrainConfig.load("fls", {"atr_bag_seed": True}).atr_bag_seed
+
+
+def test_refresh_is_compared_with_the_labels_before() -> None:
+    before = np.zeros((2, 2, 4), dtype=np.uint8)
+    before[:, 0] = 2
+    after = before.copy()
+    after[0, 1, :2] = 5
+    compared = compare_maps(before, after, REGIONS)
+    # Background 6 of 8 cells, upper 8 of 8, belongings 0 of 2.
+    assert compared == {
+        "iou": pytest.approx((6 / 8 + 1 + 0) / 3),
+        "foreground_iou": pytest.approx(8 / 10),
+        "belongings_images": 0.5,
+        "belongings_cells": 2 / 16,
+    }
+
+
+def test_first_clusters_have_no_labels_before() -> None:
+    before = np.full((2, 2, 4), UNLABELLED, dtype=np.uint8)
+    compared = compare_maps(before, np.ones_like(before), cluster_regions(6))
+    assert compared == dict.fromkeys(("iou", "foreground_iou", "belongings_images", "belongings_cells"))

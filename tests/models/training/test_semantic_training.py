@@ -124,6 +124,17 @@ def test_clusters_are_learnt_without_the_regions_of_a_parser(data: TrainingSet, 
     assert losses[0]["parsing"] > 0
 
 
+def test_refreshes_are_logged_with_the_step_that_follows(data: TrainingSet, tmp_path: Path) -> None:
+    result = train(short("fls"), data, tmp_path / "model")
+    records = [json.loads(line) for line in (tmp_path / "model/losses.jsonl").read_text("utf-8").splitlines()]
+    refreshed = [record for record in records if "refresh" in record]
+    assert [(record["epoch"], record["step"]) for record in refreshed] == [(2, 1), (3, 1)]
+    for record in refreshed:
+        assert record["refresh"].keys() == {"iou", "foreground_iou", "belongings_images", "belongings_cells"}
+        assert 0 < record["refresh"]["iou"] <= 1
+    assert "refresh" not in result.losses
+
+
 def interrupt_after(steps: int) -> Any:
     def progress(_done: int, _total: int | None) -> None:
         nonlocal steps

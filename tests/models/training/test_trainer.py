@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from safetensors.torch import load_file
 
 from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.inference.preprocessing import normalise
+from vestigo_models.training import state
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.trainer import train
@@ -117,9 +120,9 @@ def test_checkpoint_without_newer_keys_is_resumed(data: TrainingSet, uninterrupt
     out = tmp_path / "model"
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, data, out, progress=interrupt_after(3))
-    state = torch.load(out / "checkpoint.pt", weights_only=True)
-    del state["config"]["atr_bag_seed"]
-    torch.save(state, out / "checkpoint.pt")
+    checkpoint = torch.load(out / "checkpoint.pt", weights_only=True)
+    del checkpoint["config"]["atr_bag_seed"], checkpoint["skipped"]
+    torch.save(checkpoint, out / "checkpoint.pt")
     train(SMALL, data, out, resume=True)
     same(out, uninterrupted)
 
@@ -169,6 +172,62 @@ def test_training_starts_from_another_package(data: TrainingSet, uninterrupted: 
     for name in before:
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(before[name], after[name], atol=1e-8, rtol=0)
+
+
+def break_steps(monkeypatch: pytest.MonkeyPatch, broken: Container[int]) -> None:
+    """Give the network images that are not finite in some steps, counted from 1 over all calls."""
+    calls = 0
+
+    def normalise_or_break(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        images = normalise(*arguments)
+        return images * torch.nan if calls in broken else images
+
+    monkeypatch.setattr(state, "normalise", normalise_or_break)
+
+
+def read_log(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "losses.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_step_without_finite_loss_is_skipped_and_counted(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_steps(monkeypatch, {3, 5})
+    result = train(SMALL, data, tmp_path / "model")
+    records = read_log(tmp_path / "model")
+    assert [index + 1 for index, record in enumerate(records) if "skipped" in record] == [3, 5]
+    assert (records[2]["skipped"], records[2]["total"], result.skipped) == ("the loss is not finite", None, 2)
+    assert np.isfinite(list(result.losses.values())).all()
+    weights = load_file(tmp_path / "model/model.safetensors")
+    assert all(torch.isfinite(values.float()).all() for values in weights.values())
+
+
+def test_gradient_that_is_not_finite_is_skipped(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state.TrainingRun, "_step", lambda run, total: False)
+    with pytest.raises(WorkError, match="not finite in 10 steps in a row"):
+        train(SMALL, data, tmp_path / "model")
+    assert {record["skipped"] for record in read_log(tmp_path / "model")} == {"the gradient is not finite"}
+
+
+def test_training_that_stays_infinite_stops_and_resumes_behind_the_skipped_steps(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SMALL.model_copy(update={"epochs": 5, "checkpoint_steps": 0})
+    reached = []
+    for _ in range(2):
+        break_steps(monkeypatch, range(3, 100) if not reached else range(100))
+        with pytest.raises(WorkError, match="lower learning_rate"):
+            train(config, data, tmp_path / "model", resume=True)
+        reached.append(len(read_log(tmp_path / "model")))
+    assert reached == [22, 23]
+    break_steps(monkeypatch, ())
+    result = train(config, data, tmp_path / "model", resume=True)
+    assert result.skipped == 21
+    assert np.isfinite(list(result.losses.values())).all()
 
 
 class TestRefusals:

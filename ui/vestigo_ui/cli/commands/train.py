@@ -107,6 +107,8 @@ def train_command(
             )
         else:
             training = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
+    if training.skipped:
+        note(f"warning: {training.skipped} steps were skipped, as the loss was not finite; lower learning_rate")
     return Output({**asdict(training), "metrics": _evaluate(dataset, model, device)}, _print)
 
 
