@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.accessibility import find_violations
 from tests.support.fake_pipeline import MODEL
 from tests.support.models_store import models_store
-from tests.support.screenshots import keep
+from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
 from vestigo.store.open import Store
 
@@ -47,6 +48,9 @@ def test_a_model_is_promoted_and_rolled_back(
     page.get_by_role("button", name="Promote").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("will serve in the place of")).to_be_visible()
+    dialog.get_by_text("Then index the archive again").click()
+    settled(page)
+    assert find_violations(page) == []
     dialog.get_by_label("Reason").fill("hats are seen at night")
     dialog.get_by_text("Let better serve").click()
     keep(page, "models-promote")
