@@ -20,6 +20,7 @@ from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.images import load_crops, spread
 from vestigo_ui.app.text import attribute_titles, count_text, escape_md, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
@@ -98,26 +99,30 @@ def _show_form(
 ) -> None:
     own = next((annotation.answers for annotation in held if annotation.annotator == context.user.name), {})
     prediction = correction_task(rows).prediction
-    values: dict[str, str] = {}
+    keys = {attribute.name: f"review-answer-{crop}-{attribute.name}" for attribute in schema.attributes}
+
+    def saved() -> None:
+        values = {name: str(st.session_state[key]) for name, key in keys.items()}
+        with report_errors():
+            save(context, model, rows, values)
+            changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in values.items())
+            st.session_state[SAVED] = f"Saved: {changed:,} of {len(values):,} attributes differ from the predictions."
+
     with st.form(f"review-form-{crop}"):
         columns = st.columns(3, gap="medium")
         for place, attribute in enumerate(schema.attributes):
             value, share = predicted_value(schema, attribute.name, prediction)
             options = [*attribute.values, CANNOT_TELL]
             with columns[place % len(columns)]:
-                values[attribute.name] = st.selectbox(
+                st.selectbox(
                     f"{attribute.title.capitalize()}: {value}, {share:.1%}",
                     options,
                     options.index(own.get(attribute.name, value)),
-                    key=f"review-answer-{crop}-{attribute.name}",
+                    key=keys[attribute.name],
                 )
         st.caption(f"Saving confirms every choice, also those that {escape_md(model.name)} predicted.")
-        pressed = st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S")
-    if pressed:
-        save(context, model, rows, values)
-        changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in values.items())
-        st.session_state[SAVED] = f"Saved: {changed:,} of {len(values):,} attributes differ from the predictions."
-        st.rerun()
+        # A callback runs before the page, so that no other input can interrupt it.
+        st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S", on_click=saved)
 
 
 def _show_annotations(context: PageContext, schema: AttributeSchema, held: tuple[Annotation, ...]) -> None:
