@@ -150,8 +150,7 @@ def test_retry_command_reports_counts(tmp_path: Path, sources: tuple[Path, Path]
     with Store.open(ref) as store:
         (entry,) = store.audit.entries()
     assert (entry.user, entry.action, entry.case) == (login(), "retry", "c7")
-    assert entry.details["by"] == "ada"
-    assert entry.details == {"run": run, "inputs": ["002.jpg"]}
+    assert entry.details == {"run": run, "inputs": ["002.jpg"], "by": "ada"}
     done = CliRunner().invoke(runs.app, ["retry", run, "--store", str(ref), "--reason", "unreadable"])
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "1 input tried again")
     with Store.open(ref) as store:
