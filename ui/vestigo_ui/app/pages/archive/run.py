@@ -9,12 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from vestigo.store.runs.records import FailureCount, InputFailure, Run, RunTotals, status_text
-from vestigo_models.errors import UsageError
 from vestigo_ui.app.components.choice import back_button, choose_one
 from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.errors import report_errors, show_error
+from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.pages.archive.retry import last_log_line, shared_processes, start_retry
 from vestigo_ui.app.pages.archive.runs import KINDS, run_totals
 from vestigo_ui.app.text import count_text, escape_md, format_span, format_utc
@@ -139,18 +138,25 @@ def _offer_retry(
     noun = count_text(count, "selected input" if names else "input")
     with st.container(horizontal=True, vertical_alignment="center"):
         is_disabled = is_busy or not count
-        pressed = st.button(f"Retry {noun}", icon=":material/replay:", disabled=is_disabled, key="archive-retry")
+        # A callback runs before the page, so that no other input can interrupt it.
+        label, arguments = f"Retry {noun}", (context, run.id, names, None if names else reason)
+        st.button(
+            label,
+            icon=":material/replay:",
+            disabled=is_disabled,
+            key="archive-retry",
+            on_click=_start_retry,
+            args=arguments,
+        )
         if not count:
             st.caption("Single frames are retried with their video.")
         elif is_busy:
             st.caption("Another process drives this run. Wait until it ends.")
         else:
             st.caption("A file with new content is another input: index its source again with `vestigo index`.")
-    if pressed:
-        try:
-            start_retry(context, run.id, names, None if names else reason)
-        except UsageError as error:
-            show_error(error)
-            return
-        st.session_state["archive-retrying"] = run.id
-        st.rerun()
+
+
+def _start_retry(context: PageContext, run: str, inputs: Sequence[str], reason: str | None) -> None:
+    with report_errors():
+        start_retry(context, run, inputs, reason)
+        st.session_state["archive-retrying"] = run
