@@ -108,6 +108,13 @@ def test_the_recipe_changes_what_it_says_and_nothing_else() -> None:
         RECIPE.config("ful", 1)
 
 
+@pytest.mark.parametrize("backbone", ["tiny", "resnet50", "convnext"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_full_training_has_the_recipe_of_train(name: str, backbone: str) -> None:
+    ours = AblationRecipe(backbone=backbone, epochs=120).config(name, 7)
+    assert ours == TrainConfig.load(name, {"epochs": 120, "seed": 7}, backbone=backbone)
+
+
 def test_a_result_says_everything(dataset: ReidDataset, undisturbed: dict[str, Any]) -> None:
     assert (undisturbed["config"], undisturbed["seed"], undisturbed["epochs"]) == ("full", 1, 2)
     assert undisturbed["metrics"]["queries"] == len(dataset.query)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from vestigo_benchmarks.ablation.page import ablation_page
+from vestigo.datasets.reid import ReidDataset
+from vestigo_benchmarks.ablation.page import PaperFigures, ablation_page
+from vestigo_benchmarks.ablation.recipe import AblationRecipe
 from vestigo_benchmarks.ablation.tables import ablation_tables
 from vestigo_models.schemas.builtin import MARKET_1501
 
@@ -186,3 +190,49 @@ def test_page_without_results_is_empty() -> None:
     assert found["table4"] == found["table7"] == found["filter"] == found["cells"] == []
     assert found["control"] is None
     assert "##" not in ablation_page(found, {}, parser="the default one")
+
+
+def dataset_of(name: str, images: int, queries: int, root: Path) -> ReidDataset:
+    """Return a dataset of which only the sizes, the name and the folder are read."""
+    return cast("ReidDataset", SimpleNamespace(
+        name=name, train=range(images), query=range(queries), is_rendered=(root / "regions").is_dir()
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "backbone", "epochs", "figure", "sentence"),
+    [
+        ("dukemtmc-reid", (16522, 2228), "resnet50", 120, "82.8 / 91.7", "the data, backbone and recipe of this run."),
+        ("market-1501", (12936, 3368), "resnet50", 120, "89.5 / 95.6", "the data, backbone and recipe of this run."),
+        ("dukemtmc-reid", (16522, 2228), "tiny", 120, "82.8 / 91.7", "for orientation alone: other backbone."),
+        ("market-1501", (12936, 3368), "resnet50", 20, "89.5 / 95.6", "for orientation alone: other recipe."),
+        ("dukemtmc-reid", (100, 10), "resnet50", 120, "82.8 / 91.7", "for orientation alone: other data."),
+        ("msmt17", (32621, 11659), "tiny", 20, "89.5 / 95.6", "alone: other data, other backbone, other recipe."),
+    ],
+)
+def test_figures_of_the_paper_are_those_on_the_dataset_of_the_run(
+    name: str,
+    sizes: tuple[int, int],
+    backbone: str,
+    epochs: int,
+    figure: str,
+    sentence: str,
+    results: dict[str, dict[int, Any]],
+    tmp_path: Path,
+) -> None:
+    recipe = AblationRecipe(backbone=backbone, epochs=epochs)
+    paper = PaperFigures.beside(dataset_of(name, *sizes, tmp_path), recipe)
+    page = ablation_page(ablation_tables(results, paper.dataset), {}, parser="the default one", paper=paper)
+    (row,) = [line for line in page.splitlines() if line.startswith("| + AWM | 3 |") and "/" in line]
+    assert figure in row
+    assert sentence in page
+    is_duke = name == "dukemtmc-reid"
+    assert f"those on {'DukeMTMC-reID' if is_duke else 'Market-1501'}" in page
+    # The paper has no attributes of DukeMTMC-reID.
+    assert ("| *paper* |" in page) == (not is_duke)
+
+
+def test_rendered_people_are_other_data(tmp_path: Path) -> None:
+    (tmp_path / "regions").mkdir()
+    people = dataset_of("market-1501", 12936, 3368, tmp_path)
+    assert PaperFigures.beside(people, AblationRecipe(backbone="resnet50", epochs=120)).differences == ("other data",)

@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vestigo_benchmarks.ablation.tables import MISSES, Table
+from vestigo.datasets.reid import ReidDataset
+from vestigo_benchmarks.ablation.recipe import AblationRecipe
+from vestigo_benchmarks.ablation.tables import DUKE, MARKET, MISSES, Table
+
+PAPER_SIZES = {MARKET: (12_936, 3_368), DUKE: (16_522, 2_228)}
+"""Training images and queries of the datasets of the paper."""
+PAPER_BACKBONE = "resnet50"
 
 MISSING = "–"
 RETRIEVAL_HEAD = ("", "seeds", "mAP", "Rank-1", "gain in mAP", "over the row above", "paper", "")
 
 
-def ablation_page(tables: Mapping[str, Any], facts: Mapping[str, str], *, parser: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class PaperFigures:
+    """The paper's figures that a report shows, and how the report's trainings differ from the paper's.
+
+    Attributes:
+        dataset: `MARKET` or `DUKE`, whose figures are shown.
+        differences: Such as "other data"; empty if the trainings are those of the paper.
+    """
+
+    dataset: str = MARKET
+    differences: tuple[str, ...] = ("other data", "other backbone")
+
+    @classmethod
+    def beside(cls, dataset: ReidDataset, recipe: AblationRecipe) -> PaperFigures:
+        """Return the figures on the dataset of a run; those on Market-1501 for a dataset that the paper lacks."""
+        sizes = (len(dataset.train), len(dataset.query))
+        is_same = not dataset.is_rendered and PAPER_SIZES.get(dataset.name) == sizes
+        differences = {
+            "other data": not is_same,
+            "other backbone": recipe.backbone != PAPER_BACKBONE,
+            "other recipe": not recipe.is_full or bool(recipe.overrides),
+        }
+        shown = DUKE if dataset.name == DUKE and not dataset.is_rendered else MARKET
+        return cls(dataset=shown, differences=tuple(name for name, differs in differences.items() if differs))
+
+    @property
+    def sentence(self) -> str:
+        """What the figures are and what they are worth."""
+        name = {MARKET: "Market-1501", DUKE: "DukeMTMC-reID"}[self.dataset]
+        if not self.differences:
+            return f"The paper's figures are those on {name}, the data, backbone and recipe of this run."
+        return f"The paper's figures are those on {name}, for orientation alone: {', '.join(self.differences)}."
+
+
+def ablation_page(
+    tables: Mapping[str, Any], facts: Mapping[str, str], *, parser: str, paper: PaperFigures | None = None
+) -> str:
     """Return the page.
 
     Args:
         tables: Result of `vestigo_benchmarks.ablation.tables.ablation_tables`.
         facts: Name -> value: dataset, command and device.
+        paper: The paper's figures in the tables; by default those on Market-1501, for other data and backbone.
         parser: Name of the parser whose regions `parser` and `fls` are trained on.
     """
     parts = [
         "# Ablation",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
         "Percent, mean ± sample standard deviation over seeds. A gain is paired: the difference to the other row with"
-        " the same seed. The paper's figures are those on Market-1501, for orientation alone: other data, other"
-        " backbone. *misses* marks a row that is not above the row before it, as the paper's are.",
+        f" the same seed. {(paper or PaperFigures()).sentence} *misses* marks a row that is not above the row before it,"
+        " as the paper's are.",
         *_retrieval("Table 4: modules", tables["table4"]),
         *_retrieval("Table 5: semantics", tables["table5"], f"The parser is {parser}."),
         *_retrieval("Table 6: where attributes come from", tables["table6"]),

@@ -1,4 +1,7 @@
-"""The recipe that all cells of an ablation share: its changes of the shipped configurations."""
+"""The recipe that all cells of an ablation share.
+
+A short ablation changes the shipped configurations as below; from `FULL_EPOCHS` on it trains as `vestigo train` does.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from vestigo_models.training.config import TrainConfig
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")
 """The configurations that docs/method.md compares in tables 4 to 7, and the control."""
 EPOCHS = 20
+FULL_EPOCHS = int(TrainConfig.model_fields["schedule_epochs"].default)
+"""Epochs of the shipped configurations."""
 CHANGES: Mapping[str, Any] = {"relabel_every": 5, "fls_start_epoch": 6}
 """Label maps are refreshed every 5 epochs, with belongings from the first refresh after epoch 5."""
 BOT: Mapping[str, Any] = {"flip_probability": 0.5, "erase_probability": 0.5, "erase_area": [0.02, 0.3]}
@@ -49,16 +54,21 @@ class AblationRecipe:
         if self.backbone not in BACKBONES:
             raise ConfigError(f"unknown backbone {self.backbone!r}; choose of {', '.join(sorted(BACKBONES))}")
         height = (self.overrides.get("input_size") or BACKBONES[self.backbone].native_size)[0]
+        short = {"augmentation": {**BOT, "pad": SMALL_PAD if height <= SMALL_HEIGHT else PAD}, **CHANGES}
         changes = {
             "epochs": self.epochs,
             "seed": seed,
             "weights": self.weights,
             "parser": self.parser,
-            "augmentation": {**BOT, "pad": SMALL_PAD if height <= SMALL_HEIGHT else PAD},
-            **CHANGES,
+            **({} if self.is_full else short),
             **self.overrides,
         }
         return TrainConfig.load(name, changes, backbone=self.backbone)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the trainings have the epochs, refreshes and augmentation of `vestigo train`."""
+        return self.epochs >= FULL_EPOCHS
 
     @property
     def parser_name(self) -> str:

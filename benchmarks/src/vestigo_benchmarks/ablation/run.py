@@ -17,7 +17,7 @@ import numpy as np
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
 from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, device_name, locked_folder, write_json
-from vestigo_benchmarks.ablation.page import ablation_page
+from vestigo_benchmarks.ablation.page import PaperFigures, ablation_page
 from vestigo_benchmarks.ablation.processes import CellEvent, CellFailure, run_cells
 from vestigo_benchmarks.ablation.recipe import AblationRecipe
 from vestigo_benchmarks.ablation.tables import Results, ablation_tables
@@ -90,18 +90,20 @@ def ablate(
             "Dataset": f"{dataset.root.resolve().name}, {len(dataset.train)} training images of"
             f" {len(np.unique(dataset.train.pids))} people, {len(dataset.query)} queries, {len(dataset.gallery)}"
             f" gallery images; digest `{record['dataset']['digest']}`",
-            "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, otherwise as"
-            " `vestigo_benchmarks/ablation/recipe.py` says"
+            "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, otherwise as "
+            + ("`vestigo train` does" if recipe.is_full else "`vestigo_benchmarks/ablation/recipe.py` says")
             + (f", with {dict(recipe.overrides)}" if recipe.overrides else ""),
             "Device": f"{device_name(device)} a training, {jobs} side by side",
         }
 
+        paper = PaperFigures.beside(dataset, recipe)
+
         def write() -> dict[str, Any]:
-            table = ablation_tables(read_results(out))
+            table = ablation_tables(read_results(out), paper.dataset)
             failed = [asdict(failure) for failure in failures]
             write_json(out / RECORD, {**record, "facts": facts, "table": table, "failed": failed})
             with create_private(out / PAGE, "w") as file:
-                file.write(ablation_page(table, facts, parser=recipe.parser_name))
+                file.write(ablation_page(table, facts, parser=recipe.parser_name, paper=paper))
             return table
 
         done_before = len(cells) - len(pending)

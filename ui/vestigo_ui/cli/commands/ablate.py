@@ -43,7 +43,8 @@ def ablate_command(
 
     ablation.md and ablation.json in --out are updated after each training. After an interruption, the same command
     continues; on a finished folder it writes the tables again. Each training has a folder under cells/, which is also
-    a model package. All trainings share sampler, schedule, seed and the augmentation of BoT.
+    a model package. All trainings share sampler, schedule, seed and the augmentation of BoT; from 120 epochs on
+    they have the recipe of `vestigo train`.
 
     Example: vestigo ablate people/ --out ablation/ --seeds 3 --epochs 20
     """
