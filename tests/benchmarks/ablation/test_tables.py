@@ -221,7 +221,7 @@ def test_figures_of_the_paper_are_those_on_the_dataset_of_the_run(
     tmp_path: Path,
 ) -> None:
     recipe = AblationRecipe(backbone=backbone, epochs=epochs)
-    paper = PaperFigures.beside(dataset_of(name, *sizes, tmp_path), recipe)
+    paper = PaperFigures.for_run(dataset_of(name, *sizes, tmp_path), recipe)
     page = ablation_page(ablation_tables(results, paper.dataset), {}, parser="the default one", paper=paper)
     (row,) = [line for line in page.splitlines() if line.startswith("| + AWM | 3 |") and "/" in line]
     assert figure in row
@@ -235,4 +235,4 @@ def test_figures_of_the_paper_are_those_on_the_dataset_of_the_run(
 def test_rendered_people_are_other_data(tmp_path: Path) -> None:
     (tmp_path / "regions").mkdir()
     people = dataset_of("market-1501", 12936, 3368, tmp_path)
-    assert PaperFigures.beside(people, AblationRecipe(backbone="resnet50", epochs=120)).differences == ("other data",)
+    assert PaperFigures.for_run(people, AblationRecipe(backbone="resnet50", epochs=120)).differences == ("other data",)

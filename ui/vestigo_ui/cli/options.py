@@ -190,7 +190,7 @@ def _read_time(text: str | None, option: str) -> datetime | None:
     try:
         return parse_instant(text)
     except ConfigError as error:
-        raise UsageError(f"{option}: {error}") from None
+        raise UsageError(f"{option} {error}") from None
 
 
 def scope_details(scope: Scope) -> dict[str, Any]:

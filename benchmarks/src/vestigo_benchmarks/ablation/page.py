@@ -31,7 +31,7 @@ class PaperFigures:
     differences: tuple[str, ...] = ("other data", "other backbone")
 
     @classmethod
-    def beside(cls, dataset: ReidDataset, recipe: AblationRecipe) -> PaperFigures:
+    def for_run(cls, dataset: ReidDataset, recipe: AblationRecipe) -> PaperFigures:
         """Return the figures on the dataset of a run; those on Market-1501 for a dataset that the paper lacks."""
         sizes = (len(dataset.train), len(dataset.query))
         is_same = not dataset.is_rendered and PAPER_SIZES.get(dataset.name) == sizes

@@ -96,7 +96,7 @@ def ablate(
             "Device": f"{device_name(device)} a training, {jobs} side by side",
         }
 
-        paper = PaperFigures.beside(dataset, recipe)
+        paper = PaperFigures.for_run(dataset, recipe)
 
         def write() -> dict[str, Any]:
             table = ablation_tables(read_results(out), paper.dataset)

@@ -162,7 +162,7 @@ def test_budget_is_limited_to_available_tasks(store: Store) -> None:
         (SamplingRequest(strategy="random", budget=0), r"budget 0: give a number of tasks"),
         (
             SamplingRequest(strategy="random", budget=5, scope=Scope(cameras=("roof",))),
-            r"no crop of model fake",
+            'Unknown camera "roof"',
         ),
     ],
 )
