@@ -67,8 +67,8 @@ def ablation_page(
         "# Ablation",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
         "Percent, mean ± sample standard deviation over seeds. A gain is paired: the difference to the other row with"
-        f" the same seed. {(paper or PaperFigures()).sentence} *misses* marks a row that is not above the row before it,"
-        " as the paper's are.",
+        f" the same seed. {(paper or PaperFigures()).sentence} *misses* marks a row that is not above the row before"
+        " it, as the paper's are.",
         *_retrieval("Table 4: modules", tables["table4"]),
         *_retrieval("Table 5: semantics", tables["table5"], f"The parser is {parser}."),
         *_retrieval("Table 6: where attributes come from", tables["table6"]),
