@@ -297,10 +297,7 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, OSError, EOFError):
-        raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
+    state = _load_checkpoint(path)
     try:
         # A checkpoint of an earlier version lacks newer keys, whose defaults it was trained with.
         saved = TrainConfig.model_validate(state["config"]).model_dump(mode="json")
@@ -314,6 +311,25 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     if changes:
         raise ModelError(f"{path} has another configuration: {', '.join(changes)}; resume with that configuration")
     return state
+
+
+def _load_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, OSError, EOFError):
+        raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
+    return state
+
+
+def read_label_maps(folder: Path) -> UInt8Array | None:
+    """Return the last label maps of the training whose package is in `folder`, (N, rows, columns); None without any.
+
+    Raises:
+        ModelError: If its checkpoint cannot be read.
+    """
+    path = folder / CHECKPOINT
+    maps: Tensor | None = _load_checkpoint(path)["maps"] if path.exists() else None
+    return None if maps is None else maps.numpy()
 
 
 def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSchema | None) -> None:

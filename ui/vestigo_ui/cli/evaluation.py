@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import number_text, out, progress_stages
+from vestigo_ui.cli.output import note, number_text, out, progress, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
@@ -109,6 +109,31 @@ def comparison_result(comparison: ModelComparison, other: Evaluation) -> dict[st
         "attributes": {name: to_dict(difference) for name, difference in comparison.attributes.items()},
         "judged": {**full_result(other), "filter": filter_result(other)},
     }
+
+
+def training_overlap(dataset: ReidDataset, extractor: Extractor, model: str, parser: str) -> dict[str, Any]:
+    """Return the overlap of a model's regions with a parser's on the training images, and with those it learnt from.
+
+    `model` is the reference of the model; the label maps that it learnt from lie in its folder if it was trained there.
+    """
+    from vestigo.evaluation.training_regions import evaluate_training_regions
+    from vestigo_models.inference.package import resolve_model
+    from vestigo_models.parsing.registry import make_parser
+    from vestigo_models.training.state import read_label_maps
+
+    paths = dataset.train.paths
+    maps = read_label_maps(resolve_model(model))
+    if maps is not None and len(maps) != len(paths):
+        note(
+            f"{model} learnt from {len(maps)} images, {dataset.root} has {len(paths)}: its label maps are not compared"
+        )
+        maps = None
+    with progress("regions", len(paths)) as update:
+        return asdict(
+            evaluate_training_regions(
+                paths, extractor, make_parser(parser, device=str(extractor.device)), maps, progress=update
+            )
+        )
 
 
 def print_ranking(result: Mapping[str, Any]) -> None:

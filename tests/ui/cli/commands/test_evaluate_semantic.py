@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
@@ -15,6 +17,7 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
@@ -42,6 +45,21 @@ def evaluate(capsys: Captured, *arguments: str | Path) -> tuple[dict[str, Any], 
     assert run(["evaluate", *map(str, arguments), "--device", "cpu", "--json"]) == 0
     said = capsys.readouterr()
     return json.loads(said.out), " ".join(said.err.split())
+
+
+def test_regions_are_evaluated_on_training_images(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
+    images = load_dataset(people).train.paths
+    for image in images:
+        height, width = read_image(image).shape[:2]
+        Image.fromarray(np.full((height, width), 13, dtype=np.uint8)).save(tmp_path / f"{image.stem}.png")
+    parser = ("--parser", f"labels:{tmp_path}:lip")
+    result, _ = evaluate(capsys, people, "--model", model, "--training-regions", *parser)
+    overlap = result["training_regions"]
+    assert (overlap["images"], overlap["skipped"], overlap["labels_mean"]) == (len(images), {}, None)
+    assert overlap["iou"]["head"] > 0
+    assert overlap["iou"]["shoes"] == 0
+    assert run(["evaluate", str(people), "--model", str(model), "--device", "cpu", "--training-regions"]) == 2
+    assert "are evaluated on the 20 of LIP" in " ".join(capsys.readouterr().err.split())
 
 
 def test_result_has_ranking_attributes_and_regions(people: Path, model: Path, capsys: Captured) -> None:

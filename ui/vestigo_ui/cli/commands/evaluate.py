@@ -17,9 +17,10 @@ from vestigo_ui.cli.evaluation import (
     full_result,
     print_details,
     print_ranking,
+    training_overlap,
     write_page,
 )
-from vestigo_ui.cli.output import Output, note, out
+from vestigo_ui.cli.output import Output, note, number_text, out
 from vestigo_ui.cli.parser_options import ParserOption
 
 if TYPE_CHECKING:
@@ -43,6 +44,13 @@ def evaluate_command(
     max_lost: opts.MaxLostOption = 0.01,
     html: opts.HtmlOption = None,
     parser: ParserOption = "default",
+    training_regions: Annotated[
+        bool,
+        Option(
+            "--training-regions",
+            help="Also evaluate regions on the training images, against the class ids of --parser (LIP), as ISP does.",
+        ),
+    ] = False,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
 ) -> Output:
@@ -82,6 +90,7 @@ def evaluate_command(
             mode = "off"
         options.append(read_options(package, mode))
     extractors = [Extractor(package, resolve_device(device)) for package in packages]
+    overlap = training_overlap(loaded, extractors[0], model, parser) if training_regions else None
     evaluations = []
     for extractor, model_options in zip(extractors, options, strict=True):
         with evaluation_stages() as open_progress:
@@ -99,6 +108,7 @@ def evaluate_command(
         "gallery_excluded": {**({"junk": loaded.junk} if loaded.junk else {}), **unreadable},
         "passed_over": dict(loaded.passed_over),
         "filter": filter_result(evaluation),
+        "training_regions": overlap,
         "comparison": compared,
         "notes": list(evaluation.notes),
         "dataset": loaded.name,
@@ -131,6 +141,11 @@ def _print(result: Mapping[str, Any]) -> None:
     out.print(f"{result['model']['name']} on {result['dataset']}, {result['protocol']}")
     print_ranking(result)
     print_details(result)
+    if (overlap := result["training_regions"]) is not None:
+        figures = ", ".join(f"{name} {number_text(value)}" for name, value in overlap["two_class"].items())
+        out.print(f"regions on {overlap['images']} training images: ISP's IoU {figures} (percent)")
+        for reason, count in overlap["skipped"].items():
+            out.print(f"  skipped: {count} x {reason}", style="yellow")
     for reason, count in result["gallery_excluded"].items():
         out.print(f"  not in the gallery: {count} x {reason}", style="yellow")
     for kind, count in result["passed_over"].items():
