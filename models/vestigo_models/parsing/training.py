@@ -27,6 +27,7 @@ from vestigo_models.parsing.small import EmbeddedParser, ParserConfig, ParserNet
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig
+from vestigo_models.training.state import MAX_SKIPPED_STEPS
 from vestigo_models.training.trainer import TrainingResult
 
 TERMS = ("total", "cross_entropy", "dice")
@@ -104,7 +105,7 @@ def train_parser(
         ConfigError: If `base` has other classes.
         DatasetError: If an image or a label map cannot be read, or the two differ in size.
         ModelError: If `out` already holds a package.
-        WorkError: If the loss is not finite.
+        WorkError: If the loss stays not finite; single steps are skipped and counted.
     """
     started = time.monotonic()
     if (out / CONFIG).exists():
@@ -119,18 +120,26 @@ def train_parser(
     steps = max(1, len(data.images) // config.batch_size)
     total = config.epochs * steps
     terms: list[list[float]] = []
+    skipped = skipped_in_row = 0
     for epoch in range(config.epochs):
         terms = []
         for step, (images, labels) in enumerate(batches(reader, config, epoch), start=epoch * steps):
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
-            terms.append(_update(network, optimiser, images, labels, config, device))
-            if not np.isfinite(terms[-1]).all():
-                raise WorkError(f"the loss is {terms[-1][0]} in step {step + 1}; lower learning_rate")
+            if taken := _update(network, optimiser, images, labels, config, device):
+                terms.append(taken)
+            skipped += taken is None
+            skipped_in_row = skipped_in_row + 1 if taken is None else 0
+            if skipped_in_row >= min(MAX_SKIPPED_STEPS, steps):
+                raise WorkError(
+                    f"the loss or its gradient was not finite in {skipped_in_row} steps in a row, the last of them step"
+                    f" {step + 1}; lower learning_rate"
+                )
             progress(step + 1, total)
     EmbeddedParser(package, network).save_pretrained(out)
     losses = dict(zip(TERMS, np.mean(terms, axis=0).tolist(), strict=True))
-    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=seconds, skipped=skipped)
 
 
 def _load_base(base: str | Path, package: ParserConfig) -> ParserNetwork:
@@ -205,9 +214,10 @@ def _update(
     labels: UInt8Array,
     config: ParserTrainConfig,
     device: str,
-) -> list[float]:
-    """Take one step and return the loss terms in the order of `TERMS`."""
+) -> list[float] | None:
+    """Take one step and return the loss terms in the order of `TERMS`; None if they or a gradient are not finite."""
     network.train()
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, device)
     known = torch.from_numpy(labels.astype(np.int64)).to(device)
     kind = torch.device(device).type
@@ -220,8 +230,14 @@ def _update(
     total = entropy + config.dice_weight * dice
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
+    terms = [float(term.detach()) for term in (total, entropy, dice)]
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    if not (np.isfinite(terms).all() and all(gradient.isfinite().all() for gradient in gradients)):
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        return None
     optimiser.step()
-    return [float(term.detach()) for term in (total, entropy, dice)]
+    return terms
 
 
 def mark_background(labels: Tensor, logits: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
-from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from vestigo_models.parsing import training
 from vestigo_models.parsing.overlap import confusion, iou
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.parsing.small import CLASSES, EmbeddedParser, ParserConfig, ParserNetwork
@@ -243,6 +245,25 @@ def test_training_converges_and_is_reproducible(people: LabelledImages, tmp_path
         )
     )
     assert min(iou(np.asarray(counts))[[0, 2, 3]]) > 0.6
+
+
+def test_step_of_a_parser_without_finite_loss_is_skipped_and_counted(
+    people: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def normalise_or_break(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        images = normalise(*arguments)
+        return images * torch.nan if calls == 2 else images
+
+    monkeypatch.setattr(training, "normalise", normalise_or_break)
+    result = train(CONFIG, people, tmp_path / "a", package=SMALL)
+    assert (result.skipped, calls) == (1, 4)
+    assert np.isfinite(list(result.losses.values())).all()
+    network = EmbeddedParser.from_pretrained(tmp_path / "a").trainable()
+    assert all(values.isfinite().all() for values in network.state_dict().values())
 
 
 def test_training_starts_from_a_package(people: LabelledImages, tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCa
 def _print(result: Mapping[str, Any]) -> None:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in result["losses"].items())
     out.print(f"{result['model']}: {result['epochs']} epochs in {result['seconds']:.0f} s; last epoch: {losses}")
+    if result["skipped"]:
+        out.print(f"{result['skipped']} steps were skipped, as the loss was not finite; lower --learning-rate")
     regions = ", ".join(f"{name} {value:.3f}" for name, value in result["regions"].items())
     out.print(f"IoU on {result['judged_images']} images: {regions}")
     out.print(f"\nuse it as: package:{result['model']}")
