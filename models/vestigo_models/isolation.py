@@ -140,7 +140,8 @@ def _stream(
     with _SERVER.child(getattr(parsed, "func", parsed).__module__, reuse) as child:
         try:
             child.connection.settimeout(seconds)
-            _send(child.connection, (function, args, name, memory_bytes))
+            # Paths among the arguments can be relative to the folder of the caller, which may have changed.
+            _send(child.connection, (function, args, name, memory_bytes, os.getcwd()))
             while (message := _receive(child.connection)) is not None:
                 is_item, value = message
                 if not is_item:
@@ -197,7 +198,8 @@ def _work(connection: socket.socket) -> None:
         while True:
             name = "the input"
             try:
-                function, args, name, memory_bytes = _receive(connection)
+                function, args, name, memory_bytes, folder = _receive(connection)
+                os.chdir(folder)
                 _limit(resource.RLIMIT_DATA, memory_bytes)
                 for value in function(*args):
                     _send(connection, (True, value))

@@ -199,3 +199,11 @@ def test_forked_process_starts_its_own_server() -> None:
     os.close(reader)
     os.close(writer)
     assert call(os.getppid) == server
+
+
+def test_relative_paths_follow_the_folder_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+        monkeypatch.chdir(tmp_path / name)
+        assert call(Path.read_text, Path("file")) == name
