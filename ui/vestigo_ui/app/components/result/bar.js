@@ -2,7 +2,8 @@
 // that are pressed while the next result is loaded wait until it is shown, so that a verdict is about the crop in view.
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", y: "confirm", x: "reject", n: "not-sure", w: "withdraw" };
 const NOTE_PAUSE_MS = 1200;
-const MAX_LOAD_MS = 20000;
+// A page that has not come by then does not come: keys are dropped, and buttons work again.
+const MAX_LOAD_MS = 150000;
 const drafts = new Map();
 const timers = new Map();
 let waiting = [];
