@@ -11,10 +11,25 @@ if TYPE_CHECKING:
 REFUSED = ("critical", "serious")
 
 
+ATTEMPTS, PAUSE_MS = 8, 1500
+
+
 def find_violations(page: Page) -> list[str]:
-    """Return the critical and serious findings of axe-core on what the page shows now."""
+    """Return the critical and serious findings of axe-core that stay on the page.
+
+    While a page is run, Streamlit fades what is not drawn again yet, so that its contrast is low for a moment.
+    """
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+    for _ in range(ATTEMPTS):
+        findings = _findings(page)
+        if not findings:
+            break
+        page.wait_for_timeout(PAUSE_MS)
+    return findings
+
+
+def _findings(page: Page) -> list[str]:
     result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{finding['id']}: {node['html'][:200]}: {node['failureSummary']}"
