@@ -9,13 +9,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import create_engine, text
 
-from tests.support.footage import numbered, remux, write_sound_beside, write_video
+from tests.support.footage import add_sound, numbered, remux, write_sound, write_video
 from vestigo.store.open import Store
 from vestigo_ui.cli.main import run
 
@@ -36,15 +35,6 @@ def write_upside_down(path: Path) -> None:
     orientation = Image.Exif()
     orientation[0x0112] = 3
     Image.fromarray(CROP).save(path, exif=orientation)
-
-
-def write_sound(path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
-        frame.rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def write_raw_stream(path: Path) -> None:
@@ -70,7 +60,7 @@ def write_changed(path: Path, shift: Callable[[int], float]) -> None:
 
 def write_late(path: Path) -> None:
     source = write_video(path.with_name("source.mp4"), numbered, 12)
-    write_sound_beside(source, path, 0.5)
+    add_sound(source, path, 0.5)
     source.unlink()
 
 

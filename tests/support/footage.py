@@ -87,7 +87,17 @@ def remux(path: Path, target: Path, shift: Shift) -> Path:
     return target
 
 
-def write_sound_beside(path: Path, target: Path, video_delay_s: float) -> Path:
+def write_sound(path: Path) -> None:
+    """Write a file with sound and no video."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def add_sound(path: Path, target: Path, video_delay_s: float) -> Path:
     """Copy a video into a file with sound that begins before it."""
     with av.open(str(path)) as source, av.open(str(target), "w") as copy:
         stream = source.streams.video[0]

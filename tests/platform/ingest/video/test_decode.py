@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.footage import number_of, numbered, write_video
+from tests.support.footage import number_of, numbered, write_sound, write_video
 from vestigo.ingest.inputs import VideoInfo, VideoInput, input_from_json, input_to_json
 from vestigo.ingest.video.decode import FrameReader, SampledFrame, VideoSlice, read_frame, split_video
 from vestigo.ingest.video.probe import probe_video
@@ -172,7 +172,7 @@ BAD = {
 def test_invalid_videos_are_reported(reason: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     if reason == "no-video":
-        _write_sound(path)
+        write_sound(path)
     elif reason == "truncated":
         # Without its end an MP4 has no index, and nothing can be read.
         data = write_video(path, numbered, 20).read_bytes()
@@ -183,17 +183,6 @@ def test_invalid_videos_are_reported(reason: str, tmp_path: Path) -> None:
         probe_video(path)
     assert caught.value.reason == reason
     assert "a.mp4" in caught.value.detail
-
-
-def _write_sound(path: Path) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
-        frame.rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def test_unknown_codec_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pixels beside what is drawn, and display matrices beside a loop over pixels."""
+"""Pixels compared with what is drawn, and display matrices with a loop over pixels."""
 
 from fractions import Fraction
 from itertools import product

@@ -1,4 +1,4 @@
-"""Numbers and times of frames beside ffprobe, and beside the truth that is drawn into the frames."""
+"""Numbers and times of frames, compared with ffprobe and with the truth drawn into the frames."""
 
 import csv
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.footage import Shift, number_of, numbered, remux, write_sound_beside, write_video
+from tests.support.footage import Shift, add_sound, number_of, numbered, remux, write_video
 from vestigo.ingest.video.decode import FrameReader, VideoSlice, split_video
 from vestigo.ingest.video.probe import probe_video
 
@@ -122,7 +122,7 @@ def make(footage: Footage, folder: Path, name: str) -> Path:
         path = remux(source, folder / footage.name, footage.shift)
     elif name == "sound begins first":
         source = write_video(folder / "source.mp4", numbered, FRAMES, **footage.encoding)
-        path = write_sound_beside(source, folder / footage.name, video_delay_s=0.5)
+        path = add_sound(source, folder / footage.name, video_delay_s=0.5)
     else:
         path = write_video(folder / footage.name, numbered, FRAMES, **footage.encoding)
     if footage.damage is not None:
