@@ -92,12 +92,7 @@ def histogram(image: Image) -> NDArray[np.float32]:
 
 
 def judge(
-    queries: Descriptors,
-    gallery: Descriptors,
-    tracklets: NDArray[np.str_],
-    frames: NDArray[np.int64],
-    *,
-    apart: int,
+    queries: Descriptors, gallery: Descriptors, tracklets: NDArray[np.str_], frames: NDArray[np.int64], *, apart: int
 ) -> tuple[int, float, float]:
     """Return the number of queries with a match, mAP and Rank-1 in percent."""
     distances = part_visible_distance(queries, gallery)

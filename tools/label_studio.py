@@ -163,12 +163,7 @@ def main() -> int:
         program = install()
         user, password, token = "vestigo@localhost", FOLDER / "password", FOLDER / "token"
         with running(
-            program,
-            FOLDER / "data",
-            port=PORT,
-            user=user,
-            password=_load_secret(password),
-            token=_load_secret(token),
+            program, FOLDER / "data", port=PORT, user=user, password=_load_secret(password), token=_load_secret(token)
         ) as server:
             print(
                 f"Label Studio {VERSION} runs at {server.url}\n"

@@ -1,7 +1,5 @@
 """Reading of configuration files of users: YAML and JSON, with bounds on size and depth."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Show URLs without passwords and keys."""
 
-from __future__ import annotations
-
 import re
 
 _CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^\s'\"@/]*:[^\s'\"]*@", re.IGNORECASE)

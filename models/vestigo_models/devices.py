@@ -1,7 +1,5 @@
 """Devices by name."""
 
-from __future__ import annotations
-
 from vestigo_models.errors import ConfigError
 
 _is_pinned = False

@@ -1,7 +1,5 @@
 """Names that users type: compared in one Unicode form, and refused with the known ones if they are unknown."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable
 from difflib import SequenceMatcher

@@ -1,7 +1,5 @@
 """Files with pictures of people: written atomically, readable by their owner only."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

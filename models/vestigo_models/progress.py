@@ -1,7 +1,5 @@
 """Progress callbacks, one type for every long computation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 ProgressCallback = Callable[[int, int | None], None]

@@ -1,7 +1,5 @@
 """Registries of named components: built in, registered at run time, or installed as entry points."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

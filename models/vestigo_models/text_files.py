@@ -1,7 +1,5 @@
 """Reading of text files of users, whatever program wrote them: a byte-order mark is skipped."""
 
-from __future__ import annotations
-
 import codecs
 from pathlib import Path
 

@@ -66,13 +66,7 @@ def other_annotator(studio: LabelStudioClient) -> int:
 
 
 def record_sample(
-    store: Store,
-    project: str,
-    count: int,
-    *,
-    start: int = 0,
-    schema: AttributeSchema = MARKET_1501,
-    model: str = MODEL,
+    store: Store, project: str, count: int, *, start: int = 0, schema: AttributeSchema = MARKET_1501, model: str = MODEL
 ) -> None:
     """Record a sample of `count` tasks with keys from number `start` on."""
     if model not in {known.digest for known in store.models.list()}:

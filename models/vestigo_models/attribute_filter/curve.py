@@ -8,8 +8,6 @@ Crops that return because a filter keeps at least `least_kept` crops count as lo
 only lower the miss rate, so the bound of conformal risk control holds for the real filter too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

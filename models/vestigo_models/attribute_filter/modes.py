@@ -1,7 +1,5 @@
 """The modes of the attribute filter, `off | strict | quality | TAU | auto | soft`, and the choice of one."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

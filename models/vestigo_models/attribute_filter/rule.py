@@ -3,8 +3,6 @@
 With M <= 64 classes the reliable predictions of a crop fit one 64-bit word, and conflicts are counted with one AND.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -68,10 +66,7 @@ def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeS
 
 
 def survivors(
-    conflicts: UInt8Array,
-    penalty: Callable[[int, Int64Array], Float32Array] | None = None,
-    *,
-    max_conflicts: int = 0,
+    conflicts: UInt8Array, penalty: Callable[[int, Int64Array], Float32Array] | None = None, *, max_conflicts: int = 0
 ) -> BoolArray:
     """Decide which gallery crops each query keeps (docs/method.md, sections "Rule" and "Never empty").
 
@@ -99,11 +94,7 @@ def survivors(
 
 
 def conflict_penalty(
-    query: Float32Array,
-    gallery: Float32Array,
-    schema: AttributeSchema,
-    threshold: float,
-    names: Sequence[str] = (),
+    query: Float32Array, gallery: Float32Array, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()
 ) -> Float32Array:
     """Sum the confidences of both crops over their conflicting attributes.
 

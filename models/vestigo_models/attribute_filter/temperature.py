@@ -3,8 +3,6 @@
 A temperature sharpens or flattens a softmax and never changes the predicted class.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

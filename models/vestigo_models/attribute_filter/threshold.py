@@ -4,8 +4,6 @@ See docs/method.md, section "Conformal risk control" (Angelopoulos et al., ICLR 
 everything else that is fitted must come from other identities: the bound needs exchangeable ones.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from math import floor
@@ -59,10 +57,7 @@ def choose_threshold(record: FilterRecord, max_lost: float) -> ThresholdChoice:
             else f"no threshold keeps the loss below {max_lost:.3g} with certainty; allow a larger loss"
         )
     return ThresholdChoice(
-        threshold=curve.tau[at],
-        bound=curve.bound[at],
-        expected=estimate_filter(record, curve.tau[at]),
-        reason=reason,
+        threshold=curve.tau[at], bound=curve.bound[at], expected=estimate_filter(record, curve.tau[at]), reason=reason
     )
 
 

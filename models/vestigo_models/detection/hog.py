@@ -4,8 +4,6 @@ Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2
 CPU. It finds upright, fully visible people, and misses sitting, bent and occluded people.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass

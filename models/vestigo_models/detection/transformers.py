@@ -1,7 +1,5 @@
 """Object detectors of the transformers library that have the label "person": RT-DETR, D-FINE, DETR, YOLOS, ..."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -4,8 +4,6 @@ Level 1 also contains a halo around the body. A component must therefore start o
 to the body (docs/method.md, section "Belongings").
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

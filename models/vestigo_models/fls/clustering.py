@@ -4,8 +4,6 @@ The clustering is ISP's (Zhu et al., ECCV 2020). The cells of all images of an i
 makes the parts consistent across its images. Symbols: N images of the identity; F is N x H x W x C here.
 """
 
-from __future__ import annotations
-
 import warnings
 from functools import cache
 

@@ -1,7 +1,5 @@
 """The configuration of fine-grained local semantics."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,9 +43,7 @@ class FlsConfig(BaseModel):
         default=(0.15, 0.85), description="range of a component's centroid in the person's height"
     )
     most_of_body: float = Field(
-        default=0.5,
-        gt=0,
-        description="belongings above this share of the body are dropped as an error of level 1",
+        default=0.5, gt=0, description="belongings above this share of the body are dropped as an error of level 1"
     )
     support: int = Field(default=2, ge=1, description="images of an identity that must show belongings")
 

@@ -3,8 +3,6 @@
 See docs/method.md, section "Fusion". Symbols: N images of one identity, on a grid of H x W cells.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from scipy import ndimage

@@ -6,8 +6,6 @@ crops 0.3 % of the pixels of heads stay sharp, and 10 % of those of a second per
 first person's body.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Inference: descriptors, attribute probabilities and regions of crops."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

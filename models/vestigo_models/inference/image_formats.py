@@ -1,7 +1,5 @@
 """Formats of encoded images: recognition by content, and checks of a header before pixels are decoded."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator

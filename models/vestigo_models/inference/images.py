@@ -5,8 +5,6 @@ Transparency is dropped, not blended: a pixel has the colour that the file store
 are scaled by the bits that the image uses: if the largest value is 3780, which takes 12 bits, 4095 becomes 255.
 """
 
-from __future__ import annotations
-
 from pathlib import Path, PurePosixPath
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Preprocessing: from crops to the input of a network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -4,8 +4,6 @@ The maps of an image depend on the images of its identity, the parser, the model
 identities or on how many images are processed together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Attribute re-weighting (AWM): attribute scores that correct one another (docs/method.md, section "AWM")."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

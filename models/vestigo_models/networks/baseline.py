@@ -1,7 +1,5 @@
 """The baseline (BoT; Luo et al., CVPR Workshops 2019): backbone, pooling, BNNeck."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

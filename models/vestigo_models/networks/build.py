@@ -1,7 +1,5 @@
 """Building of networks from their configuration."""
 
-from __future__ import annotations
-
 from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import AttributeHeads, attribute_regions
 from vestigo_models.networks.backbones.base import Backbone

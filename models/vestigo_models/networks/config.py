@@ -1,7 +1,5 @@
 """The configuration of a network."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

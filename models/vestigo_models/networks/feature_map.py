@@ -5,8 +5,6 @@ Everything that reads F is linear in it, so coarse channels are never enlarged: 
 equals pooling the coarse map with the weights on the coarse grid, brought there by the transposed enlargement.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

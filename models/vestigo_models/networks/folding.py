@@ -1,7 +1,5 @@
 """Folding of batch normalisation into convolutions, for inference."""
 
-from __future__ import annotations
-
 import copy
 from itertools import pairwise
 

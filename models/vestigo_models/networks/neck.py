@@ -1,7 +1,5 @@
 """Necks: from the maps of a backbone to the feature map F at the resolution of the finest map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import cast
 
@@ -79,11 +77,7 @@ class JoinedNeck(nn.Module):
         middle, coarse = deep.split(list(self.channels[1:]), dim=1)
         second = self.first(maps[1]) + enlarge(middle, (maps[1].shape[2], maps[1].shape[3]))
         return FeatureMap(
-            (
-                maps[0],
-                self.refine(functional.relu(self.middle_norm(second))),
-                functional.relu(self.coarse_norm(coarse)),
-            )
+            (maps[0], self.refine(functional.relu(self.middle_norm(second))), functional.relu(self.coarse_norm(coarse)))
         )
 
 

@@ -1,7 +1,5 @@
 """The output of a network for a batch of crops, and the BNNeck of its features."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Read pickled torch checkpoints in child processes, which import torch themselves so that their server stays light."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -5,8 +5,6 @@ backbone ── neck ── F ─┬─ pixel classifier ── P ── regions
                        └─ the global feature may come from the backbone's last map instead        [global ; p-hat]
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Tensors of checkpoints from others: a file, a folder or a hub id. Nothing in a checkpoint is executed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

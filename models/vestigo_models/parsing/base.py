@@ -1,7 +1,5 @@
 """The interface of human parsers: pixels of one person to classes of body parts."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

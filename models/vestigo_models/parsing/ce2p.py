@@ -5,8 +5,6 @@ with in-place activated batch normalisation: it uses the absolute value of its w
 in a leaky ReLU. `load_public` and `ActivatedNorm` are equivalent to it (docs/method.md, "Parsing and region merge").
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Label maps of other programs as a parser: a folder with a PNG for each image."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

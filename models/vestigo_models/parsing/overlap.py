@@ -1,7 +1,5 @@
 """Overlap of label maps: confusion counts, which add up over images, and the IoU of every class."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vestigo_models.arrays import Float64Array, Int64Array, UInt8Array

@@ -1,7 +1,5 @@
 """Merge of a parser's classes into regions on a coarse grid (docs/method.md, "Parsing and region merge")."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

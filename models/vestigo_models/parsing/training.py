@@ -1,7 +1,5 @@
 """Training of the small parser on crops with label maps; batches depend on seed and epoch only."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Semantic segmentation models of the transformers library as parsers: SegFormer, Mask2Former, ..."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

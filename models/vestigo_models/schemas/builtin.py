@@ -3,8 +3,6 @@
 See docs/method.md, section "Attribute annotations".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vestigo_models.errors import ConfigError

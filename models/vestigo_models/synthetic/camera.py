@@ -1,7 +1,5 @@
 """Rendered cameras: their mounting and light, and the effect of optics, sensor and compression on linear light."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -81,10 +79,7 @@ def sample_light(rng: np.random.Generator) -> Light:
     sky = np.array([1 - cool, 1, 1 + cool]) * rng.uniform(0.65, 1.0)
     ground = np.array([1, 0.98, 0.93]) * rng.uniform(0.25, 0.6)
     return Light(
-        direction=direction,
-        sun=sun.astype(np.float32),
-        sky=sky.astype(np.float32),
-        ground=ground.astype(np.float32),
+        direction=direction, sun=sun.astype(np.float32), sky=sky.astype(np.float32), ground=ground.astype(np.float32)
     )
 
 
@@ -120,12 +115,7 @@ def contact_shadow(image: FloatArray, camera: SyntheticCamera, raster: Raster, x
 
 
 def apply_response(
-    linear: FloatArray,
-    response: CameraResponse,
-    rng: np.random.Generator,
-    *,
-    blur: float = 1.0,
-    streak: float = 0.0,
+    linear: FloatArray, response: CameraResponse, rng: np.random.Generator, *, blur: float = 1.0, streak: float = 0.0
 ) -> FloatArray:
     """Return display values in 0..1 of linear light (h, w, 3).
 

@@ -1,7 +1,5 @@
 """Rendered crops: a person in front of a camera, cut out by an imprecise detector."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import cv2

@@ -6,8 +6,6 @@ mutual information: gender -> age -> {hair, hat, carrying, upper colour}, and ge
 age) -> {sleeve, lower colour}. Carrying is one variable, because no annotated identity carries two kinds of things.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from vestigo_models.arrays import Int64Array

@@ -1,7 +1,5 @@
 """Rendered identities: labels, body shape, clothing and materials, all constant for one identity."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

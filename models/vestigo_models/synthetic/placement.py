@@ -4,8 +4,6 @@ It is independent of the person's attributes, so that no attribute can be predic
 camera.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Presets of rendered worlds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

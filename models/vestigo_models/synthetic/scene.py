@@ -1,7 +1,5 @@
 """Rendered backgrounds: a street, yard or hall over the camera's ground plane, independent of people."""
 
-from __future__ import annotations
-
 import colorsys
 
 import cv2

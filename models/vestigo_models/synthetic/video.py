@@ -1,7 +1,5 @@
 """Rendered footage: the people of a world walk through the view of a fixed camera, with their true boxes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Rendered worlds: people, cameras, lights and backgrounds of one seed, each from its own random stream."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache

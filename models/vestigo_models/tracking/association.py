@@ -15,8 +15,6 @@ g' < g. So the memory is G + V cells, and a slice that starts this much before i
 whole video, bit for bit, because the same arrays enter the same assignments.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Colour histograms that distinguish people between nearby frames."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Motion inside boxes, which distinguishes people from static objects under a fixed camera."""
 
-from __future__ import annotations
-
 from collections import deque
 
 import cv2

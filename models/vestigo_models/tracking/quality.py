@@ -1,7 +1,5 @@
 """Quality of crops, and hashes that find near-duplicates."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -9,8 +9,6 @@ than c has a bucket of its own, whose winner in the whole is at least as good. T
 keeps c. Hence the union contains all N, and any other crop in it is worse than the winner of its bucket or than all N.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar

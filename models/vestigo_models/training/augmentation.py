@@ -4,8 +4,6 @@ Flip, padded crop and random erasing are those of BoT. The others randomise the 
 focus and sensor. A label map is moved with its image; padded and erased cells are background.
 """
 
-from __future__ import annotations
-
 import math
 
 import cv2

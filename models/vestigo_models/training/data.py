@@ -1,7 +1,5 @@
 """Training images and batches, which depend on (seed, epoch, step) only."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -106,9 +104,7 @@ def batches(
             yield _stack(ahead)
 
 
-def _stack(
-    pairs: Iterable[tuple[UInt8Array, UInt8Array | None]],
-) -> tuple[UInt8Array, UInt8Array | None]:
+def _stack(pairs: Iterable[tuple[UInt8Array, UInt8Array | None]]) -> tuple[UInt8Array, UInt8Array | None]:
     images, maps = zip(*pairs, strict=True)
     return np.stack(images), None if maps[0] is None else np.stack(maps)
 

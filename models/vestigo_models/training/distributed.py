@@ -1,7 +1,5 @@
 """Collective operations of the workers that train together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Fine-tuning of a whole network from the weights of a package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Losses of identities and attributes (docs/method.md, "Losses" and "Forward correction")."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

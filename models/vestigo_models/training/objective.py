@@ -1,7 +1,5 @@
 """The objective of a training (docs/method.md, "Losses", equations 15 to 20)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Warnings about configurations that train, but hardly what their user means."""
 
-from __future__ import annotations
-
 from vestigo_models.networks.backbones.transformers import ConvNext, ResNet50
 from vestigo_models.networks.build import BACKBONES
 from vestigo_models.training.config import TrainConfig

@@ -1,7 +1,5 @@
 """Label maps of training images and their refresh (docs/method.md, "Refresh schedule")."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

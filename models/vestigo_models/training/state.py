@@ -1,7 +1,5 @@
 """The state of a training, its steps, and its checkpoints."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Everything random depends on (seed, epoch, step) only. So a resumed training giv
 uninterrupted one, bit for bit.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """Attribute labels of identities as CSV rows `pid, attribute, value`, as `vestigo label export` writes them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Recognise the layout of a dataset folder by its content."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -78,11 +76,7 @@ def require_folder(root: Path) -> None:
 
 
 def load_dataset(
-    root: Path,
-    format: str | None = None,
-    *,
-    schema: AttributeSchema | None = None,
-    duke_top_override: bool = False,
+    root: Path, format: str | None = None, *, schema: AttributeSchema | None = None, duke_top_override: bool = False
 ) -> ReidDataset:
     """Load a dataset in a layout of `FORMATS`, recognised by its content or forced by `format`.
 

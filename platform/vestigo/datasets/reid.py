@@ -1,7 +1,5 @@
 """A benchmark dataset in memory: paths, identities, cameras and attribute labels of its three splits."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What a dataset is read as: its layout, and counts of identities, images, cameras and attribute values by split."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -7,8 +7,6 @@ market_attribute.mat                               as the public file (docs/meth
 videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, pid, x, y, w, h
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import multiprocessing

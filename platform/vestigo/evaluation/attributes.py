@@ -1,7 +1,5 @@
 """Evaluate attribute predictions image by image, as in docs/method.md, "Attribute accuracy"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

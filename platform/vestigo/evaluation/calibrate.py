@@ -1,7 +1,5 @@
 """Calibrate a model on a dataset: temperatures, the attribute filter's curve and the weight of the soft filter."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,7 +1,5 @@
 """Compare two models on one dataset by a paired bootstrap over identities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

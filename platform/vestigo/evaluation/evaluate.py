@@ -1,7 +1,5 @@
 """Evaluate a model, or given features, on a dataset: ranking, attributes, regions and attribute filter."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Evaluate an attribute filter: what it keeps and loses, and its speed-up, as in docs/method.md, "Scoring"."""
 
-from __future__ import annotations
-
 import statistics
 from dataclasses import dataclass, replace
 from timeit import timeit

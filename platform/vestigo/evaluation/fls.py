@@ -3,8 +3,6 @@
 All are compared on the network's grid with the region that covers most of each cell. Counts add up over identities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

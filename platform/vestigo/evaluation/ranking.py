@@ -1,7 +1,5 @@
 """Rank and score queries from chunks of distances."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Both are compared on the network's grid: P by its most probable region, the labe
 a cell, as label maps for training are made. Counts are added image by image, so memory is one batch of maps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Score a saved ranking by the identities that were saved with it, in one pass with a few numbers kept per query."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The reference is the label map of a parser with the classes of LIP, resized to t
 Masks of body parts are formed from its class ids, not from merged regions. Counts add up over images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

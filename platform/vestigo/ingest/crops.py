@@ -1,7 +1,5 @@
 """Detect people in a frame and cut out their crops."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Decode planned images in child processes, ahead of the network; `ingest.video.isolated` does so for videos."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 

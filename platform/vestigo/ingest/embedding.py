@@ -1,7 +1,5 @@
 """Extract the features of image files in batches; unreadable files are skipped and counted."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence

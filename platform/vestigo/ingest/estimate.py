@@ -1,7 +1,5 @@
 """Estimate the time and disk space of indexing by timing a sample of the planned frames and images."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Read the source frame of a stored crop from the archive."""
 
-from __future__ import annotations
-
 import hashlib
 import tarfile
 import zipfile

@@ -1,7 +1,5 @@
 """Divide inputs into shards, the units of work, retry and commit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction

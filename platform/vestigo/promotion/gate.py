@@ -6,8 +6,6 @@ measures: refusing a good candidate costs a few reviews, serving a worse one cos
 the margin that may be chance passes and is named in the reasons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Evaluate the serving and the candidate model on the same test images, and read the scores that the registry keeps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,9 +58,7 @@ def evaluate_pair(
             f"predicts attributes: {reason}; train the candidate with the same attributes"
         )
     return PairEvaluation(
-        before=summarize_scores(before),
-        after=summarize_scores(after),
-        differences=compare(after, before).measures(),
+        before=summarize_scores(before), after=summarize_scores(after), differences=compare(after, before).measures()
     )
 
 

@@ -1,7 +1,5 @@
 """Find identities in both training and test before a model is trained, by identity and by image content."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

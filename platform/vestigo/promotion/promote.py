@@ -1,7 +1,5 @@
 """Promote a model, with the reasons that the promotion needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from vestigo.promotion.gate import GATE, has_passed

@@ -5,8 +5,6 @@ re-indexing of the store, nor on trainings. It is disjoint by known identity: a 
 linked may be on both sides.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Query-gallery distances, a chunk of queries at a time, as in docs/method.md, "Distance"."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -5,8 +5,6 @@ Two images are reciprocal neighbours if each is among the other's nearest. The p
 chunk x (Q+G)).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Line charts as coordinates of an SVG drawing, which the template `charts.html` draws in the page's colours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

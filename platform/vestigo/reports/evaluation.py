@@ -1,7 +1,5 @@
 """The page of `vestigo evaluate`: metrics, curves, exclusions, and images of rankings and regions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

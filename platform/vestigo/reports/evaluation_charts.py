@@ -1,7 +1,5 @@
 """Charts of an evaluation: CMC curve, reliability of attributes, and the attribute filter."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Self-contained HTML pages: escaping templates and inlined images."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Images of label maps: regions overlaid on a crop, and several maps of one crop side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

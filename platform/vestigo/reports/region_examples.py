@@ -1,7 +1,5 @@
 """Gallery images with label maps of parser, clustering, fusion and network (as in figure 5 of the paper)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The page of `vestigo search`: query, ranked crops, cameras and times."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rank the gallery for many queries in one pass and save the ranking in the store."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Explain a match: the distance from a query block by block, and the attributes of both."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Read the gallery of a search from a store: features, attribute probabilities and identities, batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Make queries for bulk ranking from image files: a dataset's query split, or a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Counts are stored with each camera's presence in a file, so that those of an archive are a sum over its files.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Collection
 

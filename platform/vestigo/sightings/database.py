@@ -4,8 +4,6 @@ file ◄── sighting ◄── crop        rows of one file have consecutive 
   └◄── presence                   a camera in one file: counts, and all times in order
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """An archive whose crops are read through the browse index: a search opens only the files that hold them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ A sighting holds the crops of one tracklet, source, camera and labelled identity
 one file, because assembly writes the tracklets of a video together.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any

@@ -1,7 +1,5 @@
 """When each camera recorded people."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Records of the browse index, independent of its database."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Bring the browse index up to date: new files are read, files that are no longer visible are dropped."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence

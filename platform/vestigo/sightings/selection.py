@@ -1,7 +1,5 @@
 """Turn a filter of sightings into SQL conditions that indexes answer, camera by camera."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

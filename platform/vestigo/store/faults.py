@@ -1,7 +1,5 @@
 """Fault points: named moments at which a test can kill the process."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable

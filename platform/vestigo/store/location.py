@@ -1,7 +1,5 @@
 """Location of a store: a folder with SQLite and Parquet, or a TOML file that names a database and a data root."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

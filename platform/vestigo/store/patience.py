@@ -1,7 +1,5 @@
 """Repeat requests to servers that have a short outage, such as a restart."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar

@@ -19,13 +19,7 @@ from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.objective import UNLABELLED
-from vestigo_models.training.relabel import (
-    compare_maps,
-    initial_labels,
-    is_refresh_due,
-    parse_labels,
-    refresh_labels,
-)
+from vestigo_models.training.relabel import compare_maps, initial_labels, is_refresh_due, parse_labels, refresh_labels
 
 SIZE, GRID = (64, 32), (32, 16)
 
@@ -46,12 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
         cv2.imwrite(str(paths[-1]), rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
     parsed = np.zeros((15, *GRID), dtype=np.uint8)
     parsed[:, 4:9, 6:10], parsed[:, 9:18, 6:10], parsed[:, 18:28, 6:10] = 1, 2, 3
-    return TrainingSet(
-        paths=tuple(paths),
-        pids=np.arange(15) // 3,
-        camids=np.zeros(15, dtype=np.int64),
-        parsed=parsed,
-    )
+    return TrainingSet(paths=tuple(paths), pids=np.arange(15) // 3, camids=np.zeros(15, dtype=np.int64), parsed=parsed)
 
 
 def test_refresh_schedule() -> None:

@@ -32,13 +32,7 @@ def picture(path: Path, value: int = 80) -> Path:
 def crop(source: Path, name: str, content: bytes, frame: int = -1) -> dict[str, Any]:
     digest = hashlib.sha256(content).hexdigest()
     sides = dict(zip("xywh", BOX, strict=True))
-    return {
-        "crop_id": crop_id(name, digest, frame, BOX),
-        "source": str(source),
-        "input": name,
-        "frame": frame,
-        **sides,
-    }
+    return {"crop_id": crop_id(name, digest, frame, BOX), "source": str(source), "input": name, "frame": frame, **sides}
 
 
 def stored(root: Path, kind: str) -> dict[str, Any]:

@@ -187,11 +187,7 @@ def test_page_is_complete_and_self_contained(dataset: ReidDataset, evaluation: E
     examples = region_examples(dataset, extractor, make_parser("default"), shown=2)
     models = {"ours": evaluation, "<b>other": other}
     page = evaluation_page(
-        models,
-        {"Dataset": "people"},
-        "cross-camera",
-        comparison=compare(evaluation, other),
-        region_examples=examples,
+        models, {"Dataset": "people"}, "cross-camera", comparison=compare(evaluation, other), region_examples=examples
     )
     for heading in (
         "ours compared with &lt;b&gt;other",

@@ -76,8 +76,7 @@ def index(store: Store, *, finish: bool = True) -> str:
     halves = (rows()[:4], rows()[4:])
     names = [[f"{half}-{place}" for place in range(len(some))] for half, some in enumerate(halves)]
     store.shards.plan(
-        run.id,
-        [ShardPlan("images", "fake", None, {}, tuple(InputPlan(name, name) for name in some)) for some in names],
+        run.id, [ShardPlan("images", "fake", None, {}, tuple(InputPlan(name, name) for name in some)) for some in names]
     )
     for task, some in zip(store.shards.pending(run.id, limit=2), halves, strict=True):
         file = store.root.write("crops", run.id, task.id, pa.Table.from_pylist(some, schema=crop_schema(DIM)))

@@ -1,7 +1,5 @@
 """Cache of computed values that the sessions of a process share."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

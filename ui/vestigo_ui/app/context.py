@@ -1,7 +1,5 @@
 """Context of a page: the store and its browse index, the user, the case, and the audit log."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Errors as a page shows them: one sentence and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

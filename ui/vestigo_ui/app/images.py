@@ -1,7 +1,5 @@
 """Images of crops and frames as pages show them: read in bulk, cached, with heads hidden on request."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeVar
 

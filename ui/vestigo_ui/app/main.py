@@ -1,7 +1,5 @@
 """Entry point of the app, which Streamlit runs after every click: navigation, account menu and the open page."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Formats of times and counts, and images with boxes, as pages show them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import datetime

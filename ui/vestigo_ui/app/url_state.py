@@ -3,8 +3,6 @@
 A value that stands for nothing is ignored and reported at the top of the page (`show_refused`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime

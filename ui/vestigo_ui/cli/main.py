@@ -1,7 +1,5 @@
 """The `vestigo` program: collects the commands and turns errors into one line and an exit status."""
 
-from __future__ import annotations
-
 import gc
 import importlib
 import os

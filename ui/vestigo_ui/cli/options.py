@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 # Many commands.
 SetOption = Annotated[
-    list[str] | None,
-    Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8."),
+    list[str] | None, Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8.")
 ]
 StoreOption = Annotated[
     str,
@@ -117,14 +116,12 @@ RerankOption = Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal 
 ProjectOption = Annotated[str, Option("--project", "-p", help="Project of review, in the store and on the server.")]
 ProjectsOption = Annotated[list[str] | None, Option("--project", "-p", help="Only these projects. Default: all.")]
 UrlOption = Annotated[
-    str | None,
-    Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080."),
+    str | None, Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080.")
 ]
 TokenFileOption = Annotated[
     Path | None,
     Option(
-        "--token-file",
-        help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY.",
+        "--token-file", help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY."
     ),
 ]
 PatienceOption = Annotated[

@@ -3,8 +3,6 @@
 They are apart from the other options, because their help lists the parsers of all installed packages.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

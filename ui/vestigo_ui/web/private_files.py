@@ -1,7 +1,5 @@
 """The private configuration files of the app: mode 0600, written atomically."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import tempfile

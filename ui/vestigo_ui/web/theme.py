@@ -1,7 +1,5 @@
 """The colours of the app and of the sign-in pages."""
 
-from __future__ import annotations
-
 LIGHT = {
     "primaryColor": "#0f766e",
     "backgroundColor": "#ffffff",

@@ -4,8 +4,6 @@ The driver submits tasks and takes results as they end. Only the driver commits,
 pass the same tests and produce the same visible rows.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Join the Ray cluster that RAY_ADDRESS names, or start one for this process."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

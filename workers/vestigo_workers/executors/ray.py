@@ -5,8 +5,6 @@ pixels. Ray restarts a dead actor (`max_restarts=-1`) but does not repeat its sh
 driver must count a death against the shard that caused it.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

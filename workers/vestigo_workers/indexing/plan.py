@@ -1,7 +1,5 @@
 """Survey sources and plan shards: known inputs are skipped, stale ones are reported."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sqlite3

@@ -1,7 +1,5 @@
 """Index again, with one model, what other models indexed: repeat the runs whose crops are stale."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The settings of an indexing run, and the fingerprint that binds stored rows to them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """From crops in memory to rows of the crops table: embed in batches of fixed size, encode, arrange in columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice

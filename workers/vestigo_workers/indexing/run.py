@@ -1,7 +1,5 @@
 """Index an archive: survey the sources, plan shards, drive the run, resume it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """The worker that turns shards of an archive into files of crops, detections and tracklets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """Label maps of a folder of images, one image, or a dataset: one PNG per image, made in this process."""
 
-from __future__ import annotations
-
 import filecmp
 import json
 from collections import deque

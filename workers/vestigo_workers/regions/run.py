@@ -1,7 +1,5 @@
 """Label the crops of an indexing run: a run of its own that is driven, resumed and counted like it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial

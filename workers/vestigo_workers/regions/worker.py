@@ -1,7 +1,5 @@
 """The worker that turns shards of crops into files of label maps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

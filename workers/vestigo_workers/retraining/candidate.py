@@ -1,7 +1,5 @@
 """From labels to a candidate model: collect data, refuse leaks, train, evaluate, decide at the gate, promote."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path

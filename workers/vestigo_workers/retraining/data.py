@@ -1,7 +1,5 @@
 """The data of a retraining: annotated crops, replayed crops, and identities held out for the test."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Train a candidate model from labels: refit its attribute heads or train the whole network, here or on Ray workers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

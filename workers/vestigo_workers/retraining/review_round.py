@@ -1,7 +1,5 @@
 """One round of review: sample and push tasks, wait for annotations, pull, retrain; an interrupted round continues."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

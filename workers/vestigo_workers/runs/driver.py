@@ -1,7 +1,5 @@
 """The driver of a run: submits shards to an executor, commits their results, counts deaths and holds the lease."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """The result of a run, and its summary for the command line."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Resume a run, or retry its quarantined inputs, whatever its kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 
 from vestigo.store.open import Store

@@ -1,7 +1,5 @@
 """The training set of a recipe, taken from a dataset's training split."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ Every worker takes its share of each batch, the triplet loss compares the whole 
 BatchNorm normalises each worker's share, so that two workers give other weights than one.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

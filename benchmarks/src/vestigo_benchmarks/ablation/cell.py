@@ -168,11 +168,7 @@ def _evaluate(cell: AblationCell) -> dict[str, Any]:
         },
         "attributes": None
         if attributes is None
-        else {
-            "official": attributes.official,
-            "mean": attributes.official_mean,
-            "balanced": attributes.balanced,
-        },
+        else {"official": attributes.official, "mean": attributes.official_mean, "balanced": attributes.balanced},
         "regions": None if regions is None else {"iou": regions.iou, "mean": regions.mean},
         "belongings_auc": evaluation.belongings_auc,
         "labels": _label_overlap(cell),

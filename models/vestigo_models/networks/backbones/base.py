@@ -1,7 +1,5 @@
 """The base class of backbones."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn

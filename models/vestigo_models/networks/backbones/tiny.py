@@ -6,8 +6,6 @@ half, for models that are trained in one domain and used in another. The stem ha
 available to the neck.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

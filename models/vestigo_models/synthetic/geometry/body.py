@@ -3,8 +3,6 @@
 Body frame: x to the person's left, y up, z forward; the origin lies on the ground between the feet.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -4,8 +4,6 @@ Each primitive has a local frame whose y axis runs from 0 to `length`. Rays are 
 cone is also a sphere, ellipsoid, capsule, limb or flattened torso, and a frustum a skirt, brim or bag.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Materials of a person: skin, hair, and clothes in the labelled colours with their patterns."""
 
-from __future__ import annotations
-
 import colorsys
 from dataclasses import dataclass
 from enum import IntEnum

@@ -1,7 +1,5 @@
 """Shading: hits to linear light of sun, sky and ground, with ambient occlusion."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

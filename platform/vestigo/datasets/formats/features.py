@@ -5,8 +5,6 @@ same image: a query is never compared with itself under the protocols that look 
 name there, null or empty, is an image of its own.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

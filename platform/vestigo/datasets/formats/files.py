@@ -3,8 +3,6 @@
 Two layouts are read: the folders `bounding_box_train`, `query` and `bounding_box_test`, and the list files of MSMT17.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Read a dataset in a public layout: splits with identities, cameras and attribute labels; no image is opened."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

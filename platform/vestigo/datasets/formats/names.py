@@ -1,7 +1,5 @@
 """Identity and camera in the file names of benchmark datasets."""
 
-from __future__ import annotations
-
 import re
 from pathlib import PurePosixPath
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The images of one identity are not independent, so identities are resampled with
 or queries. Both models are compared on the same resamples.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """List and read the members of a tar or zip in place, without unpacking it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

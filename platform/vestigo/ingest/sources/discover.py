@@ -1,7 +1,5 @@
 """Discover the inputs of a source, in a fixed order."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import Counter
@@ -15,14 +13,7 @@ from vestigo.datasets.formats.files import is_dataset, list_files
 from vestigo.datasets.formats.names import parse_name
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
-from vestigo.ingest.sources.naming import (
-    COMPRESSED_TARS,
-    NamingRules,
-    file_kind,
-    is_archive,
-    is_image,
-    is_video,
-)
+from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, file_kind, is_archive, is_image, is_video
 from vestigo.ingest.video.isolated import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError

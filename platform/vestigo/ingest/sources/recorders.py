@@ -5,8 +5,6 @@ digits, or with separators) or `year`, `month` and `day`; `time` (6 digits, or w
 `second`; or `epoch`, seconds since 1970. The first row that matches counts. `--name-pattern` adds a row before them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

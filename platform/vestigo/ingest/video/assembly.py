@@ -1,7 +1,5 @@
 """Assemble the slices of a video into tracklets and select their best crops; the result does not depend on slicing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

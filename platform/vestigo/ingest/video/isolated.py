@@ -1,7 +1,5 @@
 """Probe videos and decode their frames in child processes, ahead of detection (`vestigo_models.isolation`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

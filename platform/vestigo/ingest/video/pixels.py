@@ -1,7 +1,5 @@
 """Pixels of decoded frames as players show them."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Process one slice of a video: detections with their links, and crop candidates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 

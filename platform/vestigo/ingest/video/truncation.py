@@ -1,7 +1,5 @@
 """Detect truncated video files from the sizes that their container declares."""
 
-from __future__ import annotations
-
 import os
 import struct
 from pathlib import Path

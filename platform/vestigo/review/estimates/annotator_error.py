@@ -1,7 +1,5 @@
 """Correct estimates for annotator error (Rogan and Gladen, 1978; docs/method.md, section "Annotator error")."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations

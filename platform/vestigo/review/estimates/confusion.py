@@ -1,7 +1,5 @@
 """Confusion matrix of an attribute: estimated shares of true values among the predictions of each value."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

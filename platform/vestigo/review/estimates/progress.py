@@ -1,7 +1,5 @@
 """Progress of a project: counts of annotations, corrections and conflicts."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

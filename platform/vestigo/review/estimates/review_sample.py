@@ -1,7 +1,5 @@
 """Read the annotated crops of a model from the store."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Estimate the share of correct crops with an interval (docs/method.md, section "Estimate and interval")."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import ceil, sqrt
 

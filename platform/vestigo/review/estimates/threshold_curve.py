@@ -1,7 +1,5 @@
 """Precision against confidence threshold, for all thresholds in one pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

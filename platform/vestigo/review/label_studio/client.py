@@ -1,7 +1,5 @@
 """Connection to a Label Studio server: URL, token, retries and errors."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -4,8 +4,6 @@ The form has one group of choices for each attribute and one image for each task
 results need no table, and a form that was edited by hand is detected.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from xml.etree import ElementTree
 

@@ -7,8 +7,6 @@
 No credentials are sent to Label Studio: its server has its own for S3.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

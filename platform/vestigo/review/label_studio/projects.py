@@ -1,7 +1,5 @@
 """The Label Studio project of a store's project: found by a mark in its description, or created once."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from datetime import UTC

@@ -1,7 +1,5 @@
 """Pull annotations from Label Studio: after a pull the store has exactly those of the server."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

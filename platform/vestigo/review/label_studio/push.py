@@ -1,7 +1,5 @@
 """Push sampled tasks to Label Studio, each exactly once, however often the command is interrupted and repeated."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Consensus of the annotators of a task: the value of more than half of them, or a conflict."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Training and exports use them like other labels. Estimates of precision leave th
 looks wrong.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Label files: CSV for other tools, and labels of identities for the public `.mat` structure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Import labels from files: tasks that were not sampled, with their annotations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

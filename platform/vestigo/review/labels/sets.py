@@ -1,7 +1,5 @@
 """Label sets: immutable versions of all agreed labels."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Training examples of a label set: identities, their crops and their labels."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

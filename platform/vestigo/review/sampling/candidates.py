@@ -5,8 +5,6 @@ that the same tasks remain whenever it is read (permanent random numbers: Ohlsso
 permanent random numbers", 1995).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

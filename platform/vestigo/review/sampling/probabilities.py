@@ -1,7 +1,5 @@
 """Inclusion probabilities and systematic sampling (docs/method.md, section "Inclusion probabilities")."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vestigo_models.arrays import BoolArray, Float64Array, Int64Array

@@ -1,7 +1,5 @@
 """Sample the tasks to annotate next, and record the sample in the store."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The account of the operating system, which the audit log names."""
 
-from __future__ import annotations
-
 import os
 import pwd
 

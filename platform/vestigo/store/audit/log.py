@@ -10,8 +10,6 @@ which `vestigo audit verify` shows, where the administrators of the catalogue ca
 access to files and database outside this program.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -67,12 +65,7 @@ def audited_write(database: Database) -> Iterator[Session]:
 
 
 def append_entry(
-    session: Session,
-    *,
-    user: str,
-    action: AuditAction,
-    details: Mapping[str, Any],
-    **context: Unpack[AuditContext],
+    session: Session, *, user: str, action: AuditAction, details: Mapping[str, Any], **context: Unpack[AuditContext]
 ) -> AuditEntry:
     """Add an entry at the end; other writers wait until this transaction ends.
 

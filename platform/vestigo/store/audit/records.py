@@ -1,7 +1,5 @@
 """Audit entries and verdicts as the store returns them, and the keys and details that they hold."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The audit log of a store: add, list and verify entries."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -36,12 +34,7 @@ class AuditRepository:
     database: Database
 
     def record(
-        self,
-        user: str,
-        action: AuditAction,
-        *,
-        details: Mapping[str, Any],
-        **context: Unpack[AuditContext],
+        self, user: str, action: AuditAction, *, details: Mapping[str, Any], **context: Unpack[AuditContext]
     ) -> AuditEntry:
         """Add an entry in a transaction of its own; see `vestigo.store.audit.log.append_entry`."""
         with audited_write(self.database) as session:

@@ -1,7 +1,5 @@
 """Verdicts on search results: every verdict is kept, the newest one of a crop counts."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime

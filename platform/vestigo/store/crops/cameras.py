@@ -1,7 +1,5 @@
 """The cameras of a store: listed, found by name, and their clocks corrected."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence

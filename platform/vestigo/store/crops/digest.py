@@ -1,7 +1,5 @@
 """Digest of crops that does not depend on how rows are spread over files, databases and runs."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from collections.abc import Iterator

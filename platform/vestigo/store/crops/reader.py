@@ -1,7 +1,5 @@
 """Reader of visible crops: scans in batches, looks up by id or position, and corrects times by clock offsets."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,10 +106,7 @@ class CropReader:
                 yield batch
 
     def _batches(
-        self,
-        file: VisibleFile,
-        columns: Sequence[str],
-        read: Callable[[Sequence[str]], Iterable[pa.RecordBatch]],
+        self, file: VisibleFile, columns: Sequence[str], read: Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
     ) -> Iterator[pa.RecordBatch]:
         """Yield `columns` of the visible rows among those that `read` returns for the columns that are needed."""
         needed = self._needed_columns(columns, file)

@@ -1,7 +1,5 @@
 """Label maps in the store: scanned, or read by crop id."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

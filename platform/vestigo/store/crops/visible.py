@@ -3,8 +3,6 @@
 Files keep the recorded times; readers add the clock offset of the camera.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection
@@ -52,10 +50,7 @@ ALL_CROPS = CropFilter()
 
 
 def crop_files(
-    session: Session,
-    model: str | None = None,
-    crop_filter: CropFilter = ALL_CROPS,
-    ids: Collection[int] | None = None,
+    session: Session, model: str | None = None, crop_filter: CropFilter = ALL_CROPS, ids: Collection[int] | None = None
 ) -> list[VisibleFile]:
     """Return the files with visible crops, those of the newest model first.
 

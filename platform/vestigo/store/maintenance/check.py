@@ -1,7 +1,5 @@
 """Check of a store: every file, row and count against the catalogue."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing

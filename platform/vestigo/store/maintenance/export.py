@@ -1,7 +1,5 @@
 """Export of crops in the Market-1501 folder layout."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Vacuum of a store: delete replaced files and files that a crash left behind."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Models and promotions as the store returns them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime

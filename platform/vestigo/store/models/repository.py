@@ -4,8 +4,6 @@ Promotions form a stack: each names the model that served before it, and a rollb
 stack. The newest row, promotion or rollback, names the serving model. Rows are never deleted: they are the history.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

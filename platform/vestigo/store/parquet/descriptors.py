@@ -1,7 +1,5 @@
 """Conversion between the output of a model and columns of crops. Symbols: K regions, M attribute values."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

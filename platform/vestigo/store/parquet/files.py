@@ -1,7 +1,5 @@
 """Parquet files of a store: a data root writes and reads them without a database, also on another machine."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Read-ahead: threads read the next items while the caller processes the current ones."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

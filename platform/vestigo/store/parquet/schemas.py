@@ -1,7 +1,5 @@
 """Columns of the Parquet files by kind, and checks of schemas and rows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,13 +63,7 @@ REGIONS = pa.schema(
 )
 TRUTH = pa.schema([("pid", pa.int32()), ("camera", pa.string())])  # of the crop; null if unknown
 RANKING = pa.schema(
-    [
-        ("query", pa.string()),
-        ("rank", pa.int32()),
-        ("crop", pa.string()),
-        ("distance", pa.float32()),
-        *TRUTH,
-    ]
+    [("query", pa.string()), ("rank", pa.int32()), ("crop", pa.string()), ("distance", pa.float32()), *TRUTH]
 )
 QUERIES = pa.schema(
     [

@@ -1,7 +1,5 @@
 """Versions of the labels: rows in Parquet, the version in the catalogue."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Review as the store returns and takes it: projects, samples, tasks, annotations, label sets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Review in the store: projects, samples of tasks, and their state on the labelling server."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,14 +16,7 @@ from vestigo.store.parquet.schemas import DRAW
 from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign
 from vestigo.store.runs.rows import file_row
 from vestigo.store.sql.database import Database, chunks, to_record
-from vestigo.store.sql.tables import (
-    DataFileRow,
-    LabelAnswerRow,
-    LabelBatchRow,
-    LabelProjectRow,
-    LabelTaskRow,
-    ModelRow,
-)
+from vestigo.store.sql.tables import DataFileRow, LabelAnswerRow, LabelBatchRow, LabelProjectRow, LabelTaskRow, ModelRow
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -131,12 +122,7 @@ class ReviewRepository:
             return existing_keys(session, project, keys)
 
     def tasks(
-        self,
-        project: str,
-        *,
-        states: Collection[str] | None = None,
-        sample: int | None = None,
-        rows: int = PAGE_ROWS,
+        self, project: str, *, states: Collection[str] | None = None, sample: int | None = None, rows: int = PAGE_ROWS
     ) -> Iterator[list[LabelTask]]:
         """Yield the tasks of a project, in some states or of one sample, by sample and position, `rows` at a time."""
         query = (

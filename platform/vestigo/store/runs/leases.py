@@ -1,7 +1,5 @@
 """The lease on a run: at most one live process drives it."""
 
-from __future__ import annotations
-
 import os
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Runs in the store: begin, list, count, drive, finish and retry them."""
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

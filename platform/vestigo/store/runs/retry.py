@@ -5,8 +5,6 @@ whose assembly was quarantined, is processed again as a whole, because its parts
 until then.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """Shards in the store: planned once, handed out in the order of the plan, committed whole."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,14 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
 from vestigo.store.runs.leases import require_owner
-from vestigo.store.runs.records import (
-    InputFailure,
-    InputOutcome,
-    Owner,
-    SelectInputs,
-    ShardPlan,
-    ShardTask,
-)
+from vestigo.store.runs.records import InputFailure, InputOutcome, Owner, SelectInputs, ShardPlan, ShardTask
 from vestigo.store.runs.rows import (
     OUTPUT,
     add_pending_shard,
@@ -103,10 +94,7 @@ class ShardRepository:
         """
         part = aliased(ShardRow)
         slice_pending = exists().where(
-            part.run_id == ShardRow.run_id,
-            part.after == ShardRow.after,
-            part.kind == "slice",
-            part.state == "pending",
+            part.run_id == ShardRow.run_id, part.after == ShardRow.after, part.kind == "slice", part.state == "pending"
         )
         query = (
             select(ShardRow)

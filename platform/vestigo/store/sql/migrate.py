@@ -1,7 +1,5 @@
 """The schema of the catalogue: created on first use, migrated on request, refused if it is newer than this code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Outages of a catalogue: what failed, what to do, and whether the same request may succeed in a moment."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from dataclasses import dataclass

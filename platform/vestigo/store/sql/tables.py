@@ -13,8 +13,6 @@ audit ── audit_head                          a chain of digests, and its end
 verdict                                      every verdict; the newest counts
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -133,13 +131,7 @@ class ShardRow(Base):
         Index("ix_shard_run_state_position", "run_id", "state", "position"),
         Index("ix_shard_run_after", "run_id", "after"),
         # An assembly has no input whose key prevents planning it twice.
-        Index(
-            "uq_shard_assembly",
-            "run_id",
-            "after",
-            unique=True,
-            sqlite_where=text("kind = 'assembly'"),
-        ),
+        Index("uq_shard_assembly", "run_id", "after", unique=True, sqlite_where=text("kind = 'assembly'")),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -164,20 +156,10 @@ class InputRow(Base):
     __table_args__ = (
         Index("ix_input_shard_position", "shard_id", "position"),
         # SQLite uses a partial index only for a condition that is spelled as in the query.
-        Index(
-            "uq_input_key_fingerprint",
-            "key",
-            "fingerprint",
-            unique=True,
-            sqlite_where=text("retired = 0"),
-        ),
+        Index("uq_input_key_fingerprint", "key", "fingerprint", unique=True, sqlite_where=text("retired = 0")),
         # Few inputs are retired, and readers select all of them.
         Index("ix_input_retired", "shard_id", sqlite_where=text("retired = 1")),
-        Index(
-            "ix_input_quarantined",
-            "shard_id",
-            sqlite_where=text("state = 'quarantined'"),
-        ),
+        Index("ix_input_quarantined", "shard_id", sqlite_where=text("state = 'quarantined'")),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)

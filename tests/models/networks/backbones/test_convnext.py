@@ -39,9 +39,7 @@ def test_maps_are_those_of_four_stages() -> None:
         assert found.shape[2] == backbone.native_size[0] // stride
 
 
-def test_weights_of_classifier_load_into_backbone(
-    classifier: tuple[Path, ConvNextForImageClassification],
-) -> None:
+def test_weights_of_classifier_load_into_backbone(classifier: tuple[Path, ConvNextForImageClassification]) -> None:
     folder, model = classifier
     backbone = ConvNext(ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1])).eval()
     backbone.load_imagenet(str(folder))

@@ -160,10 +160,7 @@ def test_budget_is_limited_to_available_tasks(store: Store) -> None:
     [
         (SamplingRequest(strategy="luck", budget=5), r"unknown strategy 'luck': use entropy, "),
         (SamplingRequest(strategy="random", budget=0), r"budget 0: give a number of tasks"),
-        (
-            SamplingRequest(strategy="random", budget=5, scope=Scope(cameras=("roof",))),
-            'Unknown camera "roof"',
-        ),
+        (SamplingRequest(strategy="random", budget=5, scope=Scope(cameras=("roof",))), 'Unknown camera "roof"'),
     ],
 )
 def test_invalid_requests_are_rejected(store: Store, wanted: SamplingRequest, complaint: str) -> None:

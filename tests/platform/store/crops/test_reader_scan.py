@@ -221,10 +221,7 @@ def test_a_video_is_replaced_whole_and_its_unfinished_run_stays_closed(store: St
     inputs = (InputPlan("walk.avi[0]", "walk.avi:0"),)
     store.shards.plan(
         new.id,
-        [
-            ShardPlan("slice", "archive", "walk.avi", {}, inputs),
-            ShardPlan("assembly", "archive", "walk.avi", {}),
-        ],
+        [ShardPlan("slice", "archive", "walk.avi", {}, inputs), ShardPlan("assembly", "archive", "walk.avi", {})],
     )
     drive(store, new.id)
     assert {row["run"] for row in rows_of(store.crops.scan(["run"]))} == {new.id}

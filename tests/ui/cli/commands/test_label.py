@@ -152,11 +152,7 @@ def test_dry_runs_store_nothing(store: Path, said: Callable[..., str]) -> None:
     ],
 )
 def test_usage_errors_are_one_line(
-    store: Path,
-    refused: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    line: str,
+    store: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], line: str
 ) -> None:
     monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
     assert line in refused(*arguments, "--store", store)

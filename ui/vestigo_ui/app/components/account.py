@@ -1,7 +1,5 @@
 """Account menu at the top right: user, case, authorisation, hiding of heads, sign-out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

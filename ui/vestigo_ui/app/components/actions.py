@@ -1,7 +1,5 @@
 """Queue of user actions: the browser keeps and resends an action until the server has acknowledged it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Figures with one look: colours for colour-blind readers, readable on light and dark pages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Choice among options that the address holds."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

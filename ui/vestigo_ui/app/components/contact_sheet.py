@@ -1,7 +1,5 @@
 """Contact sheet: crops as one image, each a button with text, mark and actions."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Refresh of the browse index while pages are open."""
 
-from __future__ import annotations
-
 import threading
 
 import streamlit as st

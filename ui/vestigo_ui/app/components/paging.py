@@ -1,7 +1,5 @@
 """Page numbers of a list: buttons, keys, and the page in the address."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo_ui.app import url_state

@@ -1,7 +1,5 @@
 """Tables with downloads as CSV, Parquet and HTML."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Registry of the app's pages: the list that the navigation is built from."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import logging

@@ -1,7 +1,5 @@
 """`vestigo calibrate`: calibrate the confidence of a model on a dataset and write the result into its package."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`vestigo datasets`: what a dataset is read as."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any

@@ -39,14 +39,12 @@ def index_command(
         ),
     ] = None,
     timezone: Annotated[
-        str | None,
-        Option(metavar="ZONE", help="Zone of times without an offset, such as Europe/Berlin. Default: UTC."),
+        str | None, Option(metavar="ZONE", help="Zone of times without an offset, such as Europe/Berlin. Default: UTC.")
     ] = None,
     name_pattern: Annotated[
         str | None,
         Option(
-            metavar="REGEX",
-            help="Names of your recorder, with groups camera, date and time; see docs/recorders.md.",
+            metavar="REGEX", help="Names of your recorder, with groups camera, date and time; see docs/recorders.md."
         ),
     ] = None,
     fps: Annotated[float | None, Option(help="Frames per second of video that are examined. Default: 5.")] = None,

@@ -31,8 +31,7 @@ def push_command(
     store: opts.StoreOption,
     project: opts.ProjectOption,
     strategy: Annotated[
-        str | None,
-        Option(help=f"What is sampled first: {STRATEGIES.usage}.", show_default=DEFAULT_STRATEGY),
+        str | None, Option(help=f"What is sampled first: {STRATEGIES.usage}.", show_default=DEFAULT_STRATEGY)
     ] = None,
     budget: Annotated[int, Option(help="Tasks to sample.")] = 200,
     unit: Annotated[
@@ -232,7 +231,7 @@ def _print_pulled(result: Mapping[str, Any]) -> None:
     deleted = f", {result['deleted_now']} tasks deleted on the server" if result.get("deleted_now") else ""
     out.print(
         f"project {result['project']}: {result['reviewed']} of {result['tasks']} tasks reviewed, "
-        f"{result['pulled']} annotations new or changed{deleted}",
+        f"{result['pulled']} annotations new or changed{deleted}"
     )
     out.print(f"  {result['corrections']} corrections of predictions, {result['conflicts']} conflicts of annotators")
     for line in result["conflicting"]:

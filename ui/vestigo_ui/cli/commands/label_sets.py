@@ -152,14 +152,14 @@ def _check_projects(store: Store, label_set: LabelSet, reference: str) -> None:
 def _print_export(result: Mapping[str, Any]) -> None:
     out.print(
         f"{result['file']}: {result['written']} labels of {result['tasks']} tasks, label set {result['version']} "
-        f"({result['digest'][:12]})",
+        f"({result['digest'][:12]})"
     )
 
 
 def _print_import(result: Mapping[str, Any]) -> None:
     out.print(
         f"project {result['project']}: {result['pulled']} labels of {result['tasks']} tasks, "
-        f"{result['created']} of them new",
+        f"{result['created']} of them new"
     )
     if result["unknown_crops"]:
         out.print(f"  {result['unknown_crops']} crops of the file are not in the store and were skipped")

@@ -1,7 +1,5 @@
 """`vestigo loop`: rounds of sampling, review, retraining and promotion."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace

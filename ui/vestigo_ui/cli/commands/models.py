@@ -121,11 +121,7 @@ def promote_command(
 
 
 @command(app, "rollback")
-def rollback_command(
-    store: opts.StoreOption,
-    reason: ReasonOption = None,
-    by: opts.ByOption = None,
-) -> Output:
+def rollback_command(store: opts.StoreOption, reason: ReasonOption = None, by: opts.ByOption = None) -> Output:
     """Undo the last promotion that is in force: the model before it serves again.
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"

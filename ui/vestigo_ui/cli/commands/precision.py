@@ -1,7 +1,5 @@
 """`vestigo precision`: estimate the precision of a model on all crops from reviewed samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

@@ -38,8 +38,7 @@ def regions_command(
     source: Annotated[str, Argument(help="Folder of images, one image, a dataset; with --store a run.")],
     parser: ParserOption = "default",
     folder: Annotated[
-        Path | None,
-        Option("--out", help="Folder for one label map per image; with --store for the images of --panel."),
+        Path | None, Option("--out", help="Folder for one label map per image; with --store for the images of --panel.")
     ] = None,
     store: Annotated[
         str | None, Option("--store", "-s", help="Store of the run SOURCE. Without --out also from VESTIGO_STORE.")
@@ -116,12 +115,7 @@ def regions_command(
     features = None if not fls else model if store is None else _locate(store, model)
     changes = {"seed": seed, "foreground": foreground, "belongings_mode": belongings}
     config = _fls_config(features, {name: value for name, value in changes.items() if value is not None})
-    given = {
-        "executor": executor,
-        "actors": actors,
-        "gpus_per_actor": gpus_per_actor,
-        "shard_size": shard_size,
-    }
+    given = {"executor": executor, "actors": actors, "gpus_per_actor": gpus_per_actor, "shard_size": shard_size}
     settings = {name: value for name, value in given.items() if value is not None}
     shared: dict[str, Any] = {"parser": parser, "label_map": classes, "model": features, "device": device}
     if store is None:
@@ -165,12 +159,7 @@ def _locate(store: str, model: str) -> str:
 
 
 def _label_folder(
-    source: Path,
-    target: Path,
-    split: str | None,
-    settings: FinderSettings,
-    panels: bool,
-    with_judge: bool,
+    source: Path, target: Path, split: str | None, settings: FinderSettings, panels: bool, with_judge: bool
 ) -> Output:
     """Write the label maps of a folder or dataset, and compare them with true ones if that is requested.
 
@@ -236,7 +225,7 @@ def _print_folder(result: Mapping[str, Any]) -> None:
     labelled = result["images"] - result["quarantined"]
     out.print(
         f"{labelled} label maps ({result['labels']}) in {result['out']}, {result['with_belongings']} with belongings; "
-        f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s",
+        f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s"
     )
     for failure in result["failures"][:MAX_LISTED]:
         line = f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}"

@@ -1,7 +1,5 @@
 """`vestigo render`: rendered people as a dataset with attributes and regions, and as footage with ground truth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

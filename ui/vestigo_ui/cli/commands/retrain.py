@@ -122,7 +122,7 @@ def print_candidate(result: Mapping[str, Any]) -> None:
     """Print a candidate, its scores and the gate's verdict."""
     out.print(
         f"{result['model']} ({result['digest'][:12]}) learned from {result['lessons']} reviewed tasks (label set "
-        f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}",
+        f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}"
     )
     rows = []
     sides = result["before"], result["after"]

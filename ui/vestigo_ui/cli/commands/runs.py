@@ -1,7 +1,5 @@
 """`vestigo runs`: runs, their results and quarantined inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """`vestigo score`: retrieval metrics of given features."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated, Literal

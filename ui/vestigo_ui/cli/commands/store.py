@@ -1,7 +1,5 @@
 """`vestigo store`: check, clean, migrate and export a store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path

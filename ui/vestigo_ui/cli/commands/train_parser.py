@@ -63,11 +63,7 @@ def train_parser_command(
     from vestigo_models.parsing.training import LabelledImages, ParserTrainConfig, train_parser
 
     recipe = ParserTrainConfig(
-        seed=seed,
-        precision=precision,
-        epochs=epochs,
-        hidden_weight=hidden_weight,
-        learning_rate=learning_rate,
+        seed=seed, precision=precision, epochs=epochs, hidden_weight=hidden_weight, learning_rate=learning_rate
     )
     dataset = load_dataset(data)
     folder = BEHIND if hidden_by == "behind" else REGIONS

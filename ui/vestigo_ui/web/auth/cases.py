@@ -1,7 +1,5 @@
 """The case that each sign-in works on: a file next to the users file, so that reloads and new tabs keep it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass

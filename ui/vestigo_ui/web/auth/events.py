@@ -1,7 +1,5 @@
 """Sign-in events and their entry in the audit log."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal

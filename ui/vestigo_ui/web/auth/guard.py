@@ -1,7 +1,5 @@
 """ASGI guard: every page, image, upload and websocket of the app requires a valid session."""
 
-from __future__ import annotations
-
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers

@@ -1,7 +1,5 @@
 """The user of a request, as the app reads it at every rerun."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

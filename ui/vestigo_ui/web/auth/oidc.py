@@ -1,7 +1,5 @@
 """Signing in through an OpenID provider: authorization code flow with PKCE, state and nonce."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The sign-in and sign-out pages: plain HTML without scripts."""
 
-from __future__ import annotations
-
 from html import escape
 from urllib.parse import quote
 

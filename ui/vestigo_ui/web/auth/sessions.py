@@ -4,8 +4,6 @@ Nothing is held in memory, so a session survives a restart of the server. It end
 its user is removed or gets another password or role.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import secrets

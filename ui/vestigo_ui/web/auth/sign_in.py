@@ -1,7 +1,5 @@
 """Signing in with a password, and signing out."""
 
-from __future__ import annotations
-
 import logging
 import math
 import secrets

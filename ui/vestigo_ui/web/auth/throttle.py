@@ -1,7 +1,5 @@
 """Limit of password attempts: after some failures, each further attempt must wait longer."""
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Security headers of all responses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from starlette.datastructures import MutableHeaders

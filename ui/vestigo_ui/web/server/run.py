@@ -1,7 +1,5 @@
 """Serve the app: settings, users, the guard and Streamlit in one uvicorn process."""
 
-from __future__ import annotations
-
 import ipaddress
 import logging
 import os
@@ -136,13 +134,7 @@ def make_app(binding: Binding, users: Users, settings: Settings, on_event: OnEve
 
 
 def serve(
-    store: str,
-    binding: Binding,
-    users: Users,
-    settings: Settings,
-    *,
-    on_event: OnEvent,
-    report: Callable[[str], None],
+    store: str, binding: Binding, users: Users, settings: Settings, *, on_event: OnEvent, report: Callable[[str], None]
 ) -> None:
     """Serve the app for one store until it is interrupted; `report` receives the address of the page.
 

@@ -1,7 +1,5 @@
 """The HTML page of Streamlit's front end, with the product's name and a redirect to the sign-in page."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Options of Streamlit behind the guard."""
 
-from __future__ import annotations
-
 from vestigo_ui.web.theme import DARK, LIGHT
 
 MAX_UPLOAD_MB = 20

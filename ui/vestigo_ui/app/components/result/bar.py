@@ -1,7 +1,5 @@
 """Bar of an open result: to the previous and next one, and the verdict with its note."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

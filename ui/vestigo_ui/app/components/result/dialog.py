@@ -1,7 +1,5 @@
 """Dialog of one result: query and crop next to each other, why they match, and where the crop was recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape

@@ -1,7 +1,5 @@
 """Explanation of a result: its distance by feature, and the attributes that agree or differ."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -1,7 +1,5 @@
 """Where and when a result was recorded: its facts, its frame, and other crops of its frame and tracklet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Regions of a crop from a label map of the store, from the parser, or from the model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Verdicts about a result: shown and recorded next to the distances, which they never change."""
 
-from __future__ import annotations
-
 from vestigo.store.audit.records import Verdict, VerdictValue
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.components.actions import UserAction

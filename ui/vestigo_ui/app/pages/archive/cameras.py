@@ -1,7 +1,5 @@
 """Cameras of the archive: their crops, times and gaps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 

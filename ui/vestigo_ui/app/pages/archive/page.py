@@ -4,8 +4,6 @@ The address holds `show` (cameras or runs); of the cameras `find`, `cameras` (th
 runs `runs` (the page), `run`, `reason` and `failures` (the page).
 """
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo_models.errors import StoreError

@@ -1,7 +1,5 @@
 """Retry of a run's quarantined inputs with the command line, in a process that outlives the page and the server."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One run: its ledger, its quarantined inputs, and their retry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs of the archive: the list, newest first, and the progress of active ones."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any

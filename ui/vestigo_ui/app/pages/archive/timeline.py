@@ -1,7 +1,5 @@
 """Timeline of cameras: one lane for each camera, and the longest gaps without detections."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 

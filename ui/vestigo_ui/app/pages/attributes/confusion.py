@@ -1,7 +1,5 @@
 """Confusion of one attribute: predicted values against labels; each cell opens its crops."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Estimates from annotated crops, computed again when an annotation, a crop or a clock offset changes."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace

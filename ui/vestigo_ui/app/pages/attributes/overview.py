@@ -1,7 +1,5 @@
 """Overview of all attributes: accuracy in the archive and on datasets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Page Attributes: accuracy of the predicted attributes, estimated from annotations, and the crops behind it."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo.store.models.records import Model

@@ -1,7 +1,5 @@
 """Precision of one attribute: against coverage by threshold, by camera, and over time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args

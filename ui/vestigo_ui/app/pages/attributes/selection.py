@@ -1,7 +1,5 @@
 """Selection of page Attributes, held by the address: model, camera, attribute, value and confidence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

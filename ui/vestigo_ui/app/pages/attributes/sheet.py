@@ -1,7 +1,5 @@
 """Crops of page Attributes: those of a cell of the confusion, or sightings of the archive by confidence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -75,12 +73,7 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
     st.subheader("In the archive", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         first = choose_one(
-            "Order",
-            ORDERS,
-            "first",
-            clear=("page", "crop"),
-            widget=st.segmented_control,
-            label_visibility="collapsed",
+            "Order", ORDERS, "first", clear=("page", "crop"), widget=st.segmented_control, label_visibility="collapsed"
         )
         suffix = f" predicted as {escape_md(selection.value)}" if selection.value else ""
         st.caption(f"{count_text(count, 'sighting')}{suffix}", width="content")
@@ -168,13 +161,7 @@ def _show_sheet(
     opened = url_state.text("crop")
     tiles = [
         Tile(
-            crop=crop,
-            image=images[crop],
-            title=title,
-            lines=lines[crop],
-            mark=mark,
-            tone=tone,
-            selected=crop == opened,
+            crop=crop, image=images[crop], title=title, lines=lines[crop], mark=mark, tone=tone, selected=crop == opened
         )
         for crop, title in titles.items()
     ]

@@ -5,8 +5,6 @@ with `lost` or `sure`, `rerank`, `top`; of the results `group`, `show`, `page` a
 `form.verdict_key`; `pane`, and of the sightings to choose from `camera`, `from`, `to`, `wearing` and `sheet`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Choice of query crops among the sightings of the archive."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo.retrieval.gallery import without_time_note

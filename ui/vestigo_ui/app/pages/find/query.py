@@ -1,7 +1,5 @@
 """Query of page Find: the views of the person, which can be removed one by one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

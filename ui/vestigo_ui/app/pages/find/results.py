@@ -1,7 +1,5 @@
 """Results of page Find: a contact sheet of ranked crops, in groups, with verdicts and downloads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -197,11 +195,7 @@ def _tile(hit: Hit, image: Image, result: SearchResult, verdicts: Mapping[str, V
 
 
 def show_result_downloads(
-    context: PageContext,
-    form: SearchForm,
-    result: SearchResult,
-    hits: Sequence[Hit],
-    verdicts: Mapping[str, Verdict],
+    context: PageContext, form: SearchForm, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict]
 ) -> None:
     """Offer hits as CSV, Parquet and an HTML page with their crops."""
     uploads = [session_uploads()[digest].image for digest in form.uploads]

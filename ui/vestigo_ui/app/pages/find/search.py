@@ -1,7 +1,5 @@
 """Search of page Find: progress while it runs, and a cache of results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace

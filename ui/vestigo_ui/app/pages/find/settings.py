@@ -1,7 +1,5 @@
 """Settings of page Find: scope, attribute filter and options."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Timeline of results: one lane for each camera, one mark for each result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Upload of a query image: a crop, people detected in a frame, or a box drawn by the user."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

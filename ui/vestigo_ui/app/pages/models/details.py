@@ -1,7 +1,5 @@
 """One model: origin, gate result, scores, and history of serving."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -1,7 +1,5 @@
 """The lineage of models as a tree."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import plotly.graph_objects as go

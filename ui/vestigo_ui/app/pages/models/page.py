@@ -3,8 +3,6 @@
 The address parameter `model` is the digest of the open model.
 """
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo_ui.app import url_state

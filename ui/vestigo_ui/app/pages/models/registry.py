@@ -1,7 +1,5 @@
 """The table of registered models."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

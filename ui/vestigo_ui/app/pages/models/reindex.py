@@ -1,7 +1,5 @@
 """Indexing of the archive with the serving model, in a process that outlives the page, and its progress."""
 
-from __future__ import annotations
-
 import sys
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Scores of a model and of the model that it was compared with, measure by measure."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

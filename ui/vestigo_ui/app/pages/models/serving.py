@@ -1,7 +1,5 @@
 """Promotion and rollback by admins, each confirmed in a dialog that names both models."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo.promotion.promote import count_stale_crops, find_objection, promote_manually

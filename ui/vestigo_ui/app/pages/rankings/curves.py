@@ -1,7 +1,5 @@
 """Figures of rankings: CMC curves, and scores by pair of cameras."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The address holds `ranking`, `with`, `protocol`, `pane`, `order`, `find`, `measu
 query, and `look`, `of` and `side` name an open row.
 """
 
-from __future__ import annotations
-
 import streamlit as st
 
 from vestigo_ui.app import url_state
@@ -69,14 +67,7 @@ def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
     shown = [opened] if pair is None else [opened, pair.second]
     order = name = measure = ""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        pane = choose_one(
-            "Show",
-            PANES,
-            "pane",
-            clear=("page", "query"),
-            widget=st.segmented_control,
-            width="content",
-        )
+        pane = choose_one("Show", PANES, "pane", clear=("page", "query"), widget=st.segmented_control, width="content")
         if pane in ("queries", "table") and not query:
             orders = (PAIR_ORDERS if pair is not None else {}) | ORDERS
             orders = orders if opened.has_scores else {"kept": ORDERS["kept"]}

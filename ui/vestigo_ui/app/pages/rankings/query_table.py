@@ -1,7 +1,5 @@
 """Table of all queries of a ranking."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

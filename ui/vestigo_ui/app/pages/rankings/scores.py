@@ -1,7 +1,5 @@
 """Scores of saved rankings, computed when a ranking is opened and cached."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Selection of page Rankings, held by the address: one or two rankings, the protocol and the open query."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast

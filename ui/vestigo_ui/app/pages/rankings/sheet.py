@@ -1,7 +1,5 @@
 """Contact sheet of page Rankings: queries with their nearest rows, one query in full, and an open row."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -20,14 +18,7 @@ from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.images import Image, load_crops, load_facts
 from vestigo_ui.app.pages.rankings.scores import OpenRanking, RankingPair, sort_queries
-from vestigo_ui.app.pages.rankings.strips import (
-    NO_IMAGE,
-    RankingStrip,
-    StripRow,
-    load_images,
-    load_strips,
-    query_image,
-)
+from vestigo_ui.app.pages.rankings.strips import NO_IMAGE, RankingStrip, StripRow, load_images, load_strips, query_image
 from vestigo_ui.app.pages.rankings.summary import format_percent, format_points
 from vestigo_ui.app.text import escape_md
 

@@ -1,7 +1,5 @@
 """Strips of a ranking: a query with its nearest rows and their relation to it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Summary of rankings: how they were made, their scores, and what limits the scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Correction of one sighting: its crops, a choice for each attribute, and earlier annotations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,8 +36,7 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
     schema = model.facts.attributes
     if sighting is None:
         st.warning(
-            "There is no such sighting: it was indexed again, or the address is wrong.",
-            icon=":material/link_off:",
+            "There is no such sighting: it was indexed again, or the address is wrong.", icon=":material/link_off:"
         )
         return
     if schema is None:

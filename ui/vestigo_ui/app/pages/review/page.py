@@ -3,8 +3,6 @@
 The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop, is open for correction.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -1,7 +1,5 @@
 """Progress of a project: annotated tasks by attribute, sample and day, and agreement of annotators."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """Preview of a sample of tasks with the reason of each, before it is recorded or sent."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -9,13 +7,7 @@ import streamlit as st
 
 from vestigo.resolve import require_attributes, resolve_review_model
 from vestigo.review.labels.corrections import is_corrections_project
-from vestigo.review.sampling.sample import (
-    SamplingReason,
-    SamplingRequest,
-    TaskSample,
-    explain_sample,
-    sample_tasks,
-)
+from vestigo.review.sampling.sample import SamplingReason, SamplingRequest, TaskSample, explain_sample, sample_tasks
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, find_strategy
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject

@@ -1,7 +1,5 @@
 """Exchange of tasks and annotations with the Label Studio server of the settings."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import streamlit as st
