@@ -1,16 +1,85 @@
-"""The modes of the attribute filter, `off | strict | quality | TAU | auto | soft`, and the choice of one."""
+"""The modes of the attribute filter, `off | strict | quality | TAU | auto | soft`, and the choice of one.
+
+The threshold of `auto` holds a largest miss rate by conformal risk control over identities: docs/method.md, section
+"Conformal risk control" (Angelopoulos et al., ICLR 2024, theorem 1). Temperatures and everything else that is fitted
+must come from other identities, because the bound needs exchangeable ones.
+"""
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from math import floor
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo_models.attribute_filter.curve import OFF
-from vestigo_models.attribute_filter.record import Calibration
+from vestigo_models.attribute_filter.record import Calibration, FilterRecord
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
-from vestigo_models.attribute_filter.threshold import FilterEstimate, choose_threshold, estimate_filter
 from vestigo_models.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterEstimate:
+    """What a filter is expected to do on data like the calibration data."""
+
+    kept_fraction: float  # share of other people's crops that it keeps
+    miss_rate: float  # mean share of an identity's true matches that it discards
+    identities: int  # n, identities that both were measured on
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdChoice:
+    """The threshold of `auto`."""
+
+    threshold: float  # above 1 the filter is off
+    bound: float  # (n L + 1) / (n + 1) at the threshold, with L the mean miss rate of n identities
+    expected: FilterEstimate  # figures at the threshold
+    reason: str  # why the filter is off, or ""
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether the filter is on, so that the bound holds on data like the calibration data."""
+        return not self.reason
+
+
+def choose_threshold(record: FilterRecord, max_lost: float) -> ThresholdChoice:
+    """Choose the smallest threshold whose bound is below the miss rate `max_lost`; without one the filter is off.
+
+    Raises:
+        ConfigError: If `max_lost` is not between 0 and 1.
+    """
+    if not 0 < max_lost < 1:
+        raise ConfigError(f"max-lost {max_lost:g}: give a share of true matches between 0 and 1, such as 0.01")
+    curve = record.curve
+    at = curve.find_threshold(max_lost)
+    # The least n with 1 / (n + 1) < max_lost; rounding removes errors such as 1 / 0.01 = 100.00000000000001.
+    needed = floor(round(1 / max_lost, 9))
+    reason = ""
+    if curve.tau[at] > 1:
+        reason = (
+            f"{record.identities} identities cannot bound a loss of {max_lost:.3g}: at least {needed} are needed;"
+            " calibrate on more identities or allow a larger loss"
+            if record.identities < needed
+            else f"no threshold keeps the loss below {max_lost:.3g} with certainty; allow a larger loss"
+        )
+    return ThresholdChoice(
+        threshold=curve.tau[at], bound=curve.bound[at], expected=estimate_filter(record, curve.tau[at]), reason=reason
+    )
+
+
+def estimate_filter(record: FilterRecord, threshold: float) -> FilterEstimate:
+    """Read kept fraction and miss rate at a threshold; between two measured ones, the larger value of each."""
+    curve = record.curve
+    # No confidence is below the first measured threshold; above the last one the filter is off.
+    below = max(bisect_right(curve.tau, threshold) - 1, 0)
+    above = min(bisect_left(curve.tau, threshold), len(curve.tau) - 1)
+    return FilterEstimate(
+        kept_fraction=curve.kept[above],
+        miss_rate=curve.loss[below] if threshold <= 1 else 0.0,
+        identities=record.identities,
+    )
+
 
 FilterMode = Literal["off", "strict", "quality", "fixed", "auto", "soft"]
 NAMED_THRESHOLDS: dict[str, tuple[FilterMode, float]] = {"strict": ("strict", STRICT), "quality": ("quality", QUALITY)}

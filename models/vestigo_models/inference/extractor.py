@@ -13,7 +13,7 @@ from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import padded_input
-from vestigo_models.networks.folding import fold_batch_norms
+from vestigo_models.networks.build import fold_batch_norms
 from vestigo_models.networks.outputs import PART, NetworkOutput
 from vestigo_models.networks.semantic import SemanticNetwork
 

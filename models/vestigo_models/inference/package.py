@@ -18,7 +18,8 @@ from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.backbones import BACKBONES
+from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import InputSize, NetworkConfig
 from vestigo_models.networks.outputs import PART, ReidNetwork
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, weights_digest, write_package

@@ -79,11 +79,11 @@ class PixelClassifier(nn.Module):
         return (total + self.convolution.bias[:, None, None]).contiguous()
 
 
-def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
     """Enlarge B x C x h x w bilinearly to B x C x H x W; a map of that size is returned unchanged."""
-    if tuple(x.shape[2:]) == size:
+    if tuple(x.shape[2:]) == tuple(size):
         return x
-    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _transpose_enlarge(weights: Tensor, size: tuple[int, int]) -> Tensor:

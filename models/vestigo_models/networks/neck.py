@@ -23,11 +23,9 @@ class ConcatNeck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
         """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
-        size = (maps[0].shape[2], maps[0].shape[3])
-        total: Tensor | None = None
-        for lateral, x in zip(self.laterals, maps, strict=True):
-            enlarged = enlarge(lateral(x), size)
-            total = enlarged if total is None else total + enlarged
+        total = self.laterals[0](maps[0])
+        for lateral, x in zip(self.laterals[1:], maps[1:], strict=True):
+            total = total + enlarge(lateral(x), maps[0].shape[2:])
         return FeatureMap((functional.relu(self.norm(total)),))
 
 
@@ -70,15 +68,12 @@ class JoinedNeck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> FeatureMap:
         """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
-        third = (maps[2].shape[2], maps[2].shape[3])
         deep = self.laterals[0](maps[2])
         for lateral, x in zip(self.laterals[1:], maps[3:], strict=True):
-            deep = deep + enlarge(lateral(x), third)
+            deep = deep + enlarge(lateral(x), maps[2].shape[2:])
         middle, coarse = deep.split(list(self.channels[1:]), dim=1)
-        second = self.first(maps[1]) + enlarge(middle, (maps[1].shape[2], maps[1].shape[3]))
-        return FeatureMap(
-            (maps[0], self.refine(functional.relu(self.middle_norm(second))), functional.relu(self.coarse_norm(coarse)))
-        )
+        middle = functional.relu(self.middle_norm(self.first(maps[1]) + enlarge(middle, maps[1].shape[2:])))
+        return FeatureMap((maps[0], self.refine(middle), functional.relu(self.coarse_norm(coarse))))
 
 
 class SpatialAttention(nn.Module):

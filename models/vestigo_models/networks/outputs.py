@@ -1,10 +1,28 @@
-"""The output of a network for a batch of crops, and the BNNeck of its features."""
+"""The base classes of backbones and networks, the output for a batch of crops, and the BNNeck of its features."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from vestigo_models.networks.backbones.base import Backbone
+
+class Backbone(nn.Module, ABC):
+    """Computes feature maps of images, from fine to coarse.
+
+    Attributes:
+        channels: Channels of each map.
+        strides: Stride of each map: it is B x channels[i] x H/strides[i] x W/strides[i].
+        native_size: Input size that the backbone is designed for: height and width in pixels.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    native_size: tuple[int, int]
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of B x 3 x H x W float, normalised."""
+
 
 PART, GLOBAL_ATTRIBUTES = "part", "globalattr"
 """Kinds of features besides `GLOBAL` and `FOREGROUND` (docs/method.md, section "Features and BNNeck")."""

@@ -8,24 +8,21 @@ backbone ── neck ── F ─┬─ pixel classifier ── P ── regions
 import torch
 from torch import Tensor, nn
 
-from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, pool_regions
-from vestigo_models.networks.awm import Reweighting, attribute_log_softmax
-from vestigo_models.networks.backbones.base import Backbone
+from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, Reweighting, attribute_log_softmax, pool_regions
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
 from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
-from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, PART, BNNeck, NetworkOutput, ReidNetwork
-from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, PART, Backbone, BNNeck, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 
 
 class SemanticNetwork(ReidNetwork):
     """A feature map F, and the features, regions and attributes that are read from it.
 
-    The configuration names those that the network has. The neck combines the maps of the backbone to F; heads and
-    their schema are None for a network without attributes. Without `awm_dropout`, heads and AWM are trained together,
-    as in the paper; with it, AWM learns from heads with this dropout and passes no gradients to them. `identities` is
-    the number of training identities, 0 for inference.
+    The configuration names those that the network has. The neck combines the maps of the backbone to F; heads are None
+    for a network without attributes. Without `awm_dropout`, heads and AWM are trained together, as in the paper; with
+    it, AWM learns from heads with this dropout and passes no gradients to them. `identities` is the number of training
+    identities, 0 for inference.
     """
 
     def __init__(
@@ -34,7 +31,6 @@ class SemanticNetwork(ReidNetwork):
         backbone: Backbone,
         neck: ConcatNeck | JoinedNeck | PyramidNeck,
         heads: AttributeHeads | None,
-        schema: AttributeSchema | None,
         *,
         awm_dropout: float | None,
         identities: int,
@@ -47,15 +43,14 @@ class SemanticNetwork(ReidNetwork):
         self.attention = SpatialAttention(neck.channels) if config.spatial_attention else None
         self.classify = PixelClassifier(neck.channels, regions) if regions else None
         self.heads = heads
-        self.schema = schema
-        self.reweight = Reweighting(schema) if config.awm and schema is not None else None
+        self.reweight = Reweighting(heads.schema) if config.awm and heads is not None else None
         self.awm_dropout = awm_dropout
         dims = {GLOBAL: backbone.channels[-1] if config.global_source == "c5" else channels}
         if regions:
             dims[FOREGROUND] = channels
             dims[PART] = (regions - 1) * channels
-        if heads is not None and schema is not None:
-            dims[GLOBAL_ATTRIBUTES] = dims[GLOBAL] + schema.classes
+        if heads is not None:
+            dims[GLOBAL_ATTRIBUTES] = dims[GLOBAL] + heads.schema.classes
         self.necks = nn.ModuleDict({kind: BNNeck(dim, identities) for kind, dim in dims.items()})
 
     def feature_map(self, x: Tensor) -> FeatureMap:
@@ -89,12 +84,17 @@ class SemanticNetwork(ReidNetwork):
         if region_logits is not None:
             features[FOREGROUND] = self.necks[FOREGROUND](pooled.foreground)
             features[PART] = self.necks[PART](pooled.parts.flatten(1))
-        if self.heads is None or self.schema is None:
+        if self.heads is None:
             return NetworkOutput(features, region_logits)
         inputs = self.heads.normalise(pooled)
         logits = self.heads.classify(inputs, self.heads.dropout).float()
-        raw = attribute_log_softmax(logits, self.schema)
-        attributes = raw if self.reweight is None else self.reweight(self._awm_input(self.heads, inputs, logits))
+        raw = attribute_log_softmax(logits, self.heads.schema)
+        attributes = raw
+        if self.reweight is not None:
+            if self.awm_dropout is not None and self.training:
+                with torch.no_grad():
+                    logits = self.heads.classify(inputs, self.awm_dropout).float()
+            attributes = self.reweight(logits)
         joined = torch.cat([whole, self.config.attr_scale * attributes.exp()], dim=1)
         features[GLOBAL_ATTRIBUTES] = self.necks[GLOBAL_ATTRIBUTES](joined)
         return NetworkOutput(features, region_logits, attributes, raw)
@@ -102,12 +102,6 @@ class SemanticNetwork(ReidNetwork):
     def _combine(self, maps: tuple[Tensor, ...]) -> FeatureMap:
         features = self.neck(maps)
         return features if self.attention is None else self.attention(features)  # type: ignore[no-any-return]
-
-    def _awm_input(self, heads: AttributeHeads, inputs: list[Tensor], logits: Tensor) -> Tensor:
-        if self.awm_dropout is None or not self.training:
-            return logits
-        with torch.no_grad():
-            return heads.classify(inputs, self.awm_dropout).float()
 
     def _pool(self, features: FeatureMap, region_logits: Tensor | None) -> PooledFeatures:
         if region_logits is None:

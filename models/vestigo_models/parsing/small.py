@@ -20,7 +20,7 @@ from torch.nn import functional
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.inference.preprocessing import padded_input
-from vestigo_models.networks.backbones.tiny import HalfInstanceNorm
+from vestigo_models.networks.backbones import HalfInstanceNorm, convolution_and_norm
 from vestigo_models.networks.config import InputSize
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, read_weights, weights_digest, write_package
 from vestigo_models.parsing.base import Parsed, Parser
@@ -40,7 +40,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.one = convolution(channels, channels, 3)
-        self.two = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.two = nn.Sequential(*convolution_and_norm(channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
@@ -89,11 +89,7 @@ def upsample(x: Tensor) -> Tensor:
 
 def convolution(channels: int, out: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
     """Return a convolution that divides the size by `stride`, batch normalisation and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(out),
-        nn.ReLU(inplace=True),
-    )
+    return nn.Sequential(*convolution_and_norm(channels, out, kernel, stride=stride), nn.ReLU(inplace=True))
 
 
 DEFAULT_PACKAGE = "parser"

@@ -21,7 +21,7 @@ from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, REGIONS, Regi
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.objective import UNLABELLED
+from vestigo_models.training.losses import UNLABELLED
 
 BATCH_SIZE = 32
 

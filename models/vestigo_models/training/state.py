@@ -17,8 +17,8 @@ from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from vestigo_models.networks.backbones.transformers import ConvNext, ResNet50
-from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.backbones import BACKBONES, TransformersBackbone
+from vestigo_models.networks.build import build_network
 from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.progress import ProgressCallback
@@ -26,8 +26,7 @@ from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.losses import class_weights
-from vestigo_models.training.objective import BatchTargets, Objective
+from vestigo_models.training.losses import BatchTargets, Objective, class_weights
 from vestigo_models.training.relabel import compare_maps, initial_labels, is_refresh_due, refresh_labels
 
 CHECKPOINT = "checkpoint.pt"
@@ -358,7 +357,7 @@ def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
         if package.config.network.backbone != name:
             raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
         backbone.load_state_dict(package.network.backbone.state_dict())
-    elif isinstance(backbone, ResNet50 | ConvNext):
+    elif isinstance(backbone, TransformersBackbone):
         backbone.load_imagenet(ref)
     else:
         raise ConfigError(

@@ -16,11 +16,13 @@ import yaml
 
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import PackageConfig, package_network
+from vestigo_models.networks.backbones import BACKBONES, TransformersBackbone
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Ranks
+from vestigo_models.training.relabel import first_refresh
 from vestigo_models.training.state import CHECKPOINT, TrainingRun, feature_grid, read_checkpoint
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
@@ -133,3 +135,31 @@ def _write_package(config: TrainConfig, run: TrainingRun, out: Path, trained_on:
     package_network(package, run.network).save_pretrained(out)
     recipe = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     (out / RECIPE).write_text(recipe, encoding="utf-8")
+
+
+def recipe_warnings(config: TrainConfig, *, is_rendered: bool) -> list[str]:
+    """Return one line for each property of a configuration that makes its model worse than expected.
+
+    Args:
+        config: Training configuration.
+        is_rendered: Whether the training images show rendered people, as those of the default parser do.
+    """
+    lines = []
+    network = config.network.backbone
+    if issubclass(BACKBONES[network], TransformersBackbone) and config.weights is None and config.base is None:
+        lines.append(
+            f"backbone {network} starts from random weights, and no ImageNet weights come with Vestigo;"
+            " give some with --weights"
+        )
+    if config.needs_parser and config.parser == "default" and not is_rendered:
+        lines.append(
+            "the default parser labels these images, but was trained on rendered people; give one of real images"
+            " with --parser, such as schp:CHECKPOINT"
+        )
+    first = first_refresh(config)
+    if first is not None and first > min(config.epochs, config.relabel_until):
+        lines.append(
+            f"the label maps are never refreshed: {config.epochs} epochs, and the first refresh begins epoch {first};"
+            " train longer or lower fls_start_epoch, as in --set fls_start_epoch=2"
+        )
+    return lines

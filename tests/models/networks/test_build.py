@@ -10,10 +10,8 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from tests.support import hostile
 from vestigo_models.errors import ModelError
 from vestigo_models.networks import weights
-from vestigo_models.networks.backbones.tiny import Tiny
-from vestigo_models.networks.backbones.transformers import ResNet50, to_backbone_names
-from vestigo_models.networks.baseline import GeneralisedMean
-from vestigo_models.networks.build import build_network
+from vestigo_models.networks.backbones import ResNet50, Tiny, to_backbone_names
+from vestigo_models.networks.build import GeneralisedMean, build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.pickled import read_pickled
 

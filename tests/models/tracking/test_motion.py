@@ -1,6 +1,6 @@
 import numpy as np
 
-from vestigo_models.tracking.color import hellinger, histograms
+from vestigo_models.tracking.association import hellinger, histograms
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.motion import MotionMeter
 

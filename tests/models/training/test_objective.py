@@ -14,7 +14,7 @@ from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.objective import UNLABELLED, BatchTargets, Objective, parsing_terms
+from vestigo_models.training.losses import UNLABELLED, BatchTargets, Objective, parsing_terms
 
 CHANGES = {"awm_aux_loss": 0.5, "alpha": 0.3, "lambda_attr": 0.7, "globalattr_weight": 0.25}
 FULL = TrainConfig.load("full", CHANGES, backbone="tiny")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vestigo_models.training.config import TrainConfig, shipped_configs
-from vestigo_models.training.recipe_warnings import recipe_warnings
+from vestigo_models.training.trainer import recipe_warnings
 
 
 @pytest.mark.parametrize("name", shipped_configs())

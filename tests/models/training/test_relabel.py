@@ -18,7 +18,7 @@ from vestigo_models.schemas.regions import REGIONS, cluster_regions
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.objective import UNLABELLED
+from vestigo_models.training.losses import UNLABELLED
 from vestigo_models.training.relabel import compare_maps, initial_labels, is_refresh_due, parse_labels, refresh_labels
 
 SIZE, GRID = (64, 32), (32, 16)

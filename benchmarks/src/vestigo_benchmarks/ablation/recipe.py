@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.networks.build import BACKBONES
+from vestigo_models.networks.backbones import BACKBONES
 from vestigo_models.training.config import TrainConfig
 
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")

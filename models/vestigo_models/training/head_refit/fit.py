@@ -13,8 +13,7 @@ from vestigo_models.arrays import Float32Array
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.errors import DatasetError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.networks.alm import PooledFeatures
-from vestigo_models.networks.awm import attribute_log_softmax
+from vestigo_models.networks.alm import PooledFeatures, attribute_log_softmax
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.head_refit.data import AttributeTargets, attribute_heads

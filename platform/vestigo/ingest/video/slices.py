@@ -9,8 +9,7 @@ import pyarrow as pa
 from vestigo.ingest.crops import CropCandidate, detect_people
 from vestigo.ingest.video.decode import SampledFrame
 from vestigo_models.detection.base import Detector
-from vestigo_models.tracking.association import FrameDetections, Linker, is_person_track
-from vestigo_models.tracking.color import histograms
+from vestigo_models.tracking.association import FrameDetections, Linker, histograms, is_person_track
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.motion import MotionMeter
 from vestigo_models.tracking.selection import BestCrops, bucket_of

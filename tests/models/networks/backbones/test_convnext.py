@@ -9,8 +9,8 @@ import torch
 from transformers import ConvNextConfig, ConvNextForImageClassification
 
 from vestigo_models.errors import ModelError
-from vestigo_models.networks.backbones.transformers import ConvNext
-from vestigo_models.networks.build import BACKBONES, build_network
+from vestigo_models.networks.backbones import BACKBONES, ConvNext
+from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import REGIONS

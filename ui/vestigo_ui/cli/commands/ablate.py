@@ -52,7 +52,7 @@ def ablate_command(
     from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_benchmarks.ablation.run import ablate
     from vestigo_models.devices import resolve_device
-    from vestigo_models.training.recipe_warnings import recipe_warnings
+    from vestigo_models.training.trainer import recipe_warnings
 
     device = resolve_device(device)
     is_cuda = device.startswith("cuda")

@@ -67,8 +67,7 @@ def train_command(
     from vestigo.datasets.recognise import load_dataset
     from vestigo_models.devices import resolve_device
     from vestigo_models.training.config import TrainConfig
-    from vestigo_models.training.recipe_warnings import recipe_warnings
-    from vestigo_models.training.trainer import train
+    from vestigo_models.training.trainer import recipe_warnings, train
     from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
 

@@ -1,1 +1,0 @@
-"""Backbones: networks from images to feature maps."""
