@@ -1,15 +1,41 @@
-"""Recognise the layout of a dataset folder by its content."""
+"""Recognise the layout of a dataset folder by its content, and read its splits and labels; no image is opened."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from vestigo.datasets.formats.files import DatasetFiles, list_files
-from vestigo.datasets.formats.layout import Layout, read_layout
-from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN
-from vestigo.datasets.reid import ReidDataset
+import numpy as np
+
+from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, COLUMNS, read_attributes_csv
+from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
+from vestigo.datasets.formats.files import GALLERY, MSMT17_LISTS, QUERY, TRAIN, DatasetFiles, SplitFiles, list_files
+from vestigo.datasets.reid import JUNK_PID, ReidDataset, Split
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """File names and annotation of a dataset.
+
+    Attributes:
+        pattern: What the names of its images begin with; `parse_name` reads identity and camera from them.
+        example: A name, for messages.
+        annotation: Name of the annotation file, which has the attributes of `schema`.
+        has_lists: Whether list files name the images of each split (MSMT17).
+        overrides: Values that the public annotation of the training split lacks; a caller may fill them in.
+    """
+
+    name: str
+    schema: AttributeSchema
+    pattern: re.Pattern[str]
+    example: str
+    annotation: str
+    has_lists: bool = False
+    overrides: Mapping[tuple[int, str], str] = field(default_factory=dict)
+
 
 MARKET_LAYOUT = Layout(
     name="market-1501",
@@ -78,14 +104,16 @@ def require_folder(root: Path) -> None:
 def load_dataset(
     root: Path, format: str | None = None, *, schema: AttributeSchema | None = None, duke_top_override: bool = False
 ) -> ReidDataset:
-    """Load a dataset in a layout of `FORMATS`, recognised by its content or forced by `format`.
+    """Load a dataset in a layout of `FORMATS`, recognised by its content or forced by `format`; no image is opened.
 
-    The labels are those of `schema`, by default of the layout. They are read from the annotation file if it has the
-    fields of the schema, else from `attributes.csv` (columns `pid`, `attribute` and `value`). `duke_top_override` gives
-    the two Duke training identities without upper-body length the values that the public attribute baseline hard-codes.
+    Junk (identity -1) is dropped and counted, distractors (0) stay, cameras are counted from 0. The labels are those of
+    `schema`, by default of the layout. They are read from the annotation file if it has the fields of the schema, else
+    from `attributes.csv` (columns `pid`, `attribute` and `value`). `duke_top_override` gives the two Duke training
+    identities without upper-body length the values that the public attribute baseline hard-codes.
 
     Raises:
-        DatasetError: If the folder or its annotation is wrong; one line says what.
+        DatasetError: If a split is missing, or empty other than the training split (exported archives have none), a
+            file name does not follow the layout, or an annotation is broken.
     """
     require_folder(root)
     if format is not None and format not in FORMATS:
@@ -93,7 +121,24 @@ def load_dataset(
     layout = FORMATS[format] if format is not None else recognise(root)
     if layout is None:
         raise DatasetError(f"{root}: not a dataset; {_advice(root)}")
-    return read_layout(root, layout, schema, fill_missing=duke_top_override)
+    schema = schema or layout.schema
+    files = list_files(root)
+    _require_splits(root, layout, files)
+    train_labels, test_labels, without_labels = read_labels(root, layout, schema, fill_missing=duke_top_override)
+    train, train_junk = _split(files.splits[TRAIN], train_labels)
+    query, query_junk = _split(files.splits[QUERY], test_labels)
+    gallery, gallery_junk = _split(files.splits[GALLERY], test_labels)
+    return ReidDataset(
+        name=layout.name,
+        root=root,
+        schema=schema,
+        train=train,
+        query=query,
+        gallery=gallery,
+        junk=train_junk + query_junk + gallery_junk,
+        without_labels=without_labels,
+        passed_over=files.passed_over,
+    )
 
 
 def load_dataset_for_model(root: Path, schema: AttributeSchema | None, format: str | None = None) -> ReidDataset:
@@ -111,3 +156,65 @@ def _advice(root: Path) -> str:
         return f"it has no {', '.join(missing)}"
     examples = " or ".join(layout.example for layout in FORMATS.values() if not layout.has_lists)
     return f"no image in {QUERY} is named like {examples}; rename them: identity, _c, camera, such as 0001_c2_0003.jpg"
+
+
+def read_labels(
+    root: Path, layout: Layout, schema: AttributeSchema, *, fill_missing: bool = False
+) -> tuple[IdentityLabels, IdentityLabels, str]:
+    """Return the labels of `train` and `test`, and why there are none ("" if there are)."""
+    annotation, table = root / layout.annotation, root / ATTRIBUTES_CSV
+    is_own = schema.digest == layout.schema.digest
+    if annotation.is_file():
+        absent = missing_fields(annotation, schema)
+        if not absent or (is_own and not table.is_file()):
+            overrides = layout.overrides if fill_missing and is_own else {}
+            train_labels = read_annotations(annotation, schema, "train", overrides=overrides)
+            return train_labels, read_annotations(annotation, schema, "test"), ""
+        reason = f"{annotation.name} has no field {absent[0]!r}"
+    else:
+        reason = f"{annotation.name} is not in it; copy it there"
+    if table.is_file():
+        labels, unnamed = read_attributes_csv(table, schema)
+        if not unnamed:
+            return labels, labels, ""
+        reason = f"{ATTRIBUTES_CSV} has no row of the attribute {unnamed[0]!r} of {schema.name}"
+    elif not is_own:
+        reason = f"no file has the attributes of {schema.name}; write {ATTRIBUTES_CSV} ({', '.join(COLUMNS)}) there"
+    none = IdentityLabels.none(schema)
+    return none, none, reason
+
+
+def _require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:
+    """Raise DatasetError unless `files` are the three splits of a layout, each with images named like its own."""
+    description = f"{TRAIN}, {QUERY} and {GALLERY}"
+    if layout.has_lists:
+        description = "list_train.txt, list_query.txt, list_gallery.txt and the folders train and test"
+    for split in (TRAIN, QUERY, GALLERY):
+        if files.has_lists != layout.has_lists or split not in files.splits:
+            need = " and ".join(MSMT17_LISTS[split][1]) if layout.has_lists else split
+            raise DatasetError(f"{root} has no {need}; a {layout.name} dataset has {description}")
+        folder, names = files.splits[split].folder, files.splits[split].names
+        if not names and split != TRAIN:
+            raise DatasetError(f"{folder}: holds no image; expected names like {layout.example}")
+        unmatched = [name for name in names if not layout.pattern.match(name.rpartition("/")[2])]
+        if unmatched:
+            raise DatasetError(
+                f"{folder}: {len(unmatched)} of {len(names)} image names are not like {layout.example}, "
+                f"the first is {unmatched[0]!r}; rename or remove them"
+            )
+
+
+def _split(files: SplitFiles, identities: IdentityLabels) -> tuple[Split, int]:
+    labels = [label for label in files.labels if label is not None]
+    pids = np.array([label.pid for label in labels], dtype=np.int64)
+    cameras = np.array([label.camera for label in labels], dtype=np.int64)
+    kept = pids != JUNK_PID
+    values, yes = identities.expand(pids[kept])
+    split = Split(
+        paths=tuple(files.folder / name for name, keep in zip(files.names, kept, strict=True) if keep),
+        pids=pids[kept],
+        camids=cameras[kept] - 1,
+        labels=values,
+        yes=yes,
+    )
+    return split, int((~kept).sum())

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.formats.files import SplitFiles, list_files
-from vestigo.datasets.formats.layout import Layout, read_labels
-from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN
-from vestigo.datasets.recognise import FORMATS, recognise_files, require_folder
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
+from vestigo.datasets.recognise import FORMATS, Layout, read_labels, recognise_files, require_folder
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -58,12 +56,12 @@ class DatasetStatistics:
     layout: str
     splits: dict[str, SplitStatistics]
     identities: int
-    images: int | None
-    cameras: int | None
+    images: int | None = None
+    cameras: int | None = None
     attributes: int
     columns: int
-    passed_over: dict[str, int]
-    without_labels: str
+    passed_over: dict[str, int] = field(default_factory=dict)
+    without_labels: str = ""
     raised: tuple[int, int] = (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,12 +125,8 @@ def _annotation_statistics(path: Path, schema: AttributeSchema | None) -> Datase
         layout=layout.name,
         splits=splits,
         identities=len(np.unique(np.concatenate([people.pids for people in labels.values()]))),
-        images=None,
-        cameras=None,
         attributes=len(schema),
         columns=_columns(schema),
-        passed_over={},
-        without_labels="",
     )
 
 

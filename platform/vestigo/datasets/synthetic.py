@@ -14,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, write_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
-from vestigo.datasets.reid import BEHIND, REGIONS
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN
+from vestigo.datasets.reid import BEHIND, JUNK_PID, REGIONS
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.parsing.label_folder import DESCRIPTION
@@ -40,24 +41,13 @@ from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.video import render_video
 from vestigo_models.synthetic.world import World
 
-TRAIN, QUERY, TEST = "bounding_box_train", "query", "bounding_box_test"
 FPS = 10
 MAX_CAMERAS = 9
 """The layout's file names have one digit for the camera."""
 JPEG_QUALITY = 95
-
-JUNK = -1
-
-
-@dataclass(frozen=True)
-class _PlannedCrop:
-    """One crop to render: its person (or JUNK), camera and view, and its file."""
-
-    split: str
-    name: str
-    person: int
-    camera: int
-    view: int
+TRUTH = pa.schema(
+    [("video", pa.string()), ("frame", pa.int64()), ("pid", pa.int64()), *((key, pa.float32()) for key in "xywh")]
+)
 
 
 def write_rendered(
@@ -111,27 +101,27 @@ def write_rendered(
     if schema is not None:
         _check_schema(schema)
     _check(out, identities, cameras, images_per_camera, video_seconds)
-    for folder in (TRAIN, QUERY, TEST):
+    for folder in (TRAIN, QUERY, GALLERY):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for maps in (REGIONS, BEHIND) if behind else (REGIONS,):
             (out / maps / folder).mkdir(parents=True, exist_ok=True)
             described = {"name": REGION_SCHEMA.name, "classes": list(REGION_SCHEMA.names)}
             (out / maps / folder / DESCRIPTION).write_text(json.dumps(described) + "\n", encoding="utf-8")
-    planned = _plan(identities, cameras, images_per_camera)
+    scene = _Scene(out, preset, seed, identities, cameras, behind)
+    planned = scene.plan(images_per_camera)
     videos = cameras if video_seconds > 0 else 0
-    labels = _world(preset, seed, identities, cameras).labels[:identities]
+    labels = scene.world().labels[:identities]
     total = len(planned) + videos
     parts: dict[str, str] = {}
     tables: list[pa.Table] = []
-    render = partial(_write_crop, str(out), preset, seed, identities, cameras, behind)
-    film = partial(_write_video, str(out), preset, seed, identities, cameras, video_seconds)
     # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            for done, (name, digest) in enumerate(pool.map(render, planned, chunksize=16), start=1):
+            for done, (name, digest) in enumerate(pool.map(scene.write_crop, planned, chunksize=16), start=1):
                 parts[name] = digest
                 progress(done, total)
-            for done, (name, digest, table) in enumerate(pool.map(film, range(videos)), start=len(planned) + 1):
+            films = pool.map(scene.write_video, range(videos), repeat(video_seconds))
+            for done, (name, digest, table) in enumerate(films, start=len(planned) + 1):
                 parts[name] = digest
                 tables.append(table)
                 progress(done, total)
@@ -141,10 +131,12 @@ def write_rendered(
             ) from error
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "truth.parquet")
-    _write_attributes(out / "market_attribute.mat", labels)
+    pids = np.arange(1, len(labels) + 1)
+    halves = {"train": slice(identities // 2), "test": slice(identities // 2, None)}
+    people = {name: IdentityLabels.from_labels(MARKET_1501, pids[rows], labels[rows]) for name, rows in halves.items()}
+    write_annotations(out / "market_attribute.mat", people)
     if schema is not None:
         columns = [MARKET_1501.index(name) for name in schema.names]
-        pids = np.arange(1, len(labels) + 1)
         write_attributes_csv(out / ATTRIBUTES_CSV, [IdentityLabels.from_labels(schema, pids, labels[:, columns])])
     parts["market_attribute.mat"] = hashlib.sha256(labels.tobytes()).hexdigest()
     whole = hashlib.sha256("".join(f"{name} {parts[name]}\n" for name in sorted(parts)).encode())
@@ -175,95 +167,95 @@ def _check(out: Path, identities: int, cameras: int, images_per_camera: int, vid
         raise ConfigError(f"{out} already holds something; name a new or empty folder")
 
 
+@dataclass(frozen=True)
+class _PlannedCrop:
+    """One crop to render: its person (or JUNK_PID), camera and view, and its file."""
+
+    split: str
+    name: str
+    person: int
+    camera: int
+    view: int
+
+
 @lru_cache(maxsize=1)
-def _world(preset: str, seed: int, identities: int, cameras: int) -> World:
-    """Return the world of one process; it has a tenth more people than identities, who are distractors."""
-    return World(PRESETS[preset], seed, identities + _distractors(identities), cameras)
+def _world(preset: str, seed: int, people: int, cameras: int) -> World:
+    return World(PRESETS[preset], seed, people, cameras)
 
 
-def _distractors(identities: int) -> int:
-    return max(1, identities // 10)
+@dataclass(frozen=True)
+class _Scene:
+    """What fixes the content of a dataset. Its methods run in processes, each of which makes the world once."""
 
+    out: Path
+    preset: str
+    seed: int
+    identities: int
+    cameras: int
+    behind: bool
 
-def _plan(identities: int, cameras: int, images_per_camera: int) -> list[_PlannedCrop]:
-    planned: list[_PlannedCrop] = []
+    @property
+    def people(self) -> int:
+        """The identities and a tenth more people, who are distractors."""
+        return self.identities + max(1, self.identities // 10)
 
-    def add(split: str, pid: str, person: int, camera: int, view: int) -> None:
-        frame = 1 + (person * 37 + view * 211) % 99991
-        planned.append(_PlannedCrop(split, f"{pid}_c{camera + 1}s1_{frame:06d}_{view:02d}", person, camera, view))
+    def world(self) -> World:
+        return _world(self.preset, self.seed, self.people, self.cameras)
 
-    for person in range(identities):
-        for camera in range(cameras):
-            for view in range(images_per_camera):
-                split = TRAIN if person < identities // 2 else (QUERY if view == 0 else TEST)
-                add(split, f"{person + 1:04d}", person, camera, view)
-    for person in range(identities, identities + _distractors(identities)):
-        for camera in range(cameras):
-            add(TEST, "0000", person, camera, 0)
-            add(TEST, "-1", JUNK, camera, person)
-    return planned
+    def plan(self, images_per_camera: int) -> list[_PlannedCrop]:
+        planned: list[_PlannedCrop] = []
 
+        def add(split: str, pid: str, person: int, camera: int, view: int) -> None:
+            frame = 1 + (person * 37 + view * 211) % 99991
+            planned.append(_PlannedCrop(split, f"{pid}_c{camera + 1}s1_{frame:06d}_{view:02d}", person, camera, view))
 
-def _write_crop(
-    out: str, preset: str, seed: int, identities: int, cameras: int, behind: bool, planned: _PlannedCrop
-) -> tuple[str, str]:
-    """Render one crop and write it and its label maps; return its name and the digest of the decoded content."""
-    cv2.setNumThreads(1)
-    world = _world(preset, seed, identities, cameras)
-    if planned.person == JUNK:
-        crop = render_junk(world, planned.camera, planned.view, with_body=behind)
-    else:
-        crop = render_crop(world, planned.person, planned.camera, planned.view, with_body=behind)
-    encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
-    (Path(out) / planned.split / f"{planned.name}.jpg").write_bytes(encoded)
-    content = hashlib.sha256(decode_image(encoded).tobytes())
-    for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.body)):
-        if labels is not None:
-            png = cv2.imencode(".png", labels)[1]
-            (Path(out) / folder / planned.split / f"{planned.name}.png").write_bytes(png.tobytes())
-            content.update(labels.tobytes())
-    return f"{planned.split}/{planned.name}", content.hexdigest()
+        for person in range(self.identities):
+            for camera in range(self.cameras):
+                for view in range(images_per_camera):
+                    split = TRAIN if person < self.identities // 2 else (QUERY if view == 0 else GALLERY)
+                    add(split, f"{person + 1:04d}", person, camera, view)
+        for person in range(self.identities, self.people):
+            for camera in range(self.cameras):
+                add(GALLERY, "0000", person, camera, 0)
+                add(GALLERY, "-1", JUNK_PID, camera, person)
+        return planned
 
+    def write_crop(self, planned: _PlannedCrop) -> tuple[str, str]:
+        """Render one crop and write it and its label maps; return its name and the digest of the decoded content."""
+        cv2.setNumThreads(1)
+        if planned.person == JUNK_PID:
+            crop = render_junk(self.world(), planned.camera, planned.view, with_body=self.behind)
+        else:
+            crop = render_crop(self.world(), planned.person, planned.camera, planned.view, with_body=self.behind)
+        encoded = encode_jpeg(crop.image, quality=JPEG_QUALITY)
+        (self.out / planned.split / f"{planned.name}.jpg").write_bytes(encoded)
+        content = hashlib.sha256(decode_image(encoded).tobytes())
+        for folder, labels in ((REGIONS, crop.regions), (BEHIND, crop.body)):
+            if labels is not None:
+                png = cv2.imencode(".png", labels)[1]
+                (self.out / folder / planned.split / f"{planned.name}.png").write_bytes(png.tobytes())
+                content.update(labels.tobytes())
+        return f"{planned.split}/{planned.name}", content.hexdigest()
 
-def _write_video(
-    out: str, preset: str, seed: int, identities: int, cameras: int, seconds: float, camera: int
-) -> tuple[str, str, pa.Table]:
-    """Render one camera's footage; return its name, the digest of its frames before compression, and its truth."""
-    cv2.setNumThreads(1)
-    world = World(PRESETS[preset], seed, identities, cameras)
-    name = f"camera-{camera + 1}.mp4"
-    path = Path(out) / "videos" / name
-    path.parent.mkdir(exist_ok=True)
-    digest = hashlib.sha256()
-    rows: list[tuple[float, ...]] = []
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(FPS))
-        stream.width, stream.height = world.preset.frame_width, world.preset.frame_height
-        stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1
-        stream.options = {"crf": "21", "preset": "fast", "g": str(5 * FPS)}
-        for number, frame in enumerate(render_video(world, camera, seconds, FPS)):
-            digest.update(frame.image.tobytes() + frame.boxes.tobytes() + frame.pids.tobytes())
-            for pid, box in zip(frame.pids, frame.boxes, strict=True):
-                rows.append((number, int(pid) + 1, *map(float, box)))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-        container.mux(stream.encode())
-    columns = list(zip(*rows, strict=True)) or [()] * 6
-    table = pa.table(
-        {
-            "video": pa.array([name] * len(rows), pa.string()),
-            "frame": pa.array(columns[0], pa.int64()),
-            "pid": pa.array(columns[1], pa.int64()),
-            **{key: pa.array(values, pa.float32()) for key, values in zip("xywh", columns[2:], strict=True)},
-        }
-    )
-    return f"videos/{name}", digest.hexdigest(), table
-
-
-def _write_attributes(path: Path, labels: NDArray[np.int64]) -> None:
-    """Write labels (identities, 12) in the structure of the public file, the first half of the people in `train`."""
-    half = len(labels) // 2
-    pids = np.arange(1, len(labels) + 1)
-    splits = {"train": slice(half), "test": slice(half, None)}
-    people = {name: IdentityLabels.from_labels(MARKET_1501, pids[rows], labels[rows]) for name, rows in splits.items()}
-    write_annotations(path, people)
+    def write_video(self, camera: int, seconds: float) -> tuple[str, str, pa.Table]:
+        """Render one camera's footage; return its name, the digest of its frames before compression, and its truth."""
+        cv2.setNumThreads(1)
+        world = World(PRESETS[self.preset], self.seed, self.identities, self.cameras)
+        name = f"camera-{camera + 1}.mp4"
+        path = self.out / "videos" / name
+        path.parent.mkdir(exist_ok=True)
+        digest = hashlib.sha256()
+        rows: list[dict[str, Any]] = []
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=Fraction(FPS))
+            stream.width, stream.height = world.preset.frame_width, world.preset.frame_height
+            stream.pix_fmt = "yuv420p"
+            stream.thread_count = 1
+            stream.options = {"crf": "21", "preset": "fast", "g": str(5 * FPS)}
+            for number, frame in enumerate(render_video(world, camera, seconds, FPS)):
+                digest.update(frame.image.tobytes() + frame.boxes.tobytes() + frame.pids.tobytes())
+                for pid, box in zip(frame.pids.tolist(), frame.boxes.tolist(), strict=True):
+                    rows.append({"video": name, "frame": number, "pid": pid + 1, **dict(zip("xywh", box, strict=True))})
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+            container.mux(stream.encode())
+        return f"videos/{name}", digest.hexdigest(), pa.Table.from_pylist(rows, schema=TRUTH)

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.formats.files import list_files
-from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN, parse_name
+from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, list_files, parse_name
 from vestigo.datasets.recognise import recognise
 from vestigo.reports.panels import panel
 from vestigo_models.errors import BadInput, UsageError, WorkError

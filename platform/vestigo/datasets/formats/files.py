@@ -1,19 +1,22 @@
-"""Image files of a benchmark dataset by split, with identities and cameras; no image is opened.
+"""Image files of a benchmark dataset by split, with the identities and cameras of their names; no image is opened.
 
 Two layouts are read: the folders `bounding_box_train`, `query` and `bounding_box_test`, and the list files of MSMT17.
 """
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from vestigo.datasets.formats.names import GALLERY, QUERY, TRAIN, ImageLabel, parse_name
 from vestigo_models.errors import DatasetError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, is_leftover
 from vestigo_models.text_files import read_text
 
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+"""Folders of the splits of Market-1501 and of what is converted into its layout."""
 MSMT17_FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 MSMT17_LISTS = {
     TRAIN: ("train", ("list_train.txt", "list_val.txt")),
@@ -22,6 +25,15 @@ MSMT17_LISTS = {
 }
 """Folder and list files of each split of MSMT17."""
 LEFTOVERS, UNLISTED, FOLDERS = "leftovers of macOS or Windows", "images in no list", "folders inside a split"
+_BOX = re.compile(r"(?P<pid>-1|\d+)_c(?P<camera>\d+)(?!\d)")
+_MSMT17 = re.compile(r"(?P<pid>\d+)_\d+_(?P<camera>\d+)_\d+(?:morning|noon|afternoon)_")
+
+
+class ImageLabel(NamedTuple):
+    """Identity and camera of an image, as its file name numbers them; identity -1 is junk."""
+
+    pid: int
+    camera: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +81,22 @@ class DatasetFiles:
         }
 
 
+def parse_name(name: str) -> ImageLabel | None:
+    """Return identity and camera of a dataset's image by its name without folder, None if that has another form.
+
+    Market-1501 (`0002_c1s1_000451_03.jpg`), DukeMTMC-reID (`0001_c2_f0046182.jpg`), CUHK03-NP (`0001_c1_1_01.png`),
+    MSMT17 (`0000_000_01_0303morning_0015_0.jpg`), and whatever converters write behind `0001_c12`.
+    """
+    match = _BOX.match(name) or _MSMT17.match(name)
+    return None if match is None else ImageLabel(int(match["pid"]), int(match["camera"]))
+
+
+def parse_member(path: str) -> ImageLabel | None:
+    """Return identity and camera of a member of an archive, None unless its folder is a split of a dataset."""
+    member = PurePosixPath(path)
+    return parse_name(member.name) if member.parent.name in (TRAIN, QUERY, GALLERY) else None
+
+
 def is_dataset(root: Path) -> bool:
     """Whether a folder holds the test splits of a dataset."""
     if all((root / folder).is_dir() for folder in (QUERY, GALLERY)):
@@ -93,13 +121,13 @@ def _list_folders(folders: dict[str, Path]) -> DatasetFiles:
     for split, folder in folders.items():
         names = []
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            name = entry.name
-            kind = _other_kind(name)
-            if kind or not entry.is_file():
-                kind = kind if kind == LEFTOVERS or entry.is_file() else FOLDERS
+            kind = _other_kind(entry.name)
+            if kind != LEFTOVERS and not entry.is_file():
+                kind = FOLDERS
+            if kind:
                 passed_over[kind] += 1
             else:
-                names.append(name)
+                names.append(entry.name)
         splits[split] = SplitFiles(folder=folder, names=tuple(names), labels=tuple(map(parse_name, names)))
     return DatasetFiles(has_lists=False, splits=splits, passed_over=dict(passed_over))
 
@@ -154,24 +182,23 @@ def _other_kind(name: str) -> str:
 
 def _number_identities(files: DatasetFiles) -> DatasetFiles:
     """Raise identities that are counted from 0, see `DatasetFiles`."""
-    train, query, gallery = (_pids(files, split) for split in (TRAIN, QUERY, GALLERY))
+    train, query, gallery = (
+        {label.pid for label in files.splits[split].labels if label and label.pid >= 0}
+        if split in files.splits
+        else set()
+        for split in (TRAIN, QUERY, GALLERY)
+    )
     if not files.has_lists and 0 not in train and 0 not in query:
         return files
     # The training identities then are 1 .. max + 1.
     apart = max(train) + 1 if train & (query | gallery) else 0
     raised = (1, 1 + apart)
+
+    def raise_pid(label: ImageLabel | None, number: int) -> ImageLabel | None:
+        return label if label is None or label.pid < 0 else label._replace(pid=label.pid + number)
+
     splits = {
-        split: replace(part, labels=tuple(_raise_pids(part.labels, raised[split != TRAIN])))
+        split: replace(part, labels=tuple(raise_pid(label, raised[split != TRAIN]) for label in part.labels))
         for split, part in files.splits.items()
     }
     return replace(files, splits=splits, raised=raised)
-
-
-def _pids(files: DatasetFiles, split: str) -> set[int]:
-    labels = files.splits[split].labels if split in files.splits else ()
-    return {label.pid for label in labels if label is not None and label.pid >= 0}
-
-
-def _raise_pids(labels: Iterable[ImageLabel | None], number: int) -> Iterator[ImageLabel | None]:
-    for label in labels:
-        yield label if label is None or label.pid < 0 else label._replace(pid=label.pid + number)

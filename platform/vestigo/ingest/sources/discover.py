@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from vestigo.datasets.formats.files import is_dataset, list_files
-from vestigo.datasets.formats.names import parse_name
+from vestigo.datasets.formats.files import is_dataset, list_files, parse_name
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
 from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, file_kind, is_archive, is_image, is_video
