@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, Split
 from vestigo.evaluation.evaluate import evaluate_model
-from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, attribute_metrics
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
@@ -67,7 +67,7 @@ class LabelledCrops:
     def evaluate(self, package: ModelPackage) -> AttributeMetrics:
         probabilities = predict_attributes(package, self.pooled)
         likeliest = np.stack([probabilities[:, SCHEMA.slice(name)].argmax(axis=1) for name in SCHEMA.names], axis=1)
-        return count_attributes(likeliest.astype(np.int64), self.labels, self.yes, SCHEMA).summary()
+        return attribute_metrics(likeliest.astype(np.int64), self.labels, self.yes, SCHEMA)
 
 
 def damage_heads(base: ModelPackage) -> ModelPackage:

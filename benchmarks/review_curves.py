@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from review_people import CropArchive, load_archive, predictions, task_features
 from review_table import write_report
 
-from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, attribute_metrics
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
 from vestigo.review.sampling.strategies import STRATEGIES, find_strategy
 from vestigo_models.inference.package import ModelPackage
@@ -63,7 +63,7 @@ class Experiment:
         accepted = np.zeros_like(probabilities, dtype=np.bool_)
         rows, columns = np.nonzero(labels >= 0)
         accepted[rows, labels[rows, columns] + OFFSETS[columns]] = True
-        return count_attributes(predictions(probabilities)[0], labels, accepted, SCHEMA).summary()
+        return attribute_metrics(predictions(probabilities)[0], labels, accepted, SCHEMA)
 
 
 def fit_weak_heads(package: ModelPackage, crops: CropArchive) -> ModelPackage:

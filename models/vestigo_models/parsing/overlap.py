@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from vestigo_models.arrays import Float64Array, Int64Array, UInt8Array
+from vestigo_models.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 
 
-def confusion(truth: UInt8Array, predicted: UInt8Array, classes: int) -> Int64Array:
+def confusion(truth: UInt8Array | BoolArray, predicted: UInt8Array | BoolArray, classes: int) -> Int64Array:
     """Count pixels by true class (row) and predicted class (column), (classes, classes).
 
     Both maps have the same shape and ids below `classes`.

@@ -35,18 +35,12 @@ UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, NotImplemen
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentityLabels:
-    """Attribute labels of I identities.
-
-    Attributes:
-        pids: (I,) int64, ascending.
-        labels: (I, n) int64 values, as in `vestigo.datasets.reid.Split`.
-        yes: (I, M) bool, as in `vestigo.datasets.reid.Split`.
-    """
+    """Attribute labels of I identities."""
 
     schema: AttributeSchema
-    pids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    yes: NDArray[np.bool_]
+    pids: NDArray[np.int64]  # (I,) int64, ascending
+    labels: NDArray[np.int64]  # (I, n) int64 values, as in `vestigo.datasets.reid.Split`
+    yes: NDArray[np.bool_]  # (I, M) bool, as in `vestigo.datasets.reid.Split`
 
     @classmethod
     def from_labels(cls, schema: AttributeSchema, pids: NDArray[np.int64], labels: NDArray[np.int64]) -> IdentityLabels:

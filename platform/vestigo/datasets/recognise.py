@@ -18,22 +18,16 @@ from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """File names and annotation of a dataset.
-
-    Attributes:
-        pattern: What the names of its images begin with; `parse_name` reads identity and camera from them.
-        example: A name, for messages.
-        annotation: Name of the annotation file, which has the attributes of `schema`.
-        has_lists: Whether list files name the images of each split (MSMT17).
-        overrides: Values that the public annotation of the training split lacks; a caller may fill them in.
-    """
+    """File names and annotation of a dataset."""
 
     name: str
     schema: AttributeSchema
+    # What the names of its images begin with; `parse_name` reads identity and camera from them
     pattern: re.Pattern[str]
-    example: str
-    annotation: str
-    has_lists: bool = False
+    example: str  # A name, for messages
+    annotation: str  # Name of the annotation file, which has the attributes of `schema`
+    has_lists: bool = False  # Whether list files name the images of each split (MSMT17)
+    # Values that the public annotation of the training split lacks; a caller may fill them in
     overrides: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
 

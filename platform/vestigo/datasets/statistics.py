@@ -22,46 +22,31 @@ OTHER_NAMES = "images of other names"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitStatistics:
-    """Counts of one split; None where an annotation file has no images.
+    """Counts of one split; None where an annotation file has no images."""
 
-    Attributes:
-        identities: Identities without distractors and junk.
-        images: All images that are read, with distractors and junk.
-        attributes: Attribute -> value -> annotated identities; several values of a colour count each.
-    """
-
-    identities: int
-    images: int | None = None
+    identities: int  # Identities without distractors and junk
+    images: int | None = None  # All images that are read, with distractors and junk
     cameras: int | None = None
     distractors: int | None = None
     junk: int | None = None
+    # Attribute -> value -> annotated identities; several values of a colour count each
     attributes: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetStatistics:
-    """Counts of a dataset.
+    """Counts of a dataset."""
 
-    Attributes:
-        layout: Name of the layout, one of `FORMATS`.
-        splits: By `train`, `query` and `gallery`; of an annotation file by `train` and `test`.
-        identities: Of training and query.
-        images, cameras: Of training and gallery, with junk, as datasets are cited.
-        attributes, columns: Number of attributes, and of annotation columns (27 for Market-1501); 0 without labels.
-        passed_over: Number of files that are not read, by kind.
-        without_labels: Why there are no attribute labels, "" if there are.
-        raised: What was added to the identities of the training split and of the others, which are counted from 0.
-    """
-
-    layout: str
-    splits: dict[str, SplitStatistics]
-    identities: int
-    images: int | None = None
-    cameras: int | None = None
-    attributes: int
-    columns: int
-    passed_over: dict[str, int] = field(default_factory=dict)
-    without_labels: str = ""
+    layout: str  # Name of the layout, one of `FORMATS`
+    splits: dict[str, SplitStatistics]  # By `train`, `query` and `gallery`; of an annotation file by `train` and `test`
+    identities: int  # Of training and query
+    images: int | None = None  # Of training and gallery, with junk, as datasets are cited
+    cameras: int | None = None  # As the images
+    attributes: int  # 0 without labels
+    columns: int  # Annotation columns (27 for Market-1501), 0 without labels
+    passed_over: dict[str, int] = field(default_factory=dict)  # Number of files that are not read, by kind
+    without_labels: str = ""  # Why there are no attribute labels, "" if there are
+    # What was added to the identities of the training split and of the others, which are counted from 0
     raised: tuple[int, int] = (0, 0)
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vestigo.datasets.reid import ReidDataset, Split
-from vestigo.evaluation.metrics.attributes import AttributeMetrics, count_attributes
+from vestigo.evaluation.metrics.attributes import AttributeMetrics, attribute_metrics
 from vestigo_models.arrays import BoolArray, Float32Array, Int64Array
 from vestigo_models.attribute_filter.temperature import calibration_error
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -13,24 +13,16 @@ from vestigo_models.schemas.attributes import AttributeSchema
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeEvaluation:
-    """Predictions and labels of the N images whose identity is annotated.
-
-    Attributes:
-        images: (N,) int64, their rows among the embedded images.
-        predictions: (N, n) int64, the predicted class of each attribute.
-        confidences: (N, n) float32, its probability.
-        labels: (N, n) int64, -1 where the attribute is not annotated.
-        correct: (N, n) bool, whether the annotation accepts the prediction.
-        calibration_errors: Attribute -> expected calibration error in percent, None if nothing is annotated.
-    """
+    """Predictions and labels of the N images whose identity is annotated."""
 
     schema: AttributeSchema
-    images: Int64Array
-    predictions: Int64Array
-    confidences: Float32Array
-    labels: Int64Array
-    correct: BoolArray
+    images: Int64Array  # (N,) int64, their rows among the embedded images
+    predictions: Int64Array  # (N, n) int64, the predicted class of each attribute
+    confidences: Float32Array  # (N, n) float32, its probability
+    labels: Int64Array  # (N, n) int64, -1 where the attribute is not annotated
+    correct: BoolArray  # (N, n) bool, whether the annotation accepts the prediction
     metrics: AttributeMetrics
+    # Attribute -> expected calibration error in percent, None if nothing is annotated
     calibration_errors: dict[str, float | None]
 
 
@@ -65,6 +57,6 @@ def evaluate_attributes(
         confidences=np.stack([group.max(axis=1) for group in groups], axis=1),
         labels=labels,
         correct=np.take_along_axis(yes, predictions + np.asarray(schema.offsets), axis=1),
-        metrics=count_attributes(predictions, labels, yes, schema).summary(),
+        metrics=attribute_metrics(predictions, labels, yes, schema),
         calibration_errors={name: None if error is None else 100.0 * error for name, error in errors.items()},
     )

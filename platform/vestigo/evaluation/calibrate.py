@@ -37,19 +37,14 @@ CalibrationSplit = Literal["test", "train"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCalibration:
-    """A calibration and what it was measured on.
-
-    Attributes:
-        identities: Identities with a query.
-        fitted: Identities that the temperatures were fitted on; filter and errors were measured on the others.
-        error_before, error_after: Attribute -> expected calibration error (fraction) without and with its temperature,
-            identities weighted equally; None if nothing is labelled.
-    """
+    """A calibration and what it was measured on."""
 
     calibration: Calibration
     images: int
-    identities: int
-    fitted: int
+    identities: int  # Identities with a query
+    fitted: int  # Identities that the temperatures were fitted on; filter and errors were measured on the others
+    # Attribute -> expected calibration error (fraction) without and with its temperature, identities weighted equally;
+    # None if nothing is labelled
     error_before: dict[str, float | None]
     error_after: dict[str, float | None]
     notes: tuple[str, ...] = ()

@@ -11,13 +11,10 @@ from vestigo.evaluation.metrics.ranking import SCORED
 
 @dataclass(frozen=True, kw_only=True)
 class ModelComparison:
-    """By how much a model is better than another, in percentage points; None for fewer than two identities.
-
-    Attributes:
-        attributes: Differences in official accuracy; empty if one of the models has none.
-    """
+    """By how much a model is better than another, in percentage points; None for fewer than two identities."""
 
     mAP: Difference | None
+    # Differences in official accuracy; empty if one of the models has none
     attributes: dict[str, Difference | None] = field(default_factory=dict)
 
     def measures(self) -> dict[str, Difference | None]:
@@ -35,7 +32,5 @@ def compare(model: Evaluation, other: Evaluation) -> ModelComparison:
     if first is None or second is None:
         return ModelComparison(mAP=mean_ap)
     pids = model.gallery.pids[second.images]
-    counted = np.ones_like(second.correct)
-    return ModelComparison(
-        mAP=mean_ap, attributes=compare_accuracies(first.correct, second.correct, counted, pids, second.schema)
-    )
+    accuracies = compare_accuracies(first.correct, second.correct, pids, second.schema)
+    return ModelComparison(mAP=mean_ap, attributes=accuracies)

@@ -21,16 +21,11 @@ TIMED_QUERIES, TIMED_TOP, ROUNDS = 64, 100, 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilterEvaluation:
-    """The effect of a filter on a dataset.
-
-    Attributes:
-        cost: Kept and lost images; the metrics with the filter are those of the evaluation.
-        speed_up: Time of matching without the filter over the time with it, features cached; None if nothing is
-            discarded.
-    """
+    """The effect of a filter on a dataset."""
 
     choice: FilterChoice
-    cost: FilterCost
+    cost: FilterCost  # Kept and lost images; the metrics with the filter are those of the evaluation
+    # Time of matching without the filter over the time with it, features cached; None if nothing is discarded
     speed_up: float | None
 
 
@@ -54,8 +49,20 @@ class FilterEvaluator:
 
     def apply(self, distances: Float64Array, rows: slice) -> tuple[FilterScores, Float64Array]:
         """Return the scores of the queries `rows`, and their (c, G) distances as the filter changes them."""
-        is_soft = self._choice.mode == "soft"
-        scores, changed = self._apply_soft(distances, rows) if is_soft else self._discard(distances, rows)
+        query, gallery = self._query.images[rows], self._gallery.images
+        probabilities, is_soft = self._query.features.probabilities[rows], self._choice.mode == "soft"
+        if is_soft:
+            penalty = self._penalty(probabilities, self._gallery.features.probabilities)
+            changed = np.asarray(distances + self._choice.weight * penalty.astype(np.float64))
+            conflicts = np.zeros(distances.shape, dtype=np.uint8)
+            kept = conflicts == 0
+        else:
+            conflicts, kept = self._survivors(probabilities)
+            changed = filtered_distances(distances, conflicts, kept)
+        scores = score_filtered(distances, conflicts, kept, query, gallery, protocol=self._protocol, ap=self._ap)
+        if is_soft:
+            ranked = score_queries(changed, query, gallery, protocol=self._protocol, ap=self._ap)
+            scores = replace(scores, with_filter=ranked)
         self._parts.append(scores)
         return scores, changed
 
@@ -83,23 +90,6 @@ class FilterEvaluator:
             return np.asarray(self._penalty(query[row : row + 1], gallery[columns])[0])
 
         return conflicts, survivors(conflicts, penalty, max_conflicts=self._choice.max_conflicts)
-
-    def _discard(self, distances: Float64Array, rows: slice) -> tuple[FilterScores, Float64Array]:
-        conflicts, kept = self._survivors(self._query.features.probabilities[rows])
-        return self._score(distances, conflicts, kept, rows), filtered_distances(distances, conflicts, kept)
-
-    def _apply_soft(self, distances: Float64Array, rows: slice) -> tuple[FilterScores, Float64Array]:
-        penalty = self._penalty(self._query.features.probabilities[rows], self._gallery.features.probabilities)
-        changed = np.asarray(distances + self._choice.weight * penalty.astype(np.float64))
-        no_conflicts = np.zeros(distances.shape, dtype=np.uint8)
-        scores = self._score(distances, no_conflicts, no_conflicts == 0, rows)
-        query, gallery = self._query.images[rows], self._gallery.images
-        ranked = score_queries(changed, query, gallery, protocol=self._protocol, ap=self._ap)
-        return replace(scores, with_filter=ranked), changed
-
-    def _score(self, distances: Float64Array, conflicts: UInt8Array, kept: BoolArray, rows: slice) -> FilterScores:
-        query, gallery = self._query.images[rows], self._gallery.images
-        return score_filtered(distances, conflicts, kept, query, gallery, protocol=self._protocol, ap=self._ap)
 
     def _speed_up(self) -> float:
         """Measure the time of matching without the filter over the time with it.

@@ -11,9 +11,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vestigo.datasets.reid import ReidDataset, region_maps
-from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, count_regions, to_percent
+from vestigo.evaluation.metrics.regions import RegionMetrics, region_metrics, to_percent
 from vestigo.evaluation.regions import carried_attributes, downsample_labels, read_truth
-from vestigo_models.arrays import UInt8Array
+from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import oracle_labels
@@ -26,14 +26,11 @@ METHODS = ("parser", "clustering", "fls", "oracle")
 
 @dataclass(frozen=True, kw_only=True)
 class MethodMetrics:
-    """Metrics of one method to make label maps.
-
-    Attributes:
-        belongings: Carried attribute -> IoU of belongings in percent, over the images of people who carry it; None if
-            neither the truth nor the maps show belongings.
-    """
+    """Metrics of one method to make label maps."""
 
     regions: RegionMetrics
+    # Carried attribute -> IoU of belongings in percent, over the images of people who carry it; None if neither the
+    # truth nor the maps show belongings
     belongings: dict[str, float | None]
 
 
@@ -57,7 +54,8 @@ class FusionEvaluator:
             self._truth |= dict(zip(split.paths, region_maps(dataset.root, split.paths), strict=True))
             for path, row in zip(split.paths, split.labels, strict=True):
                 self._carried[path] = tuple(n for n in names if row[dataset.schema.index(n)] == yes[n])
-        self._counts = {method: RegionCounts.merge(REGIONS, []) for method in METHODS}
+        self._cells = {method: np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64) for method in METHODS}
+        self._images = 0
         self._belongings = {(method, name): np.zeros((2, 2), dtype=np.int64) for method in METHODS for name in names}
         self._names = names
 
@@ -66,6 +64,7 @@ class FusionEvaluator:
         known = [(path, region_map) for path, region_map in zip(paths, maps, strict=True) if path in self._truth]
         if not known:
             return
+        self._images += len(known)
         grid = known[0][1].grid.shape
         truth = np.stack([read_truth(self._truth[path], grid) for path, _ in known])
         by_method: dict[str, UInt8Array] = {
@@ -75,12 +74,9 @@ class FusionEvaluator:
             "oracle": oracle_labels(truth, self._config),
         }
         for method, labels in by_method.items():
-            counts = count_regions(truth, labels, REGIONS)
-            self._counts[method] = RegionCounts.merge(REGIONS, [self._counts[method], counts])
+            self._cells[method] += confusion(truth, labels, len(REGIONS))
             for index, (path, _) in enumerate(known):
-                both = confusion(
-                    (truth[index] == BELONGINGS).astype(np.uint8), (labels[index] == BELONGINGS).astype(np.uint8), 2
-                )
+                both = confusion(truth[index] == BELONGINGS, labels[index] == BELONGINGS, 2)
                 for name in self._carried[path]:
                     self._belongings[method, name] += both
 
@@ -91,23 +87,22 @@ class FusionEvaluator:
         """
         return {
             method: MethodMetrics(
-                regions=(name_clusters(counts) if method == "clustering" else counts).summary(),
+                regions=region_metrics(name_clusters(cells) if method == "clustering" else cells, self._images),
                 belongings={
-                    name: None if method == "clustering" else to_percent(float(iou(self._belongings[method, name])[1]))
+                    name: None if method == "clustering" else to_percent(iou(self._belongings[method, name])[1])
                     for name in self._names
                 },
             )
-            for method, counts in self._counts.items()
+            for method, cells in self._cells.items()
         }
 
 
-def name_clusters(counts: RegionCounts) -> RegionCounts:
-    """Return the counts with clusters 1 to K-1 (columns) in the order in which they overlap most with the regions."""
-    cells = counts.cells
+def name_clusters(cells: Int64Array) -> Int64Array:
+    """Return counts with clusters 1 to K-1 (columns) in the order in which they overlap most with the regions."""
     either = cells.sum(axis=0)[None, :] + cells.sum(axis=1)[:, None] - cells
     overlap = np.divide(cells, either, out=np.zeros(cells.shape), where=either > 0)
     _, columns = linear_sum_assignment(overlap[1:, 1:], maximize=True)
-    return RegionCounts(schema=counts.schema, images=counts.images, cells=cells[:, [0, *(columns + 1)]])
+    return np.asarray(cells[:, [0, *(columns + 1)]])
 
 
 def shares_of_oracle(metrics: Mapping[str, MethodMetrics]) -> dict[str, float | None]:

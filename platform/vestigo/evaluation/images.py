@@ -15,15 +15,11 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageFeatures:
-    """N images and what a model computes for them.
-
-    Attributes:
-        labels: (N, n) int64 attribute labels, -1 = missing.
-    """
+    """N images and what a model computes for them."""
 
     images: ImageSet
     features: CropFeatures
-    labels: Int64Array
+    labels: Int64Array  # (N, n) int64 attribute labels, -1 = missing
 
     def __len__(self) -> int:
         return len(self.images)

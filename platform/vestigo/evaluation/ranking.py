@@ -30,18 +30,13 @@ FILTER_OFF = FilterChoice(mode="off", threshold=OFF)
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """How a ranking is made and scored.
-
-    Attributes:
-        metric: Distance of plain features; models have their own distance.
-        filter: Attribute filter, for models only.
-    """
+    """How a ranking is made and scored."""
 
     protocol: Protocol = "cross-camera"
     ap: ApDefinition = "standard"
-    metric: Metric = "cosine"
+    metric: Metric = "cosine"  # Distance of plain features; models have their own distance
     rerank: bool = False
-    filter: FilterChoice = FILTER_OFF
+    filter: FilterChoice = FILTER_OFF  # Attribute filter, for models only
 
 
 def rank_and_score(

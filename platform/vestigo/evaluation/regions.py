@@ -11,12 +11,12 @@ import numpy as np
 
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
-from vestigo.evaluation.metrics.regions import RegionCounts, RegionMetrics, area_auc, count_regions, to_percent
+from vestigo.evaluation.metrics.regions import RegionMetrics, area_auc, region_metrics, to_percent, two_class_iou
 from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.parsing.label_folder import read_labels
-from vestigo_models.parsing.overlap import confusion, iou
+from vestigo_models.parsing.overlap import confusion
 from vestigo_models.parsing.region_merge import label_cells
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
@@ -39,7 +39,7 @@ class RegionEvaluator:
         assert schema is not None
         self._extractor, self._maps, self._names = extractor, maps, schema.names
         self._ids = np.array([REGIONS.names.index(name) for name in schema.names], dtype=np.uint8)
-        self._counts = RegionCounts.merge(REGIONS, [])
+        self._cells, self._images = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64), 0
 
     def __call__(self, rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
         """Count for the images `rows` of the split, RGB uint8 pixels `crops`."""
@@ -47,11 +47,12 @@ class RegionEvaluator:
             return
         predicted = self._ids[self._extractor.regions(crops).argmax(axis=3)]
         truth = np.stack([read_truth(self._maps[row], predicted.shape[1:]) for row in rows])
-        self._counts = RegionCounts.merge(REGIONS, [self._counts, count_regions(truth, predicted, REGIONS)])
+        self._cells += confusion(truth, predicted, len(REGIONS))
+        self._images += len(rows)
 
     def result(self) -> RegionMetrics:
         """Return the overlap over all counted images."""
-        return self._counts.summary(self._names)
+        return region_metrics(self._cells, self._images, self._names)
 
 
 def make_region_evaluator(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionEvaluator | None, str]:
@@ -99,14 +100,11 @@ def label_overlap(labels: UInt8Array, schema: RegionSchema, maps: Sequence[Path]
     ids = np.array([REGIONS.names.index(name) if is_named else min(k, 1) for k, name in enumerate(schema.names)])
     to_region = np.zeros(256, dtype=np.uint8)
     to_region[: len(ids)] = ids
-    foreground = np.zeros((2, 2), dtype=np.int64)
-    parts = []
+    cells = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64)
     for learnt, path in zip(to_region[labels], maps, strict=True):
-        truth = read_truth(path, learnt.shape)
-        foreground += confusion((truth > 0).astype(np.uint8), (learnt > 0).astype(np.uint8), 2)
-        parts.append(count_regions(truth[None], learnt[None], REGIONS))
-    by_region = RegionCounts.merge(REGIONS, parts).summary(schema.names[1:]).iou if is_named else {}
-    return {"foreground": to_percent(float(iou(foreground)[1])), **by_region}
+        cells += confusion(read_truth(path, learnt.shape), learnt, len(REGIONS))
+    by_region = region_metrics(cells, len(maps), schema.names[1:]).iou if is_named else {}
+    return {"foreground": to_percent(two_class_iou(cells, np.arange(len(REGIONS)) > 0)[1]), **by_region}
 
 
 def read_truth(path: Path, grid: tuple[int, ...]) -> UInt8Array:

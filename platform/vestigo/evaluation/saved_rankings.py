@@ -32,17 +32,12 @@ _EMPTY = np.empty(0, np.int64)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingScores:
-    """Scores of Q queries, and by pair of cameras.
-
-    Attributes:
-        starts: (Q + 1,) int64, the rows of query i are starts[i] to starts[i + 1].
-        pids, camids: (Q,) int64, identities and cameras (positions in `cameras`).
-    """
+    """Scores of Q queries, and by pair of cameras."""
 
     names: pa.StringArray
-    starts: Int64Array
-    pids: Int64Array
-    camids: Int64Array
+    starts: Int64Array  # (Q + 1,) int64, the rows of query i are starts[i] to starts[i + 1]
+    pids: Int64Array  # (Q,) int64
+    camids: Int64Array  # (Q,) int64, positions in `cameras`
     cameras: tuple[str, ...]
     scores: TruncatedScores
     pairs: CameraPairScores

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from vestigo.evaluation.metrics.regions import to_percent
-from vestigo_models.arrays import BoolArray, UInt8Array
+from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput, ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
@@ -33,21 +33,14 @@ MASKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRegionMetrics:
-    """Overlap on training images, in percent; None for a mask that neither side shows or the model has no region for.
+    """Overlap on training images in percent; None for a mask that neither side shows or the model has no region for."""
 
-    Attributes:
-        two_class: ISP's "IoU" of each mask: the mean of its own and that of everything else.
-        iou: IoU of the mask alone.
-        labels_mean: Mean IoU over regions of P with the label maps that the network learnt from; None without them.
-        images: Number of evaluated images.
-        skipped: Number of images that could not be read or parsed, by reason.
-    """
-
-    two_class: dict[str, float | None]
-    iou: dict[str, float | None]
+    two_class: dict[str, float | None]  # ISP's "IoU" of each mask: the mean of its own and that of everything else
+    iou: dict[str, float | None]  # IoU of the mask alone
+    # Mean IoU over regions of P with the label maps that the network learnt from; None without them
     labels_mean: float | None
-    images: int
-    skipped: dict[str, int]
+    images: int  # Number of evaluated images
+    skipped: dict[str, int]  # Number of images that could not be read or parsed, by reason
 
 
 def evaluate_training_regions(
@@ -97,7 +90,7 @@ def evaluate_training_regions(
             truth = np.stack([cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in classes])
             for name, (ids, regions) in masks.items():
                 shown = np.isin(predicted, regions) if regions else predicted > 0
-                counts[name] += confusion(_as_ids(np.isin(truth, ids)), _as_ids(shown), 2)
+                counts[name] += confusion(np.isin(truth, ids), shown, 2)
             if labels is not None:
                 known = labels[rows] < len(schema)
                 learnt += confusion(labels[rows][known], predicted[known], len(schema))
@@ -105,13 +98,9 @@ def evaluate_training_regions(
     shares = {name: iou(cells) for name, cells in counts.items()}
     by_region = iou(learnt)
     return TrainingRegionMetrics(
-        two_class={name: to_percent(float(pair.mean())) for name, pair in shares.items()},
-        iou={name: to_percent(float(pair[1])) for name, pair in shares.items()},
+        two_class={name: to_percent(pair.mean()) for name, pair in shares.items()},
+        iou={name: to_percent(pair[1]) for name, pair in shares.items()},
         labels_mean=None if np.isnan(by_region).all() else 100 * float(np.nanmean(by_region)),
         images=len(paths) - sum(skipped.values()),
         skipped=skipped,
     )
-
-
-def _as_ids(mask: BoolArray) -> UInt8Array:
-    return mask.astype(np.uint8)

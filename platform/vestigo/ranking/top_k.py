@@ -40,17 +40,11 @@ class GalleryBatch:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """The nearest k crops of each of Q queries, nearest first.
+    """The nearest k crops of each of Q queries, nearest first."""
 
-    Attributes:
-        ids: (Q, k) bytes, b"" if there are fewer than k crops.
-        distances: (Q, k) float64, infinity if there are fewer.
-        compared: Crops that were ranked.
-    """
-
-    ids: NDArray[np.bytes_]
-    distances: Float64Array
-    compared: int
+    ids: NDArray[np.bytes_]  # (Q, k) bytes, b"" if there are fewer than k crops
+    distances: Float64Array  # (Q, k) float64, infinity if there are fewer
+    compared: int  # Crops that were ranked
 
     @classmethod
     def empty(cls, queries: int, k: int) -> Ranking:

@@ -40,25 +40,19 @@ QueryKind = Literal["crops", "tracklets", "images"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BulkQueries:
-    """Q queries of the model with digest `model`.
-
-    Attributes:
-        features: Fused features, Q rows.
-        own: Ids of the crops that each query is made of; its ranking does not contain them.
-        labels: Identity and camera of each image query as its dataset gives them; Q pairs, or none. They are used for
-            images that are not in the store, if it has other images of these queries.
-        thumbnail: Returns the JPEG of the query at a position, None without one; called if no stored crop shows it.
-        source: Name of the folder that the queries are from.
-    """
+    """Q queries of the model with digest `model`."""
 
     names: Sequence[str]
-    features: CropFeatures
-    own: Sequence[Sequence[str]]
+    features: CropFeatures  # Fused features, Q rows
+    own: Sequence[Sequence[str]]  # Ids of the crops that each query is made of; its ranking does not contain them
     model: str
     kind: QueryKind
+    # Identity and camera of each image query as its dataset gives them; Q pairs, or none. They are used for images that
+    # are not in the store, if it has other images of these queries.
     labels: Sequence[tuple[int, str]] = ()
+    # Returns the JPEG of the query at a position, None without one; called if no stored crop shows it
     thumbnail: Callable[[int], bytes | None] | None = None
-    source: str = ""
+    source: str = ""  # Name of the folder that the queries are from
 
 
 @dataclass(frozen=True, kw_only=True)

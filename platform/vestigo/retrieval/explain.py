@@ -27,18 +27,13 @@ _ORDER: tuple[Agreement, ...] = ("disagree", "agree", "unsure")
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMatch:
-    """One block of the descriptors: an always-present feature or a part.
-
-    Attributes:
-        distance: 1 - cosine, 0 to 2; None if a side does not show it.
-        share: What it adds to the distance of the crop.
-    """
+    """One block of the descriptors: an always-present feature or a part."""
 
     name: str
     in_query: bool
     in_crop: bool
-    distance: float | None
-    share: float
+    distance: float | None  # 1 - cosine, 0 to 2; None if a side does not show it
+    share: float  # What it adds to the distance of the crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +54,15 @@ class AttributeMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a crop has its place in a search result.
-
-    Attributes:
-        distance: Equation 14 of docs/method.md, which is the sum of the shares of `blocks`, as `search` gives it
-            without a soft filter and without re-ranking; that of `search_conditions` for conditions.
-        blocks: Always-present features, then parts; empty for conditions.
-        attributes: Confident disagreements, then agreements, then unsure attributes, each in descending confidence;
-            empty if the model predicts none.
-    """
+    """Why a crop has its place in a search result."""
 
     model: str
+    # Equation 14 of docs/method.md, which is the sum of the shares of `blocks`, as `search` gives it without a soft
+    # filter and without re-ranking; that of `search_conditions` for conditions
     distance: float
-    blocks: tuple[BlockMatch, ...]
+    blocks: tuple[BlockMatch, ...]  # Always-present features, then parts; empty for conditions
+    # Confident disagreements, then agreements, then unsure attributes, each in descending confidence; empty if the
+    # model predicts none
     attributes: tuple[AttributeMatch, ...]
 
 

@@ -43,25 +43,18 @@ RESTORED_AT_ONCE = 1 << 23
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GalleryFilter:
-    """Which crops of one gallery a discarding filter keeps for Q queries.
-
-    Attributes:
-        probabilities: (Q, M) float32 of the queries.
-        below: (Q,) int64; crops with fewer conflicts are kept.
-        penalties, ids: (Q,) float32 and bytes; of the crops with exactly `below` conflicts those are kept whose penalty
-            and id do not come after these. Minus infinity and b"" to keep none.
-        kept: (Q,) int64, number of kept crops.
-        compared: G.
-    """
+    """Which crops of one gallery a discarding filter keeps for Q queries."""
 
     choice: FilterChoice
     schema: AttributeSchema
-    probabilities: Float32Array
-    below: Int64Array
+    probabilities: Float32Array  # (Q, M) float32 of the queries
+    below: Int64Array  # (Q,) int64; crops with fewer conflicts are kept
+    # (Q,) of the crops with exactly `below` conflicts those are kept whose penalty and id do not come after these;
+    # minus infinity and b"" to keep none
     penalties: Float32Array
     ids: NDArray[np.bytes_]
-    kept: Int64Array
-    compared: int
+    kept: Int64Array  # (Q,) int64, number of kept crops
+    compared: int  # G
 
     @classmethod
     def of(
@@ -127,15 +120,11 @@ class GalleryFilter:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SoftFilter:
-    """The filter that discards nothing: conflicts add to the distance.
-
-    Attributes:
-        probabilities: (Q, M) float32 of the queries.
-    """
+    """The filter that discards nothing: conflicts add to the distance."""
 
     choice: FilterChoice
     schema: AttributeSchema
-    probabilities: Float32Array
+    probabilities: Float32Array  # (Q, M) float32 of the queries
 
     kept_fraction = 1.0
 

@@ -20,19 +20,13 @@ from vestigo_models.inference.features import CropFeatures
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Views of one person.
+    """Views of one person."""
 
-    Attributes:
-        crops: Ids of stored crops.
-        kept: Those of `crops` that may be results, such as confirmed ones; the others are omitted from the results.
-        views: Features of new images.
-        model: Digest of the model that made `views`; without views it may be None, see
-            `vestigo.resolve.resolve_search_model`.
-    """
-
-    crops: tuple[str, ...] = ()
+    crops: tuple[str, ...] = ()  # Ids of stored crops
+    # Those of `crops` that may be results, such as confirmed ones; the others are omitted from the results
     kept: tuple[str, ...] = ()
-    views: CropFeatures | None = None
+    views: CropFeatures | None = None  # Features of new images
+    # Digest of the model that made `views`; without views it may be None, see `vestigo.resolve.resolve_search_model`
     model: str | None = None
 
 

@@ -19,22 +19,14 @@ from vestigo_models.arrays import BoolArray, Int64Array
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankingTruth:
-    """Identities and cameras of n crops, and the number of crops of each identity in the gallery.
+    """Identities and cameras of n crops, and the number of crops of each identity in the gallery."""
 
-    Attributes:
-        cameras: Camera names.
-        ids: (n,) bytes, ascending.
-        pids, camids: (n,) int64; positions in `cameras`, `UNKNOWN_PID` and `UNKNOWN_CAMERA` if unknown.
-        in_gallery: (n,) bool.
-        matches: pid -> camera (position) -> crops of the gallery.
-    """
-
-    cameras: list[str]
-    ids: NDArray[np.bytes_]
-    pids: Int64Array
-    camids: Int64Array
-    in_gallery: BoolArray
-    matches: Mapping[int, Mapping[int, int]]
+    cameras: list[str]  # Camera names
+    ids: NDArray[np.bytes_]  # (n,) bytes, ascending
+    pids: Int64Array  # (n,) int64, `UNKNOWN_PID` if unknown
+    camids: Int64Array  # (n,) int64, positions in `cameras`, `UNKNOWN_CAMERA` if unknown
+    in_gallery: BoolArray  # (n,) bool
+    matches: Mapping[int, Mapping[int, int]]  # pid -> camera (position) -> crops of the gallery
 
     @classmethod
     def of(cls, store: SearchableStore, model: Model, scope: Scope, ids: NDArray[np.bytes_]) -> RankingTruth:

@@ -26,18 +26,12 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureSet:
-    """N features with their identities.
+    """N features with their identities."""
 
-    Attributes:
-        embeddings: (N, D) float64 or float32.
-        pids, camids: (N,) int64.
-        ids: (N,) int64, equal for equal images; None if the file names no images.
-    """
-
-    embeddings: NDArray[np.floating]
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
-    ids: NDArray[np.int64] | None
+    embeddings: NDArray[np.floating]  # (N, D) float64 or float32
+    pids: NDArray[np.int64]  # (N,) int64
+    camids: NDArray[np.int64]  # (N,) int64
+    ids: NDArray[np.int64] | None  # (N,) int64, equal for equal images; None if the file names no images
 
 
 def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:

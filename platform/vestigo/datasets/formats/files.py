@@ -38,17 +38,11 @@ class ImageLabel(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles:
-    """The images of one split.
+    """The images of one split."""
 
-    Attributes:
-        folder: Folder that the names are relative to.
-        names: Paths below the folder, in order.
-        labels: Identity and camera of each image, None if its name does not tell them.
-    """
-
-    folder: Path
-    names: tuple[str, ...] = ()
-    labels: tuple[ImageLabel | None, ...] = ()
+    folder: Path  # Folder that the names are relative to
+    names: tuple[str, ...] = ()  # Paths below the folder, in order
+    labels: tuple[ImageLabel | None, ...] = ()  # Identity and camera of each image, None if its name does not tell them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +52,12 @@ class DatasetFiles:
     Identities 0 and -1 are distractors and junk. A dataset that counts its identities from 0, as MSMT17 does, has
     neither: its numbers are raised, those of the test splits above those of the training split if the two are counted
     apart.
-
-    Attributes:
-        has_lists: Whether list files name the images (MSMT17).
-        splits: By `TRAIN`, `QUERY` and `GALLERY`; a split without folder or list is missing.
-        passed_over: Number of other files by kind.
-        raised: What was added to the identities of the training split and of the test splits.
     """
 
-    has_lists: bool
-    splits: dict[str, SplitFiles]
-    passed_over: dict[str, int]
-    raised: tuple[int, int] = (0, 0)
+    has_lists: bool  # Whether list files name the images (MSMT17)
+    splits: dict[str, SplitFiles]  # By `TRAIN`, `QUERY` and `GALLERY`; a split without folder or list is missing
+    passed_over: dict[str, int]  # Number of other files by kind
+    raised: tuple[int, int] = (0, 0)  # What was added to the identities of the training split and of the test splits
 
     def labels(self, root: Path) -> dict[str, ImageLabel]:
         """Return identity and camera by path below `root`."""

@@ -21,17 +21,13 @@ RESAMPLES_AT_ONCE = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """By how much the second model is better than the first, in percentage points.
-
-    Attributes:
-        low, high: 95 % interval (percentiles of the resamples).
-        chance: Two-sided p-value: twice the share of resamples in which the difference is not above 0, or not below,
-            whichever is smaller, with the measured difference counted as a resample.
-    """
+    """By how much the second model is better than the first, in percentage points."""
 
     difference: float
-    low: float
+    low: float  # 95 % interval to `high` (percentiles of the resamples)
     high: float
+    # Two-sided p-value: twice the share of resamples in which the difference is not above 0, or not below, whichever is
+    # smaller, with the measured difference counted as a resample
     chance: float
     identities: int
 
@@ -43,20 +39,19 @@ def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, se
 
 
 def compare_accuracies(
-    first: BoolArray, second: BoolArray, counted: BoolArray, pids: Int64Array, schema: AttributeSchema, *, seed: int = 0
+    first: BoolArray, second: BoolArray, pids: Int64Array, schema: AttributeSchema, *, seed: int = 0
 ) -> dict[str, Difference | None]:
     """Compare the accuracies of two models on the same N images with identities `pids`, attribute by attribute.
 
-    `first` and `second` (N, n) mark correct predictions, `counted` (N, n) those that count. None for fewer than two
-    identities.
+    `first` and `second` (N, n) mark correct predictions. None for fewer than two identities.
     """
-    differences: dict[str, Difference | None] = {}
-    for position, name in enumerate(schema.names):
-        rows = counted[:, position]
-        columns = first[rows, position].astype(np.float64), second[rows, position].astype(np.float64)
-        is_enough = len(np.unique(pids[rows])) > 1
-        differences[name] = compare_means(*columns, pids[rows], seed=seed) if is_enough else None
-    return differences
+    if len(np.unique(pids)) < 2:
+        return dict.fromkeys(schema.names)
+    before, after = first.T.astype(np.float64), second.T.astype(np.float64)
+    return {
+        name: compare_means(before[position], after[position], pids, seed=seed)
+        for position, name in enumerate(schema.names)
+    }
 
 
 def compare_means(

@@ -30,16 +30,11 @@ from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Arra
 
 @dataclass(frozen=True, kw_only=True)
 class FilterCost:
-    """The cost of a filter; None if there is nothing to divide by.
+    """The cost of a filter; None if there is nothing to divide by."""
 
-    Attributes:
-        kept_fraction: Share of the compared images that are kept, over all queries.
-        true_matches_lost: Share of the true matches that are discarded, over all scored queries.
-        identity_loss: The same as `auto` bounds it: mean over the queries of an identity, then over identities.
-    """
-
-    kept_fraction: float | None
-    true_matches_lost: float | None
+    kept_fraction: float | None  # Share of the compared images that are kept, over all queries
+    true_matches_lost: float | None  # Share of the true matches that are discarded, over all scored queries
+    # The same as `auto` bounds it: mean over the queries of an identity, then over identities
     identity_loss: float | None
     without: RetrievalMetrics
     with_filter: RetrievalMetrics
@@ -47,18 +42,13 @@ class FilterCost:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilterScores:
-    """Scores of q queries.
-
-    Attributes:
-        compared, kept: (q,) int64, compared images and how many of them are kept.
-        matches, lost: (q,) int64, true matches and how many of them are discarded.
-    """
+    """Scores of q queries."""
 
     pids: Int64Array
-    compared: Int64Array
-    kept: Int64Array
-    matches: Int64Array
-    lost: Int64Array
+    compared: Int64Array  # (q,) compared images
+    kept: Int64Array  # (q,) how many of them are kept
+    matches: Int64Array  # (q,) true matches
+    lost: Int64Array  # (q,) how many of them are discarded
     without: QueryScores
     with_filter: QueryScores
 

@@ -58,34 +58,23 @@ class ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalMetrics:
-    """Retrieval metrics in percent; None if no query is scored.
-
-    Attributes:
-        cmc: Rank -> share of scored queries whose first match has that rank or a smaller one.
-        queries: All queries, including excluded ones.
-    """
+    """Retrieval metrics in percent; None if no query is scored."""
 
     mAP: float | None
     mINP: float | None
-    cmc: dict[int, float | None]
-    queries: int
+    cmc: dict[int, float | None]  # Rank -> share of scored queries whose first match has that rank or a smaller one
+    queries: int  # All queries, including excluded ones
     excluded: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryScores:
-    """Scores of q queries.
+    """Scores of q queries."""
 
-    Attributes:
-        ap, inp: (q,) float64, average precision and inverse negative penalty, fractions, NaN if excluded.
-        first: (q,) int64, rank of the first match from 1, 0 if excluded.
-        status: (q,) int64, `SCORED` or a key of `REASONS`.
-    """
-
-    ap: Float64Array
-    inp: Float64Array
-    first: Int64Array
-    status: Int64Array
+    ap: Float64Array  # (q,) average precision as a fraction, NaN if excluded
+    inp: Float64Array  # (q,) inverse negative penalty as a fraction, NaN if excluded
+    first: Int64Array  # (q,) int64, rank of the first match from 1, 0 if excluded
+    status: Int64Array  # (q,) int64, `SCORED` or a key of `REASONS`
 
     def __getitem__(self, rows: BoolArray | Int64Array) -> QueryScores:
         return QueryScores(ap=self.ap[rows], inp=self.inp[rows], first=self.first[rows], status=self.status[rows])

@@ -42,23 +42,15 @@ GROUPS = 5000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TruncatedRows:
-    """Saved rows of q queries, and the matches that the gallery has; all int64.
+    """Saved rows of q queries, and the matches that the gallery has; all int64."""
 
-    Attributes:
-        pids, camids: (q,) of the queries.
-        own: (q,) crops of the gallery that a query is made of: on its camera, of its identity, never ranked.
-        starts: (q + 1,) the rows of query i are starts[i] to starts[i + 1], nearest first.
-        row_pids, row_camids: (R,) of the rows.
-        match_query, match_camid, match_count: (m,) number of crops of a query's identity in the gallery by camera,
-            without its own; each pair of query and camera at most once.
-    """
-
-    pids: Int64Array
-    camids: Int64Array
-    own: Int64Array
-    starts: Int64Array
-    row_pids: Int64Array
-    row_camids: Int64Array
+    pids: Int64Array  # (q,) of the queries
+    camids: Int64Array  # (q,) of the queries
+    own: Int64Array  # (q,) crops of the gallery that a query is made of: on its camera, of its identity, never ranked
+    starts: Int64Array  # (q + 1,) the rows of query i are starts[i] to starts[i + 1], nearest first
+    row_pids: Int64Array  # (R,) of the rows
+    row_camids: Int64Array  # (R,) of the rows
+    # (m,) crops of a query's identity in the gallery by camera, without its own; each pair at most once
     match_query: Int64Array
     match_camid: Int64Array
     match_count: Int64Array
@@ -75,21 +67,13 @@ class TruncatedRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TruncatedScores:
-    """Scores of q queries.
+    """Scores of q queries."""
 
-    Attributes:
-        ap: (q,) float64, average precision as a fraction, NaN if excluded.
-        first: (q,) int64, rank of the first match from 1 among the compared rows, 0 without.
-        retrieved: (q,) int64, true matches among the rows.
-        matches: (q,) int64, true matches in the gallery.
-        status: (q,) int64, `SCORED` or a key of `TRUNCATED_REASONS`.
-    """
-
-    ap: Float64Array
-    first: Int64Array
-    retrieved: Int64Array
-    matches: Int64Array
-    status: Int64Array
+    ap: Float64Array  # (q,) float64, average precision as a fraction, NaN if excluded
+    first: Int64Array  # (q,) int64, rank of the first match from 1 among the compared rows, 0 without
+    retrieved: Int64Array  # (q,) int64, true matches among the rows
+    matches: Int64Array  # (q,) int64, true matches in the gallery
+    status: Int64Array  # (q,) int64, `SCORED` or a key of `TRUNCATED_REASONS`
 
     @property
     def scored(self) -> BoolArray:
@@ -122,17 +106,11 @@ class TruncatedScores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraPairScores:
-    """Scores by pair of cameras, (N, N) arrays of query camera by gallery camera.
+    """Scores by pair of cameras, (N, N) arrays of query camera by gallery camera."""
 
-    Attributes:
-        queries: Queries with a true match on the gallery camera.
-        ap: Sum of their average precision among the images of that camera.
-        first: How many of them have a true match first among those.
-    """
-
-    queries: Int64Array
-    ap: Float64Array
-    first: Int64Array
+    queries: Int64Array  # Queries with a true match on the gallery camera
+    ap: Float64Array  # Sum of their average precision among the images of that camera
+    first: Int64Array  # How many of them have a true match first among those
 
     def __add__(self, other: CameraPairScores) -> CameraPairScores:
         """Add scores; cameras that one of them lacks have no queries there."""

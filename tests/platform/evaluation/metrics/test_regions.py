@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestigo.evaluation.metrics.regions import RegionCounts, area_auc, count_regions
-from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS
+from vestigo.evaluation.metrics.regions import RegionMetrics, area_auc, region_metrics
+from vestigo_models.parsing.overlap import confusion
+from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema
+
+
+def measure(truth: np.ndarray, found: np.ndarray, schema: RegionSchema = REGIONS) -> RegionMetrics:
+    return region_metrics(confusion(truth, found, len(schema)), len(truth), schema=schema)
 
 
 def maps(seed: int, count: int = 5, regions: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +30,7 @@ def overlap(truth: list[bool], found: list[bool]) -> float | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_overlap_equals_loop(seed: int) -> None:
     truth, found = maps(seed)
-    summary = count_regions(truth, found, REGIONS).summary()
+    summary = measure(truth, found)
     flat = [(int(a), int(b)) for a, b in zip(truth.ravel(), found.ravel(), strict=True)]
     for region, name in enumerate(REGIONS.names):
         inside = overlap([a == region for a, _ in flat], [b == region for _, b in flat])
@@ -43,33 +48,32 @@ def test_overlap_equals_loop(seed: int) -> None:
 
 def test_result_does_not_depend_on_splitting() -> None:
     truth, found = maps(3, 20)
-    whole = count_regions(truth, found, REGIONS).summary()
+    whole = measure(truth, found)
     parts = [
-        count_regions(truth[rows], found[rows], REGIONS)
+        confusion(truth[rows], found[rows], len(REGIONS))
         for rows in np.array_split(np.random.default_rng(0).permutation(20), 6)
     ]
-    assert RegionCounts.merge(REGIONS, parts).summary() == whole
+    assert region_metrics(np.sum(parts, axis=0), 20) == whole
 
 
 def test_absent_region_is_none_and_not_in_mean() -> None:
     truth, found = maps(4, regions=5)
-    summary = count_regions(truth, found, REGIONS).summary()
+    summary = measure(truth, found)
     assert summary.iou["belongings"] is None
     assert summary.two_class["belongings"] is None
     assert summary.mean == pytest.approx(sum(v for v in summary.iou.values() if v is not None) / 5)
-    assert summary.iou == count_regions(truth, found, BODY_REGIONS).summary().iou | {"belongings": None}
-    nothing = RegionCounts.merge(REGIONS, []).summary()
+    assert summary.iou == measure(truth, found, BODY_REGIONS).iou | {"belongings": None}
+    nothing = region_metrics(np.zeros((6, 6), dtype=np.int64), 0)
     assert nothing.mean is None
     assert set(nothing.two_class.values()) == {None}
 
 
 def test_summary_has_only_requested_regions() -> None:
     truth, found = maps(5)
-    counts = count_regions(truth, found, REGIONS)
-    some = counts.summary(BODY_REGIONS.names)
+    some = region_metrics(confusion(truth, found, len(REGIONS)), 5, BODY_REGIONS.names)
     assert list(some.iou) == list(BODY_REGIONS.names)
     assert list(some.two_class) == ["foreground", *BODY_REGIONS.names[1:]]
-    assert all(some.iou[name] == counts.summary().iou[name] for name in some.iou)
+    assert all(some.iou[name] == measure(truth, found).iou[name] for name in some.iou)
 
 
 def test_area_auc_equals_all_pairs_of_images() -> None:
