@@ -42,8 +42,8 @@ def test_index_recovers_from_every_fault_point(tmp_path: Path, store_reference: 
     deaths = crash_until_done(store_reference, [crops, video])
     assert deaths > 20
     with Store.open(store_reference) as store:
-        found = store.check()
-        assert found.intact, found.problems
-        assert (found.digest, found.crops) == (expected.digest, expected.crops)
+        report = store.check()
+        assert report.intact, report.problems
+        assert (report.digest, report.crops) == (expected.digest, expected.crops)
         assert store.runs.totals(store.runs.list()[-1].id) == undisturbed.totals
         assert len([run for run in store.runs.list() if run.status == "succeeded"]) == 1

@@ -35,13 +35,13 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tracklets(store: Path) -> dict[str, list[str]]:
-    found = defaultdict(list)
+    crop_ids = defaultdict(list)
     with Store.open(store) as opened:
         for batch in opened.crops.scan(["crop_id", "tracklet", "camera"]):
             for row in batch.to_pylist():
                 assert row["camera"] == "path"
-                found[row["tracklet"]].append(row["crop_id"])
-    return found
+                crop_ids[row["tracklet"]].append(row["crop_id"])
+    return crop_ids
 
 
 def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[str]]) -> None:

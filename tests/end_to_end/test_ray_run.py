@@ -59,6 +59,6 @@ def test_resumed_run_matches_uninterrupted_run(tmp_path: Path, ray_cluster: str)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["done"] == 200
     with Store.open(store_folder) as store, Store.open(tmp_path / "calm") as undisturbed:
-        found = store.check()
-        assert found.intact, found.problems
-        assert found.digest == undisturbed.check().digest
+        report = store.check()
+        assert report.intact, report.problems
+        assert report.digest == undisturbed.check().digest

@@ -46,9 +46,9 @@ def test_regions_recovers_from_every_fault_point(tmp_path: Path, store_reference
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["deaths"] > 10
     with Store.open(store_reference) as store:
-        found = store.check()
-        assert found.intact, found.problems
+        report = store.check()
+        assert report.intact, report.problems
         assert maps(store) == expected
-        labelled = [one for one in store.runs.list() if one.kind == "regions"]
-        assert [one.status for one in labelled].count("succeeded") == 1
+        labelled = [listed for listed in store.runs.list() if listed.kind == "regions"]
+        assert [listed.status for listed in labelled].count("succeeded") == 1
         assert store.runs.totals(labelled[-1].id) == undisturbed.totals

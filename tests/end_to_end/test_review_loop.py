@@ -72,8 +72,8 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 def covered(precision: Mapping[str, Any], truth: Mapping[str, float]) -> list[str]:
     """The attributes whose interval holds the truth."""
-    found = precision["attributes"]
-    return [name for name in SCHEMA.names if found[name]["low"] <= truth[name] <= found[name]["high"]]
+    intervals = precision["attributes"]
+    return [name for name in SCHEMA.names if intervals[name]["low"] <= truth[name] <= intervals[name]["high"]]
 
 
 def test_reviews_make_a_better_model_serve(

@@ -64,11 +64,11 @@ def context_of(
 def words(app: AppTest) -> str:
     """Return all text that a page shows, without the escapes of Markdown."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success")
-    said = "\n".join(str(one.value) for kind in kinds for one in getattr(app, kind))
-    return re.sub(r"\\(\W)", r"\1", said)
+    text = "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+    return re.sub(r"\\(\W)", r"\1", text)
 
 
 def widget(app: AppTest, kind: str, label: str) -> Any:
     """Return the one widget of a kind that has a label."""
-    (found,) = (one for one in app.get(kind) if one.label == label)
-    return found
+    (element,) = (each for each in app.get(kind) if each.label == label)
+    return element

@@ -57,10 +57,10 @@ class FakeCrops:
         self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
     ) -> list[dict[str, Any]]:
         newest_first = sorted(self.archive.rows, key=lambda row: row["model"])
-        found = {row["crop_id"]: row for row in newest_first if model in (None, row["model"])}
-        if missing := set(ids) - set(found):
+        by_id = {row["crop_id"]: row for row in newest_first if model in (None, row["model"])}
+        if missing := set(ids) - set(by_id):
             raise StoreError(f"crop {missing.pop()} is not in the store")
-        return [found[crop] for crop in ids]
+        return [by_id[crop] for crop in ids]
 
     def scan(
         self,

@@ -108,5 +108,5 @@ def _run(command: list[str | Path], folder: Path, user: str | None) -> None:
         check=False,
     )
     log = folder / "log"
-    said = log.read_text(errors="replace") if log.exists() else done.stdout
-    assert done.returncode == 0, f"{Path(command[0]).name} ended with status {done.returncode}: {said}"
+    output = log.read_text(errors="replace") if log.exists() else done.stdout
+    assert done.returncode == 0, f"{Path(command[0]).name} ended with status {done.returncode}: {output}"

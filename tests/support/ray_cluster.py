@@ -35,11 +35,11 @@ def ray_cluster() -> Iterator[str]:
         start_new_session=True,
     ) as cluster:
         assert cluster.stdout is not None
-        said = ""
-        while "Ray runtime started" not in said:
+        output = ""
+        while "Ray runtime started" not in output:
             line = cluster.stdout.readline()
-            assert line, f"Ray did not start: {said}"
-            said += line
+            assert line, f"Ray did not start: {output}"
+            output += line
         os.environ["RAY_ADDRESS"] = address
         yield address
         import ray

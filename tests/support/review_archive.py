@@ -59,10 +59,10 @@ def people(count: int, *, wrong: float = 0.2, seed: int = 0) -> tuple[list[dict[
         for number in range(PER_TRACKLET):
             shares: list[float] = []
             for attribute, value, always in zip(SCHEMA.attributes, classes, mistaken, strict=True):
-                said = (value + 1) % len(attribute.values) if always or rng.random() < 0.05 else value
+                predicted = (value + 1) % len(attribute.values) if always or rng.random() < 0.05 else value
                 sure = rng.uniform(0.5, 0.7) if always else rng.uniform(0.6, 0.99)
                 shares += [
-                    sure if k == said else (1 - sure) / (len(attribute.values) - 1)
+                    sure if k == predicted else (1 - sure) / (len(attribute.values) - 1)
                     for k in range(len(attribute.values))
                 ]
             image = encode_jpeg(np.full((128, 64, 3), 40 + 30 * classes[1] + number, dtype=np.uint8))

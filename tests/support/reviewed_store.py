@@ -57,9 +57,9 @@ def review_with_mistakes(ref: Path, *, right: float = 0.8, untold: float = 0.05,
         def says(task: LabelTask) -> dict[str, str]:
             result = {}
             for attribute in schema.attributes[:-1]:
-                said, _ = predicted_value(schema, attribute.name, task.prediction)
-                others = [value for value in attribute.values if value != said]
-                result[attribute.name] = said if rng.random() < right else str(rng.choice(others))
+                predicted, _ = predicted_value(schema, attribute.name, task.prediction)
+                others = [value for value in attribute.values if value != predicted]
+                result[attribute.name] = predicted if rng.random() < right else str(rng.choice(others))
                 if rng.random() < untold:
                     result[attribute.name] = CANNOT_TELL
             return result

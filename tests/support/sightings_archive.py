@@ -87,8 +87,10 @@ def sightings(store: Store, model: str = MODEL) -> list[Row]:
         for row in batch.to_pylist():
             whole = (row["source"], row["tracklet"], row["camera"], row["pid"])
             groups.setdefault(whole if row["tracklet"] else (row["crop_id"],), []).append(row)
-    found = [_sighting(rows) for rows in groups.values()]
-    return sorted(found, key=lambda one: (one["camera"], when(one["time"]), one["crop"]))
+    rows_of_sightings = [_sighting(rows) for rows in groups.values()]
+    return sorted(
+        rows_of_sightings, key=lambda sighting: (sighting["camera"], when(sighting["time"]), sighting["crop"])
+    )
 
 
 def when(time: datetime | None) -> datetime:
@@ -113,29 +115,29 @@ def _sighting(rows: list[Row]) -> Row:
     return first | {"crop": best["crop_id"], "attributes": attributes, "sure": sure, "rows": rows}
 
 
-def chosen(found: list[Row], choice: SightingFilter) -> list[Row]:
+def chosen(sightings: list[Row], choice: SightingFilter) -> list[Row]:
     """The sightings that a choice means."""
     conditions = SCHEMA.parse(choice.where) if choice.where else {}
 
-    def means(one: Row) -> bool:
-        time = one["time"]
+    def means(sighting: Row) -> bool:
+        time = sighting["time"]
         spanned = choice.since is None and choice.until is None
         inside = time is not None and (choice.since or time) <= time and (choice.until is None or time < choice.until)
         return (
-            (choice.cameras is None or one["camera"] in choice.cameras)
+            (choice.cameras is None or sighting["camera"] in choice.cameras)
             and (spanned or inside)
-            and (choice.pid is None or one["pid"] == choice.pid)
-            and all(one["attributes"][name] == value for name, value in conditions.items())
+            and (choice.pid is None or sighting["pid"] == choice.pid)
+            and all(sighting["attributes"][name] == value for name, value in conditions.items())
         )
 
-    return [one for one in found if means(one)]
+    return [sighting for sighting in sightings if means(sighting)]
 
 
 def contents(index: BrowseIndex, model: str = MODEL) -> list[Any]:
     """All that an index says of a model, numbers of sightings left out."""
     shown = index.page(model, SightingFilter(), offset=0, limit=100_000)
-    plain = [{**vars(one), "id": None, "all": index.crops(one.id)} for one in shown]
-    near = [index.neighbours(one.crop, model) for one in shown]
+    plain = [{**vars(sighting), "id": None, "all": index.crops(sighting.id)} for sighting in shown]
+    near = [index.neighbours(sighting.crop, model) for sighting in shown]
     return [plain, near, index.cameras(model), index.presence(model, 60).to_pylist(), index.attribute_counts(model)]
 
 

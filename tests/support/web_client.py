@@ -22,9 +22,9 @@ def visitor(url: str, cookie: str = "") -> httpx.Client:
 
 def sign_in(client: httpx.Client, name: str, password: str = PASSWORD, following: str = "/") -> httpx.Response:
     """Fill in the form; the client keeps the cookies."""
-    found = TOKEN.search(client.get("/sign-in").text)
-    assert found is not None
-    fields = {"token": found[1], "next": following, "name": name, "password": password}
+    token = TOKEN.search(client.get("/sign-in").text)
+    assert token is not None
+    fields = {"token": token[1], "next": following, "name": name, "password": password}
     return client.post("/sign-in", data=fields)
 
 

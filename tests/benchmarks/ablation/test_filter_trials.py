@@ -97,23 +97,23 @@ def test_label_overlap_matches_loops(tmp_path: Path) -> None:
     maps = [tmp_path / f"{index}.png" for index in range(3)]
     for path, labels in zip(maps, truth, strict=True):
         cv2.imwrite(str(path), np.kron(labels, np.ones((4, 4), dtype=np.uint8)))
-    found = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, 6, truth.shape)).astype(np.uint8)
+    predicted = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, 6, truth.shape)).astype(np.uint8)
 
     def iou(region: set[int], labels: np.ndarray) -> float:
         either = both = 0
         for place in np.ndindex(truth.shape):
-            one, other = int(truth[place]) in region, int(labels[place]) in region
-            either += one or other
-            both += one and other
+            in_truth, in_labels = int(truth[place]) in region, int(labels[place]) in region
+            either += in_truth or in_labels
+            both += in_truth and in_labels
         return 100 * both / either
 
-    overlap = label_overlap(found, REGIONS, maps)
-    expected = {name: iou({k}, found) for k, name in enumerate(REGIONS.names) if k}
-    assert overlap == pytest.approx({"foreground": iou({1, 2, 3, 4, 5}, found), **expected})
-    body = np.minimum(found, 4)
+    overlap = label_overlap(predicted, REGIONS, maps)
+    expected = {name: iou({k}, predicted) for k, name in enumerate(REGIONS.names) if k}
+    assert overlap == pytest.approx({"foreground": iou({1, 2, 3, 4, 5}, predicted), **expected})
+    body = np.minimum(predicted, 4)
     assert list(label_overlap(body, BODY_REGIONS, maps)) == ["foreground", *BODY_REGIONS.names[1:]]
     # Unknown cells are background, and clusters have no names.
-    unknown = found.copy()
+    unknown = predicted.copy()
     unknown[0] = 255
     clusters = label_overlap(unknown, cluster_regions(6), maps)
     assert clusters == pytest.approx({"foreground": iou({1, 2, 3, 4, 5}, np.where(unknown == 255, 0, unknown))})
@@ -121,10 +121,10 @@ def test_label_overlap_matches_loops(tmp_path: Path) -> None:
 
 def test_dataset_digest_covers_images_and_labels(write_dataset: DatasetWriter) -> None:
     columns = {"train": {"hat": [2, 1]}}
-    one, same = (load_dataset(write_dataset(name=name, columns=columns)) for name in ("one", "same"))
-    assert dataset_digest(one) == dataset_digest(same)
+    dataset, same = (load_dataset(write_dataset(name=name, columns=columns)) for name in ("one", "same"))
+    assert dataset_digest(dataset) == dataset_digest(same)
     other = load_dataset(write_dataset(name="other", columns={"train": {"hat": [1, 1]}}))
-    image = one.gallery.paths[0]
-    before = dataset_digest(one)
+    image = dataset.gallery.paths[0]
+    before = dataset_digest(dataset)
     image.write_bytes(image.read_bytes() + b"\0")
-    assert len({before, dataset_digest(other), dataset_digest(one)}) == 3
+    assert len({before, dataset_digest(other), dataset_digest(dataset)}) == 3

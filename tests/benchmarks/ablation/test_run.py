@@ -246,7 +246,7 @@ def test_a_cell_that_fails_or_dies_takes_no_other_along(
     # A neck of 16 channels cannot be built: `control` fails, the baseline has none.
     narrow = replace(RECIPE, overrides={**SMALL, "network.channels": 16})
     result = run(tmp_path / "out", narrow, configs=["control", "baseline"])
-    assert [(one.config, one.seed) for one in result.failures] == [("control", 1)]
+    assert [(failed.config, failed.seed) for failed in result.failures] == [("control", 1)]
     assert "network.channels=16" in result.failures[0].reason
     assert (result.cells, result.trained) == (1, 1)
     output = json.loads((tmp_path / "out" / "ablation.json").read_text())

@@ -66,9 +66,9 @@ def result(config: str, seed: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, dict[int, Any]]:
-    found = {config: {seed: result(config, seed) for seed in (1, 2, 3)} for config in CONFIGS}
-    del found["fls"][2], found["clustering"]
-    return found
+    by_config = {config: {seed: result(config, seed) for seed in (1, 2, 3)} for config in CONFIGS}
+    del by_config["fls"][2], by_config["clustering"]
+    return by_config
 
 
 def mean_and_sd(values: list[float]) -> dict[str, Any]:
@@ -85,39 +85,39 @@ def paired(results: dict[str, dict[int, Any]], config: str, base: str, key: str)
 
 
 def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int, Any]]) -> None:
-    found = ablation_tables(results)
+    tables = ablation_tables(results)
     for number, rows in ((4, "baseline fls alm full"), (5, "baseline parser fls"), (6, "fls global-attr alm")):
         names = rows.split()
-        table = {row["config"]: row for row in found[f"table{number}"]}
+        table = {row["config"]: row for row in tables[f"table{number}"]}
         assert list(table) == names
         for config, row in table.items():
             for key in ("mAP", "rank1"):
-                assert row[key] == mean_and_sd([one["metrics"][key] for one in results[config].values()])
+                assert row[key] == mean_and_sd([cell["metrics"][key] for cell in results[config].values()])
             if config == names[0]:
                 assert (row["gain"], row["step"], row["verdict"]) == (None, None, None)
             else:
                 assert row["gain"] == paired(results, config, names[0], "mAP")
                 assert row["gain_rank1"] == paired(results, config, names[0], "rank1")
-    table4 = {row["config"]: row for row in found["table4"]}
+    table4 = {row["config"]: row for row in tables["table4"]}
     for config, before in (("fls", "baseline"), ("alm", "fls"), ("full", "alm")):
         step = table4[config]["step"]
         assert step == paired(results, config, before, "mAP")
         assert table4[config]["verdict"] == ("misses" if step["mean"] <= 0 else "as in the paper")
         assert (table4[config]["diagnosis"] is None) == (step["mean"] > 0)
     # The row before is missing: nothing to compare with.
-    assert {row["config"]: row for row in found["table5"]}["parser"]["step"] is None
+    assert {row["config"]: row for row in tables["table5"]}["parser"]["step"] is None
     assert (table4["fls"]["seeds"], table4["fls"]["step"]["n"]) == ([1, 3], 2)
     assert table4["full"]["paper"] == {"mAP": 89.5, "rank1": 95.6}
 
 
 def test_incomplete_row_states_reason(results: dict[str, dict[int, Any]]) -> None:
     low = {config: dict(cells) for config, cells in results.items()}
-    low["fls"] = {seed: {**one, "metrics": {**one["metrics"], "mAP": 1.0}} for seed, one in results["fls"].items()}
+    low["fls"] = {seed: {**cell, "metrics": {**cell["metrics"], "mAP": 1.0}} for seed, cell in results["fls"].items()}
     (row,) = [row for row in ablation_tables(low)["table4"] if row["config"] == "fls"]
     assert row["verdict"] == "misses"
     why = row["diagnosis"]
-    for key, read in (("labels", lambda one: one["labels"]), ("regions", lambda one: one["regions"]["iou"])):
-        expected = {name: np.mean([read(one)[name] for one in low["fls"].values()]) for name in read(low["fls"][1])}
+    for key, read in (("labels", lambda cell: cell["labels"]), ("regions", lambda cell: cell["regions"]["iou"])):
+        expected = {name: np.mean([read(cell)[name] for cell in low["fls"].values()]) for name in read(low["fls"][1])}
         assert why[key] == pytest.approx(expected)
     assert why["belongings_auc"] == pytest.approx(0.7)
     assert why["losses"]["identity"] == pytest.approx(np.mean([low["fls"][s]["losses"]["identity"] for s in (1, 3)]))
@@ -166,18 +166,18 @@ def test_control_separates_neck_from_regions(results: dict[str, dict[int, Any]])
 
 
 def test_page_shows_every_row_and_training(results: dict[str, dict[int, Any]]) -> None:
-    found = ablation_tables(results)
-    assert json.loads(json.dumps(found)) == found
-    page = ablation_page(found, {"Command": "`vestigo ablate`"}, parser="the default one")
+    tables = ablation_tables(results)
+    assert json.loads(json.dumps(tables)) == tables
+    page = ablation_page(tables, {"Command": "`vestigo ablate`"}, parser="the default one")
     lines = page.splitlines()
     assert "- Command: `vestigo ablate`" in lines
-    row = next(row for row in found["table4"] if row["config"] == "full")
+    row = next(row for row in tables["table4"] if row["config"] == "full")
     text = f"| + AWM | 3 | {row['mAP']['mean']:.1f} ± {row['mAP']['sd']:.1f} |"
     assert any(line.startswith(text) for line in lines)
     trainings = lines[lines.index("## Trainings") :]
     assert sum(line.startswith("| " + config + " |") for config in CONFIGS for line in trainings) == 20
     assert "- auto 1 %: too few people" in lines
-    misses = sum(row["verdict"] == "misses" for t in ("table4", "table5", "table6", "table7") for row in found[t])
+    misses = sum(row["verdict"] == "misses" for t in ("table4", "table5", "table6", "table7") for row in tables[t])
     assert sum(" misses: IoU" in line or " misses: attr" in line or " misses: loss" in line for line in lines) == misses
     # All lines of a table have as many columns as its head.
     for block in page.split("\n\n"):
@@ -186,10 +186,10 @@ def test_page_shows_every_row_and_training(results: dict[str, dict[int, Any]]) -
 
 
 def test_page_without_results_is_empty() -> None:
-    found = ablation_tables({})
-    assert found["table4"] == found["table7"] == found["filter"] == found["cells"] == []
-    assert found["control"] is None
-    assert "##" not in ablation_page(found, {}, parser="the default one")
+    tables = ablation_tables({})
+    assert tables["table4"] == tables["table7"] == tables["filter"] == tables["cells"] == []
+    assert tables["control"] is None
+    assert "##" not in ablation_page(tables, {}, parser="the default one")
 
 
 def dataset_of(name: str, images: int, queries: int, root: Path) -> ReidDataset:

@@ -123,12 +123,12 @@ def test_few_identities_switch_filter_off() -> None:
     certain = people(MARKET, 99, 4, 7, certainty=40.0, cameras=1000)
     assert not measure_curve(certain, certain, MARKET).miss_rates.any()
     record = record_filter(measure_curve(certain, certain, MARKET))
-    found = choose_threshold(record, 0.01)
-    assert found.threshold > 1
-    assert not found.guaranteed
-    assert found.expected.kept_fraction == 1
-    assert "99 identities" in found.reason
-    assert "at least 100" in found.reason
+    choice = choose_threshold(record, 0.01)
+    assert choice.threshold > 1
+    assert not choice.guaranteed
+    assert choice.expected.kept_fraction == 1
+    assert "99 identities" in choice.reason
+    assert "at least 100" in choice.reason
     more = people(MARKET, 100, 4, 8, certainty=40.0, cameras=1000)
     enough = choose_threshold(record_filter(measure_curve(more, more, MARKET)), 0.01)
     assert enough.guaranteed
@@ -138,14 +138,14 @@ def test_few_identities_switch_filter_off() -> None:
 
 def test_unreachable_bound_switches_filter_off_with_reason() -> None:
     record = CurveRecord(tau=(0.5, 1.0, 1.01), loss=(0.5, 0.3, 0.0), bound=(0.5, 0.3, 0.005), kept=(0.1, 0.2, 1.0))
-    found = choose_threshold(FilterRecord(identities=200, max_lost={}, curve=record), 0.1)
-    assert (found.threshold, found.expected.miss_rate, found.expected.kept_fraction, found.guaranteed) == (
+    choice = choose_threshold(FilterRecord(identities=200, max_lost={}, curve=record), 0.1)
+    assert (choice.threshold, choice.expected.miss_rate, choice.expected.kept_fraction, choice.guaranteed) == (
         1.01,
         0.0,
         1.0,
         False,
     )
-    assert "allow a larger loss" in found.reason
+    assert "allow a larger loss" in choice.reason
 
 
 @pytest.mark.parametrize("max_lost", [0.0, 1.0, -0.1, float("nan")])
@@ -162,15 +162,15 @@ def test_record_gives_threshold_for_any_bound() -> None:
     record = record_filter(curve)
     n = len(curve.pids)
     for max_lost in (0.01, 0.013, 0.02, 0.05, 0.2):
-        found = choose_threshold(record, max_lost)
+        choice = choose_threshold(record, max_lost)
         expected = OFF
         for at in range(len(curve.thresholds) - 1):
             if (sum(curve.miss_rates[:, at]) + 1) / (n + 1) < max_lost:
                 expected = curve.thresholds[at]
                 break
-        assert found.threshold == pytest.approx(expected, abs=1e-9)
-        assert found.bound < max_lost
-        assert found.expected.identities == n
+        assert choice.threshold == pytest.approx(expected, abs=1e-9)
+        assert choice.bound < max_lost
+        assert choice.expected.identities == n
     assert set(record.max_lost) == {"0.01", "0.02", "0.05"}
     assert record.max_lost["0.05"].threshold == choose_threshold(record, 0.05).threshold
 
@@ -180,8 +180,8 @@ def test_estimate_between_thresholds_takes_larger_values() -> None:
     record = FilterRecord(identities=10, max_lost={}, curve=curve)
 
     def cost(tau: float) -> tuple[float, float]:
-        found = estimate_filter(record, tau)
-        return found.miss_rate, found.kept_fraction
+        estimate = estimate_filter(record, tau)
+        return estimate.miss_rate, estimate.kept_fraction
 
     assert cost(0.9) == (0.1, 0.3)
     assert cost(0.7) == (0.4, 0.3)
@@ -214,5 +214,5 @@ def test_true_pairs_agree_with_naive_loop() -> None:
         for g in range(30)
         if query.pids[q] > 0 and query.pids[q] == gallery.pids[g] and query.camids[q] != gallery.camids[g]
     ]
-    found = true_pairs(query, gallery)
-    assert sorted(zip(*(side.tolist() for side in found), strict=True)) == expected
+    pairs = true_pairs(query, gallery)
+    assert sorted(zip(*(side.tolist() for side in pairs), strict=True)) == expected

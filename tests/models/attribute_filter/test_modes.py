@@ -31,12 +31,12 @@ def calibration() -> Calibration:
     [("strict", "strict", 0.7), ("quality", "quality", 0.95), ("0.8", "fixed", 0.8), (" Strict ", "strict", 0.7)],
 )
 def test_thresholds_need_no_calibration(text: str, mode: str, threshold: float) -> None:
-    found = choose_filter(FilterConfig(filter=text, filter_max_conflicts=1, filter_attributes=("hat",)), None)
-    assert (found.mode, found.threshold, found.names, found.max_conflicts) == (mode, threshold, ("hat",), 1)
-    assert found.discards
-    assert found.expected is None
-    assert "not measured" in found.describe()
-    assert "not guaranteed here" in found.describe()
+    choice = choose_filter(FilterConfig(filter=text, filter_max_conflicts=1, filter_attributes=("hat",)), None)
+    assert (choice.mode, choice.threshold, choice.names, choice.max_conflicts) == (mode, threshold, ("hat",), 1)
+    assert choice.discards
+    assert choice.expected is None
+    assert "not measured" in choice.describe()
+    assert "not guaranteed here" in choice.describe()
 
 
 def test_threshold_above_one_is_off() -> None:
@@ -63,25 +63,25 @@ def test_missing_calibration_error_names_remedy(mode: str) -> None:
 
 
 def test_auto_holds_bound_for_calibration_data(calibration: Calibration) -> None:
-    found = choose_filter(FilterConfig(filter="auto", max_lost=0.05), calibration)
+    choice = choose_filter(FilterConfig(filter="auto", max_lost=0.05), calibration)
     assert calibration.filter is not None
-    assert found.threshold == calibration.filter.max_lost["0.05"].threshold
-    assert found.guaranteed
-    assert found.expected is not None
-    assert found.expected.miss_rate < 0.05
-    assert "at most 5 % is guaranteed for people like" in found.describe()
-    assert "not guaranteed here" in found.describe()
+    assert choice.threshold == calibration.filter.max_lost["0.05"].threshold
+    assert choice.guaranteed
+    assert choice.expected is not None
+    assert choice.expected.miss_rate < 0.05
+    assert "at most 5 % is guaranteed for people like" in choice.describe()
+    assert "not guaranteed here" in choice.describe()
     looser = choose_filter(FilterConfig(filter="auto", max_lost=0.2), calibration)
-    assert looser.threshold < found.threshold
+    assert looser.threshold < choice.threshold
     assert looser.expected is not None
-    assert looser.expected.kept_fraction < found.expected.kept_fraction
+    assert looser.expected.kept_fraction < choice.expected.kept_fraction
 
 
 def test_auto_without_bound_is_off_with_reason(calibration: Calibration) -> None:
-    found = choose_filter(FilterConfig(filter="auto", max_lost=0.001), calibration)
-    assert not found.discards
-    assert not found.guaranteed
-    assert "identities cannot bound a loss of 0.001" in found.describe()
+    choice = choose_filter(FilterConfig(filter="auto", max_lost=0.001), calibration)
+    assert not choice.discards
+    assert not choice.guaranteed
+    assert "identities cannot bound a loss of 0.001" in choice.describe()
 
 
 def test_fixed_threshold_has_estimate_for_measured_attributes_only(calibration: Calibration) -> None:
@@ -99,9 +99,9 @@ def test_auto_with_other_attributes_raises(calibration: Calibration) -> None:
 
 
 def test_soft_discards_nothing(calibration: Calibration) -> None:
-    found = choose_filter(FilterConfig(filter="soft"), calibration)
-    assert (found.weight, found.threshold, found.discards) == (0.05, 0.7, False)
-    assert "Nothing is discarded" in found.describe()
+    choice = choose_filter(FilterConfig(filter="soft"), calibration)
+    assert (choice.weight, choice.threshold, choice.discards) == (0.05, 0.7, False)
+    assert "Nothing is discarded" in choice.describe()
 
 
 def test_calibration_round_trips_through_json(calibration: Calibration) -> None:

@@ -39,15 +39,15 @@ def differing(
     schema: AttributeSchema, ours: np.ndarray, theirs: np.ndarray, threshold: float
 ) -> list[tuple[float, float]]:
     """The rule as it is written: confidences of the attributes that are reliable on both sides and differ."""
-    found = []
+    conflicts = []
     start = 0
     for attribute in schema.attributes:
         a = [float(p) for p in ours[start : start + len(attribute.values)]]
         b = [float(p) for p in theirs[start : start + len(attribute.values)]]
         start += len(attribute.values)
         if max(a) >= threshold and max(b) >= threshold and a.index(max(a)) != b.index(max(b)):
-            found.append((max(a), max(b)))
-    return found
+            conflicts.append((max(a), max(b)))
+    return conflicts
 
 
 @pytest.mark.parametrize("schema", [MARKET, DUKE])
@@ -99,8 +99,8 @@ def test_least_conflicting_crops_return_if_too_few_are_kept(count: int) -> None:
     for q in range(8):
         costs = []
         for g in range(count):
-            found = differing(MARKET, query[q], gallery[g], 0.4)
-            costs.append((len(found), sum(a + b for a, b in found), g))
+            conflicts = differing(MARKET, query[q], gallery[g], 0.4)
+            costs.append((len(conflicts), sum(a + b for a, b in conflicts), g))
         free = {g for number, _, g in costs if number == 0}
         expected = free if len(free) >= least else {g for _, _, g in sorted(costs)[:least]}
         assert set(np.flatnonzero(kept[q])) == expected

@@ -55,9 +55,9 @@ def overconfident(schema: AttributeSchema, count: int, seed: int, factor: float)
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_fit_recovers_known_temperature(factor: float) -> None:
     logits, labels = overconfident(SMALL, 4000, 0, factor)
-    found = fit_temperatures(logits, labels, SMALL)
-    assert list(found) == ["hat", "colour"]
-    assert list(found.values()) == pytest.approx([factor, factor], rel=0.12)
+    temperatures = fit_temperatures(logits, labels, SMALL)
+    assert list(temperatures) == ["hat", "colour"]
+    assert list(temperatures.values()) == pytest.approx([factor, factor], rel=0.12)
 
 
 def test_logits_and_log_probabilities_give_same_temperatures() -> None:
@@ -104,15 +104,15 @@ def test_attribute_without_labels_keeps_temperature_one() -> None:
 
 def test_temperature_of_perfect_classifier_is_bounded() -> None:
     logits = np.tile([[5.0, 0.0, 5.0, 0.0, 0.0]], (20, 1))
-    found = fit_temperatures(logits, np.zeros((20, 2), dtype=np.int64), SMALL)
-    assert all(COLDEST <= temperature <= HOTTEST for temperature in found.values())
+    temperatures = fit_temperatures(logits, np.zeros((20, 2), dtype=np.int64), SMALL)
+    assert all(COLDEST <= temperature <= HOTTEST for temperature in temperatures.values())
 
 
 def test_temperature_keeps_certainty_and_other_attributes() -> None:
     raw = np.array([[1.0, 0.0, 0.2, 0.3, 0.5]], dtype=np.float32)
-    found = apply_temperatures(raw, {"hat": 3.0}, SMALL)
-    assert found[0, 0] == pytest.approx(1.0)
-    np.testing.assert_array_equal(found[0, 2:], raw[0, 2:])
+    scaled = apply_temperatures(raw, {"hat": 3.0}, SMALL)
+    assert scaled[0, 0] == pytest.approx(1.0)
+    np.testing.assert_array_equal(scaled[0, 2:], raw[0, 2:])
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):
         apply_temperatures(raw, {"shoes": 2.0}, SMALL)
 
@@ -122,6 +122,6 @@ def test_calibration_error_agrees_with_hand_computation() -> None:
     hat = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
     probabilities = np.concatenate([hat, np.tile([[1.0, 0.0, 0.0]], (4, 1))], axis=1).astype(np.float32)
     labels = np.array([[0, 0], [0, 0], [0, 0], [1, 0]])
-    found = calibration_error(probabilities, labels, SMALL, bins=10)
-    assert found["hat"] == pytest.approx(0.5 * abs(0.5 - 0.9) + 0.5 * abs(1.0 - 0.6), abs=1e-6)
-    assert found["colour"] == pytest.approx(0.0, abs=1e-6)
+    errors = calibration_error(probabilities, labels, SMALL, bins=10)
+    assert errors["hat"] == pytest.approx(0.5 * abs(0.5 - 0.9) + 0.5 * abs(1.0 - 0.6), abs=1e-6)
+    assert errors["colour"] == pytest.approx(0.0, abs=1e-6)

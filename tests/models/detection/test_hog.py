@@ -38,19 +38,19 @@ def test_iou_of_empty_boxes_is_zero() -> None:
 
 def test_suppress_equals_naive_loop() -> None:
     rng = np.random.default_rng(1)
-    found = Detections.ordered(random_boxes(rng, 60), rng.random(60))
+    detections = Detections.ordered(random_boxes(rng, 60), rng.random(60))
     kept: list[int] = []
-    for row, box in enumerate(found.boxes.astype(int)):
-        rivals = [found.boxes[other].astype(int) for other in kept]
+    for row, box in enumerate(detections.boxes.astype(int)):
+        rivals = [detections.boxes[other].astype(int) for other in kept]
         if all(naive_iou(box, rival) <= 0.4 for rival in rivals):
             kept.append(row)
-    np.testing.assert_array_equal(suppress(found, max_iou=0.4).boxes, found.boxes[kept])
+    np.testing.assert_array_equal(suppress(detections, max_iou=0.4).boxes, detections.boxes[kept])
 
 
 def test_suppress_drops_a_torso_inside_a_body() -> None:
-    found = Detections.ordered(np.array([[10, 10, 40, 100], [15, 15, 25, 40]]), np.array([0.9, 0.5]))
-    assert len(suppress(found, max_iou=0.5)) == 2
-    assert len(suppress(found, max_iou=0.5, max_inside=0.7)) == 1
+    detections = Detections.ordered(np.array([[10, 10, 40, 100], [15, 15, 25, 40]]), np.array([0.9, 0.5]))
+    assert len(suppress(detections, max_iou=0.5)) == 2
+    assert len(suppress(detections, max_iou=0.5, max_inside=0.7)) == 1
 
 
 def test_detections_are_ordered_by_score_and_box() -> None:
@@ -60,9 +60,11 @@ def test_detections_are_ordered_by_score_and_box() -> None:
 
 
 def test_vote_replaces_box_by_weighted_mean() -> None:
-    found = Detections.ordered(np.array([[0, 0, 10, 20], [2, 0, 10, 20], [50, 0, 10, 20]]), np.array([0.6, 0.2, 0.5]))
-    kept = suppress(found, max_iou=0.5)
-    np.testing.assert_allclose(vote_boxes(kept, found, min_iou=0.5).boxes[:, 0], [0.5, 50])
+    detections = Detections.ordered(
+        np.array([[0, 0, 10, 20], [2, 0, 10, 20], [50, 0, 10, 20]]), np.array([0.6, 0.2, 0.5])
+    )
+    kept = suppress(detections, max_iou=0.5)
+    np.testing.assert_allclose(vote_boxes(kept, detections, min_iou=0.5).boxes[:, 0], [0.5, 50])
 
 
 def test_hog_is_deterministic() -> None:
@@ -86,12 +88,12 @@ def test_hog_finds_people_in_real_footage(real_data: Path) -> None:
     for _ in range(101):
         read, frame = capture.read()
     assert read
-    found = make_detector("hog").detect(np.ascontiguousarray(frame[:, :, ::-1]))
+    detections = make_detector("hog").detect(np.ascontiguousarray(frame[:, :, ::-1]))
     # Three unoccluded people, annotated by hand, x, y, w, h.
     annotated = np.array([[218, 125, 22, 45], [236, 111, 18, 48], [369, 97, 18, 49]])
-    assert (iou_matrix(annotated, found.boxes).max(axis=1) > 0.4).all()
-    assert (found.scores >= 0).all()
-    assert (found.scores <= 1).all()
+    assert (iou_matrix(annotated, detections.boxes).max(axis=1) > 0.4).all()
+    assert (detections.scores >= 0).all()
+    assert (detections.scores <= 1).all()
 
 
 def test_tiles_find_the_people_of_the_whole_frame(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +119,10 @@ def test_width_of_a_search_is_bounded(height: int, width: int) -> None:
 
     detector = HogDetector()
     detector._hog = recorder = Recorder()
-    found = detector.detect(np.zeros((height, width, 3), dtype=np.uint8))
+    detections = detector.detect(np.zeros((height, width, 3), dtype=np.uint8))
     assert max(recorder.widths) <= hog.MAX_TILE_WIDTH
-    assert len(found) == len(recorder.widths) > 1
-    assert 0.99 * width < found.boxes[:, 0].max() < width
+    assert len(detections) == len(recorder.widths) > 1
+    assert 0.99 * width < detections.boxes[:, 0].max() < width
 
 
 @pytest.mark.parametrize(

@@ -82,15 +82,15 @@ def test_saved_checkpoint_detects_people(checkpoint: Path, monkeypatch: pytest.M
     monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
     detector = make_detector(f"hf:{checkpoint}")
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
-    found = detector.detect(image)
+    detections = detector.detect(image)
     assert detector.name == f"hf:{checkpoint}"
-    assert 0 < len(found) <= 20
-    assert found.boxes.dtype == found.scores.dtype == np.float32
-    assert (np.diff(found.scores) <= 0).all()
-    centres = found.boxes[:, :2] + found.boxes[:, 2:] / 2
+    assert 0 < len(detections) <= 20
+    assert detections.boxes.dtype == detections.scores.dtype == np.float32
+    assert (np.diff(detections.scores) <= 0).all()
+    centres = detections.boxes[:, :2] + detections.boxes[:, 2:] / 2
     assert (centres >= 0).all()
     assert (centres <= (120, 90)).all()
-    np.testing.assert_array_equal(found.boxes, detector.detect(image).boxes)
+    np.testing.assert_array_equal(detections.boxes, detector.detect(image).boxes)
 
 
 @pytest.mark.parametrize(("height", "width", "people"), [(40, 20_000, True), (20, 20_000, False), (20_000, 3, False)])
@@ -98,9 +98,9 @@ def test_sides_of_frames_are_bounded(
     height: int, width: int, people: bool, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vestigo_models.detection.transformers.MIN_SCORE", 0.0)
-    found = make_detector(f"hf:{checkpoint}").detect(np.zeros((height, width, 3), dtype=np.uint8))
-    assert (len(found) > 0) == people
-    assert (found.boxes[:, 2] <= 1.5 * width).all()
+    detections = make_detector(f"hf:{checkpoint}").detect(np.zeros((height, width, 3), dtype=np.uint8))
+    assert (len(detections) > 0) == people
+    assert (detections.boxes[:, 2] <= 1.5 * width).all()
 
 
 def test_only_people_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

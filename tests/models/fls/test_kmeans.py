@@ -20,8 +20,8 @@ def blobs(seed: int, points: int = 300, dims: int = 8) -> NDArray[np.float32]:
 @pytest.mark.parametrize("seed", range(8))
 def test_lloyd_agrees_with_scikit_learn(seed: int) -> None:
     points = blobs(seed)
-    found = lloyd(torch.from_numpy(points), initial_centres(len(points), 5, seed))
-    np.testing.assert_array_equal(found.numpy(), kmeans(points, 5, seed))
+    clusters = lloyd(torch.from_numpy(points), initial_centres(len(points), 5, seed))
+    np.testing.assert_array_equal(clusters.numpy(), kmeans(points, 5, seed))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -44,13 +44,13 @@ def test_lloyd_agrees_with_naive_loop(seed: int) -> None:
 
 def test_an_empty_cluster_begins_anew_at_the_farthest_point() -> None:
     points = np.array([[0, 0], [0, 0], [0, 1], [0, 1], [9, 9]], dtype=np.float32)
-    found = lloyd(torch.from_numpy(points), np.array([0, 1, 2]))
-    assert found[0] == found[1] != found[2] == found[3]
-    assert found[4] not in (found[0], found[2])
+    clusters = lloyd(torch.from_numpy(points), np.array([0, 1, 2]))
+    assert clusters[0] == clusters[1] != clusters[2] == clusters[3]
+    assert clusters[4] not in (clusters[0], clusters[2])
 
 
 def test_fewer_places_than_clusters_are_no_fault() -> None:
     points = np.repeat(np.eye(2, dtype=np.float32), 4, axis=0)
-    for found in (kmeans(points, 3, 0), lloyd(torch.from_numpy(points), np.array([0, 1, 4])).numpy()):
-        assert len(set(found[:4])) == len(set(found[4:])) == 1
-        assert found[0] != found[4]
+    for clusters in (kmeans(points, 3, 0), lloyd(torch.from_numpy(points), np.array([0, 1, 4])).numpy()):
+        assert len(set(clusters[:4])) == len(set(clusters[4:])) == 1
+        assert clusters[0] != clusters[4]

@@ -140,12 +140,12 @@ def test_crops_of_any_size_keep_their_size(size: tuple[int, int], parser: Parser
 
 
 def test_top_is_hidden_if_no_head_is_found() -> None:
-    found = standing()
-    assert found.regions is not None
-    found.regions[UPPER] += found.regions[HEAD]
-    found.regions[HEAD] = 0
+    parser = standing()
+    assert parser.regions is not None
+    parser.regions[UPPER] += parser.regions[HEAD]
+    parser.regions[HEAD] = 0
     original = noise(192, 96)
-    shown = anonymize(original, found)
+    shown = anonymize(original, parser)
     assert kept([shown], [original], [mask((192, 96), slice(54))]) < 0.02
     np.testing.assert_array_equal(shown[60:180, 32:62], original[60:180, 32:62])
 
@@ -180,8 +180,8 @@ def test_cropped_and_wide_crops_show_no_head(crops: list[Crop], parser: Parser) 
 
 
 def test_crops_do_not_depend_on_each_other(crops: list[Crop], parser: Parser) -> None:
-    some = [crop.image for crop in crops[:5]]
-    for batched, image in zip(anonymize_crops(some, parser), some, strict=True):
+    images = [crop.image for crop in crops[:5]]
+    for batched, image in zip(anonymize_crops(images, parser), images, strict=True):
         np.testing.assert_array_equal(batched, anonymize(image, parser))
     assert anonymize_crops([], parser) == []
 

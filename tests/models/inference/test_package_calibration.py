@@ -36,12 +36,12 @@ def crops() -> list[np.ndarray]:
 
 def naive(row: np.ndarray) -> list[float]:
     """p^(1/T), normalised, value by value."""
-    found: list[float] = []
+    probabilities: list[float] = []
     for name in MARKET_1501.names:
         group = [float(p) for p in row[MARKET_1501.slice(name)]]
         powers = [math.pow(p, 1 / TEMPERATURES.get(name, 1.0)) for p in group]
-        found += [power / sum(powers) for power in powers]
-    return found
+        probabilities += [power / sum(powers) for power in powers]
+    return probabilities
 
 
 def test_temperatures_change_probabilities_only(

@@ -38,14 +38,14 @@ def fusing(parser: Parser, *, clusters: bool = False) -> RegionFinder:
     return RegionFinder(parser, BrightFeatures(), FlsConfig(), clusters=clusters)  # type: ignore[arg-type]
 
 
-def maps(found: Sequence[RegionMap | BadInput]) -> list[RegionMap]:
-    assert all(isinstance(region_map, RegionMap) for region_map in found)
-    return [region_map for region_map in found if isinstance(region_map, RegionMap)]
+def maps(results: Sequence[RegionMap | BadInput]) -> list[RegionMap]:
+    assert all(isinstance(region_map, RegionMap) for region_map in results)
+    return [region_map for region_map in results if isinstance(region_map, RegionMap)]
 
 
 def test_bag_is_added_to_body_of_parser(parser: Parser) -> None:
-    [found] = fusing(parser).find([named("p0", "p1", "p2")])
-    for name, region_map in zip(("p0", "p1", "p2"), maps(found), strict=True):
+    [results] = fusing(parser).find([named("p0", "p1", "p2")])
+    for name, region_map in zip(("p0", "p1", "p2"), maps(results), strict=True):
         truth = TRUTHS[name]
         assert region_map.labels.shape == truth.shape
         np.testing.assert_array_equal(np.where(region_map.labels == BAG, 0, region_map.labels), parsed_of(truth))
@@ -59,8 +59,8 @@ def test_bag_is_added_to_body_of_parser(parser: Parser) -> None:
 
 
 def test_person_without_bag_has_no_belongings(parser: Parser) -> None:
-    [found] = fusing(parser).find([named("bare")])
-    [region_map] = maps(found)
+    [results] = fusing(parser).find([named("bare")])
+    [region_map] = maps(results)
     assert not region_map.has_belongings
     np.testing.assert_array_equal(region_map.labels, TRUTHS["bare"])
 
@@ -69,45 +69,45 @@ def test_classifier_without_foreground_keeps_body_of_parser(parser: Parser) -> N
     blind = BrightFeatures(sees=1.0)
     for foreground, carrying in (("classifier", False), ("activation", True)):
         config = FlsConfig.model_validate({"foreground": foreground})
-        [found] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [region_map.has_belongings for region_map in maps(found)] == [carrying, carrying]
+        [results] = RegionFinder(parser, blind, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [region_map.has_belongings for region_map in maps(results)] == [carrying, carrying]
 
 
 def test_sixth_cluster_is_not_belongings(parser: Parser) -> None:
     config = FlsConfig(foreground="classifier", belongings_mode="classifier", sure=0.5)
     for regions, carrying in ((REGIONS, True), (cluster_regions(6), False)):
         everything = BrightFeatures(sees=1.0, regions=regions)
-        [found] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
-        assert [region_map.has_belongings for region_map in maps(found)] == [carrying, carrying]
+        [results] = RegionFinder(parser, everything, config).find([named("p0", "p1")])  # type: ignore[arg-type]
+        assert [region_map.has_belongings for region_map in maps(results)] == [carrying, carrying]
 
 
 def test_single_image_is_an_identity(parser: Parser) -> None:
-    [found] = fusing(parser).find([named("p0")])
-    assert maps(found)[0].has_belongings
+    [results] = fusing(parser).find([named("p0")])
+    assert maps(results)[0].has_belongings
 
 
 def test_bag_in_one_of_two_images_is_dropped(parser: Parser) -> None:
-    [found] = fusing(parser).find([named("p0", "bare")])
-    assert not any(region_map.has_belongings for region_map in maps(found))
+    [results] = fusing(parser).find([named("p0", "bare")])
+    assert not any(region_map.has_belongings for region_map in maps(results))
 
 
 @pytest.mark.parametrize("images_at_once", [1, 3, 64])
 def test_maps_do_not_depend_on_batch_size(parser: Parser, monkeypatch: pytest.MonkeyPatch, images_at_once: int) -> None:
     identities = [named("p0", "p1"), named("bare"), [], named("p2", "p3", "p4")]
-    alone = [maps(found) for identity in identities for found in fusing(parser).find([identity])]
+    alone = [maps(results) for identity in identities for results in fusing(parser).find([identity])]
     monkeypatch.setattr(region_finding, "IMAGES_AT_ONCE", images_at_once)
-    for expected, found in zip(alone, fusing(parser).find(identities), strict=True):
-        for region_map, other in zip(expected, maps(found), strict=True):
+    for expected, results in zip(alone, fusing(parser).find(identities), strict=True):
+        for region_map, other in zip(expected, maps(results), strict=True):
             np.testing.assert_array_equal(region_map.labels, other.labels)
             np.testing.assert_array_equal(region_map.grid, other.grid)
 
 
 def test_unparsable_image_does_not_change_others(parser: Parser) -> None:
-    [found] = fusing(parser).find([named("p0", "stranger", "p1")])
-    assert isinstance(found[1], BadInput)
-    assert found[1].reason == "no-labels"
+    [results] = fusing(parser).find([named("p0", "stranger", "p1")])
+    assert isinstance(results[1], BadInput)
+    assert results[1].reason == "no-labels"
     [others] = fusing(parser).find([named("p0", "p1")])
-    for region_map, other in zip(maps([found[0], found[2]]), maps(others), strict=True):
+    for region_map, other in zip(maps([results[0], results[2]]), maps(others), strict=True):
         np.testing.assert_array_equal(region_map.labels, other.labels)
     [none] = fusing(parser).find([named("stranger")])
     assert isinstance(none[0], BadInput)
@@ -116,8 +116,8 @@ def test_unparsable_image_does_not_change_others(parser: Parser) -> None:
 def test_parser_without_person_gives_background(tmp_path: Path) -> None:
     empty = np.zeros_like(drawn())
     parser = make_parser(f"labels:{write_maps(tmp_path / 'maps', {'p0': empty})}")
-    [found] = fusing(parser, clusters=True).find([named("p0")])
-    [region_map] = maps(found)
+    [results] = fusing(parser, clusters=True).find([named("p0")])
+    [region_map] = maps(results)
     assert not region_map.labels.any()
     assert region_map.areas[0] == 1
 
@@ -131,8 +131,8 @@ def test_labels_without_model_are_those_of_parser(tmp_path: Path) -> None:
 
     cv2.imwrite(str(folder / "p0.png"), lip)
     finder = RegionFinder(make_parser(f"labels:{folder}:lip"), None, FlsConfig())
-    [found] = finder.find([named("p0")])
-    [region_map] = maps(found)
+    [results] = finder.find([named("p0")])
+    [region_map] = maps(results)
     np.testing.assert_array_equal(region_map.labels, lip)
     np.testing.assert_array_equal(np.unique(region_map.body), [0, 1, 2, 3])
     assert finder.description["name"] == "lip"
@@ -141,12 +141,12 @@ def test_labels_without_model_are_those_of_parser(tmp_path: Path) -> None:
 
 
 def test_clusters_are_kept_on_request(parser: Parser) -> None:
-    [found] = fusing(parser, clusters=True).find([named("p0", "p1")])
-    for region_map in maps(found):
+    [results] = fusing(parser, clusters=True).find([named("p0", "p1")])
+    for region_map in maps(results):
         assert region_map.clusters is not None
         assert set(np.unique(region_map.clusters)) <= set(range(6))
-    [found] = fusing(parser).find([named("p0", "p1")])
-    assert all(region_map.clusters is None for region_map in maps(found))
+    [results] = fusing(parser).find([named("p0", "p1")])
+    assert all(region_map.clusters is None for region_map in maps(results))
 
 
 def naive_enlarged(mask: NDArray[np.bool_], row: int, column: int, size: tuple[int, int]) -> float:
@@ -181,14 +181,14 @@ def test_add_belongings_agrees_with_naive_loop(mode: str, size: tuple[int, int])
 
 def test_merge_labels_agrees_with_naive_loop() -> None:
     lip = LABEL_SETS["lip"]
-    found = np.random.default_rng(0).integers(0, len(lip), (20, 9)).astype(np.uint8)
-    found[:4] = found[17:] = 0
-    merged = merge_labels(found, lip)
-    person = [row for row in range(20) if any(lip.regions[label] for label in found[row])]
+    labels = np.random.default_rng(0).integers(0, len(lip), (20, 9)).astype(np.uint8)
+    labels[:4] = labels[17:] = 0
+    merged = merge_labels(labels, lip)
+    person = [row for row in range(20) if any(lip.regions[label] for label in labels[row])]
     middle = (person[0] + person[-1] + 1) // 2
     for row in range(20):
         for column in range(9):
-            label = found[row, column]
+            label = labels[row, column]
             region = 3 if label in lip.split and row >= middle else lip.regions[label]
             assert merged[row, column] == region
 
@@ -205,11 +205,11 @@ def test_model_without_feature_map_raises_one_line(tmp_path: Path) -> None:
 def test_feature_maps_include_regions(tmp_path: Path, regions: bool) -> None:
     extractor = Extractor(load_feature_model(str(write_model(tmp_path / "model", regions=regions))), batch_size=2)
     crops = [image.pixels for image in named("p0", "p1", "bare")]
-    for some in (crops, []):
-        features, seen = extractor.feature_maps(some)
-        assert features.shape == (len(some), *GRID, 16)
+    for images in (crops, []):
+        features, seen = extractor.feature_maps(images)
+        assert features.shape == (len(images), *GRID, 16)
         if regions:
             assert seen is not None
-            np.testing.assert_array_equal(seen, extractor.regions(some))
+            np.testing.assert_array_equal(seen, extractor.regions(images))
         else:
             assert seen is None

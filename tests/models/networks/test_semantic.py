@@ -266,7 +266,7 @@ def test_awm_with_dropout_learns_without_gradients_to_heads() -> None:
 
     joined_output = joined(x)
     torch.testing.assert_close(joined_output.raw_attributes, output.raw_attributes, rtol=0, atol=1e-5)
-    for (name, one), (_, other) in zip(network.named_buffers(), joined.named_buffers(), strict=True):
+    for (name, buffer), (_, other) in zip(network.named_buffers(), joined.named_buffers(), strict=True):
         if name.startswith("heads."):
-            torch.testing.assert_close(one, other, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(buffer, other, msg=lambda text, name=name: f"{name}: {text}")
     torch.testing.assert_close(network.eval()(x).attributes, joined.eval()(x).attributes, rtol=0, atol=1e-5)

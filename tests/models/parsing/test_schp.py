@@ -248,8 +248,8 @@ def test_label_sets_match_documented_region_merge() -> None:
 def naive_merge(classes: NDArray[np.float32], labels: ParserLabels, grid: tuple[int, int]) -> NDArray[np.float32]:
     """Merge pixel by pixel, for sizes that the grid divides."""
     height, width, _ = classes.shape
-    found = classes.argmax(axis=-1)
-    rows = [row for row in range(height) if any(found[row, column] for column in range(width))]
+    winners = classes.argmax(axis=-1)
+    rows = [row for row in range(height) if any(winners[row, column] for column in range(width))]
     middle = (rows[0] + rows[-1] + 1) // 2 if rows else height
     out = np.zeros((6, *grid), dtype=np.float64)
     cells = (height // grid[0]) * (width // grid[1])
@@ -275,12 +275,12 @@ def test_merge_equals_naive_loop(labels: ParserLabels) -> None:
 
 
 def test_dress_is_upper_above_the_middle_and_lower_below() -> None:
-    found = np.zeros((64, 32), dtype=np.uint8)
-    found[4:10, 12:20] = 2
-    found[10:50, 10:22] = 6
-    found[50:60, 12:20] = 16
-    regions = merge_hard(found, LIP, (64, 32)).argmax(axis=0)
-    assert middle_row(found > 0) == 32
+    labels = np.zeros((64, 32), dtype=np.uint8)
+    labels[4:10, 12:20] = 2
+    labels[10:50, 10:22] = 6
+    labels[50:60, 12:20] = 16
+    regions = merge_hard(labels, LIP, (64, 32)).argmax(axis=0)
+    assert middle_row(labels > 0) == 32
     assert set(np.unique(regions[10:32, 10:22])) == {2}
     assert set(np.unique(regions[32:50, 10:22])) == {3}
 

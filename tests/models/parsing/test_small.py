@@ -121,10 +121,10 @@ def test_package_round_trip(tmp_path: Path) -> None:
 
 def test_digest_depends_on_weights_and_settings() -> None:
     network = seeded()
-    one = EmbeddedParser(ParserConfig(), network).digest
-    assert EmbeddedParser(ParserConfig(name="other", judged={"a": 1}), network).digest == one
-    assert EmbeddedParser(SMALL, network).digest != one
-    assert EmbeddedParser(ParserConfig(), seeded(seed=1)).digest != one
+    digest = EmbeddedParser(ParserConfig(), network).digest
+    assert EmbeddedParser(ParserConfig(name="other", judged={"a": 1}), network).digest == digest
+    assert EmbeddedParser(SMALL, network).digest != digest
+    assert EmbeddedParser(ParserConfig(), seeded(seed=1)).digest != digest
 
 
 def test_broken_packages_are_refused(tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_label_map_is_refused_for_packages(ref: str) -> None:
 
 def test_overlap_equals_counting() -> None:
     rng = np.random.default_rng(3)
-    truth, found = rng.integers(0, 3, (2, 9, 7)).astype(np.uint8)
-    counts = confusion(truth, found, 4)
+    truth, labels = rng.integers(0, 3, (2, 9, 7)).astype(np.uint8)
+    counts = confusion(truth, labels, 4)
     for a in range(4):
         for b in range(4):
-            assert counts[a, b] == sum(t == a and f == b for t, f in zip(truth.flat, found.flat, strict=True))
+            assert counts[a, b] == sum(t == a and f == b for t, f in zip(truth.flat, labels.flat, strict=True))
     shares = iou(counts)
     for k in range(3):
-        both = sum(t == k and f == k for t, f in zip(truth.flat, found.flat, strict=True))
-        either = sum(t == k or f == k for t, f in zip(truth.flat, found.flat, strict=True))
+        both = sum(t == k and f == k for t, f in zip(truth.flat, labels.flat, strict=True))
+        either = sum(t == k or f == k for t, f in zip(truth.flat, labels.flat, strict=True))
         assert shares[k] == both / either
     assert np.isnan(shares[3])
 
@@ -235,13 +235,13 @@ def test_training_converges_and_is_reproducible(people: LabelledImages, tmp_path
     train(other, people, tmp_path / "c", package=SMALL)
     assert steps == [(done, 50) for done in range(1, 51)]
     assert result.losses["total"] == pytest.approx(result.losses["cross_entropy"] + result.losses["dice"], abs=1e-5)
-    one, same, different = (EmbeddedParser.from_pretrained(tmp_path / name) for name in "abc")
-    assert one.digest == same.digest != different.digest
-    found = one.parse_many([cv2.imread(str(path))[..., ::-1].copy() for path in people.images])
+    first, same, different = (EmbeddedParser.from_pretrained(tmp_path / name) for name in "abc")
+    assert first.digest == same.digest != different.digest
+    results = first.parse_many([cv2.imread(str(path))[..., ::-1].copy() for path in people.images])
     counts = sum(
         confusion(np.where(truth == 5, 0, truth).astype(np.uint8), parsed.labels, 5)
         for truth, parsed in zip(
-            (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in people.maps), found, strict=True
+            (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in people.maps), results, strict=True
         )
     )
     assert min(iou(np.asarray(counts))[[0, 2, 3]]) > 0.6
@@ -270,8 +270,8 @@ def test_training_starts_from_a_package(people: LabelledImages, tmp_path: Path) 
     train(CONFIG, people, tmp_path / "first", package=SMALL)
     still = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
     train(still, people, tmp_path / "second", package=SMALL, base=tmp_path / "first")
-    one, two = (EmbeddedParser.from_pretrained(tmp_path / name).trainable() for name in ("first", "second"))
-    for (name, before), after in zip(one.named_parameters(), two.parameters(), strict=True):
+    first, second = (EmbeddedParser.from_pretrained(tmp_path / name).trainable() for name in ("first", "second"))
+    for (name, before), after in zip(first.named_parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(after, before, msg=name)
         assert after.requires_grad
     with pytest.raises(ConfigError, match="start from a parser of the same classes"):
@@ -324,9 +324,9 @@ def test_shipped_parser_parses_rendered_people(shipped: EmbeddedParser) -> None:
     """On people of an unseen world; the package's TRAINING.md has figures on many more."""
     world = World(PRESETS["default"], seed=77, identities=12, cameras=2)
     crops = [render_crop(world, person, person % 2, 0) for person in range(12)]
-    found = shipped.parse_many([crop.image for crop in crops])
+    results = shipped.parse_many([crop.image for crop in crops])
     counts = np.zeros((5, 5), dtype=np.int64)
-    for crop, parsed in zip(crops, found, strict=True):
+    for crop, parsed in zip(crops, results, strict=True):
         counts += confusion(np.where(crop.regions == 5, 0, crop.regions).astype(np.uint8), parsed.labels, 5)
     assert (iou(counts) > [0.85, 0.55, 0.65, 0.65, 0.35]).all(), iou(counts)
 

@@ -43,13 +43,13 @@ def layer(world: World, person: Any, heading: Any, rows: int = 128, cols: int = 
 
 
 def test_crop_depends_on_seed_and_indices_only(world: World) -> None:
-    one = render_crop(world, 5, 1, 2)
+    crop = render_crop(world, 5, 1, 2)
     render_crop(world, 6, 0, 0)
     other = render_crop(World(SMALL, seed=3, identities=12, cameras=2), 5, 1, 2)
-    assert np.array_equal(one.image, other.image)
-    assert np.array_equal(one.regions, other.regions)
-    assert not np.array_equal(one.image, render_crop(world, 5, 1, 3).image)
-    assert not np.array_equal(one.image, render_crop(World(SMALL, 4, 12, 2), 5, 1, 2).image)
+    assert np.array_equal(crop.image, other.image)
+    assert np.array_equal(crop.regions, other.regions)
+    assert not np.array_equal(crop.image, render_crop(world, 5, 1, 3).image)
+    assert not np.array_equal(crop.image, render_crop(World(SMALL, 4, 12, 2), 5, 1, 2).image)
 
 
 def test_crop_shapes_and_dtypes(world: World) -> None:
@@ -84,11 +84,11 @@ def test_clothes_do_not_change_the_background(monkeypatch: pytest.MonkeyPatch) -
     """Pixels away from a body, beyond the optical blur, do not depend on its colours."""
     monkeypatch.setattr("vestigo_models.synthetic.crops.compress", lambda shown, _: (shown * 255).astype(np.uint8))
     clean = dataclasses.replace(SMALL, degradation=0.0, occluded=0.0, crowded=0.0, person_pixels=(90.0, 120.0))
-    one, other = World(clean, 3, 2, 1), World(clean, 3, 2, 1)
+    world, other = World(clean, 3, 2, 1), World(clean, 3, 2, 1)
     first = other.people[0]
     red = tuple(dataclasses.replace(m, colour=np.array([0.6, 0.02, 0.02], np.float32)) for m in first.materials)
     other.people = (dataclasses.replace(first, materials=red), other.people[1])
-    a, b = render_crop(one, 0, 0, 0), render_crop(other, 0, 0, 0)
+    a, b = render_crop(world, 0, 0, 0), render_crop(other, 0, 0, 0)
     assert np.array_equal(a.regions, b.regions)
     far = np.ones_like(a.regions, dtype=bool)
     for row, col in np.argwhere(a.regions > 0):
@@ -100,8 +100,8 @@ def test_clothes_do_not_change_the_background(monkeypatch: pytest.MonkeyPatch) -
 
 def test_regions_are_ordered_from_head_to_shoes(world: World) -> None:
     for person in world.people[:8]:
-        found = layer(world, dressed(world) if person is world.people[0] else person, np.pi)
-        rows = {region: np.argwhere(found.region == region)[:, 0].mean() for region in (HEAD, UPPER, LOWER, SHOES)}
+        rendered = layer(world, dressed(world) if person is world.people[0] else person, np.pi)
+        rows = {region: np.argwhere(rendered.region == region)[:, 0].mean() for region in (HEAD, UPPER, LOWER, SHOES)}
         assert rows[HEAD] < rows[UPPER] < rows[LOWER] < rows[SHOES]
 
 
@@ -121,8 +121,8 @@ def test_bags_are_visible(world: World, kind: Any) -> None:
 
 def test_skirt_is_wider_than_legs(world: World) -> None:
     def width_at_knees(person: Any) -> Any:
-        found = layer(world, person, np.pi)
-        return np.count_nonzero(found.region[76] == LOWER)
+        rendered = layer(world, person, np.pi)
+        return np.count_nonzero(rendered.region[76] == LOWER)
 
     dress, pants = (dressed(world, lower_type=t, lower_length=1) for t in (at.DRESS, at.PANTS))
     clothing = dataclasses.replace(dress.clothing, lower_end=1.0, flare=1.5)
@@ -141,8 +141,8 @@ def test_people_differ_more_than_views_of_one_person(world: World) -> None:
     """Mean chest colour differs less between views of one person than between people."""
 
     def chest(person: Any, heading: Any) -> Any:
-        found = layer(world, world.people[person], heading)
-        return found.colour[found.region == UPPER].mean(axis=0)
+        rendered = layer(world, world.people[person], heading)
+        return rendered.colour[rendered.region == UPPER].mean(axis=0)
 
     views = np.array([[chest(p, h) for h in (0.0, np.pi / 2, np.pi)] for p in range(12)])
     within = np.mean([np.abs(v[i] - v[j]).sum() for v in views for i in range(3) for j in range(i)])
@@ -178,9 +178,9 @@ def test_body_equals_person_without_backpack(world: World) -> None:
     with_backpack, without = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
     x0, y0, x1, y1 = body_box(with_backpack, setting.camera.view)
     raster = Raster(x0, y0, x1 - x0, y1 - y0, 128, 64)
-    found = cast_body_regions(with_backpack.solids, setting.camera.view, raster)
+    hits = cast_body_regions(with_backpack.solids, setting.camera.view, raster)
     expected = render_layer(dressed(world), without, setting.camera.view, raster, setting.light).region
-    assert np.array_equal(found, expected)
+    assert np.array_equal(hits, expected)
 
 
 def test_junk_shows_no_person(world: World) -> None:

@@ -74,18 +74,18 @@ def test_pad_and_crop_shifts_by_at_most_the_padding(image: np.ndarray) -> None:
     bright = np.maximum(image, 1)
     for seed in range(50):
         moved = pad_and_crop(bright, None, 3, rng(seed))[0]
-        found = [
+        offsets = [
             (dy, dx)
             for dy in range(-3, 4)
             for dx in range(-3, 4)
             if np.array_equal(moved[max(0, -dy) : 64 - max(0, dy), max(0, -dx) : 32 - max(0, dx)],
                               bright[max(0, dy) : 64 - max(0, -dy), max(0, dx) : 32 - max(0, -dx)])
         ]  # fmt: skip
-        assert len(found) == 1
-        dy, dx = found[0]
+        assert len(offsets) == 1
+        dy, dx = offsets[0]
         outside = (moved == 0).all(axis=2).sum()
         assert outside == 64 * 32 - (64 - abs(dy)) * (32 - abs(dx))
-        shifts.add(found[0])
+        shifts.add(offsets[0])
     assert len(shifts) > 20
 
 

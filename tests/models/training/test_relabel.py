@@ -68,13 +68,13 @@ def test_workers_compute_the_maps_of_one_worker(data: TrainingSet, labels: str, 
     network = build_network(settings.network, regions=REGIONS)
     reader = ImageReader(data.paths, SIZE, 1.0)
     previous = initial_labels(data, GRID, 6)
-    one, again, *shares = (
+    maps, again, *shares = (
         refresh_labels(network, reader, data, previous, settings, ranks, torch.device("cpu"))
         for ranks in (Ranks(), Ranks(), Share(0, 3), Share(1, 3), Share(2, 3))
     )
-    np.testing.assert_array_equal(one, again)
-    np.testing.assert_array_equal(one, np.sum(shares, axis=0))
-    assert one.max() <= 5
+    np.testing.assert_array_equal(maps, again)
+    np.testing.assert_array_equal(maps, np.sum(shares, axis=0))
+    assert maps.max() <= 5
 
 
 class HalvesParser(Parser):

@@ -241,9 +241,9 @@ def test_heads_without_gradient_are_refused() -> None:
 
 
 def test_awm_has_its_own_weight_decay(data: TrainingSet, tmp_path: Path) -> None:
-    found = []
+    decays = []
     for name, decay in (("none", None), ("same", 5e-5), ("strong", 1.0)):
         train(short("full", epochs=2, awm_rate=10, awm_weight_decay=decay), data, tmp_path / name)
-        found.append(load_file(tmp_path / name / "model.safetensors")["reweight.correlate.weight"].float())
-    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
-    assert found[2].abs().mean() < 0.5 * found[0].abs().mean()
+        decays.append(load_file(tmp_path / name / "model.safetensors")["reweight.correlate.weight"].float())
+    torch.testing.assert_close(decays[0], decays[1], rtol=0, atol=0)
+    assert decays[2].abs().mean() < 0.5 * decays[0].abs().mean()

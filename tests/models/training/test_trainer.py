@@ -61,12 +61,12 @@ def uninterrupted(data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-def same(one: Path, other: Path) -> None:
-    weights, others = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+def same(folder: Path, other: Path) -> None:
+    weights, others = load_file(folder / "model.safetensors"), load_file(other / "model.safetensors")
     assert weights.keys() == others.keys()
     for name in weights:
         assert torch.equal(weights[name], others[name]), name
-    assert (one / "losses.jsonl").read_bytes() == (other / "losses.jsonl").read_bytes()
+    assert (folder / "losses.jsonl").read_bytes() == (other / "losses.jsonl").read_bytes()
 
 
 def die_at(config: TrainConfig, data: TrainingSet, out: Path, fatal: int) -> None:

@@ -125,11 +125,11 @@ def test_background_ids_are_written(tmp_path: Path) -> None:
 def test_label_maps_are_matched_to_images(tmp_path: Path) -> None:
     write_rendered(tmp_path / "people", "small", 2, 1, 1, seed=4, processes=1)
     dataset = load_dataset(tmp_path / "people")
-    (found,) = region_maps(dataset.root, dataset.train.paths)
-    assert found == tmp_path / "people" / "regions" / "bounding_box_train" / f"{dataset.train.paths[0].stem}.png"
+    (maps,) = region_maps(dataset.root, dataset.train.paths)
+    assert maps == tmp_path / "people" / "regions" / "bounding_box_train" / f"{dataset.train.paths[0].stem}.png"
     with pytest.raises(DatasetError, match="`vestigo render --behind` writes such"):
         region_maps(dataset.root, dataset.train.paths, BEHIND)
-    found.unlink()
+    maps.unlink()
     with pytest.raises(DatasetError, match="1 images have no label map"):
         region_maps(dataset.root, dataset.train.paths)
 

@@ -32,7 +32,7 @@ def package() -> ModelPackage:
 
 
 @pytest.fixture(scope="module")
-def found(dataset: ReidDataset, package: ModelPackage) -> ModelCalibration:
+def calibration(dataset: ReidDataset, package: ModelPackage) -> ModelCalibration:
     return calibrate_model(package, dataset)
 
 
@@ -59,45 +59,48 @@ def naive_errors(dataset: ReidDataset, package: ModelPackage, pids: set[int]) ->
 
 
 def test_calibration_errors_use_unfitted_identities(
-    dataset: ReidDataset, package: ModelPackage, found: ModelCalibration
+    dataset: ReidDataset, package: ModelPackage, calibration: ModelCalibration
 ) -> None:
-    assert (found.identities, found.fitted) == (6, 2)
-    assert found.images == len(dataset.query) + len(dataset.gallery)
-    assert found.calibration.filter is not None
-    assert found.calibration.filter.identities == 4
-    assert found.calibration.measured_on == "the test split of people"
+    assert (calibration.identities, calibration.fitted) == (6, 2)
+    assert calibration.images == len(dataset.query) + len(dataset.gallery)
+    assert calibration.calibration.filter is not None
+    assert calibration.calibration.filter.identities == 4
+    assert calibration.calibration.measured_on == "the test split of people"
     # Which four people were left over is found by trying: the errors tell.
     people = sorted(set(dataset.query.pids.tolist()))
-    calibrated = package.with_calibration(found.calibration)
+    calibrated = package.with_calibration(calibration.calibration)
     left = [
         {*people} - {first, second}
         for at, first in enumerate(people)
         for second in people[at + 1 :]
-        if naive_errors(dataset, package, {*people} - {first, second}) == pytest.approx(found.error_before, abs=1e-5)
+        if naive_errors(dataset, package, {*people} - {first, second})
+        == pytest.approx(calibration.error_before, abs=1e-5)
     ]
     assert len(left) == 1
-    assert naive_errors(dataset, calibrated, left[0]) == pytest.approx(found.error_after, abs=1e-5)
+    assert naive_errors(dataset, calibrated, left[0]) == pytest.approx(calibration.error_after, abs=1e-5)
 
 
-def test_earlier_calibration_is_ignored(dataset: ReidDataset, package: ModelPackage, found: ModelCalibration) -> None:
-    again = calibrate_model(package.with_calibration(found.calibration), dataset)
-    assert again.calibration == found.calibration
+def test_earlier_calibration_is_ignored(
+    dataset: ReidDataset, package: ModelPackage, calibration: ModelCalibration
+) -> None:
+    again = calibrate_model(package.with_calibration(calibration.calibration), dataset)
+    assert again.calibration == calibration.calibration
 
 
 def test_training_split_calibrates_against_itself(dataset: ReidDataset, package: ModelPackage) -> None:
-    found = calibrate_model(package, dataset, split="train", measured_on="six people")
-    assert (found.images, found.identities, found.fitted) == (len(dataset.train), 6, 2)
-    assert found.calibration.measured_on == "six people"
+    calibration = calibrate_model(package, dataset, split="train", measured_on="six people")
+    assert (calibration.images, calibration.identities, calibration.fitted) == (len(dataset.train), 6, 2)
+    assert calibration.calibration.measured_on == "six people"
 
 
 def test_filter_is_measured_on_all_identities_without_labels(dataset: ReidDataset) -> None:
-    found = calibrate_model(random_package(schema=DUKEMTMC_REID), dataset)
-    assert set(found.calibration.temperatures.values()) == {1.0}
-    assert found.fitted == 0
-    assert found.calibration.filter is not None
-    assert found.calibration.filter.identities == 6
-    assert set(found.error_before.values()) == {None}
-    assert "dukemtmc-reid" in found.notes[0]
+    calibration = calibrate_model(random_package(schema=DUKEMTMC_REID), dataset)
+    assert set(calibration.calibration.temperatures.values()) == {1.0}
+    assert calibration.fitted == 0
+    assert calibration.calibration.filter is not None
+    assert calibration.calibration.filter.identities == 6
+    assert set(calibration.error_before.values()) == {None}
+    assert "dukemtmc-reid" in calibration.notes[0]
 
 
 def test_calibration_without_attributes_is_rejected(dataset: ReidDataset) -> None:

@@ -53,15 +53,15 @@ def truth_of(dataset: ReidDataset) -> dict[int, dict[str, set[int]]]:
     """Accepted classes (counted from 0) by identity and attribute, straight from the file."""
     content = scipy.io.loadmat(dataset.root / "market_attribute.mat")["market_attribute"]["test"].item()
     pids = [int(cell[0]) for cell in content["image_index"].item().reshape(-1)]
-    found: dict[int, dict[str, set[int]]] = {pid: {} for pid in pids}
+    accepted: dict[int, dict[str, set[int]]] = {pid: {} for pid in pids}
     for place, pid in enumerate(pids):
         for attribute in MARKET_1501.attributes:
             values = [int(content[field].item().reshape(-1)[place]) for field in attribute.fields]
             if attribute.multi_field:
-                found[pid][attribute.name] = {k for k, value in enumerate(values) if value == 2}
+                accepted[pid][attribute.name] = {k for k, value in enumerate(values) if value == 2}
             else:
-                found[pid][attribute.name] = {values[0] - 1} - {-1}
-    return found
+                accepted[pid][attribute.name] = {values[0] - 1} - {-1}
+    return accepted
 
 
 def gallery(dataset: ReidDataset) -> list[tuple[int, Path]]:
@@ -70,8 +70,8 @@ def gallery(dataset: ReidDataset) -> list[tuple[int, Path]]:
 
 def test_map_uses_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
     def features(path: Path) -> tuple[np.ndarray, np.ndarray]:
-        found = extractor.extract([read_image(path)]).descriptors
-        return found.vectors[0].astype(float), found.visible[0]
+        descriptors = extractor.extract([read_image(path)]).descriptors
+        return descriptors.vectors[0].astype(float), descriptors.visible[0]
 
     held = [
         (pid, cam, *features(path)) for (pid, path), cam in zip(gallery(dataset), dataset.gallery.camids, strict=True)
@@ -111,10 +111,10 @@ def test_attributes_are_counted_by_image(dataset: ReidDataset, extractor: Extrac
                 occurs[attribute.name, min(accepted)] += 1
                 recalled[attribute.name, min(accepted)] += predicted_class == min(accepted)
     assert judged.attributes is not None
-    found = judged.attributes.metrics
-    assert found.images == images < len(dataset.gallery)
-    assert found.official == pytest.approx({name: 100 * right[name] / images for name in MARKET_1501.names})
-    assert found.labelled_only == pytest.approx({n: 100 * right[n] / labelled[n] for n in MARKET_1501.names})
+    metrics = judged.attributes.metrics
+    assert metrics.images == images < len(dataset.gallery)
+    assert metrics.official == pytest.approx({name: 100 * right[name] / images for name in MARKET_1501.names})
+    assert metrics.labelled_only == pytest.approx({n: 100 * right[n] / labelled[n] for n in MARKET_1501.names})
     recalls = []
     for attribute in MARKET_1501.attributes:
         shares = {
@@ -122,11 +122,11 @@ def test_attributes_are_counted_by_image(dataset: ReidDataset, extractor: Extrac
             for k, value in enumerate(attribute.values)
             if occurs[attribute.name, k]
         }
-        known = {value: share for value, share in found.recall[attribute.name].items() if share is not None}
+        known = {value: share for value, share in metrics.recall[attribute.name].items() if share is not None}
         assert known == pytest.approx(shares)
         recalls.append(np.mean(list(shares.values())))
-    assert found.balanced == pytest.approx(np.mean(recalls))
-    assert list(found.official) == list(MARKET_1501.names)
+    assert metrics.balanced == pytest.approx(np.mean(recalls))
+    assert list(metrics.official) == list(MARKET_1501.names)
 
 
 def test_regions_are_compared_by_cell(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
@@ -134,15 +134,15 @@ def test_regions_are_compared_by_cell(dataset: ReidDataset, extractor: Extractor
     seen: dict[str, set[tuple[str, int, int]]] = {name: set() for name in NAMES}
     for _, path in gallery(dataset):
         labels = cv2.imread(str(dataset.root / "regions" / path.parent.name / f"{path.stem}.png"), -1)
-        found = extractor.regions([read_image(path)])[0]
-        rows, columns, _ = found.shape
+        regions = extractor.regions([read_image(path)])[0]
+        rows, columns, _ = regions.shape
         for row, column in np.ndindex(rows, columns):
             block = labels[row * 128 // rows : (row + 1) * 128 // rows, column * 64 // columns :][
                 :, : 64 // columns
             ].ravel()
             most = max(range(6), key=lambda region, block=block: ((block == region).sum(), -region))
             true[NAMES[most]].add((path.name, row, column))
-            seen[NAMES[int(found[row, column].argmax())]].add((path.name, row, column))
+            seen[NAMES[int(regions[row, column].argmax())]].add((path.name, row, column))
     assert judged.regions is not None
     for name in NAMES:
         both, either = len(true[name] & seen[name]), len(true[name] | seen[name])
@@ -172,12 +172,12 @@ def test_belongings_auc_uses_area(dataset: ReidDataset) -> None:
 
 
 def test_model_of_other_schema_has_no_attribute_metrics(dataset: ReidDataset) -> None:
-    found = evaluate_model(dataset, Extractor(random_package(schema=DUKEMTMC_REID)), EvaluationOptions())
-    assert found.attributes is None
-    (note,) = found.notes
+    evaluation = evaluate_model(dataset, Extractor(random_package(schema=DUKEMTMC_REID)), EvaluationOptions())
+    assert evaluation.attributes is None
+    (note,) = evaluation.notes
     assert "dukemtmc-reid" in note
     assert "market-1501" in note
-    assert found.metrics.mAP is not None
+    assert evaluation.metrics.mAP is not None
 
 
 def test_notes_name_what_cannot_be_evaluated(dataset: ReidDataset, tmp_path: Path, extractor: Extractor) -> None:
@@ -223,21 +223,21 @@ def test_filter_without_attributes_is_rejected(dataset: ReidDataset) -> None:
 
 def test_models_are_compared_on_same_images(dataset: ReidDataset, judged: Evaluation, tmp_path: Path) -> None:
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
-    found = compare(judged, other)
-    assert found.mAP is not None
+    comparison = compare(judged, other)
+    assert comparison.mAP is not None
     assert judged.metrics.mAP is not None
     assert other.metrics.mAP is not None
-    assert found.mAP.difference == pytest.approx(judged.metrics.mAP - other.metrics.mAP)
+    assert comparison.mAP.difference == pytest.approx(judged.metrics.mAP - other.metrics.mAP)
     assert judged.attributes is not None
     assert other.attributes is not None
-    for name, difference in found.attributes.items():
+    for name, difference in comparison.attributes.items():
         ours, theirs = judged.attributes.metrics.official[name], other.attributes.metrics.official[name]
         assert difference is not None
         assert ours is not None
         assert theirs is not None
         assert difference.difference == pytest.approx(ours - theirs)
         assert difference.low <= difference.difference <= difference.high
-    assert list(found.attributes) == list(MARKET_1501.names)
+    assert list(comparison.attributes) == list(MARKET_1501.names)
     itself = compare(judged, judged).mAP
     assert itself is not None
     assert (itself.difference, itself.low, itself.high) == (0, 0, 0)
@@ -255,11 +255,11 @@ def test_each_batch_of_images_is_reported(dataset: ReidDataset, extractor: Extra
     broken.write_text("a text")
     paths = [dataset.query.paths[0], broken, dataset.query.paths[1]]
     seen: list[tuple[int, int]] = []
-    found = embed_files(
+    embedded = embed_files(
         paths, extractor, on_batch=lambda rows, crops: seen.extend(zip(rows, map(len, crops), strict=True))
     )
     assert seen == [(0, 128), (2, 128)]
-    assert found.rows.tolist() == [0, 2]
-    assert len(found.features) == 2
+    assert embedded.rows.tolist() == [0, 2]
+    assert len(embedded.features) == 2
     nothing = embed_files([], extractor)
     assert (len(nothing.features), nothing.features.probabilities.shape) == (0, (0, MARKET_1501.classes))

@@ -43,36 +43,36 @@ def truth_of(dataset: ReidDataset, path: Path) -> list[list[int]]:
 def made(dataset: ReidDataset) -> dict[Path, RegionMap]:
     """Label maps that are right in two cells of three."""
     rng = np.random.default_rng(5)
-    found = {}
+    maps_by_path = {}
     for path in dataset.gallery.paths:
         truth = np.array(truth_of(dataset, path), dtype=np.uint8)
         maps = [np.where(rng.random(GRID) < 0.66, truth, rng.integers(0, 6, GRID)).astype(np.uint8) for _ in range(3)]
-        found[path] = RegionMap(
+        maps_by_path[path] = RegionMap(
             labels=np.kron(maps[0], np.ones((8, 8), np.uint8)),
             grid=maps[0],
             body=np.kron(maps[1] % 5, np.ones((8, 8), np.uint8)),
             clusters=np.array([0, 4, 2, 5, 1, 3], dtype=np.uint8)[maps[2]],
         )
-    return found
+    return maps_by_path
 
 
-def judged(dataset: ReidDataset, found: dict[Path, RegionMap]) -> dict[str, MethodMetrics]:
+def judged(dataset: ReidDataset, maps: dict[Path, RegionMap]) -> dict[str, MethodMetrics]:
     judge = FusionEvaluator(dataset, FlsConfig())
     for pid in np.unique(dataset.gallery.pids):
         paths = [p for p, q in zip(dataset.gallery.paths, dataset.gallery.pids, strict=True) if q == pid]
-        judge([*paths, Path("unknown.jpg")], [*(found[p] for p in paths), found[paths[0]]])
+        judge([*paths, Path("unknown.jpg")], [*(maps[p] for p in paths), maps[paths[0]]])
     return judge.result()
 
 
-def overlap(truth: list[int], found: list[int], region: int) -> float | None:
-    both = sum(t == region == f for t, f in zip(truth, found, strict=True))
-    either = sum(region in (t, f) for t, f in zip(truth, found, strict=True))
+def overlap(truth: list[int], labels: list[int], region: int) -> float | None:
+    both = sum(t == region == f for t, f in zip(truth, labels, strict=True))
+    either = sum(region in (t, f) for t, f in zip(truth, labels, strict=True))
     return 100 * both / either if either else None
 
 
 def test_methods_equal_a_loop_over_cells(dataset: ReidDataset) -> None:
-    found = made(dataset)
-    result = judged(dataset, found)
+    maps = made(dataset)
+    result = judged(dataset, maps)
     assert tuple(result) == METHODS
     cells: dict[str, list[int]] = {method: [] for method in ("truth", *METHODS)}
     owners: list[Path] = []
@@ -82,9 +82,9 @@ def test_methods_equal_a_loop_over_cells(dataset: ReidDataset) -> None:
         cells["truth"] += truths.ravel().tolist()
         cells["oracle"] += oracle_labels(truths, FlsConfig()).ravel().tolist()
         for path in paths:
-            cells["fls"] += found[path].grid.ravel().tolist()
-            cells["parser"] += found[path].body[::8, ::8].ravel().tolist()
-            cells["clustering"] += found[path].clusters.ravel().tolist()
+            cells["fls"] += maps[path].grid.ravel().tolist()
+            cells["parser"] += maps[path].body[::8, ::8].ravel().tolist()
+            cells["clustering"] += maps[path].clusters.ravel().tolist()
             owners += [path] * 128
     best = max(
         itertools.permutations(range(1, 6)),
@@ -109,8 +109,8 @@ def test_methods_equal_a_loop_over_cells(dataset: ReidDataset) -> None:
         for name, paths in carried.items():
             if method != "clustering":
                 kept = [index for index, path in enumerate(owners) if path in paths]
-                some = ([cells[key][index] for index in kept] for key in ("truth", method))
-                expected = overlap(*some, 5)
+                cells_of_kept = ([cells[key][index] for index in kept] for key in ("truth", method))
+                expected = overlap(*cells_of_kept, 5)
                 value = result[method].belongings[name]
                 assert value == (None if expected is None else pytest.approx(expected)), (method, name)
     shares = shares_of_oracle(result)
@@ -127,10 +127,10 @@ def test_oracle_is_body_and_belongings() -> None:
     truth[:, 6:14, 13:19], truth[:, 14:34, 10:20], truth[:, 34:54, 11:19] = 1, 2, 3
     truth[:, 24:36, 20:28] = 5
     truth[0, 40:42, 25:27] = 5  # too small, and too far away
-    found = oracle_labels(truth, FlsConfig(belongings_mode="classifier", foreground="activation"))
-    assert (found[:, 25:35, 21:27] == 5).all()
-    assert not found[0, 40:42, 25:27].any()
-    assert (found[:, 16:32, 11:19] == 2).all()
+    oracle = oracle_labels(truth, FlsConfig(belongings_mode="classifier", foreground="activation"))
+    assert (oracle[:, 25:35, 21:27] == 5).all()
+    assert not oracle[0, 40:42, 25:27].any()
+    assert (oracle[:, 16:32, 11:19] == 2).all()
 
 
 def test_more_clusters_than_regions_are_rejected(dataset: ReidDataset) -> None:

@@ -54,7 +54,7 @@ def test_complete_ranking_scores_equal_benchmark(protocol: Protocol, monkeypatch
     archive = labelled()
     rank_gallery(archive, crop_queries(archive, [row["crop_id"] for row in archive.rows]), "all", top=99)
     kept, progress = Kept(archive, "all"), []
-    found = score_ranking(kept, kept.ranking, protocol, lambda done, _total: progress.append(done))
+    scores = score_ranking(kept, kept.ranking, protocol, lambda done, _total: progress.append(done))
     assert progress == list(range(5, 61, 5))
 
     place = {row["crop_id"]: number for number, row in enumerate(archive.rows)}
@@ -67,14 +67,14 @@ def test_complete_ranking_scores_equal_benchmark(protocol: Protocol, monkeypatch
         ids=np.arange(60),
     )
     expected = score_queries(distances, every, every, protocol=protocol)
-    np.testing.assert_allclose(found.scores.ap, expected.ap, rtol=1e-12)
-    np.testing.assert_array_equal(found.scores.first, expected.first)
+    np.testing.assert_allclose(scores.scores.ap, expected.ap, rtol=1e-12)
+    np.testing.assert_array_equal(scores.scores.first, expected.first)
     unknown = every.pids == -1
-    np.testing.assert_array_equal(found.scores.status, np.where(unknown, UNKNOWN, expected.status))
-    assert found.names.to_pylist() == list(place)
-    assert [found.cameras[camid] for camid in found.camids] == [row["camera"] for row in archive.rows]
-    assert found.starts[:3].tolist() == [0, 59, 118]
-    assert found.pairs.queries.sum() > 0
+    np.testing.assert_array_equal(scores.scores.status, np.where(unknown, UNKNOWN, expected.status))
+    assert scores.names.to_pylist() == list(place)
+    assert [scores.cameras[camid] for camid in scores.camids] == [row["camera"] for row in archive.rows]
+    assert scores.starts[:3].tolist() == [0, 59, 118]
+    assert scores.pairs.queries.sum() > 0
 
 
 def test_saved_matches_follow_scope() -> None:
@@ -126,18 +126,24 @@ def images(archive: FakeArchive, stored: int, labels: list[tuple[int, str]]) -> 
 def test_stored_query_images_are_recognized() -> None:
     archive = labelled()
     rank_gallery(archive, images(archive, 1, [(5, "cam1"), (1, "cam0")]), "images", top=3)
-    one, two = archive.asked["images"]
-    assert (one["pid"], one["camera"], one["crop"], one["own"], one["image"]) == (
+    first, second = archive.asked["images"]
+    assert (first["pid"], first["camera"], first["crop"], first["own"], first["image"]) == (
         0,
         "cam0",
         archive.rows[0]["crop_id"],
         1,
         None,
     )
-    assert (two["pid"], two["camera"], two["crop"], two["own"], two["image"]) == (1, "cam0", None, 0, b"jpeg 1")
+    assert (second["pid"], second["camera"], second["crop"], second["own"], second["image"]) == (
+        1,
+        "cam0",
+        None,
+        0,
+        b"jpeg 1",
+    )
     named = Counter(row["camera"] for row in archive.rows if row["pid"] == 1)
-    assert {match["camera"]: match["crops"] for match in two["matches"]} == dict(named)
-    assert one["crop"] not in [row["crop"] for row in archive.kept["images"][2] if row["query"] == "one"]
+    assert {match["camera"]: match["crops"] for match in second["matches"]} == dict(named)
+    assert first["crop"] not in [row["crop"] for row in archive.kept["images"][2] if row["query"] == "one"]
 
 
 def test_labels_of_unindexed_dataset_are_ignored() -> None:
@@ -169,5 +175,5 @@ def test_ranking_without_queries_has_no_scores() -> None:
     archive = labelled()
     rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none")
     kept = Kept(archive, "none")
-    found = score_ranking(kept, kept.ranking, "all")
-    assert (len(found), found.starts.tolist(), found.pairs.queries.shape) == (0, [0], (0, 0))
+    scores = score_ranking(kept, kept.ranking, "all")
+    assert (len(scores), scores.starts.tolist(), scores.pairs.queries.shape) == (0, [0], (0, 0))

@@ -48,23 +48,23 @@ def test_overlap_is_that_of_isp(paths: list[Path], tmp_path: Path) -> None:
     labels = np.random.default_rng(1).integers(0, len(REGIONS), (5, rows, columns), dtype=np.uint8)
     labels[0, :4] = 255
 
-    found = evaluate_training_regions(paths, extractor, make_parser(f"labels:{tmp_path / 'maps'}:lip"), labels)
-    assert (found.images, sum(found.skipped.values()), found.skipped["no-labels"]) == (3, 2, 1)
+    evaluation = evaluate_training_regions(paths, extractor, make_parser(f"labels:{tmp_path / 'maps'}:lip"), labels)
+    assert (evaluation.images, sum(evaluation.skipped.values()), evaluation.skipped["no-labels"]) == (3, 2, 1)
     for name, ids in LIP_IDS.items():
         true, shown = np.isin(truth, list(ids)), np.isin(predicted, list(REGION_IDS[name]))
         own = share(true, shown)
-        assert found.iou[name] == pytest.approx(100 * own)
-        assert found.two_class[name] == pytest.approx(50 * (own + share(~true, ~shown)))
+        assert evaluation.iou[name] == pytest.approx(100 * own)
+        assert evaluation.two_class[name] == pytest.approx(50 * (own + share(~true, ~shown)))
     known = labels[:3] < len(REGIONS)
     shares = [share((labels[:3] == k) & known, (predicted == k) & known) for k in range(len(REGIONS))]
-    assert found.labels_mean == pytest.approx(100 * np.mean(shares))
+    assert evaluation.labels_mean == pytest.approx(100 * np.mean(shares))
 
 
 def test_clusters_are_compared_by_their_foreground(paths: list[Path], tmp_path: Path) -> None:
     extractor = Extractor(random_package(schema=None, regions=cluster_regions(6)))
-    found = evaluate_training_regions(paths[:3], extractor, make_parser(f"labels:{tmp_path / 'maps'}:lip"))
-    assert list(found.iou) == ["foreground"]
-    assert found.labels_mean is None
+    evaluation = evaluate_training_regions(paths[:3], extractor, make_parser(f"labels:{tmp_path / 'maps'}:lip"))
+    assert list(evaluation.iou) == ["foreground"]
+    assert evaluation.labels_mean is None
 
 
 def test_other_classes_and_models_without_regions_are_refused(paths: list[Path], tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def simulated(rng: np.random.Generator, people: int, losses: dict[int, float], *
     An image is right or wrong, or has an average precision. With `flips` one person in ten changes sides as a whole,
     as attributes do, else everybody's mean moves a little.
     """
-    found: dict[str, Difference] = {}
+    differences: dict[str, Difference] = {}
     for number in range(MEASURES):
         loss = losses.get(number, 0.0) / 100
         if flips:
@@ -126,10 +126,10 @@ def simulated(rng: np.random.Generator, people: int, losses: dict[int, float], *
             gains = rng.normal(-loss, 0.07, people)
         images = np.repeat(gains, 2)
         pids = np.repeat(np.arange(people), 2)
-        found[f"m{number}"] = compare_means(
+        differences[f"m{number}"] = compare_means(
             np.zeros_like(images), images, pids, seed=int(rng.integers(1 << 30)), resamples=999
         )
-    return found
+    return differences
 
 
 @pytest.mark.parametrize(("people", "flips"), [(12, False), (40, False), (40, True), (200, True), (750, False)])

@@ -40,9 +40,9 @@ def test_disjoint_splits_have_no_leak(dataset: ReidDataset, tmp_path: Path) -> N
 def test_identity_in_both_splits_is_a_leak(write_dataset: Write) -> None:
     root = write_dataset(train=((9, 1), (2, 1), (3, 4), (3, 1)))
     leaks = {leak.kind: leak for leak in find_leaks(load_dataset(root))}
-    found = leaks["identity"]
-    assert (found.pid, Path(found.training).name) == (3, "0003_c1s1_000003_00.jpg")
-    assert Path(found.test) == root / "query" / "0003_c2s1_000001_00.jpg"
+    by_identity = leaks["identity"]
+    assert (by_identity.pid, Path(by_identity.training).name) == (3, "0003_c1s1_000003_00.jpg")
+    assert Path(by_identity.test) == root / "query" / "0003_c2s1_000001_00.jpg"
     with pytest.raises(DatasetError, match=r"^identity 3 is in training and in test: .*bounding_box_train.*query"):
         require_no_leak(load_dataset(root))
 

@@ -56,8 +56,8 @@ def naive_distance(query: Descriptors, crop: Descriptors, dim: int) -> float:
 def naive(queries: Descriptors, ids: list[str], crops: Descriptors, k: int, dim: int) -> list[list[tuple[str, float]]]:
     answer = []
     for query in range(len(queries)):
-        one = queries[[query]]
-        distances = [(round(naive_distance(one, crops[[row]], dim), 12), name) for row, name in enumerate(ids)]
+        query_row = queries[[query]]
+        distances = [(round(naive_distance(query_row, crops[[row]], dim), 12), name) for row, name in enumerate(ids)]
         answer.append([(name, distance) for distance, name in sorted(distances)[:k]])
     return answer
 
@@ -79,9 +79,9 @@ def test_agrees_with_naive_loop(k: int, distinct: int, layout: tuple[int, int]) 
     queries = descriptors(np.random.default_rng(2), 4, 11, *layout)
     ranking = rank(queries, batches(ids, crops, [70, 71, 150]), k)
     assert ranking.compared == 200
-    for found, expected in zip(answers(ranking), naive(queries, ids, crops, k, 11), strict=True):
-        assert [name for name, _ in found] == [name for name, _ in expected]
-        assert [distance for _, distance in found] == pytest.approx([d for _, d in expected], abs=1e-6)
+    for answer, expected in zip(answers(ranking), naive(queries, ids, crops, k, 11), strict=True):
+        assert [name for name, _ in answer] == [name for name, _ in expected]
+        assert [distance for _, distance in answer] == pytest.approx([d for _, d in expected], abs=1e-6)
 
 
 def test_one_block_is_the_cosine_bit_for_bit() -> None:
@@ -128,11 +128,11 @@ def test_what_is_added_to_distances_counts_and_infinity_discards() -> None:
     added = np.random.default_rng(6).choice([0.0, 0.0, 0.25, np.inf], (300, 300))
     batch = GalleryBatch(ids=pa.array(ids), descriptors=crops, added=lambda rows: added[rows])
     plain = answers(rank(queries, batches(ids, crops, []), 300))
-    found = answers(rank(queries, [batch], 40))
+    ranked = answers(rank(queries, [batch], 40))
     for query in (0, 1, 255, 256, 299):
         moved = [(name, distance + added[query, ids.index(name)]) for name, distance in plain[query]]
         expected = sorted((pair for pair in moved if pair[1] < np.inf), key=lambda pair: (pair[1], pair[0]))
-        assert found[query] == expected[:40]
+        assert ranked[query] == expected[:40]
 
 
 def test_own_crops_are_left_out() -> None:
@@ -148,7 +148,7 @@ def test_own_crops_are_left_out() -> None:
 def test_small_galleries_give_short_rankings() -> None:
     queries = descriptors(np.random.default_rng(7), 2, 8)
     assert answers(rank(queries, [], 5)) == [[], []]
-    assert [len(found) for found in answers(rank(queries, batches(["a"], queries[:1], []), 5))] == [1, 1]
+    assert [len(answer) for answer in answers(rank(queries, batches(["a"], queries[:1], []), 5))] == [1, 1]
     assert rank(queries, [], 5).compared == 0
 
 
@@ -184,8 +184,8 @@ def test_each_block_is_fused_over_the_views_that_show_it() -> None:
         shown = [row for row in range(4) if block < 2 or views.visible[row, block - 2]]
         total = sum((views.vectors[row, 5 * block : 5 * block + 5].astype(float) for row in shown), np.zeros(5))
         length = np.sqrt((total**2).sum()) or 1.0
-        found = fused.descriptors.vectors[0, 5 * block : 5 * block + 5]
-        assert found == pytest.approx(total / length, abs=1e-6)
+        fused_block = fused.descriptors.vectors[0, 5 * block : 5 * block + 5]
+        assert fused_block == pytest.approx(total / length, abs=1e-6)
     assert fused.descriptors.visible.tolist() == [[bool(views.visible[:, part].any()) for part in range(3)]]
     assert not fused.descriptors.visible[0, 2]
     assert fused.probabilities[0] == pytest.approx(sum(probabilities.astype(float)) / 4, abs=1e-6)

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.platform.retrieval.test_search_filtered import ALWAYS, BLOCK, PARTS, equation_14, facts, people, said
+from tests.platform.retrieval.test_search_filtered import (
+    ALWAYS,
+    BLOCK,
+    PARTS,
+    equation_14,
+    facts,
+    people,
+    predictions_of,
+)
 from tests.support import fake_gallery as fake_archive
 from tests.support.fake_gallery import NEWER, FakeArchive
 from vestigo.retrieval.explain import block_names, explain, explain_where
@@ -53,8 +61,10 @@ def appearance(rows: list[dict[str, Any]], facts: ModelFacts) -> CropFeatures:
         visible=unpacked(np.array([row["visible"] for row in rows], np.int32), facts.parts),
         always=facts.always,
     )
-    said = np.array([row["attributes"] for row in rows], np.float32).reshape(len(rows), -1)
-    return CropFeatures(descriptors=descriptors, probabilities=said, areas=np.empty((len(rows), 0), np.float32))
+    probabilities = np.array([row["attributes"] for row in rows], np.float32).reshape(len(rows), -1)
+    return CropFeatures(
+        descriptors=descriptors, probabilities=probabilities, areas=np.empty((len(rows), 0), np.float32)
+    )
 
 
 def query_of(archive: FakeArchive, crops: int, views: int) -> Query:
@@ -119,7 +129,7 @@ def test_attributes_that_surely_disagree_come_first() -> None:
     query = archive.rows[3]
     for row in archive.rows[4:]:
         why = explain(archive, Query(crops=(query["crop_id"],)), row["crop_id"])
-        ours, theirs = said(query), said(row)
+        ours, theirs = predictions_of(query), predictions_of(row)
         assert sorted(match.name for match in why.attributes) == sorted(MARKET_1501.names)
         seen = []
         for match in why.attributes:

@@ -60,10 +60,12 @@ def test_near_identical_frames_of_a_tracklet_are_shown_once() -> None:
     def close() -> np.ndarray:
         return centre + 0.1 * rng.normal(size=16)
 
-    one = [crop(i, close(), tracklet="one", dhash=(1 << (i % 3)) - 1) for i in range(300)]
-    other = [crop(1000, close(), tracklet="two", dhash=0), crop(1001, close(), tracklet="two", dhash=-1)]
+    repeated = [crop(i, close(), tracklet="one", dhash=(1 << (i % 3)) - 1) for i in range(300)]
+    different = [crop(1000, close(), tracklet="two", dhash=0), crop(1001, close(), tracklet="two", dhash=-1)]
     stills = [crop(2000 + i, close(), dhash=0) for i in range(3)]
-    answer = search_query(FakeArchive([*one, *other, *stills]), Query(views=view_of(one[0]), model=NEWER), top=6)
+    answer = search_query(
+        FakeArchive([*repeated, *different, *stills]), Query(views=view_of(repeated[0]), model=NEWER), top=6
+    )
     shown = [number(hit.crop) for hit in answer.hits]
     assert sum(i < 300 for i in shown) == 1
     assert {1000, 1001, 2000, 2001, 2002} <= set(shown)
@@ -136,8 +138,8 @@ def test_bulk_ranking_equals_single_searches() -> None:
     assert (model, queries, ranked.rows, ranked.compared, ranked.kept_fraction) == (NEWER, 10, 50, 40, 1.0)
     for query in ids:
         hits = search_query(archive, Query(crops=(query,)), top=5).hits
-        found = [(row["rank"], row["crop"]) for row in kept if row["query"] == query]
-        assert found == [(hit.rank, hit.crop) for hit in hits]
+        hits_of_query = [(row["rank"], row["crop"]) for row in kept if row["query"] == query]
+        assert hits_of_query == [(hit.rank, hit.crop) for hit in hits]
     assert [row["query"] for row in kept] == [query for query in ids for _ in range(5)]
 
 

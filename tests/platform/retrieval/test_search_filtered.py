@@ -53,11 +53,11 @@ def people(count: int = 240, seed: int = 0, **more: Any) -> FakeArchive:
         blocks = rng.normal(size=(ALWAYS + PARTS, BLOCK)) + np.arange(BLOCK) * (i % 4)
         blocks /= np.linalg.norm(blocks, axis=1, keepdims=True)
         blocks[ALWAYS:][~visible] = 0
-        said = [rng.dirichlet(np.full(len(attribute.values), 0.2)) for attribute in MARKET.attributes]
+        probabilities = [rng.dirichlet(np.full(len(attribute.values), 0.2)) for attribute in MARKET.attributes]
         looks = {
             "embedding": blocks.reshape(-1).astype(np.float32),
             "visible": int(packed(visible[None])[0]),
-            "attributes": np.concatenate(said).astype(np.float32).tolist(),
+            "attributes": np.concatenate(probabilities).astype(np.float32).tolist(),
         }
         rows.append(crop(i, np.ones(1), dhash=int(rng.integers(-(2**63), 2**63))) | looks)
     return FakeArchive(rows, **{"facts": facts()} | more)
@@ -78,16 +78,16 @@ def equation_14(query: dict[str, Any], other: dict[str, Any]) -> float:
     return total / terms
 
 
-def said(row: dict[str, Any]) -> dict[str, tuple[str, float]]:
-    found = {}
+def predictions_of(row: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    predictions = {}
     for attribute in MARKET.attributes:
         group = row["attributes"][MARKET.slice(attribute.name)]
-        found[attribute.name] = attribute.values[group.index(max(group))], max(group)
-    return found
+        predictions[attribute.name] = attribute.values[group.index(max(group))], max(group)
+    return predictions
 
 
 def conflicts(query: dict[str, Any], other: dict[str, Any], threshold: float) -> list[float]:
-    pairs = [(said(query)[name], said(other)[name]) for name in MARKET.names]
+    pairs = [(predictions_of(query)[name], predictions_of(other)[name]) for name in MARKET.names]
     return [a[1] + b[1] for a, b in pairs if min(a[1], b[1]) >= threshold and a[0] != b[0]]
 
 
@@ -96,12 +96,12 @@ def test_hits_are_in_order_of_equation_14_and_tell_attributes() -> None:
     query = archive.rows[7]
     result = search_query(archive, Query(crops=(query["crop_id"],)), top=239)
     hits = result.hits
-    assert {name: (result.attributes[name], result.confidences[name]) for name in MARKET.names} == said(query)
+    assert {name: (result.attributes[name], result.confidences[name]) for name in MARKET.names} == predictions_of(query)
     expected = sorted((equation_14(query, row), row["crop_id"]) for row in archive.rows if row is not query)
     assert [hit.crop for hit in hits] == [name for _, name in expected]
     assert [hit.distance for hit in hits] == pytest.approx([distance for distance, _ in expected], abs=1e-6)
     for hit in hits[:20]:
-        row = said(archive.rows[number(hit.crop)])
+        row = predictions_of(archive.rows[number(hit.crop)])
         assert hit.attributes == {name: value for name, (value, _) in row.items()}
         assert hit.confidences == {name: confidence for name, (_, confidence) in row.items()}
 
@@ -206,7 +206,9 @@ def test_conditions_narrow_a_search_like_cameras() -> None:
     inside = {
         row["crop_id"]
         for row in archive.rows
-        if row["camera"] != "cam0" and said(row)["gender"][0] == "female" and said(row)["hat"][0] == "no"
+        if row["camera"] != "cam0"
+        and predictions_of(row)["gender"][0] == "female"
+        and predictions_of(row)["hat"][0] == "no"
     }
     assert {hit.crop for hit in result.hits} == inside - {query["crop_id"]}
     assert result.compared == len(inside)
@@ -233,7 +235,7 @@ def test_conditions_alone_show_near_identical_frames_once() -> None:
     archive = people(60)
     for row in archive.rows[:40]:
         row |= {"tracklet": "one", "dhash": 0, "attributes": archive.rows[0]["attributes"]}
-    value = said(archive.rows[0])["gender"][0]
+    value = predictions_of(archive.rows[0])["gender"][0]
     result = search_conditions(archive, f"gender={value}", top=15)
     assert sum(hit.track == "one" for hit in result.hits) == 1
     assert len(result.hits) == 15

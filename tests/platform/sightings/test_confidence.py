@@ -41,11 +41,14 @@ def test_histograms_count_crops_by_value_and_confidence(
     store: Store, index: BrowseIndex, model: str, cameras: Sequence[str] | None
 ) -> None:
     rows = [
-        row for one in sightings(store, model) for row in one["rows"] if cameras is None or row["camera"] in cameras
+        row
+        for sighting in sightings(store, model)
+        for row in sighting["rows"]
+        if cameras is None or row["camera"] in cameras
     ]
-    found = index.confidence_histograms(model, cameras)
+    histograms = index.confidence_histograms(model, cameras)
     for attribute in SCHEMA.attributes:
-        table = found[attribute.name]
+        table = histograms[attribute.name]
         assert table.shape == (len(attribute.values), LEVELS)
         for number in range(len(attribute.values)):
             for level in (0, 40, 55, 80, 99):
@@ -77,7 +80,7 @@ def test_histograms_without_attributes_or_crops_are_empty(index: BrowseIndex) ->
 def test_sightings_are_ordered_by_confidence(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
     wanted = chosen(sightings(store), choice)
     for name in SCHEMA.names:
-        levels = {one["crop"]: float(np.float16(one["sure"][name])) for one in wanted}
+        levels = {each["crop"]: float(np.float16(each["sure"][name])) for each in wanted}
         least = sorted(levels, key=lambda crop: (levels[crop], crop))
         most = sorted(levels, key=lambda crop: (-levels[crop], crop))
         for first, order in (("least", least), ("most", most)):
@@ -85,9 +88,9 @@ def test_sightings_are_ordered_by_confidence(store: Store, index: BrowseIndex, c
                 index.by_confidence(MODEL, choice, name, first=first, offset=at, limit=9)  # type: ignore[arg-type]
                 for at in range(0, len(wanted) + 1, 9)
             ]
-            assert [one.crop for page in pages for one in page] == order
+            assert [each.crop for page in pages for each in page] == order
         shown = index.by_confidence(MODEL, choice, name, first="least", offset=0, limit=1)
-        assert [index.find(one.crop, MODEL) for one in shown] == shown
+        assert [index.find(each.crop, MODEL) for each in shown] == shown
 
 
 def test_invalid_queries_are_rejected(index: BrowseIndex) -> None:

@@ -52,28 +52,30 @@ def index(store: Store) -> Iterator[BrowseIndex]:
 
 def test_page_without_filter_has_all_sightings(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
-    found = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
-    assert len(found) == len(wanted) > 60
-    for one, expected in zip(found, wanted, strict=True):
-        plain = vars(one)
+    page = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
+    assert len(page) == len(wanted) > 60
+    for sighting, expected in zip(page, wanted, strict=True):
+        plain = vars(sighting)
         actual = {name: plain[name] for name in expected.keys() - {"rows", "sure"}}
         assert actual == {name: expected[name] for name in actual}
-        assert one.confidences == pytest.approx(expected["sure"], abs=2e-3)
+        assert sighting.confidences == pytest.approx(expected["sure"], abs=2e-3)
         ids = [row["crop_id"] for row in expected["rows"]]
-        assert (index.crops(one.id), one.crops) == (ids, len(ids))
-        assert all(vars(index.find(crop_id, MODEL) or one) == plain for crop_id in ids)
+        assert (index.crops(sighting.id), sighting.crops) == (ids, len(ids))
+        assert all(vars(index.find(crop_id, MODEL) or sighting) == plain for crop_id in ids)
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_filters_equal_loops(store: Store, index: BrowseIndex, choice: SightingFilter) -> None:
     wanted = chosen(sightings(store), choice)
-    crops = [one["crop"] for one in wanted]
+    crops = [sighting["crop"] for sighting in wanted]
     assert index.count(MODEL, choice) == len(wanted)
     for limit in (1, 7, 1000):
         pages = (index.page(MODEL, choice, offset=at, limit=limit) for at in range(0, len(wanted) + 1, limit))
-        assert [one.crop for page in pages for one in page] == crops
+        assert [sighting.crop for page in pages for sighting in page] == crops
     counts = {
-        attribute.name: {value: sum(one["attributes"][attribute.name] == value for one in wanted) for value in values}
+        attribute.name: {
+            value: sum(sighting["attributes"][attribute.name] == value for sighting in wanted) for value in values
+        }
         for attribute, values in ((attribute, attribute.values) for attribute in SCHEMA.attributes)
     }
     assert index.attribute_counts(MODEL, choice) == counts
@@ -81,27 +83,27 @@ def test_filters_equal_loops(store: Store, index: BrowseIndex, choice: SightingF
 
 def test_sightings_are_those_of_one_model(store: Store, index: BrowseIndex) -> None:
     other = sightings(store, OTHER)
-    assert [one.crop for one in index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=1000)] == [
-        one["crop"] for one in other
+    assert [sighting.crop for sighting in index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=1000)] == [
+        sighting["crop"] for sighting in other
     ]
-    seen = {row["crop_id"] for one in other for row in one["rows"]}
-    for one in sightings(store):
-        found = index.find(one["crop"], OTHER)
-        assert (found is not None) == (one["crop"] in seen)
+    seen = {row["crop_id"] for sighting in other for row in sighting["rows"]}
+    for sighting in sightings(store):
+        sighting_of_other = index.find(sighting["crop"], OTHER)
+        assert (sighting_of_other is not None) == (sighting["crop"] in seen)
     assert index.count(OTHER) < index.count(MODEL)
 
 
 def test_camera_summaries_equal_loops(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
-    found = {camera.name: camera for camera in index.cameras(MODEL)}
-    assert list(found) == sorted(CAMERAS)
-    for name, camera in found.items():
-        own = [one for one in wanted if one["camera"] == name]
-        times = [row["time"] for one in own for row in one["rows"] if row["time"] is not None]
-        assert camera.crops == sum(len(one["rows"]) for one in own)
+    cameras = {camera.name: camera for camera in index.cameras(MODEL)}
+    assert list(cameras) == sorted(CAMERAS)
+    for name, camera in cameras.items():
+        own = [sighting for sighting in wanted if sighting["camera"] == name]
+        times = [row["time"] for sighting in own for row in sighting["rows"] if row["time"] is not None]
+        assert camera.crops == sum(len(sighting["rows"]) for sighting in own)
         assert camera.sightings == len(own)
         assert (camera.first, camera.last) == (min(times), max(times))
-        known = {one["crop"]: one["time"] for one in own}
+        known = {sighting["crop"]: sighting["time"] for sighting in own}
         shown = [known[sample] for sample in camera.samples]
         assert len(shown) > 3
         assert shown == sorted(shown)
@@ -130,26 +132,26 @@ def test_presence_counts_crops(
         for row in batch.to_pylist():
             if row["time"] is not None:
                 wanted[row["camera"], row["time"].timestamp() // bucket_s * bucket_s] += 1
-    found = index.presence(MODEL, bucket_s, cameras, since, until).to_pylist()
-    keys = [(row["camera"], row["start"].timestamp()) for row in found]
+    presence = index.presence(MODEL, bucket_s, cameras, since, until).to_pylist()
+    keys = [(row["camera"], row["start"].timestamp()) for row in presence]
     assert keys == sorted(wanted)
-    assert [row["crops"] for row in found] == [wanted[key] for key in keys]
+    assert [row["crops"] for row in presence] == [wanted[key] for key in keys]
 
 
 def test_neighbours_share_the_frame_or_the_tracklet(store: Store, index: BrowseIndex) -> None:
     wanted = sightings(store)
-    rows = [row for one in wanted for row in one["rows"]]
-    for one in wanted:
-        for row in one["rows"]:
+    rows = [row for sighting in wanted for row in sighting["rows"]]
+    for sighting in wanted:
+        for row in sighting["rows"]:
             place = (row["source"], row["input"], row["frame"])
             frame = sorted(r["crop_id"] for r in rows if (r["source"], r["input"], r["frame"]) == place)
             near = [crop_id for crop_id in frame if crop_id != row["crop_id"]]
-            tracklet = [r["crop_id"] for r in one["rows"] if r["crop_id"] not in frame]
+            tracklet = [r["crop_id"] for r in sighting["rows"] if r["crop_id"] not in frame]
             assert index.neighbours(row["crop_id"], MODEL) == near + tracklet
 
 
 def test_rows_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
-    ids = [row["crop_id"] for one in sightings(store)[::3] for row in one["rows"]]
+    ids = [row["crop_id"] for sighting in sightings(store)[::3] for row in sighting["rows"]]
     columns = ["time", "camera", "image", "embedding", "run", "attributes"]
     assert index.rows([*ids, ids[0]], columns, model=MODEL) == store.crops.get([*ids, ids[0]], columns, model=MODEL)
     assert index.rows([], columns, model=MODEL) == []
@@ -160,7 +162,7 @@ def test_rows_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
 
 
 def test_pids_are_those_of_the_store(store: Store, index: BrowseIndex) -> None:
-    rows = [row for one in sightings(store) for row in one["rows"]]
+    rows = [row for sighting in sightings(store) for row in sighting["rows"]]
     known = {row["crop_id"]: row["pid"] for row in rows if row["pid"] is not None}
     assert index.pids([*(row["crop_id"] for row in rows), "f" * 20], MODEL) == known
 
@@ -185,7 +187,7 @@ def test_unknown_crops_and_sightings_give_empty_results(index: BrowseIndex) -> N
 def test_cameras_and_crops_exceed_query_limit(
     store: Store, index: BrowseIndex, monkeypatch: pytest.MonkeyPatch, first: Literal["least", "most"]
 ) -> None:
-    ids = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
+    ids = [row["crop_id"] for sighting in sightings(store) for row in sighting["rows"]]
     wanted = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first=first, offset=0, limit=1000)
     pids = index.pids(ids, MODEL)
     monkeypatch.setattr(index_module, "KEYS_PER_QUERY", 1)
@@ -200,11 +202,13 @@ def test_model_without_attributes_has_empty_counts(tmp_path: Path) -> None:
         store.models.register(OTHER, name="plain", location="nowhere", facts=ModelFacts(blocks=(4,)))
         with BrowseIndex.open(store) as index:
             index.refresh()
-            found = index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=9)
-            assert sorted(one.crop for one in found) == sorted(row["crop_id"] for row in rows)
-            assert {(one.time, str(one.attributes), str(one.confidences)) for one in found} == {(None, "{}", "{}")}
+            page = index.page(OTHER, ALL_SIGHTINGS, offset=0, limit=9)
+            assert sorted(sighting.crop for sighting in page) == sorted(row["crop_id"] for row in rows)
+            assert {(sighting.time, str(sighting.attributes), str(sighting.confidences)) for sighting in page} == {
+                (None, "{}", "{}")
+            }
             assert index.attribute_counts(OTHER) == {}
             assert len(index.presence(OTHER, 60)) == 0
-            assert {(one.first, len(one.samples) > 0) for one in index.cameras(OTHER)} == {(None, True)}
+            assert {(sighting.first, len(sighting.samples) > 0) for sighting in index.cameras(OTHER)} == {(None, True)}
             with pytest.raises(UsageError, match="predicts no attributes"):
                 index.count(OTHER, SightingFilter(where="hat=yes"))

@@ -41,8 +41,8 @@ def step(store: Store, number: int) -> None:
         add(store, random_files(number, prefix=f"run{number}-"), fingerprint="abc"[number] * 64)
     else:
         again = random_files(9, files=2, prefix="run0-")
-        some = [[row for row in rows if not row["input"].endswith("-2")] for rows in again]
-        add(store, [*some, random_files(10, files=3, prefix="run0-")[2]], fingerprint="d" * 64, replaces=True)
+        remaining = [[row for row in rows if not row["input"].endswith("-2")] for rows in again]
+        add(store, [*remaining, random_files(10, files=3, prefix="run0-")[2]], fingerprint="d" * 64, replaces=True)
 
 
 def from_scratch(store: Store) -> list[object]:
@@ -51,7 +51,7 @@ def from_scratch(store: Store) -> list[object]:
 
 
 def shown(index: BrowseIndex) -> list[str]:
-    return [one.crop for one in index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=10_000)]
+    return [sighting.crop for sighting in index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=10_000)]
 
 
 def test_stepwise_refresh_equals_new_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +65,8 @@ def test_stepwise_refresh_equals_new_index(store: Store, monkeypatch: pytest.Mon
             assert progress[-1][0] == progress[-1][1]
             assert index.pending() == 0
             assert not index.refresh()
-            assert shown(index) == [one["crop"] for one in sightings(store)]
-            crops = [row["crop_id"] for one in sightings(store) for row in one["rows"]]
+            assert shown(index) == [sighting["crop"] for sighting in sightings(store)]
+            crops = [row["crop_id"] for sighting in sightings(store) for row in sighting["rows"]]
             assert index.rows(crops, ["input", "time"], model=MODEL) == store.crops.get(crops, ["input", "time"])
         assert sum(len(file.hidden) for file in store.crops.files()) > 0
         # Four files of forty crops, seventy crops at most a step.
@@ -84,9 +84,9 @@ def test_clock_offsets_need_no_refresh(store: Store) -> None:
         assert not index.refresh()
         assert index.snapshot == store.crops.snapshot() != name
         after = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=999)
-        for one, then in zip(after, before, strict=True):
-            moved = timedelta(seconds=-4000 if one.camera == "hall" else 0)
-            assert one.time == (None if then.time is None else then.time + moved)
+        for sighting, then in zip(after, before, strict=True):
+            moved = timedelta(seconds=-4000 if sighting.camera == "hall" else 0)
+            assert sighting.time == (None if then.time is None else then.time + moved)
 
 
 def test_crops_added_after_refresh_are_read_from_store(store: Store) -> None:
@@ -95,7 +95,7 @@ def test_crops_added_after_refresh_are_read_from_store(store: Store) -> None:
         index.refresh()
         replaced = sightings(store)[0]["crop"]
         step(store, 1)
-        late = next(one["crop"] for one in sightings(store) if index.find(one["crop"], MODEL) is None)
+        late = next(sighting["crop"] for sighting in sightings(store) if index.find(sighting["crop"], MODEL) is None)
         assert index.rows([late, replaced], ["camera"], model=MODEL) == store.crops.get([late, replaced], ["camera"])
 
 
@@ -103,10 +103,10 @@ def test_replaced_crops_are_hidden_before_refresh(store: Store) -> None:
     step(store, 0)
     with BrowseIndex.open(store) as index:
         index.refresh()
-        old = {row["crop_id"] for one in sightings(store) for row in one["rows"]}
+        old = {row["crop_id"] for sighting in sightings(store) for row in sighting["rows"]}
         step(store, STEPS - 1)
         store.vacuum(now=True)
-        replaced = old - {row["crop_id"] for one in sightings(store) for row in one["rows"]}
+        replaced = old - {row["crop_id"] for sighting in sightings(store) for row in sighting["rows"]}
         assert replaced
         with pytest.raises(StoreError, match="is not in the store"):
             index.rows(sorted(replaced)[:1], ["image"], model=MODEL)
@@ -154,7 +154,7 @@ def test_processes_and_threads_refresh_together(store: Store, monkeypatch: pytes
     monkeypatch.setattr(refresh, "BATCH_ROWS", 70)
     with BrowseIndex.open(store) as index, ThreadPoolExecutor(2) as pool:
         refreshes = [pool.submit(index.refresh) for _ in range(2)]
-        while not all(one.done() for one in refreshes):
+        while not all(task.done() for task in refreshes):
             # Whole files at any time, never half of one.
             assert sum(camera.crops for camera in index.cameras(MODEL)) % 40 == 0
         for process in others:
@@ -170,7 +170,7 @@ def test_index_file_is_private_and_can_be_deleted(store: Store) -> None:
     with BrowseIndex.open(store) as index, BrowseIndex.open(store) as other:
         index.refresh()
         wanted = contents(index)
-        assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob("browse.sqlite*")} == {0o600}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("browse.sqlite*")} == {0o600}
         path.unlink()
         assert index.count(MODEL) == 0
         assert index.refresh()

@@ -116,9 +116,9 @@ def test_heads_are_hidden_if_configured(archive: Archive, monkeypatch: pytest.Mo
         last.append(montages[-1])
     plain, hidden = last
     assert len(plain) == len(hidden) > 1
-    for one, other in zip(plain, hidden, strict=True):
-        assert one.shape == other.shape
-        assert (one != other).any()
+    for image, other in zip(plain, hidden, strict=True):
+        assert image.shape == other.shape
+        assert (image != other).any()
 
 
 def test_montage_places_images_in_order() -> None:

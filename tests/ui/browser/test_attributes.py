@@ -45,11 +45,11 @@ def own(reviewed: Path, tmp_path: Path) -> Iterator[Screen]:
 def largest_confusion(ref: Path) -> tuple[str, str]:
     """Return predicted value and label of the largest cell off the diagonal."""
     with Store.open(ref) as store:
-        found = estimate_confusion(read_review_sample(store, resolve_review_model(store)).reviewed, ATTRIBUTE)
+        confusion = estimate_confusion(read_review_sample(store, resolve_review_model(store)).reviewed, ATTRIBUTE)
     cells = {
-        (predicted, label): found.cells[i][j].crops
-        for i, predicted in enumerate(found.values)
-        for j, label in enumerate(found.values)
+        (predicted, label): confusion.cells[i][j].crops
+        for i, predicted in enumerate(confusion.values)
+        for j, label in enumerate(confusion.values)
         if i != j
     }
     return max(cells, key=lambda cell: cells[cell])

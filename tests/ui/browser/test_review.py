@@ -63,5 +63,5 @@ def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
     expect(page.get_by_role("button", name="Save")).to_be_visible()
     expect(page.get_by_text("This sighting has no corrections yet.")).to_have_count(0)
     with Store.open(store) as opened:
-        (found,) = annotated_tasks(opened, PROJECT)
-        assert "cannot tell" in found.annotations["reviewer"].values()
+        (annotated,) = annotated_tasks(opened, PROJECT)
+        assert "cannot tell" in annotated.annotations["reviewer"].values()

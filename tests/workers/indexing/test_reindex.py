@@ -70,17 +70,17 @@ def again(store: Store, model: str | None = None, **settings: Any) -> ReindexRes
 
 
 def test_index_without_model_uses_serving_model(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
-    one, two, three = (write_crops(tmp_path / name, count) for name, count in (("a", 2), ("b", 3), ("c", 4)))
-    indexed(store, one, model=str(models["old"]))
+    first, second, third = (write_crops(tmp_path / name, count) for name, count in (("a", 2), ("b", 3), ("c", 4)))
+    indexed(store, first, model=str(models["old"]))
     served = promote(store, models["new"])
-    run = indexed(store, two).run
+    run = indexed(store, second).run
     assert run.model == served
     assert IndexRequest.model_validate_json(run.command).model == str(models["new"])
     old = store.runs.list()[0].model
-    assert indexed(store, three, model="old").run.model == old
+    assert indexed(store, third, model="old").run.model == old
     assert store.models.crop_counts() == {old: 6, served: 3}
     with pytest.raises(ModelError, match=r"model 'newer': no package folder, and not in the registry .* new \("):
-        indexed(store, three, model="newer")
+        indexed(store, third, model="newer")
 
 
 def test_changed_package_of_registered_model_is_refused(store: Store, models: dict[str, Path], tmp_path: Path) -> None:
@@ -112,11 +112,11 @@ def test_reindex_repeats_runs_with_their_settings(
     done = again(store)
     assert (done.model, done.missing, done.stale, done.unended) == (served, (), 0, ())
     # The second and third run requested the same.
-    assert [one.run.status for one in done.runs] == ["succeeded", "succeeded"]
+    assert [result.run.status for result in done.runs] == ["succeeded", "succeeded"]
     assert sorted((row["crop_id"], row["camera"]) for row in rows(store)) == before
     assert {row["model"] for row in rows(store)} == {served}
     assert store.check().problems == ()
-    requests = [IndexRequest.model_validate_json(one.run.command) for one in done.runs]
+    requests = [IndexRequest.model_validate_json(result.run.command) for result in done.runs]
     assert [(request.camera, request.fps, request.detector) for request in requests] == [
         ("gate", 5.0, "none"),
         (None, 2.0, "auto"),
@@ -164,9 +164,9 @@ def test_reindex_without_promotion_uses_newest_model_with_crops(
 ) -> None:
     with pytest.raises(StoreError, match="holds no crops yet"):
         again(store)
-    one, two = write_crops(tmp_path / "a", 2), write_crops(tmp_path / "b", 3)
-    indexed(store, one, model=str(models["old"]))
-    indexed(store, two, model=str(models["new"]))
+    first, second = write_crops(tmp_path / "a", 2), write_crops(tmp_path / "b", 3)
+    indexed(store, first, model=str(models["old"]))
+    indexed(store, second, model=str(models["new"]))
     register(store, random_model(tmp_path / "candidate", name="candidate", seed=5))
     done = again(store)
     assert store.models.crop_counts() == {done.model: 5}

@@ -74,13 +74,19 @@ def index(store: Store, *, finish: bool = True) -> str:
     store.models.register("m" * 64, name="fake", location="nowhere")
     run = store.runs.create(fingerprint="f" * 64, config={"a": 1}, model="m" * 64, command="{}")
     halves = (rows()[:4], rows()[4:])
-    names = [[f"{half}-{place}" for place in range(len(some))] for half, some in enumerate(halves)]
+    names = [[f"{half}-{place}" for place in range(len(half_of_names))] for half, half_of_names in enumerate(halves)]
     store.shards.plan(
-        run.id, [ShardPlan("images", "fake", None, {}, tuple(InputPlan(name, name) for name in some)) for some in names]
+        run.id,
+        [
+            ShardPlan("images", "fake", None, {}, tuple(InputPlan(name, name) for name in half_of_names))
+            for half_of_names in names
+        ],
     )
-    for task, some in zip(store.shards.pending(run.id, limit=2), halves, strict=True):
-        file = store.root.write("crops", run.id, task.id, pa.Table.from_pylist(some, schema=crop_schema(DIM)))
-        store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(i, "done", 1) for i in range(len(some))])
+    for task, half_of_names in zip(store.shards.pending(run.id, limit=2), halves, strict=True):
+        file = store.root.write("crops", run.id, task.id, pa.Table.from_pylist(half_of_names, schema=crop_schema(DIM)))
+        store.shards.commit(
+            task.id, files=[file], outcomes=[InputOutcome(i, "done", 1) for i in range(len(half_of_names))]
+        )
     if finish:
         store.runs.take_lease(run.id)
         store.runs.finish(run.id, "succeeded")
@@ -128,15 +134,19 @@ def naive(tmp_path: Path, model: Path) -> dict[str, tuple[bytes, list[float], bo
         if row["input"] != "bad.jpg" and row["image"] != b"no jpeg":
             people.setdefault(row["tracklet"] or str(row["pid"] or row["crop_id"]), []).append(row)
     expected = {}
-    for some in people.values():
-        names = [row["input"] if row["frame"] < 0 else row["crop_id"] for row in some]
+    for crops in people.values():
+        names = [row["input"] if row["frame"] < 0 else row["crop_id"] for row in crops]
         images = [
-            NamedImage(name=name, pixels=decode_image(row["image"])) for name, row in zip(names, some, strict=True)
+            NamedImage(name=name, pixels=decode_image(row["image"])) for name, row in zip(names, crops, strict=True)
         ]
-        [found] = finder.find([images])
-        for row, one in zip(some, found, strict=True):
-            assert isinstance(one, RegionMap)
-            expected[row["crop_id"]] = (encode_png(one.labels), one.areas.tolist(), one.has_belongings)
+        [maps] = finder.find([images])
+        for row, region_map in zip(crops, maps, strict=True):
+            assert isinstance(region_map, RegionMap)
+            expected[row["crop_id"]] = (
+                encode_png(region_map.labels),
+                region_map.areas.tolist(),
+                region_map.has_belongings,
+            )
     return expected
 
 
@@ -191,9 +201,9 @@ def test_stored_areas_equal_those_of_maps(store: Store, tmp_path: Path) -> None:
         list(store.regions.scan())
     label_run(store, ask(index(store), tmp_path, None), SILENT)
     wanted = [rows()[5]["crop_id"], "f" * 20, rows()[0]["crop_id"]]
-    found = store.regions.get(wanted)
-    assert list(found) == [wanted[0], wanted[2]]
-    for row in found.values():
+    stored = store.regions.get(wanted)
+    assert list(stored) == [wanted[0], wanted[2]]
+    for row in stored.values():
         labels = make_parser(f"labels:{tmp_path / 'maps'}").parse(np.zeros((128, 64, 3), np.uint8), row["crop_id"])
         cells = labels.regions.argmax(axis=0)
         assert row["areas"] == pytest.approx([(cells == region).mean() for region in range(6)])
@@ -272,7 +282,7 @@ def test_shards_hold_whole_tracklets(store: Store) -> None:
     assert [len(group.crops) for group in groups] == [3, 2, 2, 2, 1, 1, 1]
     assert len(groups[1].files) == 2
     plans = list(region_shards(groups, run, 4))
-    assert [[len(one["crops"]) for one in plan.spec["shard"]["inputs"]] for plan in plans] == [
+    assert [[len(shard_input["crops"]) for shard_input in plan.spec["shard"]["inputs"]] for plan in plans] == [
         [3],
         [2, 2],
         [2, 1, 1],
@@ -299,7 +309,7 @@ def test_crops_replaced_since_planning_are_failures(store: Store) -> None:
     from vestigo.store.parquet.files import DataRoot
 
     loaded = load_groups(DataRoot(store.data), groups[:2])
-    reasons = [[getattr(crop.image, "reason", "") for crop in some] for some in loaded]
+    reasons = [[getattr(crop.image, "reason", "") for crop in batch] for batch in loaded]
     assert reasons == [["gone", "gone", "gone"], ["gone", ""]]
 
 

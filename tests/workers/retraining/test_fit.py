@@ -85,13 +85,13 @@ def test_mode_heads_equals_fit_heads(base: Path, data: RetrainingData, tmp_path:
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 def test_two_workers_fit_the_heads_of_one(base: Path, data: RetrainingData, tmp_path: Path) -> None:
-    one = retrain(base, data, tmp_path / "one", mode="heads")
+    single = retrain(base, data, tmp_path / "one", mode="heads")
     two = retrain(base, data, tmp_path / "two", mode="heads", workers=2)
-    weights, others = one.network.state_dict(), two.network.state_dict()
+    weights, others = single.network.state_dict(), two.network.state_dict()
     moved = max(float((a - b).abs().max()) for a, b in zip(weights.values(), others.values(), strict=True))
     assert moved < 1e-5
-    pooled = extract_pooled(one, (read_image(path) for path in data.paths))
-    np.testing.assert_allclose(predict_attributes(one, pooled), predict_attributes(two, pooled), atol=1e-5)
+    pooled = extract_pooled(single, (read_image(path) for path in data.paths))
+    np.testing.assert_allclose(predict_attributes(single, pooled), predict_attributes(two, pooled), atol=1e-5)
     assert two.digest != ModelPackage.from_pretrained(base).digest
 
 

@@ -84,8 +84,8 @@ def test_inputs_of_failed_disk_are_retried(tmp_path: Path, sources: tuple[Path, 
         retried, result = again(store, run, reason="unreadable")
         assert (retried.missing, result.run.status) == ((), "succeeded")
         assert result.totals == undisturbed
-        found = store.check()
-        assert (found.problems, found.digest, found.crops) == ((), expected.digest, expected.crops)
+        report = store.check()
+        assert (report.problems, report.digest, report.crops) == ((), expected.digest, expected.crops)
 
 
 def test_retry_skips_moved_video(tmp_path: Path, sources: tuple[Path, Path], model: Path) -> None:

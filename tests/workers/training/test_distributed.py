@@ -60,8 +60,8 @@ def test_two_workers_train_one_model(data: TrainingSet, tmp_path: Path) -> None:
     train_distributed(SMALL, data, tmp_path / "two", workers=2)
     train(SMALL.model_copy(update={"epochs": 1}), data, tmp_path / "one")
     # Before anything is learnt both see the same batch; they part because BatchNorm sees half of it.
-    two, one = (json.loads((tmp_path / f / "losses.jsonl").read_text().splitlines()[0]) for f in ("two", "one"))
-    assert two["identity"] == pytest.approx(one["identity"], rel=0.02)
+    double, single = (json.loads((tmp_path / f / "losses.jsonl").read_text().splitlines()[0]) for f in ("two", "one"))
+    assert double["identity"] == pytest.approx(single["identity"], rel=0.02)
 
     # A training that loses an image on its way stops; with the image back it ends as if nothing had happened.
     plan = identity_batches(data.pids, SMALL, 1)
@@ -113,6 +113,6 @@ def test_two_workers_share_refresh_of_label_maps(labels: str, data: TrainingSet,
     train_distributed(config, given, tmp_path / "two", workers=2)
     train(config, given, tmp_path / "one")
     # The maps were made before the first step, from the same weights.
-    two, one = (torch.load(tmp_path / f / "checkpoint.pt", weights_only=True)["maps"] for f in ("two", "one"))
-    assert torch.equal(two, one)
-    assert len(one.unique()) > 1
+    double, single = (torch.load(tmp_path / f / "checkpoint.pt", weights_only=True)["maps"] for f in ("two", "one"))
+    assert torch.equal(double, single)
+    assert len(single.unique()) > 1

@@ -33,10 +33,15 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConvNext
 def test_maps_are_those_of_four_stages() -> None:
     backbone = ConvNext(ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1]))
     maps = backbone(torch.zeros(2, 3, *backbone.native_size))
-    assert [tuple(found.shape) for found in maps] == [(2, 8, 64, 32), (2, 12, 32, 16), (2, 16, 16, 8), (2, 20, 8, 4)]
+    assert [tuple(stage_map.shape) for stage_map in maps] == [
+        (2, 8, 64, 32),
+        (2, 12, 32, 16),
+        (2, 16, 16, 8),
+        (2, 20, 8, 4),
+    ]
     assert tuple(maps[0].shape[2:]) == tuple(side // backbone.strides[0] for side in backbone.native_size)
-    for found, stride in zip(maps, backbone.strides, strict=True):
-        assert found.shape[2] == backbone.native_size[0] // stride
+    for stage_map, stride in zip(maps, backbone.strides, strict=True):
+        assert stage_map.shape[2] == backbone.native_size[0] // stride
 
 
 def test_weights_of_classifier_load_into_backbone(classifier: tuple[Path, ConvNextForImageClassification]) -> None:
@@ -46,9 +51,9 @@ def test_weights_of_classifier_load_into_backbone(classifier: tuple[Path, ConvNe
     x = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
         hidden = model.eval().convnext(x, output_hidden_states=True).hidden_states[1:]
-        for stage, (found, plain) in enumerate(zip(backbone(x), hidden, strict=True), start=1):
+        for stage, (stage_map, plain) in enumerate(zip(backbone(x), hidden, strict=True), start=1):
             norm = backbone.body.hidden_states_norms[f"stage{stage}"]
-            torch.testing.assert_close(found, norm(plain))
+            torch.testing.assert_close(stage_map, norm(plain))
 
 
 def test_weights_of_another_size_raise(classifier: tuple[Path, ConvNextForImageClassification]) -> None:

@@ -66,8 +66,8 @@ def rays() -> Any:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_round_cone_equals_sphere_tracing(shape: Any) -> None:
     hits = cast_rays(solid(ROUND_CONE, *shape), camera(), RASTER)
-    found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
-    assert found
+    distances = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
+    assert distances
     for row, col, start, direction in rays():
         unit, t = direction / np.linalg.norm(direction), 0.0
         for _ in range(80):
@@ -77,24 +77,24 @@ def test_round_cone_equals_sphere_tracing(shape: Any) -> None:
                 break
         depth = t / np.linalg.norm(direction)
         if step < 1e-5:
-            assert found[row * 32 + col] == pytest.approx(depth, abs=4e-3)
+            assert distances[row * 32 + col] == pytest.approx(depth, abs=4e-3)
         elif step > 0.02 or t > 12:
-            assert row * 32 + col not in found
+            assert row * 32 + col not in distances
 
 
 @pytest.mark.parametrize("shape", SHAPES[:2])
 def test_frustum_equals_marching(shape: Any) -> None:
     hits = cast_rays(solid(FRUSTUM, *shape), camera(), RASTER)
-    found = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
+    distances = dict(zip(hits.pixel.tolist(), hits.distance.tolist(), strict=True))
     for row, col, start, direction in rays():
         steps = np.arange(2.0, 7.0, 0.004)
         first = next((t for t in steps if inside_frustum(start + t * direction, *shape)), None)
         if first is None:
             # A grazing ray may slip between two steps of the march.
-            hit = found.get(row * 32 + col)
+            hit = distances.get(row * 32 + col)
             assert hit is None or not inside_frustum(start + (hit + 0.01) * direction, *shape)
         else:
-            assert found[row * 32 + col] == pytest.approx(first, abs=6e-3)
+            assert distances[row * 32 + col] == pytest.approx(first, abs=6e-3)
 
 
 @pytest.mark.parametrize("kind", [ROUND_CONE, FRUSTUM])

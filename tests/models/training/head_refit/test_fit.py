@@ -59,9 +59,9 @@ def labels(count: int, seed: int = 0) -> np.ndarray:
     return np.stack([rng.integers(-1, len(a.values), count) for a in SCHEMA.attributes], axis=1)
 
 
-def naive_loss(found: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> list[float]:
+def naive_loss(probabilities: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> list[float]:
     losses = []
-    for p, q, e in zip(found, truth, noise, strict=True):
+    for p, q, e in zip(probabilities, truth, noise, strict=True):
         total = 0.0
         for j in range(len(p)):
             noisy = sum(p[i] * (1 - e if i == j else e / (len(p) - 1)) for i in range(len(p)))
@@ -72,11 +72,11 @@ def naive_loss(found: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> list[
 
 def test_noisy_label_loss_equals_naive_loop() -> None:
     rng = np.random.default_rng(0)
-    found = rng.dirichlet(np.ones(4), 9)
+    probabilities = rng.dirichlet(np.ones(4), 9)
     truth = np.concatenate([np.eye(4), rng.dirichlet(np.ones(4), 4), np.zeros((1, 4))])
     noise = np.array([0.0, 0.05, 0.3, 0.0, 0.0, 0.1, 0.0, 0.2, 0.2])
-    loss = noisy_label_loss(*(torch.from_numpy(each) for each in (np.log(found), truth, noise)))
-    np.testing.assert_allclose(loss.numpy(), naive_loss(found, truth, noise), atol=1e-12)
+    loss = noisy_label_loss(*(torch.from_numpy(each) for each in (np.log(probabilities), truth, noise)))
+    np.testing.assert_allclose(loss.numpy(), naive_loss(probabilities, truth, noise), atol=1e-12)
     assert loss[-1] == 0
 
 
@@ -129,12 +129,12 @@ def naive_reliability(base: ModelPackage, pooled: np.ndarray, targets: Attribute
 
 
 def naive_objective(
-    base: ModelPackage, found: ModelPackage, pooled: np.ndarray, targets: AttributeTargets, pull: float
+    base: ModelPackage, fitted: ModelPackage, pooled: np.ndarray, targets: AttributeTargets, pull: float
 ) -> float:
     """Compute the objective of the fit with loops."""
     reliability = naive_reliability(base, pooled, targets)
-    probabilities = predict_attributes(found, pooled).astype(np.float64)
-    old, new = base.network.state_dict(), found.network.state_dict()
+    probabilities = predict_attributes(fitted, pooled).astype(np.float64)
+    old, new = base.network.state_dict(), fitted.network.state_dict()
     total = 0.0
     for position, name in enumerate(SCHEMA.names):
         place = SCHEMA.slice(name)
@@ -157,28 +157,28 @@ def mixed_targets(count: int) -> AttributeTargets:
     return AttributeTargets.concatenate([labelled, predicted])
 
 
-def between(base: ModelPackage, found: ModelPackage, share: float) -> ModelPackage:
+def between(base: ModelPackage, fitted: ModelPackage, share: float) -> ModelPackage:
     network = copy.deepcopy(base.network)
     for key, tensor in network.state_dict().items():
         if tensor.is_floating_point():
-            tensor += share * (found.network.state_dict()[key] - tensor)
-    return ModelPackage(found.config, network)
+            tensor += share * (fitted.network.state_dict()[key] - tensor)
+    return ModelPackage(fitted.config, network)
 
 
 def test_fit_minimises_naive_objective() -> None:
     base, pooled, targets = package(), np.concatenate([random_features(20), random_features(20, 3)]), mixed_targets(20)
-    found = fit_heads(base, pooled, targets, pull=0.5, steps=500)
+    fitted = fit_heads(base, pooled, targets, pull=0.5, steps=500)
 
     def objective(other: ModelPackage) -> float:
         return naive_objective(base, other, pooled, targets, 0.5)
 
-    below, best, above = (objective(between(base, found, share)) for share in (0.98, 1.0, 1.02))
+    below, best, above = (objective(between(base, fitted, share)) for share in (0.98, 1.0, 1.02))
     assert best < min(below, above)
     # The minimum of a parabola through the three, in steps from the middle.
     assert 0.5 * (below - above) / (below - 2 * best + above) == pytest.approx(0, abs=0.05)
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):
-        nudged = between(base, found, 1.0)
+        nudged = between(base, fitted, 1.0)
         for key, tensor in nudged.network.state_dict().items():
             if re.match(r"reweight\.|heads\..*\.1\.(weight|bias)", key):
                 tensor += 0.01 * torch.randn(tensor.shape, generator=generator)
@@ -198,8 +198,8 @@ def test_bad_head_is_replaced_and_good_heads_are_kept() -> None:
     labelled = AttributeTargets.from_labels(truth[:200], SCHEMA, noise=0.05)
     predicted = AttributeTargets.from_predictions(predict_attributes(broken, pooled[:200]))
     both = np.concatenate([pooled[:200], pooled[:200]])
-    found = fit_heads(broken, both, labelled.with_replay(predicted), pull=20.0)
-    predictions, hat = predict_attributes(found, pooled[200:]), SCHEMA.index("hat")
+    fitted = fit_heads(broken, both, labelled.with_replay(predicted), pull=20.0)
+    predictions, hat = predict_attributes(fitted, pooled[200:]), SCHEMA.index("hat")
     right = [
         (predictions[:, SCHEMA.slice(name)].argmax(axis=1) == truth[200:, position]).mean()
         for position, name in enumerate(SCHEMA.names)
@@ -213,9 +213,9 @@ def test_bad_head_is_replaced_and_good_heads_are_kept() -> None:
 def linear(model: ModelPackage, name: str) -> torch.nn.Linear:
     assert isinstance(model.network, SemanticNetwork)
     assert model.network.heads is not None
-    found = list(model.network.heads.heads[SCHEMA.index(name)].children())[1]
-    assert isinstance(found, torch.nn.Linear)
-    return found
+    layer = list(model.network.heads.heads[SCHEMA.index(name)].children())[1]
+    assert isinstance(layer, torch.nn.Linear)
+    return layer
 
 
 def test_replay_has_a_share_of_the_total_weight() -> None:
@@ -231,20 +231,20 @@ def test_replay_has_a_share_of_the_total_weight() -> None:
 def test_labels_are_learnt_and_base_is_unchanged() -> None:
     base, pooled, truth = package(), random_features(30), np.abs(labels(30))
     digest, before = base.digest, base.network.state_dict()["heads.heads.0.1.weight"].clone()
-    found = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3)
-    predictions = predict_attributes(found, pooled)
+    fitted = fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3)
+    predictions = predict_attributes(fitted, pooled)
     for position, name in enumerate(SCHEMA.names):
         np.testing.assert_array_equal(predictions[:, SCHEMA.slice(name)].argmax(axis=1), truth[:, position])
-    assert found.digest != digest
+    assert fitted.digest != digest
     torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
-    assert fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3).digest == found.digest
+    assert fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3).digest == fitted.digest
 
 
 def test_heads_without_targets_keep_their_weights() -> None:
-    base, some = package(), np.full((30, len(SCHEMA)), -1)
-    some[:, SCHEMA.index("hat")] = np.arange(30) % 2
-    found = fit_heads(base, random_features(30), AttributeTargets.from_labels(some, SCHEMA))
-    old, new = base.network.state_dict(), found.network.state_dict()
+    base, labels_of_one = package(), np.full((30, len(SCHEMA)), -1)
+    labels_of_one[:, SCHEMA.index("hat")] = np.arange(30) % 2
+    fitted = fit_heads(base, random_features(30), AttributeTargets.from_labels(labels_of_one, SCHEMA))
+    old, new = base.network.state_dict(), fitted.network.state_dict()
     hat = SCHEMA.slice("hat")
     changed = {key for key in old if not torch.equal(old[key], new[key])}
     head = f"heads.heads.{SCHEMA.index('hat')}.1"
@@ -257,35 +257,35 @@ def test_heads_without_targets_keep_their_weights() -> None:
 
 def test_strong_pull_keeps_the_base() -> None:
     base, pooled = package(), random_features(30)
-    found = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), pull=1e9)
-    np.testing.assert_allclose(predict_attributes(found, pooled), predict_attributes(base, pooled), atol=1e-5)
+    fitted = fit_heads(base, pooled, AttributeTargets.from_labels(labels(30), SCHEMA), pull=1e9)
+    np.testing.assert_allclose(predict_attributes(fitted, pooled), predict_attributes(base, pooled), atol=1e-5)
 
 
 def test_measurements_of_previous_heads_are_removed() -> None:
     base = package()
     config = base.config.model_copy(update={"trained_on": {"dataset": "a"}, "judged": {"mAP": 80}})
     base = ModelPackage(config, base.network)
-    found = fit_heads(
+    fitted = fit_heads(
         base, random_features(9), AttributeTargets.from_labels(labels(9), SCHEMA), trained_on={"corrections": 9}
     )
-    assert found.config.trained_on == {"dataset": "a", "corrections": 9}
-    assert found.config.judged == {}
-    assert found.calibration is not None
-    assert found.calibration.temperatures == TEMPERATURES
-    assert found.calibration.filter is found.calibration.soft is None
-    again = fit_heads(found, random_features(9), AttributeTargets.from_labels(labels(9), SCHEMA))
-    assert again.config.calibration == found.config.calibration
+    assert fitted.config.trained_on == {"dataset": "a", "corrections": 9}
+    assert fitted.config.judged == {}
+    assert fitted.calibration is not None
+    assert fitted.calibration.temperatures == TEMPERATURES
+    assert fitted.calibration.filter is fitted.calibration.soft is None
+    again = fit_heads(fitted, random_features(9), AttributeTargets.from_labels(labels(9), SCHEMA))
+    assert again.config.calibration == fitted.config.calibration
 
 
 def test_replace_heads() -> None:
-    one, pooled = package(), random_features(20)
+    model, pooled = package(), random_features(20)
     two = ModelPackage(
-        one.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
+        model.config.model_copy(update={"calibration": None, "name": "two"}), random_package(seed=9).network
     )
-    heads = fit_heads(one, pooled, AttributeTargets.from_labels(labels(20), SCHEMA))
+    heads = fit_heads(model, pooled, AttributeTargets.from_labels(labels(20), SCHEMA))
     both = replace_heads(two, heads)
     np.testing.assert_array_equal(predict_attributes(both, pooled), predict_attributes(heads, pooled))
-    assert both.name == one.name
+    assert both.name == model.name
     kept = {
         key for key, tensor in two.network.state_dict().items() if torch.equal(both.network.state_dict()[key], tensor)
     }

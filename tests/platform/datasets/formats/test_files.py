@@ -52,15 +52,15 @@ def test_lists_of_msmt17_number_people_apart(tmp_path: Path, prefix: str) -> Non
 def test_index_and_evaluate_read_the_same_identities_and_cameras(tmp_path: Path) -> None:
     root = msmt17(tmp_path / "people")
     touch(root / "train" / "0009" / "0009_000_07_0303noon_0015_0.jpg")
-    found = [item for item in discover(root) if isinstance(item, ImageInput)]
+    images = [item for item in discover(root) if isinstance(item, ImageInput)]
     dataset = load_dataset(root)
     read = {
         path.relative_to(root).as_posix(): (int(pid), f"c{camid + 1}")
         for split in (dataset.train, dataset.query, dataset.gallery)
         for path, pid, camid in zip(split.paths, split.pids, split.camids, strict=True)
     }
-    assert {item.name: (item.pid, item.camera) for item in found if item.pid is not None} == read
-    assert [(item.pid, item.camera) for item in found if item.name not in read] == [(None, "c7")]
+    assert {item.name: (item.pid, item.camera) for item in images if item.pid is not None} == read
+    assert [(item.pid, item.camera) for item in images if item.name not in read] == [(None, "c7")]
     assert list_files(root).passed_over == {"images in no list": 1}
 
 

@@ -40,7 +40,7 @@ def test_scores_equal_naive_loop(schema: AttributeSchema) -> None:
     rng = np.random.default_rng(3)
     labels, yes = random_truth(rng, schema, 150)
     predictions = np.stack([rng.integers(0, len(a.values), 150) for a in schema.attributes], axis=1)
-    found = attribute_metrics(predictions, labels, yes, schema)
+    metrics = attribute_metrics(predictions, labels, yes, schema)
     recalls = []
     for position, attribute in enumerate(schema.attributes):
         right = labelled = 0
@@ -52,13 +52,13 @@ def test_scores_equal_naive_loop(schema: AttributeSchema) -> None:
             if accepted:
                 labelled += 1
                 hits[labels[row, position]].append(correct)
-        assert found.official[attribute.name] == pytest.approx(100 * right / 150)
-        assert found.labelled_only[attribute.name] == pytest.approx(100 * right / labelled)
+        assert metrics.official[attribute.name] == pytest.approx(100 * right / 150)
+        assert metrics.labelled_only[attribute.name] == pytest.approx(100 * right / labelled)
         by_value = [sum(hit) / len(hit) for hit in hits.values() if hit]
         recalls.append(100 * sum(by_value) / len(by_value))
-    assert found.balanced == pytest.approx(sum(recalls) / len(recalls))
-    assert found.official_mean == pytest.approx(sum(found.official.values()) / len(schema))
-    assert list(found.official) == list(schema.names)
+    assert metrics.balanced == pytest.approx(sum(recalls) / len(recalls))
+    assert metrics.official_mean == pytest.approx(sum(metrics.official.values()) / len(schema))
+    assert list(metrics.official) == list(schema.names)
 
 
 def test_official_accuracy_of_no_colour_and_two_colours() -> None:
@@ -66,11 +66,11 @@ def test_official_accuracy_of_no_colour_and_two_colours() -> None:
     yes = np.array([[1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 1, 1]], dtype=bool)
     labels = np.array([[0, 0], [0, -1], [1, 1]])
     for second in (1, 2):
-        found = attribute_metrics(np.array([[0, 0], [0, 0], [1, second]]), labels, yes, SMALL)
-        assert found.official == {"hat": 100.0, "colour": pytest.approx(200 / 3)}
-        assert found.labelled_only == {"hat": 100.0, "colour": 100.0}
-        assert found.recall["colour"] == {"red": 100.0, "blue": 100.0, "green": None}
-        assert found.balanced == 100.0
+        metrics = attribute_metrics(np.array([[0, 0], [0, 0], [1, second]]), labels, yes, SMALL)
+        assert metrics.official == {"hat": 100.0, "colour": pytest.approx(200 / 3)}
+        assert metrics.labelled_only == {"hat": 100.0, "colour": 100.0}
+        assert metrics.recall["colour"] == {"red": 100.0, "blue": 100.0, "green": None}
+        assert metrics.balanced == 100.0
 
 
 @pytest.mark.real_data
@@ -79,29 +79,29 @@ def test_majority_floor_of_the_real_file(real_data: Path) -> None:
     counts = test.yes.sum(axis=0)
     majority = np.array([counts[MARKET_1501.slice(name)].argmax() for name in MARKET_1501.names])
     predictions = np.tile(majority, (len(test.pids), 1))
-    found = attribute_metrics(predictions, test.labels, test.yes, MARKET_1501)
+    metrics = attribute_metrics(predictions, test.labels, test.yes, MARKET_1501)
     published = [55.2, 85.3, 63.3, 94.0, 65.1, 88.7, 75.1, 89.9, 75.3, 96.9, 27.7, 38.3]
-    assert list(found.official.values()) == pytest.approx(published, abs=0.051)
-    assert found.official_mean == pytest.approx(71.2, abs=0.05)
+    assert list(metrics.official.values()) == pytest.approx(published, abs=0.051)
+    assert metrics.official_mean == pytest.approx(71.2, abs=0.05)
 
 
 @pytest.mark.real_data
 def test_colourless_identities_cap_the_official_accuracy(real_data: Path) -> None:
     test = read_annotations(real_data / "market_attribute.mat", MARKET_1501, "test")
-    found = attribute_metrics(np.maximum(test.labels, 0), test.labels, test.yes, MARKET_1501)
-    assert found.official["upper_colour"] == pytest.approx(90.8, abs=0.05)
-    assert found.official["lower_colour"] == pytest.approx(94.1, abs=0.05)
-    assert set(found.labelled_only.values()) == {100.0}
-    assert found.balanced == 100.0
+    metrics = attribute_metrics(np.maximum(test.labels, 0), test.labels, test.yes, MARKET_1501)
+    assert metrics.official["upper_colour"] == pytest.approx(90.8, abs=0.05)
+    assert metrics.official["lower_colour"] == pytest.approx(94.1, abs=0.05)
+    assert set(metrics.labelled_only.values()) == {100.0}
+    assert metrics.balanced == 100.0
 
 
 def test_metrics_without_labels_are_none() -> None:
     nothing = np.zeros((0, 2), dtype=np.int64)
-    found = attribute_metrics(nothing, nothing, np.zeros((0, 5), dtype=bool), SMALL)
-    assert found.images == 0
-    assert found.official == {"hat": None, "colour": None}
-    assert found.official_mean is None
-    assert found.balanced is None
+    metrics = attribute_metrics(nothing, nothing, np.zeros((0, 5), dtype=bool), SMALL)
+    assert metrics.images == 0
+    assert metrics.official == {"hat": None, "colour": None}
+    assert metrics.official_mean is None
+    assert metrics.balanced is None
     labels, yes = np.full((2, 2), -1), np.zeros((2, 5), dtype=bool)
     unlabelled = attribute_metrics(np.zeros((2, 2), dtype=np.int64), labels, yes, SMALL)
     assert unlabelled.official == {"hat": 0.0, "colour": 0.0}

@@ -28,7 +28,7 @@ def drawn(identities: int, seed: int, gain: float) -> tuple[np.ndarray, np.ndarr
 
 def test_interval_equals_loop_over_resampled_identities() -> None:
     first, second, pids = drawn(60, 0, 0.02)
-    found = compare_means(first, second, pids, resamples=4000)
+    difference = compare_means(first, second, pids, resamples=4000)
     rng = np.random.default_rng(99)
     items = {pid: np.flatnonzero(pids == pid).tolist() for pid in set(pids.tolist())}
     drawn_means = []
@@ -37,20 +37,20 @@ def test_interval_equals_loop_over_resampled_identities() -> None:
         drawn_means.append(100 * (sum(second[rows]) - sum(first[rows])) / len(rows))
     low, high = np.percentile(drawn_means, [2.5, 97.5])
     # Two sets of draws: the ends of a 95 % interval differ by some hundredths of its width.
-    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
-    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
-    assert found.difference == pytest.approx(100 * (second - first).mean())
+    assert difference.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert difference.high == pytest.approx(high, abs=0.06 * (high - low))
+    assert difference.difference == pytest.approx(100 * (second - first).mean())
     share = min(np.mean(np.array(drawn_means) <= 0), np.mean(np.array(drawn_means) >= 0))
-    assert found.chance == pytest.approx(2 * share, abs=0.03)
-    assert found.identities == 60
+    assert difference.chance == pytest.approx(2 * share, abs=0.03)
+    assert difference.identities == 60
 
 
 def test_intervals_cover_truth_at_95_percent() -> None:
     held, surprising = 0, 0
     for seed in range(200):
-        found = compare_means(*drawn(40, seed, 0.0), resamples=400)
-        held += found.low <= 0 <= found.high
-        surprising += found.chance < 0.05
+        difference = compare_means(*drawn(40, seed, 0.0), resamples=400)
+        held += difference.low <= 0 <= difference.high
+        surprising += difference.chance < 0.05
     # Percentile intervals of 40 identities run a little narrow; 0.95 of 200 has a standard error of 3.
     assert 178 <= held <= 199
     assert surprising <= 22
@@ -65,18 +65,18 @@ def test_resampling_images_makes_intervals_too_narrow() -> None:
 
 def test_comparison_is_deterministic_and_antisymmetric() -> None:
     first, second, pids = drawn(50, 2, 0.05)
-    found = compare_means(first, second, pids, seed=7)
-    assert found == compare_means(first, second, pids, seed=7)
+    difference = compare_means(first, second, pids, seed=7)
+    assert difference == compare_means(first, second, pids, seed=7)
     turned = compare_means(second, first, pids, seed=7)
-    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
-    assert found.low > 0
-    assert found.chance < 0.05
+    assert (turned.low, turned.high) == pytest.approx((-difference.high, -difference.low))
+    assert difference.low > 0
+    assert difference.chance < 0.05
 
 
 def test_equal_models_have_no_difference() -> None:
     first, _, pids = drawn(20, 3, 0.0)
-    found = compare_means(first, first, pids)
-    assert (found.difference, found.low, found.high, found.chance) == (0.0, 0.0, 0.0, 1.0)
+    difference = compare_means(first, first, pids)
+    assert (difference.difference, difference.low, difference.high, difference.chance) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_map_comparison_ignores_unscored_queries() -> None:
@@ -86,20 +86,20 @@ def test_map_comparison_ignores_unscored_queries() -> None:
     noise = rng.random((60, 200))
     near = noise - 0.3 * (query.pids[:, None] == gallery.pids)
     worse, better = (score_queries(distances, query, gallery) for distances in (noise, near))
-    found = compare_map(worse, better, query.pids)
-    assert found.difference == pytest.approx(better.summary().mAP - worse.summary().mAP)
-    assert found.identities == len(np.unique(query.pids[query.pids > 0]))
-    assert found.low > 0
+    difference = compare_map(worse, better, query.pids)
+    assert difference.difference == pytest.approx(better.summary().mAP - worse.summary().mAP)
+    assert difference.identities == len(np.unique(query.pids[query.pids > 0]))
+    assert difference.low > 0
 
 
 def test_accuracies_are_compared_by_attribute() -> None:
     rng = np.random.default_rng(5)
     pids = np.repeat(np.arange(30), 4)
     first, second = rng.random((120, 2)) < 0.6, rng.random((120, 2)) < 0.9
-    found = compare_accuracies(first, second, pids, SMALL)
+    differences = compare_accuracies(first, second, pids, SMALL)
     for position, name in enumerate(SMALL.names):
         by_hand = 100 * sum(int(second[r, position]) - int(first[r, position]) for r in range(120)) / 120
-        assert found[name].difference == pytest.approx(by_hand)
+        assert differences[name].difference == pytest.approx(by_hand)
     assert compare_accuracies(first[:4], second[:4], pids[:4], SMALL) == dict.fromkeys(SMALL.names)
 
 

@@ -38,7 +38,7 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, ImageSet, Imag
 @pytest.mark.parametrize("seed", range(4))
 def test_cost_equals_loop(seed: int) -> None:
     distances, clashes, kept, query, gallery = drawn(seed)
-    found = score_filtered(distances, clashes, kept, query, gallery).summary()
+    summary = score_filtered(distances, clashes, kept, query, gallery).summary()
     compared = stay = matches = lost = 0
     aps, shares = [], {}
     for q, (pid, camera) in enumerate(zip(query.pids.tolist(), query.camids.tolist(), strict=True)):
@@ -60,20 +60,20 @@ def test_cost_equals_loop(seed: int) -> None:
         ranked += sorted((g for g in others if not kept[q, g]), key=lambda g, q=q: (clashes[q, g], g))
         hits = [rank for rank, g in enumerate(ranked, start=1) if g in true]
         aps.append(sum(number / rank for number, rank in enumerate(hits, start=1)) / len(true))
-    assert found.kept_fraction == pytest.approx(stay / compared)
-    assert found.true_matches_lost == pytest.approx(lost / matches)
+    assert summary.kept_fraction == pytest.approx(stay / compared)
+    assert summary.true_matches_lost == pytest.approx(lost / matches)
     means = [sum(values) / len(values) for values in shares.values()]
-    assert found.identity_loss == pytest.approx(sum(means) / len(means))
-    assert found.with_filter.mAP == pytest.approx(100 * sum(aps) / len(aps))
-    assert found.without == score_queries(distances, query, gallery).summary()
+    assert summary.identity_loss == pytest.approx(sum(means) / len(means))
+    assert summary.with_filter.mAP == pytest.approx(100 * sum(aps) / len(aps))
+    assert summary.without == score_queries(distances, query, gallery).summary()
 
 
 def test_filter_that_keeps_everything_changes_no_score() -> None:
     distances, clashes, _, query, gallery = drawn(5)
-    found = score_filtered(distances, clashes, np.ones_like(clashes, dtype=bool), query, gallery).summary()
-    assert found.kept_fraction == 1
-    assert found.true_matches_lost == 0
-    assert found.with_filter == found.without
+    summary = score_filtered(distances, clashes, np.ones_like(clashes, dtype=bool), query, gallery).summary()
+    assert summary.kept_fraction == 1
+    assert summary.true_matches_lost == 0
+    assert summary.with_filter == summary.without
 
 
 def test_cost_does_not_depend_on_splitting() -> None:
@@ -89,10 +89,10 @@ def test_cost_does_not_depend_on_splitting() -> None:
 
 
 def test_discarded_images_rank_behind_kept_images() -> None:
-    found = filtered_distances(
+    filtered = filtered_distances(
         np.array([[7.0, 0.1, 0.2, 0.3]]), np.array([[0, 2, 1, 1]]), np.array([[True, False, False, False]])
     )
-    assert np.argsort(found[0], kind="stable").tolist() == [0, 2, 3, 1]
+    assert np.argsort(filtered[0], kind="stable").tolist() == [0, 2, 3, 1]
 
 
 def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> ImageFeatures:
@@ -126,11 +126,11 @@ def measured() -> tuple[ImageFeatures, Calibration]:
 
 
 def test_calibration_supports_every_filter_mode(measured: tuple[ImageFeatures, Calibration]) -> None:
-    crops, found = measured
-    assert Calibration.read(json.loads(found.model_dump_json())) == found
-    assert found.filter is not None
-    assert found.filter.identities <= 120
-    cooler = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
+    crops, calibration = measured
+    assert Calibration.read(json.loads(calibration.model_dump_json())) == calibration
+    assert calibration.filter is not None
+    assert calibration.filter.identities <= 120
+    cooler = apply_temperatures(crops.features.probabilities, calibration.temperatures, MARKET)
     for position, name in enumerate(MARKET.names):
         rows = np.flatnonzero(crops.labels[:, position] >= 0)
         before, after = (
@@ -138,16 +138,16 @@ def test_calibration_supports_every_filter_mode(measured: tuple[ImageFeatures, C
             for p in (crops.features.probabilities, cooler)
         )
         assert after < before
-    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
+    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), calibration)
     assert auto.discards
-    soft = choose_filter(FilterConfig(filter="soft"), found)
+    soft = choose_filter(FilterConfig(filter="soft"), calibration)
     assert soft.weight > 0
 
 
 def test_soft_weight_has_best_map_of_grid(measured: tuple[ImageFeatures, Calibration]) -> None:
-    crops, found = measured
-    assert found.soft is not None
-    calibrated = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
+    crops, calibration = measured
+    assert calibration.soft is not None
+    calibrated = apply_temperatures(crops.features.probabilities, calibration.temperatures, MARKET)
     distances = part_visible_distance(crops.features.descriptors, crops.features.descriptors)
     rows = np.sort(np.random.default_rng(1).permutation(len(crops.images))[:500])
 
@@ -156,19 +156,19 @@ def test_soft_weight_has_best_map_of_grid(measured: tuple[ImageFeatures, Calibra
         changed = distances[rows] + np.float32(weight) * penalty
         return score_queries(changed, crops.images[rows], crops.images).summary().mAP
 
-    assert found.soft.mAP == pytest.approx(reached(found.soft.weight, found.soft.threshold), abs=1e-6)
-    assert found.soft.mAP_without == pytest.approx(reached(0.0, 1.0), abs=1e-6)
-    assert found.soft.mAP > found.soft.mAP_without + 1
+    assert calibration.soft.mAP == pytest.approx(reached(calibration.soft.weight, calibration.soft.threshold), abs=1e-6)
+    assert calibration.soft.mAP_without == pytest.approx(reached(0.0, 1.0), abs=1e-6)
+    assert calibration.soft.mAP > calibration.soft.mAP_without + 1
     for weight, threshold in ((0.005, 0.5), (0.2, 0.9)):
-        assert found.soft.mAP >= reached(weight, threshold)
+        assert calibration.soft.mAP >= reached(weight, threshold)
 
 
 def test_measured_miss_rate_is_that_of_filter(measured: tuple[ImageFeatures, Calibration]) -> None:
     """On the people that the curve was measured on, up to the crops that come back."""
-    crops, found = measured
-    assert found.filter is not None
-    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), found)
-    p = apply_temperatures(crops.features.probabilities, found.temperatures, MARKET)
+    crops, calibration = measured
+    assert calibration.filter is not None
+    auto = choose_filter(FilterConfig(filter="auto", max_lost=0.05), calibration)
+    p = apply_temperatures(crops.features.probabilities, calibration.temperatures, MARKET)
     words = encode_predictions(p, MARKET, auto.threshold)
     counts = count_conflicts(words, words, MARKET)
     penalties = conflict_penalty(p, p, MARKET, auto.threshold)
@@ -186,11 +186,11 @@ def test_measured_miss_rate_is_that_of_filter(measured: tuple[ImageFeatures, Cal
 
 def test_no_identity_fits_temperatures_without_labels() -> None:
     crops = sample(30, 4, 3, labelled=False)
-    found = calibrate(crops, crops, MARKET, "drawn people")
-    assert set(found.temperatures.values()) == {1.0}
-    assert found.filter is not None
-    assert found.filter.identities > 25
-    assert found.filter.max_lost["0.01"].threshold == OFF
+    calibration = calibrate(crops, crops, MARKET, "drawn people")
+    assert set(calibration.temperatures.values()) == {1.0}
+    assert calibration.filter is not None
+    assert calibration.filter.identities > 25
+    assert calibration.filter.max_lost["0.01"].threshold == OFF
 
 
 def test_calibration_without_identities_is_rejected() -> None:

@@ -50,10 +50,10 @@ def naive(distances: np.ndarray, query: list[Any], gallery: list[Any], protocol:
                 excluded["only the query image itself"] += 1
             continue
         ap = 0.0
-        for found, hit in enumerate(hits, start=1):
-            precision = found / hit
+        for match, hit in enumerate(hits, start=1):
+            precision = match / hit
             if ap_kind == "trapezoid":
-                before = 1.0 if hit == 1 else (found - 1) / (hit - 1)
+                before = 1.0 if hit == 1 else (match - 1) / (hit - 1)
                 precision = (precision + before) / 2
             ap += precision / total
         aps.append(ap)
@@ -75,13 +75,13 @@ def image_set(images: list[tuple[int, int, int]]) -> ImageSet:
 
 def check(distances: np.ndarray, query: list[Any], gallery: list[Any], protocol: str, ap: str) -> None:
     scores = score_queries(distances, image_set(query), image_set(gallery), protocol=protocol, ap=ap)
-    found, expected = scores.summary(), naive(distances, query, gallery, protocol, ap)
-    assert found.queries == len(query)
-    assert found.excluded == expected["excluded"]
+    summary, expected = scores.summary(), naive(distances, query, gallery, protocol, ap)
+    assert summary.queries == len(query)
+    assert summary.excluded == expected["excluded"]
     for number, reference in (
-        (found.mAP, expected["mAP"]),
-        (found.mINP, expected["mINP"]),
-        *((found.cmc[rank], expected["cmc"][rank]) for rank in (1, 5, 10)),
+        (summary.mAP, expected["mAP"]),
+        (summary.mINP, expected["mINP"]),
+        *((summary.cmc[rank], expected["cmc"][rank]) for rank in (1, 5, 10)),
     ):
         assert number == (None if reference is None else pytest.approx(reference, abs=1e-6))
 

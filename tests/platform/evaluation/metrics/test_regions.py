@@ -70,10 +70,10 @@ def test_absent_region_is_none_and_not_in_mean() -> None:
 
 def test_summary_has_only_requested_regions() -> None:
     truth, found = maps(5)
-    some = region_metrics(confusion(truth, found, len(REGIONS)), 5, BODY_REGIONS.names)
-    assert list(some.iou) == list(BODY_REGIONS.names)
-    assert list(some.two_class) == ["foreground", *BODY_REGIONS.names[1:]]
-    assert all(some.iou[name] == measure(truth, found).iou[name] for name in some.iou)
+    body = region_metrics(confusion(truth, found, len(REGIONS)), 5, BODY_REGIONS.names)
+    assert list(body.iou) == list(BODY_REGIONS.names)
+    assert list(body.two_class) == ["foreground", *BODY_REGIONS.names[1:]]
+    assert all(body.iou[name] == measure(truth, found).iou[name] for name in body.iou)
 
 
 def test_area_auc_equals_all_pairs_of_images() -> None:

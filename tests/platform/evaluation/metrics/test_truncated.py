@@ -99,7 +99,7 @@ def naive(people: People, query: int, depth: int, protocol: Protocol, camera: in
     if pid <= 0 or not matches:
         return None
     order = [g for g in np.argsort(people.distances[query], kind="stable") if g != own][:depth]
-    rank, found, precision, first = 0, 0, 0.0, 0
+    rank, hits, precision, first = 0, 0, 0.0, 0
     for g in order:
         if people.pids[g] == -1 or camera not in (None, people.camids[g]):
             continue
@@ -109,10 +109,10 @@ def naive(people: People, query: int, depth: int, protocol: Protocol, camera: in
             continue
         rank += 1
         if people.pids[g] == pid:
-            found += 1
-            precision += found / rank
+            hits += 1
+            precision += hits / rank
             first = first or rank
-    return precision / matches, first, found, matches
+    return precision / matches, first, hits, matches
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -167,7 +167,7 @@ def test_merged_scores_equal_whole() -> None:
 
 
 def test_row_relations_follow_protocol() -> None:
-    one = np.array([1])
+    ones = np.array([1])
     rows = TruncatedRows(
         pids=np.array([1, UNKNOWN_PID]),
         camids=np.array([0, 0]),
@@ -176,8 +176,8 @@ def test_row_relations_follow_protocol() -> None:
         row_pids=np.array([1, 1, 2, 0, UNKNOWN_PID, 1]),
         row_camids=np.array([0, 1, 0, 1, 1, 1]),
         match_query=np.array([0]),
-        match_camid=one,
-        match_count=one,
+        match_camid=ones,
+        match_count=ones,
     )
     assert row_relations(rows, "cross-camera").tolist() == [
         NOT_COMPARED,
@@ -217,6 +217,6 @@ def test_empty_ranking_has_no_scores() -> None:
 def test_mean_interval_is_gain_over_zero() -> None:
     rng = np.random.default_rng(0)
     values, pids = rng.random(60), rng.integers(0, 20, 60)
-    found, expected = mean_interval(values, pids), compare_means(np.zeros(60), values, pids)
-    assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
-    assert found.low < 100 * values.mean() < found.high
+    interval, expected = mean_interval(values, pids), compare_means(np.zeros(60), values, pids)
+    assert (interval.difference, interval.low, interval.high) == (expected.difference, expected.low, expected.high)
+    assert interval.low < 100 * values.mean() < interval.high

@@ -93,8 +93,8 @@ def test_empty_camera_folder_and_packed_archive_are_reported(archive: Path) -> N
     (archive / "camera=yard").mkdir()
     (archive / "old.tar.gz").write_bytes(b"")
     (archive / "older.ZIP").write_bytes(b"")
-    found = problems(list(discover(archive)))
-    assert found == {
+    reported = problems(list(discover(archive)))
+    assert reported == {
         "bad.mp4": "not-a-video",
         "camera=yard": "empty-folder",
         "old.tar.gz": "archive-in-folder",
@@ -115,15 +115,15 @@ def test_inputs_round_trip_through_json(archive: Path) -> None:
 
 
 def test_images_are_read_in_place(archive: Path) -> None:
-    found = images(list(discover(archive)))
-    assert read_image_input(found["b.jpg"])[0].shape == (32, 16, 3)
+    inputs = images(list(discover(archive)))
+    assert read_image_input(inputs["b.jpg"])[0].shape == (32, 16, 3)
     for name, reason in (("text.jpg", "not-an-image"), ("nothing.jpg", "empty-file")):
         with pytest.raises(BadInput) as caught:
-            read_image_input(found[name])
+            read_image_input(inputs[name])
         assert caught.value.reason == reason
     (archive / "b.jpg").write_bytes(jpeg(9))
     with pytest.raises(BadInput, match="changed"):
-        read_image_input(found["b.jpg"])
+        read_image_input(inputs["b.jpg"])
 
 
 def test_cameras_and_times(archive: Path) -> None:
@@ -155,7 +155,7 @@ def test_empty_folder_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "message"),
     [
         ("missing", "no such source"),
         ("a.xyz", "unknown ending"),
@@ -163,10 +163,10 @@ def test_empty_folder_is_reported(tmp_path: Path) -> None:
         ("a.tgz", "decompress it"),
     ],
 )
-def test_invalid_sources_are_rejected(name: str, what: str, tmp_path: Path) -> None:
+def test_invalid_sources_are_rejected(name: str, message: str, tmp_path: Path) -> None:
     if name != "missing":
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(SourceError, match=what):
+    with pytest.raises(SourceError, match=message):
         discover(tmp_path / name)
 
 
@@ -204,8 +204,8 @@ def test_dataset_gives_identities_and_cameras(tmp_path: Path) -> None:
         },
     )
     assert source_kind(root) == "dataset"
-    found = images(list(discover(root)))
-    assert {Path(name).name[:4]: (item.camera, item.pid) for name, item in found.items()} == {
+    inputs = images(list(discover(root)))
+    assert {Path(name).name[:4]: (item.camera, item.pid) for name, item in inputs.items()} == {
         "-1_c": ("c3", None),
         "0000": ("c6", 0),
         "0007": ("c2", 7),
@@ -252,11 +252,11 @@ def test_archive_members_are_read_safely_in_place(kind: str, tmp_path: Path) -> 
         "ok/../../b.jpg": "unsafe-name",
         "clip.mp4": "unsupported-member",
     }
-    found = images(items)
-    assert set(found) == {"ok/camera=gate/a.jpg", "empty.jpg"}
-    assert found["ok/camera=gate/a.jpg"].camera == "gate"
-    assert found["empty.jpg"].camera == "crops"
-    assert read_member(found["ok/camera=gate/a.jpg"].locator) == jpeg(1)
+    inputs = images(items)
+    assert set(inputs) == {"ok/camera=gate/a.jpg", "empty.jpg"}
+    assert inputs["ok/camera=gate/a.jpg"].camera == "gate"
+    assert inputs["empty.jpg"].camera == "crops"
+    assert read_member(inputs["ok/camera=gate/a.jpg"].locator) == jpeg(1)
     assert [item.name for item in items if isinstance(item, IgnoredFile)] == ["readme.md"]
     assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {path.name}
 

@@ -68,19 +68,21 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> VideoInput:
     return only(write_video(tmp_path_factory.mktemp("street") / "street.mp4", street, 120, keyframe_every=6))
 
 
-def assert_same(one: tuple[list[SliceResult], VideoTracklets], other: tuple[list[SliceResult], VideoTracklets]) -> None:
+def assert_same(
+    result: tuple[list[SliceResult], VideoTracklets], other: tuple[list[SliceResult], VideoTracklets]
+) -> None:
     ordered = [("frame", "ascending"), ("id", "ascending")]
     first, second = (
-        pa.concat_tables([part.detections for part in parts]).sort_by(ordered) for parts, _ in (one, other)
+        pa.concat_tables([part.detections for part in parts]).sort_by(ordered) for parts, _ in (result, other)
     )
     for column in first.column_names:
         if column != "motion":
             assert first[column].to_pylist() == second[column].to_pylist(), column
     np.testing.assert_array_equal(first["motion"].to_numpy(), second["motion"].to_numpy())
-    assert one[1].rows.equals(other[1].rows)
-    assert one[1].crops.equals(other[1].crops)
-    pixels = [{c.crop_id: c.image for part in parts for c in part.candidates} for parts, _ in (one, other)]
-    for crop in one[1].crops["crop_id"].to_pylist():
+    assert result[1].rows.equals(other[1].rows)
+    assert result[1].crops.equals(other[1].crops)
+    pixels = [{c.crop_id: c.image for part in parts for c in part.candidates} for parts, _ in (result, other)]
+    for crop in result[1].crops["crop_id"].to_pylist():
         np.testing.assert_array_equal(pixels[0][crop], pixels[1][crop])
 
 
@@ -91,17 +93,17 @@ def test_tracklets_are_independent_of_slice_length(video: VideoInput, fps: float
     assert len(reference[0]) == 1
     assert reference[1].rows.num_rows >= 4
     for slice_s, slices in lengths.items():
-        found = run(video, ColourDetector(), slice_s, config)
-        assert len(found[0]) == slices
-        assert_same(found, reference)
+        result = run(video, ColourDetector(), slice_s, config)
+        assert len(result[0]) == slices
+        assert_same(result, reference)
 
 
 def test_tracklet_has_crops_of_one_person(video: VideoInput) -> None:
-    parts, found = run(video, ColourDetector(), 3.0, CONFIG)
+    parts, tracklets = run(video, ColourDetector(), 3.0, CONFIG)
     pixels = {c.crop_id: c.image for part in parts for c in part.candidates}
     colours = set()
-    for tracklet in found.rows.to_pylist():
-        crops = [row["crop_id"] for row in found.crops.to_pylist() if row["tracklet"] == tracklet["tracklet"]]
+    for tracklet in tracklets.rows.to_pylist():
+        crops = [row["crop_id"] for row in tracklets.crops.to_pylist() if row["tracklet"] == tracklet["tracklet"]]
         assert len(crops) == tracklet["crops"] <= 3
         assert crops[0] == tracklet["best_crop"]
         middles = [pixels[crop][pixels[crop].shape[0] // 2, pixels[crop].shape[1] // 2] for crop in crops]
@@ -112,8 +114,8 @@ def test_tracklet_has_crops_of_one_person(video: VideoInput) -> None:
 
 
 def test_tracklet_rows_have_start_and_end(video: VideoInput) -> None:
-    _, found = run(video, ColourDetector(), 3.0, CONFIG)
-    rows = found.rows.to_pylist()
+    _, tracklets = run(video, ColourDetector(), 3.0, CONFIG)
+    rows = tracklets.rows.to_pylist()
     assert [row["first_frame"] for row in rows] == sorted(row["first_frame"] for row in rows)
     for row in rows:
         assert row["first_frame"] < row["last_frame"]
@@ -122,10 +124,10 @@ def test_tracklet_rows_have_start_and_end(video: VideoInput) -> None:
 
 
 def test_crops_are_selected_from_different_times(video: VideoInput) -> None:
-    parts, found = run(video, ColourDetector(), 3.0, CONFIG)
+    parts, tracklets = run(video, ColourDetector(), 3.0, CONFIG)
     moments = {c.crop_id: c.offset_s for part in parts for c in part.candidates}
-    for tracklet in found.rows["tracklet"].to_pylist():
-        own = [row for row in found.crops.to_pylist() if row["tracklet"] == tracklet]
+    for tracklet in tracklets.rows["tracklet"].to_pylist():
+        own = [row for row in tracklets.crops.to_pylist() if row["tracklet"] == tracklet]
         buckets = [int(np.floor(moments[row["crop_id"]] / CONFIG.bucket_s)) for row in own]
         assert len(set(buckets)) == len(buckets)
         assert [row["rank"] for row in own] == list(range(len(own)))
@@ -133,30 +135,30 @@ def test_crops_are_selected_from_different_times(video: VideoInput) -> None:
 
 def test_slice_drops_crops_that_assembly_rejects(video: VideoInput) -> None:
     strict = TrackingConfig(crops_per_tracklet=3, min_detections=1000)
-    parts, found = run(video, ColourDetector(), 1000.0, strict)
-    assert found.rows.num_rows == found.crops.num_rows == 0
+    parts, tracklets = run(video, ColourDetector(), 1000.0, strict)
+    assert tracklets.rows.num_rows == tracklets.crops.num_rows == 0
     assert not parts[0].candidates
     assert parts[0].detections.num_rows > 0
 
 
 def test_video_without_people_gives_empty_tables(tmp_path: Path) -> None:
     empty = only(write_video(tmp_path / "empty.mp4", numbered, 40))
-    parts, found = run(empty, make_detector("hog"), 2.0, CONFIG)
+    parts, tracklets = run(empty, make_detector("hog"), 2.0, CONFIG)
     assert sum(part.sampled for part in parts) == 20
     assert not any(part.candidates for part in parts)
-    assert found.rows.num_rows == found.crops.num_rows == 0
+    assert tracklets.rows.num_rows == tracklets.crops.num_rows == 0
 
 
 def test_missing_slice_affects_only_its_range(video: VideoInput) -> None:
     parts, whole = run(video, ColourDetector(), 2.0, CONFIG)
     left = [part for number, part in enumerate(parts) if number != 2]
-    found = assemble_tracklets(
+    tracklets = assemble_tracklets(
         pa.concat_tables([part.detections for part in left]),
         pa.concat_tables([candidate_table(part.candidates) for part in left]),
         digest=video.digest,
         config=CONFIG,
     )
-    assert found.rows.num_rows >= whole.rows.num_rows
+    assert tracklets.rows.num_rows >= whole.rows.num_rows
 
 
 @pytest.mark.real_data
@@ -188,7 +190,7 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
                     config=config,
                 )
             )
-    found = [
+    results = [
         assemble_tracklets(
             pa.concat_tables([part.detections for part in of]),
             pa.concat_tables([candidate_table(part.candidates) for part in of]),
@@ -197,8 +199,8 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
         )
         for of in parts
     ]
-    assert found[0].rows.num_rows >= 4
-    assert_same((parts[0], found[0]), (parts[1], found[1]))
+    assert results[0].rows.num_rows >= 4
+    assert_same((parts[0], results[0]), (parts[1], results[1]))
 
 
 def test_ids_depend_on_content_only() -> None:
@@ -224,9 +226,9 @@ class TwoBoxes:
 
 def test_boxes_are_clipped_to_the_frame() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
-    found = detect_still(image, TwoBoxes(), name="a.jpg", digest="ff")
-    assert [candidate.box.tolist() for candidate in found] == [[0, 5, 20, 40], [5, 5, 20, 30]]
-    first = found[0]
+    candidates = detect_still(image, TwoBoxes(), name="a.jpg", digest="ff")
+    assert [candidate.box.tolist() for candidate in candidates] == [[0, 5, 20, 40], [5, 5, 20, 30]]
+    first = candidates[0]
     np.testing.assert_array_equal(first.image, image[5:45, 0:20])
     assert (first.frame, first.offset_s, first.frame_width, first.frame_height) == (-1, None, 80, 60)
     assert isinstance(first, CropCandidate)
@@ -240,9 +242,9 @@ def test_tall_crop_is_scaled_down() -> None:
         def detect(self, image: np.ndarray) -> Detections:
             return Detections.ordered(np.array([[0, 0, 400, 1000]]), np.array([0.9]))
 
-    (found,) = detect_still(np.zeros((1000, 400, 3), dtype=np.uint8), Tall(), name="a", digest="b")
-    assert found.image.shape == (512, 205, 3)
-    assert found.box[3] == 1000
+    (candidate,) = detect_still(np.zeros((1000, 400, 3), dtype=np.uint8), Tall(), name="a", digest="b")
+    assert candidate.image.shape == (512, 205, 3)
+    assert candidate.box[3] == 1000
 
 
 def test_shards_are_ordered_and_limited_in_size(video: VideoInput) -> None:

@@ -30,10 +30,10 @@ def answered(truth: np.ndarray, rate: float, values: int, rng: np.random.Generat
 
 
 def test_estimate_is_corrected_along_a_line() -> None:
-    found = ShareEstimate(value=0.9, low=0.8, high=0.99, reviewed=50, effective=40.0)
-    right = correct_estimate(found, 1.25, -0.125)
+    estimate = ShareEstimate(value=0.9, low=0.8, high=0.99, reviewed=50, effective=40.0)
+    right = correct_estimate(estimate, 1.25, -0.125)
     assert right == ShareEstimate(value=1.0, low=0.875, high=1.0, reviewed=50, effective=25.6)
-    assert correct_estimate(found, 1.0, 0.0) == found
+    assert correct_estimate(estimate, 1.0, 0.0) == estimate
     assert correct_estimate(None, 1.25, 0.0) is None
 
 
@@ -43,9 +43,9 @@ def test_consensus_of_two_is_rarely_wrong(values: int) -> None:
     rng = np.random.default_rng(1)
     first, second = (answered(np.zeros(count, int), rate, values, rng) for _ in range(2))
     both = first == second
-    found = consensus_error(rate, np.array([1, 2]), values)
-    assert found[0] == pytest.approx(rate)
-    assert found[1] == pytest.approx((first[both] != 0).mean(), abs=0.002)
+    error = consensus_error(rate, np.array([1, 2]), values)
+    assert error[0] == pytest.approx(rate)
+    assert error[1] == pytest.approx((first[both] != 0).mean(), abs=0.002)
 
 
 @pytest.mark.parametrize(("rate", "values"), [(0.05, 2), (0.05, 8), (0.2, 3)])
@@ -53,15 +53,15 @@ def test_error_rate_follows_from_disagreement(rate: float, values: int) -> None:
     rng = np.random.default_rng(2)
     truth = rng.integers(0, values, 200_000)
     first, second = (answered(truth, rate, values, rng) for _ in range(2))
-    found = error_from_disagreement(len(truth), int((first != second).sum()), values)
-    assert found.rate == pytest.approx(rate, abs=0.003)
-    assert found.spread < 0.002
+    error = error_from_disagreement(len(truth), int((first != second).sum()), values)
+    assert error.rate == pytest.approx(rate, abs=0.003)
+    assert error.spread < 0.002
 
 
 def test_error_without_pairs_is_the_prior() -> None:
-    found = error_from_disagreement(0, 0, 2)
-    assert 0.01 < found.rate < 0.04
-    assert found.spread > 0.01
+    error = error_from_disagreement(0, 0, 2)
+    assert 0.01 < error.rate < 0.04
+    assert error.spread > 0.01
 
 
 def test_error_rate_is_limited() -> None:
@@ -88,9 +88,9 @@ def test_precision_interval_covers_truth_despite_annotator_error() -> None:
             "camera": np.full(tasks, "east"),
             "time": np.full(tasks, np.datetime64("NaT"), "datetime64[us]"),
         }
-        found = estimate_precision(AnnotatedCrops(**arrays, error=error_from_disagreement(twice, differ, 3)))
+        precision = estimate_precision(AnnotatedCrops(**arrays, error=error_from_disagreement(twice, differ, 3)))
         plain = estimate_precision(AnnotatedCrops(**arrays, error=AnnotatorError(rate=0.0, spread=0.0, pairs=0)))
-        for estimate, count in ((found, True), (plain, False)):
+        for estimate, count in ((precision, True), (plain, False)):
             accuracy = estimate.attributes["colour"].accuracy
             assert accuracy is not None
             holds = accuracy.low <= 0.9 <= accuracy.high
@@ -108,7 +108,7 @@ def test_recall_is_corrected() -> None:
     hats = AttributeSchema(
         name="hats", attributes=(Attribute(name="hat", title="Hat", values=("no", "yes"), fields=("hat",)),)
     )
-    found = (
+    recall = (
         estimate_precision(
             AnnotatedCrops(
                 schema=hats,
@@ -125,17 +125,17 @@ def test_recall_is_corrected() -> None:
         .attributes["hat"]
         .values["yes"]
     )
-    assert found.recall is not None
-    assert found.precision is not None
-    assert found.recall.value == pytest.approx((predicted[truth == 1] == 1).mean(), abs=0.02)
-    assert found.precision.value == pytest.approx(truth[predicted == 1].mean(), abs=0.02)
+    assert recall.recall is not None
+    assert recall.precision is not None
+    assert recall.recall.value == pytest.approx((predicted[truth == 1] == 1).mean(), abs=0.02)
+    assert recall.precision.value == pytest.approx(truth[predicted == 1].mean(), abs=0.02)
 
 
 def test_share_near_one_has_a_narrow_interval() -> None:
     count = 24
     answer = np.zeros(count, dtype=int)
     answer[0] = 1
-    found = (
+    estimate = (
         estimate_precision(
             AnnotatedCrops(
                 schema=COLOURS,
@@ -152,6 +152,6 @@ def test_share_near_one_has_a_narrow_interval() -> None:
         .attributes["colour"]
         .accuracy
     )
-    assert found is not None
-    assert found.low > 0.4
-    assert found.high == 1
+    assert estimate is not None
+    assert estimate.low > 0.4
+    assert estimate.high == 1

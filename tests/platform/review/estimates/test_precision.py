@@ -26,7 +26,7 @@ SCHEMA = AttributeSchema(
 )
 
 
-def some(seed: int, tasks: int = 40) -> AnnotatedCrops:
+def annotated_crops(seed: int, tasks: int = 40) -> AnnotatedCrops:
     rng = np.random.default_rng(seed)
     task = np.repeat(np.arange(tasks), rng.integers(1, 5, tasks))
     crops = len(task)
@@ -68,30 +68,32 @@ def naive_share(pairs: list[tuple[int, float, bool]]) -> dict[str, Any]:
 
     effective = alike([crops / p for p, _, crops in tasks.values()])
     if 0 < value < 1 and variance > 0:
-        found, most = value * (1 - value) / variance, sum(crops for _, _, crops in tasks.values()) * effective / n
-        effective = min(found, effective)
+        bound, most = value * (1 - value) / variance, sum(crops for _, _, crops in tasks.values()) * effective / n
+        effective = min(bound, effective)
         wrong = [1 / p for p, right, crops in tasks.values() if right < crops]
         odd = min(alike(wrong), alike([1 / p for p, right, _ in tasks.values() if right > 0]))
         if odd >= 1.5:
             unsure = t((odd - 1) / 2).ppf(0.975) / norm.ppf(0.975)
-            effective = max(effective, min(found / unsure**2, most))
+            effective = max(effective, min(bound / unsure**2, most))
     z = float(t(max(1.0, min(n, effective) - 1)).ppf(0.975))
     # Wilson: the shares p with (value - p)^2 = z^2 p (1 - p) / effective.
     low, high = np.roots([1 + z * z / effective, -(2 * value + z * z / effective), value * value])[::-1].real
     return {"value": value, "low": max(0.0, low), "high": min(1.0, high), "reviewed": n}
 
 
-def naive(found: AnnotatedCrops, confidence: float, wanted: Callable[[int], bool]) -> dict[str, Any]:
+def naive(reviewed: AnnotatedCrops, confidence: float, wanted: Callable[[int], bool]) -> dict[str, Any]:
     result = {}
-    crops = [i for i in range(len(found.task)) if wanted(i)]
-    p = {i: float(found.probability[found.task[i]]) for i in crops}
+    crops = [i for i in range(len(reviewed.task)) if wanted(i)]
+    p = {i: float(reviewed.probability[reviewed.task[i]]) for i in crops}
     for j, attribute in enumerate(SCHEMA.attributes):
-        predictions = {i: int(found.predicted[i, j]) if found.confidence[i, j] >= confidence else None for i in crops}
-        true = {i: int(found.answer[i, j]) for i in crops}
+        predictions = {
+            i: int(reviewed.predicted[i, j]) if reviewed.confidence[i, j] >= confidence else None for i in crops
+        }
+        true = {i: int(reviewed.answer[i, j]) for i in crops}
         known = [i for i in crops if true[i] >= 0]
 
         def share(rows: list[int], right: Callable[[int], bool], p: dict[int, float] = p) -> dict[str, Any]:
-            return naive_share([(int(found.task[i]), p[i], right(i)) for i in rows])
+            return naive_share([(int(reviewed.task[i]), p[i], right(i)) for i in rows])
 
         accuracy = share([i for i in known if predictions[i] is not None], lambda i: predictions[i] == true[i])  # noqa: B023
         values = {}
@@ -114,47 +116,47 @@ def naive(found: AnnotatedCrops, confidence: float, wanted: Callable[[int], bool
             "reviewed": accuracy["reviewed"],
             "values": values,
             "coverage": share(crops, lambda i: predictions[i] is not None)["value"],  # noqa: B023
-            "cannot_tell": len({int(found.task[i]) for i in crops if true[i] == UNDECIDABLE}),
+            "cannot_tell": len({int(reviewed.task[i]) for i in crops if true[i] == UNDECIDABLE}),
             "told": share([i for i in crops if true[i] != NO_LABEL], lambda i: true[i] >= 0)["value"],  # noqa: B023
         }
     return result
 
 
-def assert_alike(found: Any, expected: Any, where: str = "") -> None:
+def assert_alike(actual: Any, expected: Any, where: str = "") -> None:
     if isinstance(expected, dict):
-        assert found.keys() - {"more_reviews"} == expected.keys(), where
+        assert actual.keys() - {"more_reviews"} == expected.keys(), where
         for key, value in expected.items():
-            assert_alike(found[key], value, f"{where}/{key}")
+            assert_alike(actual[key], value, f"{where}/{key}")
     elif expected is None:
-        assert found is None, where
+        assert actual is None, where
     else:
-        assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), where
+        assert actual == pytest.approx(expected, rel=1e-6, abs=1e-9), where
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("confidence", [0.0, 0.5])
 def test_estimates_equal_loops_over_crops(seed: int, confidence: float) -> None:
-    reviewed = some(seed)
-    found = estimate_precision(reviewed, confidence=confidence).to_dict()
-    assert_alike(found["attributes"], naive(reviewed, confidence, lambda _: True))
-    assert found["cameras"].keys() == {"east", "north"}
-    for camera, part in found["cameras"].items():
+    reviewed = annotated_crops(seed)
+    estimates = estimate_precision(reviewed, confidence=confidence).to_dict()
+    assert_alike(estimates["attributes"], naive(reviewed, confidence, lambda _: True))
+    assert estimates["cameras"].keys() == {"east", "north"}
+    for camera, part in estimates["cameras"].items():
         assert_alike(part, naive(reviewed, confidence, lambda i, c=camera: reviewed.camera[i] == c))
 
 
 @pytest.mark.parametrize(("period", "pattern"), [("day", "%Y-%m-%d"), ("week", "%G-W%V"), ("month", "%Y-%m")])
 def test_periods_follow_the_calendar(period: Any, pattern: str) -> None:
-    reviewed = some(9)
+    reviewed = annotated_crops(9)
     dates = [None if np.isnat(time) else time.astype("datetime64[s]").item() for time in reviewed.time]
     names = ["" if date is None else dt.datetime.strftime(date, pattern) for date in dates]
-    found = estimate_precision(reviewed, period=period).to_dict()["periods"]
-    assert found.keys() == set(names) - {""}
-    for name, part in found.items():
+    periods = estimate_precision(reviewed, period=period).to_dict()["periods"]
+    assert periods.keys() == set(names) - {""}
+    for name, part in periods.items():
         assert_alike(part, naive(reviewed, 0.0, lambda i, n=name: names[i] == n))
 
 
 def test_complete_review_is_exact_and_empty_review_is_none() -> None:
-    reviewed = some(3)
+    reviewed = annotated_crops(3)
     certain = AnnotatedCrops(**{**vars(reviewed), "probability": np.ones(len(reviewed.probability))})
     hat = estimate_precision(certain).attributes["hat"]
     known = certain.answer[:, 0] >= 0
@@ -171,7 +173,7 @@ def test_complete_review_is_exact_and_empty_review_is_none() -> None:
 
 
 def test_mismatched_arrays_are_rejected() -> None:
-    reviewed = some(0)
+    reviewed = annotated_crops(0)
     with pytest.raises(ValueError, match=r"camera is \(3,\), not"):
         AnnotatedCrops(**{**vars(reviewed), "camera": np.array(["a", "b", "c"])})
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -222,9 +224,9 @@ def test_intervals_cover_truth_after_two_samples_of_tracklets(accuracy: float, s
             camera=np.full(rows.sum(), "east"),
             time=np.full(rows.sum(), np.datetime64("NaT")),
         )
-        found = estimate_precision(reviewed).attributes["hat"].accuracy
-        assert found is not None
-        held += found.low <= right.mean() <= found.high
+        estimate = estimate_precision(reviewed).attributes["hat"].accuracy
+        assert estimate is not None
+        held += estimate.low <= right.mean() <= estimate.high
         plain = right[rows].mean()
         naive_held += abs(plain - right.mean()) <= 1.96 * np.sqrt(plain * (1 - plain) / len(seen))
     assert held / rounds > 0.93

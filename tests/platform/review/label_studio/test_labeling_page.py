@@ -36,7 +36,7 @@ def test_annotator_corrects_by_key_and_submits(
         record_sample(store, project, 1)
         push_tasks(store, studio, project, render_images, InlineImages())
         (task,) = next(store.review.tasks(project))
-        said = {name: predicted_value(MARKET_1501, name, task.prediction) for name in MARKET_1501.names}
+        predicted = {name: predicted_value(MARKET_1501, name, task.prediction) for name in MARKET_1501.names}
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(SECONDS)
         page.goto(f"{label_studio.url}/user/login/")
@@ -52,7 +52,7 @@ def test_annotator_corrects_by_key_and_submits(
         groups = page.locator(".vestigo-group")
         expect(groups).to_have_count(len(MARKET_1501), timeout=SECONDS)
         for place, attribute in enumerate(MARKET_1501.attributes):
-            value, share = said[attribute.name]
+            value, share = predicted[attribute.name]
             heading = f"{attribute.title} · model: {value} {100 * share:.0f} %"
             expect(groups.nth(place).locator("h4")).to_have_text(heading)
             expect(groups.nth(place).locator(CHOSEN)).to_have_attribute("name", value)
@@ -64,7 +64,7 @@ def test_annotator_corrects_by_key_and_submits(
         assert page.evaluate("[...document.querySelectorAll('.vestigo img')].some(image => image.naturalWidth == 64)")
 
         gender, upper = (groups.nth(MARKET_1501.names.index(name)) for name in ("gender", "upper_colour"))
-        assert (said["gender"][0], said["upper_colour"][0]) == ("female", "blue")
+        assert (predicted["gender"][0], predicted["upper_colour"][0]) == ("female", "blue")
         page.keyboard.press("1")
         expect(gender.locator(CHOSEN)).to_have_attribute("name", "male")
         page.keyboard.press("Shift+Digit3")
@@ -74,5 +74,5 @@ def test_annotator_corrects_by_key_and_submits(
         page.close()
 
         assert pull(store, studio, project).reviewed == 1
-        wanted = {name: value for name, (value, _) in said.items()} | {"gender": "male", "upper_colour": "green"}
+        wanted = {name: value for name, (value, _) in predicted.items()} | {"gender": "male", "upper_colour": "green"}
         assert project_state(store, project) == {task_key(0): ("pushed", [(OWNER, wanted)])}

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def titled(studio: LabelStudioClient, title: str) -> list[int]:
-    return [one.id for one in studio.sdk.projects.list(title=title) if one.title == title]
+    return [each.id for each in studio.sdk.projects.list(title=title) if each.title == title]
 
 
 def test_project_is_created_once_with_predictions(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:
@@ -48,7 +48,7 @@ def test_project_is_created_once_with_predictions(studio: LabelStudioClient, tmp
         linked = store.review.get_project(project)
         assert (linked.server, linked.remote_id) == (studio.url, remote)
         (task,) = studio.sdk.tasks.list(project=remote, fields="all")
-        assert [one.model_version for one in task.predictions] == [f"small {MODEL[:12]}"]
+        assert [each.model_version for each in task.predictions] == [f"small {MODEL[:12]}"]
 
 
 def test_predictions_of_newest_model_are_preselected(studio: LabelStudioClient, tmp_path: Path, project: str) -> None:

@@ -122,8 +122,8 @@ def test_duplicate_tasks_without_annotations_are_removed(
         annotate(studio, copies[task_key(2)][2], {"hat": "no"}, other_annotator)
         annotate(studio, copies[task_key(3)][2], {}, was_cancelled=True)
         draft(studio, copies[task_key(4)][1], {"hat": "yes"})
-        found = pull(store, studio, project)
-        assert (found.tasks, found.reviewed, found.pulled) == (5, 2, 3)
+        result = pull(store, studio, project)
+        assert (result.tasks, result.reviewed, result.pulled) == (5, 2, 3)
         assert tasks_on_server(studio, remote) == {
             task_key(0): [first[task_key(0)]],
             task_key(1): [copies[task_key(1)][1]],
@@ -144,27 +144,27 @@ def test_pull_copies_the_annotations_of_the_server(
         remote = pushed(store, studio, project, 5)
         ids = stored_remote_ids(store, project)
         assert pull(store, studio, project) == PullResult(tasks=5)
-        said = predicted(store, project, 0, "hat")
-        other = "yes" if said == "no" else "no"
+        prediction = predicted(store, project, 0, "hat")
+        other = "yes" if prediction == "no" else "no"
         before = datetime.now(UTC).replace(microsecond=0)
-        one = annotate(studio, ids[task_key(0)], {"hat": other, "gender": CANNOT_TELL})
-        two = annotate(studio, ids[task_key(1)], {"hat": "yes"})
+        corrected = annotate(studio, ids[task_key(0)], {"hat": other, "gender": CANNOT_TELL})
+        doubled = annotate(studio, ids[task_key(1)], {"hat": "yes"})
         annotate(studio, ids[task_key(1)], {"hat": "no"}, other_annotator)
         annotate(studio, ids[task_key(2)], {"hat": "no"}, was_cancelled=True)
-        found = pull(store, studio, project)
-        assert (found.reviewed, found.pulled, found.corrections) == (2, 3, 1)
-        assert found.conflicts == [f"task {ids[task_key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
+        result = pull(store, studio, project)
+        assert (result.reviewed, result.pulled, result.corrections) == (2, 3, 1)
+        assert result.conflicts == [f"task {ids[task_key(1)]}, hat: no ({OTHER}), yes ({OWNER})"]
         (kept,) = store.annotations.get(project, [task_key(0)])[task_key(0)]
-        assert (kept.remote_id, kept.annotator) == (one, OWNER)
+        assert (kept.remote_id, kept.annotator) == (corrected, OWNER)
         assert kept.answers == {"hat": other, "gender": CANNOT_TELL}
         assert before <= kept.answered <= datetime.now(UTC)
         assert pull(store, studio, project).pulled == 0
 
-        studio.sdk.annotations.update(one, result=annotation_result({"hat": said}))
-        studio.sdk.annotations.delete(two)
-        found = pull(store, studio, project)
-        assert (found.pulled, found.corrections, found.conflicts) == (2, 0, [])
-        assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": said})])
+        studio.sdk.annotations.update(corrected, result=annotation_result({"hat": prediction}))
+        studio.sdk.annotations.delete(doubled)
+        result = pull(store, studio, project)
+        assert (result.pulled, result.corrections, result.conflicts) == (2, 0, [])
+        assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": prediction})])
         assert project_state(store, project)[task_key(1)] == ("pushed", [(OTHER, {"hat": "no"})])
         assert store.review.get_project(project).remote_id == remote
 
@@ -177,18 +177,21 @@ def test_pull_follows_deleted_and_restored_tasks(studio: LabelStudioClient, tmp_
         assert pull(store, studio, project).reviewed == 1
         (saved,) = (task for task in studio.sdk.tasks.list(project=remote, fields="all") if task.id == ids[task_key(0)])
         studio.sdk.tasks.delete(str(ids[task_key(0)]))
-        found = pull(store, studio, project)
-        assert (found.tasks, found.deleted, found.reviewed) == (2, 1, 0)
+        result = pull(store, studio, project)
+        assert (result.tasks, result.deleted, result.reviewed) == (2, 1, 0)
         assert project_state(store, project)[task_key(0)] == ("deleted", [])
         # What the server deleted stays deleted: a push brings it back as little as a second pull finds it gone again.
         assert push_tasks(store, studio, project, render_images, InlineImages()).created == 0
         assert pull(store, studio, project).deleted == 0
-        back = [{"result": one["result"], "completed_by": one["completed_by"]} for one in saved.annotations]
+        back = [
+            {"result": annotation["result"], "completed_by": annotation["completed_by"]}
+            for annotation in saved.annotations
+        ]
         studio.sdk.projects.import_tasks(
             remote, request=[{"data": saved.data, "meta": saved.meta, "annotations": back}]
         )
-        found = pull(store, studio, project)
-        assert (found.tasks, found.deleted, found.reviewed) == (3, 0, 1)
+        result = pull(store, studio, project)
+        assert (result.tasks, result.deleted, result.reviewed) == (3, 0, 1)
         assert project_state(store, project)[task_key(0)] == ("pushed", [(OWNER, {"hat": "yes"})])
 
 
@@ -199,18 +202,18 @@ def test_pull_skips_annotations_of_another_form(studio: LabelStudioClient, tmp_p
         annotate(studio, ids[task_key(0)], {"hat": "yes"})
         wrong = annotate(studio, ids[task_key(1)], {"hat": "maybe"})
         studio.sdk.tasks.delete(str(ids[task_key(2)]))
-        found = pull(store, studio, project)
-        (line,) = found.skipped
+        result = pull(store, studio, project)
+        (line,) = result.skipped
         assert line.startswith(f"annotation {wrong} of task {ids[task_key(1)]}, hat=maybe: not one of no, yes")
-        assert (found.reviewed, found.deleted) == (1, 1)
+        assert (result.reviewed, result.deleted) == (1, 1)
         assert project_state(store, project) == {
             task_key(0): ("pushed", [(OWNER, {"hat": "yes"})]),
             task_key(1): ("pushed", []),
             task_key(2): ("deleted", []),
         }
         studio.sdk.annotations.update(wrong, result=annotation_result({"hat": "no"}))
-        found = pull(store, studio, project)
-        assert (found.reviewed, found.skipped) == (2, [])
+        result = pull(store, studio, project)
+        assert (result.reviewed, result.skipped) == (2, [])
 
 
 def test_listing_omits_images_and_is_complete_during_deletions(
@@ -252,12 +255,12 @@ def test_watch_waits_for_an_unreachable_server(
                 assert str(error).startswith(f"server {proxy.url} does not answer (HTTP 503), tried for 0.5 seconds")
                 proxy.away = False
 
-            found = watch(store, through, project, every=0.01, until=until, on_error=comes_back)
-            assert next(found).reviewed == 0
+            result = watch(store, through, project, every=0.01, until=until, on_error=comes_back)
+            assert next(result).reviewed == 0
             annotate(studio, stored_remote_ids(store, project)[task_key(0)], {"hat": "yes"})
-            assert next(found).reviewed == 1
+            assert next(result).reviewed == 1
             proxy.away = True
-            assert next(found).reviewed == 1
+            assert next(result).reviewed == 1
             assert not proxy.away
             until.set()
-            assert list(found) == []
+            assert list(result) == []

@@ -60,7 +60,7 @@ def require_end(store: Store, studio: LabelStudioClient, project: str) -> None:
     there = tasks_on_server(studio, store.review.get_project(project).remote_id or 0)
     assert {name: ids for name, ids in there.items() if len(ids) > 1} == {}
     assert {name: ids[0] for name, ids in there.items()} == stored_remote_ids(store, project)
-    assert [one.title for one in studio.sdk.projects.list(title=project)] == [project]
+    assert [listed.title for listed in studio.sdk.projects.list(title=project)] == [project]
 
 
 def test_review_without_faults(studio: LabelStudioClient, tmp_path: Path, project: str, other_annotator: int) -> None:
@@ -132,7 +132,7 @@ def test_push_resumes_after_kill_at_any_fault_point(
             assert project_state(store, name) == {task_key(number): ("pushed", []) for number in range(5)}
             there = tasks_on_server(studio, store.review.get_project(name).remote_id or 0)
             assert there == {name: [id_] for name, id_ in stored_remote_ids(store, name).items()}
-            assert [one.title for one in studio.sdk.projects.list(title=name)] == [name]
+            assert [listed.title for listed in studio.sdk.projects.list(title=name)] == [name]
         if not dead:
             break
     assert point > 10

@@ -18,12 +18,12 @@ VOTES = st.dictionaries(
 
 @given(VOTES)
 def test_label_needs_more_than_half_of_the_votes(annotations: dict[str, dict[str, str]]) -> None:
-    found = find_consensus(annotations)
+    consensus = find_consensus(annotations)
     for attribute in ("hat", "bag"):
-        votes = [one[attribute] for one in annotations.values() if attribute in one]
+        votes = [answers[attribute] for answers in annotations.values() if attribute in answers]
         winners = [answer for answer in ("no", "yes", "cannot tell") if votes.count(answer) > len(votes) / 2]
-        assert found.labels.get(attribute) == (winners[0] if winners else None)
-        conflicting = [conflict for conflict in found.conflicts if conflict.attribute == attribute]
+        assert consensus.labels.get(attribute) == (winners[0] if winners else None)
+        conflicting = [conflict for conflict in consensus.conflicts if conflict.attribute == attribute]
         assert len(conflicting) == (1 if votes and not winners else 0)
         assert all(sorted(conflict.values.values()) == sorted(votes) for conflict in conflicting)
 

@@ -54,12 +54,12 @@ def test_correction_is_recorded_with_audit_entry(store: Store, model: Model) -> 
     rows = crops(store)
     before = store.annotations.version()
     task = correct_sighting(store, model, rows, {"hat": "yes", "colour": "cannot tell"}, user="ana", case="2026-17")
-    (found,) = annotated_tasks(store, PROJECT)
-    assert found.task == task
+    (annotated,) = annotated_tasks(store, PROJECT)
+    assert annotated.task == task
     assert (task.state, task.model, task.tracklet, len(task.crops)) == ("imported", MODEL, "t0003", PER_TRACKLET)
     means = [sum(row["attributes"][k] for row in rows) / PER_TRACKLET for k in range(SCHEMA.classes)]
     assert task.prediction == pytest.approx(means, abs=1e-6)
-    assert found.annotations == {"ana": {"hat": "yes", "colour": "cannot tell"}}
+    assert annotated.annotations == {"ana": {"hat": "yes", "colour": "cannot tell"}}
     assert store.annotations.version() != before
     (entry,) = store.audit.entries(action="correct")
     assert (entry.user, entry.case) == ("ana", "2026-17")
@@ -72,7 +72,7 @@ def test_correction_replaces_only_the_users_own(store: Store, model: Model) -> N
     correct_sighting(store, model, rows, {"hat": "yes"}, user="ana")
     correct_sighting(store, model, rows, {"hat": "no"}, user="ben")
     correct_sighting(store, model, rows, {"hat": "no", "colour": "red"}, user="ana")
-    held = {one.annotator: dict(one.answers) for one in find_corrections(store, model, rows)}
+    held = {correction.annotator: dict(correction.answers) for correction in find_corrections(store, model, rows)}
     assert held == {"ana": {"hat": "no", "colour": "red"}, "ben": {"hat": "no"}}
     correct_sighting(store, model, crops(store, "t0004"), {"hat": "yes"}, user="ben")
     assert len(store.review.samples(PROJECT)) == 1
@@ -105,11 +105,11 @@ def test_correction_does_not_change_other_projects(store: Store, model: Model) -
     task = correct_sighting(store, model, rows, {"hat": "yes"}, user="ana")
     store.review.ensure_project("p", SCHEMA)
     save_sample(store, "p", sample_tasks(store, "p", model, SamplingRequest(strategy="random", budget=12)))
-    assert task.key in {one.key for page in store.review.tasks("p") for one in page}
+    assert task.key in {each.key for page in store.review.tasks("p") for each in page}
     # What a pull does to tasks of a project whose server has nothing.
     store.annotations.replace("p", {task.key: []})
     store.review.mark_deleted("p", [task.key])
-    assert [one.annotator for one in find_corrections(store, model, rows)] == ["ana"]
+    assert [correction.annotator for correction in find_corrections(store, model, rows)] == ["ana"]
 
 
 def test_correction_belongs_to_the_newest_model(store: Store, model: Model, tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_correction_belongs_to_the_newest_model(store: Store, model: Model, tmp_
     later = [{**row, "attributes": [0.1, 0.9, 0.2, 0.3, 0.5]} for row in rows]
     task = correct_sighting(store, find_registered(store, OTHER), later, {"hat": "no"}, user="ben")
     assert (task.model, task.prediction) == (OTHER, (0.1, 0.9, 0.2, 0.3, 0.5))
-    (found,) = annotated_tasks(store, PROJECT)
-    assert found.task == task
-    assert found.annotations.keys() == {"ana", "ben"}
+    (annotated,) = annotated_tasks(store, PROJECT)
+    assert annotated.task == task
+    assert annotated.annotations.keys() == {"ana", "ben"}
 
 
 def test_still_is_a_task(store: Store) -> None:

@@ -30,22 +30,22 @@ class Comb:
 @pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
 def test_probabilities_follow_scores_and_chance(chance: float) -> None:
     scores = np.array([4.0, 1.0, 0.0, 3.0, 2.0])
-    found = inclusion_probabilities(scores, 2, chance=chance)
+    probabilities = inclusion_probabilities(scores, 2, chance=chance)
     expected = [2 * (chance / 5 + (1 - chance) * s / 10) for s in scores]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(probabilities, expected)
 
 
 @pytest.mark.parametrize("budget", [0, 1, 5, 9, 10])
 def test_probability_is_at_most_one(budget: int) -> None:
     scores = np.array([1000.0, 300.0, *range(1, 9)])
-    found = inclusion_probabilities(scores, budget, chance=0.2)
-    assert found.sum() == pytest.approx(budget)
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert (np.diff(found[np.argsort(scores)]) >= -1e-12).all()
+    probabilities = inclusion_probabilities(scores, budget, chance=0.2)
+    assert probabilities.sum() == pytest.approx(budget)
+    assert probabilities.min() >= 0
+    assert probabilities.max() <= 1
+    assert (np.diff(probabilities[np.argsort(scores)]) >= -1e-12).all()
     if budget == 5:
-        assert found[0] == found[1] == 1
-        assert 0 < found[2] < 1
+        assert probabilities[0] == probabilities[1] == 1
+        assert 0 < probabilities[2] < 1
 
 
 def test_zero_scores_give_equal_probabilities() -> None:
@@ -75,11 +75,11 @@ def test_earlier_samples_do_not_use_the_budget(seed: int) -> None:
     scores = rng.random(count) ** int(rng.integers(1, 8))
     drawn = rng.random(count) < 0.4
     budget = int(rng.integers(0, (~drawn).sum()))
-    found = inclusion_probabilities(scores, budget, sampled=drawn, chance=0.25)
+    probabilities = inclusion_probabilities(scores, budget, sampled=drawn, chance=0.25)
     expected = probabilities_by_bisection(scores.tolist(), budget, drawn.tolist(), 0.25)
-    np.testing.assert_allclose(found, expected, atol=1e-7)
-    assert found[~drawn].sum() == pytest.approx(budget)
-    taken = systematic_sample(found, rng, sampled=drawn)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-7)
+    assert probabilities[~drawn].sum() == pytest.approx(budget)
+    taken = systematic_sample(probabilities, rng, sampled=drawn)
     assert len(set(taken.tolist())) == budget
     assert not drawn[taken].any()
 
@@ -91,8 +91,8 @@ def test_budget_of_all_available_tasks() -> None:
     with pytest.raises(ValueError, match="budget=3: there are 2 tasks"):
         inclusion_probabilities(np.arange(4.0), 3, sampled=drawn)
     # Without a share for chance, what has no score is drawn only where nothing else is left.
-    found = inclusion_probabilities(np.array([5.0, 0, 1, 0]), 2, sampled=drawn, chance=0)
-    np.testing.assert_array_equal(found, np.ones(4))
+    probabilities = inclusion_probabilities(np.array([5.0, 0, 1, 0]), 2, sampled=drawn, chance=0)
+    np.testing.assert_array_equal(probabilities, np.ones(4))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6])
@@ -138,7 +138,7 @@ def test_systematic_sample_has_the_inclusion_probabilities(seed: int) -> None:
     rng = np.random.default_rng(seed)
     probabilities = inclusion_probabilities(rng.random(12) ** 3, 5)
     combs = [systematic_sample(probabilities, Comb(start)) for start in (np.arange(20_000) + 0.5) / 20_000]  # type: ignore[arg-type]
-    assert {len(set(found.tolist())) for found in combs} == {5}
+    assert {len(set(comb.tolist())) for comb in combs} == {5}
     times = np.bincount(np.concatenate(combs), minlength=12) / len(combs)
     np.testing.assert_allclose(times, probabilities, atol=1e-3)
 
@@ -155,17 +155,17 @@ def test_estimate_is_unbiased_over_all_simple_samples() -> None:
     right, crops = np.array([3.0, 0, 2, 1, 4, 0]), np.full(6, 4.0)
     values = []
     for chosen in itertools.combinations(range(6), 3):
-        found = estimate_share(right[list(chosen)], crops[list(chosen)], np.full(3, 0.5))
-        assert found is not None
-        assert found.low <= found.value <= found.high
-        values.append(found.value)
+        estimate = estimate_share(right[list(chosen)], crops[list(chosen)], np.full(3, 0.5))
+        assert estimate is not None
+        assert estimate.low <= estimate.value <= estimate.high
+        values.append(estimate.value)
     assert np.mean(values) == pytest.approx(10 / 24)
 
 
 def test_estimate_is_exact_if_everything_is_annotated() -> None:
-    found = estimate_share(np.array([1.0, 0, 1, 1]), np.ones(4), np.ones(4))
-    assert found is not None
-    assert (found.low, found.value, found.high) == (0.75, 0.75, 0.75)
+    estimate = estimate_share(np.array([1.0, 0, 1, 1]), np.ones(4), np.ones(4))
+    assert estimate is not None
+    assert (estimate.low, estimate.value, estimate.high) == (0.75, 0.75, 0.75)
     assert estimate_share(np.zeros(2), np.zeros(2), np.ones(2)) is None
     with pytest.raises(ValueError, match="between 0 and 1"):
         estimate_share(np.ones(1), np.ones(1), np.zeros(1))
@@ -181,11 +181,11 @@ def test_interval_covers_the_truth_unlike_the_unweighted_share() -> None:
     held = naive = 0
     for _ in range(400):
         chosen = systematic_sample(probabilities, rng)
-        found = estimate_share(correct[chosen] * crops[chosen], crops[chosen], probabilities[chosen])
+        estimate = estimate_share(correct[chosen] * crops[chosen], crops[chosen], probabilities[chosen])
         plain = estimate_share(correct[chosen] * crops[chosen], crops[chosen], np.full(200, 0.05))
-        assert found is not None
+        assert estimate is not None
         assert plain is not None
-        held += found.low <= truth <= found.high
+        held += estimate.low <= truth <= estimate.high
         naive += plain.low <= truth <= plain.high
     assert held / 400 > 0.93
     assert naive / 400 < 0.7
@@ -194,9 +194,9 @@ def test_interval_covers_the_truth_unlike_the_unweighted_share() -> None:
 def test_reviews_needed_reach_the_interval_width() -> None:
     rng = np.random.default_rng(1)
     answers = (rng.random(100) < 0.8).astype(np.float64)
-    found = estimate_share(answers, np.ones(100), np.full(100, 0.001))
-    assert found is not None
-    more = reviews_needed(found)
+    estimate = estimate_share(answers, np.ones(100), np.full(100, 0.001))
+    assert estimate is not None
+    more = reviews_needed(estimate)
     assert 400 < more < 900  # 1.96^2 * 0.8 * 0.2 / 0.03^2 = 683, less the 100 there are
     many = (rng.random(100 + more) < 0.8).astype(np.float64)
     later = estimate_share(many, np.ones(len(many)), np.full(len(many), 0.001))

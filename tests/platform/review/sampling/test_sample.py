@@ -118,8 +118,8 @@ def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
     batch = save_sample(store, "p", first)
     (page,) = store.review.tasks("p")
     assert [task.key for task in page] == [task.key for task in first.tasks]
-    found = store.review.inclusion_probabilities(batch, [task.key for task in first.candidates.tasks])
-    assert list(found.values()) == pytest.approx(first.probabilities.tolist())
+    probabilities = store.review.inclusion_probabilities(batch, [task.key for task in first.candidates.tasks])
+    assert list(probabilities.values()) == pytest.approx(first.probabilities.tolist())
     open_ = find_open_batch(store, "p", model, wanted)
     assert open_ is not None
     assert open_.id == batch
@@ -134,12 +134,12 @@ def test_sample_is_saved_once_while_its_batch_is_open(store: Store) -> None:
 def test_sample_by_one_attribute(store: Store) -> None:
     model = model_of(store)
     wanted = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
-    found = sample_tasks(store, "p", model, wanted)
-    assert found.design.strategy == "entropy of hat"
-    doubt = np.abs(found.candidates.features.probabilities[:, 0] - 0.5)
+    sample = sample_tasks(store, "p", model, wanted)
+    assert sample.design.strategy == "entropy of hat"
+    doubt = np.abs(sample.candidates.features.probabilities[:, 0] - 0.5)
     order = np.argsort(doubt, kind="stable")
-    assert (np.diff(found.probabilities[order]) <= 1e-12).all()
-    save_sample(store, "p", found)
+    assert (np.diff(sample.probabilities[order]) <= 1e-12).all()
+    save_sample(store, "p", sample)
     assert find_open_batch(store, "p", model, wanted) is not None
     assert find_open_batch(store, "p", model, SamplingRequest(strategy="entropy", budget=10)) is None
     with pytest.raises(ConfigError, match="unknown attribute 'shoes'"):

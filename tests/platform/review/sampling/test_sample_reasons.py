@@ -28,12 +28,12 @@ def test_every_strategy_gives_reasons(ref: Path, strategy: str) -> None:
     with Store.open(ref) as store:
         request = SamplingRequest(strategy=strategy, budget=10, seed=1)
         sample = sample_tasks(store, "p", find_registered(store, MODEL), request)
-    found = explain_sample(sample, request)
-    assert [one.task for one in found] == sample.tasks
-    assert [one.probability for one in found] == sample.probabilities[list(sample.picked)].tolist()
-    assert all(one.text for one in found)
+    reasons = explain_sample(sample, request)
+    assert [reason.task for reason in reasons] == sample.tasks
+    assert [reason.probability for reason in reasons] == sample.probabilities[list(sample.picked)].tolist()
+    assert all(reason.text for reason in reasons)
     if strategy in ("random", "diverse"):
-        assert {one.attribute for one in found} == {None}
+        assert {reason.attribute for reason in reasons} == {None}
 
 
 @pytest.mark.parametrize("strategy", ["least-confident", "disagreement", "neighbours", "label-errors", "rare"])
@@ -45,14 +45,14 @@ def test_score_is_mean_over_attributes(ref: Path, strategy: str) -> None:
     alone = np.array([find_strategy(strategy).score(features.select_attributes((name,))) for name in SCHEMA.names])
     assert find_strategy(strategy).factory(features) == pytest.approx(alone)
     assert find_strategy(strategy).score(features) == pytest.approx(alone.mean(axis=0))
-    for row, one in zip(sample.picked, explain_sample(sample, request), strict=True):
+    for row, reason in zip(sample.picked, explain_sample(sample, request), strict=True):
         raised = SCHEMA.names[int(alone[:, row].argmax())] if alone[:, row].any() else None
-        assert one.attribute == raised
+        assert reason.attribute == raised
 
 
 def test_reason_names_a_requested_attribute(ref: Path) -> None:
     with Store.open(ref) as store:
         request = SamplingRequest(strategy="entropy", budget=10, about=("hat",))
-        found = explain_sample(sample_tasks(store, "p", find_registered(store, MODEL), request), request)
-    assert {one.attribute for one in found} == {"hat"}
-    assert all(one.text.startswith("Hat uncertain: ") for one in found)
+        reasons = explain_sample(sample_tasks(store, "p", find_registered(store, MODEL), request), request)
+    assert {reason.attribute for reason in reasons} == {"hat"}
+    assert all(reason.text.startswith("Hat uncertain: ") for reason in reasons)

@@ -47,14 +47,18 @@ def groups(row: np.ndarray) -> list[list[float]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_equal_loops(seed: int) -> None:
-    found = make_features(seed)
-    count = len(found)
+    task_features = make_features(seed)
+    count = len(task_features)
     average = [
         [sum(column) / count for column in zip(*part, strict=True)]
-        for part in zip(*map(groups, found.probabilities), strict=True)
+        for part in zip(*map(groups, task_features.probabilities), strict=True)
     ]
     for task in range(count):
-        p, votes, labels = groups(found.probabilities[task]), groups(found.votes[task]), found.labels[task].tolist()
+        p, votes, labels = (
+            groups(task_features.probabilities[task]),
+            groups(task_features.votes[task]),
+            task_features.labels[task].tolist(),
+        )
         expected = {
             "random": 1.0,
             "least-confident": sum(1 - max(part) for part in p) / 12,
@@ -64,57 +68,61 @@ def test_scores_equal_loops(seed: int) -> None:
             / 12,
         }
         for name, value in expected.items():
-            assert find_strategy(name).score(found)[task] == pytest.approx(value), name
+            assert find_strategy(name).score(task_features)[task] == pytest.approx(value), name
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_entropy_decays_by_rank(seed: int) -> None:
-    found = make_features(seed)
+    task_features = make_features(seed)
 
     def doubt(task: int) -> float:
-        parts = groups(found.probabilities[task])
+        parts = groups(task_features.probabilities[task])
         return sum(-sum(x * math.log(x) for x in part if x > 0) / math.log(len(part)) for part in parts)
 
-    doubts = [doubt(task) for task in range(len(found))]
-    scores = find_strategy("entropy").score(found)
+    doubts = [doubt(task) for task in range(len(task_features))]
+    scores = find_strategy("entropy").score(task_features)
     for task, mine in enumerate(doubts):
         rank = sum(other > mine for other in doubts)
-        assert scores[task] == pytest.approx(math.exp(-rank / (RANK_DECAY * len(found))))
+        assert scores[task] == pytest.approx(math.exp(-rank / (RANK_DECAY * len(task_features))))
     assert DEFAULT_STRATEGY in STRATEGIES.usages
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_neighbours_are_mutual(seed: int) -> None:
-    found = make_features(seed)
-    count = len(found)
+    task_features = make_features(seed)
+    count = len(task_features)
 
     def nearest(task: int) -> list[int]:
         others = [i for i in range(count) if i != task]
-        return sorted(others, key=lambda i: math.dist(found.embeddings[task], found.embeddings[i]))[:NEIGHBOURS]
+        return sorted(others, key=lambda i: math.dist(task_features.embeddings[task], task_features.embeddings[i]))[
+            :NEIGHBOURS
+        ]
 
-    scores = find_strategy("neighbours").score(found)
+    scores = find_strategy("neighbours").score(task_features)
     for task in range(count):
         partners = [i for i in nearest(task) if task in nearest(i)]
         apart = 0.0
         if partners:
-            theirs = [sum(found.probabilities[i][m] for i in partners) / len(partners) for m in range(SCHEMA.classes)]
-            apart = sum(abs(a - b) for a, b in zip(found.probabilities[task], theirs, strict=True)) / 2 / 12
+            theirs = [
+                sum(task_features.probabilities[i][m] for i in partners) / len(partners) for m in range(SCHEMA.classes)
+            ]
+            apart = sum(abs(a - b) for a, b in zip(task_features.probabilities[task], theirs, strict=True)) / 2 / 12
         assert scores[task] == pytest.approx(apart)
 
 
 def test_diverse_divides_weight_by_cluster_size() -> None:
     alone, crowd = np.eye(8)[:3], np.repeat(np.eye(8)[4:5], 97, axis=0)
     rng = np.random.default_rng(0)
-    found = make_features(0, 100)
+    task_features = make_features(0, 100)
     noise = rng.normal(0, 1e-3, (100, 8))
     embeddings = np.concatenate([alone, crowd]) + noise
     scores = find_strategy("diverse").score(
         TaskFeatures(
             schema=SCHEMA,
-            probabilities=found.probabilities,
-            votes=found.votes,
+            probabilities=task_features.probabilities,
+            votes=task_features.votes,
             embeddings=embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True),
-            labels=found.labels,
+            labels=task_features.labels,
         )
     )
     assert scores.min() > 0
@@ -124,19 +132,19 @@ def test_diverse_divides_weight_by_cluster_size() -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES.usages)
 def test_strategies_score_single_tasks_and_are_deterministic(name: str) -> None:
-    for found in (make_features(5), make_features(6, 1)):
-        scores = find_strategy(name).score(found)
-        assert scores.shape == (len(found),)
+    for task_features in (make_features(5), make_features(6, 1)):
+        scores = find_strategy(name).score(task_features)
+        assert scores.shape == (len(task_features),)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
-        np.testing.assert_array_equal(scores, find_strategy(name).score(found))
+        np.testing.assert_array_equal(scores, find_strategy(name).score(task_features))
 
 
 def test_mix_gives_each_part_a_third() -> None:
-    found = make_features(7)
-    parts = [find_strategy(name).score(found) for name in ("least-confident", "disagreement", "rare")]
-    expected = [sum(part[task] / sum(part) for part in parts) for task in range(len(found))]
-    np.testing.assert_allclose(find_strategy("mix").score(found), expected)
+    task_features = make_features(7)
+    parts = [find_strategy(name).score(task_features) for name in ("least-confident", "disagreement", "rare")]
+    expected = [sum(part[task] / sum(part) for part in parts) for task in range(len(task_features))]
+    np.testing.assert_allclose(find_strategy("mix").score(task_features), expected)
 
 
 def test_registered_strategies_are_listed_and_scored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,12 +68,12 @@ def test_entries_are_chained_as_written_down(store: Store) -> None:
     assert before <= first.at <= second.at <= datetime.now(UTC)
     assert (first.previous, second.previous) == (ORIGIN, first.digest)
     for entry in (first, second):
-        said = {
+        content = {
             "action": entry.action, "at": entry.at.isoformat(timespec="microseconds"), "authority": entry.authority,
             "case": entry.case, "details": entry.details, "id": entry.id, "previous": entry.previous,
             "snapshot": entry.snapshot, "user": entry.user,
         }  # fmt: skip
-        canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         assert hashlib.sha256(canonical.encode("ascii")).hexdigest() == entry.digest
     report = store.audit.verify()
     assert (report.entries, report.head, report.intact, report.problems) == (2, second.digest, True, ())

@@ -39,29 +39,29 @@ def rows_of(batches: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-def some(count: int, prefix: str = "", **more: Any) -> list[dict[str, Any]]:
+def numbered_crops(count: int, prefix: str = "", **more: Any) -> list[dict[str, Any]]:
     return [crop(f"{prefix}{number}.jpg", **more) for number in range(count)]
 
 
 def test_scan_yields_every_row_in_full_batches(store: Store) -> None:
-    rows = some(23)
+    rows = numbered_crops(23)
     add(store, rows[:5], rows[5:6], rows[6:])
     batches = list(store.crops.scan(["input", "crop_id"], batch_rows=4))
     assert [batch.num_rows for batch in batches] == [4, 4, 4, 4, 4, 3]
     assert batches[0].schema.names == ["input", "crop_id"]
-    found = {row["crop_id"]: row["input"] for batch in batches for row in batch.to_pylist()}
-    assert found == {row["crop_id"]: row["input"] for row in rows}
+    inputs = {row["crop_id"]: row["input"] for batch in batches for row in batch.to_pylist()}
+    assert inputs == {row["crop_id"]: row["input"] for row in rows}
     [run] = store.runs.list()
     assert {(row["model"], row["run"]) for row in rows_of(store.crops.scan(["model", "run"]))} == {(MODEL, run.id)}
 
 
 def test_a_row_comes_back_as_it_went_in(store: Store) -> None:
-    rows = some(3, pid=7, offset_s=1.25)
+    rows = numbered_crops(3, pid=7, offset_s=1.25)
     add(store, rows)
-    for found, row in zip(store.crops.get([row["crop_id"] for row in rows]), rows, strict=True):
-        assert np.array_equal(np.float32(found.pop("embedding")), row["embedding"])
-        assert found.pop("model") == MODEL
-        assert found == {name: narrow(value) for name, value in row.items() if name != "embedding"}
+    for stored, row in zip(store.crops.get([row["crop_id"] for row in rows]), rows, strict=True):
+        assert np.array_equal(np.float32(stored.pop("embedding")), row["embedding"])
+        assert stored.pop("model") == MODEL
+        assert stored == {name: narrow(value) for name, value in row.items() if name != "embedding"}
 
 
 def narrow(value: Any) -> Any:
@@ -70,7 +70,7 @@ def narrow(value: Any) -> Any:
 
 
 def test_embeddings_of_several_models_are_never_mixed(store: Store) -> None:
-    add(store, some(2))
+    add(store, numbered_crops(2))
     wide = [crop(f"{number}.jpg", embedding=np.ones(6, np.float32)) for number in range(3)]
     add(store, wide, dim=6, model=OTHER_MODEL, fingerprint="e" * 64)
     with pytest.raises(StoreError, match=rf"several models \({MODEL}, {OTHER_MODEL}\)"):
@@ -87,13 +87,13 @@ def test_embeddings_of_several_models_are_never_mixed(store: Store) -> None:
 
 
 def test_crops_are_found_among_many_files_and_row_groups(store: Store) -> None:
-    rows = some(2100)
+    rows = numbered_crops(2100)
     add(store, rows[:2050], *([row] for row in rows[2050:]))
     requests = [rows[i]["crop_id"] for i in (2099, 0, 1500, 2060, 0)]
-    found = store.crops.get(requests, ["input", "image"])
-    assert [row["crop_id"] for row in found] == requests
-    assert [row["input"] for row in found] == [f"{i}.jpg" for i in (2099, 0, 1500, 2060, 0)]
-    assert set(found[0]) == {"crop_id", "model", "input", "image"}
+    stored = store.crops.get(requests, ["input", "image"])
+    assert [row["crop_id"] for row in stored] == requests
+    assert [row["input"] for row in stored] == [f"{i}.jpg" for i in (2099, 0, 1500, 2060, 0)]
+    assert set(stored[0]) == {"crop_id", "model", "input", "image"}
     assert store.crops.get([]) == []
     with pytest.raises(StoreError, match=r"crop 00ff is not in the store"):
         store.crops.get([requests[0], "00ff"])
@@ -123,19 +123,19 @@ def test_cameras_and_times_choose_rows(store: Store) -> None:
                     if (since and not (time and time >= since)) or (until and not (time and time < until)):
                         continue
                     expected[row["input"]] = time
-                found = store.crops.scan(["input", "time"], cameras=cameras, since=since, until=until)
-                assert {row["input"]: row["time"] for row in rows_of(found)} == expected
+                batches = store.crops.scan(["input", "time"], cameras=cameras, since=since, until=until)
+                assert {row["input"]: row["time"] for row in rows_of(batches)} == expected
 
 
 def test_clock_offsets_change_what_is_read_and_no_file(store: Store) -> None:
-    add(store, some(4))
+    add(store, numbered_crops(4))
     before = store.check()
     assert [(camera.name, camera.clock_offset_s) for camera in store.cameras.list()] == [("c1", 0.0), ("c2", 0.0)]
     store.cameras.set_clock_offset("c2", -1.5)
     assert [(camera.name, camera.clock_offset_s) for camera in store.cameras.list()] == [("c1", 0.0), ("c2", -1.5)]
-    for row in some(4):
-        [found] = store.crops.get([row["crop_id"]], ["time"])
-        assert found["time"] - row["time"] == timedelta(seconds=-1.5 if row["camera"] == "c2" else 0)
+    for row in numbered_crops(4):
+        [stored] = store.crops.get([row["crop_id"]], ["time"])
+        assert stored["time"] - row["time"] == timedelta(seconds=-1.5 if row["camera"] == "c2" else 0)
     assert store.check() == before
     with pytest.raises(StoreError, match=r'Unknown camera "c9"\. Cameras in this store: c1, c2\.'):
         store.cameras.set_clock_offset("c9", 1)

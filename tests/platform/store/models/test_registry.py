@@ -38,10 +38,10 @@ def test_where_a_model_comes_from_is_kept_and_scores_are_merged(store: Store) ->
     store.models.record_training(SECOND, FIRST, {"label_set": 3, "config": {"epochs": 2}})
     store.models.record_scores(SECOND, {"market": {"mAP": 50.0}, "gate": {"promoted": False}})
     store.models.record_scores(SECOND, {"gate": {"promoted": True}})
-    found = {model.digest: model for model in store.models.list()}
-    assert (found[SECOND].parent, found[SECOND].origin) == (FIRST, {"label_set": 3, "config": {"epochs": 2}})
-    assert found[SECOND].scores == {"market": {"mAP": 50.0}, "gate": {"promoted": True}}
-    assert (found[FIRST].parent, found[FIRST].origin, found[FIRST].scores) == (None, {}, {})
+    by_digest = {model.digest: model for model in store.models.list()}
+    assert (by_digest[SECOND].parent, by_digest[SECOND].origin) == (FIRST, {"label_set": 3, "config": {"epochs": 2}})
+    assert by_digest[SECOND].scores == {"market": {"mAP": 50.0}, "gate": {"promoted": True}}
+    assert (by_digest[FIRST].parent, by_digest[FIRST].origin, by_digest[FIRST].scores) == (None, {}, {})
     store.models.register(SECOND, name="renamed", location="elsewhere")
     assert store.models.find("renamed") == store.models.find(SECOND)
     assert store.models.find(SECOND).scores["gate"] == {"promoted": True}  # type: ignore[union-attr]
@@ -49,8 +49,8 @@ def test_where_a_model_comes_from_is_kept_and_scores_are_merged(store: Store) ->
 
 def test_a_model_is_found_by_name_digest_and_beginning(store: Store) -> None:
     def digest(ref: str) -> str | None:
-        found = store.models.find(ref)
-        return None if found is None else found.digest
+        model = store.models.find(ref)
+        return None if model is None else model.digest
 
     assert [digest(ref) for ref in ("base", FIRST, FIRST[:7], "bbbbbb")] == [FIRST, FIRST, FIRST, THIRD]
     assert [digest(ref) for ref in ("bbbbb", "bas", "c" * 64, "", "BBBBBB", "b%", "b" * 65)] == [None] * 7
@@ -141,11 +141,11 @@ def test_visible_crops_are_counted_by_model(store: Store) -> None:
         assert store.models.crop_counts() == counted()
 
     def counted() -> dict[str, int]:
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for batch in store.crops.scan(["model"]):
             for model in batch.column("model").to_pylist():
-                found[model] = found.get(model, 0) + 1
-        return found
+                counts[model] = counts.get(model, 0) + 1
+        return counts
 
     assert store.models.crop_counts() == {}
     add(["a.jpg", "b.jpg", "c.jpg"], FIRST, "1" * 64, replaces=False)
@@ -203,7 +203,7 @@ def test_killed_at_every_fault_point_the_store_is_before_or_after(store: Store, 
         assert done[: len(before)] == before
         assert len(done) - len(before) in (0, 1)
         assert [(entry.user, entry.details["model"]) for entry in store.audit.entries()] == [
-            (one.by, one.model) for one in done
+            (promotion.by, promotion.model) for promotion in done
         ]
         changed = len(done) > len(before)
         assert store.models.serving() == (after if changed else FIRST)

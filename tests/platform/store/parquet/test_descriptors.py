@@ -62,10 +62,10 @@ def test_features_come_back_from_columns(count: int) -> None:
     )
     areas = rng.random((count, 6)).astype(np.float32)
     columns = feature_columns(descriptors, np.empty((count, 0), np.float32), areas)
-    found = descriptors_of(columns["embedding"], columns["visible"], FACTS)
-    np.testing.assert_array_equal(found.vectors.reshape(count, 103), descriptors.vectors)
-    np.testing.assert_array_equal(found.visible, descriptors.visible)
-    assert found.always == 3
+    features = descriptors_of(columns["embedding"], columns["visible"], FACTS)
+    np.testing.assert_array_equal(features.vectors.reshape(count, 103), descriptors.vectors)
+    np.testing.assert_array_equal(features.visible, descriptors.visible)
+    assert features.always == 3
     assert columns["regions"].to_pylist() == areas.tolist()
     assert columns["attributes"].to_pylist() == [[]] * count
     assert matrix(columns["attributes"]).shape == (count, 0)

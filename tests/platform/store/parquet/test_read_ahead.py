@@ -24,8 +24,8 @@ def source(items: list[int]) -> Generator[int, None, None]:
     held=st.integers(1, 3),
 )
 def test_as_if_read_in_turn(contents: list[list[int]], readers: int, held: int) -> None:
-    found = read_ahead((partial(source, some) for some in contents), readers=readers, buffered=held)
-    assert list(found) == list(chain.from_iterable(contents))
+    items = read_ahead((partial(source, part) for part in contents), readers=readers, buffered=held)
+    assert list(items) == list(chain.from_iterable(contents))
 
 
 def test_little_is_read_before_it_is_asked_for() -> None:
@@ -53,10 +53,10 @@ def test_what_a_source_raises_comes_where_it_was_due() -> None:
         yield 3
         raise ValueError("broken")
 
-    found = read_ahead([partial(source, [1, 2]), broken, partial(source, [4])], readers=3, buffered=1)
-    assert [next(found), next(found), next(found)] == [1, 2, 3]
+    items = read_ahead([partial(source, [1, 2]), broken, partial(source, [4])], readers=3, buffered=1)
+    assert [next(items), next(items), next(items)] == [1, 2, 3]
     with pytest.raises(ValueError, match="broken"):
-        next(found)
+        next(items)
 
 
 def test_who_stops_asking_stops_the_readers() -> None:
@@ -70,8 +70,8 @@ def test_who_stops_asking_stops_the_readers() -> None:
             closed.set()
 
     before = threading.active_count()
-    found = read_ahead([endless, endless], readers=2, buffered=1)
-    assert next(found) == 0
-    found.close()
+    items = read_ahead([endless, endless], readers=2, buffered=1)
+    assert next(items) == 0
+    items.close()
     assert closed.is_set()
     assert threading.active_count() == before

@@ -45,7 +45,7 @@ def test_rankings_are_kept_under_a_name(store: Store) -> None:
     assert store.rankings.save("night", model=MODEL, rows=iter(()), queries=iter(()), settings={}) == 0
     assert list(store.rankings.scan(store.rankings.get("night"))) == []
     assert pa.Table.from_batches(store.rankings.scan(kept)).equals(table)
-    assert [(one.name, one.queries) for one in store.rankings.list()] == [("night", 0)]
+    assert [(ranking.name, ranking.queries) for ranking in store.rankings.list()] == [("night", 0)]
     assert store.check().problems == ()
     assert store.vacuum(now=True).files == 2
     with pytest.raises(StoreError, match=r"file .* of the store cannot be read"):
@@ -71,8 +71,8 @@ def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeyp
         return batches(file, *sizes, row_groups=row_groups, **more)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
-    found = store.rankings.rows(kept, [20_003, 5, 4, 20_002], ["crop", "pid"])
-    assert [row["crop"] for row in found] == ["q00002-1", "q00002-2", "q10001-1", "q10001-2"]
+    selected = store.rankings.rows(kept, [20_003, 5, 4, 20_002], ["crop", "pid"])
+    assert [row["crop"] for row in selected] == ["q00002-1", "q00002-2", "q10001-1", "q10001-2"]
     assert read == [0, 2]
     assert [row["query"] for row in store.rankings.queries(kept, [12_499, 0], ["query"])] == ["q00000", "q12499"]
 

@@ -52,7 +52,7 @@ def probabilities(*keys: str) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pydict({"task": list(keys), "probability": [0.3] * len(keys)}, DRAW)]
 
 
-def said(remote_id: int, hat: str, *, annotator: str = "ana", minutes: int = 0) -> Annotation:
+def annotation(remote_id: int, hat: str, *, annotator: str = "ana", minutes: int = 0) -> Annotation:
     return Annotation(remote_id, annotator, NOON + timedelta(minutes=minutes), {"hat": hat, "bag": "cannot tell"})
 
 
@@ -106,16 +106,16 @@ def test_no_task_is_drawn_twice(drawn: Store) -> None:
 
 
 def test_answers_are_replaced_not_added(drawn: Store) -> None:
-    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", annotator="ben")]}) == 2
-    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "yes"), said(2, "no", annotator="ben")]}) == 0
-    assert drawn.annotations.replace("p", {KEYS[0]: [said(1, "no", minutes=5)], KEYS[1]: []}) == 2
-    assert drawn.annotations.get("p", KEYS) == {KEYS[0]: (said(1, "no", minutes=5),)}
+    assert drawn.annotations.replace("p", {KEYS[0]: [annotation(1, "yes"), annotation(2, "no", annotator="ben")]}) == 2
+    assert drawn.annotations.replace("p", {KEYS[0]: [annotation(1, "yes"), annotation(2, "no", annotator="ben")]}) == 0
+    assert drawn.annotations.replace("p", {KEYS[0]: [annotation(1, "no", minutes=5)], KEYS[1]: []}) == 2
+    assert drawn.annotations.get("p", KEYS) == {KEYS[0]: (annotation(1, "no", minutes=5),)}
     assert drawn.review.task_counts("p")["answered"] == 1
 
 
 def test_a_task_deleted_on_the_server_takes_its_answers_along_and_may_come_back(drawn: Store) -> None:
     drawn.review.mark_pushed("p", {key: place for place, key in enumerate(KEYS)})
-    drawn.annotations.replace("p", {key: [said(place, "yes")] for place, key in enumerate(KEYS)})
+    drawn.annotations.replace("p", {key: [annotation(place, "yes")] for place, key in enumerate(KEYS)})
     assert drawn.review.mark_deleted("p", KEYS[:2]) == 2
     assert drawn.review.mark_deleted("p", KEYS[:2]) == 0
     assert set(drawn.annotations.get("p", KEYS)) == {KEYS[2]}
@@ -131,7 +131,7 @@ def test_more_tasks_than_one_query_takes(store: Store) -> None:
     keys = [task.key for task in many]
     store.review.save_sample("p", DRAWN, many, probabilities(*keys))
     store.review.mark_pushed("p", {key: place for place, key in enumerate(keys)})
-    assert store.annotations.replace("p", {key: [said(place, "yes")] for place, key in enumerate(keys)}) == 1300
+    assert store.annotations.replace("p", {key: [annotation(place, "yes")] for place, key in enumerate(keys)}) == 1300
     assert store.review.task_counts("p") == {"pushed": 1300, "answered": 1300}
     assert store.review.mark_deleted("p", keys[:1200]) == 1200
     assert store.review.task_counts("p") == {"pushed": 100, "deleted": 1200, "answered": 100}
@@ -159,7 +159,7 @@ def test_what_is_not_there_is_named(drawn: Store) -> None:
     with pytest.raises(StoreError, match=r"model b.* is not registered"):
         drawn.review.save_sample("p", replace(DRAWN, model="b" * 64), [], probabilities())
     with pytest.raises(StoreError, match=r"task 0+9 is not one of project p"):
-        drawn.annotations.replace("p", {new_task(9).key: [said(1, "yes")]})
+        drawn.annotations.replace("p", {new_task(9).key: [annotation(1, "yes")]})
     with pytest.raises(StoreError, match=r"label set 3 is not in the store; its versions are: none yet"):
         drawn.label_sets.load(3)
 
@@ -167,7 +167,7 @@ def test_what_is_not_there_is_named(drawn: Store) -> None:
 def test_imported_tasks_come_with_their_answers(store: Store) -> None:
     store.review.ensure_project("files", MARKET_1501)
     draw = replace(DRAWN, strategy="labels.csv", budget=3, population=0)
-    batch = store.annotations.import_tasks("files", draw, TASKS, {KEYS[0]: [said(1, "yes")]})
+    batch = store.annotations.import_tasks("files", draw, TASKS, {KEYS[0]: [annotation(1, "yes")]})
     (recorded,) = store.review.samples("files")
     assert (recorded.id, recorded.imported) == (batch, True)
     assert store.review.inclusion_probabilities(batch, KEYS) == {}
@@ -179,8 +179,8 @@ def test_label_sets_are_versions(store: Store) -> None:
     rows = pa.RecordBatch.from_pylist([row], LABELS)
     first = store.label_sets.save([rows], digest="d1", tasks=1, projects=("p",))
     second = store.label_sets.save([], digest="d2", tasks=0, projects=())
-    assert [one.version for one in store.label_sets.list()] == [first.version, second.version]
-    found, batches = store.label_sets.load(first.version)
-    assert (found.digest, found.labels, next(batches).to_pylist()[0]["value"]) == ("d1", 1, "yes")
+    assert [label_set.version for label_set in store.label_sets.list()] == [first.version, second.version]
+    loaded, batches = store.label_sets.load(first.version)
+    assert (loaded.digest, loaded.labels, next(batches).to_pylist()[0]["value"]) == ("d1", 1, "yes")
     assert store.check().intact
     assert not store.vacuum(now=True).paths

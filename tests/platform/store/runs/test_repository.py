@@ -278,10 +278,10 @@ def test_what_does_not_agree_is_not_committed(store: Store) -> None:
     ):
         with pytest.raises(StoreError, match=complaint):
             store.shards.commit(task.id, files=[written], outcomes=outcomes)
-    gone = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
-    DataRoot(store.data).folder.delete(gone.path)
+    missing = store.root.write("crops", run.id, task.id, crop_table([crop("one.jpg")]))
+    DataRoot(store.data).folder.delete(missing.path)
     with pytest.raises(StoreError, match="has None bytes"):
-        store.shards.commit(task.id, files=[gone], outcomes=[done, empty])
+        store.shards.commit(task.id, files=[missing], outcomes=[done, empty])
     assert store.shards.pending(run.id, limit=1) == [task]
     store.shards.commit(task.id, files=[written], outcomes=[done, empty])
     with pytest.raises(StoreError, match="is done, not pending"):

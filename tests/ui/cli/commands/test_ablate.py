@@ -54,11 +54,11 @@ def arguments(people: Path, out: Path, *more: str) -> list[str]:
 def test_table_is_written_and_printed(people: Path, tmp_path: Path, jobs: list[int], capsys: Captured) -> None:
     out = tmp_path / "out"
     assert run(arguments(people, out, "--jobs", "3", "--json")) == 0
-    said = capsys.readouterr()
-    result: dict[str, Any] = json.loads(said.out)
+    output = capsys.readouterr()
+    result: dict[str, Any] = json.loads(output.out)
     assert jobs == [3]
     assert (result["cells"], result["trained"], result["failed"]) == (4, 4, [])
-    assert "control, seed 2: done (4 of 4 trainings)" in " ".join(said.err.split())
+    assert "control, seed 2: done (4 of 4 trainings)" in " ".join(output.err.split())
     (row,) = result["table"]["table4"]
     assert (row["config"], row["seeds"], row["mAP"]["n"]) == ("baseline", [1, 2], 2)
     assert result["table"]["control"]["over_baseline"]["n"] == 2
@@ -87,10 +87,10 @@ def test_failed_training_is_reported_with_status_1(
 
     monkeypatch.setattr(ablation, "run_cells", fail)
     assert run(arguments(people, tmp_path / "out", "--json")) == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out)["failed"][0] == {"config": "baseline", "seed": 1, "reason": "no memory"}
+    output = capsys.readouterr()
+    assert json.loads(output.out)["failed"][0] == {"config": "baseline", "seed": 1, "reason": "no memory"}
     line = "4 trainings failed, the first is baseline with seed 1: no memory; the same command tries them again"
-    assert line in " ".join(said.err.split())
+    assert line in " ".join(output.err.split())
 
 
 def test_interruption_prints_how_to_continue(

@@ -187,9 +187,9 @@ def test_command_shows_nothing_without_audit_entry(
         ("rank", "--each-tracklet", "--name", "all"),
         ("store", "export", tmp_path / "market"),
     ):
-        said = vestigo(*command, status=2)
-        assert "cannot be written (attempt to write a readonly database), and what is not logged is not shown" in said
-        assert crop not in said
+        output = vestigo(*command, status=2)
+        assert "cannot be written (attempt to write a readonly database), and what is not logged is not shown" in output
+        assert crop not in output
     assert not (tmp_path / "found.html").exists()
     assert not (tmp_path / "market").exists()
 
@@ -244,10 +244,10 @@ def test_csv_cells_are_no_formulas(vestigo: Command, log: Path, tmp_path: Path, 
 
 
 def test_broken_chain_exits_1_with_one_line(vestigo: Command, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = vestigo("audit", "verify")
-    assert (found["entries"], found["intact"], found["problems"]) == (7, True, [])
+    report = vestigo("audit", "verify")
+    assert (report["entries"], report["intact"], report["problems"]) == (7, True, [])
     with Store.open(log) as store:
-        assert found["head"] == store.audit.entries(newest=True, limit=1)[0].digest
+        assert report["head"] == store.audit.entries(newest=True, limit=1)[0].digest
         with store.database.write() as session:
             session.execute(text("UPDATE audit SET \"user\" = 'eve' WHERE id IN (2, 3)"))
     assert run(["audit", "verify", "--store", str(log), "--json"]) == 1

@@ -43,8 +43,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(capsys: Captured, *arguments: str | Path) -> tuple[dict[str, Any], str]:
     assert run(["evaluate", *map(str, arguments), "--device", "cpu", "--json"]) == 0
-    said = capsys.readouterr()
-    return json.loads(said.out), " ".join(said.err.split())
+    output = capsys.readouterr()
+    return json.loads(output.out), " ".join(output.err.split())
 
 
 def test_regions_are_evaluated_on_training_images(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -64,36 +64,38 @@ def test_regions_are_evaluated_on_training_images(people: Path, model: Path, tmp
 
 def test_result_has_ranking_attributes_and_regions(people: Path, model: Path, capsys: Captured) -> None:
     result, _ = evaluate(capsys, people, "--model", model)
-    found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
-    assert found.attributes is not None
-    assert found.regions is not None
-    metrics = found.attributes.metrics
+    evaluation = evaluate_model(
+        load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions()
+    )
+    assert evaluation.attributes is not None
+    assert evaluation.regions is not None
+    metrics = evaluation.attributes.metrics
     assert result["attributes"] == metrics.official
     assert list(result["attributes"]) == list(MARKET_1501.names)
     assert (result["attributes_mean"], result["attributes_balanced"]) == (metrics.official_mean, metrics.balanced)
     assert result["attributes_labelled_only"] == metrics.labelled_only
     assert result["attributes_recall"] == metrics.recall
     assert result["attributes_images"] == metrics.images
-    assert result["regions"] == found.regions.iou
+    assert result["regions"] == evaluation.regions.iou
     assert list(result["regions"]) == list(REGIONS.names)
-    assert result["regions_mean"] == found.regions.mean
-    assert result["regions_two_class"] == found.regions.two_class
-    assert result["belongings_auc"] == found.belongings_auc
+    assert result["regions_mean"] == evaluation.regions.mean
+    assert result["regions_two_class"] == evaluation.regions.two_class
+    assert result["belongings_auc"] == evaluation.belongings_auc
     assert (result["filter"], result["comparison"], result["notes"]) == (None, None, [])
 
 
 def test_filter_reports_kept_fraction_and_losses(people: Path, model: Path, capsys: Captured) -> None:
     plain, _ = evaluate(capsys, people, "--model", model)
     result, _ = evaluate(capsys, people, "--model", model, "--filter", "strict")
-    found = result["filter"]
-    assert (found["mode"], found["threshold"], found["guaranteed"]) == ("strict", 0.7, False)
-    assert 0 < found["kept_fraction"] <= 1
-    assert 0 <= found["true_matches_lost"] <= 1
-    assert found["speed_up"] > 0
-    assert (found["mAP"], found["rank1"]) == (result["mAP"], result["cmc"]["1"])
-    assert (found["mAP_without"], found["rank1_without"]) == (plain["mAP"], plain["cmc"]["1"])
-    assert (found["expected_kept"], found["expected_lost"]) == (None, None)
-    assert "was not measured for this model" in found["sentence"]
+    measured = result["filter"]
+    assert (measured["mode"], measured["threshold"], measured["guaranteed"]) == ("strict", 0.7, False)
+    assert 0 < measured["kept_fraction"] <= 1
+    assert 0 <= measured["true_matches_lost"] <= 1
+    assert measured["speed_up"] > 0
+    assert (measured["mAP"], measured["rank1"]) == (result["mAP"], result["cmc"]["1"])
+    assert (measured["mAP_without"], measured["rank1_without"]) == (plain["mAP"], plain["cmc"]["1"])
+    assert (measured["expected_kept"], measured["expected_lost"]) == (None, None)
+    assert "was not measured for this model" in measured["sentence"]
     assert run(["evaluate", str(people), "--model", str(model), "--filter", "auto"]) == 2
     assert "filter auto: the model package has no calibration" in " ".join(capsys.readouterr().err.split())
 
@@ -109,10 +111,10 @@ def test_two_models_are_compared_on_page(people: Path, model: Path, tmp_path: Pa
     assert comparison["judged"]["attributes"] == alone["attributes"]
     assert comparison["mAP"].keys() >= {"difference", "low", "high"}
     assert comparison["mAP"]["difference"] == pytest.approx(result["mAP"] - alone["mAP"])
-    gained = {name: found["difference"] for name, found in comparison["attributes"].items()}
+    gained = {name: difference["difference"] for name, difference in comparison["attributes"].items()}
     assert gained == pytest.approx({name: result["attributes"][name] - alone["attributes"][name] for name in gained})
     text = page.read_text("utf-8")
-    digests = [found["model"]["digest"][:8] for found in (result, alone)]
+    digests = [each["model"]["digest"][:8] for each in (result, alone)]
     assert f"random ({digests[0]}) compared with random ({digests[1]})" in text
     assert "http" not in text
 
@@ -121,8 +123,8 @@ def test_model_without_attributes_is_compared_unfiltered(
     people: Path, model: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     plain = random_model(tmp_path / "plain", name="plain", schema=None, regions=None)
-    result, said = evaluate(capsys, people, "--model", model, "--compare", plain, "--filter", "0.5")
-    assert "plain predicts no attributes to filter by: it is evaluated without the filter" in said
+    result, output = evaluate(capsys, people, "--model", model, "--compare", plain, "--filter", "0.5")
+    assert "plain predicts no attributes to filter by: it is evaluated without the filter" in output
     assert result["comparison"]["judged"]["filter"] is None
     assert result["comparison"]["attributes"] == {}
     assert run(["evaluate", str(people), "--model", str(plain), "--filter", "0.5"]) == 2
@@ -131,10 +133,10 @@ def test_model_without_attributes_is_compared_unfiltered(
 
 def test_other_schema_is_noted(people: Path, tmp_path: Path, capsys: Captured) -> None:
     duke = random_model(tmp_path / "duke", schema=DUKEMTMC_REID)
-    result, said = evaluate(capsys, people, "--model", duke)
+    result, output = evaluate(capsys, people, "--model", duke)
     assert (result["attributes"], result["attributes_mean"]) == ({}, None)
     (note,) = result["notes"]
-    assert note in said
+    assert note in output
     assert "dukemtmc-reid" in note
     assert "market-1501" in note
 
@@ -149,10 +151,12 @@ def test_metrics_are_printed(people: Path, model: Path, capsys: Captured) -> Non
 def test_demo_reports_attributes(people: Path, model: Path, tmp_path: Path) -> None:
     page = tmp_path / "evaluation.html"
     figures = demo.evaluate(people, page, lambda done, total: None, str(model))
-    found = evaluate_model(load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions())
-    assert found.attributes is not None
-    assert figures["attributes"] == found.attributes.metrics.official_mean
-    assert figures["mAP"] == found.metrics.mAP
+    evaluation = evaluate_model(
+        load_dataset(people), Extractor(ModelPackage.from_pretrained(model)), EvaluationOptions()
+    )
+    assert evaluation.attributes is not None
+    assert figures["attributes"] == evaluation.attributes.metrics.official_mean
+    assert figures["mAP"] == evaluation.metrics.mAP
     assert "Predicted attributes of some images" in page.read_text("utf-8")
 
 

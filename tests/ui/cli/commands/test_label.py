@@ -43,7 +43,7 @@ def reviewed(store: Path) -> Path:
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def run_output(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def ran(*arguments: object) -> str:
         capsys.readouterr()
         assert run([*map(str, arguments)]) == 0, capsys.readouterr().err
@@ -63,65 +63,71 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return ran
 
 
-def run_json(said: Callable[..., str], *arguments: object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(said(*arguments, "--json"))
-    return found
+def run_json(run_output: Callable[..., str], *arguments: object) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(run_output(*arguments, "--json"))
+    return result
 
 
-def test_status_counts_tasks_annotations_and_conflicts(reviewed: Path, said: Callable[..., str]) -> None:
-    found = run_json(said, "label", "status", "--store", reviewed, "--project", "spring")
-    assert (found["tasks"], found["reviewed"], found["conflicts"], found["waiting"]) == (COUNT, COUNT, 1, COUNT)
-    assert found["reviewers"] == {"ana": COUNT, "ben": 1}
-    assert found["attributes"]["colour"]["answered"] == COUNT
-    assert found["corrections"] == sum(one["corrected"] for one in found["attributes"].values()) > 0
-    text = said("label", "status", "--store", reviewed, "--project", "spring")
+def test_status_counts_tasks_annotations_and_conflicts(reviewed: Path, run_output: Callable[..., str]) -> None:
+    status = run_json(run_output, "label", "status", "--store", reviewed, "--project", "spring")
+    assert (status["tasks"], status["reviewed"], status["conflicts"], status["waiting"]) == (COUNT, COUNT, 1, COUNT)
+    assert status["reviewers"] == {"ana": COUNT, "ben": 1}
+    assert status["attributes"]["colour"]["answered"] == COUNT
+    assert status["corrections"] == sum(attribute["corrected"] for attribute in status["attributes"].values()) > 0
+    text = run_output("label", "status", "--store", reviewed, "--project", "spring")
     assert f"{COUNT} of {COUNT} tasks reviewed" in text
     assert "conflict: task" in text
     assert "run the push again" in text
 
 
-def test_precision_reports_confidence_intervals(reviewed: Path, said: Callable[..., str]) -> None:
-    found = run_json(said, "precision", "--store", reviewed)
-    hat = found["attributes"]["hat"]
-    assert found["digest"] == MODEL
+def test_precision_reports_confidence_intervals(reviewed: Path, run_output: Callable[..., str]) -> None:
+    precision = run_json(run_output, "precision", "--store", reviewed)
+    hat = precision["attributes"]["hat"]
+    assert precision["digest"] == MODEL
     assert 0.5 < hat["low"] <= hat["accuracy"] <= hat["high"] <= 1
     assert hat["reviewed"] == COUNT - 1
     assert set(hat["values"]) == {"no", "yes"}
     assert {"precision", "recall"} <= set(hat["values"]["yes"])
     assert hat["coverage"] == 1
-    assert set(found["cameras"]) == {"c1", "c2"}
-    assert list(found["periods"]) == ["2026-05"]
-    text = said("precision", "--store", reviewed, "--by", "camera", "--values", "--confidence", "0.7")
+    assert set(precision["cameras"]) == {"c1", "c2"}
+    assert list(precision["periods"]) == ["2026-05"]
+    text = run_output("precision", "--store", reviewed, "--by", "camera", "--values", "--confidence", "0.7")
     assert "camera c1" in text
     assert "from 2 pairs of annotations" in text
 
 
 def test_exported_labels_can_be_imported(
-    reviewed: Path, tmp_path: Path, said: Callable[..., str], refused: Callable[..., str]
+    reviewed: Path, tmp_path: Path, run_output: Callable[..., str], refused: Callable[..., str]
 ) -> None:
-    first = run_json(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
+    first = run_json(run_output, "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv")
     assert (first["version"], first["written"], first["tasks"]) == (1, 2 * COUNT - 1, COUNT)
-    mat = run_json(said, "label", "export", "--store", reviewed, "--out", tmp_path / "l.mat")
+    mat = run_json(run_output, "label", "export", "--store", reviewed, "--out", tmp_path / "l.mat")
     assert mat["version"] == 1
     assert (tmp_path / "l.mat").stat().st_size > 0
-    back = run_json(said, "label", "import", tmp_path / "l.csv", "--store", reviewed, "--project", "files")
+    back = run_json(run_output, "label", "import", tmp_path / "l.csv", "--store", reviewed, "--project", "files")
     assert (back["tasks"], back["created"]) == (COUNT, COUNT)
-    assert [one["version"] for one in run_json(said, "label", "sets", "--store", reviewed)["sets"]] == [1]
-    assert "spring" in said("label", "sets", "--store", reviewed)
-    assert "2 labels" not in said("label", "export", "--store", reviewed, "--out", tmp_path / "l.csv", "--version", "1")
+    assert [
+        label_set["version"] for label_set in run_json(run_output, "label", "sets", "--store", reviewed)["sets"]
+    ] == [1]
+    assert "spring" in run_output("label", "sets", "--store", reviewed)
+    assert "2 labels" not in run_output(
+        "label", "export", "--store", reviewed, "--out", tmp_path / "l.csv", "--version", "1"
+    )
     assert "write a .csv or a .mat file" in refused("label", "export", "--store", reviewed, "--out", tmp_path / "l.txt")
     assert "label set 9 is not in the store" in refused(
         "label", "export", "--store", reviewed, "--out", tmp_path / "m.csv", "--version", "9"
     )
 
 
-def test_dry_runs_store_nothing(store: Path, said: Callable[..., str]) -> None:
-    plan = run_json(said, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
+def test_dry_runs_store_nothing(store: Path, run_output: Callable[..., str]) -> None:
+    plan = run_json(run_output, "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run")
     assert (plan["tasks"], plan["created"], plan["population"], plan["dry_run"]) == (12, 0, COUNT, True)
-    assert "would sample 12 of 40 tasks" in said(
+    assert "would sample 12 of 40 tasks" in run_output(
         "label", "push", "--store", store, "--project", "spring", "--budget", "12", "--dry-run"
     )
-    text = said("loop", "--store", store, "--project", "spring", "--base", "default", "--budget", "12", "--dry-run")
+    text = run_output(
+        "loop", "--store", store, "--project", "spring", "--base", "default", "--budget", "12", "--dry-run"
+    )
     assert "sample 12 of 40 tasks" in text
     assert "a fifth of the store's people" in text
     with Store.open(store) as opened:

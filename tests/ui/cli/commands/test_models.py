@@ -176,7 +176,7 @@ def test_two_models_are_compared(
     from vestigo_models.inference.extractor import Extractor
 
     assert "have no recorded score" in refused("models", "compare", "old", "new")
-    found = vestigo("models", "compare", "old", models["new"], "--data", people, "--device", "cpu")
+    comparison = vestigo("models", "compare", "old", models["new"], "--data", people, "--device", "cpu")
     name = split_name(load_dataset(people))
     judged = [
         evaluate_model(
@@ -185,8 +185,8 @@ def test_two_models_are_compared(
         for which in ("old", "new")
     ]
     differences = compare(judged[1], judged[0]).measures()
-    assert found["judged"].keys() == {name}
-    measures = found["judged"][name]
+    assert comparison["judged"].keys() == {name}
+    measures = comparison["judged"][name]
     assert measures.keys() == {"mAP", *MARKET_1501.names}
     assert measures["mAP"]["a"] == pytest.approx(judged[0].metrics.mAP)
     assert measures["mAP"]["b"] == pytest.approx(judged[1].metrics.mAP)
@@ -196,8 +196,8 @@ def test_two_models_are_compared(
         assert (row["difference"], row["low"]) == pytest.approx((difference.difference, difference.low))
         assert row["b"] - row["a"] == pytest.approx(row["difference"], abs=1e-6)
         assert row["identities"] == 8
-    assert found["verdict"] == json.loads(json.dumps(asdict(decide_promotion(differences))))
-    assert (found["a"]["digest"], found["b"]["digest"]) == (digests["old"], digests["new"])
+    assert comparison["verdict"] == json.loads(json.dumps(asdict(decide_promotion(differences))))
+    assert (comparison["a"]["digest"], comparison["b"]["digest"]) == (digests["old"], digests["new"])
     stored = vestigo("models", "compare", "old", "new")
     assert stored["judged"][name]["mAP"]["b"] == measures["mAP"]["b"]
     assert (stored["judged"][name]["mAP"]["low"], stored["verdict"]) == (None, None)

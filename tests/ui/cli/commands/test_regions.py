@@ -51,9 +51,9 @@ def test_every_image_has_label_map_of_parser(people: Path, tmp_path: Path, capsy
     result = run_json(capsys, people, "--parser", parser, "--out", tmp_path / "out")
     assert (result["images"], result["quarantined"], result["with_belongings"]) == (len(TRUTHS), 0, 0)
     for name, truth in TRUTHS.items():
-        with Image.open(tmp_path / "out" / f"{name}.png") as found:
-            assert found.mode == "L"
-            np.testing.assert_array_equal(np.array(found), parsed_of(truth))
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert image.mode == "L"
+            np.testing.assert_array_equal(np.array(image), parsed_of(truth))
     # What it wrote says itself what it is, and is a parser again.
     again = make_parser(f"labels:{tmp_path / 'out'}")
     assert again.label_set.classes == make_parser(parser).label_set.classes
@@ -80,7 +80,7 @@ def test_unreadable_images_are_quarantined(people: Path, tmp_path: Path, capsys:
     cv2.imwrite(str(people / "unknown.png"), np.zeros((8, 4, 3), dtype=np.uint8))
     result = run_json(capsys, people, "--parser", f"labels:{tmp_path / 'maps'}", "--out", tmp_path / "out")
     assert (result["images"], result["quarantined"]) == (len(TRUTHS) + 2, 2)
-    reasons = {Path(one["image"]).name: one["reason"] for one in result["failures"]}
+    reasons = {Path(failure["image"]).name: failure["reason"] for failure in result["failures"]}
     assert reasons == {"broken.jpg": "not-an-image", "unknown.png": "no-labels"}
     assert len(list((tmp_path / "out").glob("*.png"))) == len(TRUTHS)
 

@@ -44,7 +44,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
     shown = [(person, camera) for person in range(PEOPLE) for camera in range(CAMERAS)]
     pictures = [picture(*pair) for pair in shown]
     outputs = Extractor(package).extract(pictures)
-    said = feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
+    features = feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
     rows = [
         crop(
             f"p{person}c{camera}.jpg",
@@ -52,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, package: ModelPackage) -> 
             time=START + timedelta(minutes=10 * camera + person),
             tracklet=f"t{person}-{camera}",
             image=encode_jpeg(image),
-            **{name: column[row].as_py() for name, column in said.items()},
+            **{name: column[row].as_py() for name, column in features.items()},
         )
         for row, ((person, camera), image) in enumerate(zip(shown, pictures, strict=True))
     ]
@@ -77,8 +77,8 @@ def fill(path: Path, package: ModelPackage, rows: list[dict[str, Any]]) -> None:
 
 
 def crop_of(person: int, camera: int) -> str:
-    found: str = crop(f"p{person}c{camera}.jpg")["crop_id"]
-    return found
+    crop_id: str = crop(f"p{person}c{camera}.jpg")["crop_id"]
+    return crop_id
 
 
 @pytest.fixture

@@ -70,14 +70,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for _ in range(CROPS)
         ]
     ).astype(np.float32)
-    said = feature_columns(outputs.descriptors, sure, outputs.areas)
+    features = feature_columns(outputs.descriptors, sure, outputs.areas)
     rows = [
         crop(
             f"{number}.jpg",
             camera=f"cam{number % 2}",
             time=START,
             image=encode_jpeg(image),
-            **{name: column[number].as_py() for name, column in said.items()},
+            **{name: column[number].as_py() for name, column in features.items()},
         )
         for number, image in enumerate(pictures)
     ]
@@ -159,8 +159,8 @@ def test_filtered_rank_agrees_with_search(call: Any, archive: Path, tmp_path: Pa
     with Store.open(archive / "store") as store:
         rows = [row for batch in store.rankings.scan(store.rankings.get("x")) for row in batch.to_pylist()]
     for query in ids:
-        found = [row["crop"] for row in call("search", query, "--filter", "0.9", "--top", "5")["results"]]
-        assert [row["crop"] for row in rows if row["query"] == query] == found
+        crops = [row["crop"] for row in call("search", query, "--filter", "0.9", "--top", "5")["results"]]
+        assert [row["crop"] for row in rows if row["query"] == query] == crops
 
 
 def test_page_and_table_show_attributes_and_filter(

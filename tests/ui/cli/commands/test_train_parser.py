@@ -57,8 +57,10 @@ def test_parser_is_trained_and_evaluated(
     assert result["losses"].keys() == {"total", "cross_entropy", "dice"}
     assert result["regions"] == pytest.approx(naive_iou(dataset, folder, model), abs=1e-12)
     trained_on = json.loads((model / "config.json").read_text())["trained_on"]
-    said = f"--epochs 2 --seed 0 --hidden-by {hidden_by} --hidden-weight 1 --learning-rate 0.003 --precision float32"
-    assert trained_on["command"] == f"vestigo train-parser --data people {said}"
+    option_text = (
+        f"--epochs 2 --seed 0 --hidden-by {hidden_by} --hidden-weight 1 --learning-rate 0.003 --precision float32"
+    )
+    assert trained_on["command"] == f"vestigo train-parser --data people {option_text}"
 
 
 def test_metrics_are_printed(dataset: Path, tmp_path: Path, capsys: Captured) -> None:

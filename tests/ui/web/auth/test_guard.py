@@ -57,7 +57,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
             shown, session = looked_at(screen.url, cookie_of(client))
             assert CROP.encode() in shown
             assert CAMERA.encode() in shown
-            media = tuple(sorted({found.decode() for found in MEDIA.findall(shown)}))
+            media = tuple(sorted({address.decode() for address in MEDIA.findall(shown)}))
             bodies = [client.get(path) for path in media]
         assert [body.status_code for body in bodies] == [200, 200]
         assert any(body.content.startswith(JPEG) for body in bodies)

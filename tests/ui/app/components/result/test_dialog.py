@@ -104,7 +104,7 @@ def act(app: AppTest, shown: Components, action: str, note: str = "") -> None:
 
 
 def frames(app: AppTest) -> list[Any]:
-    return [one.value for one in app.dataframe]
+    return [table.value for table in app.dataframe]
 
 
 def test_result_is_explained(context: PageContext, shown: Components) -> None:
@@ -210,7 +210,7 @@ def test_reviewer_records_and_withdraws_verdict(context: PageContext, shown: Com
     act(app, shown, "withdraw")
     assert context.store.verdicts.current(KEY, "2026-17") == {}
     assert "no verdict yet" in shown["vestigo.verdict"]["text"]
-    assert [one.verdict for one in context.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
+    assert [verdict.verdict for verdict in context.store.verdicts.history(KEY)] == ["confirmed", "not sure", None]
 
 
 def test_viewer_sees_verdict_and_cannot_change_it(context: PageContext, shown: Components) -> None:
@@ -271,7 +271,9 @@ def test_heads_are_hidden_in_all_images(context: PageContext, monkeypatch: pytes
         assert (image[top] != other[top]).mean() > 0.5
         assert (image == other).mean() > 0.1
     row = load_facts(context, ids, model=model)[0]
-    shown, plain = (load_frame(one, row, [[row[side] for side in "xywh"]]) for one in (hidden, context))
+    shown, plain = (
+        load_frame(page_context, row, [[row[side] for side in "xywh"]]) for page_context in (hidden, context)
+    )
     assert (shown == plain).all(axis=2).mean() < 0.3
     assert np.abs(hide_upload(hidden, plain).astype(int) - plain).mean() > 1
     calls = []
@@ -326,8 +328,8 @@ def test_summary_of_distance() -> None:
 
 def test_crops_of_long_tracklet_are_spread_evenly() -> None:
     rows = [{"number": number} for number in range(100)]
-    some = [row["number"] for row in app_images.spread(rows, 10)]
-    assert some == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
+    numbers = [row["number"] for row in app_images.spread(rows, 10)]
+    assert numbers == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
     assert app_images.spread(rows[:3], 10) == rows[:3]
 
 

@@ -140,11 +140,11 @@ def test_archive_is_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch, review
     app = run_app(monkeypatch, reviewed, page="attributes", attribute="colour", value="blue", first="most")
     with Store.open(reviewed) as store, BrowseIndex.open(store) as index:
         every = index.page(MODEL, ALL_SIGHTINGS, offset=0, limit=1000)
-    blue = [one for one in every if one.attributes["colour"] == "blue"]
+    blue = [sighting for sighting in every if sighting.attributes["colour"] == "blue"]
     assert f"{len(blue)} sightings predicted as blue" in words(app)
     seen = viewed(reviewed)[0]["shown"]
     assert isinstance(seen, list)
-    sure = {one.crop: one.confidences["colour"] for one in blue}
+    sure = {sighting.crop: sighting.confidences["colour"] for sighting in blue}
     assert sorted(seen) == sorted(sure)
     assert [sure[crop] for crop in seen] == sorted(sure.values(), reverse=True)
     assert frame(app, SIGHTINGS)["Sightings"].sum() == PEOPLE

@@ -47,18 +47,18 @@ def verdict(crop: str, value: VerdictValue | None) -> Verdict:
 
 
 def test_description_names_confident_attributes() -> None:
-    one = hit(1)
-    assert results.summarize_attributes(one.attributes, one.confidences) == "female, upper red"
+    nearest = hit(1)
+    assert results.summarize_attributes(nearest.attributes, nearest.confidences) == "female, upper red"
     assert results.summarize_attributes({}, {}) == ""
 
 
 def test_only_attributes_confident_on_both_sides_differ() -> None:
-    one = hit(1)
+    nearest = hit(1)
     attributes = {"gender": "male", "hat": "yes", "backpack": "no", "upper_colour": "red"}
     confidences = dict.fromkeys(attributes, 0.9)
-    assert results.differing_attributes(one, attributes, confidences) == ["gender", "hat"]
-    assert results.differing_attributes(one, attributes, confidences | {"gender": 0.6}) == ["hat"]
-    assert results.differing_attributes(replace(one, attributes={}, confidences={}), attributes, confidences) == []
+    assert results.differing_attributes(nearest, attributes, confidences) == ["gender", "hat"]
+    assert results.differing_attributes(nearest, attributes, confidences | {"gender": 0.6}) == ["hat"]
+    assert results.differing_attributes(replace(nearest, attributes={}, confidences={}), attributes, confidences) == []
 
 
 @pytest.mark.parametrize("by", results.GROUPINGS)
@@ -74,17 +74,17 @@ def test_groups_hold_every_hit_once_nearest_first(by: str) -> None:
         for rank in range(1, 80)
     ]
     groups = results.group_hits(hits, by)
-    assert sorted(one.rank for group in groups for one in group.hits) == list(range(1, 80))
-    assert all([one.rank for one in group.hits] == sorted(one.rank for one in group.hits) for group in groups)
+    assert sorted(each.rank for group in groups for each in group.hits) == list(range(1, 80))
+    assert all([each.rank for each in group.hits] == sorted(each.rank for each in group.hits) for group in groups)
     assert [group.hits[0].rank for group in groups] == sorted(group.hits[0].rank for group in groups)
     names: dict[str, Callable[[Hit], object]] = {
-        "none": lambda one: 0,
-        "tracklet": lambda one: one.track or one.crop,
-        "camera": lambda one: one.camera,
-        "hour": lambda one: one.time and (one.time.date(), one.time.hour),
+        "none": lambda each: 0,
+        "tracklet": lambda each: each.track or each.crop,
+        "camera": lambda each: each.camera,
+        "hour": lambda each: each.time and (each.time.date(), each.time.hour),
     }
-    assert all(len({names[by](one) for one in group.hits}) == 1 for group in groups)
-    assert len(groups) == len({names[by](one) for one in hits})
+    assert all(len({names[by](each) for each in group.hits}) == 1 for group in groups)
+    assert len(groups) == len({names[by](each) for each in hits})
 
 
 def test_verdict_filter_keeps_order() -> None:
@@ -95,7 +95,8 @@ def test_verdict_filter_keeps_order() -> None:
         hits[3].crop: verdict(hits[3].crop, "confirmed"),
     }
     ranks = {
-        show: [one.rank for one in results.filter_by_verdict(hits, verdicts, show)] for show in results.VERDICT_FILTERS
+        show: [each.rank for each in results.filter_by_verdict(hits, verdicts, show)]
+        for show in results.VERDICT_FILTERS
     }
     assert ranks == {"all": [1, 2, 3, 4, 5], "undecided": [2, 3, 5], "confirmed": [4]}
 
@@ -179,7 +180,7 @@ def test_timeline_marks_every_result() -> None:
     verdicts = {hits[2].crop: verdict(hits[2].crop, "confirmed"), hits[4].crop: verdict(hits[4].crop, "not sure")}
     made = timeline.timeline_figure(hits, verdicts, "Time (UTC)")
     marks = [crop for trace in made.data for (crop,) in trace.customdata]
-    assert sorted(marks) == sorted(one.crop for one in hits)
+    assert sorted(marks) == sorted(each.crop for each in hits)
     assert [trace.name for trace in made.data] == ["No verdict", "Confirmed", "Not sure"]
     assert len({trace.marker.symbol for trace in made.data}) == 3
     assert list(made.layout.yaxis.categoryarray) == ["c0", "c2", "c1"]

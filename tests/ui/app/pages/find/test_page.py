@@ -34,10 +34,10 @@ def test_picker_shows_one_crop_for_each_tracklet(page: Open, archive: Archive, s
     tracklets = {row["tracklet"] for row in archive.crops}
     assert f"{len(tracklets)} sightings" in words(app)
     assert len(crops_of(sheets["find-picker"])) == len(tracklets)
-    one = page(camera="hall")
+    shown = page(camera="hall")
     hall = {row["crop_id"] for row in archive.crops if row["camera"] == "hall"}
     assert set(crops_of(sheets["find-picker"])) <= hall
-    assert "sightings" in words(one)
+    assert "sightings" in words(shown)
 
 
 def test_click_on_sighting_searches(page: Open, sheets: Any) -> None:
@@ -86,9 +86,9 @@ def test_scope_of_address_is_searched(page: Open, archive: Archive, sheets: Any)
         for row in archive.crops
         if row["camera"] == "hall" and row["time"] >= start + timedelta(seconds=1) and row["crop_id"] != crop
     }
-    found = crops_of(sheets["find-results"])
-    assert found
-    assert set(found) <= inside
+    crops = crops_of(sheets["find-results"])
+    assert crops
+    assert set(crops) <= inside
 
 
 def test_attributes_are_query(page: Open, store: Store, sheets: Any) -> None:
@@ -220,7 +220,7 @@ def test_outdated_result_is_kept_until_searched_again(page: Open, archive: Archi
 
 def test_timeline_is_shown(page: Open, archive: Archive) -> None:
     app = page(crop=archive.crops[3]["crop_id"])
-    assert [one.value for one in app.subheader] == ["Timeline"]
+    assert [element.value for element in app.subheader] == ["Timeline"]
     assert "no time" not in words(app)
 
 

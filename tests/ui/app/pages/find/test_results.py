@@ -36,7 +36,7 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
         sheets["do"]["find-results"] = UserAction(action, chosen)
         app.run()
     key = query_key(crops=[crop])
-    assert {one: verdict.verdict for one, verdict in store.verdicts.current(key).items()} == {
+    assert {crop_id: verdict.verdict for crop_id, verdict in store.verdicts.current(key).items()} == {
         first: "confirmed",
         second: "rejected",
     }

@@ -120,7 +120,7 @@ def test_open_model_is_compared_with_the_model_of_the_gate(
     text = words(app)
     assert f"Evaluated on {TEST}; before is fake" in text
     assert f"Passed against fake ({MODEL[:8]})" in text
-    assert any("better beyond chance" in one.value for one in app.text)
+    assert any("better beyond chance" in element.value for element in app.text)
     assert "It has never served." in text
     assert "An admin can promote this model." in text
     assert "Promote" not in labels(app)

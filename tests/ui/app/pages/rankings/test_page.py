@@ -54,7 +54,7 @@ def sheet(app: AppTest) -> list[dict[str, Any]]:
     """Return the tiles of the contact sheet."""
     import json
 
-    (shown,) = [one for one in app.main if one.type == "bidi_component"]
+    (shown,) = [element for element in app.main if element.type == "bidi_component"]
     return json.loads(shown.proto.json)["tiles"]
 
 
@@ -75,12 +75,12 @@ def test_ranking_shows_scores(page: Any, store: Path) -> None:
     app = page(ranking="everybody")
     text = words(app)
     assert "Scoring" not in text
-    one = open_saved(store, "everybody")
+    ranking = open_saved(store, "everybody")
     frame = app.dataframe[0].value
-    ap = one.scores.scores.ap[one.scores.scores.scored]
+    ap = ranking.scores.scores.ap[ranking.scores.scores.scored]
     assert frame.loc[0, "mAP (%)"] == pytest.approx(100 * ap.mean())
     assert frame.loc[0, "95 % from"] <= frame.loc[0, "mAP (%)"] <= frame.loc[0, "to"]
-    assert f"{len(one.scores):,} queries" in text
+    assert f"{len(ranking.scores):,} queries" in text
 
 
 def test_truncated_ranking_is_lower_bound(page: Any) -> None:
@@ -165,52 +165,52 @@ def test_view_is_audited(page: Any, store: Path) -> None:
 
 
 def test_queries_are_sorted(store: Path) -> None:
-    one, other = open_saved(store, "everybody"), open_saved(store, "shallow")
-    pair = compare_rankings(one, other)
-    ap = one.scores.scores.ap
+    ranking, other = open_saved(store, "everybody"), open_saved(store, "shallow")
+    pair = compare_rankings(ranking, other)
+    ap = ranking.scores.scores.ap
     for order, sign in (("worst", 1), ("best", -1)):
-        ordered = sort_queries(one, None, order)
+        ordered = sort_queries(ranking, None, order)
         values = sign * ap[ordered]
         assert sorted(ordered) == list(range(len(ap)))
         known = values[~np.isnan(values)]
         assert list(known) == sorted(known)
         assert np.isnan(values[len(known) :]).all()
     gain = dict(zip(pair.first_queries.tolist(), pair.gain.tolist(), strict=True))
-    changed = [abs(gain[query]) for query in sort_queries(one, pair, "changed")]
+    changed = [abs(gain[query]) for query in sort_queries(ranking, pair, "changed")]
     changed = [value for value in changed if value == value]
     assert changed == sorted(changed, reverse=True)
-    name = one.scores.names[3].as_py()
-    assert sort_queries(one, None, "kept", name[4:12].upper()).tolist() == [3]
+    name = ranking.scores.names[3].as_py()
+    assert sort_queries(ranking, None, "kept", name[4:12].upper()).tolist() == [3]
 
 
 def test_rankings_are_paired_by_query_name(store: Path) -> None:
-    one, other = open_saved(store, "everybody"), open_saved(store, "only-hall")
-    pair = compare_rankings(one, other)
-    names = one.scores.names.to_pylist()
+    ranking, other = open_saved(store, "everybody"), open_saved(store, "only-hall")
+    pair = compare_rankings(ranking, other)
+    names = ranking.scores.names.to_pylist()
     assert [names[place] for place in pair.first_queries] == [
         other.scores.names[int(place)].as_py() for place in pair.second_queries
     ]
-    expected = other.scores.scores.ap - one.scores.scores.ap
+    expected = other.scores.scores.ap - ranking.scores.scores.ap
     np.testing.assert_array_equal(pair.gain, expected)
     assert pair.difference is not None
     assert pair.difference.difference == pytest.approx(100 * np.nanmean(expected))
     assert "points of mAP more than" in describe_difference(pair)
-    disjoint = compare_rankings(one, open_saved(store, "strangers"))
+    disjoint = compare_rankings(ranking, open_saved(store, "strangers"))
     assert describe_difference(disjoint) == "everybody and strangers have no query in common."
 
 
 def test_tables_of_queries_and_cameras(store: Path) -> None:
-    one, other = open_saved(store, "everybody", "all"), open_saved(store, "shallow", "all")
-    pair = compare_rankings(one, other)
-    frame = query_table(one, pair, sort_queries(one, pair, "kept"))
-    assert frame["Query"].tolist() == one.scores.names.to_pylist()
-    assert frame["Identity"].tolist() == one.scores.pids.tolist()
+    ranking, other = open_saved(store, "everybody", "all"), open_saved(store, "shallow", "all")
+    pair = compare_rankings(ranking, other)
+    frame = query_table(ranking, pair, sort_queries(ranking, pair, "kept"))
+    assert frame["Query"].tolist() == ranking.scores.names.to_pylist()
+    assert frame["Identity"].tolist() == ranking.scores.pids.tolist()
     assert frame["AP gained (%)"].dropna().le(0).all()
-    pairs = pair_table([one, other])
+    pairs = pair_table([ranking, other])
     assert set(zip(pairs["Query camera"], pairs["Gallery camera"], strict=True)) <= {
         (here, there) for here in ("gate", "hall") for there in ("gate", "hall")
     }
-    assert pairs["everybody: Queries"].sum() == one.scores.pairs.queries.sum()
+    assert pairs["everybody: Queries"].sum() == ranking.scores.pairs.queries.sum()
     old = open_saved(store, "old")
     assert pd.isna(query_table(old, None, np.arange(2)).loc[0, "Identity"])
     assert score_table([old]).loc[0, "Scored"] == 0

@@ -43,8 +43,8 @@ def store(tmp_path: Path) -> Path:
 
 def frame(app: AppTest, place: int = 0) -> pd.DataFrame:
     assert not app.exception
-    found: pd.DataFrame = app.dataframe[place].value
-    return found
+    table: pd.DataFrame = app.dataframe[place].value
+    return table
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -92,7 +92,7 @@ def test_progress_counts_annotations(monkeypatch: pytest.MonkeyPatch, store: Pat
     assert conflict["Annotations"].startswith("hat: ")
     assert conflict["Label Studio"] == f"{SERVER}/projects/7/data?task={task.remote_id}"
     assert conflict["Sighting"] == f"/review?sighting={task.crops[0]}"
-    assert f"{SERVER}/projects/7/data" in [one.proto.url for one in app.get("link_button")]
+    assert f"{SERVER}/projects/7/data" in [button.proto.url for button in app.get("link_button")]
     assert not app.code
 
 
@@ -124,7 +124,7 @@ def test_sample_is_shown_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch, 
     with Store.open(store) as opened:
         sample = sample_tasks(opened, "p", find_registered(opened, MODEL), wish)
         entry = opened.audit.entries(newest=True, action="view")[0]
-        assert entry.details["shown"] == [one.task.crops[0] for one in explain_sample(sample, wish)]
+        assert entry.details["shown"] == [reason.task.crops[0] for reason in explain_sample(sample, wish)]
         assert len(opened.review.samples("p")) == 1
     # Another wish waits for its own press.
     app.number_input(key="budget").set_value(8).run()
@@ -132,23 +132,23 @@ def test_sample_is_shown_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_tracklet_is_corrected_twice(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    one = sighting(store)
-    app = run_app(monkeypatch, store, page="review", sighting=one.crop)
+    shown = sighting(store)
+    app = run_app(monkeypatch, store, page="review", sighting=shown.crop)
     assert f"{PER_TRACKLET} crops" in words(app)
-    hat = app.selectbox(key=f"review-answer-{one.crop}-hat")
-    assert hat.value == one.attributes["hat"]
-    assert hat.label.startswith(f"Hat: {one.attributes['hat']}, ")
+    hat = app.selectbox(key=f"review-answer-{shown.crop}-hat")
+    assert hat.value == shown.attributes["hat"]
+    assert hat.label.startswith(f"Hat: {shown.attributes['hat']}, ")
     other = "no" if hat.value == "yes" else "yes"
     hat.select(other)
     press(app, "Save")
     assert "Saved: 1 of 2 attributes differ from the predictions." in words(app)
     assert frame(app)["Hat"].tolist() == [other]
-    app.selectbox(key=f"review-answer-{one.crop}-hat").select("cannot tell")
+    app.selectbox(key=f"review-answer-{shown.crop}-hat").select("cannot tell")
     press(app, "Save")
     assert frame(app)["Hat"].tolist() == ["cannot tell"]
     with Store.open(store) as opened:
-        (found,) = annotated_tasks(opened, PROJECT)
-        assert found.annotations["the-reviewer"]["hat"] == "cannot tell"
+        (annotated,) = annotated_tasks(opened, PROJECT)
+        assert annotated.annotations["the-reviewer"]["hat"] == "cannot tell"
         assert len(opened.audit.entries(action="correct")) == 2
         save_label_set(opened)
     app = run_app(monkeypatch, store, page="review", project=PROJECT)
@@ -158,9 +158,9 @@ def test_tracklet_is_corrected_twice(monkeypatch: pytest.MonkeyPatch, store: Pat
 
 
 def test_viewer_cannot_review(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
-    one = sighting(store)
-    app = run_app(monkeypatch, store, page="review", role="viewer", sighting=one.crop)
-    assert frame(app)["Predicted"].tolist() == list(one.attributes.values())
+    shown = sighting(store)
+    app = run_app(monkeypatch, store, page="review", role="viewer", sighting=shown.crop)
+    assert frame(app)["Predicted"].tolist() == list(shown.attributes.values())
     assert not app.selectbox
     assert "Save" not in [button.label for button in app.button]
     with Store.open(store) as opened:
@@ -182,7 +182,7 @@ def test_sightings_are_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch, sto
     with Store.open(store) as opened, BrowseIndex.open(opened) as index:
         first = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first="least", offset=0, limit=48)
         entry = opened.audit.entries(newest=True, action="view")[0]
-    assert entry.details["shown"] == [one.crop for one in first]
+    assert entry.details["shown"] == [each.crop for each in first]
 
 
 def test_store_without_tasks_and_invalid_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
