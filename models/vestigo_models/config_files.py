@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,42 +38,33 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, subject: str) -> Any:
-    """Return the content of a YAML file.
-
-    Raises:
-        ConfigError: If the file cannot be read, is too large or is not YAML; the message begins with `subject`.
-    """
-    return _read(path, subject, "YAML", MAX_YAML_BYTES, _load_yaml)
+    """Return the content of a YAML file; arguments and exceptions are those of `parse_yaml`."""
+    return parse_yaml(_read(path, subject, "YAML", MAX_YAML_BYTES), subject)
 
 
 def parse_yaml(text: str, subject: str) -> Any:
-    """Return the content of a YAML text, within the bounds of `read_yaml`.
+    """Return the content of a YAML text.
 
     Raises:
-        ConfigError: If the text is too large or not YAML; the message begins with `subject`.
+        ConfigError: If the text cannot be read, is too large or not YAML; the message begins with `subject`.
     """
-    return _parse(text, subject, "YAML", MAX_YAML_BYTES, _load_yaml)
+    return _parse(text, subject, "YAML", MAX_YAML_BYTES, partial(yaml.load, Loader=_PlainLoader))
 
 
 def read_json(path: Path, subject: str) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        ConfigError: If the file cannot be read, is too large or is not JSON; the message begins with `subject`.
-    """
-    return _read(path, subject, "JSON", MAX_JSON_BYTES, _load_json)
+    """Return the content of a JSON file; arguments and exceptions as for YAML."""
+    return _parse(_read(path, subject, "JSON", MAX_JSON_BYTES), subject, "JSON", MAX_JSON_BYTES, _load_json)
 
 
-def _read(path: Path, subject: str, kind: str, max_bytes: int, load: Callable[[str], Any]) -> Any:
+def _read(path: Path, subject: str, kind: str, max_bytes: int) -> str:
     try:
         if (size := path.stat().st_size) > max_bytes:
             raise ConfigError(f"{subject}: {size:,} bytes, too large for a configuration")
-        text = read_text(path)
+        return read_text(path)
     except OSError as error:
         raise ConfigError(f"{subject}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{subject}: not {kind}: {error}; save it as UTF-8") from None
-    return _parse(text, subject, kind, max_bytes, load)
 
 
 def _parse(text: str, subject: str, kind: str, max_bytes: int, load: Callable[[str], Any]) -> Any:
@@ -85,10 +77,6 @@ def _parse(text: str, subject: str, kind: str, max_bytes: int, load: Callable[[s
     except Exception as error:  # noqa: BLE001  (PyYAML raises many types on dates and numbers that do not exist)
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{subject}: not {kind}: {problem[:200]}") from None
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_PlainLoader)
 
 
 def _load_json(text: str) -> Any:

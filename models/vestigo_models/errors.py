@@ -1,24 +1,15 @@
-"""The errors that Vestigo raises on purpose.
-
-    VestigoError
-    ├── UsageError              wrong usage or bad input of a whole command (exit status 2)
-    │   ├── ConfigError         a configuration key or value
-    │   ├── DatasetError        a benchmark dataset: folder, file names, labels
-    │   ├── SourceError         a camera archive that cannot be planned
-    │   ├── ModelError          a model package or checkpoint
-    │   └── StoreError          a store: location, schema version, unknown run or crop
-    │       ├── FingerprintMismatch   work bound to another configuration
-    │       ├── LeaseLost             a run that another process drives
-    │       └── StoreUnavailable      its database does not answer, or cannot be changed
-    ├── WorkError               correct usage, but the work failed (exit status 1)
-    └── BadInput                one input that cannot be processed; it is quarantined and the run continues
+"""The errors that Vestigo raises on purpose, and helpers for their messages.
 
 A message is one line: what is wrong, the value, and what to do.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^\s'\"@/]*:[^\s'\"]*@", re.IGNORECASE)
+"""Up to the last `@` of a word: a secret that is not escaped may hold any character."""
 
 
 class VestigoError(Exception):
@@ -28,7 +19,7 @@ class VestigoError(Exception):
 
 
 class UsageError(VestigoError):
-    """Wrong usage or bad input of a whole command."""
+    """Wrong usage or bad input of a whole command: exit status 2."""
 
     exit_status = 2
 
@@ -68,11 +59,11 @@ class StoreUnavailable(StoreError):
 
 
 class WorkError(VestigoError):
-    """The work itself failed."""
+    """Correct usage, but the work failed: exit status 1."""
 
 
 class BadInput(VestigoError):
-    """One input cannot be processed.
+    """One input cannot be processed; it is quarantined and the run continues.
 
     Attributes:
         reason: A short stable code that reports group by, such as `empty-file` or `truncated`.
@@ -102,3 +93,8 @@ def key_path(parts: Iterable[object]) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def hide_credentials(text: str) -> str:
+    """Return a message with user, password and key of every URL in it replaced by `***`."""
+    return _CREDENTIALS.sub(r"\1***@", text)

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar, cast
 
@@ -55,12 +56,8 @@ def call(
 ) -> Result:
     """Return `function(*args)`, computed in a child process; in a child it is called directly.
 
-    Args:
-        function: A function of a module, or a `partial` of one.
-        args: Its arguments; they and the result are data, not open files or devices.
-        name: What the function reads, for messages.
-        seconds: Time limit.
-        memory_bytes: Limit of the child's private memory.
+    `function` is one of a module, or a `partial` of one; arguments and result are data, not open files or devices.
+    `name` is what it reads, for messages. `seconds` and the private memory of the child are limited.
 
     Raises:
         BadInput: `decoder-crashed`, `too-slow`, `too-much-memory`, or `unreadable` for an exception that is no
@@ -69,7 +66,9 @@ def call(
     """
     # A child that has served calls may crash because of an earlier file; a new one shows whose fault it is.
     for has_retry in (True, False):
-        results = _stream(_call_once, (function, *args), name, seconds, memory_bytes, reuse=has_retry)
+        results = stream(
+            _call_once, function, *args, name=name, seconds=seconds, memory_bytes=memory_bytes, reuse=has_retry
+        )
         try:
             (result,) = results
             break
@@ -80,27 +79,19 @@ def call(
 
 
 def map_each(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    children: int = 1,
-    seconds: float = SECONDS,
-    memory_bytes: int = MEMORY_BYTES,
+    function: Callable[[Item], Result], items: Sequence[Item], *, children: int = 1
 ) -> Iterator[Result | BadInput]:
     """Yield `function(item)` or the error for each item, in order; children work ahead and are replaced if they die."""
-    parts = [_map_part(function, items[first::children], seconds, memory_bytes) for first in range(children)]
+    parts = [_map_part(function, items[first::children]) for first in range(children)]
     return (next(parts[position % children]) for position in range(len(items)))
 
 
-def _map_part(
-    function: Callable[[Item], Result], items: Sequence[Item], seconds: float, memory_bytes: int
-) -> Iterator[Result | BadInput]:
+def _map_part(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result | BadInput]:
     position = 0
     while position < len(items):
         first = position
-        results = stream(_call_each, function, items[position:], seconds=seconds, memory_bytes=memory_bytes)
         try:
-            for result in results:
+            for result in stream(_call_each, function, items[position:]):
                 yield result
                 position += 1
         except BadInput as error:
@@ -112,27 +103,17 @@ def _map_part(
 
 def stream(
     function: Callable[..., Iterator[Result]],
-    *args: object,
+    *args: Any,
     name: str = "the input",
     seconds: float = SECONDS,
     memory_bytes: int = MEMORY_BYTES,
+    reuse: bool = False,
 ) -> Iterator[Result]:
     """Yield the items of the generator `function(*args)`, which runs ahead in a child process by one item or 200 KB.
 
-    Arguments and exceptions are those of `call`; `seconds` limits the wait for each item.
+    Arguments and exceptions are those of `call`; `seconds` limits the wait for each item. With `reuse` the child may be
+    one that has served calls.
     """
-    return _stream(function, args, name, seconds, memory_bytes)
-
-
-def _stream(
-    function: Callable[..., Iterator[Result]],
-    args: tuple[Any, ...],
-    name: str,
-    seconds: float,
-    memory_bytes: int,
-    *,
-    reuse: bool = False,
-) -> Iterator[Result]:
     if _is_child:
         yield from function(*args)
         return
@@ -270,16 +251,15 @@ def _receive_bytes(connection: socket.socket, size: int) -> memoryview:
     return data
 
 
+@dataclass(eq=False)
 class _Child:
     """A forked child and the connection to it; leaving the context ends it, unless its call has succeeded."""
 
-    def __init__(self, pid: int, connection: socket.socket, server: _Server) -> None:
-        self.connection = connection
-        self.calls = 0
-        self.is_idle = False
-        self._pid = pid
-        self._server = server
-        self._end: str | None = None
+    pid: int
+    connection: socket.socket
+    calls: int = 0
+    is_idle: bool = False
+    end: str | None = None  # the signal or status that ended it
 
     def __enter__(self) -> _Child:
         self.calls += 1
@@ -287,7 +267,7 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not (self.is_idle and self._server.keep(self)):
+        if not (self.is_idle and _SERVER.keep(self)):
             self.stop()
 
     def is_alive(self) -> bool:
@@ -300,10 +280,10 @@ class _Child:
 
     def stop(self) -> str:
         """End the child if it runs; return the signal or status that ended it."""
-        if self._end is None:
+        if self.end is None:
             self.connection.close()
-            self._end = self._server.reap(self._pid)
-        return self._end
+            self.end = _SERVER.reap(self.pid)
+        return self.end
 
 
 class _Server:
@@ -338,7 +318,7 @@ class _Server:
         with self._lock, theirs:
             for _ in range(2):
                 with suppress(OSError):
-                    return _Child(self._exchange(module.encode(), [theirs.fileno()]), ours, self)
+                    return _Child(self._exchange(module.encode(), [theirs.fileno()]), ours)
         ours.close()
         raise WorkError("cannot start a process that reads files; free memory or raise the limit of processes")
 

@@ -16,11 +16,8 @@ def normal_form(name: str) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:
     """Return an error message such as `Unknown camera "gatte". Cameras in this store: gate, hall`, as sentences.
 
-    Args:
-        kind: What the name stands for, such as `camera`.
-        name: The name.
-        known: Known names; those that resemble the name come first.
-        where: Beginning of the sentence that lists them, such as `Cameras in this store`.
+    `kind` is what the name stands for, such as `camera`, and `where` the beginning of the sentence that lists the
+    `known` names; those that resemble the name come first.
     """
     names = list(known)
     matcher = SequenceMatcher(b=normal_form(name).casefold())

@@ -14,10 +14,8 @@ PARTIAL = ".partial"
 def create_private(path: Path, mode: str = "wb", newline: str | None = None) -> Iterator[IO[Any]]:
     """Open a file of mode 0600 for writing; it replaces `path` when the block ends without an error.
 
-    Args:
-        path: File; its folder is created if there is none. A device or pipe is written directly.
-        mode: `wb`, or `w` for text in UTF-8.
-        newline: As in `open`.
+    The folder is created if there is none. A device or pipe is written directly. `mode` is `wb`, or `w` for text in
+    UTF-8.
 
     Raises:
         OSError: If the file cannot be written.

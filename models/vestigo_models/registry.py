@@ -55,11 +55,7 @@ class ComponentRegistry(Generic[Factory]):
         self._entries = {entry.name: entry for entry in entries}
 
     def register(self, entry: Component[Factory]) -> None:
-        """Add a component.
-
-        Raises:
-            ConfigError: If the name is taken.
-        """
+        """Add a component; raise ConfigError if its name is taken."""
         if entry.name in (*self.reserved, *self._entries):
             raise ConfigError(f"{self.kind} {entry.name!r} is already registered; choose another name")
         self._entries[entry.name] = entry
@@ -77,11 +73,7 @@ class ComponentRegistry(Generic[Factory]):
         return f"{', '.join(others)} or {last}" if others else last
 
     def find(self, reference: str) -> tuple[Component[Factory], str]:
-        """Return the component that a reference names, and its argument.
-
-        Raises:
-            ConfigError: If no component has this name, or the argument is missing or superfluous.
-        """
+        """Return the component that a reference names, and its argument; raise ConfigError if one does not fit."""
         name, colon, argument = reference.partition(":")
         if name in self._entries or name in self._installed:
             entry = self._load(name)

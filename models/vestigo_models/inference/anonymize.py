@@ -107,12 +107,7 @@ def _mask_crop(parsed: Parsed | BadInput, size: tuple[int, int]) -> _CropMasks:
 
 
 def _find_heads(probabilities: Float32Array) -> tuple[BoolArray, BoolArray, tuple[int, int, int] | None]:
-    """Find heads in the probabilities of the region, rows x columns.
-
-    Returns:
-        Cells of heads; the same with a margin; and top, width and height of the largest head in cells, None without a
-        head that is large enough.
-    """
+    """Return cells of heads, the same with a margin, and top, width and height (cells) of the largest head or None."""
     heads = probabilities >= HEAD_PROBABILITY
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(heads.astype(np.uint8), connectivity=8)
     hidden, largest, most = heads.copy(), None, 0

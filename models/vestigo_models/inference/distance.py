@@ -65,15 +65,7 @@ def part_visible_distance(query: Descriptors, gallery: Descriptors) -> FloatArra
 
 
 def paired_distance(query: Descriptors, gallery: Descriptors) -> Float64Array:
-    """Compute equation 14 row by row, in float64 and in an order of summation that no other row changes.
-
-    Args:
-        query: Descriptors of N crops.
-        gallery: Descriptors of N crops, made by the same network.
-
-    Returns:
-        Distances of shape (N,), in [0, 2].
-    """
+    """Compute equation 14 row by row, (N,) in [0, 2], in float64; the order of summation depends on no other row."""
     similarity = (query.vectors.astype(np.float64) * gallery.vectors).sum(axis=1)
     shared = (query.visible & gallery.visible).sum(axis=1)
     return np.asarray(np.maximum(1 - similarity / (shared + query.always), 0.0))

@@ -41,16 +41,8 @@ class Extractor:
         return CropFeatures.joined(batches or [self._extract_batch([])])
 
     def regions(self, crops: Crops) -> Float32Array:
-        """Compute the region probabilities P of N crops, N x H x W x K.
-
-        Raises:
-            ValueError: If the model has no regions.
-        """
-
-        def probabilities(network: SemanticNetwork, x: Tensor) -> Tensor:
-            return network.segment(x)[1].float().softmax(dim=1)
-
-        return self._compute_maps(crops, probabilities)
+        """Compute the region probabilities P of N crops, N x H x W x K; raise ValueError if the model has none."""
+        return self._compute_maps(crops, lambda network, x: network.segment(x)[1].float().softmax(dim=1))
 
     def feature_maps(self, crops: Crops) -> tuple[Float32Array, Float32Array | None]:
         """Compute F, N x H x W x C, and P, N x H x W x K, of N crops in one pass; P is None without regions.

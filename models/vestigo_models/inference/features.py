@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,7 @@ class CropFeatures:
     def are_finite(self) -> BoolArray:
         """Return which of the N crops have no number that is NaN or infinite, (N,)."""
         computed = (self.descriptors.vectors, self.probabilities, self.areas)
-        is_finite = np.ones(len(self), dtype=bool)
-        for values in computed:
-            is_finite &= np.isfinite(values).all(axis=1)
-        return is_finite
-
-    def without_areas(self) -> CropFeatures:
-        """Return the same features with K = 0, as stored crops have them."""
-        return replace(self, areas=self.areas[:, :0])
+        return np.asarray(np.all([np.isfinite(values).all(axis=1) for values in computed], axis=0))
 
     @classmethod
     def joined(cls, parts: Sequence[CropFeatures]) -> CropFeatures:

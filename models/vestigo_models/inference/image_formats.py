@@ -27,48 +27,32 @@ _UNSUPPORTED = re.compile(r"unsupported|not (yet )?supported|unknown|cannot hand
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """A format of still images.
+    """A format of still images."""
 
-    Attributes:
-        name: Pillow's name of the format.
-        plugin: Module of Pillow that reads it; None if it is recognised but not supported.
-        signature: What files of the format begin with.
-        suffixes: Endings of file names, in lower case.
-    """
-
-    name: str
-    plugin: str | None
-    signature: re.Pattern[bytes]
-    suffixes: tuple[str, ...]
-
-
-def _format(name: str, plugin: str | None, signature: bytes, suffixes: str) -> ImageFormat:
-    return ImageFormat(name, plugin, re.compile(signature, re.DOTALL), tuple(suffixes.split()))
+    name: str  # Pillow's name of the format
+    plugin: str | None  # module of Pillow that reads it; None if it is recognised but not supported
+    signature: bytes  # regular expression of what files of the format begin with
+    suffixes: str  # endings of file names, in lower case
 
 
 FORMATS = (
-    _format("JPEG", "Jpeg", rb"\xff\xd8\xff", ".jpg .jpeg .jpe .jfif"),
-    _format("PNG", "Png", rb"\x89PNG\r\n\x1a\n", ".png .apng"),
-    _format("WEBP", "WebP", rb"RIFF.{4}WEBP", ".webp"),
-    _format("TIFF", "Tiff", rb"II[*+]\0|MM\0[*+]", ".tif .tiff"),
-    _format("BMP", "Bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", ".bmp .dib"),
-    _format("GIF", "Gif", rb"GIF8[79]a", ".gif"),
-    _format("AVIF", "Avif", rb".{4}ftyp(?:.{4}){0,12}?avi[fs]", ".avif .avifs"),
-    _format("JPEG2000", "Jpeg2K", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", ".jp2 .j2k .j2c .jpc .jpf .jpx"),
-    _format("PPM", "Ppm", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s", ".ppm .pgm .pbm .pnm"),
-    _format("HEIF", None, rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", ".heic .heif"),
-    _format("JPEG XL", None, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", ".jxl"),
+    ImageFormat("JPEG", "Jpeg", rb"\xff\xd8\xff", ".jpg .jpeg .jpe .jfif"),
+    ImageFormat("PNG", "Png", rb"\x89PNG\r\n\x1a\n", ".png .apng"),
+    ImageFormat("WEBP", "WebP", rb"RIFF.{4}WEBP", ".webp"),
+    ImageFormat("TIFF", "Tiff", rb"II[*+]\0|MM\0[*+]", ".tif .tiff"),
+    ImageFormat("BMP", "Bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0{3}", ".bmp .dib"),
+    ImageFormat("GIF", "Gif", rb"GIF8[79]a", ".gif"),
+    ImageFormat("AVIF", "Avif", rb".{4}ftyp(?:.{4}){0,12}?avi[fs]", ".avif .avifs"),
+    ImageFormat("JPEG2000", "Jpeg2K", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", ".jp2 .j2k .j2c .jpc .jpf .jpx"),
+    ImageFormat("PPM", "Ppm", rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s", ".ppm .pgm .pbm .pnm"),
+    ImageFormat("HEIF", None, rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", ".heic .heif"),
+    ImageFormat("JPEG XL", None, rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", ".jxl"),
 )
 
 
 def find_format(head: bytes) -> ImageFormat | None:
     """Return the format of a file that begins with `head`, at best `HEAD_BYTES` of it; None if it is no image."""
-    return next((each for each in FORMATS if each.signature.match(head[:HEAD_BYTES])), None)
-
-
-def is_image_data(head: bytes) -> bool:
-    """Return whether a file that begins with `head`, at best `HEAD_BYTES` of it, is an image, whatever its name."""
-    return find_format(head) is not None
+    return next((each for each in FORMATS if re.match(each.signature, head[:HEAD_BYTES], re.DOTALL)), None)
 
 
 def open_image(data: bytes, *, max_pixels: int) -> Image.Image:

@@ -24,7 +24,7 @@ from vestigo_models.inference.image_formats import (
     sample_bits,
 )
 
-IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes)
+IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes.split())
 """Endings of image files, the same for every command."""
 MAX_PIXELS = 100_000_000
 """Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
@@ -54,14 +54,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Decode an encoded image.
-
-    Args:
-        data: The file's bytes.
-        max_pixels: Largest width times height in pixels.
-
-    Returns:
-        RGB, (height, width, 3), uint8, upright.
+    """Decode an encoded image of at most `max_pixels` pixels to RGB uint8 (height, width, 3), upright.
 
     Raises:
         BadInput: `empty-file`, `not-an-image`, `unsupported-format`, `too-large`, `truncated`, `damaged`; nothing else.
@@ -78,16 +71,12 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
         raise describe_failure(error, data, image.info.get("compression")) from None
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Read an image file.
-
-    Raises:
-        BadInput: As `decode_image`, or `unreadable`; the error names the file.
-    """
+def read_image(path: Path) -> UInt8Array:
+    """Read an image file; raise BadInput as `decode_image`, or `unreadable`, with the name of the file."""
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise BadInput("too-large", f"{size:,} bytes, more than {MAX_BYTES:,}; scale it down")
-        return decode_image(path.read_bytes(), max_pixels=max_pixels)
+        return decode_image(path.read_bytes())
     except BadInput as error:
         raise BadInput(error.reason, f"{path}: {error.detail}") from None
     except OSError as error:
@@ -174,11 +163,7 @@ def _turn_upright(pixels: UInt8Array, orientation: int) -> UInt8Array:
 
 
 def encode_jpeg(rgb: UInt8Array, *, quality: int = 92) -> bytes:
-    """Encode an image as JPEG.
-
-    Raises:
-        ValueError: If the array is not an image.
-    """
+    """Encode an image as JPEG; raise ValueError if the array is not an image."""
     encoded, buffer = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
         raise ValueError(f"cannot encode an array of shape {rgb.shape}")

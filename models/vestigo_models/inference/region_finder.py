@@ -59,11 +59,8 @@ class RegionMap:
 class RegionFinder:
     """Finds the regions of people, one identity after the other.
 
-    Args:
-        parser: Parses the images.
-        extractor: A model whose features are clustered (see `load_feature_model`); None for the parser alone.
-        config: Keys of FLS.
-        clusters: Whether to keep the part clusters, which the default fusion does not need.
+    With an `extractor` (see `load_feature_model`), FLS clusters its features; without one the regions are the parser's.
+    `clusters` keeps the part clusters, which the default fusion does not need.
     """
 
     def __init__(
@@ -106,15 +103,10 @@ class RegionFinder:
             own = results[first : first + len(identity)]
             parsed = [result for result in own if isinstance(result, Parsed)]
             rows = slice(used, used + len(parsed))
-            maps = iter(
-                self._label_identity(
-                    parsed,
-                    None if features is None else features[rows],
-                    None if probabilities is None else probabilities[rows],
-                )
-                if parsed
-                else []
+            own_features, own_probabilities = (
+                None if values is None else values[rows] for values in (features, probabilities)
             )
+            maps = iter(self._label_identity(parsed, own_features, own_probabilities) if parsed else [])
             yield [result if isinstance(result, BadInput) else next(maps) for result in own]
             first, used = first + len(identity), used + len(parsed)
 
@@ -156,11 +148,7 @@ def _compute(extractor: Extractor, images: Sequence[UInt8Array]) -> tuple[Float3
 
 
 def load_feature_model(ref: str) -> ModelPackage:
-    """Load a model with a feature map, which FLS clusters; `ref` is that of `ModelPackage.from_pretrained`.
-
-    Raises:
-        ModelError: If there is no such model, or it has no feature map.
-    """
+    """Load a model with a feature map, which FLS clusters; raise ModelError if there is none of this `ref`."""
     package = ModelPackage.from_pretrained(ref)
     if not isinstance(package.network, SemanticNetwork):
         raise ModelError(

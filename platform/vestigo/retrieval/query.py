@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,7 +93,8 @@ def query_features(store: SearchableStore, query: Query) -> tuple[Model, CropFea
         StoreError: As `vestigo.resolve.resolve_search_model`, or if a crop is not in the store under that model.
         UsageError: If there is no view, or views without their model.
     """
-    views = [] if query.views is None else [query.views.without_areas()]
+    # Stored crops have no areas.
+    views = [] if query.views is None else [replace(query.views, areas=query.views.areas[:, :0])]
     if not query.crops and (query.model is None or not sum(map(len, views))):
         raise UsageError("a search needs a crop, or views of new images and the digest of the model that made them")
     model = resolve_search_model(store, query.model)

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.image_formats import is_image_data
+from vestigo_models.inference.image_formats import find_format
 from vestigo_models.inference.images import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, read_image
 
 HEIGHT, WIDTH = 60, 40
@@ -240,7 +240,7 @@ def test_suffixes_cover_every_decoded_format() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_images_are_recognised_by_content(format: str, tmp_path: Path) -> None:
     data = encode(RGB, format)
-    assert is_image_data(data[:64])
+    assert find_format(data[:64]) is not None
     (tmp_path / "unknown.ending").write_bytes(data)
     assert read_image(tmp_path / "unknown.ending").shape == (HEIGHT, WIDTH, 3)
 
@@ -250,12 +250,12 @@ def test_images_are_recognised_by_content(format: str, tmp_path: Path) -> None:
     [b"", b"text", b"P5 of the plan", b"BM" + bytes(40), b"RIFF\0\0\0\0WAVE", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1"],
 )
 def test_other_content_is_no_image(head: bytes) -> None:
-    assert not is_image_data(head)
+    assert find_format(head) is None
 
 
 @pytest.mark.parametrize("head", [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\xff\x0a\0\0", b"\0\0\0\x0cJXL \r\n\x87\n"])
 def test_known_formats_without_decoder_are_unsupported(head: bytes) -> None:
-    assert is_image_data(head)
+    assert find_format(head) is not None
     assert reason_of(head) == "unsupported-format"
 
 

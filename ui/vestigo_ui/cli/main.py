@@ -9,8 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from vestigo_models.credentials import hide_credentials
-from vestigo_models.errors import VestigoError
+from vestigo_models.errors import VestigoError, hide_credentials
 from vestigo_ui.cli.output import command, err
 
 # Typer carries its own copy of Click since 0.26 and depends on Click before; usage errors of both have this root.

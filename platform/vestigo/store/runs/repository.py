@@ -28,8 +28,7 @@ from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import replace_stale, run_row
 from vestigo.store.sql.database import Database, repeated, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
-from vestigo_models.credentials import hide_credentials
-from vestigo_models.errors import FingerprintMismatch, StoreError
+from vestigo_models.errors import FingerprintMismatch, StoreError, hide_credentials
 
 UNFINISHED = ("running", "failed", "cancelled")
 

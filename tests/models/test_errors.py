@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vestigo_models.credentials import hide_credentials
+from vestigo_models.errors import hide_credentials
 
 
 @pytest.mark.parametrize(
