@@ -46,7 +46,7 @@ def detections_of(
     sampled: list[int] = []
 
     def frames() -> Iterable:
-        for frame in FrameReader(video.path, video.info, shard.slice, shard.tracking.fps):
+        for frame in FrameReader(video.path, video.info, shard, shard.tracking.fps):
             sampled.append(frame.index)
             yield frame
 

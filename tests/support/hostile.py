@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from vestigo.ingest.decoding import DecodedImage, read_image_input
+from vestigo.ingest.decoding import DecodedImage, _read_frames, read_image_input
 from vestigo.ingest.inputs import ImageInput, VideoInfo
 from vestigo.ingest.video.decode import FrameReader, SampledFrame
-from vestigo.ingest.video.isolated import _read_frames
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo_models.detection.base import Detector
+from vestigo_models.inference.images import shrink
 from vestigo_models.tracking.quality import crop_quality, dhash
 
 STILL = -1
@@ -42,27 +42,18 @@ def tracklet_id(digest: str, first_detection: str) -> str:
 
 @dataclass(frozen=True)
 class CropCandidate:
-    """A crop of a person that can be stored.
-
-    Attributes:
-        frame: Index in the video, or `STILL`.
-        offset_s: Seconds from the start of the video; None for a still.
-        box: float32 (4,), x, y, w, h in pixels, inside the frame.
-        quality: 0..1.
-        dhash: Perceptual hash, 64 bits, signed.
-        image: RGB uint8 (h, w, 3).
-    """
+    """A crop of a person that can be stored."""
 
     crop_id: str
-    frame: int
-    offset_s: float | None
-    box: NDArray[np.float32]
+    frame: int  # index in the video, or `STILL`
+    offset_s: float | None  # seconds from the start of the video; None for a still
+    box: NDArray[np.float32]  # float32 (4,), x, y, w, h in pixels, inside the frame
     score: float
-    quality: float
-    dhash: int
+    quality: float  # 0..1
+    dhash: int  # perceptual hash, 64 bits, signed
     frame_width: int
     frame_height: int
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8]  # RGB uint8 (h, w, 3)
 
 
 def clip_boxes(boxes: NDArray[np.floating], frame_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -80,26 +71,17 @@ def cut_crop(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[np.
     height, width = image.shape[:2]
     left, top = min(int(x), width - 1), min(int(y), height - 1)
     right, bottom = max(left + 1, min(width, int(np.ceil(x + w)))), max(top + 1, min(height, int(np.ceil(y + h))))
-    crop = image[top:bottom, left:right]
-    if crop.shape[0] > MAX_CROP_HEIGHT:
-        size = (max(1, round(crop.shape[1] * MAX_CROP_HEIGHT / crop.shape[0])), MAX_CROP_HEIGHT)
-        crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return crop.copy()
+    return shrink(image[top:bottom, left:right], MAX_CROP_HEIGHT).copy()
 
 
 @dataclass(frozen=True)
 class PersonDetections:
-    """N people of one frame, best first.
-
-    Attributes:
-        raw, boxes: (N, 4) float32, boxes of the detector, and the same inside the frame.
-        scores: (N,) float32.
-    """
+    """N people of one frame, best first."""
 
     ids: list[str]
-    raw: NDArray[np.float32]
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    raw: NDArray[np.float32]  # (N, 4) float32, boxes of the detector
+    boxes: NDArray[np.float32]  # (N, 4) float32, the same inside the frame
+    scores: NDArray[np.float32]  # (N,) float32
 
     def make_candidate(
         self, row: int, image: NDArray[np.uint8], frame: int, offset_s: float | None, motion: float = np.nan

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -34,18 +34,12 @@ class CropExtractor(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileFeatures:
-    """Features of N image files.
+    """Features of N image files."""
 
-    Attributes:
-        rows: (n,) int64, the readable ones of the N files, ascending.
-        ids: (n,) int64, equal for files with equal name and content, such as one image in two splits.
-        unreadable: Reason to number of skipped files.
-    """
-
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int64]  # (n,) int64, the readable ones of the N files, ascending
     features: CropFeatures
-    ids: NDArray[np.int64]
-    unreadable: dict[str, int] = field(default_factory=dict)
+    ids: NDArray[np.int64]  # (n,) int64, equal for files with equal name and content, such as one image in two splits
+    unreadable: dict[str, int] = field(default_factory=dict)  # reason to number of skipped files
 
 
 def embed_files(
@@ -61,24 +55,21 @@ def embed_files(
     unreadable: Counter[str] = Counter()
     results = enumerate(map_each(_read, paths, children=READERS))
     for start in range(0, len(paths), IMAGES_PER_BATCH):
-        crops = []
-        first = len(rows)
+        images: list[tuple[int, int, NDArray[np.uint8]]] = []
         for row, result in islice(results, IMAGES_PER_BATCH):
             if isinstance(result, BadInput):
                 unreadable[result.reason] += 1
             else:
-                rows.append(row)
-                ids.append(result[0])
-                crops.append(result[1])
-        computed = extractor.extract(crops)
+                images.append((row, *result))
+        computed = extractor.extract([pixels for _, _, pixels in images])
         if not (is_finite := computed.are_finite()).all():
             unreadable["not-finite"] += int((~is_finite).sum())
-            kept = np.flatnonzero(is_finite)
-            rows[first:], ids[first:] = ([values[first + row] for row in kept] for values in (rows, ids))
-            crops, computed = [crops[row] for row in kept], computed[kept]
+            images, computed = list(compress(images, is_finite)), computed[is_finite]
         features.append(computed)
+        rows += [row for row, _, _ in images]
+        ids += [id_ for _, id_, _ in images]
         if on_batch is not None:
-            on_batch(rows[first:], crops)
+            on_batch([row for row, _, _ in images], [pixels for _, _, pixels in images])
         progress(min(start + IMAGES_PER_BATCH, len(paths)), len(paths))
     return FileFeatures(
         rows=np.array(rows, dtype=np.int64),

@@ -8,10 +8,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.ingest.decoding import decode_images
+from vestigo.ingest.decoding import decode_frames, decode_images
 from vestigo.ingest.shards import ImageShard, Shard, SliceShard
 from vestigo.ingest.video.decode import FrameReader
-from vestigo.ingest.video.isolated import decode_frames
 from vestigo_models.errors import BadInput
 
 BYTES_PER_CROP = 8_000
@@ -76,7 +75,8 @@ def estimate_indexing(
         count += 1
         if isinstance(shard, ImageShard):
             images.units += len(shard.inputs)
-            images.measure(_read_images(shard, sample - images.timed), work)
+            decoded = decode_images(shard.inputs[: max(0, sample - images.timed)])
+            images.measure((item[0] for item in decoded if not isinstance(item, BadInput)), work)
         elif isinstance(shard, SliceShard):
             info = shard.video.info
             owned_s = (shard.last - shard.first) * info.duration_s / max(1, info.frames)
@@ -95,16 +95,9 @@ def estimate_indexing(
     )
 
 
-def _read_images(shard: ImageShard, count: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield at most the first `count` images, without unreadable ones."""
-    for decoded in decode_images(shard.inputs[: max(0, count)]):
-        if not isinstance(decoded, BadInput):
-            yield decoded[0]
-
-
 def _read_frames(shard: SliceShard, count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield at most `count` frames, until one is unreadable."""
-    reader = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.tracking.fps)
+    reader = FrameReader(shard.video.path, shard.video.info, shard, shard.tracking.fps)
     try:
         for frame in islice(decode_frames(reader), max(0, count)):
             yield frame.image

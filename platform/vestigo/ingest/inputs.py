@@ -1,9 +1,7 @@
 """Inputs of an archive, as records that can be stored as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -14,10 +12,8 @@ from vestigo_models.errors import ConfigError
 class Locator:
     """Where the bytes of an image are, so that they are read without the rest of a large archive.
 
-    Attributes:
-        path: Of the file or archive.
-        offset: First byte in a tar, or local header in a zip.
-        size, packed: Bytes of content, and compressed bytes in a zip.
+    `offset` is the first byte in a tar, or the local header in a zip; `size` are bytes of content, `packed` compressed
+    ones in a zip.
     """
 
     kind: Literal["file", "tar", "zip"]
@@ -30,14 +26,7 @@ class Locator:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A still image: a crop or a frame.
-
-    Attributes:
-        name: Path inside the source.
-        digest: SHA-256 (hex) of the content.
-        time: ISO 8601, if known.
-        pid: Identity of a dataset's file, if known.
-    """
+    """A still image, a crop or a frame: its path inside the source, SHA-256 (hex), ISO 8601 time and identity."""
 
     name: str
     digest: str
@@ -49,58 +38,33 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class Keyframe:
-    """A frame at which decoding can start.
+    """A frame at which decoding can start."""
 
-    Attributes:
-        index: Its number in order of presentation.
-        key: The `pts` that the decoder reports for it, in ticks of the stream's time base.
-        seek: The timestamp to seek to.
-        offset_s: Seconds from the start of the video.
-        shift: Ticks to add to the stamps of the file from here on, because they started again before.
-    """
-
-    index: int
-    key: int
-    seek: int
-    offset_s: float
-    shift: int = 0
+    index: int  # its number in order of presentation
+    key: int  # the timestamp to seek to, which the decoder reports for it, in ticks of the stream's time base
+    offset_s: float  # seconds from the start of the video
+    shift: int = 0  # ticks to add to the stamps of the file from here on, because they started again before
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts about a video, known before it is decoded.
+    """Facts about a video, known before it is decoded."""
 
-    Attributes:
-        digest: SHA-256 (hex) of the file.
-        rate: Frames per second, an exact fraction as text.
-        time_base: Seconds per tick, an exact fraction as text.
-        origin: Timestamp of the first frame.
-        frames: Number of frames, found by reading the file through.
-        declared_frames: Number of frames in the header; 0 if it has none.
-        ordered: Whether presentation times are reliable; else a frame's time is its index over the rate.
-        keyframes: In order of presentation.
-        truncated: A sentence if the file is shorter than its container declares.
-    """
-
-    digest: str
+    digest: str  # SHA-256 (hex) of the file
     size_bytes: int
     container: str
     codec: str
     width: int
     height: int
-    rate: str
-    time_base: str
-    origin: int
-    frames: int
-    declared_frames: int
+    rate: str  # frames per second, an exact fraction as text
+    time_base: str  # seconds per tick, an exact fraction as text
+    origin: int  # timestamp of the first frame
+    frames: int  # number of frames, found by reading the file through
+    declared_frames: int  # number of frames in the header; 0 if it has none
     duration_s: float
-    ordered: bool
-    keyframes: tuple[Keyframe, ...]
-    truncated: str | None = None
-
-    def with_keyframes(self, first: int, last: int) -> VideoInfo:
-        """Return a copy with the keyframes of frames first .. last only, small enough for a shard."""
-        return replace(self, keyframes=tuple(k for k in self.keyframes if first <= k.index <= last))
+    ordered: bool  # whether presentation times are reliable; else a frame's time is its index over the rate
+    keyframes: tuple[Keyframe, ...]  # in order of presentation
+    truncated: str | None = None  # a sentence if the file is shorter than its container declares
 
 
 @dataclass(frozen=True)
@@ -133,12 +97,7 @@ class IgnoredFile:
 
 
 Input = ImageInput | VideoInput | InvalidInput | IgnoredFile
-INPUT_KINDS: dict[str, type] = {
-    "image": ImageInput,
-    "video": VideoInput,
-    "problem": InvalidInput,
-    "ignored": IgnoredFile,
-}
+INPUT_KINDS = {"image": ImageInput, "video": VideoInput, "problem": InvalidInput, "ignored": IgnoredFile}
 
 
 def input_to_json(item: Input) -> dict[str, Any]:

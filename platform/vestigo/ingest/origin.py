@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import STILL, crop_id
+from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import Locator, VideoInfo
 from vestigo.ingest.sources.containers import printable, read_member, zip_locator
 from vestigo.ingest.video.decode import read_frame
-from vestigo.ingest.video.isolated import FRAME_SECONDS, probe_in_child
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
 from vestigo_models.isolation import call

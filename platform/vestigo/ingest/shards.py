@@ -18,28 +18,13 @@ class ImageShard:
 
 
 @dataclass(frozen=True)
-class SliceShard:
-    """A slice of a video.
+class SliceShard(VideoSlice):
+    """A slice of a video."""
 
-    Attributes:
-        video: With the keyframes of the slice only.
-        first, last, lead_s: As `VideoSlice` has them.
-        part, parts: Number of the slice, from 0, and number of slices of the video.
-        tracking: Configuration at this video's rate.
-    """
-
-    video: VideoInput
-    first: int
-    last: int
-    lead_s: float
-    part: int
-    parts: int
-    tracking: TrackingConfig
-
-    @property
-    def slice(self) -> VideoSlice:
-        """The frames for a `FrameReader`."""
-        return VideoSlice(self.first, self.last, self.lead_s)
+    video: VideoInput  # with the keyframes of the slice only
+    part: int  # number of the slice, from 0
+    parts: int  # number of slices of the video
+    tracking: TrackingConfig  # configuration at this video's rate
 
 
 @dataclass(frozen=True)
@@ -94,17 +79,11 @@ def _video_shards(video: VideoInput, slice_s: float, tracking: TrackingConfig) -
     for number, part in enumerate(slices):
         # A shard has only the keyframes that it needs: a day of footage has 40,000.
         entry = part.entry_keyframe(video.info, tracking.fps)
-        yield SliceShard(
-            video=_with_keyframes(video, entry.index if entry else 0, part.last - 1),
-            first=part.first,
-            last=part.last,
-            lead_s=part.lead_s,
-            part=number,
-            parts=len(slices),
-            tracking=tracking,
-        )
+        needed = _with_keyframes(video, entry.index if entry else 0, part.last - 1)
+        yield SliceShard(part.first, part.last, part.lead_s, needed, number, len(slices), tracking)
     yield AssemblyShard(_with_keyframes(video, 0, -1), len(slices), tracking)
 
 
 def _with_keyframes(video: VideoInput, first: int, last: int) -> VideoInput:
-    return replace(video, info=video.info.with_keyframes(first, last))
+    kept = tuple(keyframe for keyframe in video.info.keyframes if first <= keyframe.index <= last)
+    return replace(video, info=replace(video.info, keyframes=kept))

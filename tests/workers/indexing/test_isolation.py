@@ -12,7 +12,6 @@ from tests.support import hostile
 from tests.support.archives import walkers_video, write_crops
 from tests.support.random_models import random_model
 from vestigo.ingest import decoding
-from vestigo.ingest.video import isolated
 from vestigo.store.open import Store
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
@@ -43,7 +42,7 @@ def test_folder_with_hostile_files_is_indexed_to_its_end(
     store: Store, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoding, "read_image_input", hostile.read_or_fail)
-    monkeypatch.setattr(isolated, "probe_video", hostile.probe_or_fail)
+    monkeypatch.setattr(decoding, "probe_video", hostile.probe_or_fail)
     crops = sorted(write_crops(tmp_path / "source", 6).iterdir())
     for path, ending in zip(crops, ("crash", "memory", "raise"), strict=False):
         path.rename(path.with_name(f"{path.stem}-{ending}{path.suffix}"))
@@ -59,7 +58,7 @@ def test_folder_with_hostile_files_is_indexed_to_its_end(
 def test_video_that_crashes_decoder_is_quarantined(
     store: Store, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolated, "_read_frames", hostile.read_frames_and_crash)
+    monkeypatch.setattr(decoding, "_read_frames", hostile.read_frames_and_crash)
     walkers_video(tmp_path / "gate.mp4", seconds=2)
     result = index_source(store, tmp_path / "gate.mp4", model, detector="hog", slice_seconds=60)
     assert list(quarantined(store, result.run.id).values()) == ["decoder-crashed"]

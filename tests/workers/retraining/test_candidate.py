@@ -16,7 +16,7 @@ from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.synthetic import write_rendered
 from vestigo.promotion.gate import GATE
 from vestigo.promotion.splits import STORE_SPLIT, SplitCrop, build_test_set, is_test
-from vestigo.review.labels.importing import import_labels, match_identity_labels
+from vestigo.review.labels.files import import_labels, match_identity_labels
 from vestigo.review.labels.sets import save_label_set
 from vestigo.review.labels.training_examples import read_training_examples, select_replay
 from vestigo.store.open import Store

@@ -18,7 +18,6 @@ from tests.support.archives import walkers_video, write_crops
 from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
 from vestigo.ingest import decoding
-from vestigo.ingest.video import isolated
 from vestigo.store.audit.account import login
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RetryResult
@@ -64,7 +63,7 @@ def unreadable(names: Collection[str], slices: Collection[int] = ()) -> Iterator
     """A disk that does not answer for some images, and for slices that begin at some frames."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "read_image_input", partial(hostile.read_unless, names))
-        patch.setattr(isolated, "_read_frames", partial(hostile.read_frames_unless, slices))
+        patch.setattr(decoding, "_read_frames", partial(hostile.read_frames_unless, slices))
         yield
 
 

@@ -12,12 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vestigo.ingest.crops import CropCandidate, crop_id, detect_still
-from vestigo.ingest.decoding import decode_images
+from vestigo.ingest.decoding import decode_frames, decode_images
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
 from vestigo.ingest.video.assembly import assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
-from vestigo.ingest.video.isolated import decode_frames
 from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
@@ -117,7 +116,7 @@ class ExtractionWorker:
             error = BadInput("no-detector", "a video needs a detector: --detector hog or hf:…")
             return ShardResult(outcomes=(quarantined_outcome(0, error),))
         try:
-            reader = FrameReader(video.path, video.info, shard.slice, fps=shard.tracking.fps)
+            reader = FrameReader(video.path, video.info, shard, fps=shard.tracking.fps)
             part = process_slice(
                 decode_frames(reader),
                 self._detector,

@@ -110,7 +110,7 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
         digest = hashlib.sha256(read_member(locator)).hexdigest()
     except BadInput as error:
         return InvalidInput(printable(name), error.reason, error.detail)
-    camera, start = naming.place_image(name, fallback_camera)
+    camera, start = naming.place(name, fallback_camera)
     label = parse_member(name)
     if label is None:
         return ImageInput(name, digest, locator, camera, start)

@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from vestigo.datasets.formats.files import is_dataset, list_files, parse_name
+from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
-from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip
+from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip, printable
 from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, file_kind, is_archive, is_image, is_video
-from vestigo.ingest.video.isolated import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
-from vestigo_models.inference.image_formats import is_image_data
+from vestigo_models.inference.image_formats import find_format
 from vestigo_models.inference.images import is_leftover
 from vestigo_models.isolation import call, stream
 
@@ -87,11 +87,7 @@ def discover(
 
 
 def plan_cameras(root: Path, naming: NamingRules) -> NamingRules:
-    """Check that a folder's videos have distinct cameras and times; return the rules with the first times.
-
-    Raises:
-        SourceError: As `discover`.
-    """
+    """Check the videos of a folder as `discover`; return the rules with the first times."""
     counts: Counter[str] = Counter()
     timeless: set[str] = set()
     folders: dict[str, str] = {}
@@ -165,10 +161,8 @@ def _without_overlaps(items: Iterator[Input]) -> Iterator[Input]:
 def _list_inputs(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
     if kind == "folder":
         return _list_folder(root, root, naming)
-    if kind == "tar":
-        return _list_archive(list_tar, root, naming)
-    if kind == "zip":
-        return _list_archive(list_zip, root, naming)
+    if kind in ("tar", "zip"):
+        return _list_archive(list_tar if kind == "tar" else list_zip, root, naming)
     if kind == "dataset":
         return _list_dataset(root, naming)
     return iter([_inspect_file(root, root.name, root.stem, naming, path_name="/".join(root.parts[-NAMING_PARTS:]))])
@@ -201,7 +195,7 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
     for entry in entries:
         path = Path(entry.path)
         name = _relative_name(path, root)
-        if not _is_utf8(entry.path):
+        if printable(entry.path) != entry.path:
             yield InvalidInput(name, "undecodable-name", f"{name}: the name is not UTF-8; rename the file")
         elif entry.is_symlink():
             if path.resolve().is_relative_to(root):
@@ -229,8 +223,9 @@ def _inspect_file(
         if is_archive(name):
             return InvalidInput(name, "archive-in-folder", f"{name} is an archive; name it as a source of its own")
         kind = "image" if is_image(name) else "video" if is_video(name) else call(content_kind, path, name=name)
-        place = naming.place_image if kind == "image" else naming.place_video
-        camera, start = place(path_name or name, fallback_camera, folders=path_name is None)
+        camera, start = naming.place(
+            path_name or name, fallback_camera, folders=path_name is None, is_video=kind == "video"
+        )
         if kind == "image":
             return ImageInput(name, file_digest(path), Locator("file", str(path)), camera, start)
         if kind == "video":
@@ -247,7 +242,7 @@ def content_kind(path: Path) -> Literal["image", "video"] | None:
     """Return what a file of unknown ending holds, None if it is neither; nothing is decoded."""
     with path.open("rb") as handle:
         head = handle.read(HEAD_BYTES)
-    if is_image_data(head):
+    if find_format(head) is not None:
         return "image"
     try:
         with open_video(path) as container:
@@ -277,13 +272,4 @@ def _list_dataset(root: Path, naming: NamingRules) -> Iterator[Input]:
 
 
 def _relative_name(path: Path, root: Path) -> str:
-    name = path.relative_to(root).as_posix()
-    return name if _is_utf8(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return printable(path.relative_to(root).as_posix())

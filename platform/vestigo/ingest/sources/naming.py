@@ -13,41 +13,11 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.inference.images import IMAGE_SUFFIXES
 from vestigo_models.names import normal_form
 
-VIDEO_SUFFIXES = frozenset(
-    {
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".3g2",
-        ".asf",
-        ".dav",
-        ".divx",
-        ".h264",
-        ".264",
-        ".h265",
-        ".265",
-        ".hevc",
-        ".mjpeg",
-        ".mjpg",
-        ".mpe",
-        ".vob",
-        ".mxf",
-        ".ogv",
-        ".f4v",
-        ".m2v",
-    }
-)
+_VIDEO_ENDINGS = """
+mp4 m4v mov mkv webm avi ts m2ts mts mpg mpeg mpe wmv asf flv f4v 3gp 3g2 dav divx ogv vob mxf m2v
+h264 264 h265 265 hevc mjpeg mjpg
+"""
+VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _VIDEO_ENDINGS.split())
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _CAMERA_FOLDER = re.compile(r"(?:^|/)camera=(?P<camera>[^/]+)/")
 
@@ -74,29 +44,17 @@ def file_kind(name: str) -> str:
 
 @dataclass(frozen=True)
 class NamingRules:
-    """How camera and time follow from the user's options and the name of a file.
+    """How camera and time follow from the user's options and the name of a file."""
 
-    Attributes:
-        camera: Camera of files without `camera=NAME/` in the path and without a match of the user's pattern.
-        pattern: The user's own row of names, before those of `RECORDERS`.
-        start: When the footage of each camera begins, or None.
-        zone: Zone of times without an offset.
-        firsts: First time in the names of each camera, if `start` is given.
-    """
-
-    camera: str | None = None
-    pattern: Recorder | None = None
-    start: datetime | None = None
-    zone: tzinfo = UTC
-    firsts: Mapping[str, datetime] = field(default_factory=dict)
+    camera: str | None = None  # of files without `camera=NAME/` in the path and without a match of the user's pattern
+    pattern: Recorder | None = None  # the user's own row of names, before those of `RECORDERS`
+    start: datetime | None = None  # when the footage of each camera begins, or None
+    zone: tzinfo = UTC  # zone of times without an offset
+    firsts: Mapping[str, datetime] = field(default_factory=dict)  # first time in the names of each camera, with `start`
 
     @classmethod
     def create(cls, camera: str | None, pattern: str | None, start: datetime | None, zone: tzinfo = UTC) -> NamingRules:
-        """Check the options; a start without a zone is one of `zone`.
-
-        Raises:
-            ConfigError: The pattern is invalid.
-        """
+        """Check the options; raise ConfigError if the pattern is invalid. A start without a zone is one of `zone`."""
         try:
             compiled = re.compile(pattern) if pattern else None
         except re.error as error:
@@ -105,15 +63,13 @@ class NamingRules:
             raise ConfigError(f"name pattern {pattern!r} needs a group named camera, such as (?P<camera>c\\d+)")
         if start is not None and start.tzinfo is None:
             start = start.replace(tzinfo=zone)
-        return cls(camera, None if compiled is None else Recorder("--name-pattern", compiled), start, zone)
+        return cls(camera, Recorder("--name-pattern", pattern) if pattern else None, start, zone)
 
     def origin(self, path: str, fallback: str, *, folders: bool = True) -> NamedOrigin:
         """Return the camera and the time in the name of a file; its start does not depend on the option `start`.
 
-        Args:
-            path: Path of the file inside its source, with forward slashes.
-            fallback: Camera of a file of which nothing else names one.
-            folders: Whether a folder can name the camera of a file with a time in its name.
+        `path` is inside the source, with forward slashes; `fallback` is the camera of a file of which nothing else
+        names one. With `folders`, a folder can name the camera of a file with a time in its name.
         """
         own = read_name(path, [self.pattern], folders=False) if self.pattern else NamedOrigin()
         named = read_name(path, RECORDERS, folders=folders)
@@ -122,19 +78,16 @@ class NamingRules:
         camera = folder["camera"] if folder else own.camera or self.camera or named.camera or fallback
         return NamedOrigin(normal_form(camera), None if start is None else localize(start, self.zone))
 
-    def place_image(self, path: str, fallback: str, *, folders: bool = True) -> tuple[str, str | None]:
-        """Return the camera and the time (ISO 8601) of a still, None if its name has none; arguments as `origin`."""
-        origin = self.origin(path, fallback, folders=folders)
-        return origin.camera or fallback, origin.start.isoformat() if origin.start else None
+    def place(
+        self, path: str, fallback: str, *, folders: bool = True, is_video: bool = False
+    ) -> tuple[str, str | None]:
+        """Return the camera of a file, and when it begins (ISO 8601) or None; arguments as `origin`.
 
-    def place_video(self, path: str, fallback: str, *, folders: bool = True) -> tuple[str, str | None]:
-        """Return the camera of a video, and when it begins (ISO 8601) or None; arguments as `origin`.
-
-        With the option `start`, the first file of each camera begins there, and the times in names place the others.
+        With the option `start`, the first video of each camera begins there, and the times in names place the others.
         """
         origin = self.origin(path, fallback, folders=folders)
         camera, start = origin.camera or fallback, origin.start
-        if self.start is not None:
+        if is_video and self.start is not None:
             later = start - self.firsts.get(camera, start) if start is not None else timedelta()
             start = self.start + later
         return camera, start.isoformat() if start else None

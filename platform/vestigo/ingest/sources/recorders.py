@@ -24,33 +24,29 @@ class Recorder:
     """How a kind of recorder names files; `in_utc` if its names are UTC instead of local time."""
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: str
     in_utc: bool = False
 
 
-def _row(name: str, pattern: str, *, in_utc: bool = False) -> Recorder:
-    return Recorder(name, re.compile(pattern), in_utc)
-
-
 RECORDERS: Sequence[Recorder] = (
-    _row(
+    Recorder(
         "Frigate recordings",
         rf"(?:^|/){_FOLDER_DATE}/(?P<hour>\d\d)/{_CAMERA}/(?P<minute>\d\d)\.(?P<second>\d\d)\.\w+$",
         in_utc=True,
     ),
-    _row("Frigate clips", rf"(?:^|/){_CAMERA}-(?P<epoch>\d{{10}}(?:\.\d+)?)-\w+\.\w+$", in_utc=True),
-    _row(
+    Recorder("Frigate clips", rf"(?:^|/){_CAMERA}-(?P<epoch>\d{{10}}(?:\.\d+)?)-\w+\.\w+$", in_utc=True),
+    Recorder(
         "Dahua, its own folders",
         rf"(?:^|/){_FOLDER_DATE}/{_CAMERA}/(?:dav|jpg|mp4)/(?:\d\d/)?{TIME}-\d\d\.\d\d\.\d\d[^/]*$",
     ),
-    _row("Reolink, memory card", rf"(?:^|/)(?P<camera>Rec[MS]\d\d)_(?:DST)?{DATE}_{TIME}_[^/]*$"),
-    _row("Axis, memory card and share", rf"(?:^|/){DATE}_{TIME}_[0-9A-F]{{4}}_(?P<camera>[0-9A-F]{{12}})[^/]*$"),
-    _row(
+    Recorder("Reolink, memory card", rf"(?:^|/)(?P<camera>Rec[MS]\d\d)_(?:DST)?{DATE}_{TIME}_[^/]*$"),
+    Recorder("Axis, memory card and share", rf"(?:^|/){DATE}_{TIME}_[0-9A-F]{{4}}_(?P<camera>[0-9A-F]{{12}})[^/]*$"),
+    Recorder(
         "Hikvision, Dahua and Reolink exports", rf"(?:^|/){_CAMERA}_{DATE}{TIME}\d{{0,3}}(?:_\d{{14}})?(?:[_.-][^/]*)?$"
     ),
-    _row("Pixel phones", rf"(?:^|/)PXL_{DATE}_{TIME}\d{{0,3}}[^/]*$", in_utc=True),
-    _row("phones and cameras", rf"(?:^|/)(?:VID|IMG|MVIMG|MOV|video)?[-_ ]?{DATE}[-_ T]{TIME}[^\d/][^/]*$"),
-    _row(
+    Recorder("Pixel phones", rf"(?:^|/)PXL_{DATE}_{TIME}\d{{0,3}}[^/]*$", in_utc=True),
+    Recorder("phones and cameras", rf"(?:^|/)(?:VID|IMG|MVIMG|MOV|video)?[-_ ]?{DATE}[-_ T]{TIME}[^\d/][^/]*$"),
+    Recorder(
         "Milestone, Genetec and others: camera, date, time",
         rf"(?:^|/){_CAMERA}[-_ ]+{DATE}(?:[-_ T]{{1,3}}|_-_){TIME}(?!\d)[^/]*$",
     ),
@@ -72,7 +68,7 @@ def read_name(path: str, recorders: Sequence[Recorder] = RECORDERS, *, folders: 
     `folders` can be.
     """
     for recorder in recorders:
-        if match := recorder.pattern.search(path):
+        if match := re.search(recorder.pattern, path):
             groups = {name: value for name, value in match.groupdict().items() if value}
             start = _start(groups)
             if start is None and "camera" not in groups:

@@ -53,7 +53,7 @@ def assemble_tracklets(
     scores, motion = _column(table, "score"), _column(table, "motion")
     frames, offsets = _column(table, "frame"), _column(table, "offset_s")
     crop_ids = candidates["crop_id"].to_pylist()
-    crops_of = _crops_by_track(ids, tracks, crop_ids)
+    crop_rows = {crop: row for row, crop in enumerate(crop_ids)}
     quality = candidates["quality"].to_pylist()
     hashes = candidates["dhash"].to_pylist()
     buckets = [bucket_of(offset, config.bucket_s) for offset in candidates["offset_s"].to_pylist()]
@@ -63,7 +63,7 @@ def assemble_tracklets(
         if not is_person_track(scores[members], motion[members], config):
             continue
         tracklet = tracklet_id(digest, ids[root])
-        own = crops_of.get(root, [])
+        own = sorted(crop_rows[ids[member]] for member in members if ids[member] in crop_rows)
         kept = best_crops(
             [crop_ids[i] for i in own], [quality[i] for i in own], [buckets[i] for i in own], config.crops_per_tracklet
         )
@@ -104,16 +104,6 @@ def join_tracks(ids: Sequence[str], predecessors: Sequence[str]) -> dict[int, li
         roots.append(root)
         tracks.setdefault(root, []).append(row)
     return tracks
-
-
-def _crops_by_track(ids: list[str], tracks: dict[int, list[int]], crops: list[str]) -> dict[int, list[int]]:
-    """Return the rows of `crops` by the first row of their track."""
-    root_of = {ids[row]: root for root, members in tracks.items() for row in members}
-    rows: dict[int, list[int]] = {}
-    for row, crop in enumerate(crops):
-        if crop in root_of:
-            rows.setdefault(root_of[crop], []).append(row)
-    return rows
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.floating]:

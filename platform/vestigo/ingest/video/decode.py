@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vestigo.ingest.inputs import Keyframe, VideoInfo
 from vestigo.ingest.video.pixels import to_rgb
 from vestigo.ingest.video.probe import open_video, video_stream
-from vestigo.ingest.video.timeline import Clock, FrameNumbering, NumberedFrame
+from vestigo.ingest.video.timeline import Clock, FrameNumbering, NumberedFrame, file_stamp
 from vestigo_models.errors import BadInput
 
 EPSILON = 1e-6
@@ -134,11 +134,7 @@ class FrameReader:
 
 
 def read_frame(path: str | Path, info: VideoInfo, index: int) -> NDArray[np.uint8]:
-    """Decode one frame, RGB uint8 (height, width, 3).
-
-    Raises:
-        BadInput: `no-such-frame`, or as `FrameReader`.
-    """
+    """Decode one frame, RGB uint8 (h, w, 3); raise BadInput `no-such-frame`, or as `FrameReader`."""
     before = [keyframe for keyframe in info.keyframes if 0 < keyframe.index <= index]
     for number, _ in _timed_frames(Path(path), info, before[-1] if before else None):
         if number.index == index and number.frame is not None:
@@ -187,10 +183,10 @@ def _numbered_frames(path: Path, info: VideoInfo, entry: Keyframe | None) -> Ite
 def _packets_from(container: InputContainer, stream: VideoStream, entry: Keyframe) -> Iterator[Packet[Any]] | None:
     """Return the packets from a keyframe on, including it; None if seeking misses it."""
     try:
-        container.seek(entry.seek, stream=stream)
+        container.seek(entry.key, stream=stream)
         packets = container.demux(stream)
         for packet in packets:
-            at = packet.pts if packet.pts is not None else packet.dts
+            at = file_stamp(packet)
             if packet.is_keyframe and at == entry.key:
                 return chain([packet], packets)
             if packet.is_keyframe and at is not None and at > entry.key:

@@ -33,11 +33,8 @@ def display_size(stream: VideoStream) -> tuple[int, int]:
 def to_rgb(frame: VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return RGB uint8 pixels (height, width, 3), scaled to `size`, then turned and mirrored by the display matrix.
 
-    Interlaced frames lose their comb lines. Grey of 16 bits is scaled by the bits that the frame uses.
-
-    Args:
-        frame: A decoded frame.
-        size: Width and height of the frame before it is turned; see `display_size`.
+    Interlaced frames lose their comb lines. Grey of 16 bits is scaled by the bits that the frame uses. `size` is width
+    and height before the frame is turned (`display_size`).
 
     Raises:
         av.error.FFmpegError: If the pixel format cannot be converted.

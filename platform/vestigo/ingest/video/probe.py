@@ -20,7 +20,15 @@ from av.video.stream import VideoStream
 from vestigo.ingest.inputs import Keyframe, VideoInfo
 from vestigo.ingest.sources.containers import file_digest
 from vestigo.ingest.video.pixels import display_size
-from vestigo.ingest.video.timeline import Clock, FrameNumbering, NumberedFrame, declared_rate, is_shown
+from vestigo.ingest.video.timeline import (
+    Clock,
+    FrameNumbering,
+    NumberedFrame,
+    declared_rate,
+    decoding_stamp,
+    file_stamp,
+    is_shown,
+)
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS
@@ -108,20 +116,14 @@ def _avi_codec(path: Path) -> str:
 
 @dataclass
 class _Scan:
-    """Facts from the packets of a stream; memory is that of the keyframes.
+    """Facts from the packets of a stream; memory is that of the keyframes."""
 
-    Attributes:
-        frames: Packets with a frame that is shown.
-        stamps: Packets with a presentation stamp.
-        origin, end: Smallest and largest stamp of a shown frame.
-        entries: Keyframes as [number, stamp, position in decoding order, stamp in the file, shift of the clock].
-    """
-
-    frames: int = 0
-    stamps: int = 0
-    origin: int | None = None
-    end: int | None = None
+    frames: int = 0  # packets with a frame that is shown
+    stamps: int = 0  # packets with a presentation stamp
+    origin: int | None = None  # smallest stamp of a shown frame
+    end: int | None = None  # largest stamp of a shown frame
     broken: str | None = None
+    # Keyframes as [number, stamp, position in decoding order, stamp in the file, shift of the clock].
     entries: list[list[int]] = field(default_factory=list)
     _intervals: Counter[int] = field(default_factory=Counter)
     _last: int | None = None
@@ -141,14 +143,13 @@ class _Scan:
             self.stamps += 1
             self.origin = stamp if self.origin is None else min(self.origin, stamp)
             self.end = stamp if self.end is None else max(self.end, stamp)
-        raw = packet.pts if packet.pts is not None else packet.dts
-        if packet.is_keyframe and raw is not None:
-            at = raw if stamp is None else stamp
-            self.entries.append([self.frames, at, self.frames, raw, shift])
+        key = file_stamp(packet)
+        if packet.is_keyframe and key is not None:
+            self.entries.append([self.frames, key if stamp is None else stamp, self.frames, key, shift])
         elif self.entries and stamp is not None and stamp < self.entries[-1][1]:
             # A frame that is decoded after the keyframe and presented before it.
             self.entries[-1][0] += 1
-        decoding = packet.dts if packet.dts is not None else packet.pts
+        decoding = decoding_stamp(packet)
         if decoding is not None and self._last is not None and len(self._intervals) < MAX_INTERVALS:
             self._intervals[decoding - self._last] += 1
         self._last = decoding
@@ -182,14 +183,8 @@ def _read_info(path: Path, container: InputContainer, truncated: str | None) -> 
     rate = max(rate, MIN_RATE)
     origin = _origin(container, stream, scan.origin or 0, base) if ordered else scan.origin or 0
     keyframes = [
-        Keyframe(
-            index=index,
-            key=raw,
-            seek=raw,
-            offset_s=float((at - origin) * base if ordered else Fraction(position) / rate),
-            shift=shift,
-        )
-        for index, at, position, raw, shift in _entry_points(scan, stream, ordered)
+        Keyframe(index, key, float((at - origin) * base if ordered else Fraction(position) / rate), shift)
+        for index, at, position, key, shift in _entry_points(scan, stream, ordered)
     ]
     if not ordered and len(keyframes) > 1 and not _is_closed(path, keyframes[1].key):
         keyframes = keyframes[:1]
@@ -263,7 +258,7 @@ def _is_closed(path: Path, key: int) -> bool:
     frames that are presented before the keyframe are missing, and all later indices would be wrong.
     """
     frames = [frame.frame for frame in _first_frames(path, key) if frame.frame is not None]
-    timestamps = [at for frame in frames if (at := frame.pts if frame.pts is not None else frame.dts) is not None]
+    timestamps = [at for frame in frames if (at := file_stamp(frame)) is not None]
     first_half = sorted(timestamps)[: len(timestamps) // 2]
     step = first_half[1] - first_half[0] if len(first_half) > 1 else 1
     return timestamps[:1] == [key] and first_half == list(range(key, key + step * len(first_half), step))

@@ -40,21 +40,13 @@ def declared_rate(stream: VideoStream) -> Fraction:
 
 @dataclass
 class Clock:
-    """Presentation stamps of packets on one continuous time line, in ticks of the stream's time base.
+    """Presentation stamps of packets on one continuous time line, in ticks of the stream's time base."""
 
-    Attributes:
-        step: Ticks from one frame to the next by the declared rate.
-        second: Ticks of a second.
-        wrap: Ticks after which stamps start again from 0; 0 if they never do.
-        is_reordered: Whether frames are decoded in another order than presented.
-        shift: Ticks to add to the stamps of the packets that come next.
-    """
-
-    step: Fraction
-    second: Fraction
-    wrap: int
-    is_reordered: bool
-    shift: int = 0
+    step: Fraction  # ticks from one frame to the next by the declared rate
+    second: Fraction  # ticks of a second
+    wrap: int  # ticks after which stamps start again from 0; 0 if they never do
+    is_reordered: bool  # whether frames are decoded in another order than presented
+    shift: int = 0  # ticks to add to the stamps of the packets that come next
     _last: Fraction | None = None
 
     @classmethod
@@ -87,7 +79,7 @@ class Clock:
             raise failure
 
     def _stamp(self, packet: Packet[Any], upcoming: Iterable[Packet[Any]]) -> int | None:
-        decoding = _decoding_stamp(packet)
+        decoding = decoding_stamp(packet)
         if decoding is None or not packet.size:
             return None
         at = Fraction(decoding + self.shift)
@@ -112,7 +104,7 @@ class Clock:
 
     def _is_outlier(self, at: Fraction, last: Fraction, upcoming: Iterable[Packet[Any]]) -> bool:
         """Whether more of the next packets go on from `last` than from `at`."""
-        stamps = [Fraction(stamp + self.shift) for packet in upcoming if (stamp := _decoding_stamp(packet)) is not None]
+        stamps = [Fraction(stamp + self.shift) for packet in upcoming if (stamp := decoding_stamp(packet)) is not None]
         return sum(self._follows(stamp, last) for stamp in stamps) > sum(self._follows(stamp, at) for stamp in stamps)
 
     def _correction(self, at: Fraction, last: Fraction) -> int:
@@ -122,7 +114,13 @@ class Clock:
         return round(last + self.step - at)
 
 
-def _decoding_stamp(packet: Packet[Any]) -> int | None:
+def file_stamp(item: Packet[Any] | VideoFrame) -> int | None:
+    """Return the presentation stamp in the file, else the decoding stamp."""
+    return item.pts if item.pts is not None else item.dts
+
+
+def decoding_stamp(packet: Packet[Any]) -> int | None:
+    """Return the decoding stamp in the file, else the presentation stamp."""
     return packet.dts if packet.dts is not None else packet.pts
 
 
@@ -135,36 +133,22 @@ def is_shown(packet: Packet[Any]) -> bool:
 
 @dataclass(frozen=True)
 class NumberedFrame:
-    """A frame in order of presentation.
+    """A frame in order of presentation."""
 
-    Attributes:
-        index: Number of the frame, from 0.
-        stamp: Presentation time in ticks, None if the stream has none for it.
-        frame: The decoded frame; None if it cannot be decoded.
-        problem: Why it cannot be decoded, or that its pixels are damaged; None for an intact frame.
-    """
-
-    index: int
-    stamp: int | None
-    frame: VideoFrame | None
-    problem: str | None = None
+    index: int  # number of the frame, from 0
+    stamp: int | None  # presentation time in ticks, None if the stream has none for it
+    frame: VideoFrame | None  # the decoded frame; None if it cannot be decoded
+    problem: str | None = None  # why it cannot be decoded, or that its pixels are damaged; None for an intact frame
 
 
 @dataclass
 class FrameNumbering:
-    """Decodes packets and numbers their frames.
+    """Decodes packets and numbers their frames."""
 
-    Attributes:
-        ordered: Whether frames leave the decoder in the order of their stamps. Otherwise frames are counted as they
-            come, and `anchors`, the numbers of keyframes by their stamp in the file, correct the count.
-        index: Number of the next frame.
-        begin: Stamp at which numbering begins; frames before it are passed over.
-    """
-
-    ordered: bool
-    anchors: Mapping[int, int]
-    index: int = 0
-    begin: int | None = None
+    ordered: bool  # whether frames leave the decoder in the order of their stamps; else they are counted as they come
+    anchors: Mapping[int, int]  # numbers of keyframes by their stamp in the file, which correct this count
+    index: int = 0  # number of the next frame
+    begin: int | None = None  # stamp at which numbering begins; frames before it are passed over
     _least: int = 0
     _waiting: list[tuple[int, int]] = field(default_factory=list)  # stamp and position of packets without a frame yet
     _message: str = "the decoder gives no frame"
@@ -209,7 +193,7 @@ class FrameNumbering:
         if not shown:
             return
         if not self.ordered:
-            at = frame.pts if frame.pts is not None else frame.dts
+            at = file_stamp(frame)
             if at is not None and at in self.anchors:
                 self.index = max(self._least, self.anchors[at])
         elif stamp is not None:

@@ -14,7 +14,7 @@ from vestigo.ingest.inputs import ImageInput, Locator, VideoInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, plan_shards, shard_from_json, shard_to_json
 from vestigo.ingest.sources.discover import discover
 from vestigo.ingest.video.assembly import VideoTracklets, assemble_tracklets
-from vestigo.ingest.video.decode import FrameReader
+from vestigo.ingest.video.decode import FrameReader, VideoSlice
 from vestigo.ingest.video.slices import SliceResult, process_slice
 from vestigo_models.detection.base import Detections, Detector
 from vestigo_models.detection.registry import make_detector
@@ -37,7 +37,7 @@ def run(
     parts = []
     for shard in shards[:-1]:
         assert isinstance(shard, SliceShard)
-        frames = FrameReader(shard.video.path, shard.video.info, shard.slice, shard.tracking.fps)
+        frames = FrameReader(shard.video.path, shard.video.info, shard, shard.tracking.fps)
         parts.append(
             process_slice(
                 frames,
@@ -175,7 +175,7 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
             shard = next(s for s in everything if isinstance(s, SliceShard) and s.first == first)
             frames = itertools.takewhile(
                 lambda frame, last=last: frame.index < last,
-                FrameReader(video.path, video.info, type(shard.slice)(first, 795, shard.lead_s), config.fps),
+                FrameReader(video.path, video.info, VideoSlice(first, 795, shard.lead_s), config.fps),
             )
             # Only what lies within the memory of the tracker before the cut can matter after it.
             wanted = (frame for frame in frames if frame.index >= 215)
